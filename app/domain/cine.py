@@ -1,0 +1,136 @@
+"""A cine as the rest of the program sees it: frames, time, calibration, region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+"""One grey frame or label image, shape (height, width), uint8."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Half-open pixel rectangle: columns x0..x1-1, rows y0..y1-1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices: ``frame[box.slices]``."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+class TimingSource(StrEnum):
+    """Where a cine's frame times came from, best first."""
+
+    FRAME_TIME = "FrameTime"
+    FRAME_TIME_VECTOR = "FrameTimeVector"
+    RECOMMENDED_DISPLAY_FRAME_RATE = "RecommendedDisplayFrameRate"
+    CINE_RATE = "CineRate"
+    CONTAINER = "container"  # mp4, avi, gif, NIfTI say it themselves
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time of every frame in milliseconds, and the tag that it came from."""
+
+    times_ms: NDArray[np.float64]
+    source: TimingSource
+
+    @property
+    def fps(self) -> float:
+        """Mean frame rate in Hz; 0 for a single frame."""
+        if len(self.times_ms) < 2:
+            return 0.0
+        return 1000.0 * (len(self.times_ms) - 1) / float(self.times_ms[-1] - self.times_ms[0])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Size of a pixel in millimetres, and the tag that it came from."""
+
+    mm_per_px_x: float
+    mm_per_px_y: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """One item of SequenceOfUltrasoundRegions, with its box as the file says it (PS3.3 C.8.5.5)."""
+
+    box: Box
+    spatial_format: int
+    data_type: int
+    units_x: int
+    units_y: int
+    delta_x: float
+    delta_y: float
+
+
+class FrameSource(Protocol):
+    """Decodes frames on demand; safe to call from several threads."""
+
+    def frame(self, index: int) -> Frame:
+        """Decode (or fetch from the cache) one frame as luma, blocking."""
+        ...
+
+    def is_decoded(self, index: int) -> bool:
+        """True where `frame` would answer from memory."""
+        ...
+
+    def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
+        """Decode frames in threads, in this order; `on_frame` is called from a worker thread."""
+        ...
+
+    def close(self) -> None:
+        """Stop the threads and free the memory."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Cine:
+    """One multi-frame instance. Carries no patient name, id or date, by design.
+
+    `region` is where the ultrasound picture lies: nothing outside it reaches the encoder.
+    """
+
+    path: Path
+    uid: str
+    content_hash: str
+    n_frames: int
+    height: int
+    width: int
+    timing: Timing
+    calibration: Calibration | None
+    regions: tuple[Region, ...]
+    region: Box
+    region_source: str
+    colour_doppler: bool
+    burned_in_annotation: str | None
+    view: str | None
+    pixel_format: str
+    warnings: tuple[str, ...]
+    source: FrameSource
+
+    def frame(self, index: int) -> Frame:
+        """Luma of one frame, shape (height, width), uint8; decodes if it must."""
+        return self.source.frame(index)
