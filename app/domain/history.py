@@ -1,0 +1,229 @@
+"""Strokes and the bounded history that undo and redo walk through."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from app.domain.cine import Frame
+
+StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear"]
+"""What a human did: drew, outlined, erased, accepted a prediction, or cleared a frame."""
+
+MAX_STEPS = 500
+MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """One human act on one frame: the smallest box of pixels that it changed.
+
+    Attributes
+    ----------
+    frame
+        Zero-based frame number.
+    y0, x0
+        Top left pixel of the box.
+    before, after
+        Label values in the box, shape (h, w), uint8, read-only.
+    kind
+        What the human did.
+    rater
+        Who did it: a short name chosen by the user, never the patient.
+    """
+
+    frame: int
+    y0: int
+    x0: int
+    before: Frame
+    after: Frame
+    kind: StrokeKind
+    rater: str
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the box: ``label[stroke.slices]``."""
+        height, width = self.after.shape
+        return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
+
+
+def stroke_between(
+    frame: int, before: Frame | None, after: Frame, kind: StrokeKind, rater: str
+) -> Stroke | None:
+    """Return the stroke that turns one label image into another.
+
+    Parameters
+    ----------
+    frame
+        Zero-based frame number.
+    before, after
+        Label images, shape (height, width), uint8; `before` None means nothing drawn yet.
+    kind, rater
+        As in `Stroke`.
+
+    Returns
+    -------
+    Stroke or None
+        None where no pixel changed.
+
+    Raises
+    ------
+    ValueError
+        If the images differ in shape or are not two-dimensional.
+    """
+    if before is None:
+        before = np.zeros_like(after)
+    if before.ndim != 2 or before.shape != after.shape:
+        raise ValueError(f"label images of shapes {before.shape} and {after.shape} do not match")
+    changed = before != after
+    rows = np.flatnonzero(changed.any(axis=1))
+    if rows.size == 0:
+        return None
+    columns = np.flatnonzero(changed.any(axis=0))
+    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    box = (slice(y0, y1), slice(x0, x1))
+    return Stroke(frame, y0, x0, frozen(before[box]), frozen(after[box]), kind, rater)
+
+
+def frozen(image: Frame) -> Frame:
+    """Copy an image into a contiguous uint8 array that nobody can write to."""
+    copy = np.array(image, dtype=np.uint8, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def pack_pixels(image: Frame) -> bytes:
+    """Compress label pixels with zlib, row by row, fastest level: label images are mostly flat."""
+    return zlib.compress(np.ascontiguousarray(image, dtype=np.uint8).tobytes(), 1)
+
+
+def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> Frame:
+    """Inverse of `pack_pixels`, read-only.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are damaged or do not fill `shape`.
+    """
+    size = shape[0] * shape[1]
+    try:
+        # The bound keeps damaged bytes from unfolding into gigabytes.
+        pixels = zlib.decompressobj().decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"damaged label pixels: {error}") from error
+    if len(pixels) != size:
+        raise ValueError(f"label pixels do not fill {shape[0]}x{shape[1]}")
+    return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
+
+
+@dataclass(frozen=True)
+class PackedStroke:
+    """A `Stroke` with both patches compressed, as the history and the project file keep it."""
+
+    frame: int
+    y0: int
+    x0: int
+    height: int
+    width: int
+    before: bytes
+    after: bytes
+    kind: StrokeKind
+    rater: str
+
+    @classmethod
+    def of(cls, stroke: Stroke) -> PackedStroke:
+        """Compress a stroke."""
+        height, width = stroke.after.shape
+        before, after = pack_pixels(stroke.before), pack_pixels(stroke.after)
+        return cls(
+            stroke.frame, stroke.y0, stroke.x0, height, width, before, after, stroke.kind, stroke.rater
+        )
+
+    def unpack(self) -> Stroke:
+        """Return the stroke; ValueError if its bytes are damaged."""
+        shape = (self.height, self.width)
+        before, after = unpack_pixels(self.before, shape), unpack_pixels(self.after, shape)
+        return Stroke(self.frame, self.y0, self.x0, before, after, self.kind, self.rater)
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.before) + len(self.after)
+
+
+class History:
+    """Done and undone strokes, bounded in steps and in compressed bytes; the oldest go first.
+
+    Parameters
+    ----------
+    done
+        Strokes in force, oldest first.
+    undone
+        Strokes that redo can bring back, the next one last.
+    max_steps, max_bytes
+        Bounds over both together.
+    """
+
+    def __init__(
+        self,
+        done: Iterable[PackedStroke] = (),
+        undone: Iterable[PackedStroke] = (),
+        max_steps: int = MAX_STEPS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._done = deque(done)
+        self._undone = deque(undone)
+        self._max_steps = max_steps
+        self._max_bytes = max_bytes
+        self._n_bytes = sum(stroke.n_bytes for stroke in (*self._done, *self._undone))
+        self._trim()
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    @property
+    def n_bytes(self) -> int:
+        """Compressed bytes held."""
+        return self._n_bytes
+
+    def __len__(self) -> int:
+        return len(self._done) + len(self._undone)
+
+    def push(self, stroke: Stroke) -> None:
+        """Add a new stroke; what could have been redone is gone."""
+        self._n_bytes -= sum(packed.n_bytes for packed in self._undone)
+        self._undone.clear()
+        packed = PackedStroke.of(stroke)
+        self._done.append(packed)
+        self._n_bytes += packed.n_bytes
+        self._trim()
+
+    def undo(self) -> Stroke | None:
+        """Move the newest done stroke to the undone ones and return it."""
+        return self._move(self._done, self._undone)
+
+    def redo(self) -> Stroke | None:
+        """Move the stroke undone last back and return it."""
+        return self._move(self._undone, self._done)
+
+    @staticmethod
+    def _move(source: deque[PackedStroke], target: deque[PackedStroke]) -> Stroke | None:
+        if not source:
+            return None
+        stroke = source[-1].unpack()
+        target.append(source.pop())
+        return stroke
+
+    def _trim(self) -> None:
+        while len(self) > self._max_steps or (self._n_bytes > self._max_bytes and len(self) > 1):
+            oldest = (self._done or self._undone).popleft()
+            self._n_bytes -= oldest.n_bytes
