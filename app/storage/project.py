@@ -1,0 +1,333 @@
+"""The project: one SQLite file with everything that a human drew and a head learned."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from app.domain.annotations import AnnotatedCine
+from app.domain.cine import Cine, Frame
+from app.domain.errors import ProjectError
+from app.domain.history import pack_pixels, unpack_pixels
+from app.domain.labels import LEFT_HEART, LabelSet
+from app.storage import schema
+from app.storage.codec import label_set_from_json, label_set_to_json
+from app.storage.connection import Connection
+from app.storage.drawn import read_strokes, write_change
+from app.storage.errors import damaged
+from app.storage.filelock import FileLock
+from app.storage.learned import read_latest_head, write_head, write_predictions
+from app.storage.records import Change, CineRecord, HeadRecord, Prediction
+
+
+class Project:
+    """An open project file, for this process alone; safe to use from several threads.
+
+    Made by `create`, `open` or `open_or_create`. What a human draws goes through a connection that
+    waits for the disk; what can be computed again goes through another that does not.
+
+    Every method raises ProjectError, one sentence with a way out, where the disk refuses.
+    """
+
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        self._path = path
+        self._lock = lock
+        self._connect()
+
+    def _connect(self) -> None:
+        # Moving the log into the file is left to the other connection, so that no stroke pays for it.
+        self._human = Connection(self._path, "FULL", timeout_s=0.25, checkpoint_pages=16_000)
+        self._computed = Connection(self._path, "NORMAL", timeout_s=5.0, checkpoint_pages=1_000)
+
+    @classmethod
+    def create(cls, path: Path | str, label_set: LabelSet = LEFT_HEART) -> Project:
+        """Make a new project file and open it; a file that is there already is refused."""
+        path = Path(path).absolute()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProjectError(
+                f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
+            ) from error
+        lock = FileLock(path)
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            if path.exists():
+                raise ProjectError(f"{path.name} exists already: open it, or choose another name.")
+            temporary.unlink(missing_ok=True)
+            schema.create(temporary, {"label_set": label_set_to_json(label_set)})
+            temporary.replace(path)  # a project is whole or not there
+            return cls(path, lock)
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise ProjectError(
+                    f"{path.name} cannot be made in {path.parent} ({error}): "
+                    "free some space, or choose another folder."
+                ) from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Project:
+        """Open a project: checked page by page, migrated after a backup, restored after a crash.
+
+        Raises
+        ------
+        ProjectError
+            If the file is missing, foreign, damaged, made by a newer version, or open elsewhere; it is
+            left untouched.
+        """
+        path = Path(path).absolute()
+        schema.check_header(path)
+        lock = FileLock(path)
+        try:
+            version = schema.check_contents(path)
+            if version < len(schema.STEPS):
+                schema.migrate(path, version)
+            return cls(path, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def open_or_create(cls, path: Path | str) -> Project:
+        """Open the project at `path`, or make it if nothing is there."""
+        return cls.open(path) if Path(path).exists() else cls.create(path)
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def close(self) -> None:
+        """Fold the log into the file and give it free; calling twice does nothing."""
+        self._human.close()
+        self._computed.close()
+        self._lock.release()
+
+    def save_copy(self, path: Path | str) -> None:
+        """Write all that is committed to another file, whole at once or not at all."""
+        path = Path(path).absolute()
+        if path == self._path or (path.exists() and path.samefile(self._path)):
+            raise ProjectError(f"{path.name} is the open project itself: choose another name for the copy.")
+        lock = self._lock_target(path)
+        try:
+            schema.copy(self._path, path)
+        finally:
+            lock.release()
+
+    def move_to(self, path: Path | str) -> None:
+        """Go on in another file, which gets all that is committed; the present one stays as it is.
+
+        Everything that holds this object goes on working, in the new file.
+        """
+        self.save_copy(path)
+        moved = Project.open(path)
+        old = (self._human, self._computed, self._lock)
+        self._path, self._lock = moved._path, moved._lock
+        self._human, self._computed = moved._human, moved._computed
+        old[0].close()
+        old[1].close()
+        old[2].release()
+
+    @staticmethod
+    def _lock_target(path: Path) -> FileLock:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        log = path.with_name(path.name + "-wal")
+        if log.exists():
+            # The log of a project that crashed would be taken for the copy's own.
+            lock.release()
+            raise ProjectError(f"{path.name} has unsaved parts beside it: choose another name for the copy.")
+        return lock
+
+    # Settings
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The structures that this project outlines."""
+        try:
+            return label_set_from_json(self._setting("label_set") or "")
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path) from error
+
+    def set_label_set(self, label_set: LabelSet) -> None:
+        """Replace the label set; a class that is drawn somewhere cannot go."""
+        known = (0, *label_set.values)
+        for record in self.cines():
+            for frame, label in self.annotations(record.id).items():
+                if not np.isin(label, known).all():
+                    raise ProjectError(
+                        f"{self._path.name} has a class drawn on frame {frame} of {record.path.name} that "
+                        "the new label set lacks: erase it there first, or keep the class."
+                    )
+        self._set_setting(self._human, "label_set", label_set_to_json(label_set))
+
+    def view(self) -> dict[str, Any]:
+        """Return what `save_view` kept last; empty if nothing or nothing readable."""
+        try:
+            view = json.loads(self._setting("view") or "{}")
+        except ValueError:
+            return {}
+        return view if isinstance(view, dict) else {}
+
+    def save_view(self, view: Mapping[str, Any]) -> None:
+        """Keep what the window shows (cine, frame, zoom, window/level, tool...), JSON values only."""
+        self._set_setting(self._computed, "view", json.dumps(dict(view)))
+
+    def _setting(self, key: str) -> str | None:
+        rows = self._human.rows("SELECT value FROM settings WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    @staticmethod
+    def _set_setting(connection: Connection, key: str, value: str) -> None:
+        with connection.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
+
+    # Cines
+
+    def add_cine(self, cine: Cine) -> CineRecord:
+        """Refer to a cine; one that is known by its content keeps its record and gets its new path."""
+        row = (cine.uid, cine.content_hash, str(cine.path.absolute()), cine.n_frames, cine.height, cine.width)
+        with self._human.transaction() as sql:
+            sql.execute(
+                "INSERT INTO cines (uid, content_hash, path, n_frames, height, width) "
+                "VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (content_hash) DO UPDATE SET path = excluded.path, uid = excluded.uid",
+                row,
+            )
+        return next(record for record in self.cines() if record.content_hash == cine.content_hash)
+
+    def cines(self) -> list[CineRecord]:
+        """Return the cines of the project in the order in which they came."""
+        rows = self._human.rows(
+            "SELECT id, uid, content_hash, path, n_frames, height, width FROM cines ORDER BY id"
+        )
+        return [CineRecord(row[0], row[1], row[2], Path(row[3]), *row[4:]) for row in rows]
+
+    def _size(self, cine_id: int) -> tuple[int, int, int, int]:
+        rows = self._human.rows(
+            "SELECT n_frames, height, width, revision FROM cines WHERE id = ?", (cine_id,)
+        )
+        if not rows:
+            raise KeyError(f"no cine {cine_id} in this project")
+        n_frames, height, width, revision = rows[0]
+        return n_frames, height, width, revision
+
+    # What a human drew
+
+    def annotations(self, cine_id: int) -> dict[int, Frame]:
+        """Label image of every annotated frame, shape (height, width), uint8, read-only."""
+        _, height, width, _ = self._size(cine_id)
+        rows = self._human.rows(
+            "SELECT frame, label FROM annotations WHERE cine_id = ? ORDER BY frame", (cine_id,)
+        )
+        return {frame: self._unpack(label, (height, width)) for frame, label in rows}
+
+    def annotated(self, cine_id: int) -> AnnotatedCine:
+        """Bring back a cine's annotations with their undo and redo history."""
+        n_frames, height, width, revision = self._size(cine_id)
+        done = read_strokes(self._human, cine_id, undone=False)
+        undone = read_strokes(self._human, cine_id, undone=True)
+        try:
+            return AnnotatedCine(
+                n_frames,
+                height,
+                width,
+                labels=self.annotations(cine_id),
+                revision=revision,
+                done=done,
+                undone=undone,
+            )
+        except (ValueError, IndexError) as error:
+            raise damaged(self._path) from error
+
+    def commit(self, cine_id: int, change: Change) -> None:
+        """Put one change on the disk, as one transaction; a change that is there already is passed over.
+
+        Raises
+        ------
+        ValueError
+            If changes before this one are missing.
+        """
+        with self._human.transaction() as sql:
+            write_change(sql, cine_id, change)
+
+    # What a head learned
+
+    def save_head(self, head: HeadRecord) -> int:
+        """Keep a head and return its id; older ones go unless a prediction still names them."""
+        with self._computed.transaction() as sql:
+            return write_head(sql, head)
+
+    def latest_head(self) -> HeadRecord | None:
+        """Return the head that was saved last, or None."""
+        try:
+            return read_latest_head(self._computed)
+        except (ValueError, AttributeError) as error:
+            raise damaged(self._path) from error
+
+    def save_predictions(
+        self,
+        cine_id: int,
+        revision: int,
+        head_id: int | None,
+        masks: Mapping[int, Frame],
+        confidence: Mapping[int, float],
+    ) -> None:
+        """Keep predicted label images, replacing those of the same frames.
+
+        Parameters
+        ----------
+        cine_id, revision, head_id
+            What the prediction belongs to.
+        masks, confidence
+            Label image (height, width) uint8 and confidence 0..1 by frame.
+
+        Raises
+        ------
+        ValueError
+            If a mask has another size than the cine, or a frame is beyond it.
+        """
+        n_frames, height, width, _ = self._size(cine_id)
+        rows = []
+        for frame, mask in masks.items():
+            if mask.shape != (height, width) or not 0 <= frame < n_frames:
+                raise ValueError(f"prediction {mask.shape} for frame {frame} does not fit the cine")
+            certainty = float(confidence.get(frame, 0.0))
+            rows.append((cine_id, frame, pack_pixels(mask), certainty, revision, head_id))
+        write_predictions(self._computed, rows)
+
+    def predictions(self, cine_id: int) -> dict[int, Prediction]:
+        """Return the predictions kept last, by frame."""
+        _, height, width, _ = self._size(cine_id)
+        rows = self._computed.rows(
+            "SELECT frame, mask, confidence, revision, head_id FROM predictions "
+            "WHERE cine_id = ? ORDER BY frame",
+            (cine_id,),
+        )
+        return {row[0]: Prediction(self._unpack(row[1], (height, width)), *row[2:]) for row in rows}
+
+    def _unpack(self, packed: bytes, shape: tuple[int, int]) -> Frame:
+        try:
+            return unpack_pixels(packed, shape)
+        except ValueError as error:
+            raise damaged(self._path) from error

@@ -1,0 +1,215 @@
+"""The project file's tables, and the steps from one version of them to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.domain.errors import ProjectError
+from app.storage.errors import damaged, project_error
+
+APPLICATION_ID = 0x41504943  # "APIC"; SQLite keeps it in the file's header, `file` can show it
+
+# STEPS[n] leads from version n to n + 1; an empty file is version 0. Published steps never change.
+# Label images are zlib-compressed uint8 rows, the size of their cine.
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        """CREATE TABLE cines (
+            id INTEGER PRIMARY KEY,
+            uid TEXT NOT NULL,
+            content_hash TEXT NOT NULL UNIQUE,
+            path TEXT NOT NULL,
+            n_frames INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            revision INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        """CREATE TABLE strokes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            cine_id INTEGER NOT NULL REFERENCES cines (id),
+            frame INTEGER NOT NULL,
+            y0 INTEGER NOT NULL,
+            x0 INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            before BLOB NOT NULL,
+            after BLOB NOT NULL,
+            kind TEXT NOT NULL,
+            rater TEXT NOT NULL,
+            undone INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        "CREATE INDEX strokes_by_state ON strokes (cine_id, undone, id)",
+        """CREATE TABLE annotations (
+            cine_id INTEGER NOT NULL REFERENCES cines (id),
+            frame INTEGER NOT NULL,
+            label BLOB NOT NULL,
+            rater TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            PRIMARY KEY (cine_id, frame)
+        ) STRICT""",
+        """CREATE TABLE heads (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            blob BLOB NOT NULL,
+            encoder TEXT NOT NULL,
+            encoder_checksum TEXT NOT NULL,
+            label_set TEXT NOT NULL,
+            revisions TEXT NOT NULL,
+            created TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE predictions (
+            cine_id INTEGER NOT NULL REFERENCES cines (id),
+            frame INTEGER NOT NULL,
+            mask BLOB NOT NULL,
+            confidence REAL NOT NULL,
+            revision INTEGER NOT NULL,
+            head_id INTEGER REFERENCES heads (id),
+            PRIMARY KEY (cine_id, frame)
+        ) STRICT""",
+    ),
+)
+
+
+def create(path: Path, settings: Mapping[str, str]) -> None:
+    """Write an empty project of the newest version to `path`, which must not exist."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _step_up(connection, 0)
+        connection.executemany("INSERT INTO settings (key, value) VALUES (?, ?)", settings.items())
+        connection.execute("COMMIT")
+
+
+def check_header(path: Path) -> None:
+    """Tell a project from any other file by its first 100 bytes, without opening it as a database.
+
+    Offsets as in SQLite's file format document, section 1.3.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, unreadable, foreign, cut short or made by a newer version.
+    """
+    if not path.exists():
+        raise ProjectError(f"There is no project at {path}: check the name, or create a new project.")
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise ProjectError(
+            f"{path.name} cannot be read ({error.strerror}): check that it is a file you may read."
+        ) from error
+    foreign = ProjectError(f"{path.name} is not an Apical project: choose a file made by Apical.")
+    if not header.startswith(b"SQLite format 3\0"):
+        raise foreign
+    if len(header) < 100:
+        raise damaged(path)
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise foreign
+    _check_version(path, int.from_bytes(header[60:64], "big"))
+
+
+def check_contents(path: Path) -> int:
+    """Read every page once and return the schema version; writes nothing.
+
+    Raises
+    ------
+    ProjectError
+        If the file is damaged or made by a newer version.
+    """
+    log = path.with_name(path.name + "-wal")
+    # Without a log to read, `immutable` keeps SQLite from making its side files.
+    options = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True)
+        ) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            _check_version(path, version)
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise project_error(path, error) from error
+    if verdict != "ok" or version < 1:
+        raise damaged(path)
+    return int(version)
+
+
+def backup_path(path: Path, version: int) -> Path:
+    """Where the project of an older version is kept when it is migrated."""
+    return path.with_name(f"{path.stem}.backup-v{version}{path.suffix}")
+
+
+def migrate(path: Path, version: int) -> None:
+    """Bring the project from `version` to the newest, after a backup beside it; all steps or none.
+
+    Raises
+    ------
+    ProjectError
+        If the backup or a step fails; the project is then as it was.
+    """
+    backup = backup_path(path, version)
+    copy(path, backup)
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            _step_up(connection, version)
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise ProjectError(
+            f"{path.name} could not be brought to this version of Apical and is as it was "
+            f"(backup: {backup.name}): {_lower_first(str(project_error(path, error)))}"
+        ) from error
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a project, open or not, with SQLite's backup; `target` is whole at once or not touched.
+
+    Raises
+    ------
+    ProjectError
+        If the source cannot be read or the target not written.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reader,
+            contextlib.closing(sqlite3.connect(temporary)) as writer,
+        ):
+            reader.backup(writer)
+        temporary.replace(target)
+    except sqlite3.Error as error:
+        broken = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        )
+        raise project_error(source if broken else target, error) from error
+    except OSError as error:
+        raise ProjectError(
+            f"{target} cannot be written ({error.strerror or error}): choose another folder."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _step_up(connection: sqlite3.Connection, version: int) -> None:
+    for statements in STEPS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > len(STEPS):
+        raise ProjectError(
+            f"{path.name} was made by a newer version of Apical: install that version to open it."
+        )
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
