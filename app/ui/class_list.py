@@ -1,0 +1,108 @@
+"""The classes of a label set: which one is drawn, which ones are seen."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.domain.labels import LabelSet
+from app.ui import theme
+
+
+class ClassList(QWidget):
+    """One row a class: colour and name (click to draw it), its digit key, an eye to hide it."""
+
+    class_selected = Signal(int)
+    visibility_changed = Signal(object)  # set of the visible classes' values
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(6, 4, 6, 4)
+        self._column.setSpacing(1)
+        self._rows: list[QWidget] = []
+        self._names: dict[int, QToolButton] = {}
+        self._eyes: dict[int, QToolButton] = {}
+        self._group = QButtonGroup(self)
+        self._group.idClicked.connect(self.class_selected)
+
+    def set_label_set(self, labels: LabelSet) -> None:
+        """Show these classes, all visible, the first one active."""
+        for row in self._rows:
+            self._column.removeWidget(row)
+            row.deleteLater()
+        for button in self._group.buttons():
+            self._group.removeButton(button)
+        self._rows, self._names, self._eyes = [], {}, {}
+        for place, label in enumerate(labels.classes, start=1):
+            name = QToolButton()
+            name.setText(label.name)
+            name.setIcon(theme.swatch(label.colour))
+            name.setIconSize(QSize(18, 14))
+            name.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            name.setStyleSheet("text-align: left;")
+            name.setCheckable(True)
+            name.setChecked(place == 1)
+            key = QLabel(str(place) if place <= 9 else "")
+            key.setStyleSheet(f"color: {theme.MUTED};")
+            eye = QToolButton()
+            eye.setIcon(theme.icon("eye"))
+            eye.setIconSize(QSize(16, 16))
+            eye.setCheckable(True)
+            eye.setChecked(True)
+            eye.setStyleSheet("QToolButton:checked { background: transparent; border-color: transparent; }")
+            eye.toggled.connect(lambda on, value=label.value: self._eye_toggled(value, on))
+            self._describe_eye(eye, label.name)
+            row = QWidget()
+            cells = QHBoxLayout(row)
+            cells.setContentsMargins(0, 0, 0, 0)
+            for cell in (name, key, eye):
+                cell.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+                cells.addWidget(cell)
+            self._group.addButton(name, label.value)
+            self._names[label.value], self._eyes[label.value] = name, eye
+            self._rows.append(row)
+            self._column.addWidget(row)
+
+    def set_active(self, value: int) -> None:
+        """Mark a class as the one being drawn; emits nothing, ignores an unknown one."""
+        if value in self._names:
+            self._names[value].setChecked(True)
+
+    def active(self) -> int:
+        """Value of the class being drawn; -1 where there are no classes."""
+        return self._group.checkedId()
+
+    def value_at(self, place: int) -> int | None:
+        """Class that a digit key 1..9 stands for."""
+        values = list(self._names)
+        return values[place - 1] if 1 <= place <= len(values) else None
+
+    def visible_classes(self) -> set[int]:
+        """Values of the classes whose eye is open."""
+        return {value for value, eye in self._eyes.items() if eye.isChecked()}
+
+    def hidden_classes(self) -> set[int]:
+        """Values of the classes whose eye is shut: what `CineCanvas.set_hidden_classes` takes."""
+        return set(self._eyes) - self.visible_classes()
+
+    def _eye_toggled(self, value: int, on: bool) -> None:
+        eye = self._eyes[value]
+        eye.setIcon(theme.icon("eye" if on else "eye_off"))
+        self._describe_eye(eye, self._names[value].text())
+        self.visibility_changed.emit(self.visible_classes())
+
+    @staticmethod
+    def _describe_eye(eye: QToolButton, name: str) -> None:
+        text = f"{'Hide' if eye.isChecked() else 'Show'} {name}"
+        eye.setToolTip(text)
+        eye.setAccessibleName(text)

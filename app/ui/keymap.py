@@ -1,0 +1,144 @@
+"""Actions and their keys as data: the shipped `keymap.json`, and a user's own file over it."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PySide6.QtGui import QKeySequence
+
+from app.ui import theme
+from vjepa_core.resources import resource_path
+
+MOUSE = (
+    ("Draw with the tool in hand", "left button"),
+    ("Previous or next frame", "wheel"),
+    ("Previous or next annotated frame", "Shift + wheel"),
+    ("Zoom at the pointer", "Ctrl + wheel"),
+    ("Move the picture", "middle button, or Alt + left"),
+    ("Grey range: sideways window, up and down level", "right button"),
+    ("Close an outline", "double click, Enter, or click its start"),
+    ("Take back a corner, drop a stroke", "Backspace, Esc"),
+)
+"""What the mouse does on the picture; fixed, listed on the sheet."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing the window can do: name for the code, text for people, keys in Qt's portable form."""
+
+    id: str
+    text: str
+    group: str
+    keys: tuple[str, ...]
+
+
+class Keymap:
+    """All actions by id, in the order of the sheet.
+
+    `warning` is a sentence for the user where a file of their own could not be used, else None.
+    """
+
+    def __init__(self, actions: tuple[Action, ...], warning: str | None = None) -> None:
+        self._actions = {a.id: a for a in actions}
+        self.warning = warning
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(self._actions.values())
+
+    def __getitem__(self, action: str) -> Action:
+        return self._actions[action]
+
+    def __contains__(self, action: object) -> bool:
+        return action in self._actions
+
+    def sequences(self, action: str) -> list[QKeySequence]:
+        """Keys of an action, ready for `QAction.setShortcuts`; may be empty."""
+        return [_parse(key) for key in self._actions[action].keys]
+
+    def hint(self, action: str) -> str:
+        """Text for a tooltip with the first key: 'Brush (B)'."""
+        entry, keys = self._actions[action], self.sequences(action)
+        return f"{entry.text} ({_native(keys[0])})" if keys else entry.text
+
+    def sheet_html(self) -> str:
+        """Return the sheet of all keys, and of the mouse, as HTML for a `QTextBrowser`."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for action in self:
+            if not action.id.startswith("class_"):
+                keys = " or ".join(_native(s) for s in self.sequences(action.id))
+                groups.setdefault(action.group, []).append((action.text, keys))
+        digits = [_native(s[0]) for i in range(1, 10) if (s := self.sequences(f"class_{i}"))]
+        groups.setdefault("Tools", []).append(("Draw class 1 to 9", " ".join(digits)))
+        groups["Mouse on the picture"] = list(MOUSE)
+        return "".join(_table(name, rows) for name, rows in groups.items())
+
+
+def load_keymap(user_file: Path | None) -> Keymap:
+    """Return the shipped keys with a user's own over them.
+
+    Parameters
+    ----------
+    user_file
+        JSON object of action id to a key or a list of keys, e.g. ``{"play_pause": ["Space", "K"]}``; an
+        empty list takes an action's keys away. None, or a file that is not there: the shipped keys. A
+        broken file changes nothing and is named in the keymap's `warning`.
+    """
+    shipped = json.loads(resource_path("keymap.json").read_text(encoding="utf-8"))
+    actions = tuple(Action(a["id"], a["text"], a["group"], tuple(a["keys"])) for a in shipped["actions"])
+    if user_file is None or not user_file.exists():
+        return Keymap(actions)
+    try:
+        wanted = _read_user_file(user_file, {a.id for a in actions})
+    except (OSError, ValueError) as error:
+        reason = "it is not valid JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        return Keymap(
+            actions, f"{user_file.name} was not used, the usual keys are: {reason}; mend or delete the file."
+        )
+    taken = {_native(_parse(key)) for keys in wanted.values() for key in keys}
+    # A key that the user gave to one action no longer belongs to another.
+    left = {a.id: tuple(k for k in a.keys if _native(_parse(k)) not in taken) for a in actions}
+    return Keymap(tuple(replace(a, keys=wanted.get(a.id, left[a.id])) for a in actions))
+
+
+def _read_user_file(path: Path, known: set[str]) -> dict[str, tuple[str, ...]]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object of action names and keys")
+    wanted: dict[str, tuple[str, ...]] = {}
+    owner: dict[str, str] = {}
+    for action, given in content.items():
+        keys = [given] if isinstance(given, str) else given
+        if action not in known:
+            raise ValueError(f"there is no action “{action}”")
+        if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+            raise ValueError(f"the keys of “{action}” are not text")
+        for key in keys:
+            sequence = _parse(key)
+            if sequence.isEmpty() or "Unknown" in sequence.toString() or not sequence.toString():
+                raise ValueError(f"“{key}” is not a key")
+            if owner.setdefault(_native(sequence), action) != action:
+                raise ValueError(f"“{key}” is given to both “{owner[_native(sequence)]}” and “{action}”")
+        wanted[action] = tuple(keys)
+    return wanted
+
+
+def _parse(key: str) -> QKeySequence:
+    return QKeySequence(key, QKeySequence.SequenceFormat.PortableText)
+
+
+def _native(sequence: QKeySequence) -> str:
+    return sequence.toString(QKeySequence.SequenceFormat.NativeText)
+
+
+def _table(name: str, rows: list[tuple[str, str]]) -> str:
+    cells = "".join(
+        f"<tr><td style='padding: 2px 24px 2px 0'>{html.escape(text)}</td>"
+        f"<td style='padding: 2px 0; color: {theme.ACCENT}'>{html.escape(keys)}</td></tr>"
+        for text, keys in rows
+    )
+    head = f"<h4 style='margin: 10px 0 2px 0; color: {theme.MUTED}'>{html.escape(name)}</h4>"
+    return f"{head}<table>{cells}</table>"

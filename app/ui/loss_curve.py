@@ -1,0 +1,97 @@
+"""How the head learns: its loss over the steps of the latest fit."""
+
+from __future__ import annotations
+
+import math
+
+import pyqtgraph as pg
+from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from app.ui import theme
+
+REDRAW_MS = 100
+
+
+class _LogAxis(pg.AxisItem):
+    """Few round labels (1, 2 or 5 times a power of ten), however small the plot."""
+
+    def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
+        low, high = math.floor(minVal), math.ceil(maxVal)
+        room = max(int(size / 22), 2)
+        for parts in ((1, 2, 5), (1, 3), (1,)):
+            ticks = [p + math.log10(m) for p in range(low, high + 1) for m in parts]
+            ticks = [t for t in ticks if minVal <= t <= maxVal]
+            if len(ticks) <= room:
+                break
+        return [(1.0, ticks[:: max(1, math.ceil(len(ticks) / room))])]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        return [f"{10**v:.2g}" for v in values]
+
+
+class LossCurve(pg.PlotWidget):
+    """Small live plot, loss on a logarithmic axis; redrawn at most ten times a second."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent, background=theme.WINDOW, axisItems={"left": _LogAxis("left")})
+        self.setAccessibleName("Loss curve")
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        plot = self.getPlotItem()
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(False, False)
+        plot.hideButtons()
+        plot.setLogMode(x=False, y=True)
+        plot.showGrid(x=False, y=True, alpha=0.15)
+        plot.setContentsMargins(2, 6, 8, 2)
+        small = self.font()
+        small.setPointSizeF(max(8.0, small.pointSizeF() * 0.85))
+        for side, text in (("bottom", "step"), ("left", "loss")):
+            axis = plot.getAxis(side)
+            axis.setLabel(text, color=theme.MUTED)
+            axis.enableAutoSIPrefix(False)
+            axis.setPen(QColor(theme.LINE))
+            axis.setTextPen(QColor(theme.MUTED))
+            axis.setStyle(tickFont=small)
+            axis.label.setFont(small)
+        self._curve = plot.plot(pen=pg.mkPen(theme.ACCENT, width=1.6), antialias=True)
+        self._steps: list[float] = []
+        self._losses: list[float] = []
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REDRAW_MS)
+        self._timer.timeout.connect(self._draw)
+
+    def start(self) -> None:
+        """A new fit begins: the old curve goes."""
+        self.clear()
+
+    def add(self, step: int, loss: float) -> None:
+        """Add one point. What a logarithmic axis cannot show (zero, negative, not finite) is left out."""
+        if math.isfinite(loss) and loss > 0:
+            self._steps.append(step)
+            self._losses.append(loss)
+            if not self._timer.isActive():
+                self._timer.start()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._steps.clear()
+        self._losses.clear()
+        self._draw()
+
+    def points(self) -> list[tuple[float, float]]:
+        """(step, loss) of what is shown or about to be."""
+        return list(zip(self._steps, self._losses, strict=True))
+
+    def sizeHint(self) -> QSize:
+        return QSize(220, 130)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(140, 90)
+
+    def _draw(self) -> None:
+        self._timer.stop()
+        self._curve.setData(self._steps, self._losses)

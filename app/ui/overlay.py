@@ -1,0 +1,224 @@
+"""Label layers over the picture, and the marks of the tool in hand.
+
+A human's annotation has a solid outline, the head's prediction a dashed one over a paler fill: the two
+differ in form and not in colour alone, so they stay apart in a grey print as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPen, QPolygonF
+from PySide6.QtWidgets import QGraphicsEllipseItem, QGraphicsPathItem, QStyleOptionGraphicsItem, QWidget
+
+from app.domain.cine import Frame
+from app.domain.labels import LabelSet
+from app.ui.painting import Point
+
+
+@dataclass(frozen=True)
+class LayerStyle:
+    """How a layer is drawn: fill opacity (0..1), pen width (screen pixels), dashes, stacking order."""
+
+    fill: float
+    width: float
+    dashes: tuple[float, ...]
+    z: float
+
+
+HUMAN = LayerStyle(fill=0.28, width=2.0, dashes=(), z=20)
+PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
+
+SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
+SMOOTH_FROM = 24  # shorter contours would shrink visibly
+
+
+class SharpImage(pg.ImageItem):
+    """Row-major image that is interpolated when it is a picture and never when it is a label image."""
+
+    def __init__(self, *, smooth: bool) -> None:
+        super().__init__(axisOrder="row-major")
+        self.smooth = smooth
+        self.setAcceptedMouseButtons(Qt.MouseButton.NoButton)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.smooth)
+        super().paint(painter, option, widget)
+
+
+class LabelLayer:
+    """One label image on a view box: a raster fill, and one outline per class."""
+
+    def __init__(self, view: pg.ViewBox, style: LayerStyle) -> None:
+        self._view = view
+        self._style = style
+        self._fill = SharpImage(smooth=False)
+        self._fill.setZValue(style.z)
+        self._fill.hide()
+        view.addItem(self._fill, ignoreBounds=True)
+        self._outlines: dict[int, QGraphicsPathItem] = {}
+        self._colours: dict[int, QColor] = {}
+        self._labels: Frame | None = None
+        self._shown = True
+        self._hidden: frozenset[int] = frozenset()
+
+    def set_label_set(self, labels: LabelSet) -> None:
+        """Take colours and classes from a label set."""
+        for item in self._outlines.values():
+            self._view.removeItem(item)
+        self._outlines.clear()
+        self._colours = {c.value: QColor(*c.colour) for c in labels.classes}
+        for place, (value, colour) in enumerate(self._colours.items()):
+            pen = QPen(colour, self._style.width)
+            pen.setCosmetic(True)
+            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+            if self._style.dashes:
+                pen.setDashPattern(self._style.dashes)
+                pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+            item = QGraphicsPathItem()
+            item.setPen(pen)
+            # The first class on top: where the cavity touches the myocardium its own border is seen.
+            item.setZValue(self._style.z + 1 + 1 / (1 + place))
+            self._view.addItem(item, ignoreBounds=True)
+            self._outlines[value] = item
+        self._refresh_lut()
+        self.set_labels(self._labels)
+
+    def set_labels(self, labels: Frame | None) -> None:
+        """Show a label image, shape (height, width), uint8; None for nothing."""
+        self._labels = labels
+        show = labels is not None and self._shown
+        self._fill.setVisible(show)
+        if labels is None or not show:
+            for item in self._outlines.values():
+                item.hide()
+            return
+        self._fill.setImage(labels, autoLevels=False, levels=(0, 255))
+        present = np.bincount(labels.ravel(), minlength=256)
+        for value, item in self._outlines.items():
+            visible = bool(present[value]) and value not in self._hidden
+            item.setVisible(visible)
+            if visible:
+                item.setPath(outline_path(labels, value))
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the whole layer."""
+        if visible != self._shown:
+            self._shown = visible
+            self.set_labels(self._labels)
+
+    def set_hidden_classes(self, values: Collection[int]) -> None:
+        """Hide these classes, show all others."""
+        self._hidden = frozenset(values)
+        self._refresh_lut()
+        self.set_labels(self._labels)
+
+    def _refresh_lut(self) -> None:
+        lut = np.zeros((256, 4), np.uint8)
+        for value, colour in self._colours.items():
+            if value not in self._hidden:
+                lut[value] = (colour.red(), colour.green(), colour.blue(), round(255 * self._style.fill))
+        self._fill.setLookupTable(lut)
+
+
+def outline_path(labels: Frame, value: int) -> QPainterPath:
+    """Return the borders of one class as a path in image pixels, holes included."""
+    mask = (labels == value).view(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    path = QPainterPath()
+    if width == 0:
+        return path
+    contours, _ = cv2.findContours(
+        mask[y : y + height, x : x + width], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y)
+    )
+    for contour in contours:
+        points = _smooth(contour.reshape(-1, 2).astype(np.float64) + 0.5)
+        if len(points) < 3:  # a speck of one or two pixels still deserves a mark
+            path.addRect(points[0, 0] - 0.5, points[0, 1] - 0.5, 1.0, 1.0)
+            continue
+        closed = np.vstack((points, points[:1]))
+        path.addPath(pg.arrayToQPath(closed[:, 0], closed[:, 1], connect="all", finiteCheck=False))
+    return path
+
+
+def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average a closed contour over neighbouring points, and keep every other one."""
+    if len(points) < SMOOTH_FROM:
+        return points
+    half = SMOOTH // 2
+    around = np.concatenate(
+        (np.zeros((1, 2)), np.cumsum(np.vstack((points[-half:], points, points[:half])), 0))
+    )
+    return ((around[SMOOTH:] - around[:-SMOOTH]) / SMOOTH)[::2]
+
+
+class ToolMarks:
+    """The brush's circle at its true size, and the outline in the air with its vertices."""
+
+    DOT = 6.0  # screen pixels
+
+    def __init__(self, view: pg.ViewBox) -> None:
+        self._halo, self._ring = QGraphicsEllipseItem(), QGraphicsEllipseItem()
+        self._under, self._line = QGraphicsPathItem(), QGraphicsPathItem()
+        self._dots = QGraphicsPathItem()
+        for z, item in enumerate((self._halo, self._ring, self._under, self._line, self._dots)):
+            item.setZValue(30 + z)
+            item.setBrush(QBrush(Qt.BrushStyle.NoBrush))
+            item.hide()
+            view.addItem(item, ignoreBounds=True)
+        # A dark line under the coloured one keeps both readable on bright tissue.
+        self._halo.setPen(_cosmetic(QColor(0, 0, 0, 150), 3))
+        self._under.setPen(_cosmetic(QColor(0, 0, 0, 150), 3.5))
+
+    def set_colour(self, colour: QColor) -> None:
+        """Colour of the class in hand."""
+        self._ring.setPen(_cosmetic(colour, 1.4))
+        self._line.setPen(_cosmetic(colour, 1.8))
+        self._dots.setPen(_cosmetic(colour, self.DOT, round_cap=True))
+
+    def show_brush(self, centre: Point | None, radius: float) -> None:
+        """Show the brush's circle (image pixels), or hide it."""
+        for ring in (self._halo, self._ring):
+            ring.setVisible(centre is not None)
+            if centre is not None:
+                ring.setRect(centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
+
+    def show_line(self, points: Sequence[Point], pointer: Point | None, closing: bool) -> None:
+        """Show an outline in the air with a rubber line to the pointer, or to its start if it closes."""
+        visible = len(points) > 0
+        for item in (self._under, self._line, self._dots):
+            item.setVisible(visible)
+        if not visible:
+            return
+        corners = [QPointF(*p) for p in points]
+        path = QPainterPath()
+        path.addPolygon(QPolygonF(corners))
+        if pointer is not None:
+            path.lineTo(corners[0] if closing else QPointF(*pointer))
+        self._under.setPath(path)
+        self._line.setPath(path)
+        dots = QPainterPath()
+        # Freehand traces have too many points to mark: their ends are enough.
+        for corner in corners if len(corners) <= 60 else (corners[0], corners[-1]):
+            dots.moveTo(corner)
+            dots.lineTo(corner + QPointF(1e-3, 0))
+        self._dots.setPath(dots)
+        pen = self._dots.pen()
+        pen.setWidthF(self.DOT * (2 if closing else 1))
+        self._dots.setPen(pen)
+
+
+def _cosmetic(colour: QColor, width: float, *, round_cap: bool = False) -> QPen:
+    pen = QPen(colour, width)
+    pen.setCosmetic(True)
+    if round_cap:
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    return pen

@@ -1,0 +1,128 @@
+"""Geometry of the drawing tools: masks from strokes and outlines, in numpy alone.
+
+Coordinates are continuous image pixels (x right, y down): pixel (row, column) covers the square from
+(column, row) to (column + 1, row + 1), so its centre lies at (column + 0.5, row + 0.5). A pixel belongs
+to a shape when its centre does: areas then carry no half-pixel bias, as they would with
+`cv2.fillPoly`, which adds every pixel that the border touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.cine import Frame
+
+Point = tuple[float, float]
+Mask = NDArray[np.bool_]
+
+MIN_RADIUS = 0.5
+
+
+def stamp_segment(mask: Mask, start: Point, end: Point, radius: float) -> tuple[slice, slice]:
+    """Draw a round brush dragged from one point to another into a mask, in place.
+
+    Parameters
+    ----------
+    mask
+        Shape (height, width), bool; changed in place and clipped at its edges.
+    start, end
+        Points (x, y) in pixels; equal for a single dab.
+    radius
+        In pixels; never less than half a pixel, so that a stroke has no gaps.
+
+    Returns
+    -------
+    tuple of slice
+        Rows and columns that may have changed (empty where the stroke lies outside).
+    """
+    height, width = mask.shape
+    radius = max(radius, MIN_RADIUS)
+    (ax, ay), (bx, by) = start, end
+    x0 = int(np.clip(np.floor(min(ax, bx) - radius), 0, width))
+    x1 = int(np.clip(np.ceil(max(ax, bx) + radius), x0, width))
+    y0 = int(np.clip(np.floor(min(ay, by) - radius), 0, height))
+    y1 = int(np.clip(np.ceil(max(ay, by) + radius), y0, height))
+    box = slice(y0, y1), slice(x0, x1)
+    if x0 == x1 or y0 == y1:
+        return box
+    # Distance from every pixel centre in the box to the segment.
+    x = np.arange(x0, x1, dtype=np.float32)[None, :] + np.float32(0.5 - ax)
+    y = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5 - ay)
+    dx, dy = np.float32(bx - ax), np.float32(by - ay)
+    length2 = float(dx * dx + dy * dy)
+    along = np.clip((x * dx + y * dy) / length2, 0, 1) if length2 > 0 else np.float32(0)
+    mask[box] |= (x - along * dx) ** 2 + (y - along * dy) ** 2 <= radius * radius
+    # The pixel under the pointer is always drawn, however thin the brush.
+    for px, py in (start, end):
+        if 0 <= px < width and 0 <= py < height:
+            mask[int(py), int(px)] = True
+    return box
+
+
+def polygon_mask(shape: tuple[int, int], vertices: Sequence[Point]) -> Mask:
+    """Fill a closed polygon by the non-zero winding rule.
+
+    Self-crossing outlines, which a hand-drawn one often is, are filled without holes.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of the result.
+    vertices
+        Points (x, y) in pixels, may lie outside the image; fewer than three give an empty mask.
+
+    Returns
+    -------
+    ndarray of bool, shape `shape`
+    """
+    height, width = shape
+    if len(vertices) < 3:
+        return np.zeros(shape, bool)
+    a = np.asarray(vertices, np.float64)
+    b = np.roll(a, -1, axis=0)
+    # Rows whose centre line each edge crosses, half open so that a shared vertex counts once.
+    low, high = np.minimum(a[:, 1], b[:, 1]), np.maximum(a[:, 1], b[:, 1])
+    first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int64)
+    count = np.clip(np.ceil(high - 0.5), 0, height).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(a)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    slope = (b[edge, 0] - a[edge, 0]) / (b[edge, 1] - a[edge, 1])
+    crossing = a[edge, 0] + (row + 0.5 - a[edge, 1]) * slope
+    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+    turns = np.zeros((height, width + 1), np.int32)
+    np.add.at(turns, (row, column), np.where(b[edge, 1] > a[edge, 1], 1, -1))
+    return np.cumsum(turns, axis=1)[:, :width] != 0
+
+
+def paint(labels: Frame, mask: Mask, value: int, only_over: Collection[int] | None = None) -> Frame:
+    """Return a copy of a label image in which `mask` has been given `value`.
+
+    Parameters
+    ----------
+    labels
+        Shape (height, width), uint8.
+    mask
+        Same shape, bool.
+    value
+        Class to write, 0..254.
+    only_over
+        Values that may be overwritten; None for all. Every other pixel is left alone.
+    """
+    if only_over is not None:
+        may = np.zeros(256, bool)
+        may[list(only_over)] = True
+        mask = mask & may[labels]
+    out = labels.copy()
+    out[mask] = value
+    return out
+
+
+def path_length(points: Sequence[Point]) -> float:
+    """Length of an open polyline in pixels."""
+    if len(points) < 2:
+        return 0.0
+    steps = np.diff(np.asarray(points, np.float64), axis=0)
+    return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
