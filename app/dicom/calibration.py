@@ -1,0 +1,128 @@
+"""SequenceOfUltrasoundRegions: size of a pixel and place of the picture, with the tags' known traps.
+
+Region Calibration Module, PS3.3 C.8.5.5. PixelSpacing is never used: in ultrasound it is often
+absent, or left from another image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydicom.dataset import Dataset
+
+from app.dicom.tags import number, value_of
+from app.domain.cine import Box, Calibration, Region
+
+SOURCE = "SequenceOfUltrasoundRegions"
+TWO_D = 1
+TISSUE = 1
+COLOUR_FLOW = 2
+CENTIMETRES = 3
+_SLACK = 2
+"""Pixels a region may reach beyond the image: some files count the last column as width, not width-1."""
+_SMALLEST = 16
+"""Pixels: a smaller box cannot be the picture of a heart."""
+_MM_RANGE = (0.002, 20.0)
+_FIELDS = {
+    "x0": "RegionLocationMinX0",
+    "y0": "RegionLocationMinY0",
+    "x1": "RegionLocationMaxX1",
+    "y1": "RegionLocationMaxY1",
+    "format": "RegionSpatialFormat",
+    "type": "RegionDataType",
+}
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What the region tags are good for. `box` and `calibration` are None where they are not plausible."""
+
+    regions: tuple[Region, ...] = ()
+    box: Box | None = None
+    calibration: Calibration | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
+    """Choose the tissue region and its pixel size.
+
+    Parameters
+    ----------
+    ds : Dataset
+    height, width : int
+        Rows and Columns, pixels.
+
+    Returns
+    -------
+    Calibrated
+        Pixel sizes in mm, always positive (a negative delta only states a direction).
+    """
+    regions, warnings = _regions(ds)
+    # Colour flow loops of some makers describe the whole picture as one colour region.
+    pictures = [r for r in regions if r.spatial_format == TWO_D and r.data_type == TISSUE] or [
+        r for r in regions if r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW
+    ]
+    if not pictures:
+        warnings.append("The file does not say the size of a pixel: set it by hand before measuring in mm.")
+        return Calibrated(regions, None, None, warnings)
+    fitting = [r for r in pictures if _fits(r.box, height, width)]
+    if not fitting:
+        warnings.append(
+            "The calibrated region in the file does not fit the image, which was resized or cropped later: "
+            "its pixel size was not used; set it by hand before measuring in mm."
+        )
+        return Calibrated(regions, None, None, warnings)
+    region = max(fitting, key=lambda r: r.box.width * r.box.height)
+    if len(fitting) > 1:
+        warnings.append("The image holds several ultrasound pictures: the largest one is used.")
+    calibration = _calibration(region)
+    if calibration is None:
+        warnings.append(
+            "The pixel size in the file is not a plausible length: set it by hand before measuring in mm."
+        )
+    return Calibrated(regions, _clip(region.box, height, width), calibration, warnings)
+
+
+def _regions(ds: Dataset) -> tuple[tuple[Region, ...], list[str]]:
+    found = []
+    items = value_of(ds, SOURCE) or []
+    for item in items:
+        values = {name: number(item, keyword) for name, keyword in _FIELDS.items()}
+        if any(v is None for v in values.values()):
+            continue
+        at = {name: int(v) for name, v in values.items() if v is not None}
+        found.append(
+            Region(
+                # The tags name the last pixel; a Box ends after it.
+                box=Box(at["x0"], at["y0"], at["x1"] + 1, at["y1"] + 1),
+                spatial_format=at["format"],
+                data_type=at["type"],
+                units_x=int(number(item, "PhysicalUnitsXDirection") or 0),
+                units_y=int(number(item, "PhysicalUnitsYDirection") or 0),
+                delta_x=number(item, "PhysicalDeltaX") or 0.0,
+                delta_y=number(item, "PhysicalDeltaY") or 0.0,
+            )
+        )
+    dropped = len(items) - len(found)
+    return tuple(found), [f"{dropped} of {len(items)} regions in the file are incomplete."] if dropped else []
+
+
+def _fits(box: Box, height: int, width: int) -> bool:
+    return (
+        min(box.x0, box.y0) >= 0
+        and box.x1 <= width + _SLACK
+        and box.y1 <= height + _SLACK
+        and min(box.width, box.height) >= _SMALLEST
+    )
+
+
+def _clip(box: Box, height: int, width: int) -> Box:
+    return Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+
+
+def _calibration(region: Region) -> Calibration | None:
+    if (region.units_x, region.units_y) != (CENTIMETRES, CENTIMETRES):
+        return None
+    x, y = abs(region.delta_x) * 10.0, abs(region.delta_y) * 10.0
+    low, high = _MM_RANGE
+    return Calibration(x, y, SOURCE) if low <= x <= high and low <= y <= high else None

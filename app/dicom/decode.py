@@ -1,0 +1,279 @@
+"""One frame's bytes to luma: every pixel format of ultrasound DICOM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit
+
+from app.dicom.palette import Table, palette_tables
+from app.dicom.tags import integer, number, text
+from app.domain.cine import Frame
+
+Samples = NDArray[Any]
+"""Stored values, shape (rows, columns) or (rows, columns, 3)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The Image Pixel Module (PS3.3 C.7.6.3) and the transfer syntax."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    planar: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    syntax: UID
+    pixel_vr: str = "OW"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one uncompressed frame."""
+        pixels = self.rows * self.columns
+        if self.photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+            return pixels * 2 * self.bits_allocated // 8
+        return pixels * self.samples * self.bits_allocated // 8
+
+
+def layout_of(ds: Dataset, syntax: UID, pixel_vr: str) -> Layout:
+    """Read the layout; absent attributes get what the standard or common sense says."""
+    samples = integer(ds, "SamplesPerPixel", 1)
+    allocated = integer(ds, "BitsAllocated", 8)
+    stored = integer(ds, "BitsStored", allocated) or allocated
+    return Layout(
+        rows=integer(ds, "Rows"),
+        columns=integer(ds, "Columns"),
+        samples=samples,
+        photometric=text(ds, "PhotometricInterpretation") or ("RGB" if samples == 3 else "MONOCHROME2"),
+        planar=integer(ds, "PlanarConfiguration"),
+        bits_allocated=allocated,
+        bits_stored=min(stored, allocated),
+        high_bit=integer(ds, "HighBit", stored - 1),
+        signed=integer(ds, "PixelRepresentation") == 1,
+        syntax=syntax,
+        pixel_vr=pixel_vr,
+    )
+
+
+class FrameDecoder:
+    """Turns the bytes of one frame into luma; safe in threads.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The header.
+    layout : Layout
+    """
+
+    def __init__(self, ds: Dataset, layout: Layout) -> None:
+        self.layout = layout
+        self._jpeg = layout.syntax == JPEGBaseline8Bit or (
+            layout.syntax == JPEGExtended12Bit and layout.bits_stored == 8
+        )
+        self._tables: tuple[Table, Table] | None = None
+        if layout.photometric == "PALETTE COLOR":
+            self._tables = palette_tables(ds, layout.bits_stored, layout.syntax.is_little_endian)
+        self._range, self._window_given = _display_range(ds, layout)
+        if not layout.syntax.is_encapsulated:
+            self._samples: Callable[[bytes], tuple[Samples, str]] = self._native
+        else:
+            _quiet_gdcm()
+            self._samples = self._compressed
+
+    def luma(self, data: bytes) -> Frame:
+        """Decode to grey, shape (rows, columns), uint8.
+
+        Raises
+        ------
+        Exception
+            Of many kinds, by decoder: the data are damaged.
+        """
+        if self._jpeg:
+            grey = jpeg_luma(data, rgb=self.layout.photometric == "RGB")
+            if self.layout.photometric == "MONOCHROME1":
+                grey = 255 - grey
+        else:
+            grey = self._to_luma(*self._samples(data))
+        if grey.shape != (self.layout.rows, self.layout.columns):
+            raise ValueError(f"decoded to {grey.shape}")
+        return np.ascontiguousarray(grey)
+
+    def chroma(self, data: bytes) -> Frame | None:
+        """How colourful every pixel is, 0..255; None for a grey format."""
+        if self.layout.samples == 1 and self._tables is None:
+            return None
+        if self._jpeg:
+            image = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            )
+            return None if image is None else np.asarray(image.max(axis=-1) - image.min(axis=-1), np.uint8)
+        values, photometric = self._samples(data)
+        if self._tables is not None:
+            return self._tables[1][self._unsigned(values)]
+        if photometric == "RGB":
+            return np.asarray(values.max(axis=-1) - values.min(axis=-1), np.uint8)
+        if values.ndim == 2:
+            return None  # luma alone was taken from a subsampled format
+        # Cb and Cr at their weights in B and R (Rec. 601).
+        difference = np.abs(values[..., 1:].astype(np.float32) - 128) * (1.772, 1.402)
+        return np.asarray(np.clip(difference.max(axis=-1), 0, 255), np.uint8)
+
+    @property
+    def needs_range(self) -> bool:
+        """True where neither 8 bits nor a window in the file say what is white: call `fit_range`."""
+        return self._range is not None and not self._window_given
+
+    def fit_range(self, frames: list[bytes]) -> None:
+        """Fit the grey range to data that use less than half of their bits.
+
+        One range for the whole cine, from a few frames, so that brightness does not flicker.
+        """
+        if self._range is None or not self.needs_range:
+            return
+        top = max(float(self._centred(self._samples(data)[0]).max()) for data in frames)
+        low, high = self._range
+        if top < low + (high - low) / 2:
+            self._range = (low, max(top, low + 1))
+
+    def _native(self, data: bytes) -> tuple[Samples, str]:
+        p = self.layout
+        if p.bits_allocated == 8 and not p.syntax.is_little_endian and p.pixel_vr == "OW":
+            # 8-bit values in 16-bit words: each pair is stored the other way round (PS3.5 A.3).
+            data = np.frombuffer(data, "<u2").byteswap().tobytes()
+        order = "<" if p.syntax.is_little_endian else ">"
+        flat = np.frombuffer(data, f"{order}u{p.bits_allocated // 8}")
+        if p.photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+            # Y1 Y2 Cb Cr for every two pixels.
+            return flat.reshape(-1, 4)[:, :2].reshape(p.rows, p.columns), p.photometric
+        if p.samples == 1:
+            return flat.reshape(p.rows, p.columns), p.photometric
+        if p.planar == 1:
+            return np.moveaxis(flat.reshape(p.samples, p.rows, p.columns), 0, -1), p.photometric
+        return flat.reshape(p.rows, p.columns, p.samples), p.photometric
+
+    def _compressed(self, data: bytes) -> tuple[Samples, str]:
+        p = self.layout
+        options: dict[str, Any] = {
+            "rows": p.rows,
+            "columns": p.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": p.samples,
+            "photometric_interpretation": p.photometric,
+            "bits_allocated": p.bits_allocated,
+            "bits_stored": p.bits_stored,
+            "pixel_representation": int(p.signed),
+            "pixel_keyword": "PixelData",
+        }
+        if p.samples > 1:
+            options["planar_configuration"] = p.planar
+        values, meta = get_decoder(p.syntax).as_array(encapsulate([data]), raw=True, **options)
+        return values, str(meta["photometric_interpretation"])
+
+    def _to_luma(self, values: Samples, photometric: str) -> Frame:
+        if self._tables is not None:
+            return self._tables[0][self._unsigned(values)]
+        if values.ndim == 3 and photometric.startswith("YBR_") and photometric not in {"YBR_ICT", "YBR_RCT"}:
+            values = values[..., 0]
+        if values.ndim == 3:
+            wide = (
+                values if values.dtype == np.uint8 else _to_8_bit(values, 0, 2**self.layout.bits_stored - 1)
+            )
+            return np.asarray(cv2.cvtColor(np.ascontiguousarray(wide), cv2.COLOR_RGB2GRAY), np.uint8)
+        if photometric.startswith("YBR_PARTIAL"):
+            return _to_8_bit(values, 16, 235)
+        if self._range is not None:
+            values = _to_8_bit(self._centred(values), *self._range)
+        return 255 - values if photometric == "MONOCHROME1" else values
+
+    def _unsigned(self, values: Samples) -> Samples:
+        """The BitsStored bits that hold the value (PS3.5 8.1.1), without those around them."""
+        p = self.layout
+        kind = f"u{values.dtype.itemsize}"
+        bits = values.astype(values.dtype.newbyteorder("=")).view(kind)
+        if not p.syntax.is_encapsulated:
+            bits = bits >> max(0, p.high_bit + 1 - p.bits_stored)
+        return bits & np.array(2**p.bits_stored - 1, kind)
+
+    def _centred(self, values: Samples) -> Samples:
+        bits = self._unsigned(values)
+        if not self.layout.signed:
+            return bits
+        half = 2 ** (self.layout.bits_stored - 1)
+        return (bits.astype(np.int64) ^ half) - half
+
+
+def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
+    """Grey picture of an 8-bit JPEG: its Y plane, without ever making colours.
+
+    Parameters
+    ----------
+    rgb : bool
+        The DICOM header says that the three components are R, G and B.
+
+    Raises
+    ------
+    OSError
+        Cut short or damaged.
+    """
+    if not rgb and data[-16:].rstrip(b"\0").endswith(b"\xff\xd9"):
+        image = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+        if image is not None:
+            return np.asarray(image, np.uint8)
+    with Image.open(BytesIO(data), formats=("JPEG",)) as picture:  # names its error; OpenCV paints over it
+        sampling = {layer[1:3] for layer in getattr(picture, "layer", [])}
+        # Where the header and the JPEG disagree the JPEG is right: JFIF and subsampling mean YCbCr.
+        ycbcr = "jfif" in picture.info or "adobe_transform" in picture.info or len(sampling) > 1
+        if not rgb or ycbcr or picture.mode == "L":
+            picture.draft("L", picture.size)
+            return np.asarray(picture.convert("L"), np.uint8)
+        picture.draft("YCbCr", picture.size)  # the components as they are stored
+        return np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, bool]:
+    """Stored values shown as black and as white, and whether the file says so itself.
+
+    None where 8-bit values are shown as they are.
+    """
+    if p.samples != 1 or p.photometric == "PALETTE COLOR" or (p.bits_stored == 8 and not p.signed):
+        return None, False
+    centre, width = number(ds, "WindowCenter"), number(ds, "WindowWidth")
+    if centre is not None and width is not None and width > 1:
+        slope, intercept = number(ds, "RescaleSlope") or 1.0, number(ds, "RescaleIntercept") or 0.0
+        # Linear window, PS3.3 C.11.2.1.2.1, back through the rescaling to stored values.
+        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+        return ((low - intercept) / slope, (high - intercept) / slope), True
+    if p.signed:
+        return (-(2.0 ** (p.bits_stored - 1)), 2.0 ** (p.bits_stored - 1) - 1), False
+    return (0.0, 2.0**p.bits_stored - 1), False
+
+
+def _to_8_bit(values: Samples, low: float, high: float) -> Frame:
+    scaled = (values.astype(np.float32) - low) * (255.0 / (high - low))
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
+
+
+def _quiet_gdcm() -> None:
+    """Keep GDCM from writing to stderr by itself."""
+    try:
+        import gdcm
+    except ImportError:
+        return
+    for switch in ("DebugOff", "WarningOff", "ErrorOff"):
+        getattr(gdcm.Trace, switch)()

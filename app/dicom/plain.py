@@ -1,0 +1,56 @@
+"""The cine of formats that carry few facts: video, GIF, images and NIfTI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.dicom.frame_cache import CachedFrames, InOrder
+from app.dicom.region import find_region, sample_indices
+from app.domain.cine import Calibration, Cine, Frame, Timing
+
+NO_PIXEL_SIZE = "The file does not say the size of a pixel: set it by hand before measuring in mm."
+NO_RATE = "The file does not say its frame rate: 30 frames a second are assumed."
+_FIRST = 600
+"""Frames among which those that show the region are taken: a long video need not be walked to its end."""
+
+
+def plain_cine(
+    path: Path,
+    decode: Callable[[int], Frame] | InOrder,
+    n_frames: int,
+    *,
+    timing: Timing,
+    content_hash: str,
+    pixel_format: str,
+    calibration: Calibration | None = None,
+    notes: tuple[str, ...] = (),
+) -> Cine:
+    """Build a cine without DICOM facts; its region is found from a few frames."""
+    if isinstance(decode, InOrder):
+        source = CachedFrames(decode.decode, n_frames, workers=1)
+        decode.on_pass = source.put
+    else:
+        source = CachedFrames(decode, n_frames)
+    frames = [source.frame(i) for i in sample_indices(min(n_frames, _FIRST))]
+    box, how = find_region(frames)
+    height, width = frames[0].shape
+    return Cine(
+        path=path,
+        uid="",
+        content_hash=content_hash,
+        n_frames=n_frames,
+        height=height,
+        width=width,
+        timing=timing,
+        calibration=calibration,
+        regions=(),
+        region=box,
+        region_source=how,
+        colour_doppler=False,
+        burned_in_annotation=None,
+        view=None,
+        pixel_format=pixel_format,
+        warnings=notes if calibration is not None else (*notes, NO_PIXEL_SIZE),
+        source=source,
+    )
