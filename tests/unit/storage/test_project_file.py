@@ -1,0 +1,435 @@
+"""What goes into a project comes out again, and files that are no project are left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.domain.cine import Cine
+from app.domain.errors import ProjectError
+from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.storage import schema
+from app.storage.project import Project
+from app.storage.recorder import Recorder
+from app.storage.records import HeadRecord
+
+Paint = Callable[..., None]
+
+
+def one_sentence(error: BaseException) -> bool:
+    text = str(error)
+    return text.endswith(".") and ": " in text and "\n" not in text and ". " not in text
+
+
+def head(revision: int = 3) -> HeadRecord:
+    return HeadRecord(
+        b"\0weights" * 100, "vits16", "sha256:ab", "Left heart", {1: revision}, "2025-01-02T03:04:05Z"
+    )
+
+
+def same(a: dict[int, np.ndarray], b: dict[int, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: Paint) -> None:
+    record = project.add_cine(cine)
+    recorder = Recorder(project, record.id)
+    for step in range(6):
+        paint(recorder, step % 3, step)
+    labels, revision = recorder.annotated.labels, recorder.annotated.revision
+    head_id = project.save_head(head())
+    masks = {frame: np.full((cine.height, cine.width), frame % 4, np.uint8) for frame in range(12)}
+    project.save_predictions(record.id, revision, head_id, masks, {frame: frame / 12 for frame in masks})
+    view = {"cine": record.id, "frame": 4, "zoom": 1.5, "window": [20, 200], "tool": "brush"}
+    project.save_view(view)
+    project.close()
+
+    with Project.open(path) as again:
+        assert again.cines() == [record]
+        assert again.label_set == LEFT_HEART
+        assert same(again.annotations(record.id), labels)
+        back = again.annotated(record.id)
+        assert same(back.labels, labels)
+        assert (back.revision, back.can_undo, back.can_redo) == (revision, True, False)
+        latest = again.latest_head()
+        assert latest is not None
+        assert (latest.blob, latest.revisions, latest.id) == (head().blob, {1: 3}, head_id)
+        predictions = again.predictions(record.id)
+        assert same({frame: p.mask for frame, p in predictions.items()}, masks)
+        assert predictions[6].confidence == pytest.approx(0.5)
+        assert (predictions[6].revision, predictions[6].head_id) == (revision, head_id)
+        assert again.view() == view
+
+
+def test_an_empty_project_has_nothing(project: Project) -> None:
+    assert project.cines() == []
+    assert project.latest_head() is None
+    assert project.view() == {}
+
+
+def test_open_or_create(path: Path) -> None:
+    with Project.open_or_create(path) as project:
+        project.save_view({"frame": 1})
+    with Project.open_or_create(path) as project:
+        assert project.view() == {"frame": 1}
+
+
+def test_a_clean_project_is_one_file(project: Project, path: Path) -> None:
+    project.save_view({"frame": 1})
+    project.close()
+    project.close()
+    assert list(path.parent.glob("*heart*")) == [path]
+
+
+def test_history_is_restored_across_reopening(recorder: Recorder, path: Path, paint: Paint) -> None:
+    for step in range(5):
+        paint(recorder, step % 2, step)
+    recorder.undo()
+    recorder.undo()
+    recorder.redo()
+    recorder.project.close()
+
+    with Project.open(path) as project:
+        again = Recorder(project, recorder.cine_id)
+        assert again.annotated.revision == 8
+        recorder.redo()  # the old one is still right in memory: go through both side by side
+        again.redo()
+        assert same(again.annotated.labels, recorder.annotated.labels)
+        while recorder.annotated.can_undo:
+            assert again.annotated.can_undo
+            recorder.undo()
+            again.undo()
+            assert same(again.annotated.labels, recorder.annotated.labels)
+        assert not again.annotated.can_undo
+        assert project.annotations(recorder.cine_id) == {}
+
+
+def test_a_stroke_after_undo_drops_the_redo_branch_for_good(
+    recorder: Recorder, path: Path, paint: Paint
+) -> None:
+    paint(recorder, 0, 0)
+    paint(recorder, 1, 1)
+    recorder.undo()
+    paint(recorder, 2, 2)
+    recorder.project.close()
+    with Project.open(path) as project:
+        annotated = project.annotated(recorder.cine_id)
+        assert annotated.annotated_frames == (0, 2)
+        assert not annotated.can_redo
+        frames = []
+        while (stroke := annotated.undo()) is not None:
+            frames.append(stroke.frame)
+        assert frames == [2, 0]
+
+
+def test_a_known_cine_keeps_its_record_and_gets_its_new_path(
+    project: Project, make_cine: Callable[..., Cine], tmp_path: Path
+) -> None:
+    first = project.add_cine(make_cine("a"))
+    other = project.add_cine(make_cine("b"))
+    moved = project.add_cine(make_cine("a", tmp_path / "elsewhere" / "x.dcm"))
+    assert moved.id == first.id != other.id
+    assert moved.path == tmp_path / "elsewhere" / "x.dcm"
+    assert project.cines() == [moved, other]
+
+
+def test_label_sets_can_be_edited_but_not_under_what_is_drawn(
+    recorder: Recorder, path: Path, paint: Paint
+) -> None:
+    own = LabelSet("Own", (*LEFT_HEART.classes, LabelClass(9, "Éffusion", (1, 2, 3))))
+    recorder.project.set_label_set(own)
+    paint(recorder, 4, 0)  # draws class 1
+    with pytest.raises(ProjectError, match=r"frame 4 of IM_0001\.dcm") as caught:
+        recorder.project.set_label_set(LabelSet("Less", own.classes[1:]))
+    assert one_sentence(caught.value)
+    recorder.project.close()
+    with Project.open(path) as project:
+        assert project.label_set == own
+
+
+def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> None:
+    cine_id = project.add_cine(cine).id
+    ones, twos = (np.full((cine.height, cine.width), value, np.uint8) for value in (1, 2))
+    project.save_predictions(cine_id, 1, None, {0: ones, 1: ones}, {0: 0.1, 1: 0.2})
+    project.save_predictions(cine_id, 2, None, {1: twos}, {1: 0.9})
+    back = project.predictions(cine_id)
+    assert (back[0].revision, back[1].revision) == (1, 2)
+    assert (back[1].mask == 2).all()
+
+
+def test_predictions_that_do_not_fit_are_refused(project: Project, cine: Cine) -> None:
+    cine_id = project.add_cine(cine).id
+    good = np.zeros((cine.height, cine.width), np.uint8)
+    for masks in ({0: good.T}, {cine.n_frames: good}):
+        with pytest.raises(ValueError, match="does not fit"):
+            project.save_predictions(cine_id, 1, None, masks, {})
+    assert project.predictions(cine_id) == {}
+
+
+def test_heads_that_nothing_names_go(project: Project, cine: Cine) -> None:
+    cine_id = project.add_cine(cine).id
+    kept = project.save_head(head(1))
+    project.save_predictions(cine_id, 1, kept, {0: np.zeros((cine.height, cine.width), np.uint8)}, {0: 1.0})
+    for revision in range(2, 6):
+        project.save_head(head(revision))
+    latest = project.latest_head()
+    assert latest is not None
+    assert latest.revisions == {1: 5}
+    project.close()
+    with closing(sqlite3.connect(project.path)) as sql:
+        assert sql.execute("SELECT count(*) FROM heads").fetchone() == (2,)
+
+
+def test_a_copy_holds_everything_and_replaces_at_once(
+    recorder: Recorder, tmp_path: Path, paint: Paint
+) -> None:
+    paint(recorder, 3)
+    copy = tmp_path / "new folder" / "copy.apical"
+    recorder.project.save_copy(copy)
+    paint(recorder, 4)
+    recorder.project.save_copy(copy)
+    with Project.open(copy) as other:
+        assert sorted(other.annotations(recorder.cine_id)) == [3, 4]
+    assert [file.name for file in copy.parent.iterdir()] == ["copy.apical"]
+
+
+def test_a_copy_onto_itself_or_onto_an_open_project_is_refused(recorder: Recorder, tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="open project itself") as caught:
+        recorder.project.save_copy(recorder.project.path)
+    assert one_sentence(caught.value)
+    with Project.create(tmp_path / "other.apical"), pytest.raises(ProjectError, match="already open"):
+        recorder.project.save_copy(tmp_path / "other.apical")
+
+
+def test_a_copy_into_a_place_that_is_no_folder(recorder: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ProjectError) as caught:
+        recorder.project.save_copy(tmp_path / "file" / "copy.apical")
+    assert one_sentence(caught.value)
+
+
+# Opening what should not be opened
+
+
+def refused(path: Path, words: str) -> None:
+    """Opening fails with one sentence that names the file, which is left byte for byte as it was."""
+    before = path.read_bytes() if path.is_file() else None
+    around = sorted(path.parent.iterdir())
+    with pytest.raises(ProjectError, match=words) as caught:
+        Project.open(path)
+    assert one_sentence(caught.value)
+    assert path.name in str(caught.value)
+    assert sorted(path.parent.iterdir()) == around
+    if before is not None:
+        assert path.read_bytes() == before
+
+
+def test_missing(tmp_path: Path) -> None:
+    refused(tmp_path / "none.apical", "no project")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder.apical").mkdir()
+    refused(tmp_path / "folder.apical", "cannot be read")
+
+
+@pytest.mark.parametrize("content", [b"", b"DICM" * 100, b"SQLite format 2\0" + bytes(200)])
+def test_foreign_files(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    refused(path, "not an Apical project")
+
+
+def test_somebody_elses_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("CREATE TABLE notes (text)")
+    refused(path, "not an Apical project")
+
+
+def test_a_newer_version(project: Project, path: Path) -> None:
+    project.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute(f"PRAGMA user_version = {len(schema.STEPS) + 1}")
+    refused(path, "newer version")
+
+
+def test_cut_short(recorder: Recorder, path: Path, paint: Paint) -> None:
+    for step in range(30):
+        paint(recorder, step % 12, step)
+    recorder.project.close()
+    whole = path.read_bytes()
+    for length in (50, 4096, len(whole) // 2):
+        path.write_bytes(whole[:length])
+        refused(path, "damaged")
+
+
+def test_damaged_pages(recorder: Recorder, path: Path, paint: Paint) -> None:
+    for step in range(30):
+        paint(recorder, step % 12, step)
+    recorder.project.close()
+    content = bytearray(path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
+    path.write_bytes(content)
+    refused(path, "damaged")
+
+
+def test_damaged_pixels_are_told_when_they_are_read(recorder: Recorder, path: Path, paint: Paint) -> None:
+    paint(recorder, 0)
+    recorder.project.close()
+    with closing(sqlite3.connect(path)) as sql, sql:
+        sql.execute("UPDATE annotations SET label = x'00112233'")
+    with Project.open(path) as project, pytest.raises(ProjectError, match=r"heart\.apical is damaged"):
+        project.annotated(recorder.cine_id)
+
+
+def test_creating_over_a_file_is_refused(path: Path) -> None:
+    path.write_text("precious")
+    with pytest.raises(ProjectError, match="exists already") as caught:
+        Project.create(path)
+    assert one_sentence(caught.value)
+    assert path.read_text() == "precious"
+
+
+def test_creating_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ProjectError) as caught:
+        Project.create(tmp_path / "file" / "heart.apical")
+    assert one_sentence(caught.value)
+
+
+# One user at a time
+
+HOLD = """
+import sys, time
+from app.storage.project import Project
+project = Project.open_or_create(sys.argv[1])
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_opening_is_refused(project: Project, path: Path) -> None:
+    with pytest.raises(ProjectError, match="already open") as caught:
+        Project.open(path)
+    assert one_sentence(caught.value)
+    project.close()
+    Project.open(path).close()
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone_even_killed(path: Path) -> None:
+    first = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "open\n"
+        with pytest.raises(ProjectError, match="already open"):
+            Project.open(path)
+    finally:
+        first.kill()
+        first.wait()
+        first.stdout.close() if first.stdout else None
+    Project.open(path).close()
+
+
+# Killed in the middle
+
+BURST = """
+import sys
+import numpy as np
+from app.storage.project import Project
+from app.storage.recorder import Recorder
+project = Project.open(sys.argv[1])
+record = project.cines()[0]
+recorder = Recorder(project, record.id)
+step = 0
+while True:
+    step += 1
+    frame = step % record.n_frames
+    before = recorder.annotated.label(frame)
+    after = np.zeros((record.height, record.width), np.uint8) if before is None else before.copy()
+    after[step % 40 : step % 40 + 8, step % 50 : step % 50 + 14] = 1 + (step // 7) % 3
+    if recorder.draw(frame, after, "brush", "A") is None:
+        continue
+    if step % 5 == 0:
+        recorder.undo()
+    if step % 10 == 0:
+        recorder.redo()
+    print(recorder.annotated.revision, flush=True)
+"""
+
+
+def test_kill_in_a_burst_loses_at_most_the_stroke_in_the_air(
+    project: Project, cine: Cine, path: Path
+) -> None:
+    record = project.add_cine(cine)
+    project.close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BURST, str(path)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    seen = int(process.stdout.readline())
+    deadline = time.monotonic() + 10
+    while seen < 60 and time.monotonic() < deadline:
+        seen = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    seen = max([seen, *(int(line) for line in process.stdout.read().split("\n")[:-1] if line)])
+    process.stdout.close()
+
+    with Project.open(path) as again:
+        annotated = again.annotated(record.id)
+        # Everything that was reported is there; a change or two may have been made and not reported.
+        assert seen <= annotated.revision <= seen + 3
+        labels = annotated.labels
+        steps = 0
+        while annotated.undo() is not None:
+            steps += 1
+        assert annotated.annotated_frames == ()  # the log and the pictures agree, back to the start
+        for _ in range(steps):
+            annotated.redo()
+        assert same(annotated.labels, labels)
+
+
+# Versions
+
+NEXT = ("ALTER TABLE cines ADD COLUMN note TEXT NOT NULL DEFAULT ''",)
+
+
+def test_an_older_project_is_migrated_after_a_backup(
+    recorder: Recorder, path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(recorder, 2)
+    labels = recorder.annotated.labels
+    recorder.project.close()
+    old = len(schema.STEPS)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, NEXT))
+    with Project.open(path) as project:
+        assert same(project.annotations(recorder.cine_id), labels)
+    with closing(sqlite3.connect(path)) as sql:
+        assert sql.execute("PRAGMA user_version").fetchone() == (old + 1,)
+        assert sql.execute("SELECT note FROM cines").fetchall() == [("",)]
+    monkeypatch.undo()
+    backup = path.with_name(f"heart.backup-v{old}.apical")
+    with Project.open(backup) as project:
+        assert same(project.annotations(recorder.cine_id), labels)
+
+
+def test_a_migration_that_fails_changes_nothing(
+    recorder: Recorder, path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(recorder, 2)
+    recorder.project.close()
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, (*NEXT, "UPDATE nowhere SET x = 1")))
+    with pytest.raises(ProjectError, match="as it was") as caught:
+        Project.open(path)
+    assert "backup" in str(caught.value)
+    monkeypatch.undo()
+    with Project.open(path) as project:
+        assert project.annotated(recorder.cine_id).annotated_frames == (2,)
