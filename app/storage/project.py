@@ -49,14 +49,8 @@ class Project:
     @classmethod
     def create(cls, path: Path | str, label_set: LabelSet = LEFT_HEART) -> Project:
         """Make a new project file and open it; a file that is there already is refused."""
-        path = Path(path).absolute()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ProjectError(
-                f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
-            ) from error
-        lock = FileLock(path)
+        path = Path(path).resolve()  # one file, one lock, whatever links lead to it
+        lock = cls._lock_target(path)
         temporary = path.with_name(f".{path.name}.new")
         try:
             if path.exists():
@@ -87,7 +81,7 @@ class Project:
             If the file is missing, foreign, damaged, made by a newer version, or open elsewhere; it is
             left untouched.
         """
-        path = Path(path).absolute()
+        path = Path(path).resolve()
         schema.check_header(path)
         lock = FileLock(path)
         try:
@@ -124,9 +118,11 @@ class Project:
 
     def save_copy(self, path: Path | str) -> None:
         """Write all that is committed to another file, whole at once or not at all."""
-        path = Path(path).absolute()
+        path = Path(path).resolve()
         if path == self._path or (path.exists() and path.samefile(self._path)):
             raise ProjectError(f"{path.name} is the open project itself: choose another name for the copy.")
+        if path.exists() and not schema.is_project(path):
+            raise ProjectError(f"{path.name} exists and is not an Apical project: choose another name.")
         lock = self._lock_target(path)
         try:
             schema.copy(self._path, path)
@@ -149,14 +145,18 @@ class Project:
 
     @staticmethod
     def _lock_target(path: Path) -> FileLock:
-        with contextlib.suppress(OSError):
+        """Lock a file about to be written whole, in a folder that is made if it must."""
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProjectError(
+                f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
+            ) from error
         lock = FileLock(path)
-        log = path.with_name(path.name + "-wal")
-        if log.exists():
-            # The log of a project that crashed would be taken for the copy's own.
+        if path.with_name(path.name + "-wal").exists():
+            # The log of a project that crashed would be taken for the new file's own.
             lock.release()
-            raise ProjectError(f"{path.name} has unsaved parts beside it: choose another name for the copy.")
+            raise ProjectError(f"{path.name}-wal, left by a crash, is in the way: choose another name.")
         return lock
 
     # Settings

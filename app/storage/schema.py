@@ -111,6 +111,15 @@ def check_header(path: Path) -> None:
     _check_version(path, int.from_bytes(header[60:64], "big"))
 
 
+def is_project(path: Path) -> bool:
+    """Tell whether `path` looks like a project that this version can read."""
+    try:
+        check_header(path)
+    except ProjectError:
+        return False
+    return True
+
+
 def check_contents(path: Path) -> int:
     """Read every page once and return the schema version; writes nothing.
 

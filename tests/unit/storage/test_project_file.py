@@ -209,6 +209,34 @@ def test_a_copy_onto_itself_or_onto_an_open_project_is_refused(recorder: Recorde
         recorder.project.save_copy(tmp_path / "other.apical")
 
 
+def test_a_copy_never_replaces_another_kind_of_file(recorder: Recorder, tmp_path: Path) -> None:
+    target = tmp_path / "cine.dcm"
+    target.write_bytes(b"precious")
+    with pytest.raises(ProjectError, match="not an Apical project") as caught:
+        recorder.project.save_copy(target)
+    assert one_sentence(caught.value)
+    assert target.read_bytes() == b"precious"
+
+
+def test_a_log_left_by_a_crash_is_never_taken_for_a_new_files_own(recorder: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "new.apical-wal").write_bytes(b"x" * 100)
+    for write in (Project.create, recorder.project.save_copy):
+        with pytest.raises(ProjectError, match="left by a crash") as caught:
+            write(tmp_path / "new.apical")
+        assert one_sentence(caught.value)
+    assert sorted(file.name for file in tmp_path.glob("new*")) == ["new.apical-wal"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+def test_a_link_to_an_open_project_is_the_open_project(project: Project, tmp_path: Path) -> None:
+    link = tmp_path / "link.apical"
+    link.symlink_to(project.path)
+    with pytest.raises(ProjectError, match="already open"):
+        Project.open(link)
+    with pytest.raises(ProjectError, match="open project itself"):
+        project.save_copy(link)
+
+
 def test_a_copy_into_a_place_that_is_no_folder(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ProjectError) as caught:
@@ -300,7 +328,7 @@ def test_creating_over_a_file_is_refused(path: Path) -> None:
 
 def test_creating_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ProjectError) as caught:
+    with pytest.raises(ProjectError, match="cannot be made") as caught:
         Project.create(tmp_path / "file" / "heart.apical")
     assert one_sentence(caught.value)
 
