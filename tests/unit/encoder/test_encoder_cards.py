@@ -1,0 +1,148 @@
+"""Cards, the built weights, and files that must be refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available, card
+from vjepa_core.encoder.initialise import initialise, state_checksum
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.errors import EncoderError
+from vjepa_core.resources import resource_path
+
+ARCHITECTURE = "vit_tiny_patch16_224_t2"
+
+
+def write_card(folder: Path, file: str | None, checksum: str, **changes: object) -> None:
+    fields: dict[str, object] = {"name": "mine", "family": "V-JEPA 2.1", "architecture": ARCHITECTURE}
+    fields |= {"parameters": 1, "licence": "MIT", "description": "-", "trained": True, "fps": 30}
+    fields |= {"checksum": checksum, "file": file, "depths": [2, 5, 8, 11]}
+    folder.joinpath("mine.json").write_text(json.dumps(fields | changes), encoding="utf-8")
+
+
+def save(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file(state, folder / "mine.safetensors")
+    write_card(
+        folder, "mine.safetensors", hashlib.sha256((folder / "mine.safetensors").read_bytes()).hexdigest()
+    )
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return {name: value.half() for name, value in create_encoder(ARCHITECTURE).state_dict().items()}
+
+
+def test_the_default_encoder_says_that_it_is_untrained() -> None:
+    first = available()[0]
+    assert first == card()
+    assert first.name == DEFAULT_ENCODER
+    assert not first.trained
+    assert first.path is None
+    assert first.description.startswith("Untrained")
+    assert "not been trained" in resource_path("encoders", "README.md").read_text(encoding="utf-8")
+
+
+def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
+    model, found = load_encoder()
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert sum(parameter.numel() for parameter in model.parameters()) == found.parameters
+    assert model.depths == found.depths
+    assert state_checksum(model.state_dict()) == found.checksum
+
+
+def test_built_weights_depend_on_the_seed_alone() -> None:
+    def built(seed: int) -> str:
+        model = create_encoder(ARCHITECTURE)
+        initialise(model, seed)
+        return state_checksum(model.state_dict())
+
+    assert built(3) == built(3)
+    assert built(3) != built(4)
+
+
+def test_untrained_features_tell_tokens_apart_at_every_depth() -> None:
+    model = create_encoder(ARCHITECTURE).eval()
+    initialise(model, 0)
+    x = torch.randn(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for grid in model.forward_intermediates(x):
+            tokens = torch.nn.functional.normalize(grid[0].reshape(-1, grid.shape[-1]), dim=-1)  # type: ignore[union-attr]
+            alike = (tokens @ tokens.T).mean()
+            assert torch.isfinite(grid).all()  # type: ignore[arg-type]
+            assert alike < 0.8
+
+
+def test_half_precision_weights_are_read_as_float32(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    save(tmp_path, state)
+    model, found = load_encoder("mine", folders=[tmp_path])
+    assert found.trained
+    loaded = model.state_dict()
+    assert all(value.dtype == torch.float32 for value in loaded.values())
+    torch.testing.assert_close(loaded["blocks.3.mlp.fc1.weight"], state["blocks.3.mlp.fc1.weight"].float())
+
+
+def test_missing_unknown_and_misshapen_weights_are_named(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    without = {name: value for name, value in state.items() if name != "blocks.0.attn.qkv.bias"}
+    for changed, message in (
+        (without, r"lacks weights \(blocks.0.attn.qkv.bias\)"),
+        (state | {"cls_token": torch.zeros(1)}, r"unknown weights \(cls_token\)"),
+        (state | {"video_mod_embed": torch.zeros(1, 1, 5)}, r"misshapen weights \(video_mod_embed\)"),
+    ):
+        save(tmp_path, changed)
+        with pytest.raises(EncoderError, match=message):
+            load_encoder("mine", folders=[tmp_path])
+
+
+def test_damaged_absent_and_foreign_files_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    save(tmp_path, state)
+    path = tmp_path / "mine.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(EncoderError, match="damaged"):
+        load_encoder("mine", folders=[tmp_path])
+    path.unlink()
+    with pytest.raises(EncoderError, match="cannot be read"):
+        load_encoder("mine", folders=[tmp_path])
+    path.write_bytes(b"PK not weights")
+    write_card(tmp_path, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(EncoderError, match="not a safetensors file"):
+        load_encoder("mine", folders=[tmp_path])
+
+
+def test_built_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
+    write_card(tmp_path, None, "0" * 64)
+    with pytest.raises(EncoderError, match="reinstall"):
+        load_encoder("mine", folders=[tmp_path])
+
+
+def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
+        card("nobody")
+    for text in ("{", "[]", "{}"):
+        tmp_path.joinpath("bad.json").write_text(text, encoding="utf-8")
+        with pytest.raises(EncoderError, match=r"bad\.json"):
+            available([tmp_path])
+
+
+def test_listing_encoders_does_not_import_torch() -> None:
+    code = (
+        "import sys; from vjepa_core.encoder.catalogue import available; import vjepa_core.preprocessing; "
+        "assert available(); sys.exit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode
+        == 0
+    )

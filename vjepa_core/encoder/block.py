@@ -1,0 +1,61 @@
+"""Pre-norm transformer block with rotary attention.
+
+Module names and numbers are those of timm's `EvaBlock(attn_type="rope")`, which the tests compare with. It is
+written out because `import timm` takes longer than the first clip, and because splitting off prefix tokens,
+of which there are none here, costs timm's attention a tenth of the time of a clip.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from vjepa_core.encoder.rope import rotate
+
+NORM_EPS = 1e-6
+
+
+class RotaryAttention(nn.Module):
+    """Multi-head self-attention; the position enters through queries and keys alone."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+        """Tokens (B, N, D) and a table as `rotate` takes it; returns (B, N, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in (rotate(q, rope), rotate(k, rope), v))
+        mixed: Tensor = self.proj(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an exact GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(gelu(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to its own normalised input."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = RotaryAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x), rope)
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out

@@ -1,0 +1,106 @@
+"""Which encoders there are, read from their cards alone: the window lists them without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vjepa_core.errors import EncoderError
+from vjepa_core.resources import resource_path
+
+DEFAULT_ENCODER = "apical-vits16-untrained"
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What is known of an encoder before its weights are touched.
+
+    Attributes
+    ----------
+    name, family, architecture : str
+        Own name; release whose form it has ("V-JEPA 2.1"); name for `create_encoder`.
+    parameters : int
+        Number of weights.
+    licence, description : str
+        For the user to read.
+    trained : bool
+        False: the weights are a random start, and the window has to say so.
+    checksum : str
+        SHA-256, hexadecimal: of the weight file, or of the built weights where there is no file.
+    path : Path or None
+        Weight file (safetensors); None if the weights are made from `seed`.
+    seed : int
+        Seed of the weights; unused where there is a file.
+    fps : float
+        Frame rate that the encoder is used at, Hz.
+    depths : tuple of int
+        Blocks whose features the head reads, counted from 0.
+    """
+
+    name: str
+    family: str
+    architecture: str
+    parameters: int
+    licence: str
+    description: str
+    trained: bool
+    checksum: str
+    path: Path | None
+    seed: int
+    fps: float
+    depths: tuple[int, ...]
+
+
+def available(folders: Sequence[Path] | None = None) -> list[EncoderCard]:
+    """Cards of every encoder in `folders` (default: those that ship), the default encoder first.
+
+    Raises
+    ------
+    EncoderError
+        If a card cannot be read.
+    """
+    if folders is None:
+        folders = [resource_path("encoders")]
+    cards = [_read(file) for folder in folders for file in folder.glob("*.json")]
+    return sorted(cards, key=lambda card: (card.name != DEFAULT_ENCODER, card.name))
+
+
+def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> EncoderCard:
+    """The card of one encoder.
+
+    Raises
+    ------
+    EncoderError
+        If there is none of that name.
+    """
+    cards = available(folders)
+    for found in cards:
+        if found.name == name:
+            return found
+    names = ", ".join(known.name for known in cards) or "none"
+    raise EncoderError(f"No encoder is called {name}; there are: {names}.")
+
+
+def _read(file: Path) -> EncoderCard:
+    try:
+        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        weights = raw["file"]
+        return EncoderCard(
+            name=str(raw["name"]),
+            family=str(raw["family"]),
+            architecture=str(raw["architecture"]),
+            parameters=int(raw["parameters"]),
+            licence=str(raw["licence"]),
+            description=str(raw["description"]),
+            trained=bool(raw["trained"]),
+            checksum=str(raw["checksum"]),
+            path=None if weights is None else file.parent / weights,
+            seed=int(raw.get("seed", 0)),
+            fps=float(raw["fps"]),
+            depths=tuple(int(depth) for depth in raw["depths"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(f"The encoder card {file} cannot be read: remove it or put it right.") from error

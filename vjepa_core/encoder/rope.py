@@ -1,0 +1,73 @@
+"""3D rotary position tables of the V-JEPA family.
+
+A token at grid position p on an axis turns its queries and keys by the angles p w_k, w_k = 10000^(-k /
+(d/2)), in the plane of two neighbouring channels. Each head has three groups of d = 2 * ((head_dim // 3) //
+2) channels, for depth, height and width in this order; what remains is not turned. Source:
+facebookresearch/vjepa2, `src/models/utils/modules.py`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Rope = Literal["interleaved", "tiled"]
+"""Which angle a channel of a group takes.
+
+`interleaved` (V-JEPA 2.1): f0 f0 f1 f1 ...; heights and widths are scaled to a 16 x 16 grid.
+`tiled` (V-JEPA 2): f0 f1 ... f0 f1 ..., not a rotation, but what those weights were trained with; not scaled.
+"""
+
+Grid = tuple[int, int, int]
+"""Tokens along time, height and width."""
+
+REFERENCE_GRID = 16
+
+
+@lru_cache(maxsize=16)
+def rope_table(grid: Grid, head_dim: int, kind: Rope, device: torch.device) -> Tensor:
+    """Sine and cosine for every token of a grid, in token order (time, height, width).
+
+    Returns
+    -------
+    Tensor
+        (2, tokens, head_dim) float32: sines, then cosines. Shared by all callers: do not write to it.
+    """
+    per_axis = 2 * ((head_dim // 3) // 2)
+    k = torch.arange(per_axis // 2, dtype=torch.float64)
+    frequency = 10000.0 ** (-k / (per_axis / 2))
+    axes = [torch.arange(n, dtype=torch.float64) for n in grid]
+    if kind == "interleaved":
+        axes[1:] = [axis * (REFERENCE_GRID - 1) / max(len(axis) - 1, 1) for axis in axes[1:]]
+    groups = []
+    for position in torch.meshgrid(*axes, indexing="ij"):
+        angle = position.reshape(-1, 1) * frequency
+        groups.append(angle.repeat_interleave(2, -1) if kind == "interleaved" else angle.repeat(1, 2))
+    angles = torch.cat(groups, -1)
+    angles = torch.nn.functional.pad(angles, (0, head_dim - angles.shape[-1]))
+    # A table first made under inference_mode could never take part in training.
+    with torch.inference_mode(False):
+        return torch.stack((angles.sin(), angles.cos())).to(device, torch.float32, copy=True)
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Turn queries or keys.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, N, heads, head_dim).
+    table : Tensor
+        (2, N, head_dim) for all samples alike, or (2, B, N, head_dim).
+
+    Returns
+    -------
+    Tensor
+        As `x`, in its dtype.
+    """
+    sin, cos = table.unsqueeze(-2)
+    partner = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+    return (x * cos + partner * sin).to(x.dtype)

@@ -1,0 +1,18 @@
+"""Where the files that ship with the program lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def resource_path(*parts: str) -> Path:
+    """Path of a shipped file or folder, which may not exist.
+
+    An installed wheel carries the repository's `resources` folder as `vjepa_core/_bundled`; a checkout has
+    no such folder and reads the original.
+    """
+    bundled = _PACKAGE / "_bundled"
+    root = bundled if bundled.is_dir() else _PACKAGE.parent / "resources"
+    return root.joinpath(*parts)
