@@ -1,0 +1,240 @@
+"""Encoder features of a whole cine, from clips that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.errors import Cancelled
+from vjepa_core.preprocessing import normalise
+
+CLIP_FRAMES = 16
+GPU_BATCH = 8  # clips; ViT-S then needs less than 2 GiB
+
+
+@dataclass(frozen=True, eq=False)
+class CineFeatures:
+    """Features of a cine at every tubelet.
+
+    Attributes
+    ----------
+    values : Tensor
+        (L, T', H', W', D) float16 on the CPU: L depths, T' tubelets, a grid of tokens.
+    times : Tensor
+        (T',) float64: the centre of each tubelet, in frames of the cine, increasing.
+    """
+
+    values: Tensor
+    times: Tensor
+
+    def at(self, frame: float) -> Tensor:
+        """Features at one moment, (L, H', W', D) float32; see `at_many`."""
+        return self.at_many([frame])[0]
+
+    def at_many(self, frames: Sequence[float]) -> Tensor:
+        """Features at several moments, linear between the centres of neighbouring tubelets.
+
+        Parameters
+        ----------
+        frames : sequence of float
+            Frame numbers of the cine. Before the first centre and after the last, the nearest one counts.
+
+        Returns
+        -------
+        Tensor
+            (len(frames), L, H', W', D) float32.
+        """
+        wanted = torch.as_tensor(np.asarray(frames, np.float64)).clamp(self.times[0], self.times[-1])
+        right = torch.searchsorted(self.times, wanted).clamp(max=len(self.times) - 1)
+        left = (right - 1).clamp(min=0)
+        gap = (self.times[right] - self.times[left]).clamp(min=1e-9)
+        share = ((wanted - self.times[left]) / gap).clamp(0, 1).float().view(-1, 1, 1, 1, 1)
+        before, after = (self.values[:, side].transpose(0, 1).float() for side in (left, right))
+        return torch.lerp(before, after, share)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPlan:
+    """How a cine is cut into clips.
+
+    Attributes
+    ----------
+    frames : array
+        (S,) int64: frame of the cine at each sampled position, padding included; S >= clip and even.
+    starts : tuple of int
+        First sampled position of each clip, even and increasing; the last clip ends at S.
+    clip : int
+        Sampled positions in a clip.
+    tubelets : int
+        Tubelets that hold at least one frame that is not padding; tubelet i is positions 2i and 2i + 1.
+    """
+
+    frames: NDArray[np.int64]
+    starts: tuple[int, ...]
+    clip: int
+    tubelets: int
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Centre of each tubelet in frames of the cine, (tubelets,)."""
+        return self.frames.reshape(-1, 2).mean(1)[: self.tubelets]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Share of each clip in each tubelet, (clips, S / 2); sums to 1 over clips.
+
+        A clip's share is largest at its centre, where a token sees as much of the past as of the future.
+        """
+        inside = self.clip // 2
+        hat = np.minimum(np.arange(inside) + 1, inside - np.arange(inside)).astype(np.float64)
+        shares = np.zeros((len(self.starts), len(self.frames) // 2))
+        for row, start in zip(shares, self.starts, strict=True):
+            row[start // 2 : start // 2 + inside] = hat
+        return np.asarray(shares / shares.sum(0))
+
+
+def temporal_stride(fps: float, target_fps: float) -> int:
+    """Sample every how many frames, for a rate near `target_fps`; 1 where `fps` is unknown (0)."""
+    return max(1, round(fps / target_fps)) if fps > 0 and target_fps > 0 else 1
+
+
+def plan_clips(
+    n_frames: int, stride_frames: int = 1, clip: int = CLIP_FRAMES, overlap: int | None = None
+) -> ClipPlan:
+    """Cut a cine of `n_frames` into overlapping clips of sampled frames.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of the cine, at least 1.
+    stride_frames : int
+        Every how many frames one is sampled.
+    clip, overlap : int
+        Sampled frames in a clip, and shared by neighbouring clips (default half a clip); even numbers.
+
+    Returns
+    -------
+    ClipPlan
+        An odd number of samples repeats the last; fewer than a clip are filled up by playing back and forth.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
+    """
+    overlap = clip // 2 if overlap is None else overlap
+    if n_frames < 1 or stride_frames < 1 or clip < 2 or clip % 2 or overlap % 2 or not 0 <= overlap < clip:
+        raise ValueError(
+            f"cannot cut {n_frames} frames, stride {stride_frames}: clip {clip}, overlap {overlap}"
+        )
+    sampled = np.arange(0, n_frames, stride_frames)
+    sampled = np.pad(sampled, (0, len(sampled) % 2), mode="edge")
+    tubelets = len(sampled) // 2
+    sampled = np.pad(sampled, (0, max(0, clip - len(sampled))), mode="reflect")
+    last = len(sampled) - clip
+    starts = (*range(0, last, clip - overlap), last)
+    return ClipPlan(sampled.astype(np.int64), starts, clip, tubelets)
+
+
+def extract(
+    encoder: VisionTransformer3D,
+    frames: NDArray[np.uint8],
+    *,
+    fps: float,
+    target_fps: float = 30.0,
+    depths: Sequence[int] = (2, 5, 8, 11),
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    order_from: int | None = None,
+    on_partial: Callable[[CineFeatures, Tensor], None] | None = None,
+) -> CineFeatures:
+    """Features of every tubelet of a cine, on the encoder's device.
+
+    Parameters
+    ----------
+    encoder : VisionTransformer3D
+        In evaluation mode.
+    frames : array
+        (T, H, W) uint8, letterboxed; T >= 1.
+    fps, target_fps : float
+        Frame rate of the cine (0 if unknown), and the one the encoder is used at.
+    depths : sequence of int
+        Blocks whose normalised tokens are kept.
+    on_progress : callable, optional
+        Told (clips done, clips in all), first with 0.
+    should_stop : callable, optional
+        Asked before every clip or batch of clips.
+    order_from : int, optional
+        Frame whose clips come first, then outward; default from the start.
+    on_partial : callable, optional
+        Told after every batch: the features so far, whose tensors go on being filled, and a mask (T',) bool
+        of the tubelets that are final.
+
+    Returns
+    -------
+    CineFeatures
+        The same, to float16's precision, whatever the order.
+
+    Raises
+    ------
+    Cancelled
+        If `should_stop` said yes.
+    ValueError
+        If `frames` is no stack of uint8 pictures.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 3 or not len(frames):
+        raise ValueError(f"expected uint8 frames (T, H, W), got {frames.dtype} {frames.shape}")
+    plan = plan_clips(len(frames), temporal_stride(fps, target_fps))
+    device = next(encoder.parameters()).device
+    batch = GPU_BATCH if device.type == "cuda" else 1
+    order = np.arange(len(plan.starts))
+    if order_from is not None:
+        centres = [plan.frames[start : start + plan.clip].mean() for start in plan.starts]
+        order = np.argsort(np.abs(np.asarray(centres) - order_from), kind="stable")
+    weights = plan.weights
+    values: Tensor | None = None
+    times = torch.from_numpy(plan.times)
+    for done in range(0, len(order), batch):
+        _report(on_progress, done, len(order))
+        if should_stop is not None and should_stop():
+            raise Cancelled
+        chosen = order[done : done + batch]
+        positions = [plan.frames[start : start + plan.clip] for start in (plan.starts[i] for i in chosen)]
+        clips = torch.from_numpy(frames[np.stack(positions)]).to(device)
+        grids = _encode(encoder, clips, depths)
+        if values is None:
+            values = torch.zeros(len(grids), len(times), *grids.shape[3:], dtype=torch.float16)
+        for index, grid in zip(chosen, grids.unbind(1), strict=True):
+            first = plan.starts[index] // 2
+            count = min(plan.clip // 2, len(times) - first)
+            share = torch.from_numpy(weights[index, first : first + count]).float().view(1, -1, 1, 1, 1)
+            values[:, first : first + count] += (grid[:, :count] * share).half()
+        if on_partial is not None:
+            missing = weights[order[done + batch :], : len(times)].sum(0) > 0
+            on_partial(CineFeatures(values, times), torch.from_numpy(~missing))
+    _report(on_progress, len(order), len(order))
+    assert values is not None  # noqa: S101 - a plan has at least one clip
+    return CineFeatures(values, times)
+
+
+def _report(on_progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    if on_progress is not None:
+        on_progress(done, total)
+
+
+@torch.inference_mode()
+def _encode(encoder: VisionTransformer3D, clips: Tensor, depths: Sequence[int]) -> Tensor:
+    """Clips (B, T, H, W) uint8 to (L, B, T', H', W', D) float32 on the CPU."""
+    precision: AbstractContextManager[object] = nullcontext()
+    if clips.is_cuda:
+        precision = torch.autocast("cuda", torch.bfloat16)
+    with precision:
+        grids = encoder.forward_intermediates(normalise(clips), depths)
+    return torch.stack([grid.float().cpu() for grid in grids if isinstance(grid, Tensor)])

@@ -1,0 +1,144 @@
+"""From frames of any size to the encoder's square and back, with nothing moved by half a pixel.
+
+Pixel centres lie at (i + 1/2) in every image here, as OpenCV's resize and torch's `align_corners=False` have
+it. Nothing in this module imports torch until a tensor is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Scales a picture to fit a square, keeping its shape, and centres it between black bars.
+
+    Attributes
+    ----------
+    height, width : int
+        Size of the source picture in pixels.
+    size : int
+        Side of the square.
+    inner_height, inner_width : int
+        Size of the picture inside the square.
+    top, left : int
+        First row and column of the picture inside the square.
+    """
+
+    height: int
+    width: int
+    size: int
+    inner_height: int
+    inner_width: int
+    top: int
+    left: int
+
+    @classmethod
+    def fit(cls, height: int, width: int, size: int = 224) -> Letterbox:
+        """Letterbox for pictures of `height` x `width` pixels.
+
+        Raises
+        ------
+        ValueError
+            If a side is not positive.
+        """
+        if min(height, width, size) < 1:
+            raise ValueError(f"cannot fit {height} x {width} pixels into a square of {size}")
+        scale = size / max(height, width)
+        inner_height, inner_width = (max(1, round(side * scale)) for side in (height, width))
+        top, left = (size - inner_height) // 2, (size - inner_width) // 2
+        return cls(height, width, size, inner_height, inner_width, top, left)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Square pixels per source pixel along rows and columns; they differ only by rounding."""
+        return self.inner_height / self.height, self.inner_width / self.width
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the picture lies inside the square: ``square[letterbox.inner]``."""
+        return (
+            slice(self.top, self.top + self.inner_height),
+            slice(self.left, self.left + self.inner_width),
+        )
+
+    def apply(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frames (T, height, width) uint8 as squares (T, size, size) uint8; the bars are 0."""
+        self._check(frames, 3)
+        out = np.zeros((len(frames), self.size, self.size), np.uint8)
+        for square, frame in zip(out, frames, strict=True):
+            square[self.inner] = self._shrink(frame)
+        return out
+
+    def apply_labels(self, labels: NDArray[np.uint8], fill: int = 0) -> NDArray[np.uint8]:
+        """A label image (height, width) as (size, size): each pixel takes the label that covers most of it.
+
+        Parameters
+        ----------
+        labels : array
+            Any uint8 values, 255 for "not labelled" among them.
+        fill : int
+            Label of the bars.
+        """
+        self._check(labels, 2)
+        values = np.unique(labels)
+        cover = np.stack([self._shrink((labels == value).astype(np.float32)) for value in values])
+        out = np.full((self.size, self.size), fill, np.uint8)
+        out[self.inner] = values[cover.argmax(0)]
+        return out
+
+    def invert(self, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Maps (K, size, size), such as logits or probabilities, over the source pixels (K, height, width).
+
+        Bilinear, so probabilities still sum to one.
+        """
+        if maps.ndim != 3 or maps.shape[1:] != (self.size, self.size):
+            raise ValueError(f"expected maps (K, {self.size}, {self.size}), got {maps.shape}")
+        out = np.empty((len(maps), self.height, self.width), np.float32)
+        for target, source in zip(out, maps, strict=True):
+            picture = np.ascontiguousarray(source[self.inner], dtype=np.float32)
+            target[...] = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return out
+
+    def _shrink(self, image: NDArray[Any]) -> NDArray[Any]:
+        smaller = self.inner_height * self.inner_width < self.height * self.width
+        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        # cv2 returns a 2-D array for a 2-D array, whatever its stubs say.
+        return np.asarray(
+            cv2.resize(np.ascontiguousarray(image), (self.inner_width, self.inner_height), interpolation=how)
+        )
+
+    def _check(self, array: NDArray[np.uint8], ndim: int) -> None:
+        if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-2:] != (self.height, self.width):
+            raise ValueError(
+                f"expected uint8 pictures of {self.height} x {self.width} pixels, "
+                f"got {array.dtype} {array.shape}"
+            )
+
+
+def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+    """Grey frames (..., T, H, W) uint8 as the encoder wants them: (..., 3, T, H, W) float32.
+
+    The grey value stands in all three channels, less ImageNet's mean and over its standard deviation, as in
+    V-JEPA's own preparation. The result is on the device of the input.
+    """
+    import torch
+
+    grey = torch.as_tensor(frames)
+    if grey.dtype != torch.uint8 or grey.ndim < 3:
+        raise ValueError(f"expected uint8 frames (..., T, H, W), got {grey.dtype} {tuple(grey.shape)}")
+    shape = (3, 1, 1, 1)
+    mean = torch.tensor(IMAGENET_MEAN, device=grey.device).view(shape)
+    std = torch.tensor(IMAGENET_STD, device=grey.device).view(shape)
+    return (grey.unsqueeze(-4).float() / 255 - mean) / std
