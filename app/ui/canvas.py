@@ -64,6 +64,7 @@ class CineCanvas(PictureView):
         self._shown = (True, True)
         self._peeking = False
         self._peek_keys: tuple[QKeySequence, ...] = ()
+        self._peek_held: int | None = None  # the key that must come up again
         self._tool = BRUSH
         self._active_class = 1
         self._behind = False
@@ -94,7 +95,19 @@ class CineCanvas(PictureView):
         self._emit_hover()
 
     def set_labels(self, annotation: Frame | None, prediction: Frame | None) -> None:
-        """Show label images, shape as the frame, uint8. A stroke in the air goes on undisturbed."""
+        """Show label images of the current frame, uint8; call it after every `set_frame`.
+
+        A stroke in the air goes on undisturbed.
+
+        Raises
+        ------
+        ValueError
+            If a label image is not the size of the frame.
+        """
+        size = None if self._frame is None else self._frame.shape
+        for labels in (annotation, prediction):
+            if labels is not None and labels.shape != size:
+                raise ValueError(f"a label image of {labels.shape} on a frame of {size}")
         self._annotation, self._prediction = annotation, prediction
         self._predicted.set_labels(prediction)
         if self._gesture is None:
@@ -400,7 +413,12 @@ class CineCanvas(PictureView):
         super().leaveEvent(event)
 
     def _is_peek(self, event: QKeyEvent) -> bool:
-        return any(QKeySequence(event.keyCombination()) == key for key in self._peek_keys)
+        if event.type() == QEvent.Type.KeyRelease:  # whatever Shift or Ctrl do by then
+            return self._peeking and event.key() == self._peek_held
+        mine = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
+        if mine:
+            self._peek_held = event.key()
+        return mine
 
     def _let_go(self) -> None:
         if self._held is not None:

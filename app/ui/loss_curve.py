@@ -7,7 +7,7 @@ import math
 import pyqtgraph as pg
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from app.ui import theme
 
@@ -31,15 +31,19 @@ class _LogAxis(pg.AxisItem):
         return [f"{10**v:.2g}" for v in values]
 
 
-class LossCurve(pg.PlotWidget):
+class LossCurve(QWidget):
     """Small live plot, loss on a logarithmic axis; redrawn at most ten times a second."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, background=theme.WINDOW, axisItems={"left": _LogAxis("left")})
+        super().__init__(parent)
+        view = pg.PlotWidget(self, background=theme.WINDOW, axisItems={"left": _LogAxis("left")})
+        view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(view)
         self.setAccessibleName("Loss curve")
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        plot = self.getPlotItem()
+        plot = view.getPlotItem()
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(False, False)
         plot.hideButtons()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,7 +77,7 @@ class LabelLayer:
             self._view.removeItem(item)
         self._outlines.clear()
         self._colours = {c.value: QColor(*c.colour) for c in labels.classes}
-        for place, (value, colour) in enumerate(self._colours.items()):
+        for value, colour in self._colours.items():
             pen = QPen(colour, self._style.width)
             pen.setCosmetic(True)
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
@@ -85,8 +86,7 @@ class LabelLayer:
                 pen.setCapStyle(Qt.PenCapStyle.FlatCap)
             item = QGraphicsPathItem()
             item.setPen(pen)
-            # The first class on top: where the cavity touches the myocardium its own border is seen.
-            item.setZValue(self._style.z + 1 + 1 / (1 + place))
+            item.setZValue(self._style.z + 1)
             self._view.addItem(item, ignoreBounds=True)
             self._outlines[value] = item
         self._refresh_lut()
@@ -103,11 +103,13 @@ class LabelLayer:
             return
         self._fill.setImage(labels, autoLevels=False, levels=(0, 255))
         present = np.bincount(labels.ravel(), minlength=256)
+        drawn: list[int] = []
         for value, item in self._outlines.items():
             visible = bool(present[value]) and value not in self._hidden
             item.setVisible(visible)
             if visible:
-                item.setPath(outline_path(labels, value))
+                item.setPath(outline_path(labels, value, drawn))
+                drawn.append(value)
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the whole layer."""
@@ -129,8 +131,12 @@ class LabelLayer:
         self._fill.setLookupTable(lut)
 
 
-def outline_path(labels: Frame, value: int) -> QPainterPath:
-    """Return the borders of one class as a path in image pixels, holes included."""
+def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPainterPath:
+    """Return the borders of one class as a path in image pixels, holes included.
+
+    Where the class touches one of those already `drawn`, their border stands for both: two dashed lines
+    side by side would look like a solid one.
+    """
     mask = (labels == value).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     path = QPainterPath()
@@ -139,14 +145,25 @@ def outline_path(labels: Frame, value: int) -> QPainterPath:
     contours, _ = cv2.findContours(
         mask[y : y + height, x : x + width], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y)
     )
+    shared = _neighbourhood(labels, drawn) if drawn else None
     for contour in contours:
-        points = _smooth(contour.reshape(-1, 2).astype(np.float64) + 0.5)
+        pixels = contour.reshape(-1, 2)
+        points = _smooth(pixels + 0.5)
         if len(points) < 3:  # a speck of one or two pixels still deserves a mark
             path.addRect(points[0, 0] - 0.5, points[0, 1] - 0.5, 1.0, 1.0)
             continue
         closed = np.vstack((points, points[:1]))
-        path.addPath(pg.arrayToQPath(closed[:, 0], closed[:, 1], connect="all", finiteCheck=False))
+        at = closed.astype(np.intp)
+        connect: Any = "all" if shared is None else (shared[at[:, 1], at[:, 0]] == 0).view(np.uint8)
+        path.addPath(pg.arrayToQPath(closed[:, 0], closed[:, 1], connect=connect, finiteCheck=False))
     return path
+
+
+def _neighbourhood(labels: Frame, values: Collection[int]) -> NDArray[np.uint8]:
+    """1 on the pixels of these classes and next to them."""
+    lut = np.zeros(256, np.uint8)
+    lut[list(values)] = 1
+    return cv2.dilate(lut[labels], np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
 
 
 def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:

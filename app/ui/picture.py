@@ -8,7 +8,7 @@ from typing import Any
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QGraphicsView, QLabel, QWidget
 
 from app.domain.cine import Frame
 from app.ui import theme
@@ -46,6 +46,13 @@ class PictureView(pg.GraphicsView):
         self._window, self._level = FULL_WINDOW, FULL_LEVEL
         # The view as it is meant: the view box follows it, also when the widget is resized.
         self._fit, self._centre, self._scale = True, (0.0, 0.0), 1.0
+
+    def close(self) -> bool:
+        """Close as any widget does.
+
+        pyqtgraph's own version first clears the scene, which deletes items that Python still holds.
+        """
+        return bool(QGraphicsView.close(self))
 
     def _show_picture(self, image: Frame | None) -> None:
         resized = image is not None and (self._frame is None or image.shape != self._frame.shape)

@@ -1,0 +1,423 @@
+"""The canvas under a real mouse: where strokes land, when they are emitted, what the wheel does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QKeySequence, QWheelEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.ui.canvas import CineCanvas
+from app.ui.tools import Edit
+
+LEFT, MIDDLE, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.RightButton
+NONE, CTRL = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier
+SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+HEIGHT, WIDTH = 120, 160
+
+
+@pytest.fixture
+def canvas(qtbot: QtBot) -> CineCanvas:
+    canvas = CineCanvas()
+    qtbot.addWidget(canvas)
+    canvas.resize(700, 500)
+    canvas.show()
+    qtbot.waitExposed(canvas)
+    canvas.set_frame(np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH).astype(np.uint8), 7)
+    canvas.set_brush_radius(5.0)
+    return canvas
+
+
+class Hand:
+    """Moves the mouse in image pixels."""
+
+    def __init__(self, canvas: CineCanvas) -> None:
+        self.canvas, self.viewport = canvas, canvas.viewport()
+        self.edits: list[Edit] = []
+        canvas.edited.connect(self.edits.append)
+
+    def at(self, x: float, y: float) -> QPoint:
+        return self.canvas.map_from_image(x, y).toPoint()
+
+    def press(self, x: float, y: float, button: Qt.MouseButton = LEFT, keys: Any = NONE) -> None:
+        QTest.mousePress(self.viewport, button, keys, self.at(x, y))
+
+    def move(self, x: float, y: float) -> None:
+        QTest.mouseMove(self.viewport, self.at(x, y))
+        QApplication.processEvents()
+
+    def release(self, x: float, y: float, button: Qt.MouseButton = LEFT) -> None:
+        QTest.mouseRelease(self.viewport, button, NONE, self.at(x, y))
+
+    def click(self, x: float, y: float) -> None:
+        self.press(x, y)
+        self.release(x, y)
+
+    def drag(self, *points: tuple[float, float], button: Qt.MouseButton = LEFT, keys: Any = NONE) -> None:
+        self.press(*points[0], button, keys)
+        for point in points[1:]:
+            self.move(*point)
+        self.release(*points[-1], button)
+
+    def wheel(self, notches: float, keys: Any = NONE, at: tuple[float, float] = (80, 60)) -> None:
+        position = QPointF(self.at(*at))
+        event = QWheelEvent(
+            position,
+            self.viewport.mapToGlobal(position),
+            QPoint(),
+            QPoint(0, round(notches * 120)),
+            Qt.MouseButton.NoButton,
+            keys,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(self.viewport, event)
+
+
+@pytest.fixture
+def hand(canvas: CineCanvas) -> Hand:
+    return Hand(canvas)
+
+
+def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas, hand: Hand) -> None:
+    states: list[bool] = []
+    canvas.stroke_in_progress.connect(states.append)
+    hand.drag((30, 60), (60, 60), (100, 60))
+    (edit,) = hand.edits
+    assert edit.before is None
+    assert (edit.kind, edit.key) == ("brush", 7)
+    assert states == [True, False]
+    rows, columns = np.nonzero(edit.after == 1)
+    assert abs(int(columns.min()) - 25) <= 1
+    assert abs(int(columns.max()) - 104) <= 1
+    assert abs(rows.mean() + 0.5 - 60) < 0.5
+    assert (edit.after[60, 30:100] == 1).all()
+    assert edit.after.sum() == pytest.approx(70 * 10 + math.pi * 25, rel=0.05)
+
+
+def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, hand: Hand) -> None:
+    hand.click(40, 40)
+    canvas.set_active_class(2)
+    hand.click(100, 80)
+    first, second = hand.edits
+    assert second.before is first.after
+    assert set(np.unique(second.after)) == {0, 1, 2}
+
+
+def test_an_annotation_handed_in_is_never_changed_in_place(canvas: CineCanvas, hand: Hand) -> None:
+    mine = np.zeros((HEIGHT, WIDTH), np.uint8)
+    canvas.set_labels(mine, None)
+    hand.drag((30, 30), (60, 60))
+    assert not mine.any()
+    assert hand.edits[0].before is mine
+
+
+def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("eraser")
+    hand.click(50, 50)
+    assert hand.edits == []
+    canvas.set_labels(np.ones((HEIGHT, WIDTH), np.uint8), None)
+    hand.click(50, 50)
+    assert hand.edits[0].kind == "eraser"
+    assert hand.edits[0].after[50, 50] == 0
+    assert hand.edits[0].after[10, 10] == 1
+
+
+def test_drawing_behind_spares_other_classes(canvas: CineCanvas, hand: Hand) -> None:
+    cavity = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cavity[50:70, 70:90] = 1
+    canvas.set_labels(cavity, None)
+    canvas.set_active_class(2)
+    canvas.set_behind(True)
+    canvas.set_tool("polygon")
+    for point in ((60, 40), (100, 40), (100, 80)):
+        hand.click(*point)
+    QTest.mouseDClick(hand.viewport, LEFT, NONE, hand.at(60, 80))
+    (edit,) = hand.edits
+    assert ((edit.after == 1) == (cavity == 1)).all()
+    assert edit.after[45, 65 + 10] == 2
+
+
+def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    for point in ((40, 30), (100, 30), (100, 90), (40, 90)):
+        hand.click(*point)
+        assert hand.edits == []
+    hand.click(40.5, 30.5)
+    (edit,) = hand.edits
+    assert edit.kind == "polygon"
+    assert edit.after.sum() == pytest.approx(60 * 60, rel=0.03)
+    assert not canvas.is_stroke_in_progress()
+
+
+@pytest.mark.parametrize("how", ["enter", "double click", "finish_stroke", "other tool", "other frame"])
+def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, hand: Hand, how: str) -> None:
+    canvas.set_tool("polygon")
+    for point in ((40, 30), (100, 30), (100, 90)):
+        hand.click(*point)
+    if how == "enter":
+        QTest.keyClick(canvas, Qt.Key.Key_Return)
+    elif how == "double click":
+        hand.click(40, 90)
+        QTest.mouseDClick(hand.viewport, LEFT, NONE, hand.at(40, 90))
+    elif how == "finish_stroke":
+        canvas.finish_stroke()
+    elif how == "other tool":
+        canvas.set_tool("brush")
+    else:
+        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
+    (edit,) = hand.edits
+    assert edit.key == 7
+    assert edit.after[40, 90] == 1
+
+
+def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    ring = [(80 + 30 * math.cos(t), 60 + 30 * math.sin(t)) for t in np.linspace(0, 5.8, 40)]
+    hand.drag(*ring)
+    (edit,) = hand.edits
+    assert edit.after.sum() == pytest.approx(math.pi * 900, rel=0.05)
+
+
+def test_backspace_takes_the_last_corner_back(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    for point in ((40, 30), (100, 30), (100, 90), (150, 110)):
+        hand.click(*point)
+    QTest.keyClick(canvas, Qt.Key.Key_Backspace)
+    QTest.keyClick(canvas, Qt.Key.Key_Return)
+    assert hand.edits[0].after.sum() == pytest.approx(60 * 60 / 2, rel=0.05)
+    hand.click(20, 20)
+    QTest.keyClick(canvas, Qt.Key.Key_Backspace)
+    assert not canvas.is_stroke_in_progress()
+    assert len(hand.edits) == 1
+
+
+@pytest.mark.parametrize("tool", ["brush", "polygon"])
+def test_escape_drops_the_stroke_in_the_air(canvas: CineCanvas, hand: Hand, tool: str) -> None:
+    canvas.set_tool(tool)
+    if tool == "brush":
+        hand.press(40, 30)
+        hand.move(90, 80)
+    else:
+        for point in ((40, 30), (100, 30), (100, 90)):
+            hand.click(*point)
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    hand.move(95, 80)
+    hand.release(95, 80)
+    canvas.finish_stroke()
+    assert hand.edits == []
+    hand.click(20, 20)
+    canvas.cancel_stroke()
+    assert all(e.after[55, 65] == 0 for e in hand.edits)
+
+
+def test_two_corners_are_no_outline(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    hand.click(40, 30)
+    hand.click(100, 30)
+    canvas.finish_stroke()
+    assert hand.edits == []
+    assert not canvas.is_stroke_in_progress()
+
+
+def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, hand: Hand) -> None:
+    hand.press(30, 60)
+    hand.move(60, 60)
+    canvas.set_labels(None, np.ones((HEIGHT, WIDTH), np.uint8))
+    hand.move(100, 60)
+    hand.release(100, 60)
+    (edit,) = hand.edits
+    assert (edit.after[60, 31:99] == 1).all()
+    assert edit.after[10, 10] == 0
+
+
+def test_a_correction_can_start_from_the_prediction(canvas: CineCanvas, hand: Hand) -> None:
+    predicted = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    predicted[20:40, 20:40] = 3
+    canvas.set_labels(None, predicted)
+    canvas.set_start_from_prediction(True)
+    hand.click(100, 80)
+    (edit,) = hand.edits
+    assert edit.before is None
+    assert edit.after[30, 30] == 3
+    assert edit.after[80, 100] == 1
+    assert edit.after[0, 0] == 0
+
+
+def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, hand: Hand) -> None:
+    hand.drag((-10, 60), (10, 60))
+    (edit,) = hand.edits
+    assert edit.after.shape == (HEIGHT, WIDTH)
+    assert edit.after[60, 0] == 1
+    assert (edit.after[:, 30:] == 0).all()
+
+
+def test_strokes_stay_under_the_pointer_when_zoomed_panned_and_resized(
+    canvas: CineCanvas, hand: Hand
+) -> None:
+    before = hand.at(120, 40)
+    hand.wheel(6, CTRL, at=(120, 40))
+    assert (hand.at(120, 40) - before).manhattanLength() <= 2
+    hand.drag((120, 40), (110, 50), button=MIDDLE)
+    hand.drag((110, 50), (115, 45), keys=ALT)
+    canvas.resize(500, 420)
+    QApplication.processEvents()
+    spot = canvas.map_to_image(QPointF(200, 150))
+    QTest.mouseClick(hand.viewport, LEFT, NONE, QPoint(200, 150))
+    (edit,) = hand.edits
+    rows, columns = np.nonzero(edit.after)
+    assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx(spot, abs=0.6)
+
+
+def test_the_pan_tool_moves_and_draws_nothing(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("pan")
+    start = hand.at(80, 60)
+    QTest.mousePress(hand.viewport, LEFT, NONE, start)
+    QTest.mouseMove(hand.viewport, start + QPoint(40, 25))
+    QTest.mouseRelease(hand.viewport, LEFT, NONE, start + QPoint(40, 25))
+    assert (hand.at(80, 60) - start - QPoint(40, 25)).manhattanLength() <= 2
+    assert hand.edits == []
+
+
+def test_wheel_steps_frames_and_touchpads_add_up(canvas: CineCanvas, hand: Hand) -> None:
+    steps: list[int] = []
+    annotated: list[int] = []
+    canvas.frame_step.connect(steps.append)
+    canvas.annotated_step.connect(annotated.append)
+    hand.wheel(-1)
+    hand.wheel(2)
+    hand.wheel(-1, SHIFT)
+    assert (steps, annotated) == ([1, -2], [1])
+    for _ in range(4):
+        hand.wheel(-0.25)
+    assert steps == [1, -2, 1]
+    hand.press(50, 50)
+    hand.wheel(-1)  # not with the brush on the picture
+    hand.release(50, 50)
+    assert steps == [1, -2, 1]
+
+
+def test_right_drag_changes_window_and_level_and_reset_undoes_it(canvas: CineCanvas, hand: Hand) -> None:
+    seen: list[tuple[float, float]] = []
+    canvas.levels_changed.connect(lambda w, c: seen.append((w, c)))
+    hand.drag((80, 60), (110, 40), button=RIGHT)
+    window, level = canvas.levels()
+    assert window > 255
+    assert level < 127.5
+    assert seen[-1] == (window, level)
+    assert hand.edits == []
+    canvas.reset_view()
+    assert canvas.levels() == (255.0, 127.5)
+
+
+def test_view_comes_back_also_in_a_window_of_another_size(
+    canvas: CineCanvas, hand: Hand, qtbot: QtBot
+) -> None:
+    hand.wheel(4, CTRL, at=(30, 90))
+    canvas.set_levels(120.0, 90.0)
+    other = CineCanvas()
+    qtbot.addWidget(other)
+    other.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8))
+    other.restore_view(canvas.view_state())
+    other.resize(800, 600)
+    other.show()
+    qtbot.waitExposed(other)
+    assert other.levels() == (120.0, 90.0)
+
+    def middle(c: CineCanvas) -> tuple[float, float]:
+        return c.map_to_image(QPointF(c.viewport().rect().center()))
+
+    assert middle(other) == pytest.approx(middle(canvas), abs=0.5)
+
+
+@pytest.mark.parametrize("state", [{}, {"scale": "big"}, {"fit": False, "centre": [1], "scale": 1}])
+def test_a_broken_view_state_is_ignored(canvas: CineCanvas, state: dict[str, Any]) -> None:
+    before = canvas.view_state()
+    canvas.restore_view(state)
+    assert canvas.view_state() == before
+
+
+def test_hover_tells_the_grey_value(canvas: CineCanvas, hand: Hand) -> None:
+    seen: list[object] = []
+    canvas.hover.connect(seen.append)
+    hand.move(12.5, 3.5)
+    assert seen[-1] == (12, 3, (3 * WIDTH + 12) % 256)
+    hand.move(-5, 3)
+    assert seen[-1] is None
+
+
+def test_brush_radius_steps_and_stays_in_range(canvas: CineCanvas) -> None:
+    seen: list[float] = []
+    canvas.brush_radius_changed.connect(seen.append)
+    canvas.step_brush_radius(1)
+    canvas.step_brush_radius(-1)
+    assert seen[0] > 5.0
+    assert seen[1] < seen[0]
+    canvas.set_brush_radius(-3)
+    assert canvas.brush_radius() == 0.5
+    canvas.step_brush_radius(-5)
+    assert canvas.brush_radius() == 0.5
+
+
+def test_holding_the_peek_key_hides_the_layers(canvas: CineCanvas) -> None:
+    seen: list[bool] = []
+    canvas.peek.connect(seen.append)
+    canvas.set_peek_keys([QKeySequence("Tab")])
+    canvas.set_labels(np.ones((HEIGHT, WIDTH), np.uint8), None)
+
+    def middle() -> tuple[int, int, int]:
+        QApplication.processEvents()
+        picture = canvas.grab().toImage()
+        colour = picture.pixelColor(picture.width() // 2, picture.height() // 2)
+        return colour.red(), colour.green(), colour.blue()
+
+    masked = middle()
+    QTest.keyPress(canvas, Qt.Key.Key_Tab)
+    bare = middle()
+    QTest.keyRelease(canvas, Qt.Key.Key_Tab)
+    assert seen == [True, False]
+    assert bare != masked
+    assert len(set(bare)) == 1  # nothing but grey
+    assert middle() == masked
+
+
+def test_nothing_happens_without_a_cine(qtbot: QtBot) -> None:
+    canvas = CineCanvas()
+    qtbot.addWidget(canvas)
+    canvas.set_empty_text("Open a cine")
+    canvas.show()
+    hand = Hand(canvas)
+    QTest.mouseClick(canvas.viewport(), LEFT, NONE, QPoint(50, 50))
+    canvas.reset_view()
+    canvas.finish_stroke()
+    assert hand.edits == []
+
+
+def test_mistakes_of_the_caller_are_refused(canvas: CineCanvas) -> None:
+    with pytest.raises(ValueError, match="tool"):
+        canvas.set_tool("lasso")
+    with pytest.raises(ValueError, match="label image"):
+        canvas.set_labels(np.zeros((3, 3), np.uint8), None)
+
+
+def test_human_and_prediction_differ_without_colour(canvas: CineCanvas) -> None:
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[30:90, 40:120] = 1
+    canvas.set_frame(np.full((HEIGHT, WIDTH), 60, np.uint8))
+    shots = []
+    for layers in ((labels, None), (None, labels)):
+        canvas.set_labels(*layers)
+        QApplication.processEvents()
+        picture = canvas.grab().toImage()
+        y = round(canvas.map_from_image(0, 30.5).y())
+        left, right = (round(canvas.map_from_image(x, 0).x()) for x in (50, 110))
+        shots.append(np.array([picture.pixelColor(x, y).lightness() for x in range(left, right)]))
+    solid, dashed = shots
+    assert np.ptp(solid) < 12
+    assert np.ptp(dashed) > 15

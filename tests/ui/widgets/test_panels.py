@@ -1,0 +1,128 @@
+"""Banner, class list, loss curve, theme and icons."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QToolButton
+from pytestqt.qtbot import QtBot
+
+from app.domain.labels import LEFT_HEART
+from app.ui import theme
+from app.ui.banner import Banner, Level
+from app.ui.class_list import ClassList
+from app.ui.loss_curve import LossCurve
+from vjepa_core.resources import resource_path
+
+
+@pytest.fixture
+def banner(qtbot: QtBot) -> Banner:
+    banner = Banner()
+    qtbot.addWidget(banner)
+    return banner
+
+
+def test_banner_is_there_only_while_it_has_something_to_say(banner: Banner) -> None:
+    assert banner.isHidden()
+    banner.show_message("Saved.", Level.INFO)
+    assert not banner.isHidden()
+    banner.dismiss("Saved.")
+    assert banner.isHidden()
+
+
+def test_banner_keeps_three_newest_first_without_repeating(banner: Banner) -> None:
+    banner.show_message("a", Level.ERROR)
+    banner.show_message("b")
+    banner.show_message("c")
+    banner.show_message("a", Level.ERROR)
+    assert [text for _, text in banner.messages()] == ["a", "c", "b"]
+    banner.show_message("d")
+    assert [text for _, text in banner.messages()] == ["d", "a", "c"]
+    banner.show_message("e")
+    assert [text for _, text in banner.messages()] == ["e", "d", "a"]  # the error is not pushed out
+    banner.clear()
+    assert banner.messages() == []
+
+
+def test_banner_action_and_dismissal_by_hand(banner: Banner) -> None:
+    done: list[str] = []
+    banner.show_message("Moved.", Level.WARNING, ("Find it", lambda: done.append("found")))
+    button = banner.findChild(QPushButton)
+    assert isinstance(button, QPushButton)
+    button.click()
+    assert done == ["found"]
+    close = banner.findChild(QToolButton, "dismiss")
+    assert isinstance(close, QToolButton)
+    close.click()
+    assert banner.messages() == []
+
+
+def test_banner_shows_markup_in_a_file_name_as_it_is(banner: Banner, qtbot: QtBot) -> None:
+    banner.show_message("<b>x</b>.dcm is empty.")
+    banner.show()
+    label = next(w for w in banner.findChildren(QLabel) if w.text())
+    plain = QLabel("x.dcm is empty.")
+    assert label.sizeHint().width() > plain.sizeHint().width()
+
+
+def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
+    classes = ClassList()
+    qtbot.addWidget(classes)
+    assert classes.active() == -1
+    classes.set_label_set(LEFT_HEART)
+    assert classes.active() == 1
+    assert (classes.value_at(3), classes.value_at(4)) == (3, None)
+    chosen: list[int] = []
+    visible: list[set[int]] = []
+    classes.class_selected.connect(chosen.append)
+    classes.visibility_changed.connect(visible.append)
+    buttons = {b.text() or b.accessibleName(): b for b in classes.findChildren(QToolButton)}
+    buttons["LV myocardium"].click()
+    assert chosen == [2]
+    classes.set_active(3)
+    assert (classes.active(), chosen) == (3, [2])
+    buttons["Hide Left atrium"].click()
+    assert visible == [{1, 2}]
+    assert classes.hidden_classes() == {3}
+    classes.set_label_set(LEFT_HEART)
+    assert classes.hidden_classes() == set()
+    assert classes.active() == 1
+
+
+def test_loss_curve_keeps_what_it_can_show(qtbot: QtBot) -> None:
+    curve = LossCurve()
+    qtbot.addWidget(curve)
+    curve.resize(220, 130)
+    curve.show()
+    curve.start()
+    for step, loss in enumerate((1.0, 0.5, 0.0, -1.0, math.nan, math.inf, 0.02)):
+        curve.add(step, loss)
+    assert curve.points() == [(0, 1.0), (1, 0.5), (6, 0.02)]
+    qtbot.wait(150)
+    curve.grab()
+    curve.start()
+    assert curve.points() == []
+    curve.add(0, 0.3)
+    qtbot.wait(150)
+    curve.grab()
+
+
+def test_theme_is_dark_and_every_icon_can_be_drawn(qapp: QApplication) -> None:
+    style = qapp.style().objectName()
+    palette, sheet = qapp.palette(), qapp.styleSheet()
+    try:
+        theme.apply_theme(qapp)
+        assert qapp.palette().window().color().lightness() < 40
+        assert qapp.palette().windowText().color().lightness() > 180
+        names = [p.stem for p in resource_path("icons").glob("*.svg")]
+        assert "play" in names
+        for name in names:
+            image = theme.icon(name).pixmap(24, 24).toImage()
+            assert any(image.pixelColor(x, y).alpha() for x in range(24) for y in range(24)), name
+    finally:
+        qapp.setStyle(style)
+        qapp.setPalette(palette)
+        qapp.setStyleSheet(sheet)
+    with pytest.raises(FileNotFoundError):
+        theme.icon("no-such-icon")
