@@ -146,3 +146,16 @@ def test_listing_encoders_does_not_import_torch() -> None:
         subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode
         == 0
     )
+
+
+def test_an_installed_wheel_reads_its_own_copy_of_the_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vjepa_core import resources
+
+    package = tmp_path / "vjepa_core"
+    package.mkdir()
+    monkeypatch.setattr(resources, "_PACKAGE", package)
+    assert resource_path("encoders", "x.json") == tmp_path / "resources" / "encoders" / "x.json"
+    (package / "_bundled").mkdir()
+    assert resource_path("encoders") == package / "_bundled" / "encoders"
