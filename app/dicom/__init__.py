@@ -1,0 +1,6 @@
+"""Reading cines: DICOM first, then video, GIF, NIfTI and images."""
+
+import os
+
+# FFmpeg's own complaints would land on stderr; ours name the file. OpenCV reads this at its first video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -14,7 +14,14 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import (
+    UID,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+)
 
 from app.dicom.palette import Table, palette_tables
 from app.dicom.tags import integer, number, text
@@ -22,6 +29,15 @@ from app.domain.cine import Frame
 
 Samples = NDArray[Any]
 """Stored values, shape (rows, columns) or (rows, columns, 3)."""
+
+
+_JPEG = b"\xff\xd8\xff"
+_J2K = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")
+_STARTS: dict[str, bytes | tuple[bytes, ...]] = {
+    **dict.fromkeys(JPEGTransferSyntaxes, _JPEG),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, _JPEG),
+    **dict.fromkeys(JPEG2000TransferSyntaxes, _J2K),
+}
 
 
 @dataclass(frozen=True)
@@ -167,6 +183,9 @@ class FrameDecoder:
 
     def _compressed(self, data: bytes) -> tuple[Samples, str]:
         p = self.layout
+        # The C libraries would say so on stderr, each in its own words.
+        if not data.startswith(_STARTS.get(p.syntax, b"")):
+            raise ValueError("not what the transfer syntax says")
         options: dict[str, Any] = {
             "rows": p.rows,
             "columns": p.columns,

@@ -25,7 +25,7 @@ from app.dicom.region import find_region, sample_indices
 from app.dicom.tags import text, value_of
 from app.dicom.timing import dicom_timing
 from app.dicom.view import view_of
-from app.domain.cine import Box, Cine, Frame
+from app.domain.cine import Box, Cine, Frame, FrameSource
 from app.domain.errors import CineError
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def open_dicom(path: Path) -> Cine:
     )
 
 
-def readable(source: CachedFrames, n_frames: int) -> list[Frame]:
+def readable(source: FrameSource, n_frames: int) -> list[Frame]:
     """A few frames spread over the cine, without the damaged ones; the first one must be good."""
     frames = []
     for index in sample_indices(n_frames):

@@ -116,7 +116,7 @@ def encapsulated_frames(
             break
         spans.append((position + 8, length))
         position += 8 + length
-    if not spans:
+    if len(spans) < 2:  # the offset table alone
         return FrameTable((), (element.offset, 0), True)
     table, fragments = spans[0], spans[1:]
     file.seek(table[0])
@@ -134,8 +134,6 @@ def _frame_starts(
     file: BinaryIO, fragments: list[Span], n_frames: int, offsets: list[int], complete: bool
 ) -> list[int]:
     """Index of the first fragment of every frame."""
-    if not fragments:
-        return []
     if n_frames == 1:
         return [0]
     if len(fragments) == n_frames:

@@ -102,7 +102,7 @@ def _plane(stack: Any, index: int) -> np.ndarray:
 
 
 def _grey_scale(stack: Any) -> Any:
-    """Function from a plane to uint8: grey levels as they are, other values stretched alike for all planes."""
+    """Function from a plane to uint8: grey levels as they are, others stretched alike."""
     planes = [_plane(stack, i) for i in sample_indices(stack.shape[2])]
     low = min(float(np.nanmin(p)) for p in planes)
     high = max(float(np.nanmax(p)) for p in planes)
