@@ -134,13 +134,12 @@ class FrameDecoder:
             return None
         if self._jpeg:
             with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
-                image = np.asarray(picture.convert("RGB"))
-            return np.asarray(image.max(axis=-1) - image.min(axis=-1), np.uint8)
+                return _spread(np.asarray(picture.convert("RGB")))
         values, photometric = self._samples(data)
         if self._tables is not None:
             return self._tables[1][self._unsigned(values)]
         if photometric == "RGB":
-            return np.asarray(values.max(axis=-1) - values.min(axis=-1), np.uint8)
+            return _spread(values)
         if values.ndim == 2:
             return None  # luma alone was taken from a subsampled format
         # Cb and Cr at their weights in B and R (Rec. 601).
@@ -259,7 +258,7 @@ def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
         ycbcr = "jfif" in picture.info or "adobe_transform" in picture.info or len(sampling) > 1
         if not rgb or ycbcr or picture.mode == "L":
             picture.draft("L", picture.size)
-            return np.asarray(picture.convert("L"), np.uint8)
+            return np.asarray(picture if picture.mode == "L" else picture.convert("L"), np.uint8)
         picture.draft("YCbCr", picture.size)  # the components as they are stored
         return np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), np.uint8)
 
@@ -280,6 +279,12 @@ def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, 
     if p.signed:
         return (-(2.0 ** (p.bits_stored - 1)), 2.0 ** (p.bits_stored - 1) - 1), False
     return (0.0, 2.0**p.bits_stored - 1), False
+
+
+def _spread(rgb: Samples) -> Frame:
+    # By channel: many times faster than a reduction over an axis of three.
+    r, g, b = (rgb[..., i] for i in range(3))
+    return np.asarray(np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b), np.uint8)
 
 
 def _to_8_bit(values: Samples, low: float, high: float) -> Frame:

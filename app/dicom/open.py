@@ -32,7 +32,7 @@ def open_cine(path: Path | str) -> Cine:
     CineError
         One sentence that names the file and the way out.
     """
-    path = Path(path)
+    path = Path(path).expanduser().absolute()
     try:
         return _open(path)
     except PermissionError as error:

@@ -51,7 +51,7 @@ class TimingSource(StrEnum):
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of every frame in milliseconds, and the tag that it came from."""
+    """Time of every frame in milliseconds from the first one, and the tag that it came from."""
 
     times_ms: NDArray[np.float64]
     source: TimingSource
@@ -111,6 +111,10 @@ class Cine:
     """One multi-frame instance. Carries no patient name, id or date, by design.
 
     `region` is where the ultrasound picture lies: nothing outside it reaches the encoder.
+    `region_source` is "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still)
+    or "whole image". `colour_doppler` says that colour was seen in the picture or that the file lists a
+    colour flow region; UltrasoundColorDataPresent alone is set by a green ECG as well. `content_hash`
+    is the SHA-256 of the pixel data, not of the header; `warnings` are sentences for the user.
     """
 
     path: Path

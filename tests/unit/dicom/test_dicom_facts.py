@@ -208,3 +208,19 @@ def test_region_of_a_still_and_of_nothing() -> None:
 )
 def test_view(words: str, view: str | None) -> None:
     assert view_in(words) == view
+
+
+def test_a_path_that_is_relative_stays_good_when_the_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey_cine(tmp_path / "a.dcm")
+    monkeypatch.chdir(tmp_path)
+    cine = open_cine("a.dcm")
+    monkeypatch.chdir("/")
+    assert cine.frame(5).shape == (96, 128)
+
+
+def test_only_a_few_frames_are_decoded_to_open_a_cine(demo_cine_path: Path) -> None:
+    cine = open_cine(demo_cine_path)
+    assert cine.source.is_decoded(0)
+    assert sum(cine.source.is_decoded(i) for i in range(30)) <= 8
