@@ -1,0 +1,63 @@
+"""Augmentation of a frame together with its cached features, label and carried label."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def random_affine(n: int, generator: Generator) -> Tensor:
+    """Small rotations, scalings and shifts, (n, 2, 3), in the normalised coordinates of `affine_grid`.
+
+    No left-right flip: it would mirror anatomy.
+    """
+    angle = _uniform(n, -0.21, 0.21, generator)
+    scale = torch.exp(_uniform(n, -0.16, 0.16, generator))
+    aspect = torch.exp(_uniform(n, -0.08, 0.08, generator))
+    theta = torch.zeros(n, 2, 3)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    theta[:, 0, 0], theta[:, 0, 1] = cos * scale * aspect, -sin * scale
+    theta[:, 1, 0], theta[:, 1, 1] = sin * scale, cos * scale / aspect
+    theta[:, :, 2] = _uniform(2 * n, -0.14, 0.14, generator).reshape(n, 2)
+    return theta
+
+
+def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
+    """Resample (B, C, h, w) by `theta`; the same theta moves maps of any resolution alike."""
+    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
+
+
+def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Deform (B, C, h, w) smoothly by up to about `strength` (fraction of the edge), each sample differently.
+
+    Imitates the errors of a carried label, so that the head learns to mend them.
+    """
+    n, _, h, w = x.shape
+    coarse = torch.randn(n, 2, 5, 5, generator=generator)
+    # A common shift on top: flow errors are strongly correlated along a wall.
+    coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
+    amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
+    offset = F.interpolate(coarse, (h, w), mode="bicubic", align_corners=True) * amount
+    identity = F.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, h, w], align_corners=False)
+    return F.grid_sample(x, identity + offset.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def vary_image(image: Tensor, generator: Generator) -> Tensor:
+    """Gain, offset, gamma-like curve, depth attenuation and speckle-like noise on (B, 3, h, w)."""
+    n, _, h, _ = image.shape
+    gain = torch.exp(_uniform(n, -0.3, 0.3, generator)).reshape(n, 1, 1, 1)
+    offset = _uniform(n, -0.25, 0.25, generator).reshape(n, 1, 1, 1)
+    bend = _uniform(n, -0.12, 0.12, generator).reshape(n, 1, 1, 1)
+    depth = torch.linspace(-1, 1, h).reshape(1, 1, h, 1) * _uniform(n, -0.3, 0.3, generator).reshape(n, 1, 1, 1)
+    noise = F.avg_pool2d(torch.randn(image.shape, generator=generator), 3, 1, 1)
+    level = _uniform(n, 0.0, 0.5, generator).reshape(n, 1, 1, 1)
+    varied = image * gain * (1 + depth) + offset + bend * image.square().clamp_max(9.0)
+    return varied + level * noise * (1 + image.clamp(-1, 2)) / math.sqrt(2)
