@@ -56,7 +56,9 @@ def vary_image(image: Tensor, generator: Generator) -> Tensor:
     gain = torch.exp(_uniform(n, -0.3, 0.3, generator)).reshape(n, 1, 1, 1)
     offset = _uniform(n, -0.25, 0.25, generator).reshape(n, 1, 1, 1)
     bend = _uniform(n, -0.12, 0.12, generator).reshape(n, 1, 1, 1)
-    depth = torch.linspace(-1, 1, h).reshape(1, 1, h, 1) * _uniform(n, -0.3, 0.3, generator).reshape(n, 1, 1, 1)
+    depth = torch.linspace(-1, 1, h).reshape(1, 1, h, 1) * _uniform(n, -0.3, 0.3, generator).reshape(
+        n, 1, 1, 1
+    )
     noise = F.avg_pool2d(torch.randn(image.shape, generator=generator), 3, 1, 1)
     level = _uniform(n, 0.0, 0.5, generator).reshape(n, 1, 1, 1)
     varied = image * gain * (1 + depth) + offset + bend * image.square().clamp_max(9.0)

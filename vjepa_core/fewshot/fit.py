@@ -55,7 +55,12 @@ class Fit:
         rate = config.warm_learning_rate if warm else config.learning_rate
         self._optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=config.weight_decay)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=rate, total_steps=self.total, pct_start=0.15, div_factor=5, final_div_factor=20
+            self._optimizer,
+            max_lr=rate,
+            total_steps=self.total,
+            pct_start=0.15,
+            div_factor=5,
+            final_div_factor=20,
         )
         self.active = torch.ones(head.config.n_outputs, dtype=torch.bool)
         drawn = torch.stack([torch.from_numpy(c.labels[f].drawn) for c, f in self.samples]).any(0)
@@ -89,9 +94,13 @@ class Fit:
         for i, (cine, frame) in enumerate(batch):
             if frame in cine.labels:
                 l = cine.labels[frame]
-                T_.append(torch.from_numpy(l.target).permute(2, 0, 1)); W_.append(torch.from_numpy(l.weight)); D_.append(torch.from_numpy(l.drawn))
+                T_.append(torch.from_numpy(l.target).permute(2, 0, 1))
+                W_.append(torch.from_numpy(l.weight))
+                D_.append(torch.from_numpy(l.drawn))
             else:
-                T_.append(cine.prior([frame], k)[0]); W_.append(torch.full((112, 112), self.config.carried_weight)); D_.append(self.active.clone())
+                T_.append(cine.prior([frame], k)[0])
+                W_.append(torch.full((112, 112), self.config.carried_weight))
+                D_.append(self.active.clone())
         target, weight, drawn = torch.stack(T_), torch.stack(W_), torch.stack(D_)
         # The head must never see a frame's own label as it is: carry it from elsewhere, or spoil it.
         own = wobble(target, self.config.wobble, self._generator)

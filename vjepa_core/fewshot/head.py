@@ -125,7 +125,9 @@ class HeadFileError(ValueError):
 def save_head(head: Head, path: Path) -> None:
     """Write weights and configuration as safetensors."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    save_file(tensors, str(path), metadata={"format": "apical-head-1", "config": json.dumps(asdict(head.config))})
+    save_file(
+        tensors, str(path), metadata={"format": "apical-head-1", "config": json.dumps(asdict(head.config))}
+    )
 
 
 def load_head(path: Path) -> Head:

@@ -38,7 +38,9 @@ def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ..
 
     def shrink(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         boxed = box.apply((mask.astype(np.uint8) * 255)[None])[0]
-        return cv2.resize(boxed, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        return (
+            cv2.resize(boxed, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        )
 
     masks = [shrink(label == value) for value in classes]
     target = np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).astype(np.float32)
@@ -76,7 +78,7 @@ class StudyCine:
 
     def tokens(self, frames: list[int]) -> Tensor:
         """Encoder tokens at these frames, (B, depths, h, w, dim)."""
-        return self.features.at_frames(frames)
+        return self.features.at_many(frames)
 
     def prior(self, frames: list[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
         """Carried label probabilities, (B, K, grid, grid); zeros where this cine has no usable label."""

@@ -1,0 +1,318 @@
+"""The whole way from frames and a few labels to a mask for every frame, and its steps one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot.confidence import frame_confidence
+from vjepa_core.fewshot.feature_cache import FeatureCache, feature_key
+from vjepa_core.fewshot.features import CineFeatures, extract, temporal_stride
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.head import GRID_SIZE, INPUT_SIZE, Head, HeadConfig
+from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.preprocessing import Letterbox
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, total); stages are "features", "motion", "fit" and "predict"."""
+
+LoadedEncoder = tuple[VisionTransformer3D, EncoderCard]
+PREDICT_FRAMES = 4
+
+
+def _no_progress(stage: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Masks of a cine and how they came about.
+
+    Attributes
+    ----------
+    masks : array
+        (T, h, w) uint8 label values.
+    confidence : array
+        (T,) float32 in 0..1, see `frame_confidence`.
+    losses : list of float
+        One a step.
+    steps : int
+        Steps done.
+    stopped_by : str
+        "steps", or "budget" if time ran out first: such a run is not repeatable.
+    seconds : dict
+        Wall clock of "features", "motion", "fit" and "predict".
+    encoder_name, encoder_checksum, encoder_trained
+        From the encoder's card.
+    """
+
+    masks: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    losses: list[float]
+    steps: int
+    stopped_by: str
+    seconds: dict[str, float]
+    encoder_name: str
+    encoder_checksum: str
+    encoder_trained: bool
+
+
+def prepare_cine(
+    cine_id: int,
+    frames: NDArray[np.uint8],
+    encoder: VisionTransformer3D,
+    card: EncoderCard,
+    *,
+    fps: float,
+    cache: FeatureCache | None = None,
+    on_progress: Progress = _no_progress,
+    should_stop: Callable[[], bool] = _never,
+) -> StudyCine:
+    """Everything about a cine that does not depend on what is drawn on it.
+
+    Parameters
+    ----------
+    cine_id : int
+        Name of the cine for the caller.
+    frames : array
+        (T, h, w) uint8, the ultrasound region alone; T >= 1.
+    encoder, card
+        As `load_encoder` gives them.
+    fps : float
+        Frame rate of the cine, Hz; 0 if unknown.
+    cache : FeatureCache, optional
+        Where features are looked up and left.
+
+    Raises
+    ------
+    Cancelled
+        If `should_stop` said yes.
+    """
+    box = Letterbox.fit(frames.shape[1], frames.shape[2], INPUT_SIZE)
+    boxed = box.apply(frames)
+
+    def make_features() -> CineFeatures:
+        return extract(
+            encoder,
+            boxed,
+            fps=fps,
+            target_fps=card.fps,
+            depths=card.depths,
+            on_progress=lambda done, total: on_progress("features", done, total),
+            should_stop=should_stop,
+        )
+
+    if cache is None:
+        features = make_features()
+    else:
+        stride = temporal_stride(fps, card.fps)
+        key = feature_key(boxed, card.checksum, stride_frames=stride, depths=card.depths)
+        features = cache.get_or_make(key, make_features)
+    motion = Motion(
+        boxed,
+        grid_size=GRID_SIZE,
+        on_progress=lambda done, total: on_progress("motion", done, total),
+        should_stop=should_stop,
+    )
+    return StudyCine(cine_id, box, boxed, features, motion)
+
+
+def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> Head:
+    """An untrained head for this encoder's features; it answers with the carried label.
+
+    Parameters
+    ----------
+    classes : tuple of int
+        Label values, 1..254, in the order of the head's outputs after background.
+    """
+    with torch.device("meta"):
+        feature_dim = create_encoder(card.architecture).embed_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(HeadConfig(classes, card.name, card.checksum, feature_dim, len(card.depths)))
+
+
+def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Label values on the region's own pixels.
+
+    Probabilities are interpolated bilinearly before the largest is taken, so borders are finer than the grid.
+
+    Parameters
+    ----------
+    probabilities : (K, grid, grid) float
+        Background and classes.
+
+    Returns
+    -------
+    (h, w) uint8
+    """
+    maps = np.ascontiguousarray(probabilities.permute(1, 2, 0).float().numpy())
+    sy, sx = box.scale
+    shrink = maps.shape[0] / box.size
+    # Centre of region pixel x lies at (x + 1/2) sx + left in the square, and at shrink times that on the grid.
+    place = np.array(
+        [
+            [sx * shrink, 0, (0.5 * sx + box.left) * shrink - 0.5],
+            [0, sy * shrink, (0.5 * sy + box.top) * shrink - 0.5],
+        ]
+    )
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (box.width, box.height)
+    # One map at a time: warpAffine takes at most four channels.
+    fine = np.stack(
+        [
+            cv2.warpAffine(m, place, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+            for m in maps.transpose(2, 0, 1)
+        ]
+    )
+    return np.array([0, *classes], np.uint8)[fine.argmax(0)]
+
+
+def segment(
+    frames: NDArray[np.uint8],
+    labels: Mapping[int, NDArray[np.uint8]],
+    classes: tuple[int, ...],
+    *,
+    fps: float,
+    encoder: str | LoadedEncoder | None = None,
+    cache: FeatureCache | None = None,
+    seed: int = 0,
+    budget_s: float | None = None,
+    config: FitConfig | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Callable[[], bool] = _never,
+) -> Segmentation:
+    """Fit a head to a few labelled frames of a cine and draw all the others.
+
+    Parameters
+    ----------
+    frames : array
+        (T, h, w) uint8, the ultrasound region alone.
+    labels : mapping
+        Frame number to label image (h, w) uint8: 0 is background, 255 not labelled.
+    classes : tuple of int
+        Label values to learn.
+    fps : float
+        Frame rate, Hz; 0 if unknown.
+    encoder : str or (module, card), optional
+        Name on a card, or an encoder in memory; default the one that ships.
+    seed : int
+        The same seed gives the same masks on the same machine.
+    budget_s : float, optional
+        The fit is cut when this many seconds have passed since the call; at least one step is done.
+    config : FitConfig, optional
+        Length and strength of the fit; `seed` overrides its own.
+    on_progress : callable, optional
+        Told (stage, done, total).
+    should_stop : callable
+        Asked between clips, flows, steps and groups of frames.
+
+    Raises
+    ------
+    CoreError
+        For frames or labels that do not fit.
+    Cancelled
+        If `should_stop` said yes.
+    """
+    started = time.monotonic()
+    report = on_progress or _no_progress
+    _check(frames, labels, classes)
+    seconds: dict[str, float] = {}
+    name = DEFAULT_ENCODER if encoder is None else encoder
+    module, card = load_encoder(name) if isinstance(name, str) else name
+    reached: list[float] = []
+
+    def prepared(stage: str, done: int, total: int) -> None:
+        if stage == "motion" and not reached:
+            reached.append(time.monotonic())
+        report(stage, done, total)
+
+    cine = prepare_cine(
+        0, frames, module, card, fps=fps, cache=cache, on_progress=prepared, should_stop=should_stop
+    )
+    now = time.monotonic()
+    halfway = reached[0] if reached else now
+    seconds["features"], seconds["motion"] = halfway - started, now - halfway
+    cine.labels = {frame: frame_label(label, cine.box, classes) for frame, label in labels.items()}
+
+    fit_started = time.monotonic()
+    fit_config = FitConfig(seed=seed) if config is None else config
+    fit = Fit(new_head(card, classes, seed=seed), [cine], fit_config, warm=False)
+    losses: list[float] = []
+    stopped_by = "steps"
+    while not fit.done:
+        if should_stop():
+            raise Cancelled
+        report("fit", fit.done_steps, fit.total)
+        losses.append(fit.step())
+        if budget_s is not None and not fit.done and time.monotonic() - started > budget_s:
+            stopped_by = "budget"
+            break
+    report("fit", fit.done_steps, fit.total)
+    seconds["fit"] = time.monotonic() - fit_started
+
+    predict_started = time.monotonic()
+    masks = np.empty(frames.shape, np.uint8)
+    confidence = np.empty(len(frames), np.float32)
+    for first in range(0, len(frames), PREDICT_FRAMES):
+        if should_stop():
+            raise Cancelled
+        report("predict", first, len(frames))
+        chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
+        probabilities = predict(fit.averaged, cine, chosen, fit.active)
+        confidence[chosen] = frame_confidence(probabilities).numpy()
+        for frame, maps in zip(chosen, probabilities, strict=True):
+            masks[frame] = label_image(maps, cine.box, classes)
+    report("predict", len(frames), len(frames))
+    seconds["predict"] = time.monotonic() - predict_started
+    return Segmentation(
+        masks,
+        confidence,
+        losses,
+        fit.done_steps,
+        stopped_by,
+        seconds,
+        card.name,
+        card.checksum,
+        card.trained,
+    )
+
+
+def _check(
+    frames: NDArray[np.uint8], labels: Mapping[int, NDArray[np.uint8]], classes: tuple[int, ...]
+) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
+        raise CoreError(f"Frames must be grey and 8 bits deep, not {frames.dtype} of shape {frames.shape}.")
+    if not labels:
+        raise CoreError("There is no labelled frame to learn from: outline at least one.")
+    if not classes or len(set(classes)) < len(classes) or not all(0 < value < 255 for value in classes):
+        raise CoreError(f"Label values must be different numbers from 1 to 254, not {classes}.")
+    for frame, label in labels.items():
+        if not 0 <= frame < len(frames):
+            raise CoreError(
+                f"There is a label for frame {frame}, but the cine has frames 0 to {len(frames) - 1}."
+            )
+        if label.shape != frames.shape[1:]:
+            raise CoreError(
+                f"The label of frame {frame} is {label.shape[1]}x{label.shape[0]} pixels, "
+                f"the picture {frames.shape[2]}x{frames.shape[1]}."
+            )
+    if not any(np.isin(label, classes).any() for label in labels.values()):
+        raise CoreError("No structure is outlined on the labelled frames: outline at least one.")
