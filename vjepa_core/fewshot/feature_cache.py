@@ -20,7 +20,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures
+from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures, extract, temporal_stride
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,38 @@ def feature_key(
     digest = hashlib.sha256(repr(recipe).encode())
     digest.update(np.ascontiguousarray(frames).data)
     return digest.hexdigest()
+
+
+def cached_features(
+    frames: NDArray[np.uint8],
+    encoder: VisionTransformer3D,
+    card: EncoderCard,
+    *,
+    fps: float,
+    cache: FeatureCache | None,
+    order_from: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> CineFeatures:
+    """Features of letterboxed frames (T, H, W) uint8 at the card's rate and depths; see `extract`."""
+
+    def make() -> CineFeatures:
+        return extract(
+            encoder,
+            frames,
+            fps=fps,
+            target_fps=card.fps,
+            depths=card.depths,
+            on_progress=on_progress,
+            should_stop=should_stop,
+            order_from=order_from,
+        )
+
+    if cache is None:
+        return make()
+    stride = temporal_stride(fps, card.fps)
+    key = feature_key(frames, card.checksum, stride_frames=stride, depths=card.depths)
+    return cache.get_or_make(key, make)
 
 
 class FeatureCache:

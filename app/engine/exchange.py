@@ -1,0 +1,68 @@
+"""The folder in which pixels change hands between the program and its engine."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.errors import ProjectError
+from app.storage.filelock import FileLock
+from vjepa_core.messages import SharedArray
+
+_PREFIX = "exchange-"
+
+
+class Exchange:
+    """A private folder of mapped arrays; it goes with `close`, and the next start removes what a kill left."""
+
+    def __init__(self, parent: Path) -> None:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(parent)
+            self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            self._lock = FileLock(self.folder / "owner")
+        except OSError as error:
+            raise ProjectError(
+                f"The cache folder {parent} cannot be written ({error.strerror}): free some space, or set "
+                "APICAL_HOME to another folder."
+            ) from error
+        self._numbers = itertools.count()
+
+    def put(self, array: NDArray[np.uint8]) -> SharedArray:
+        """Write an array for the other side to map; raises ProjectError where the disk refuses."""
+        shared = self.allocate(array.shape)
+        mapped = shared.open(writable=True)
+        mapped[...] = array
+        return shared
+
+    def allocate(self, shape: tuple[int, ...]) -> SharedArray:
+        """Make room for an array that the other side fills."""
+        try:
+            return SharedArray.create(self.folder / f"{next(self._numbers)}.u8", shape)
+        except OSError as error:
+            raise ProjectError(
+                f"The cache folder {self.folder.parent} is full or cannot be written ({error.strerror}): free "
+                "some space there."
+            ) from error
+
+    def close(self) -> None:
+        """Delete everything."""
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            lock = FileLock(folder / "owner")
+        except (ProjectError, OSError):
+            continue  # its owner is alive
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+

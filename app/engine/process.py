@@ -1,0 +1,95 @@
+"""The engine process seen from the program: start it, talk to it, notice when it dies, kill it."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vjepa_core.messages import Report, Request, Shutdown
+
+
+def _child(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
+    # By name: nothing on this side of the boundary may pull torch in.
+    importlib.import_module("vjepa_core.service").serve(connection, cache_folder, scratch_folder, encoder)
+
+
+class EngineProcess:
+    """One spawned engine.
+
+    Parameters
+    ----------
+    on_report, on_death : callable
+        Called from a thread of this object; `on_death` gets the exit code, once, unless `stop` was called.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_folder: Path,
+        scratch_folder: Path,
+        encoder: str,
+        on_report: Callable[[Report], None],
+        on_death: Callable[[int | None], None],
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_child,
+            args=(theirs, str(cache_folder), str(scratch_folder), encoder),
+            name="apical-engine",
+            daemon=True,
+        )
+        self._on_report, self._on_death = on_report, on_death
+        self._stopping = False
+        self._sending = threading.Lock()
+        self._process.start()
+        theirs.close()
+        self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def send(self, request: Request) -> None:
+        """Pass a request on; to a dead engine it is lost, and `on_death` tells."""
+        try:
+            with self._sending:
+                self._connection.send(request)
+        except (OSError, ValueError):
+            return
+
+    def stop(self, patience_s: float = 2.0) -> None:
+        """Ask it to end, then kill it."""
+        self._stopping = True
+        self.send(Shutdown())
+        self._process.join(patience_s)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._reader.join(1.0)
+
+    def kill(self) -> None:
+        """End it at once; `on_death` is called as for a crash."""
+        self._process.kill()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                report = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            if not self._stopping:
+                self._on_report(report)
+        self._process.join(2.0)
+        self._connection.close()
+        if not self._stopping:
+            self._on_death(self._process.exitcode)

@@ -1,0 +1,343 @@
+"""Learning as the window sees it: cines and strokes go in, masks come out, and a crash is survived.
+
+The session remembers all that the engine was told, so that a new engine can be told again. Its own thread
+decodes and writes pixels: the caller never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.domain.cine import Cine, Frame
+from app.domain.errors import ApicalError
+from app.engine.exchange import Exchange
+from app.engine.process import EngineProcess
+from vjepa_core.messages import (
+    Cancel,
+    CineReceived,
+    CloseCine,
+    Failed,
+    HeadReady,
+    LabelsReceived,
+    Look,
+    OpenCine,
+    Predicted,
+    Progress,
+    Ready,
+    Report,
+    Request,
+    RestoreHead,
+    Resume,
+    SetLabels,
+    SharedArray,
+    Stage,
+)
+from vjepa_core.preprocessing import Letterbox
+
+logger = logging.getLogger(__name__)
+
+INPUT_SIZE = 224
+QUICK_DEATH_S = 20.0
+MAX_QUICK_DEATHS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Predicted label images (height, width) of a cine's frames, with the revision that they belong to."""
+
+    cine_id: int
+    revision: int
+    masks: Mapping[int, Frame]
+    confidence: Mapping[int, float]
+    final: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A head that was fitted to the end, as bytes to keep."""
+
+    blob: bytes
+    encoder: str
+    encoder_checksum: str
+    revisions: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class EngineDied:
+    """The engine ended unasked; `restarted` tells whether a new one is starting."""
+
+    exit_code: int | None
+    restarted: bool
+
+
+Event = Masks | Learnt | EngineDied | Ready | Progress | Failed
+
+
+@dataclass(eq=False)
+class _Told:
+    """What the engine knows, or should know, about one cine."""
+
+    cine: Cine
+    classes: tuple[int, ...]
+    revision: int = 0
+    labels: dict[int, Frame] | None = None
+    learnt: bool = False
+    masks: SharedArray | None = None
+    mapped: np.ndarray | None = None
+
+
+class LearningSession:
+    """Supervises one engine process and translates between full frames and the region that it works on.
+
+    Parameters
+    ----------
+    cache_folder
+        For features and for pixels on their way.
+    encoder
+        Name of the encoder.
+    on_event
+        Called from threads of the session.
+    """
+
+    def __init__(self, *, cache_folder: Path, encoder: str, on_event: Callable[[Event], None]) -> None:
+        self._cache_folder = cache_folder
+        self._encoder = encoder
+        self._on_event = on_event
+        self._exchange = Exchange(cache_folder / "exchange")
+        self._told: dict[int, _Told] = {}
+        self._frames_under_way: dict[int, SharedArray] = {}
+        self._looking = Look(0, 0)
+        self._head: Path | None = None
+        self._closed = False
+        self._deaths: list[float] = []
+        self._lock = threading.RLock()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learning-session")
+        self._engine: EngineProcess | None = None
+        self._start_engine()
+
+    # What the window asks for
+
+    @property
+    def engine_pid(self) -> int | None:
+        """Process id of the engine, None while there is none."""
+        return self._engine.pid if self._engine is not None else None
+
+    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...]) -> None:
+        """Let the engine get to know a cine; it is decoded and passed on in the background."""
+        with self._lock:
+            self._told[cine_id] = _Told(cine, classes)
+        self._later(lambda: self._send_cine(cine_id))
+
+    def knows(self, cine_id: int) -> bool:
+        """True where `open` was called for this cine."""
+        return cine_id in self._told
+
+    def set_labels(
+        self, cine_id: int, revision: int, labels: Mapping[int, Frame], *, learnt: bool = False
+    ) -> None:
+        """Tell all label images (height, width) of a cine at a revision.
+
+        `learnt` says that the head restored before was fitted to exactly these.
+        """
+        with self._lock:
+            told = self._told[cine_id]
+            told.revision, told.labels, told.learnt = revision, dict(labels), learnt
+        self._later(lambda: self._send_labels(cine_id, revision))
+
+    def look(self, cine_id: int, frame: int) -> None:
+        """Tell which frame is visible."""
+        self._looking = Look(cine_id, frame)
+        self._send(self._looking)
+
+    def restore_head(self, blob: bytes) -> None:
+        """Take up a head kept in a project."""
+
+        def restore() -> None:
+            path = self._exchange.folder / "restored.safetensors"
+            path.write_bytes(blob)
+            self._head = path
+            self._send(RestoreHead(str(path)))
+
+        self._later(restore)
+
+    def cancel(self) -> None:
+        """Stop what is under way; the previous head stays."""
+        self._send(Cancel())
+
+    def resume(self) -> None:
+        """Go on after a cancel, or start an engine that gave up."""
+        if self._engine is None or not self._engine.alive:
+            self._deaths.clear()
+            self._start_engine()
+            self._replay()
+        self._send(Resume())
+
+    def kill_engine(self) -> None:
+        """End the engine the hard way: when it does not answer to `cancel`."""
+        if self._engine is not None:
+            self._engine.kill()
+
+    def close(self) -> None:
+        """End the engine and delete what was exchanged."""
+        self._closed = True
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        if self._engine is not None:
+            self._engine.stop()
+        self._told.clear()
+        self._exchange.close()
+
+    # Towards the engine, in the session's thread
+
+    def _later(self, job: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                job()
+            except ApicalError as error:
+                self._on_event(Failed(str(error)))
+            except OSError as error:
+                logger.exception("pixels could not be passed to the engine")
+                self._on_event(Failed(f"The cache folder cannot be written ({error.strerror}): free some space."))
+
+        if not self._closed:
+            self._worker.submit(run)
+
+    def _send(self, request: Request) -> None:
+        if self._engine is not None:
+            self._engine.send(request)
+
+    def _send_cine(self, cine_id: int) -> None:
+        told = self._told.get(cine_id)
+        if told is None or self._closed:
+            return
+        cine, region = told.cine, told.cine.region
+        box = Letterbox.fit(region.height, region.width, size=INPUT_SIZE)
+        frames = self._exchange.allocate((cine.n_frames, INPUT_SIZE, INPUT_SIZE))
+        mapped = frames.open(writable=True)
+        for index in range(cine.n_frames):
+            if self._closed:
+                return
+            mapped[index] = box.apply(cine.frame(index)[region.slices][None])[0]
+        if told.masks is None:
+            told.masks = self._exchange.allocate((cine.n_frames, region.height, region.width))
+            told.mapped = told.masks.open()
+        self._frames_under_way[cine_id] = frames
+        self._send(
+            OpenCine(
+                cine_id,
+                frames,
+                told.masks,
+                region.height,
+                region.width,
+                told.cine.timing.fps,
+                told.classes,
+            )
+        )
+        self._send(self._looking)
+
+    def _send_labels(self, cine_id: int, revision: int) -> None:
+        with self._lock:
+            told = self._told.get(cine_id)
+            if told is None or told.labels is None or told.revision != revision:
+                return  # a newer revision follows
+            labels, learnt = told.labels, told.learnt
+        frames = tuple(sorted(labels))
+        pixels = None
+        if frames:
+            crop = told.cine.region.slices
+            pixels = self._exchange.put(np.stack([labels[f][crop] for f in frames]))
+        self._send(SetLabels(cine_id, revision, frames, pixels, learnt))
+
+    def forget(self, cine_id: int) -> None:
+        """Let the engine forget a cine."""
+        with self._lock:
+            told = self._told.pop(cine_id, None)
+        self._send(CloseCine(cine_id))
+        if told is not None and told.masks is not None:
+            told.masks.delete()
+
+    # From the engine, in its reader's thread
+
+    def _on_report(self, report: Report) -> None:
+        if self._closed:
+            return
+        match report:
+            case CineReceived():
+                frames = self._frames_under_way.pop(report.cine_id, None)
+                if frames is not None:
+                    frames.delete()
+            case LabelsReceived():
+                report.labels.delete()
+            case Predicted():
+                masks = self._full_size(report)
+                if masks is not None:
+                    self._on_event(masks)
+            case HeadReady():
+                try:
+                    blob = Path(report.path).read_bytes()
+                except OSError:
+                    logger.exception("a head was lost on its way")
+                    return
+                self._head = Path(report.path)
+                self._on_event(Learnt(blob, report.encoder, report.encoder_checksum, dict(report.revisions)))
+            case Ready() | Progress() | Failed():
+                self._on_event(report)
+
+    def _full_size(self, report: Predicted) -> Masks | None:
+        with self._lock:
+            told = self._told.get(report.cine_id)
+            if told is None or told.mapped is None or report.revision != told.revision:
+                return None  # stale: drawn for labels that have changed since
+        full: dict[int, Frame] = {}
+        for frame in report.frames:
+            mask = np.zeros((told.cine.height, told.cine.width), np.uint8)
+            mask[told.cine.region.slices] = told.mapped[frame]
+            full[frame] = mask
+        confidence = dict(zip(report.frames, report.confidence, strict=True))
+        return Masks(report.cine_id, report.revision, full, confidence, report.final)
+
+    # Supervision
+
+    def _start_engine(self) -> None:
+        self._engine = EngineProcess(
+            cache_folder=self._cache_folder / "features",
+            scratch_folder=self._exchange.folder,
+            encoder=self._encoder,
+            on_report=self._on_report,
+            on_death=self._on_death,
+        )
+
+    def _on_death(self, exit_code: int | None) -> None:
+        if self._closed:
+            return
+        now = time.monotonic()
+        self._deaths = [t for t in self._deaths if now - t < QUICK_DEATH_S] + [now]
+        restart = len(self._deaths) < MAX_QUICK_DEATHS
+        logger.warning("the engine ended with %s", exit_code)
+        if restart:
+            self._start_engine()
+            self._replay()
+        else:
+            self._engine = None
+        self._on_event(EngineDied(exit_code, restart))
+
+    def _replay(self) -> None:
+        """Tell a new engine all that the old one knew."""
+        if self._head is not None:
+            self._send(RestoreHead(str(self._head)))
+        with self._lock:
+            known = [(i, told.revision, told.labels is not None) for i, told in self._told.items()]
+        for cine_id, revision, labelled in known:
+            self._later(lambda i=cine_id: self._send_cine(i))  # type: ignore[misc]
+            if labelled:
+                self._later(lambda i=cine_id, r=revision: self._send_labels(i, r))  # type: ignore[misc]
+
+
+__all__ = ["EngineDied", "Event", "LearningSession", "Learnt", "Masks", "Stage"]

@@ -1,0 +1,205 @@
+"""What the window and the engine say to each other: small frozen dataclasses, no arrays, no torch.
+
+Pixels travel beside the messages, in files that both sides map into memory (`SharedArray`).
+A result always names the cine and the annotation revision that it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SharedArray:
+    """A uint8 array in a file mapped by both sides; whoever created it deletes the file."""
+
+    path: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, ...]) -> SharedArray:
+        """Make the file, all zeros; raises OSError where the disk refuses."""
+        # Writing it out (not only seeking) makes a full disk an error here and not a crash later.
+        size = int(np.prod(shape))
+        with path.open("wb") as file:
+            for start in range(0, size, 1 << 22):
+                file.write(bytes(min(1 << 22, size - start)))
+        return cls(str(path), shape)
+
+    def open(self, *, writable: bool = False) -> NDArray[np.uint8]:
+        """Map the array; it stays valid after the file is deleted (on Windows: until it is closed)."""
+        return np.memmap(self.path, dtype=np.uint8, mode="r+" if writable else "r", shape=self.shape)
+
+    def delete(self) -> None:
+        """Remove the file; a file that is gone, or still mapped on Windows, is no error."""
+        try:
+            Path(self.path).unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+# To the engine
+
+
+@dataclass(frozen=True)
+class OpenCine:
+    """Learn to know a cine.
+
+    `frames` holds (T, 224, 224) letterboxed grey frames; the engine copies them and says `CineReceived`.
+    `masks` holds (T, h, w) label images of the region, written by the engine.
+    """
+
+    cine_id: int
+    frames: SharedArray
+    masks: SharedArray
+    region_height: int
+    region_width: int
+    fps: float
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CloseCine:
+    """Forget a cine and its labels."""
+
+    cine_id: int
+
+
+@dataclass(frozen=True)
+class SetLabels:
+    """All labels of a cine at a revision: `labels` holds (len(frames), h, w) label images of the region.
+
+    `learnt` says that the present head was fitted to exactly these.
+    """
+
+    cine_id: int
+    revision: int
+    frames: tuple[int, ...]
+    labels: SharedArray | None
+    learnt: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """The frame that the user sees: it is predicted first."""
+
+    cine_id: int
+    frame: int
+
+
+@dataclass(frozen=True)
+class RestoreHead:
+    """Take up a head that was saved earlier."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop what is under way and keep the previous head."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on after `Cancel`."""
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """End the process."""
+
+
+Request = OpenCine | CloseCine | SetLabels | Look | RestoreHead | Cancel | Resume | Shutdown
+
+# From the engine
+
+
+class Stage(StrEnum):
+    """What the engine is at."""
+
+    STARTING = "starting"
+    MOTION = "motion"
+    FEATURES = "features"
+    FITTING = "fitting"
+    PREDICTING = "predicting"
+    WAITING = "waiting for labels"
+    UP_TO_DATE = "up to date"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The engine can work."""
+
+    device: str
+    encoder: str
+    encoder_checksum: str
+    encoder_trained: bool
+
+
+@dataclass(frozen=True)
+class CineReceived:
+    """The frames of a cine were copied; their file may go."""
+
+    cine_id: int
+
+
+@dataclass(frozen=True)
+class LabelsReceived:
+    """The labels were copied; their file may go."""
+
+    labels: SharedArray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage has come; `total` 0 where that is unknown."""
+
+    cine_id: int
+    revision: int
+    stage: Stage
+    done: int = 0
+    total: int = 0
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Masks of these frames are in the cine's `masks`.
+
+    `final` says that the fit to this revision is over and these masks will not change until the next one.
+    """
+
+    cine_id: int
+    revision: int
+    frames: tuple[int, ...]
+    confidence: tuple[float, ...]
+    final: bool
+
+
+@dataclass(frozen=True)
+class HeadReady:
+    """A fit ended: the head lies in `path`; `revisions` are (cine, revision) pairs that it was fitted to."""
+
+    path: str
+    encoder: str
+    encoder_checksum: str
+    revisions: tuple[tuple[int, int], ...]
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Something went wrong; one sentence for the user. The engine goes on."""
+
+    text: str
+    cine_id: int | None = None
+
+
+Report = Ready | CineReceived | LabelsReceived | Progress | Predicted | HeadReady | Failed

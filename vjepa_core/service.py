@@ -1,0 +1,308 @@
+"""The engine process: owns torch and the GPU, takes requests from a pipe, answers with reports.
+
+One thread listens, so that a request interrupts work within one step; the other works on what is most urgent:
+knowing the cine, then fitting, then predicting outward from the frame that the user looks at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+import queue
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+# Two idle spinning OpenMP threads would starve the window on a small machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.fit import Fit, FitConfig
+from vjepa_core.fewshot.head import Head, load_head, save_head
+from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.messages import (
+    Cancel,
+    CineReceived,
+    CloseCine,
+    Failed,
+    HeadReady,
+    LabelsReceived,
+    Look,
+    OpenCine,
+    Predicted,
+    Progress,
+    Ready,
+    Report,
+    Request,
+    RestoreHead,
+    Resume,
+    SetLabels,
+    Shutdown,
+    Stage,
+)
+from vjepa_core.work import CineWork
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_EVERY_S = 0.6
+"""While fitting, the visible frame is predicted anew this often."""
+
+
+class Interrupted(Exception):
+    """A request came in that changes what should be done next."""
+
+
+class Engine:
+    """The engine's state and its loop; `run` returns when told to shut down or when the pipe breaks."""
+
+    def __init__(self, connection: Connection, *, cache_folder: Path, scratch_folder: Path, encoder: str) -> None:
+        self._connection = connection
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._arrived = threading.Event()
+        self._scratch = scratch_folder
+        self._cache = FeatureCache(cache_folder)
+        self._encoder_name = encoder
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._cines: dict[int, CineWork] = {}
+        self._looking_at = 0
+        self._head: Head | None = None
+        self._fit: Fit | None = None
+        self._cancelled = False
+        self._closing = False
+        self._told: Progress | None = None
+
+    # Talking
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                request = self._connection.recv()
+            except (EOFError, OSError):
+                request = Shutdown()
+            self._requests.put(request)
+            self._arrived.set()
+            if isinstance(request, Shutdown):
+                return
+
+    def _tell(self, report: Report) -> None:
+        try:
+            self._connection.send(report)
+        except OSError:
+            self._closing = True
+
+    def _tell_idle(self, stage: Stage) -> None:
+        work = self._visible
+        progress = Progress(work.cine_id if work else 0, work.revision if work else 0, stage)
+        if progress != self._told:
+            self._told = progress
+            self._tell(progress)
+
+    def _progress(self, work: CineWork, stage: Stage, done: int, total: int, loss: float | None = None) -> None:
+        self._told = None
+        self._tell(Progress(work.cine_id, work.revision, stage, done, total, loss))
+
+    # Requests
+
+    def _take_requests(self) -> None:
+        self._arrived.clear()
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._take(request)
+            except (OSError, ValueError, CoreError) as error:
+                logger.exception("a request could not be taken")
+                self._tell(Failed(f"The engine could not take {type(request).__name__}: {error}"))
+
+    def _take(self, request: Request) -> None:
+        match request:
+            case OpenCine():
+                work = CineWork(request, request.frames.open())
+                self._cines[request.cine_id] = work
+                self._looking_at = request.cine_id
+                self._tell(CineReceived(request.cine_id))
+            case CloseCine():
+                self._cines.pop(request.cine_id, None)
+                self._fit = None
+            case SetLabels():
+                work = self._cines[request.cine_id]
+                pixels = None if request.labels is None else request.labels.open()
+                work.set_labels(request, pixels)
+                if request.labels is not None:
+                    self._tell(LabelsReceived(request.labels))
+                self._fit = None
+                self._cancelled = False
+            case Look():
+                self._looking_at = request.cine_id
+                if request.cine_id in self._cines:
+                    self._cines[request.cine_id].visible = request.frame
+            case RestoreHead():
+                self._head = load_head(Path(request.path)).to(self._device)
+                self._active = torch.ones(self._head.config.n_outputs, dtype=torch.bool)
+            case Cancel():
+                self._cancelled = True
+                self._fit = None
+            case Resume():
+                self._cancelled = False
+            case Shutdown():
+                self._closing = True
+
+    def _interrupted(self) -> bool:
+        """Take what came in; True where the work under way should be dropped or looked at anew."""
+        if self._arrived.is_set():
+            before = self._urgency()
+            self._take_requests()
+            return self._closing or self._cancelled or self._urgency() != before
+        return self._closing
+
+    def _urgency(self) -> tuple[object, ...]:
+        labels = tuple((i, w.revision) for i, w in self._cines.items())
+        return (labels, self._looking_at, self._cancelled)
+
+    # Working
+
+    @property
+    def _visible(self) -> CineWork | None:
+        return self._cines.get(self._looking_at) or next(iter(self._cines.values()), None)
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        try:
+            encoder, card = load_encoder(self._encoder_name, self._device)
+        except CoreError as error:
+            self._tell(Failed(str(error)))
+            return
+        self._encoder, self._card = encoder, card
+        self._tell(Ready(str(self._device), card.name, card.checksum, card.trained))
+        while not self._closing:
+            self._take_requests()
+            try:
+                idle = self._cancelled or not self._work_once()
+            except (Cancelled, Interrupted):
+                continue
+            except (RuntimeError, MemoryError, ValueError, OSError, CoreError) as error:
+                logger.exception("work failed")
+                self._fit = None
+                self._cancelled = True  # not again and again; the next stroke or Resume tries anew
+                self._tell(Failed(self._explain(error), self._looking_at))
+                continue
+            if idle and not self._closing:
+                if self._cancelled:
+                    self._tell_idle(Stage.CANCELLED)
+                self._arrived.wait()
+
+    @staticmethod
+    def _explain(error: BaseException) -> str:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+            return "The engine ran out of memory: close other cines or programs, then press Resume learning."
+        return f"Learning stopped ({type(error).__name__}: {error}). Your strokes are safe; press Resume learning."
+
+    def _work_once(self) -> bool:
+        """Do the most urgent piece of work; False where there is nothing to do."""
+        work = self._visible
+        if work is None:
+            return False
+        if not work.prepared:
+            self._prepare(work)
+            return True
+        for other in self._cines.values():
+            if other.labels and not other.prepared:
+                self._prepare(other)
+                return True
+        if self._fit is None and any(w.labels and not w.learnt for w in self._cines.values()):
+            self._begin_fit(work)
+        if self._fit is not None:
+            self._continue_fit(work)
+            return True
+        if self._head is not None and work.to_predict:
+            self._predict_next(work)
+            return True
+        self._tell_idle(Stage.UP_TO_DATE if self._head is not None else Stage.WAITING)
+        return False
+
+    def _prepare(self, work: CineWork) -> None:
+        stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            self._progress(work, stages[stage], done, total)
+
+        def should_stop() -> bool:
+            before = self._urgency()
+            self._take_requests()
+            if self._urgency() != before:
+                # New strokes do not send the encoder back to the start; they are carried along meanwhile.
+                if self._visible is work and work.labels and work.motion is not None and self._head is None:
+                    self._tell_predicted(work, work.carry_labels(), final=False)
+                return self._closing or self._cancelled or self._visible is not work
+            return self._closing
+
+        work.prepare(self._encoder, self._card, self._cache, on_progress=on_progress, should_stop=should_stop)
+        if work.labels and self._head is None:
+            self._tell_predicted(work, work.carry_labels(), final=False)
+
+    def _begin_fit(self, work: CineWork) -> None:
+        cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
+        warm = self._head is not None
+        if self._head is None or self._head.config.encoder_checksum != self._card.checksum:
+            head, warm = new_head(self._card, work.classes), False
+        else:
+            head = copy.deepcopy(self._head)
+        self._fit = Fit(head.to(self._device), cines, FitConfig(), warm=warm)
+        self._last_preview = 0.0
+
+    def _continue_fit(self, work: CineWork) -> None:
+        fit = self._fit
+        assert fit is not None  # noqa: S101 - the caller has just looked
+        while not fit.done:
+            loss = fit.step()
+            self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
+            if time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
+                self._tell_predicted(work, work.predict(fit.averaged, fit.active, [work.visible]), final=False)
+                # Predicting one frame costs about a step: the preview may never take most of the time.
+                self._last_preview = time.monotonic()
+            if self._interrupted():
+                raise Interrupted
+        self._head, self._active, self._fit = fit.averaged, fit.active, None
+        for other in self._cines.values():
+            other.learnt = True
+            other.predict_all()
+        self._save_head(fit.done_steps, loss)
+
+    def _save_head(self, steps: int, loss: float) -> None:
+        assert self._head is not None  # noqa: S101 - the fit has just made it
+        path = self._scratch / "head.safetensors"
+        save_head(self._head, path)
+        revisions = tuple((w.cine_id, w.revision) for w in self._cines.values() if w.labels)
+        self._tell(HeadReady(str(path), self._card.name, self._card.checksum, revisions, steps, loss))
+
+    def _predict_next(self, work: CineWork) -> None:
+        assert self._head is not None  # noqa: S101 - the caller has just looked
+        frames = work.next_to_predict()
+        self._tell_predicted(work, work.predict(self._head, self._active, frames), final=True)
+        done = work.n_frames - len(work.to_predict)
+        self._progress(work, Stage.PREDICTING, done, work.n_frames)
+
+    def _tell_predicted(self, work: CineWork, confidence: dict[int, float], *, final: bool) -> None:
+        frames = tuple(confidence)
+        self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final))
+
+
+def serve(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
+    """Entry point of the engine process."""
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(5)  # the window comes first
+    Engine(
+        connection, cache_folder=Path(cache_folder), scratch_folder=Path(scratch_folder), encoder=encoder
+    ).run()

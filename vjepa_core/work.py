@@ -1,0 +1,136 @@
+"""One cine inside the engine: its pixels, what was drawn on it, and which frames still want a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.confidence import frame_confidence
+from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
+from vjepa_core.fewshot.fit import predict
+from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.segmenter import label_image
+from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
+from vjepa_core.messages import OpenCine, SetLabels
+from vjepa_core.preprocessing import Letterbox
+
+PREDICT_FRAMES = 4
+CARRIED_CONFIDENCE = 0.5
+"""Shown for a label that was only carried along the motion: nobody has checked it against the image."""
+
+
+class CineWork:
+    """A cine that the engine knows, from `OpenCine` on.
+
+    Parameters
+    ----------
+    request : OpenCine
+    frames : uint8 array (T, 224, 224)
+        Copied.
+    classes : tuple of int
+        Label values of the label set.
+    """
+
+    def __init__(self, request: OpenCine, frames: NDArray[np.uint8]) -> None:
+        self.cine_id = request.cine_id
+        self.revision = 0
+        self.visible = 0
+        self.learnt = False
+        self.labels: dict[int, FrameLabel] = {}
+        self.classes = request.classes
+        self.to_predict: set[int] = set()
+        self.motion: Motion | None = None
+        self.study: StudyCine | None = None
+        self._fps = request.fps
+        self._frames = np.array(frames)
+        self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
+        self._masks = request.masks.open(writable=True)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self._frames)
+
+    @property
+    def prepared(self) -> bool:
+        """Motion and features are there."""
+        return self.study is not None
+
+    def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
+        """Take over all labels of a revision."""
+        self.revision = request.revision
+        self.labels = {
+            frame: frame_label(np.array(image), self._box, self.classes)
+            for frame, image in zip(request.frames, pixels if pixels is not None else (), strict=True)
+        }
+        self.learnt = request.learnt
+        if self.study is not None:
+            self.study.labels = self.labels
+        if request.learnt:
+            self.to_predict.clear()
+
+    def prepare(
+        self,
+        encoder: VisionTransformer3D,
+        card: EncoderCard,
+        cache: FeatureCache,
+        *,
+        on_progress: Callable[[str, int, int], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Motion first: it is quick, and labels can be carried while the encoder is at work."""
+        if self.motion is None:
+            self.motion = Motion(
+                self._frames,
+                grid_size=GRID_SIZE,
+                on_progress=lambda done, total: on_progress("motion", done, total),
+                should_stop=should_stop,
+            )
+        features = cached_features(
+            self._frames,
+            encoder,
+            card,
+            fps=self._fps,
+            cache=cache,
+            order_from=self.visible,
+            on_progress=lambda done, total: on_progress("features", done, total),
+            should_stop=should_stop,
+        )
+        self.study = StudyCine(self.cine_id, self._box, self._frames, features, self.motion, self.labels)
+        if not self.learnt:
+            self.predict_all()
+
+    def predict_all(self) -> None:
+        """Every frame wants a prediction."""
+        self.to_predict = set(range(self.n_frames))
+
+    def next_to_predict(self) -> list[int]:
+        """The frames nearest to the visible one that still want a prediction."""
+        return sorted(self.to_predict, key=lambda f: (abs(f - self.visible), f))[:PREDICT_FRAMES]
+
+    def predict(self, head: Head, active: torch.Tensor, frames: list[int]) -> dict[int, float]:
+        """Write the head's masks of these frames; returns their confidence by frame."""
+        assert self.study is not None  # noqa: S101 - only prepared cines are predicted
+        probabilities = predict(head, self.study, frames, active)
+        self.to_predict.difference_update(frames)
+        return self._write(frames, probabilities, frame_confidence(probabilities).tolist())
+
+    def carry_labels(self) -> dict[int, float]:
+        """Write labels as motion alone carries them: a first answer while the encoder is at work."""
+        assert self.motion is not None  # noqa: S101 - asked for only once the motion is known
+        frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible))
+        carried = self.motion.carry({f: label.target for f, label in self.labels.items()}, frames)
+        probabilities = torch.from_numpy(carried).permute(0, 3, 1, 2)
+        return self._write(frames, probabilities, [CARRIED_CONFIDENCE] * len(frames))
+
+    def _write(
+        self, frames: list[int], probabilities: torch.Tensor, confidence: list[float]
+    ) -> dict[int, float]:
+        for frame, maps in zip(frames, probabilities, strict=True):
+            self._masks[frame] = label_image(maps, self._box, self.classes)
+        return dict(zip(frames, confidence, strict=True))
