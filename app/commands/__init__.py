@@ -1,0 +1,1 @@
+"""The command line's jobs, one file each: `add_arguments(parser)` and `run(args) -> Report`."""

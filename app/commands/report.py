@@ -1,0 +1,54 @@
+"""What a command hands back: the command line alone writes to stdout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of a command.
+
+    Attributes
+    ----------
+    data : dict
+        For ``--json``: plain JSON types.
+    text : str
+        The same for a reader; may be empty.
+    code : int
+        Exit code: 0 done, 1 the program cannot work.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    code: int = 0
+
+
+def plain(value: Any) -> Any:
+    """Replace what JSON cannot say (NaN, infinity) by None, and tuples by lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell, two spaces apart."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for a reader: "1.5 GiB"."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GiB"
