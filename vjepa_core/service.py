@@ -55,14 +55,16 @@ PREVIEW_EVERY_S = 0.6
 """While fitting, the visible frame is predicted anew this often."""
 
 
-class Interrupted(Exception):
+class InterruptedWork(Exception):  # noqa: N818 - no error
     """A request came in that changes what should be done next."""
 
 
 class Engine:
     """The engine's state and its loop; `run` returns when told to shut down or when the pipe breaks."""
 
-    def __init__(self, connection: Connection, *, cache_folder: Path, scratch_folder: Path, encoder: str) -> None:
+    def __init__(
+        self, connection: Connection, *, cache_folder: Path, scratch_folder: Path, encoder: str
+    ) -> None:
         self._connection = connection
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._arrived = threading.Event()
@@ -104,7 +106,9 @@ class Engine:
             self._told = progress
             self._tell(progress)
 
-    def _progress(self, work: CineWork, stage: Stage, done: int, total: int, loss: float | None = None) -> None:
+    def _progress(
+        self, work: CineWork, stage: Stage, done: int, total: int, loss: float | None = None
+    ) -> None:
         self._told = None
         self._tell(Progress(work.cine_id, work.revision, stage, done, total, loss))
 
@@ -188,7 +192,7 @@ class Engine:
             self._take_requests()
             try:
                 idle = self._cancelled or not self._work_once()
-            except (Cancelled, Interrupted):
+            except (Cancelled, InterruptedWork):
                 continue
             except (RuntimeError, MemoryError, ValueError, OSError, CoreError) as error:
                 logger.exception("work failed")
@@ -268,11 +272,13 @@ class Engine:
             loss = fit.step()
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
             if time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
-                self._tell_predicted(work, work.predict(fit.averaged, fit.active, [work.visible]), final=False)
+                self._tell_predicted(
+                    work, work.predict(fit.averaged, fit.active, [work.visible]), final=False
+                )
                 # Predicting one frame costs about a step: the preview may never take most of the time.
                 self._last_preview = time.monotonic()
             if self._interrupted():
-                raise Interrupted
+                raise InterruptedWork
         self._head, self._active, self._fit = fit.averaged, fit.active, None
         for other in self._cines.values():
             other.learnt = True

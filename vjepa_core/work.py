@@ -124,8 +124,8 @@ class CineWork:
         """Write labels as motion alone carries them: a first answer while the encoder is at work."""
         assert self.motion is not None  # noqa: S101 - asked for only once the motion is known
         frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible))
-        carried = self.motion.carry({f: label.target for f, label in self.labels.items()}, frames)
-        probabilities = torch.from_numpy(carried).permute(0, 3, 1, 2)
+        bare = StudyCine(self.cine_id, self._box, self._frames, None, self.motion, self.labels)  # type: ignore[arg-type]
+        probabilities = bare.prior(frames, 1 + len(self.classes))
         return self._write(frames, probabilities, [CARRIED_CONFIDENCE] * len(frames))
 
     def _write(

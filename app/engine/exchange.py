@@ -18,7 +18,7 @@ _PREFIX = "exchange-"
 
 
 class Exchange:
-    """A private folder of mapped arrays; it goes with `close`, and the next start removes what a kill left."""
+    """A private folder of mapped arrays; it goes with `close`; the next start removes what a kill left."""
 
     def __init__(self, parent: Path) -> None:
         try:
@@ -46,8 +46,8 @@ class Exchange:
             return SharedArray.create(self.folder / f"{next(self._numbers)}.u8", shape)
         except OSError as error:
             raise ProjectError(
-                f"The cache folder {self.folder.parent} is full or cannot be written ({error.strerror}): free "
-                "some space there."
+                f"The cache folder {self.folder.parent} is full or cannot be written ({error.strerror}): "
+                "free some space there."
             ) from error
 
     def close(self) -> None:
@@ -64,5 +64,3 @@ def _remove_abandoned(parent: Path) -> None:
             continue  # its owner is alive
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-
-

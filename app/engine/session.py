@@ -204,7 +204,9 @@ class LearningSession:
                 self._on_event(Failed(str(error)))
             except OSError as error:
                 logger.exception("pixels could not be passed to the engine")
-                self._on_event(Failed(f"The cache folder cannot be written ({error.strerror}): free some space."))
+                self._on_event(
+                    Failed(f"The cache folder cannot be written ({error.strerror}): free some space.")
+                )
 
         if not self._closed:
             self._worker.submit(run)

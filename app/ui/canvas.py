@@ -228,6 +228,9 @@ class CineCanvas(PictureView):
         base = self._annotation
         if base is None and self._from_prediction and self._prediction is not None:
             base = np.where(self._prediction == UNLABELLED, 0, self._prediction).astype(np.uint8)
+            if self._tool == POLYGON:
+                # An outline says where the whole structure is: it replaces the predicted one.
+                base[base == self._active_class] = 0
         if base is None:
             base = np.zeros(self._frame.shape, np.uint8)
         ink = Ink(self._active_class, self._behind, erase=self._tool == ERASER)

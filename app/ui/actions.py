@@ -1,0 +1,81 @@
+"""Every action of the key map as a QAction of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+
+from app.ui import theme
+from app.ui.keymap import Keymap
+from vjepa_core.resources import resource_path
+
+if TYPE_CHECKING:
+    from app.ui.main_window import MainWindow
+
+
+class ActionTable:
+    """Makes the actions, gives them their keys and ties them to the window."""
+
+    def __init__(self, window: MainWindow, keymap: Keymap) -> None:
+        self.actions: dict[str, QAction] = {}
+        calls = self._calls(window)
+        for entry in keymap:
+            if entry.id not in calls:
+                continue
+            action = QAction(entry.text, window)
+            action.setObjectName(entry.id)
+            action.setShortcuts(keymap.sequences(entry.id))
+            action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+            if resource_path("icons", f"{entry.id}.svg").exists():
+                action.setIcon(theme.icon(entry.id))
+            action.triggered.connect(partial(_run, calls[entry.id]))
+            window.addAction(action)
+            self.actions[entry.id] = action
+
+    @staticmethod
+    def _calls(w: MainWindow) -> dict[str, Callable[[], object]]:
+        tools, player = w.tools, w.player_bar.player
+        calls: dict[str, Callable[[], object]] = {
+            "open_files": w.open_files,
+            "open_folder": w.open_folder,
+            "open_project": w.open_project,
+            "save_project_as": w.save_project_as,
+            "quit": w.close,
+            "undo": w.undo,
+            "redo": w.redo,
+            "accept_prediction": w.accept_prediction,
+            "clear_frame": w.clear_frame,
+            "frame_prev": partial(w.step, -1),
+            "frame_next": partial(w.step, 1),
+            "frame_prev_10": partial(w.step, -10),
+            "frame_next_10": partial(w.step, 10),
+            "annotated_prev": partial(w.step_annotated, -1),
+            "annotated_next": partial(w.step_annotated, 1),
+            "frame_first": lambda: w.player_bar.frame_wanted.emit(0),
+            "frame_last": lambda: w.player_bar.frame_wanted.emit(1 << 30),
+            "play_pause": player.toggle,
+            "cine_prev": partial(w.step_cine, -1),
+            "cine_next": partial(w.step_cine, 1),
+            "brush_smaller": partial(w.canvas.step_brush_radius, -1),
+            "brush_larger": partial(w.canvas.step_brush_radius, 1),
+            "draw_behind": tools.toggle_behind,
+            "toggle_masks": w.toggle_masks,
+            "reset_view": w.canvas.reset_view,
+            "cancel_learning": w.workspace.cancel_learning,
+            "resume_learning": w.workspace.resume_learning,
+            "shortcuts": w.show_shortcuts,
+            "about": w.about,
+        }
+        for tool in ("brush", "eraser", "polygon", "pan"):
+            calls[f"tool_{tool}"] = partial(tools.choose_tool, tool)
+        for place in range(1, 10):
+            calls[f"class_{place}"] = partial(tools.choose_class_at, place)
+        return calls
+
+
+def _run(call: Callable[[], object], _checked: bool = False) -> None:
+    call()

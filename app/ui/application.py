@@ -1,0 +1,64 @@
+"""Starting the window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from app.ui.main_window import MainWindow
+from app.ui.theme import apply_theme
+from app.ui.workspace import Workspace
+
+
+def application() -> QApplication:
+    """The one application object of the process, themed."""
+    app = QApplication.instance()
+    if not isinstance(app, QApplication):
+        app = QApplication(["apical"])
+        app.setApplicationName("apical")
+        app.setApplicationDisplayName("Apical")
+        apply_theme(app)
+    return app
+
+
+def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = None) -> int:
+    """Open the window on these paths, or on the demo, and stay until it is closed.
+
+    Parameters
+    ----------
+    screenshot : Path, optional
+        Render the finished demo offscreen into this PNG and return.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    if screenshot is not None:
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    app = application()
+    workspace = Workspace()
+    window = MainWindow(workspace)
+    window.show()
+    if screenshot is not None:
+        from app.ui.demo import capture
+
+        return capture(app, window, screenshot)
+    if demo:
+        from app.ui.demo import open_demo
+
+        QTimer.singleShot(0, lambda: open_demo(window))
+    elif paths:
+        QTimer.singleShot(0, lambda: workspace.open_paths(list(paths)))
+    code = app.exec()
+    workspace.close()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run([Path(argument) for argument in sys.argv[1:]]))

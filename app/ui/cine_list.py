@@ -1,0 +1,51 @@
+"""The cines on the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from app.ui.workspace import OpenedCine
+
+
+class CineList(QWidget):
+    """One row a cine: file name, frames, how many are annotated."""
+
+    chosen = Signal(object)  # OpenedCine
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        self._list = QListWidget()
+        self._list.setFrameShape(QListWidget.Shape.NoFrame)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self._list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._list.itemClicked.connect(self._clicked)
+        column.addWidget(self._list)
+        self._rows: list[tuple[OpenedCine, str]] = []
+
+    def show_cines(self, cines: Sequence[OpenedCine], current: OpenedCine | None) -> None:
+        """Bring the rows up to date."""
+        rows = [(opened, self._text(opened)) for opened in cines]
+        if rows != self._rows:
+            self._rows = rows
+            self._list.clear()
+            for opened, text in rows:
+                item = QListWidgetItem(text)
+                item.setToolTip(str(opened.cine.path))
+                self._list.addItem(item)
+        if current in cines:
+            self._list.setCurrentRow(list(cines).index(current))  # type: ignore[arg-type]
+
+    @staticmethod
+    def _text(opened: OpenedCine) -> str:
+        annotated = len(opened.recorder.annotated.annotated_frames)
+        view = f"{opened.cine.view}, " if opened.cine.view else ""
+        frames = "1 frame" if opened.cine.n_frames == 1 else f"{opened.cine.n_frames} frames"
+        return f"{opened.cine.path.name}\n{view}{frames}, {annotated} annotated"
+
+    def _clicked(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(self._rows[self._list.row(item)][0])

@@ -1,0 +1,67 @@
+"""The demo: a real apical four-chamber cine, two frames of starter labels, and a preview without a click."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from PySide6.QtWidgets import QApplication
+
+from app.demo import cine_path, starter_labels
+from app.domain.errors import ApicalError
+from app.ui.main_window import MainWindow
+from app.ui.workspace import OpenedCine
+from vjepa_core.messages import Stage
+
+DEMO_FRAME = 14
+"""Shown first: nobody labelled it."""
+
+CAPTURE_LIMIT_S = 85.0
+
+
+def open_demo(window: MainWindow) -> None:
+    """Open the demo cine; the starter labels are drawn where the cine has no annotation yet."""
+
+    def add_labels(opened: OpenedCine) -> None:
+        if not opened.recorder.annotated.revision:
+            for frame, label in starter_labels().items():
+                window.workspace.draw(opened, frame, label, "accept")
+        if window.current is opened:
+            window.show_frame(DEMO_FRAME)
+
+    window.workspace.open_paths([cine_path()], then=add_labels)
+
+
+def capture(app: QApplication, window: MainWindow, target: Path) -> int:
+    """Wait for the finished preview of the demo and save a picture of the window.
+
+    Raises
+    ------
+    ApicalError
+        If the picture cannot be written, or the preview does not come.
+    """
+    try:
+        open_demo(window)
+        started = time.monotonic()
+        while not _finished(window):
+            app.processEvents()
+            time.sleep(0.01)
+            if time.monotonic() - started > CAPTURE_LIMIT_S and _previewed(window):
+                break  # slow machine: a preview that is still being refined is better than none
+            if time.monotonic() - started > 4 * CAPTURE_LIMIT_S:
+                raise ApicalError("The preview did not finish in time: run `apical doctor` to see why.")
+        app.processEvents()
+        if not window.grab().save(str(target), "PNG"):
+            raise ApicalError(f"{target} cannot be written: choose a folder that can.")
+    finally:
+        window.close()
+    return 0
+
+
+def _finished(window: MainWindow) -> bool:
+    progress = window.workspace.last_progress
+    return _previewed(window) and progress is not None and progress.stage is Stage.UP_TO_DATE
+
+
+def _previewed(window: MainWindow) -> bool:
+    return window.current is not None and DEMO_FRAME in window.current.predictions

@@ -1,0 +1,131 @@
+"""What the engine is doing, said in words, with its loss, its encoder and the way to stop it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.ui import theme
+from app.ui.loss_curve import LossCurve
+from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.messages import Progress, Ready, Stage
+
+RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
+
+
+def describe(progress: Progress) -> str:
+    """One line for the status bar: 'features 12/38 clips', 'fitting 40/160, loss 0.312'."""
+    match progress.stage:
+        case Stage.FEATURES:
+            return f"features {progress.done}/{progress.total} clips"
+        case Stage.MOTION:
+            return f"motion {progress.done}/{progress.total} frames"
+        case Stage.FITTING:
+            loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+            return f"fitting {progress.done}/{progress.total} steps{loss}"
+        case Stage.PREDICTING:
+            return f"predicting {progress.done}/{progress.total} frames"
+        case Stage.WAITING:
+            return "waiting: outline a structure on two or three frames"
+        case Stage.UP_TO_DATE:
+            return "up to date"
+        case Stage.CANCELLED:
+            return "learning stopped"
+    return "starting the engine"
+
+
+class LearningPanel(QWidget):
+    """State, progress, loss, encoder; stop or resume; accept the prediction."""
+
+    cancelled = Signal()
+    resumed = Signal()
+    accepted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(6)
+        self._state = QLabel("starting the engine")
+        self._state.setWordWrap(True)
+        self._state.setMinimumHeight(34)
+        self._state.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(6)
+        self._curve = LossCurve()
+        self._curve.setFixedHeight(120)
+        self._button = QPushButton("Stop")
+        self._button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._button.clicked.connect(self._pressed)
+        self._confidence = QLabel("")
+        self._confidence.setStyleSheet(f"color: {theme.MUTED};")
+        self.accept = QPushButton(theme.icon("accept"), "Accept this frame")
+        self.accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.accept.clicked.connect(self.accepted)
+        self._encoder = QLabel("")
+        self._encoder.setWordWrap(True)
+        self._encoder.setTextFormat(Qt.TextFormat.RichText)
+        row = QHBoxLayout()
+        row.addWidget(self._button)
+        row.addWidget(self.accept, 1)
+        for widget in (self._state, self._bar, self._curve):
+            column.addWidget(widget)
+        column.addLayout(row)
+        column.addWidget(self._confidence)
+        column.addWidget(self._encoder)
+        column.addStretch(1)
+        self._stage = Stage.STARTING
+        self._learning = False
+        self.show_progress(Progress(0, 0, Stage.STARTING))
+
+    def show_progress(self, progress: Progress) -> None:
+        """Follow the engine."""
+        self._state.setText(describe(progress).capitalize())
+        if progress.stage is Stage.FITTING:
+            if self._stage is not Stage.FITTING or progress.done <= 1:
+                self._curve.start()
+            if progress.loss is not None:
+                self._curve.add(progress.done, progress.loss)
+        self._stage = progress.stage
+        resting = progress.stage in RESTING
+        if progress.total:
+            self._bar.setRange(0, progress.total)
+            self._bar.setValue(progress.done)
+        else:
+            self._bar.setRange(0, 1 if resting else 0)
+            self._bar.setValue(1 if progress.stage is Stage.UP_TO_DATE else 0)
+        if progress.stage is Stage.CANCELLED:
+            self._button.setText("Resume")
+        else:
+            self._button.setText("Stop")
+        self._button.setEnabled(progress.stage not in (Stage.WAITING, Stage.UP_TO_DATE, Stage.STARTING))
+
+    def show_encoder(self, ready: Ready, card: EncoderCard | None) -> None:
+        """Name the encoder, and say plainly where it is untrained."""
+        warning = (
+            ""
+            if ready.encoder_trained
+            else f"<br><span style='color:{theme.WARNING}'>Untrained encoder: masks rest on the image and on "
+            "motion alone.</span>"
+        )
+        device = "GPU" if ready.device.startswith("cuda") else ready.device.upper()
+        name = ready.encoder if card is None else f"{card.name}, {card.family}"
+        self._encoder.setText(f"<span style='color:{theme.MUTED}'>{name}, on {device}</span>{warning}")
+        if card is not None:
+            self._encoder.setToolTip(card.description)
+
+    def show_confidence(self, text: str, can_accept: bool) -> None:
+        """Say how sure the head is of the visible frame."""
+        self._confidence.setText(text)
+        self.accept.setEnabled(can_accept)
+
+    def _pressed(self) -> None:
+        (self.resumed if self._stage is Stage.CANCELLED else self.cancelled).emit()

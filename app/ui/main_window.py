@@ -1,0 +1,420 @@
+"""The window: picture in the middle, tools on the left, learning on the right, time below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QVBoxLayout, QWidget
+
+from app import paths as places
+from app.domain.errors import ProjectError
+from app.domain.history import StrokeKind
+from app.ui.actions import ActionTable
+from app.ui.banner import Banner, Level
+from app.ui.canvas import CineCanvas
+from app.ui.cine_list import CineList
+from app.ui.keymap import load_keymap
+from app.ui.learning_panel import LearningPanel, describe
+from app.ui.player_bar import PlayerBar
+from app.ui.shortcut_sheet import ShortcutSheet
+from app.ui.status import StatusLine
+from app.ui.tool_panel import ToolPanel
+from app.ui.tools import Edit
+from app.ui.workspace import OpenedCine, Workspace
+from vjepa_core.encoder import catalogue
+from vjepa_core.errors import CoreError
+from vjepa_core.messages import Progress, Ready
+
+VIEW_SAVE_MS = 800
+EMPTY = "Open a cine: Ctrl+O, or drop a file here"
+FILTER = "Cines (*.dcm *.dicom *.mp4 *.avi *.mkv *.gif *.nii *.nii.gz *.png *.jpg *.tif);;All files (*)"
+
+
+STROKES: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
+
+
+@dataclass(frozen=True)
+class FrameKey:
+    """Which frame of which cine a stroke was drawn on."""
+
+    opened: OpenedCine
+    frame: int
+
+
+class MainWindow(QMainWindow):
+    """Shows a workspace and turns what the user does into calls on it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.setWindowTitle("Apical: research use only")
+        self.setAcceptDrops(True)
+        self.resize(1360, 860)
+        try:
+            user_keys: Path | None = places.config_dir() / "keymap.json"
+        except ProjectError:
+            user_keys = None
+        self.keymap = load_keymap(user_keys)
+
+        self.banner = Banner()
+        self.canvas = CineCanvas()
+        self.canvas.set_empty_text(EMPTY)
+        self.canvas.set_start_from_prediction(True)
+        self.canvas.set_peek_keys(self.keymap.sequences("peek"))
+        self.player_bar = PlayerBar()
+        self.tools = ToolPanel(self.keymap)
+        self.learning = LearningPanel()
+        self.cine_list = CineList()
+        self.status = StatusLine(self.statusBar())
+        self._lay_out()
+
+        self.actions_by_id = ActionTable(self, self.keymap).actions
+        self._build_menus()
+        self._connect()
+        self._view_timer = QTimer(self)
+        self._view_timer.setSingleShot(True)
+        self._view_timer.setInterval(VIEW_SAVE_MS)
+        self._view_timer.timeout.connect(self._save_view)
+        self._masks_shown = True
+        self._show_current()
+        geometry = QSettings("apical", "apical").value("geometry")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        if self.keymap.warning:
+            self.banner.show_message(self.keymap.warning, Level.WARNING)
+
+    # Building
+
+    def _lay_out(self) -> None:
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banner)
+        column.addWidget(self.canvas, 1)
+        column.addWidget(self.player_bar)
+        self.setCentralWidget(centre)
+        self._dock("Tools", self.tools, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self._dock("Cines", self.cine_list, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self._dock("Learning", self.learning, Qt.DockWidgetArea.RightDockWidgetArea)
+
+    def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> None:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(title)
+        dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
+        widget.setFixedWidth(236)
+        dock.setWidget(widget)
+        self.addDockWidget(area, dock)
+
+    def _build_menus(self) -> None:
+        table = self.actions_by_id
+        for title, ids in (
+            ("&File", ["open_files", "open_folder", "open_project", "-", "save_project_as", "-", "quit"]),
+            ("&Edit", ["undo", "redo", "-", "accept_prediction", "clear_frame"]),
+            ("&Frames", ["play_pause", "-", "frame_prev", "frame_next", "annotated_prev", "annotated_next"]),
+            ("&View", ["toggle_masks", "reset_view"]),
+            ("&Learning", ["cancel_learning", "resume_learning"]),
+            ("&Help", ["shortcuts", "about"]),
+        ):
+            menu = self.menuBar().addMenu(title)
+            for name in ids:
+                if name == "-":
+                    menu.addSeparator()
+                else:
+                    menu.addAction(table[name])
+
+    def _connect(self) -> None:
+        w = self.workspace
+        w.cines_changed.connect(lambda: self.cine_list.show_cines(w.cines, w.current))
+        w.current_changed.connect(self._show_current)
+        w.labels_changed.connect(self._show_labels)
+        w.predictions_changed.connect(self._show_labels)
+        w.progress.connect(self._on_progress)
+        w.engine_ready.connect(self._on_ready)
+        w.saved_changed.connect(self._show_saved)
+        w.opening_changed.connect(self.status.show_opening)
+        w.message.connect(lambda text, level, action: self.banner.show_message(text, Level(level), action))
+        w.retract.connect(self.banner.dismiss)
+
+        c = self.canvas
+        c.edited.connect(self._commit)
+        c.frame_step.connect(self.step)
+        c.annotated_step.connect(self.step_annotated)
+        c.levels_changed.connect(lambda *_: self._view_timer.start())
+        c.hover.connect(self.status.show_hover)
+        c.brush_radius_changed.connect(self.tools.show_radius)
+
+        t = self.tools
+        t.tool_chosen.connect(c.set_tool)
+        t.class_chosen.connect(c.set_active_class)
+        t.radius_chosen.connect(c.set_brush_radius)
+        t.behind_changed.connect(c.set_behind)
+        t.from_prediction_changed.connect(c.set_start_from_prediction)
+        t.hidden_classes_changed.connect(c.set_hidden_classes)
+        t.show_radius(c.brush_radius())
+
+        self.learning.cancelled.connect(w.cancel_learning)
+        self.learning.resumed.connect(w.resume_learning)
+        self.learning.accepted.connect(self.accept_prediction)
+        self.player_bar.frame_wanted.connect(self.show_frame)
+        self.player_bar.step_wanted.connect(self.step)
+        self.cine_list.chosen.connect(w.show)
+
+    # The current cine
+
+    @property
+    def current(self) -> OpenedCine | None:
+        """The cine on the table."""
+        return self.workspace.current
+
+    def _show_current(self) -> None:
+        opened = self.current
+        self.canvas.finish_stroke()
+        self.canvas.set_label_set(self.workspace.label_set)
+        self.tools.set_label_set(self.workspace.label_set)
+        self.canvas.set_active_class(self.tools.active_class())
+        self.cine_list.show_cines(self.workspace.cines, opened)
+        self.status.show_cine(None if opened is None else opened.cine)
+        self.player_bar.set_cine(None if opened is None else opened.cine)
+        if opened is None:
+            self.canvas.set_frame(None)
+            self.learning.show_confidence("", False)
+            self._enable()
+            return
+        cine = opened.cine
+        # The picture first: this frame was decoded when the file was opened or is decoded here, alone.
+        self._show_picture(opened.frame)
+        self.canvas.reset_view()
+        view = self.workspace.project.view() if self.workspace.project is not None else {}
+        state = view.get("canvas", {}).get(str(opened.id))
+        if state:
+            self.canvas.restore_view(state)
+        order = sorted(range(cine.n_frames), key=lambda f: (f - opened.frame) % cine.n_frames)
+        cine.source.prefetch(order, None)
+        self.player_bar.watch_decoding(cine)
+        self._show_labels()
+        self._enable()
+        self.canvas.setFocus()
+
+    def show_frame(self, frame: int) -> None:
+        """Go to a frame of the current cine."""
+        opened = self.current
+        if opened is None:
+            return
+        frame = min(max(frame, 0), opened.cine.n_frames - 1)
+        self.canvas.finish_stroke()
+        self.workspace.look(frame)
+        self._show_picture(frame)
+        self._show_overlay()
+        self._view_timer.start()
+
+    def _show_picture(self, frame: int) -> None:
+        opened = self.current
+        if opened is None:
+            return
+        self.canvas.set_frame(opened.cine.frame(frame), key=FrameKey(opened, frame))
+        self.player_bar.set_current(frame)
+
+    def _show_labels(self) -> None:
+        """Bring overlay, timeline and buttons up to date with annotations and predictions."""
+        opened = self.current
+        if opened is None:
+            return
+        self._show_overlay()
+        self.player_bar.timeline.set_annotated(opened.recorder.annotated.annotated_frames)
+        confidence = {f: p.confidence for f, p in opened.predictions.items()}
+        self.player_bar.timeline.set_predictions(confidence, opened.stale)
+        self.cine_list.show_cines(self.workspace.cines, opened)
+        self._enable()
+
+    def _show_overlay(self) -> None:
+        opened = self.current
+        if opened is None:
+            return
+        frame = opened.frame
+        shown = self.workspace.shown_prediction(opened, frame)
+        self.canvas.set_labels(opened.recorder.annotated.label(frame), shown)
+        prediction = opened.predictions.get(frame)
+        can_accept = shown is not None and bool(shown.any())
+        if prediction is None:
+            text = "no prediction on this frame yet"
+        else:
+            stale = ", before your last stroke" if frame in opened.stale else ""
+            text = f"confidence here {prediction.confidence:.0%}{stale}"
+        self.learning.show_confidence(text, can_accept)
+        self.actions_by_id["accept_prediction"].setEnabled(can_accept)
+
+    def _enable(self) -> None:
+        opened = self.current
+        annotated = None if opened is None else opened.recorder.annotated
+        table = self.actions_by_id
+        table["undo"].setEnabled(annotated is not None and annotated.can_undo)
+        table["redo"].setEnabled(annotated is not None and annotated.can_redo)
+        table["save_project_as"].setEnabled(self.workspace.project is not None)
+
+    # What the user does
+
+    def _commit(self, edit: Edit) -> None:
+        key: FrameKey = edit.key  # type: ignore[assignment]
+        self.workspace.draw(key.opened, key.frame, edit.after, STROKES[edit.kind])
+
+    def step(self, by: int) -> None:
+        """Some frames on or back; at the ends a loop goes round."""
+        if self.current is not None:
+            n = self.current.cine.n_frames
+            frame = self.current.frame + by
+            if self.player_bar.player.loop() and abs(by) == 1:
+                frame %= n
+            self.player_bar.player.pause()
+            self.show_frame(frame)
+
+    def step_annotated(self, by: int) -> None:
+        """To the next or previous annotated frame."""
+        if self.current is None:
+            return
+        here = self.current.frame
+        annotated = self.current.recorder.annotated.annotated_frames
+        wanted = [f for f in annotated if (f > here if by > 0 else f < here)]
+        if wanted:
+            self.player_bar.player.pause()
+            self.show_frame(wanted[0] if by > 0 else wanted[-1])
+
+    def step_cine(self, by: int) -> None:
+        """To the next or previous cine of the list."""
+        cines = self.workspace.cines
+        if self.current is not None and len(cines) > 1:
+            self.workspace.show(cines[(cines.index(self.current) + by) % len(cines)])
+
+    def undo(self) -> None:
+        """Take back the newest stroke and go to its frame."""
+        self._history(self.workspace.undo)
+
+    def redo(self) -> None:
+        """Draw the stroke again and go to its frame."""
+        self._history(self.workspace.redo)
+
+    def _history(self, step: Any) -> None:
+        self.canvas.finish_stroke()
+        frame = step()
+        if frame is not None:
+            self.player_bar.player.pause()
+            self.show_frame(frame)
+
+    def accept_prediction(self) -> None:
+        """Make the prediction on this frame an annotation."""
+        if self.current is not None:
+            self.canvas.finish_stroke()
+            self.workspace.accept(self.current.frame)
+
+    def clear_frame(self) -> None:
+        """Take everything drawn off this frame."""
+        if self.current is not None:
+            self.canvas.cancel_stroke()
+            self.workspace.clear(self.current.frame)
+
+    def toggle_masks(self) -> None:
+        """Show or hide both layers."""
+        self._masks_shown = not self._masks_shown
+        self.canvas.set_layers_visible(self._masks_shown, self._masks_shown)
+
+    def open_files(self) -> None:
+        """Ask for cines."""
+        names, _ = QFileDialog.getOpenFileNames(self, "Open cines", "", FILTER)
+        self.workspace.open_paths([Path(name) for name in names])
+
+    def open_folder(self) -> None:
+        """Ask for a folder of cines."""
+        name = QFileDialog.getExistingDirectory(self, "Open a folder of cines")
+        if name:
+            self.workspace.open_paths([Path(name)])
+
+    def open_project(self) -> None:
+        """Ask for a project."""
+        name, _ = QFileDialog.getOpenFileName(self, "Open a project", "", "Apical projects (*.apical)")
+        if name:
+            self.canvas.finish_stroke()
+            self.workspace.open_project(Path(name))
+
+    def save_project_as(self) -> None:
+        """Ask where the project shall go on."""
+        name, _ = QFileDialog.getSaveFileName(self, "Save the project as", "", "Apical projects (*.apical)")
+        if name:
+            self.canvas.finish_stroke()
+            self.workspace.save_as(Path(name))
+
+    def show_shortcuts(self) -> None:
+        """Show the sheet of keys."""
+        ShortcutSheet(self.keymap, self).show()
+
+    def about(self) -> None:
+        """Say what this is, and what it is not for."""
+        self.banner.show_message(
+            "Apical draws cardiac structures from a few outlined frames. Research use only: not a medical "
+            "device, not for diagnosis. Everything stays on this machine.",
+            Level.INFO,
+        )
+
+    # The engine
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.learning.show_progress(progress)
+        self.status.show_engine(describe(progress))
+
+    def _on_ready(self, ready: Ready) -> None:
+        try:
+            card = catalogue.card(ready.encoder)
+        except CoreError:
+            card = None
+        self.learning.show_encoder(ready, card)
+
+    def _show_saved(self) -> None:
+        self.status.show_saved(self.workspace.pending)
+
+    # Window
+
+    def _save_view(self) -> None:
+        opened = self.current
+        if opened is None or self.workspace.project is None:
+            return
+        kept = self.workspace.project.view().get("canvas", {})
+        kept[str(opened.id)] = self.canvas.view_state()
+        self.workspace.save_view({"canvas": kept})
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        self.canvas.finish_stroke()
+        self.workspace.open_paths(paths)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.canvas.finish_stroke()
+        self.player_bar.player.pause()
+        self._save_view()
+        QSettings("apical", "apical").setValue("geometry", self.saveGeometry())
+        self.workspace.retry_saving()
+        if self.workspace.pending and not self._leave_unsaved():
+            event.ignore()
+            return
+        self.workspace.close()
+        super().closeEvent(event)
+
+    def _leave_unsaved(self) -> bool:
+        """Strokes wait in memory: the first try to close says so, a second one within the minute goes."""
+        if getattr(self, "_warned", False):
+            return True
+        self._warned = True
+        QTimer.singleShot(60_000, lambda: setattr(self, "_warned", False))
+        self.banner.show_message(
+            f"{self.workspace.pending} strokes are not saved. Save the project elsewhere first (Ctrl+Shift+S), or "
+            " close again to give them up.",
+            Level.ERROR,
+            ("Save elsewhere", self.save_project_as),
+        )
+        return False

@@ -1,0 +1,503 @@
+"""What the window works on: the project, its open cines, what was drawn and what was predicted.
+
+Knows no widgets. Opening runs in a thread; everything else happens in the window's thread.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app import paths as places
+from app.dicom.browse import cine_paths
+from app.dicom.open import open_cine
+from app.domain.cine import Cine, Frame
+from app.domain.errors import ApicalError, CineError, ProjectError
+from app.domain.history import StrokeKind
+from app.domain.labels import LEFT_HEART, LabelSet
+from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
+from app.storage.library import SUFFIX, automatic_path, find_project, projects_in, read_recent, remember
+from app.storage.project import Project
+from app.storage.recorder import Recorder
+from app.storage.records import CineRecord, HeadRecord, Prediction
+from app.storage.relocate import relocate
+from app.ui.banner import Level
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.messages import Failed, Progress, Ready
+
+logger = logging.getLogger(__name__)
+
+RETRY_MS = 4000
+
+
+@dataclass(eq=False)
+class OpenedCine:
+    """A cine on the table: pixels, annotations, predictions."""
+
+    cine: Cine
+    record: CineRecord
+    recorder: Recorder
+    predictions: dict[int, Prediction] = field(default_factory=dict)
+    frame: int = 0
+
+    @property
+    def id(self) -> int:
+        return self.record.id
+
+    @property
+    def stale(self) -> set[int]:
+        """Frames whose prediction belongs to labels that have changed since."""
+        revision = self.recorder.annotated.revision
+        return {f for f, p in self.predictions.items() if p.revision != revision}
+
+
+Then = Callable[[OpenedCine], None]
+
+
+class Workspace(QObject):
+    """The state behind the window, and everything that changes it."""
+
+    cines_changed = Signal()
+    current_changed = Signal()
+    labels_changed = Signal()
+    predictions_changed = Signal()
+    progress = Signal(object)  # Progress
+    engine_ready = Signal(object)  # Ready
+    saved_changed = Signal()
+    opening_changed = Signal(int)  # cines still being opened
+    message = Signal(str, int, object)  # text, Level, (label, callback) or None
+    retract = Signal(str)  # a message that no longer holds
+
+    _opened = Signal(object, object)  # Cine, what to do once it is there
+    _open_failed = Signal(str)
+    _event = Signal(object)
+
+    def __init__(self, encoder: str = DEFAULT_ENCODER) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self.project: Project | None = None
+        self.cines: list[OpenedCine] = []
+        self.current: OpenedCine | None = None
+        self.session: LearningSession | None = None
+        self.rater = _rater()
+        self.last_progress: Progress | None = None
+        self._save_message = ""
+        self._opening = 0
+        self._head_ids: dict[int, int] = {}
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
+        self._opened.connect(self._adopt)
+        self._open_failed.connect(self._not_opened)
+        self._event.connect(self._on_event)
+        self._retry = QTimer(self)
+        self._retry.setInterval(RETRY_MS)
+        self._retry.timeout.connect(self.retry_saving)
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The structures that can be drawn."""
+        return self.project.label_set if self.project is not None else LEFT_HEART
+
+    # Opening
+
+    def open_paths(self, wanted: Sequence[Path], then: Then | None = None) -> None:
+        """Open cines, folders of them, or a project; `then` is called with each cine once it is there."""
+        files = [path for path in wanted if path.suffix != SUFFIX]
+        for path in wanted:
+            if path.suffix == SUFFIX:
+                self.open_project(path)
+        try:
+            cines = cine_paths(files)
+        except (ApicalError, OSError) as error:
+            self._say(str(error), Level.ERROR)
+            return
+        for place, path in enumerate(cines):
+            self._open_later(lambda p=path: p, then or (self.show if place == 0 else None))  # type: ignore[misc]
+
+    def _open_later(self, find: Callable[[], Path], then: Then | None) -> None:
+        def work() -> None:
+            try:
+                self._opened.emit(open_cine(find()), then)
+            except ApicalError as error:
+                self._open_failed.emit(str(error))
+            except Exception as error:  # a reader's fault must not take the window down
+                logger.exception("a file could not be opened")
+                self._open_failed.emit(
+                    f"A file could not be opened ({type(error).__name__}: {error}); try another one."
+                )
+
+        self._opening += 1
+        self.opening_changed.emit(self._opening)
+        self._threads.submit(work)
+
+    def _not_opened(self, text: str) -> None:
+        self._finish_opening()
+        self._say(text, Level.ERROR)
+
+    def _finish_opening(self) -> None:
+        self._opening -= 1
+        self.opening_changed.emit(self._opening)
+
+    def _adopt(self, cine: Cine, then: Then | None) -> None:
+        self._finish_opening()
+        opened = next((o for o in self.cines if o.cine.content_hash == cine.content_hash), None)
+        if opened is not None:
+            cine.source.close()
+        else:
+            try:
+                if self.project is None:
+                    self._take_project(self._project_for(cine))
+                opened = self._place(cine)
+            except ProjectError as error:
+                cine.source.close()
+                self._say(str(error), Level.ERROR)
+                return
+            self.cines.append(opened)
+            self.cines_changed.emit()
+            for text in cine.warnings:
+                self._say(f"{cine.path.name}: {text}", Level.WARNING)
+        if self.current is None:
+            self.show(opened)
+        elif opened.recorder.annotated.annotated_frames:
+            self._teach(opened)
+        if then is not None:
+            then(opened)
+
+    def _project_for(self, cine: Cine) -> Project:
+        """The project that this cine was last worked on in, else a new one of its own."""
+        recent = read_recent(places.config_dir() / "recent.json")
+        folder = places.projects_dir()
+        found = find_project(cine.content_hash, [*projects_in(folder), *recent])
+        return Project.open_or_create(found or automatic_path(folder, cine.content_hash))
+
+    def _take_project(self, project: Project) -> None:
+        self.project = project
+        remember(places.config_dir() / "recent.json", project.path)
+
+    def _place(self, cine: Cine) -> OpenedCine:
+        assert self.project is not None  # noqa: S101 - a project was taken just before
+        record = self.project.add_cine(cine)
+        opened = OpenedCine(
+            cine, record, Recorder(self.project, record.id), self.project.predictions(record.id)
+        )
+        view = self.project.view()
+        frame = view.get("frames", {}).get(str(record.id), 0)
+        opened.frame = min(frame, cine.n_frames - 1) if isinstance(frame, int) and frame > 0 else 0
+        return opened
+
+    def open_project(self, path: Path) -> None:
+        """Close what is open and bring a project back: cines, annotations, head, predictions, view."""
+        try:
+            project = Project.open(path)
+        except ProjectError as error:
+            self._say(str(error), Level.ERROR)
+            return
+        self.close_project()
+        self._take_project(project)
+        self.cines_changed.emit()
+        remembered = project.view().get("cine")
+        for record in project.cines():
+            self._open_record(record, show=record.id == remembered)
+
+    def _open_record(self, record: CineRecord, *, show: bool) -> None:
+        assert self.project is not None  # noqa: S101 - its record is being opened
+        folders = [record.path.parent, self.project.path.parent]
+
+        def find() -> Path:
+            if record.path.exists():
+                return record.path
+            found = relocate(record, folders, lambda p: open_cine(p).content_hash)
+            if found is None:
+                raise CineError(
+                    f"{record.path.name} is no longer where it was: open it from its new place; its "
+                    "annotations are kept."
+                )
+            return found
+
+        self._open_later(find, self.show if show else None)
+
+    def close_project(self) -> None:
+        """Close cines and project; everything drawn is on disk or was reported as not."""
+        self.current = None
+        for opened in self.cines:
+            opened.recorder.retry()
+            if self.session is not None:
+                self.session.forget(opened.id)
+            opened.cine.source.close()
+        self.cines = []
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        if self.project is not None:
+            self.project.close()
+            self.project = None
+        self.current_changed.emit()
+
+    def close(self) -> None:
+        """End of the program."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._retry.stop()
+        self.blockSignals(True)
+        self.close_project()
+
+    def save_as(self, path: Path) -> None:
+        """Go on in another project file."""
+        if self.project is None:
+            return
+        try:
+            self.project.move_to(path.with_suffix(SUFFIX))
+        except ProjectError as error:
+            self._say(str(error), Level.ERROR)
+            return
+        self.retry_saving()
+        remember(places.config_dir() / "recent.json", self.project.path)
+        self._say(f"The project is now {self.project.path.name} in {self.project.path.parent}.", Level.INFO)
+        self.saved_changed.emit()
+
+    def save_view(self, view: dict[str, Any]) -> None:
+        """Keep what the window shows; a view that cannot be written is no loss worth a word."""
+        if self.project is None or self.current is None:
+            return
+        frames = {str(opened.id): opened.frame for opened in self.cines}
+        try:
+            self.project.save_view({**view, "cine": self.current.id, "frames": frames})
+        except ProjectError as error:
+            logger.info("the view is not saved: %s", error)
+
+    # Which cine
+
+    def show(self, opened: OpenedCine) -> None:
+        """Put a cine on the table."""
+        if opened is self.current:
+            return
+        self.current = opened
+        if self.session is None:
+            self._start_session()
+        if self.session is not None:
+            self.session.look(opened.id, opened.frame)
+            if not self.session.knows(opened.id):
+                self._teach(opened)
+        self.current_changed.emit()
+
+    def look(self, frame: int) -> None:
+        """Another frame of the current cine is visible."""
+        if self.current is not None:
+            self.current.frame = frame
+            if self.session is not None:
+                self.session.look(self.current.id, frame)
+
+    # Drawing
+
+    @property
+    def pending(self) -> int:
+        """Strokes that are not on the disk."""
+        return sum(opened.recorder.pending for opened in self.cines)
+
+    def draw(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
+        """Commit a stroke; the annotation is on disk, or reported, when this returns."""
+        if opened.recorder.draw(frame, after, kind, self.rater) is not None:
+            self._labels_changed(opened)
+
+    def undo(self) -> int | None:
+        """Take back the newest stroke of the current cine; returns its frame."""
+        return self._step_history(lambda recorder: recorder.undo())
+
+    def redo(self) -> int | None:
+        """Draw again what was undone last; returns its frame."""
+        return self._step_history(lambda recorder: recorder.redo())
+
+    def _step_history(self, step: Callable[[Recorder], object]) -> int | None:
+        opened = self.current
+        if opened is None:
+            return None
+        stroke = step(opened.recorder)
+        if stroke is None:
+            return None
+        self._labels_changed(opened)
+        return int(stroke.frame)  # type: ignore[attr-defined]
+
+    def accept(self, frame: int) -> bool:
+        """Make the prediction on a frame the annotation; structures drawn by hand stay as drawn."""
+        opened = self.current
+        if opened is None or frame not in opened.predictions:
+            return False
+        shown = self.shown_prediction(opened, frame)
+        if shown is None or not shown.any():
+            return False
+        drawn = opened.recorder.annotated.label(frame)
+        after = shown if drawn is None else np.where(drawn > 0, drawn, shown)
+        self.draw(opened, frame, after.astype(np.uint8), "accept")
+        return True
+
+    def clear(self, frame: int) -> None:
+        """Take everything drawn off a frame, as one stroke."""
+        if self.current is not None and self.current.recorder.annotated.label(frame) is not None:
+            cine = self.current.cine
+            self.draw(self.current, frame, np.zeros((cine.height, cine.width), np.uint8), "clear")
+
+    @staticmethod
+    def shown_prediction(opened: OpenedCine, frame: int) -> Frame | None:
+        """The prediction as far as the human has not spoken: without the classes drawn on this frame."""
+        prediction = opened.predictions.get(frame)
+        if prediction is None:
+            return None
+        drawn = opened.recorder.annotated.label(frame)
+        if drawn is None:
+            return prediction.mask
+        classes = np.unique(drawn)
+        keep = ~np.isin(prediction.mask, classes) & (drawn == 0)
+        return np.where(keep, prediction.mask, 0).astype(np.uint8)
+
+    def _labels_changed(self, opened: OpenedCine) -> None:
+        self._check_saved()
+        self._teach(opened)
+        self.labels_changed.emit()
+
+    def retry_saving(self) -> None:
+        """Try again to write strokes that the disk refused."""
+        for opened in self.cines:
+            if not opened.recorder.retry():
+                break
+        self._check_saved()
+
+    def _check_saved(self) -> None:
+        waiting = next((o.recorder.last_error for o in self.cines if o.recorder.pending), None)
+        text = "" if waiting is None else f"Not saved yet, kept in memory: {waiting}"
+        if text != self._save_message:
+            if self._save_message:
+                self.retract.emit(self._save_message)
+            if text:
+                self._say(text, Level.ERROR, ("Try again", self.retry_saving))
+            self._save_message = text
+        (self._retry.start if text else self._retry.stop)()
+        self.saved_changed.emit()
+
+    # Learning
+
+    def _start_session(self) -> None:
+        try:
+            self.session = LearningSession(
+                cache_folder=places.cache_dir(), encoder=self._encoder, on_event=self._event.emit
+            )
+            head = self.project.latest_head() if self.project is not None else None
+        except ProjectError as error:
+            self._say(str(error), Level.ERROR)
+            return
+        if head is not None and head.label_set == self.label_set.name:
+            self.session.restore_head(head.blob)
+
+    def _teach(self, opened: OpenedCine) -> None:
+        """Tell the engine of a cine and its labels."""
+        if self.session is None:
+            self._start_session()
+        if self.session is None or self.project is None:
+            return
+        annotated = opened.recorder.annotated
+        if not self.session.knows(opened.id):
+            self.session.open(opened.id, opened.cine, self.label_set.values)
+        learnt = self._learnt(opened)
+        if annotated.revision or annotated.annotated_frames:
+            self.session.set_labels(opened.id, annotated.revision, dict(annotated.labels), learnt=learnt)
+
+    def _learnt(self, opened: OpenedCine) -> bool:
+        """True where the project's head and predictions are the ones for the present annotations."""
+        assert self.project is not None  # noqa: S101 - asked only while a project is open
+        try:
+            head = self.project.latest_head()
+        except ProjectError:
+            return False
+        revision = opened.recorder.annotated.revision
+        return (
+            head is not None
+            and head.revisions.get(opened.id) == revision
+            and len(opened.predictions) == opened.cine.n_frames
+            and not opened.stale
+        )
+
+    def cancel_learning(self) -> None:
+        """Stop what the engine is at."""
+        if self.session is not None:
+            self.session.cancel()
+
+    def resume_learning(self) -> None:
+        """Go on learning."""
+        if self.session is not None:
+            self.session.resume()
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Masks():
+                self._take_masks(event)
+            case Learnt():
+                self._keep_head(event)
+            case Progress():
+                self.last_progress = event
+                self.progress.emit(event)
+            case Ready():
+                self.engine_ready.emit(event)
+            case Failed():
+                self._say(event.text, Level.ERROR, ("Resume learning", self.resume_learning))
+            case EngineDied():
+                text = "The learning engine ended unexpectedly"
+                if event.restarted:
+                    self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING)
+                else:
+                    self._say(
+                        f"{text} three times: drawing goes on without it. Close other programs, then resume.",
+                        Level.ERROR,
+                        ("Resume learning", self.resume_learning),
+                    )
+
+    def _take_masks(self, event: Masks) -> None:
+        opened = next((o for o in self.cines if o.id == event.cine_id), None)
+        if opened is None or event.revision != opened.recorder.annotated.revision:
+            return
+        for frame, mask in event.masks.items():
+            opened.predictions[frame] = Prediction(mask, event.confidence[frame], event.revision)
+        if event.final and self.project is not None:
+            head_id = self._head_ids.get(opened.id)
+            try:
+                self.project.save_predictions(
+                    opened.id, event.revision, head_id, event.masks, event.confidence
+                )
+            except ProjectError as error:
+                logger.warning("predictions are not saved: %s", error)
+        if opened is self.current:
+            self.predictions_changed.emit()
+
+    def _keep_head(self, event: Learnt) -> None:
+        if self.project is None:
+            return
+        record = HeadRecord(
+            event.blob,
+            event.encoder,
+            event.encoder_checksum,
+            self.label_set.name,
+            event.revisions,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            head_id = self.project.save_head(record)
+        except ProjectError as error:
+            logger.warning("the head is not saved: %s", error)
+            return
+        self._head_ids = dict.fromkeys((o.id for o in self.cines), head_id)
+
+    def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
+        logger.log((logging.INFO, logging.WARNING, logging.ERROR)[level], "told the user a message")
+        self.message.emit(text, int(level), action)
+
+
+def _rater() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "rater"
