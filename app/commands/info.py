@@ -1,0 +1,26 @@
+"""What a cine is: frames, size, timing, calibration and where each came from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.commands.report import Report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The file and `--json`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a cine, or a folder of images")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> Report:
+    """Open the cine and describe it."""
+    from app.dicom.describe import describe, describe_text
+    from app.dicom.open import open_cine
+
+    cine = open_cine(args.file)
+    try:
+        return Report(describe(cine), describe_text(cine))
+    finally:
+        cine.source.close()

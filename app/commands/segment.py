@@ -1,0 +1,288 @@
+"""Fit a head on a few labelled frames of a cine and write masks for every frame.
+
+LABELS is a folder of frame_0012.png (8-bit label images, zero-based frame number) or a NIfTI (x, y, t) in
+which an unlabelled frame is 255 throughout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.commands.progress import Progress
+from app.commands.report import Report, plain
+from app.domain.cine import Box, Cine, Frame
+from app.domain.errors import ApicalError, CineError, LabelError
+from app.domain.labels import LEFT_HEART, UNLABELLED
+
+if TYPE_CHECKING:
+    from vjepa_core.fewshot.segmenter import Segmentation
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("nifti", "png", "csv")
+NOTICE = "Research use only: not for diagnosis."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """As in the table of commands."""
+    parser.add_argument("cine", type=Path, metavar="CINE", help="DICOM, mp4, avi, gif, NIfTI or folder")
+    parser.add_argument("--labels", type=Path, required=True, help="folder of frame_0012.png, or a NIfTI")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the masks")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="any of nifti,png,csv (default: all)")
+    parser.add_argument("--encoder", metavar="NAME", help="see `apical encoders list`")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="cut the fit after so long")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same masks (default 0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> Report:
+    """Do it; what is wrong with the input is said before the long work."""
+    from app.dicom.open import open_cine
+    from app.storage.labels_io import read_labels, write_masks
+
+    formats = _formats(args.formats)
+    _check_numbers(args.budget, args.seed)
+    _check_encoder(args.encoder)
+    _check_out(args.out, args.labels)
+    seconds: dict[str, float] = {}
+    cine = open_cine(args.cine)
+    try:
+        for warning in cine.warnings:
+            log.warning("%s", warning)
+        labels = read_labels(args.labels, (cine.n_frames, cine.height, cine.width), LEFT_HEART)
+        box = _region_with_labels(cine, labels)
+        with Progress() as progress:
+            with _timed(seconds, "decode"):
+                frames, damaged = _decode(cine, box, progress)
+            _drop_damaged(labels, damaged)
+            found = _segment(
+                args, cine, frames, {f: image[box.slices] for f, image in labels.items()}, progress
+            )
+            seconds.update(found.seconds)
+            masks = np.zeros((cine.n_frames, cine.height, cine.width), np.uint8)
+            masks[(slice(None), *box.slices)] = found.masks
+            masks[damaged] = 0
+            size = cine.calibration
+            spacing = None if size is None else (size.mm_per_px_x, size.mm_per_px_y)
+            progress("writing", 0, 1)
+            with _timed(seconds, "write"):
+                files = write_masks(args.out, masks, formats, spacing, cine.timing.times_ms)
+    finally:
+        cine.source.close()
+    _warn_of_leftovers(args.out, cine.n_frames, formats)
+    summary = _summary(
+        cine, found, box=box, seed=args.seed, labelled=sorted(labels), damaged=damaged, seconds=seconds
+    )
+    files.append(_write_summary(args.out, summary))
+    if found.stopped_by == "budget":
+        log.warning("The budget cut the fit after %d steps: the masks are not repeatable.", found.steps)
+    data = {
+        **summary,
+        "out": str(args.out),
+        "files": [file.relative_to(args.out).as_posix() for file in files],
+    }
+    return Report(data, _text(args.out, cine, found, summary))
+
+
+def _formats(wanted: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().lower() for name in wanted.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        what = f"Masks are not written as {unknown[0]}" if unknown else "--formats names none"
+        raise ApicalError(f"{what}; choose from {', '.join(FORMATS)}.")
+    return names
+
+
+def _check_numbers(budget: float | None, seed: int) -> None:
+    if budget is not None and not 0 < budget < float("inf"):
+        raise ApicalError(f"--budget is {budget:g}; give a number of seconds above 0.")
+    if not 0 <= seed < 2**63:
+        raise ApicalError(f"--seed is {seed}; give a whole number from 0 on.")
+
+
+def _check_encoder(name: str | None) -> None:
+    if name is not None:
+        from vjepa_core.encoder.catalogue import card
+
+        card(name)
+
+
+def _check_out(out: Path, labels: Path) -> None:
+    from app.storage.errors import export_error
+
+    # What a human drew is never overwritten by what was computed.
+    if labels.resolve() in {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}:
+        raise ApicalError(
+            f"The masks would overwrite the labels in {labels}; give another folder with --out."
+        )
+    if out.exists() and not out.is_dir():
+        raise ApicalError(f"{out} is a file; give a folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise export_error(out, error) from error
+    if not os.access(out, os.W_OK):
+        raise ApicalError(f"{out} may not be written; allow writing there, or choose another folder.")
+
+
+def _region_with_labels(cine: Cine, labels: dict[int, Frame]) -> Box:
+    """The cine's region, made larger where a human outlined something outside it."""
+    drawn = np.zeros((cine.height, cine.width), bool)
+    for image in labels.values():
+        drawn |= (image > 0) & (image != UNLABELLED)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    box = cine.region
+    grown = Box(
+        min(box.x0, int(columns[0])),
+        min(box.y0, int(rows[0])),
+        max(box.x1, int(columns[-1]) + 1),
+        max(box.y1, int(rows[-1]) + 1),
+    )
+    if grown != box:
+        log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
+    return grown
+
+
+def _decode(
+    cine: Cine, box: Box, progress: Callable[[str, int, int], None]
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Frames (T, h, w) of the box, and which are damaged: these repeat the readable one before them."""
+    frames = np.empty((cine.n_frames, box.height, box.width), np.uint8)
+    damaged: list[int] = []
+    cine.source.prefetch(range(cine.n_frames))
+    for index in range(cine.n_frames):
+        try:
+            frames[index] = cine.frame(index)[box.slices]
+        except CineError as error:
+            if index == 0:
+                raise
+            log.warning("%s", error)
+            damaged.append(index)
+            frames[index] = frames[index - 1]
+        progress("decoding", index + 1, cine.n_frames)
+    return frames, damaged
+
+
+def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
+    for index in damaged:
+        if labels.pop(index, None) is not None:
+            log.warning("The label of frame %d is left out: its picture is damaged.", index)
+    if not any(((image > 0) & (image != UNLABELLED)).any() for image in labels.values()):
+        raise LabelError("All labelled frames of the cine are damaged: label other frames.")
+
+
+def _segment(
+    args: argparse.Namespace,
+    cine: Cine,
+    frames: NDArray[np.uint8],
+    labels: dict[int, Frame],
+    progress: Callable[[str, int, int], None],
+) -> Segmentation:
+    from app import paths
+    from vjepa_core.fewshot import segmenter
+    from vjepa_core.fewshot.feature_cache import FeatureCache
+
+    return segmenter.segment(
+        frames,
+        labels,
+        LEFT_HEART.values,
+        fps=cine.timing.fps,
+        encoder=args.encoder,
+        cache=FeatureCache(paths.cache_dir()),
+        seed=args.seed,
+        budget_s=args.budget,
+        on_progress=progress,
+    )
+
+
+def _summary(
+    cine: Cine,
+    found: Segmentation,
+    *,
+    box: Box,
+    seed: int,
+    labelled: list[int],
+    damaged: list[int],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What was done with what, for whoever finds the masks; nothing about the patient."""
+    confidence = [round(float(value), 4) for value in found.confidence]
+    for index in damaged:
+        confidence[index] = 0.0
+    return {
+        "notice": NOTICE,
+        "cine_content_hash": cine.content_hash,
+        "frames": cine.n_frames,
+        "rows": cine.height,
+        "columns": cine.width,
+        "region": {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1},
+        "labelled_frames": labelled,
+        "damaged_frames": damaged,
+        "classes": {str(c.value): c.name for c in LEFT_HEART.classes},
+        "encoder": {
+            "name": found.encoder_name,
+            "checksum": found.encoder_checksum,
+            "trained": found.encoder_trained,
+        },
+        "seed": seed,
+        "steps": found.steps,
+        "stopped_by": found.stopped_by,
+        "repeatable": found.stopped_by == "steps",
+        "loss_first": found.losses[0] if found.losses else None,
+        "loss_last": found.losses[-1] if found.losses else None,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "confidence": confidence,
+        "warnings": list(cine.warnings),
+    }
+
+
+def _write_summary(out: Path, summary: dict[str, Any]) -> Path:
+    from app.storage.errors import export_error
+
+    path, temporary = out / "summary.json", out / ".tmp-summary.json"
+    try:
+        try:
+            temporary.write_text(
+                json.dumps(plain(summary), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+            )
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise export_error(path, error) from error
+    return path
+
+
+def _warn_of_leftovers(out: Path, n_frames: int, formats: tuple[str, ...]) -> None:
+    if "png" in formats and (out / "masks" / f"frame_{n_frames:04d}.png").exists():
+        log.warning("%s also holds frames of another, longer cine; they were left there.", out / "masks")
+
+
+def _text(out: Path, cine: Cine, found: Segmentation, summary: dict[str, Any]) -> str:
+    untrained = (
+        "" if found.encoder_trained else f" over {found.encoder_name} (not trained: check every frame)"
+    )
+    loss = f"{summary['loss_first']:.3f} to {summary['loss_last']:.3f}" if found.losses else "none"
+    return (
+        f"{cine.n_frames} masks of {cine.width}x{cine.height} pixels are in {out}.\n"
+        f"Fitted on frames {frames} in {found.steps} steps{caution}; "
+        f"loss {loss}; {sum(summary['seconds'].values()):.1f} s.\n{NOTICE}"
+    )
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - started
