@@ -54,6 +54,9 @@ logger = logging.getLogger(__name__)
 PREVIEW_EVERY_S = 0.6
 """While fitting, the visible frame is predicted anew this often."""
 
+REPORT_EVERY_S = 0.05
+"""Progress is told no more often than this: the window has better things to do than to count frames."""
+
 
 class InterruptedWork(Exception):  # noqa: N818 - no error
     """A request came in that changes what should be done next."""
@@ -76,9 +79,12 @@ class Engine:
         self._looking_at = 0
         self._head: Head | None = None
         self._fit: Fit | None = None
+        self._draft: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
         self._cancelled = False
         self._closing = False
         self._told: Progress | None = None
+        self._last_report = 0.0
+        self._last_preview = 0.0
 
     # Talking
 
@@ -110,6 +116,10 @@ class Engine:
         self, work: CineWork, stage: Stage, done: int, total: int, loss: float | None = None
     ) -> None:
         self._told = None
+        now = time.monotonic()
+        if 0 < done < total and now - self._last_report < REPORT_EVERY_S:
+            return
+        self._last_report = now
         self._tell(Progress(work.cine_id, work.revision, stage, done, total, loss))
 
     # Requests
@@ -143,6 +153,8 @@ class Engine:
                 work.set_labels(request, pixels)
                 if request.labels is not None:
                     self._tell(LabelsReceived(request.labels))
+                if self._fit is not None and self._fit.done_steps:
+                    self._draft = self._fit
                 self._fit = None
                 self._cancelled = False
             case Look():
@@ -150,15 +162,20 @@ class Engine:
                 if request.cine_id in self._cines:
                     self._cines[request.cine_id].visible = request.frame
             case RestoreHead():
-                self._head = load_head(Path(request.path)).to(self._device)
-                self._active = torch.ones(self._head.config.n_outputs, dtype=torch.bool)
+                self._restore(load_head(Path(request.path)))
             case Cancel():
                 self._cancelled = True
-                self._fit = None
+                self._fit = self._draft = None
             case Resume():
                 self._cancelled = False
             case Shutdown():
                 self._closing = True
+
+    def _restore(self, head: Head) -> None:
+        if head.config.encoder_checksum != self._card.checksum:
+            return  # it reads another encoder's features; the labels will make a new one
+        self._head = head.to(self._device)
+        self._active = torch.ones(head.config.n_outputs, dtype=torch.bool)
 
     def _interrupted(self) -> bool:
         """Take what came in; True where the work under way should be dropped or looked at anew."""
@@ -210,7 +227,8 @@ class Engine:
         text = str(error).lower()
         if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
             return "The engine ran out of memory: close other cines or programs, then press Resume learning."
-        return f"Learning stopped ({type(error).__name__}: {error}). Your strokes are safe; press Resume learning."
+        return f"Learning stopped ({type(error).__name__}: {error}). Your strokes are safe; "
+            "press Resume learning."
 
     def _work_once(self) -> bool:
         """Do the most urgent piece of work; False where there is nothing to do."""
@@ -256,13 +274,15 @@ class Engine:
             self._tell_predicted(work, work.carry_labels(), final=False)
 
     def _begin_fit(self, work: CineWork) -> None:
+        """Start from the newest head there is; a short fit will do where it has learnt something already."""
         cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
-        warm = self._head is not None
-        if self._head is None or self._head.config.encoder_checksum != self._card.checksum:
-            head, warm = new_head(self._card, work.classes), False
-        else:
-            head = copy.deepcopy(self._head)
-        self._fit = Fit(head.to(self._device), cines, FitConfig(), warm=warm)
+        config = FitConfig()
+        start, warm = self._head, self._head is not None
+        if self._draft is not None:
+            start = self._draft.averaged
+            warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
+        head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
+        self._fit = Fit(head.to(self._device), cines, config, warm=warm)
         self._last_preview = 0.0
 
     def _continue_fit(self, work: CineWork) -> None:
@@ -279,7 +299,8 @@ class Engine:
                 self._last_preview = time.monotonic()
             if self._interrupted():
                 raise InterruptedWork
-        self._head, self._active, self._fit = fit.averaged, fit.active, None
+        self._head, self._active = fit.averaged, fit.active
+        self._fit = self._draft = None
         for other in self._cines.values():
             other.learnt = True
             other.predict_all()

@@ -412,8 +412,8 @@ class MainWindow(QMainWindow):
         self._warned = True
         QTimer.singleShot(60_000, lambda: setattr(self, "_warned", False))
         self.banner.show_message(
-            f"{self.workspace.pending} strokes are not saved. Save the project elsewhere first (Ctrl+Shift+S), or "
-            " close again to give them up.",
+            f"{self.workspace.pending} strokes are not saved. Save the project elsewhere first "
+            "(Ctrl+Shift+S), or close again to give them up.",
             Level.ERROR,
             ("Save elsewhere", self.save_project_as),
         )

@@ -61,32 +61,10 @@ class ToolPanel(QWidget):
             grid.addWidget(button, place // 2, place % 2)
             self._tools[tool] = button
         column.addLayout(grid)
-
-        size = QHBoxLayout()
-        self._radius_label = QLabel()
-        self._radius_label.setMinimumWidth(70)
-        self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._slider.setRange(1, MAX_SLIDER_RADIUS)
-        self._slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._slider.setToolTip(f"{keymap.hint('brush_smaller')}, {keymap.hint('brush_larger')}")
-        self._slider.valueChanged.connect(lambda value: self.radius_chosen.emit(float(value)))
-        size.addWidget(self._radius_label)
-        size.addWidget(self._slider, 1)
-        column.addLayout(size)
-
-        self._behind = QCheckBox("Draw behind other structures")
-        self._behind.setToolTip(
-            keymap.hint("draw_behind")
-            + ": outline the epicardium over the cavity, and only the wall is filled"
-        )
-        self._behind.toggled.connect(self.behind_changed)
-        self._correct = QCheckBox("Strokes correct the prediction")
-        self._correct.setToolTip("The first stroke on a predicted frame starts from what is predicted there")
-        self._correct.setChecked(True)
-        self._correct.toggled.connect(self.from_prediction_changed)
-        for box in (self._behind, self._correct):
-            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            column.addWidget(box)
+        column.addLayout(self._brush_row(keymap))
+        self._behind, self._correct = self._options(keymap)
+        column.addWidget(self._behind)
+        column.addWidget(self._correct)
 
         heading = QLabel("Structures")
         heading.setStyleSheet(f"color: {theme.MUTED}; margin-top: 6px;")
@@ -102,6 +80,34 @@ class ToolPanel(QWidget):
         column.addWidget(key)
         column.addStretch(1)
         self._label_set: LabelSet | None = None
+
+    def _brush_row(self, keymap: Keymap) -> QHBoxLayout:
+        size = QHBoxLayout()
+        self._radius_label = QLabel()
+        self._radius_label.setMinimumWidth(70)
+        self._slider = QSlider(Qt.Orientation.Horizontal)
+        self._slider.setRange(1, MAX_SLIDER_RADIUS)
+        self._slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._slider.setToolTip(f"{keymap.hint('brush_smaller')}, {keymap.hint('brush_larger')}")
+        self._slider.valueChanged.connect(lambda value: self.radius_chosen.emit(float(value)))
+        size.addWidget(self._radius_label)
+        size.addWidget(self._slider, 1)
+        return size
+
+    def _options(self, keymap: Keymap) -> tuple[QCheckBox, QCheckBox]:
+        behind = QCheckBox("Draw behind other structures")
+        behind.setToolTip(
+            keymap.hint("draw_behind")
+            + ": outline the epicardium over the cavity, and only the wall is filled"
+        )
+        behind.toggled.connect(self.behind_changed)
+        correct = QCheckBox("Strokes correct the prediction")
+        correct.setToolTip("The first stroke on a predicted frame starts from what is predicted there")
+        correct.setChecked(True)
+        correct.toggled.connect(self.from_prediction_changed)
+        for box in (behind, correct):
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return behind, correct
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Show these structures; the active one stays where it is still there."""

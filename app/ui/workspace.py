@@ -37,6 +37,7 @@ from vjepa_core.messages import Failed, Progress, Ready
 logger = logging.getLogger(__name__)
 
 RETRY_MS = 4000
+CANCEL_PATIENCE_MS = 8000
 
 
 @dataclass(eq=False)
@@ -423,9 +424,17 @@ class Workspace(QObject):
         )
 
     def cancel_learning(self) -> None:
-        """Stop what the engine is at."""
-        if self.session is not None:
-            self.session.cancel()
+        """Stop what the engine is at; an engine that does not answer is killed and started anew."""
+        if self.session is None:
+            return
+        self.session.cancel()
+        asked, before = self.session, self.last_progress
+
+        def check() -> None:
+            if self.session is asked and self.last_progress is before:
+                asked.kill_engine()
+
+        QTimer.singleShot(CANCEL_PATIENCE_MS, self, check)
 
     def resume_learning(self) -> None:
         """Go on learning."""
