@@ -227,8 +227,8 @@ class Engine:
         text = str(error).lower()
         if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
             return "The engine ran out of memory: close other cines or programs, then press Resume learning."
-        return f"Learning stopped ({type(error).__name__}: {error}). Your strokes are safe; "
-            "press Resume learning."
+        reason = f"{type(error).__name__}: {error}"
+        return f"Learning stopped ({reason}). Your strokes are safe; press Resume learning."
 
     def _work_once(self) -> bool:
         """Do the most urgent piece of work; False where there is nothing to do."""
