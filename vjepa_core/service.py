@@ -270,8 +270,6 @@ class Engine:
             return self._closing
 
         work.prepare(self._encoder, self._card, self._cache, on_progress=on_progress, should_stop=should_stop)
-        if work.labels and self._head is None:
-            self._tell_predicted(work, work.carry_labels(), final=False)
 
     def _begin_fit(self, work: CineWork) -> None:
         """Start from the newest head there is; a short fit will do where it has learnt something already."""
@@ -283,6 +281,9 @@ class Engine:
             warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
         head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
+        if start is None and work.labels:
+            # Something to look at on every frame at once; the head will do better in a moment.
+            self._tell_predicted(work, work.carry_labels(), final=False)
         self._last_preview = 0.0
 
     def _continue_fit(self, work: CineWork) -> None:

@@ -67,6 +67,7 @@ class LearningPanel(QWidget):
         self._button.clicked.connect(self._pressed)
         self._confidence = QLabel("")
         self._confidence.setStyleSheet(f"color: {theme.MUTED};")
+        self._confidence.setWordWrap(True)
         self.accept = QPushButton(theme.icon("accept"), "Accept this frame")
         self.accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.accept.clicked.connect(self.accepted)

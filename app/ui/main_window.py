@@ -63,7 +63,6 @@ class MainWindow(QMainWindow):
         self.banner = Banner()
         self.canvas = CineCanvas()
         self.canvas.set_empty_text(EMPTY)
-        self.canvas.set_start_from_prediction(True)
         self.canvas.set_peek_keys(self.keymap.sequences("peek"))
         self.player_bar = PlayerBar()
         self.tools = ToolPanel(self.keymap)
@@ -80,6 +79,8 @@ class MainWindow(QMainWindow):
         self._view_timer.setInterval(VIEW_SAVE_MS)
         self._view_timer.timeout.connect(self._save_view)
         self._masks_shown = True
+        self._want_corrections = True
+        self._corrects = False
         self._show_current()
         geometry = QSettings("apical", "apical").value("geometry")
         if geometry is not None:
@@ -153,7 +154,7 @@ class MainWindow(QMainWindow):
         t.class_chosen.connect(c.set_active_class)
         t.radius_chosen.connect(c.set_brush_radius)
         t.behind_changed.connect(c.set_behind)
-        t.from_prediction_changed.connect(c.set_start_from_prediction)
+        t.from_prediction_changed.connect(self._set_corrections)
         t.hidden_classes_changed.connect(c.set_hidden_classes)
         t.show_radius(c.brush_radius())
 
@@ -238,6 +239,9 @@ class MainWindow(QMainWindow):
         frame = opened.frame
         shown = self.workspace.shown_prediction(opened, frame)
         self.canvas.set_labels(opened.recorder.annotated.label(frame), shown)
+        if not self.canvas.is_stroke_in_progress():
+            self._corrects = self._want_corrections and self.workspace.can_correct(opened, frame)
+            self.canvas.set_start_from_prediction(self._corrects)
         prediction = opened.predictions.get(frame)
         can_accept = shown is not None and bool(shown.any())
         if prediction is None:
@@ -260,7 +264,8 @@ class MainWindow(QMainWindow):
 
     def _commit(self, edit: Edit) -> None:
         key: FrameKey = edit.key  # type: ignore[assignment]
-        self.workspace.draw(key.opened, key.frame, edit.after, STROKES[edit.kind])
+        commit = self.workspace.correct if self._corrects else self.workspace.draw
+        commit(key.opened, key.frame, edit.after, STROKES[edit.kind])
 
     def step(self, by: int) -> None:
         """Some frames on or back; at the ends a loop goes round."""
@@ -315,6 +320,10 @@ class MainWindow(QMainWindow):
         if self.current is not None:
             self.canvas.cancel_stroke()
             self.workspace.clear(self.current.frame)
+
+    def _set_corrections(self, on: bool) -> None:
+        self._want_corrections = on
+        self._show_overlay()
 
     def toggle_masks(self) -> None:
         """Show or hide both layers."""

@@ -357,7 +357,20 @@ class Workspace(QObject):
         keep = ~np.isin(prediction.mask, classes) & (drawn == 0)
         return np.where(keep, prediction.mask, 0).astype(np.uint8)
 
+    def correct(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
+        """Commit a stroke that started from the prediction: accepting it is a step of its own to undo."""
+        shown = self.shown_prediction(opened, frame)
+        if shown is not None and opened.recorder.annotated.label(frame) is None:
+            opened.recorder.draw(frame, shown, "accept", self.rater)
+        self.draw(opened, frame, after, kind)
+
+    def can_correct(self, opened: OpenedCine, frame: int) -> bool:
+        """True where a stroke may start from the prediction: there is one, for the labels as they are."""
+        return frame in opened.predictions and frame not in opened.stale
+
     def _labels_changed(self, opened: OpenedCine) -> None:
+        if not opened.recorder.annotated.annotated_frames:
+            opened.predictions.clear()  # what they were learnt from is gone
         self._check_saved()
         self._teach(opened)
         self.labels_changed.emit()
