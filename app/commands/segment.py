@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
-from app.domain.errors import ApicalError, CineError, LabelError
+from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
 from app.domain.labels import LEFT_HEART, UNLABELLED
 
 if TYPE_CHECKING:
@@ -193,13 +193,18 @@ def _segment(
     from vjepa_core.fewshot import segmenter
     from vjepa_core.fewshot.feature_cache import FeatureCache
 
+    try:
+        cache = FeatureCache(paths.cache_dir())
+    except ProjectError as error:  # a cache is a convenience
+        log.warning("%s Features are computed anew.", error)
+        cache = None
     return segmenter.segment(
         frames,
         labels,
         LEFT_HEART.values,
         fps=cine.timing.fps,
         encoder=args.encoder,
-        cache=FeatureCache(paths.cache_dir()),
+        cache=cache,
         seed=args.seed,
         budget_s=args.budget,
         on_progress=progress,
@@ -270,9 +275,8 @@ def _warn_of_leftovers(out: Path, n_frames: int, formats: tuple[str, ...]) -> No
 
 
 def _text(out: Path, cine: Cine, found: Segmentation, summary: dict[str, Any]) -> str:
-    untrained = (
-        "" if found.encoder_trained else f" over {found.encoder_name} (not trained: check every frame)"
-    )
+    caution = "" if found.encoder_trained else f" over {found.encoder_name} (not trained: check every frame)"
+    frames = ", ".join(map(str, summary["labelled_frames"]))
     loss = f"{summary['loss_first']:.3f} to {summary['loss_last']:.3f}" if found.losses else "none"
     return (
         f"{cine.n_frames} masks of {cine.width}x{cine.height} pixels are in {out}.\n"

@@ -1,0 +1,205 @@
+"""What works on this machine, and what to do about the rest.
+
+Exit code 0, also with advice; 1 only where Apical cannot work at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from typing import Any, NamedTuple
+
+from app import paths
+from app.commands import system_libraries
+from app.commands.probes import decoders, encoders, gpus, memory_bytes, packages, probe_qt, probe_torch
+from app.commands.report import Report, size
+from app.domain.errors import ProjectError
+
+_LITTLE_DISK = 5 * 2**30
+_LITTLE_MEMORY = 4 * 2**30
+
+
+class Problem(NamedTuple):
+    """What is wrong, what to do, and whether nothing works before that is done."""
+
+    what: str
+    do: str
+    fatal: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(_: argparse.Namespace) -> Report:
+    """Look at everything; the window and the learning core are tried in processes of their own."""
+    problems: list[Problem] = []
+    data: dict[str, Any] = {
+        "versions": _versions(problems),
+        "machine": _machine(problems),
+        "torch": _torch(problems),
+        "window": _window(problems),
+        "encoders": _encoders(problems),
+        "decoders": _decoders(problems),
+        "folders": _folders(problems),
+    }
+    fatal = any(problem.fatal for problem in problems)
+    data = {"works": not fatal, "problems": [problem._asdict() for problem in problems], **data}
+    return Report(data, _text(data, problems), code=1 if fatal else 0)
+
+
+def _versions(problems: list[Problem]) -> dict[str, str | None]:
+    found = packages()
+    for name in (name for name, version in found.items() if version is None):
+        problems.append(Problem(f"{name} is not installed.", "Run `make setup`, or install Apical again."))
+    return found
+
+
+def _machine(problems: list[Problem]) -> dict[str, Any]:
+    memory = memory_bytes()
+    if memory is not None and memory < _LITTLE_MEMORY:
+        problems.append(Problem(f"There is little memory ({size(memory)}).", "Close other programs first."))
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "gpus": gpus(),
+    }
+
+
+def _torch(problems: list[Problem]) -> dict[str, Any]:
+    found = probe_torch()
+    if error := found.get("error"):
+        problems.append(
+            Problem(
+                f"torch, torchvision and timm do not import together ({error}).",
+                "Install a matching pair from one index: pip install --force-reinstall torch torchvision.",
+                fatal=True,
+            )
+        )
+    elif gpus() and not found["cuda_available"]:
+        built = found["cuda_build"]
+        do = (
+            f"Update the NVIDIA driver: this torch wants one for CUDA {built}."
+            if built
+            else "This torch is a CPU build: install the one from the default index to use the GPU."
+        )
+        problems.append(Problem("There is an NVIDIA GPU, and torch cannot use it.", do))
+    elif found["cuda_available"] and not found["cuda_works"]:
+        problems.append(
+            Problem("A small computation on the GPU failed.", "Free its memory, or update the NVIDIA driver.")
+        )
+    return found
+
+
+def _window(problems: list[Problem]) -> dict[str, Any]:
+    absent = system_libraries.missing(system_libraries.window_kind())
+    if absent:
+        command = system_libraries.install_command(absent) or "Use your package manager."
+        problems.append(Problem(f"The system lacks {', '.join(n.what for n in absent)}.", command))
+    error = probe_qt()
+    if error:
+        do = "Run `make setup`, or install Apical again; the command line works without the window."
+        problems.append(Problem(f"The window's library does not load ({error}).", do))
+    if display := system_libraries.display_problem():
+        what, _, do = display.partition("; ")
+        problems.append(Problem(f"{what}.", f"{do[:1].upper()}{do[1:]}"))
+    return {
+        "qt_loads": not error,
+        "display": os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"),
+        "missing_libraries": [need.what for need in absent],
+    }
+
+
+def _encoders(problems: list[Problem]) -> list[dict[str, Any]]:
+    cards, error = encoders()
+    if error or not cards:
+        problems.append(Problem(error or "No encoder is there.", "Install Apical again.", fatal=True))
+    for card in cards:
+        if card["sound"] is False:
+            do = "Install Apical again, or put the right file there."
+            problems.append(Problem(f"The weights of {card['name']} are missing or damaged.", do))
+        elif not card["trained"]:
+            do = "Check every frame that it draws; nothing else is needed."
+            problems.append(Problem(f"The encoder {card['name']} has not been trained.", do))
+    return cards
+
+
+def _decoders(problems: list[Problem]) -> list[dict[str, Any]]:
+    found = decoders()
+    for syntax in found:
+        if not syntax["by"]:
+            do = "Run `make setup`, or install Apical again."
+            problems.append(Problem(f"Cines compressed with {syntax['name']} cannot be read.", do))
+    return found
+
+
+def _folders(problems: list[Problem]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, where in (
+        ("projects", paths.projects_dir),
+        ("cache", paths.cache_dir),
+        ("settings", paths.config_dir),
+        ("log", paths.log_file),
+    ):
+        try:
+            found[name] = str(where())
+        except ProjectError as error:
+            found[name] = None
+            what, _, do = str(error).partition(": ")
+            problems.append(Problem(f"{what}.", f"{do[:1].upper()}{do[1:]}"))
+    cache, projects = found["cache"], found["projects"]
+    found["cache_bytes"] = _size_of(cache) if cache else None
+    free = shutil.disk_usage(projects).free if projects else None
+    found["disk_free_bytes"] = free
+    if free is not None and free < _LITTLE_DISK:
+        do = f"Free some space; the cache ({cache}) can be emptied without loss."
+        problems.append(Problem(f"The disk of the projects has {size(free)} left.", do))
+    return found
+
+
+def _size_of(folder: str) -> int:
+    total = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(here, name)).st_size  # noqa: PTH116, PTH118 - a string walk
+            except OSError:  # another process empties it
+                continue
+    return total
+
+
+def _text(data: dict[str, Any], problems: list[Problem]) -> str:
+    machine, torch, folders = data["machine"], data["torch"], data["folders"]
+    memory = size(machine["memory_bytes"]) if machine["memory_bytes"] else "unknown"
+    graphics = "; ".join(machine["gpus"]) or "none found"
+    if torch.get("cuda_available"):
+        graphics += f" (torch uses {torch['cuda_device']}, CUDA {torch['cuda_build']})"
+    cards = [f"{card['name']} ({card['family']}, {card['licence']})" for card in data["encoders"]]
+    hashes = [f"{card['name']} {card['checksum']}" for card in data["encoders"]]
+    unread = [syntax["name"] for syntax in data["decoders"] if not syntax["by"]]
+    free = folders["disk_free_bytes"]
+    lines = [
+        ("machine", f"{machine['system']}, {machine['cores']} cores, {memory} of memory"),
+        ("GPU", graphics),
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in data["versions"].items() if version)),
+        ("torch pair", "imports" if "error" not in torch else "does not import"),
+        ("window", "loads" if data["window"]["qt_loads"] else "does not load"),
+        ("display", data["window"]["display"] or "none"),
+        ("encoders", "; ".join(cards) or "none"),
+        *(("SHA-256", line) for line in hashes),
+        ("decoders", f"all but {', '.join(unread)}" if unread else "all transfer syntaxes of ultrasound"),
+        ("projects", folders["projects"] or "no folder"),
+        ("cache", f"{folders['cache']}, {size(folders['cache_bytes'])}" if folders["cache"] else "no folder"),
+        ("disk free", size(free) if free is not None else "unknown"),
+    ]
+    told = [f"{name:<12} {value}" for name, value in lines]
+    if not problems:
+        return "\n".join([*told, "", "Nothing is wrong."])
+    advice = [f"{'!!' if problem.fatal else '- '} {problem.what}\n   {problem.do}" for problem in problems]
+    return "\n".join([*told, "", "To know or to do:", *advice])

@@ -1,0 +1,160 @@
+"""What `apical doctor` asks of the machine; torch and Qt are tried in processes of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from app.commands.encoders import facts
+from vjepa_core.encoder.catalogue import EncoderCard, available
+from vjepa_core.errors import CoreError
+
+_PACKAGES = (
+    "apical",
+    "numpy",
+    "torch",
+    "torchvision",
+    "timm",
+    "safetensors",
+    "opencv-python-headless",
+    "pillow",
+    "pydicom",
+    "python-gdcm",
+    "pylibjpeg-openjpeg",
+    "pylibjpeg-rle",
+    "pyjpegls",
+    "nibabel",
+    "PySide6-Essentials",
+    "pyqtgraph",
+)
+
+_TORCH = """
+import json, torch, torchvision, timm
+found = {"cuda_available": torch.cuda.is_available(), "cuda_build": torch.version.cuda,
+         "cuda_device": None, "cuda_works": False, "threads": torch.get_num_threads()}
+if found["cuda_available"]:
+    found["cuda_device"] = torch.cuda.get_device_name(0)
+    try:
+        ones = torch.ones(8, 8, device="cuda")
+        found["cuda_works"] = float((ones @ ones)[0, 0]) == 8
+    except RuntimeError:
+        pass
+print(json.dumps(found))
+"""
+
+_QT = "from PySide6 import QtWidgets; import pyqtgraph; app = QtWidgets.QApplication([]); print('{}')"
+
+_TIMEOUT_S = 180
+
+
+def packages() -> dict[str, str | None]:
+    """Versions by distribution, None for one that is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def memory_bytes() -> int | None:
+    """Physical memory, where the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def gpus() -> list[str]:
+    """NVIDIA GPUs with memory and driver, as nvidia-smi tells them."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.splitlines() if line.strip()]
+
+
+def probe_torch() -> dict[str, Any]:
+    """Whether torch, torchvision and timm import together, and CUDA; or {"error": ...}."""
+    found, error = _in_own_process(_TORCH, {})
+    return found if not error else {"error": error}
+
+
+def probe_qt() -> str:
+    """Why the window's libraries do not load; "" if they do."""
+    return _in_own_process(_QT, {"QT_QPA_PLATFORM": "offscreen"})[1]
+
+
+def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """What the code prints as JSON, and the last line of what went wrong."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {}, f"no answer in {_TIMEOUT_S} s"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return {}, lines[-1] if lines else f"the process ended with {done.returncode}"
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found, ""
+
+
+def encoders() -> tuple[list[dict[str, Any]], str]:
+    """Cards with `sound`: whether the weight file is the one on the card; None where they are built."""
+    try:
+        cards = available()
+    except CoreError as error:
+        return [], str(error)
+    return [{**facts(card), "sound": _is_sound(card)} for card in cards], ""
+
+
+def _is_sound(card: EncoderCard) -> bool | None:
+    if card.path is None:
+        return None
+    try:
+        with card.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == card.checksum
+    except OSError:
+        return False
+
+
+def decoders() -> list[dict[str, Any]]:
+    """Transfer syntaxes that ultrasound comes in, and what reads each."""
+    from pydicom import uid
+    from pydicom.pixels import get_decoder
+
+    native = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+    compressed = (
+        uid.RLELossless,
+        uid.JPEGBaseline8Bit,
+        uid.JPEGExtended12Bit,
+        uid.JPEGLossless,
+        uid.JPEGLosslessSV1,
+        uid.JPEGLSLossless,
+        uid.JPEGLSNearLossless,
+        uid.JPEG2000Lossless,
+        uid.JPEG2000,
+    )
+    rows: list[dict[str, Any]] = [{"uid": str(s), "name": s.name, "by": ["built in"]} for s in native]
+    for syntax in compressed:
+        by = list(get_decoder(syntax).available_plugins)
+        rows.append({"uid": str(syntax), "name": syntax.name, "by": by})
+    return rows
