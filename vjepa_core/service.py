@@ -281,7 +281,7 @@ class Engine:
             warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
         head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
-        if start is None and work.labels:
+        if work.labels and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
             self._tell_predicted(work, work.carry_labels(), final=False)
         self._last_preview = 0.0
@@ -294,7 +294,7 @@ class Engine:
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
             if time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
                 self._tell_predicted(
-                    work, work.predict(fit.averaged, fit.active, [work.visible]), final=False
+                    work, work.predict(fit.averaged, fit.active, work.next_to_preview()), final=False
                 )
                 # Predicting one frame costs about a step: the preview may never take most of the time.
                 self._last_preview = time.monotonic()

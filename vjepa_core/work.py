@@ -45,6 +45,8 @@ class CineWork:
         self.labels: dict[int, FrameLabel] = {}
         self.classes = request.classes
         self.to_predict: set[int] = set()
+        self.previewed: set[int] = set()  # by the fit under way
+        self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
         self.motion: Motion | None = None
         self.study: StudyCine | None = None
         self._fps = request.fps
@@ -69,6 +71,8 @@ class CineWork:
             for frame, image in zip(request.frames, pixels if pixels is not None else (), strict=True)
         }
         self.learnt = request.learnt
+        self.previewed.clear()
+        self.shown = self.shown and bool(self.labels)
         if self.study is not None:
             self.study.labels = self.labels
         if request.learnt:
@@ -111,7 +115,19 @@ class CineWork:
 
     def next_to_predict(self) -> list[int]:
         """The frames nearest to the visible one that still want a prediction."""
-        return sorted(self.to_predict, key=lambda f: (abs(f - self.visible), f))[:PREDICT_FRAMES]
+        return self._nearest(self.to_predict)
+
+    def next_to_preview(self) -> list[int]:
+        """The visible frame, and the nearest ones that have waited longest, so that all get their turn."""
+        waiting = set(range(self.n_frames)) - self.previewed - {self.visible}
+        if not waiting:
+            self.previewed.clear()
+        frames = [self.visible, *self._nearest(waiting)[: PREDICT_FRAMES - 1]]
+        self.previewed.update(frames)
+        return frames
+
+    def _nearest(self, frames: set[int]) -> list[int]:
+        return sorted(frames, key=lambda f: (abs(f - self.visible), f))[:PREDICT_FRAMES]
 
     def predict(self, head: Head, active: torch.Tensor, frames: list[int]) -> dict[int, float]:
         """Write the head's masks of these frames; returns their confidence by frame."""
@@ -131,6 +147,7 @@ class CineWork:
     def _write(
         self, frames: list[int], probabilities: torch.Tensor, confidence: list[float]
     ) -> dict[int, float]:
+        self.shown = True
         for frame, maps in zip(frames, probabilities, strict=True):
             self._masks[frame] = label_image(maps, self._box, self.classes)
         return dict(zip(frames, confidence, strict=True))
