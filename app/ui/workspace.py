@@ -78,9 +78,9 @@ class Workspace(QObject):
     message = Signal(str, int, object)  # text, Level, (label, callback) or None
     retract = Signal(str)  # a message that no longer holds
 
-    _opened = Signal(object, object)  # Cine, what to do once it is there
+    _opened = Signal(object, object, object)  # Cine, what to do once it is there, the project that asked
     _open_failed = Signal(str)
-    _event = Signal(object)
+    _event = Signal(object, object)  # a token of the session that speaks, Event
 
     def __init__(self, encoder: str = DEFAULT_ENCODER) -> None:
         super().__init__()
@@ -94,6 +94,7 @@ class Workspace(QObject):
         self._save_message = ""
         self._opening = 0
         self._head_ids: dict[int, int] = {}
+        self._speaker: object = None  # token of the present session
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
         self._opened.connect(self._adopt)
         self._open_failed.connect(self._not_opened)
@@ -111,22 +112,24 @@ class Workspace(QObject):
 
     def open_paths(self, wanted: Sequence[Path], then: Then | None = None) -> None:
         """Open cines, folders of them, or a project; `then` is called with each cine once it is there."""
-        files = [path for path in wanted if path.suffix != SUFFIX]
+        cines: list[Path] = []
         for path in wanted:
             if path.suffix == SUFFIX:
                 self.open_project(path)
-        try:
-            cines = cine_paths(files)
-        except (ApicalError, OSError) as error:
-            self._say(str(error), Level.ERROR)
-            return
-        for place, path in enumerate(cines):
+                continue
+            try:
+                cines.extend(cine_paths([path]))
+            except (ApicalError, OSError) as error:
+                self._say(str(error), Level.ERROR)
+        for place, path in enumerate(dict.fromkeys(cines)):
             self._open_later(lambda p=path: p, then or (self.show if place == 0 else None))  # type: ignore[misc]
 
-    def _open_later(self, find: Callable[[], Path], then: Then | None) -> None:
+    def _open_later(
+        self, find: Callable[[], Path], then: Then | None, project: Project | None = None
+    ) -> None:
         def work() -> None:
             try:
-                self._opened.emit(open_cine(find()), then)
+                self._opened.emit(open_cine(find()), then, project)
             except ApicalError as error:
                 self._open_failed.emit(str(error))
             except Exception as error:  # a reader's fault must not take the window down
@@ -147,8 +150,11 @@ class Workspace(QObject):
         self._opening -= 1
         self.opening_changed.emit(self._opening)
 
-    def _adopt(self, cine: Cine, then: Then | None) -> None:
+    def _adopt(self, cine: Cine, then: Then | None, project: Project | None) -> None:
         self._finish_opening()
+        if project is not None and project is not self.project:
+            cine.source.close()  # its project was closed while it was being opened
+            return
         opened = next((o for o in self.cines if o.cine.content_hash == cine.content_hash), None)
         if opened is not None:
             cine.source.close()
@@ -181,7 +187,14 @@ class Workspace(QObject):
 
     def _take_project(self, project: Project) -> None:
         self.project = project
-        remember(places.config_dir() / "recent.json", project.path)
+        self._remember(project)
+
+    @staticmethod
+    def _remember(project: Project) -> None:
+        try:
+            remember(places.config_dir() / "recent.json", project.path)
+        except ProjectError as error:
+            logger.info("the project is not listed as recent: %s", error)
 
     def _place(self, cine: Cine) -> OpenedCine:
         assert self.project is not None  # noqa: S101 - a project was taken just before
@@ -196,6 +209,16 @@ class Workspace(QObject):
 
     def open_project(self, path: Path) -> None:
         """Close what is open and bring a project back: cines, annotations, head, predictions, view."""
+        if self.project is not None and path.resolve() == self.project.path:
+            return
+        self.retry_saving()
+        if self.pending:
+            self._say(
+                f"{path.name} was not opened because {self.pending} strokes are not saved yet: save the "
+                "present project elsewhere first (Ctrl+Shift+S).",
+                Level.ERROR,
+            )
+            return
         try:
             project = Project.open(path)
         except ProjectError as error:
@@ -223,7 +246,7 @@ class Workspace(QObject):
                 )
             return found
 
-        self._open_later(find, self.show if show else None)
+        self._open_later(find, self.show if show else None, self.project)
 
     def close_project(self) -> None:
         """Close cines and project; everything drawn is on disk or was reported as not."""
@@ -259,7 +282,7 @@ class Workspace(QObject):
             self._say(str(error), Level.ERROR)
             return
         self.retry_saving()
-        remember(places.config_dir() / "recent.json", self.project.path)
+        self._remember(self.project)
         self._say(f"The project is now {self.project.path.name} in {self.project.path.parent}.", Level.INFO)
         self.saved_changed.emit()
 
@@ -397,9 +420,13 @@ class Workspace(QObject):
     # Learning
 
     def _start_session(self) -> None:
+        # Its answers are queued: those of a session that was closed meanwhile belong to another project.
+        speaker = self._speaker = object()
         try:
             self.session = LearningSession(
-                cache_folder=places.cache_dir(), encoder=self._encoder, on_event=self._event.emit
+                cache_folder=places.cache_dir(),
+                encoder=self._encoder,
+                on_event=lambda event: self._event.emit(speaker, event),
             )
             head = self.project.latest_head() if self.project is not None else None
         except ProjectError as error:
@@ -424,17 +451,13 @@ class Workspace(QObject):
     def _learnt(self, opened: OpenedCine) -> bool:
         """True where the project's head and predictions are the ones for the present annotations."""
         assert self.project is not None  # noqa: S101 - asked only while a project is open
+        if opened.stale or len(opened.predictions) < opened.cine.n_frames:
+            return False  # the usual case after a stroke: no need to read the head
         try:
             head = self.project.latest_head()
         except ProjectError:
             return False
-        revision = opened.recorder.annotated.revision
-        return (
-            head is not None
-            and head.revisions.get(opened.id) == revision
-            and len(opened.predictions) == opened.cine.n_frames
-            and not opened.stale
-        )
+        return head is not None and head.revisions.get(opened.id) == opened.recorder.annotated.revision
 
     def cancel_learning(self) -> None:
         """Stop what the engine is at; an engine that does not answer is killed and started anew."""
@@ -454,7 +477,9 @@ class Workspace(QObject):
         if self.session is not None:
             self.session.resume()
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, speaker: object, event: Event) -> None:
+        if self.session is None or speaker is not self._speaker:
+            return
         match event:
             case Masks():
                 self._take_masks(event)
