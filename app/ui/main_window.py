@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QVBoxLayout, QWidget
 
 from app import paths as places
-from app.domain.errors import ProjectError
+from app.domain.errors import CineError, ProjectError
 from app.domain.history import StrokeKind
 from app.ui.actions import ActionTable
 from app.ui.banner import Banner, Level
@@ -217,7 +218,12 @@ class MainWindow(QMainWindow):
         opened = self.current
         if opened is None:
             return
-        self.canvas.set_frame(opened.cine.frame(frame), key=FrameKey(opened, frame))
+        try:
+            image = opened.cine.frame(frame)
+        except CineError as error:
+            image = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
+            self.banner.show_message(str(error), Level.ERROR)
+        self.canvas.set_frame(image, key=FrameKey(opened, frame))
         self.player_bar.set_current(frame)
 
     def _show_labels(self) -> None:
