@@ -1,0 +1,280 @@
+"""`apical segment`: labels in, masks out, and what goes wrong before the long work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import cli
+from app.dicom.open import open_cine
+from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot import segmenter
+
+ROOT = Path(__file__).resolve().parents[3]
+LABELS = ROOT / "resources" / "demo"
+Fake = Callable[..., segmenter.Segmentation]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Replace the long work by a class 1 everywhere in the region; what it was asked is kept."""
+    kept: list[dict[str, Any]] = []
+
+    def fake(frames: Any, labels: Any, classes: Any, **options: Any) -> segmenter.Segmentation:
+        kept.append({"frames": frames, "labels": labels, "classes": classes, **options})
+        options["on_progress"]("fit", 0, 1)
+        return segmenter.Segmentation(
+            masks=np.ones(frames.shape, np.uint8),
+            confidence=np.full(len(frames), 0.5, np.float32),
+            losses=[1.5, float("nan")],
+            steps=2,
+            stopped_by="steps" if options["budget_s"] is None else "budget",
+            seconds={"features": 1.0, "motion": 1.0, "fit": 1.0, "predict": 1.0},
+            encoder_name="some-encoder",
+            encoder_checksum="abc",
+            encoder_trained=False,
+        )
+
+    monkeypatch.setattr(segmenter, "segment", fake)
+    return kept
+
+
+def _segment(cine: Path, labels: Path, out: Path, *more: str) -> int:
+    return cli.main(["segment", str(cine), "--labels", str(labels), "--out", str(out), *more])
+
+
+def test_masks_have_the_cines_size_and_nothing_outside_the_region(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path, "--json", "--seed", "7") == 0
+    told = json.loads(capsys.readouterr().out)
+    cine = open_cine(demo_cine_path)
+    volume = np.asarray(nib.load(tmp_path / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
+    assert volume.shape == (cine.width, cine.height, cine.n_frames)
+    expected = np.zeros((cine.height, cine.width), np.uint8)
+    expected[cine.region.slices] = 1
+    assert (volume.transpose(2, 1, 0) == expected).all()
+    with Image.open(tmp_path / "masks" / "frame_0029.png") as image:
+        assert (np.asarray(image) == expected).all()
+    assert (tmp_path / "areas.csv").read_text().startswith("frame,time_ms")
+    assert sorted(calls[0]["labels"]) == [6, 24]
+    assert calls[0]["frames"].shape == (30, cine.region.height, cine.region.width)
+    assert calls[0]["seed"] == 7
+    assert calls[0]["fps"] == pytest.approx(30, rel=1e-3)
+    assert set(told["files"]) >= {"masks.nii.gz", "areas.csv", "summary.json", "masks/frame_0000.png"}
+
+
+def test_the_summary_says_what_was_done_and_nothing_of_the_patient(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["encoder"] == {"name": "some-encoder", "checksum": "abc", "trained": False}
+    assert summary["repeatable"] is True
+    assert summary["labelled_frames"] == [6, 24]
+    assert summary["loss_first"] == 1.5
+    assert summary["loss_last"] is None  # JSON has no NaN
+    assert len(summary["confidence"]) == 30
+    assert set(summary["seconds"]) >= {"decode", "features", "fit", "predict", "write"}
+    assert "Research use only" in summary["notice"]
+    assert "uid" not in summary
+    assert demo_cine_path.name not in json.dumps(summary)
+    out, err = capsys.readouterr()
+    assert "not trained" in out
+    assert "Research use only" in out
+    assert "fit ..." in err
+
+
+def test_formats_are_chosen(demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path, "--formats", "csv") == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"areas.csv", "summary.json"}
+
+
+def test_a_budget_that_cut_the_fit_is_said(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path, "--budget", "5") == 0
+    assert "not repeatable" in capsys.readouterr().err
+    assert json.loads((tmp_path / "summary.json").read_text())["repeatable"] is False
+
+
+def test_labels_outside_the_region_make_it_larger(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = np.zeros((240, 320), np.uint8)
+    label[230:, 310:] = 1
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(label).save(tmp_path / "labels" / "frame_0003.png")
+    assert _segment(demo_cine_path, tmp_path / "labels", tmp_path / "out") == 0
+    assert "outside the ultrasound region" in capsys.readouterr().err
+    region = json.loads((tmp_path / "out" / "summary.json").read_text())["region"]
+    assert (region["x1"], region["y1"]) == (320, 240)
+    assert (calls[0]["labels"][3] == 1).sum() == 100
+
+
+def test_leftovers_of_a_longer_cine_are_named_and_left(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "masks" / "frame_0030.png"
+    old.parent.mkdir()
+    old.write_bytes(b"old")
+    assert _segment(demo_cine_path, LABELS, tmp_path) == 0
+    assert "longer cine" in capsys.readouterr().err
+    assert old.read_bytes() == b"old"
+
+
+def test_a_damaged_frame_is_left_empty_and_named(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate, generate_frames
+
+    ds = dcmread(demo_cine_path)
+    pictures = list(generate_frames(ds.PixelData, number_of_frames=30))
+    pictures[6] = pictures[6][:200]
+    ds.PixelData = encapsulate(pictures)
+    ds.save_as(tmp_path / "damaged.dcm")
+    out = tmp_path / "out"
+    assert _segment(tmp_path / "damaged.dcm", LABELS, out) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["damaged_frames"] == [6]
+    assert summary["labelled_frames"] == [24]
+    assert summary["confidence"][6] == 0
+    with Image.open(out / "masks" / "frame_0006.png") as image:
+        assert not np.asarray(image).any()
+    assert "label of frame 6 is left out" in capsys.readouterr().err
+
+
+def test_an_unwritable_cache_is_no_obstacle(
+    demo_cine_path: Path,
+    tmp_path: Path,
+    calls: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file"))
+    assert _segment(demo_cine_path, LABELS, tmp_path / "out") == 0
+    assert calls[0]["cache"] is None
+    assert "computed anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--formats", "seg"], "nifti, png, csv"),
+        (["--formats", ","], "names none"),
+        (["--budget", "0"], "--budget"),
+        (["--budget", "nan"], "--budget"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", "one"], "--seed"),
+        (["--encoder", "nobody"], "nobody"),
+    ],
+)
+def test_bad_options(
+    more: list[str],
+    word: str,
+    demo_cine_path: Path,
+    tmp_path: Path,
+    calls: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path / "out", *more) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert word in err
+    assert err.count("\n") == 1
+    assert not calls
+
+
+def test_bad_files(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    small = tmp_path / "small"
+    small.mkdir()
+    Image.new("L", (10, 10), 1).save(small / "frame_0000.png")
+    (tmp_path / "a-file").write_text("")
+    masks = tmp_path / "earlier" / "masks"
+    masks.mkdir(parents=True)
+    for cine, labels, out, word in [
+        (tmp_path / "gone.dcm", LABELS, tmp_path / "o", "gone.dcm"),
+        (demo_cine_path, tmp_path / "gone", tmp_path / "o", "no labels"),
+        (demo_cine_path, empty, tmp_path / "o", "empty"),
+        (demo_cine_path, small, tmp_path / "o", "10x10"),
+        (demo_cine_path, LABELS, tmp_path / "a-file", "is a file"),
+        (demo_cine_path, LABELS, tmp_path / "a-file" / "o", "cannot be written"),
+        (demo_cine_path, masks, tmp_path / "earlier", "overwrite the labels"),
+    ]:
+        assert _segment(cine, labels, out) == 2
+        err = capsys.readouterr().err
+        assert word in err.splitlines()[-1]
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [(CoreError("The weights are damaged."), 2, "damaged"), (Cancelled(), 130, "Stopped")],
+)
+def test_what_the_core_raises(
+    error: Exception,
+    code: int,
+    word: str,
+    demo_cine_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(segmenter, "segment", fails)
+    assert _segment(demo_cine_path, LABELS, tmp_path) == code
+    assert word in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def real(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The demo cine for real, in a process, with a fit of a few steps."""
+    from pydicom import examples
+
+    home, out = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("out")
+    cine = str(examples.get_path("ybr_color"))
+    command = [sys.executable, "-m", "app.cli", "segment", cine, "--labels", str(LABELS), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--budget", "6", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "APICAL_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done, out
+
+
+def test_the_demo_for_real(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, out = real
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["frames"] == 30
+    assert told["steps"] >= 1
+    volume = np.asarray(nib.load(out / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
+    with Image.open(LABELS / "frame_0006.png") as image:
+        human = np.asarray(image)
+    found = volume.transpose(2, 1, 0)[6]
+    overlap = 2 * ((found == 1) & (human == 1)).sum() / ((found == 1).sum() + (human == 1).sum())
+    assert overlap > 0.8
+    assert (volume == 1).any(axis=(0, 1)).all()  # the cavity is on every frame
