@@ -54,6 +54,9 @@ def _text(result: dict[str, Any]) -> str:
         first = f"{row['first_frame_s'] * 1e3:.1f} ms" if "first_frame_s" in row else ""
         times = [f"{row[key] * 1e3:.1f} ms" for key in ("median_s", "best_s", "worst_s")]
         rows.append((row["file"], row["who"], row["state"], str(row["frames"]), *times, first))
-    ratios = [f"{ratio:.1f} times as fast as {what}" for what, ratio in result["ratios"].items()]
+    ratios = [
+        f"{ratio:.{1 if ratio >= 1 else 2}f} times as fast as {what}"
+        for what, ratio in result["ratios"].items()
+    ]
     host = result["machine"]
     return "\n".join((f"{host['cores']} cores, {host['cpu']}", table(rows), "", *ratios))

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from app import paths
@@ -38,11 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(_: argparse.Namespace) -> Report:
     """Look at everything; the window and the learning core are tried in processes of their own."""
     problems: list[Problem] = []
+    with ThreadPoolExecutor() as pool:  # both spend their seconds on imports
+        torch, qt = pool.submit(probe_torch), pool.submit(probe_qt)
+    machine = _machine(problems)
     data: dict[str, Any] = {
         "versions": _versions(problems),
-        "machine": _machine(problems),
-        "torch": _torch(problems),
-        "window": _window(problems),
+        "machine": machine,
+        "torch": _torch(problems, torch.result(), machine["gpus"]),
+        "window": _window(problems, qt.result()),
         "encoders": _encoders(problems),
         "decoders": _decoders(problems),
         "folders": _folders(problems),
@@ -71,8 +75,7 @@ def _machine(problems: list[Problem]) -> dict[str, Any]:
     }
 
 
-def _torch(problems: list[Problem]) -> dict[str, Any]:
-    found = probe_torch()
+def _torch(problems: list[Problem], found: dict[str, Any], present: list[str]) -> dict[str, Any]:
     if error := found.get("error"):
         problems.append(
             Problem(
@@ -81,7 +84,7 @@ def _torch(problems: list[Problem]) -> dict[str, Any]:
                 fatal=True,
             )
         )
-    elif gpus() and not found["cuda_available"]:
+    elif present and not found["cuda_available"]:
         built = found["cuda_build"]
         do = (
             f"Update the NVIDIA driver: this torch wants one for CUDA {built}."
@@ -96,12 +99,11 @@ def _torch(problems: list[Problem]) -> dict[str, Any]:
     return found
 
 
-def _window(problems: list[Problem]) -> dict[str, Any]:
+def _window(problems: list[Problem], error: str) -> dict[str, Any]:
     absent = system_libraries.missing(system_libraries.window_kind())
     if absent:
         command = system_libraries.install_command(absent) or "Use your package manager."
         problems.append(Problem(f"The system lacks {', '.join(n.what for n in absent)}.", command))
-    error = probe_qt()
     if error:
         do = "Run `make setup`, or install Apical again; the command line works without the window."
         problems.append(Problem(f"The window's library does not load ({error}).", do))
