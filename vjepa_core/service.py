@@ -265,7 +265,7 @@ class Engine:
             if self._urgency() != before:
                 # New strokes do not send the encoder back to the start; they are carried along meanwhile.
                 if self._visible is work and work.labels and work.motion is not None and self._head is None:
-                    self._tell_predicted(work, work.carry_labels(), final=False)
+                    self._tell_carried(work)
                 return self._closing or self._cancelled or self._visible is not work
             return self._closing
 
@@ -283,7 +283,7 @@ class Engine:
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
         if work.labels and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
-            self._tell_predicted(work, work.carry_labels(), final=False)
+            self._tell_carried(work)
         self._last_preview = 0.0
 
     def _continue_fit(self, work: CineWork) -> None:
@@ -320,6 +320,10 @@ class Engine:
         self._tell_predicted(work, work.predict(self._head, self._active, frames), final=True)
         done = work.n_frames - len(work.to_predict)
         self._progress(work, Stage.PREDICTING, done, work.n_frames)
+
+    def _tell_carried(self, work: CineWork) -> None:
+        for confidence in work.carry_labels():
+            self._tell_predicted(work, confidence, final=False)
 
     def _tell_predicted(self, work: CineWork, confidence: dict[int, float], *, final: bool) -> None:
         frames = tuple(confidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -136,13 +136,14 @@ class CineWork:
         self.to_predict.difference_update(frames)
         return self._write(frames, probabilities, frame_confidence(probabilities).tolist())
 
-    def carry_labels(self) -> dict[int, float]:
-        """Write labels as motion alone carries them: a first answer while the encoder is at work."""
-        assert self.motion is not None  # noqa: S101 - asked for only once the motion is known
-        frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible))
+    def carry_labels(self) -> Iterator[dict[int, float]]:
+        """Write labels as motion alone carries them, a few frames at a time: a first answer, at once."""
         bare = StudyCine(self.cine_id, self._box, self._frames, None, self.motion, self.labels)  # type: ignore[arg-type]
-        probabilities = bare.prior(frames, 1 + len(self.classes))
-        return self._write(frames, probabilities, [CARRIED_CONFIDENCE] * len(frames))
+        frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible))
+        for start in range(0, len(frames), PREDICT_FRAMES):
+            chosen = frames[start : start + PREDICT_FRAMES]
+            probabilities = bare.prior(chosen, 1 + len(self.classes))
+            yield self._write(chosen, probabilities, [CARRIED_CONFIDENCE] * len(chosen))
 
     def _write(
         self, frames: list[int], probabilities: torch.Tensor, confidence: list[float]

@@ -15,7 +15,7 @@ import numpy as np
 from app.domain.annotations import AnnotatedCine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
-from app.domain.history import pack_pixels, unpack_pixels
+from app.domain.history import unpack_pixels
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.storage import schema
 from app.storage.codec import label_set_from_json, label_set_to_json
@@ -285,22 +285,8 @@ class Project:
         except (ValueError, AttributeError) as error:
             raise damaged(self._path) from error
 
-    def save_predictions(
-        self,
-        cine_id: int,
-        revision: int,
-        head_id: int | None,
-        masks: Mapping[int, Frame],
-        confidence: Mapping[int, float],
-    ) -> None:
-        """Keep predicted label images, replacing those of the same frames.
-
-        Parameters
-        ----------
-        cine_id, revision, head_id
-            What the prediction belongs to.
-        masks, confidence
-            Label image (height, width) uint8 and confidence 0..1 by frame.
+    def save_predictions(self, cine_id: int, predictions: Mapping[int, Prediction]) -> None:
+        """Keep predictions by frame, replacing those of the same frames.
 
         Raises
         ------
@@ -309,11 +295,10 @@ class Project:
         """
         n_frames, height, width, _ = self._size(cine_id)
         rows = []
-        for frame, mask in masks.items():
-            if mask.shape != (height, width) or not 0 <= frame < n_frames:
-                raise ValueError(f"prediction {mask.shape} for frame {frame} does not fit the cine")
-            certainty = float(confidence.get(frame, 0.0))
-            rows.append((cine_id, frame, pack_pixels(mask), certainty, revision, head_id))
+        for frame, p in predictions.items():
+            if p.shape != (height, width) or not 0 <= frame < n_frames:
+                raise ValueError(f"prediction {p.shape} for frame {frame} does not fit the cine")
+            rows.append((cine_id, frame, p.packed, p.confidence, p.revision, p.head_id))
         write_predictions(self._computed, rows)
 
     def predictions(self, cine_id: int) -> dict[int, Prediction]:
@@ -324,7 +309,7 @@ class Project:
             "WHERE cine_id = ? ORDER BY frame",
             (cine_id,),
         )
-        return {row[0]: Prediction(self._unpack(row[1], (height, width)), *row[2:]) for row in rows}
+        return {row[0]: Prediction(row[1], (height, width), *row[2:]) for row in rows}
 
     def _unpack(self, packed: bytes, shape: tuple[int, int]) -> Frame:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.domain.cine import Frame
-from app.domain.history import PackedStroke, Stroke, pack_pixels
+from app.domain.history import PackedStroke, Stroke, pack_pixels, unpack_pixels
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,37 @@ class HeadRecord:
     id: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Prediction:
-    """A head's label image of one frame: mask (height, width) uint8, confidence 0..1."""
+    """A head's label image of one frame, kept packed: a long cine has thousands of them.
 
-    mask: Frame
+    Attributes
+    ----------
+    packed, shape
+        Label image (height, width) uint8 as `pack_pixels` gives it, and its size.
+    confidence
+        0..1.
+    revision
+        Of the annotations that it was learnt from.
+    head_id
+        The head's row in the project; None for a preview.
+    """
+
+    packed: bytes
+    shape: tuple[int, int]
     confidence: float
     revision: int
     head_id: int | None = None
+
+    @classmethod
+    def of(cls, mask: Frame, confidence: float, revision: int, head_id: int | None = None) -> Prediction:
+        """Pack a label image (height, width) uint8."""
+        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), confidence, revision, head_id)
+
+    @property
+    def mask(self) -> Frame:
+        """The label image (height, width) uint8, read-only; ValueError if it is damaged."""
+        return unpack_pixels(self.packed, self.shape)
 
 
 Action = Literal["apply", "undo", "redo"]

@@ -374,11 +374,15 @@ class Workspace(QObject):
         if prediction is None:
             return None
         drawn = opened.recorder.annotated.label(frame)
+        try:
+            mask = prediction.mask
+        except ValueError:  # damaged on disk: it will be predicted again
+            del opened.predictions[frame]
+            return None
         if drawn is None:
-            return prediction.mask
-        classes = np.unique(drawn)
-        keep = ~np.isin(prediction.mask, classes) & (drawn == 0)
-        return np.where(keep, prediction.mask, 0).astype(np.uint8)
+            return mask
+        keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
+        return np.where(keep, mask, 0).astype(np.uint8)
 
     def correct(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
         """Commit a stroke that started from the prediction: accepting it is a step of its own to undo."""
@@ -507,14 +511,15 @@ class Workspace(QObject):
         opened = next((o for o in self.cines if o.id == event.cine_id), None)
         if opened is None or event.revision != opened.recorder.annotated.revision:
             return
-        for frame, mask in event.masks.items():
-            opened.predictions[frame] = Prediction(mask, event.confidence[frame], event.revision)
+        head_id = self._head_ids.get(opened.id) if event.final else None
+        fresh = {
+            frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
+            for frame, mask in event.masks.items()
+        }
+        opened.predictions.update(fresh)
         if event.final and self.project is not None:
-            head_id = self._head_ids.get(opened.id)
             try:
-                self.project.save_predictions(
-                    opened.id, event.revision, head_id, event.masks, event.confidence
-                )
+                self.project.save_predictions(opened.id, fresh)
             except ProjectError as error:
                 logger.warning("predictions are not saved: %s", error)
         if opened is self.current:

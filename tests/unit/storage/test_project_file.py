@@ -19,7 +19,7 @@ from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import HeadRecord
+from app.storage.records import HeadRecord, Prediction
 
 Paint = Callable[..., None]
 
@@ -47,7 +47,9 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
     labels, revision = recorder.annotated.labels, recorder.annotated.revision
     head_id = project.save_head(head())
     masks = {frame: np.full((cine.height, cine.width), frame % 4, np.uint8) for frame in range(12)}
-    project.save_predictions(record.id, revision, head_id, masks, {frame: frame / 12 for frame in masks})
+    project.save_predictions(
+        record.id, {f: Prediction.of(mask, f / 12, revision, head_id) for f, mask in masks.items()}
+    )
     view = {"cine": record.id, "frame": 4, "zoom": 1.5, "window": [20, 200], "tool": "brush"}
     project.save_view(view)
     project.close()
@@ -158,8 +160,8 @@ def test_label_sets_can_be_edited_but_not_under_what_is_drawn(
 def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     ones, twos = (np.full((cine.height, cine.width), value, np.uint8) for value in (1, 2))
-    project.save_predictions(cine_id, 1, None, {0: ones, 1: ones}, {0: 0.1, 1: 0.2})
-    project.save_predictions(cine_id, 2, None, {1: twos}, {1: 0.9})
+    project.save_predictions(cine_id, {0: Prediction.of(ones, 0.1, 1), 1: Prediction.of(ones, 0.2, 1)})
+    project.save_predictions(cine_id, {1: Prediction.of(twos, 0.9, 2)})
     back = project.predictions(cine_id)
     assert (back[0].revision, back[1].revision) == (1, 2)
     assert (back[1].mask == 2).all()
@@ -168,16 +170,17 @@ def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> Non
 def test_predictions_that_do_not_fit_are_refused(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     good = np.zeros((cine.height, cine.width), np.uint8)
-    for masks in ({0: good.T}, {cine.n_frames: good}):
+    for frame, mask in ((0, good.T), (cine.n_frames, good)):
         with pytest.raises(ValueError, match="does not fit"):
-            project.save_predictions(cine_id, 1, None, masks, {})
+            project.save_predictions(cine_id, {frame: Prediction.of(mask, 1.0, 1)})
     assert project.predictions(cine_id) == {}
 
 
 def test_heads_that_nothing_names_go(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     kept = project.save_head(head(1))
-    project.save_predictions(cine_id, 1, kept, {0: np.zeros((cine.height, cine.width), np.uint8)}, {0: 1.0})
+    mask = np.zeros((cine.height, cine.width), np.uint8)
+    project.save_predictions(cine_id, {0: Prediction.of(mask, 1.0, 1, kept)})
     for revision in range(2, 6):
         project.save_head(head(revision))
     latest = project.latest_head()

@@ -15,6 +15,7 @@ from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.storage.project import Project
 from app.storage.recorder import Recorder
+from app.storage.records import Prediction
 
 Paint = Callable[..., None]
 
@@ -217,10 +218,11 @@ def test_predictions_written_by_another_thread_do_not_lose_strokes(recorder: Rec
     failures: list[BaseException] = []
 
     def predict() -> None:
-        masks = {frame: np.full(shape, 1, np.uint8) for frame in range(12)}
+        mask = np.full(shape, 1, np.uint8)
         try:
             for revision in range(20):
-                project.save_predictions(recorder.cine_id, revision, None, masks, {})
+                fresh = {frame: Prediction.of(mask, 1.0, revision) for frame in range(12)}
+                project.save_predictions(recorder.cine_id, fresh)
         except BaseException as error:
             failures.append(error)
 
