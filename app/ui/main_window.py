@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QVBoxLayout, QWidget
 
@@ -36,6 +36,14 @@ FILTER = "Cines (*.dcm *.dicom *.mp4 *.avi *.mkv *.gif *.nii *.nii.gz *.png *.jp
 
 
 STROKES: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
+
+
+def _settings() -> QSettings | None:
+    """Where the window's place is kept: with all the rest, so that APICAL_HOME moves it too."""
+    try:
+        return QSettings(str(places.config_dir() / "window.ini"), QSettings.Format.IniFormat)
+    except ProjectError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,9 @@ class MainWindow(QMainWindow):
         self._want_corrections = True
         self._corrects = False
         self._show_current()
-        geometry = QSettings("apical", "apical").value("geometry")
-        if geometry is not None:
+        settings = _settings()
+        geometry = None if settings is None else settings.value("geometry")
+        if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
         if self.keymap.warning:
             self.banner.show_message(self.keymap.warning, Level.WARNING)
@@ -144,6 +153,8 @@ class MainWindow(QMainWindow):
 
         c = self.canvas
         c.edited.connect(self._commit)
+        # Nobody can draw on a moving picture.
+        c.stroke_in_progress.connect(lambda drawing: drawing and self.player_bar.player.pause())
         c.frame_step.connect(self.step)
         c.annotated_step.connect(self.step_annotated)
         c.levels_changed.connect(lambda *_: self._view_timer.start())
@@ -412,7 +423,9 @@ class MainWindow(QMainWindow):
         self.canvas.finish_stroke()
         self.player_bar.player.pause()
         self._save_view()
-        QSettings("apical", "apical").setValue("geometry", self.saveGeometry())
+        settings = _settings()
+        if settings is not None:
+            settings.setValue("geometry", self.saveGeometry())
         self.workspace.retry_saving()
         if self.workspace.pending and not self._leave_unsaved():
             event.ignore()
@@ -425,9 +438,10 @@ class MainWindow(QMainWindow):
         if getattr(self, "_warned", False):
             return True
         self._warned = True
-        QTimer.singleShot(60_000, lambda: setattr(self, "_warned", False))
+        QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned", False))
+        waiting = self.workspace.pending
         self.banner.show_message(
-            f"{self.workspace.pending} strokes are not saved. Save the project elsewhere first "
+            f"{waiting} stroke{'s are' if waiting > 1 else ' is'} not saved. Save the project elsewhere first "
             "(Ctrl+Shift+S), or close again to give them up.",
             Level.ERROR,
             ("Save elsewhere", self.save_project_as),
