@@ -53,7 +53,7 @@ class LearningPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
-        self._state = QLabel("starting the engine")
+        self._state = QLabel()
         self._state.setWordWrap(True)
         self._state.setMinimumHeight(34)
         self._state.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -62,6 +62,10 @@ class LearningPanel(QWidget):
         self._bar.setFixedHeight(6)
         self._curve = LossCurve()
         self._curve.setFixedHeight(120)
+        keep = self._curve.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self._curve.setSizePolicy(keep)
+        self._curve.hide()  # empty axes say nothing
         self._button = QPushButton("Stop")
         self._button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._button.clicked.connect(self._pressed)
@@ -84,8 +88,16 @@ class LearningPanel(QWidget):
         column.addWidget(self._encoder)
         column.addStretch(1)
         self._stage = Stage.STARTING
-        self._learning = False
-        self.show_progress(Progress(0, 0, Stage.STARTING))
+        self.show_nothing()
+
+    def show_nothing(self) -> None:
+        """No cine is open."""
+        self._state.setText("Open a cine to begin")
+        self._bar.setRange(0, 1)
+        self._bar.setValue(0)
+        self._button.setEnabled(False)
+        self._curve.hide()
+        self.show_confidence("", False)
 
     def show_progress(self, progress: Progress) -> None:
         """Follow the engine."""
@@ -93,6 +105,7 @@ class LearningPanel(QWidget):
         if progress.stage is Stage.FITTING:
             if self._stage is not Stage.FITTING or progress.done <= 1:
                 self._curve.start()
+            self._curve.show()
             if progress.loss is not None:
                 self._curve.add(progress.done, progress.loss)
         self._stage = progress.stage

@@ -153,8 +153,7 @@ class MainWindow(QMainWindow):
 
         c = self.canvas
         c.edited.connect(self._commit)
-        # Nobody can draw on a moving picture.
-        c.stroke_in_progress.connect(lambda drawing: drawing and self.player_bar.player.pause())
+        c.stroke_in_progress.connect(self._hold_still)
         c.frame_step.connect(self.step)
         c.annotated_step.connect(self.step_annotated)
         c.levels_changed.connect(lambda *_: self._view_timer.start())
@@ -195,7 +194,8 @@ class MainWindow(QMainWindow):
         self.player_bar.set_cine(None if opened is None else opened.cine)
         if opened is None:
             self.canvas.set_frame(None)
-            self.learning.show_confidence("", False)
+            self.learning.show_nothing()
+            self.status.show_engine("no cine open")
             self._enable()
             return
         cine = opened.cine
@@ -278,6 +278,11 @@ class MainWindow(QMainWindow):
         table["save_project_as"].setEnabled(self.workspace.project is not None)
 
     # What the user does
+
+    def _hold_still(self, drawing: bool) -> None:
+        """Nobody can draw on a moving picture."""
+        if drawing:
+            self.player_bar.player.pause()
 
     def _commit(self, edit: Edit) -> None:
         key: FrameKey = edit.key  # type: ignore[assignment]
@@ -441,8 +446,8 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned", False))
         waiting = self.workspace.pending
         self.banner.show_message(
-            f"{waiting} stroke{'s are' if waiting > 1 else ' is'} not saved. Save the project elsewhere first "
-            "(Ctrl+Shift+S), or close again to give them up.",
+            f"{waiting} stroke{'s are' if waiting > 1 else ' is'} not saved. Save the project elsewhere "
+            "first (Ctrl+Shift+S), or close again to give them up.",
             Level.ERROR,
             ("Save elsewhere", self.save_project_as),
         )

@@ -13,7 +13,7 @@ class StatusLine:
 
     def __init__(self, bar: QStatusBar) -> None:
         bar.setSizeGripEnabled(False)
-        self._engine = QLabel("starting the engine")
+        self._engine = QLabel("no cine open")
         self._opening = QLabel("")
         self._hover = QLabel("")
         self._scale = QLabel("")

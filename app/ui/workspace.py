@@ -32,12 +32,13 @@ from app.storage.records import CineRecord, HeadRecord, Prediction
 from app.storage.relocate import relocate
 from app.ui.banner import Level
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
-from vjepa_core.messages import Failed, Progress, Ready
+from vjepa_core.messages import Failed, Progress, Ready, Stage
 
 logger = logging.getLogger(__name__)
 
 RETRY_MS = 4000
 CANCEL_PATIENCE_MS = 8000
+RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
 
 
 @dataclass(eq=False)
@@ -469,6 +470,8 @@ class Workspace(QObject):
             return
         self.session.cancel()
         asked, before = self.session, self.last_progress
+        if before is None or before.stage in RESTING:
+            return  # nothing is under way; an engine that is still starting cannot answer yet
 
         def check() -> None:
             if self.session is asked and self.last_progress is before:
@@ -497,6 +500,9 @@ class Workspace(QObject):
             case Failed():
                 self._say(event.text, Level.ERROR, ("Resume learning", self.resume_learning))
             case EngineDied():
+                self.last_progress = None
+                if event.restarted:
+                    self.progress.emit(Progress(0, 0, Stage.STARTING))
                 text = "The learning engine ended unexpectedly"
                 if event.restarted:
                     self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING)
