@@ -1,0 +1,94 @@
+"""The real window over a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from app.domain.cine import Frame
+from app.ui.application import application
+from app.ui.main_window import MainWindow
+from app.ui.workspace import OpenedCine, Workspace
+from tests.ui.alive import left_alive
+from tests.ui.hand import Hand
+from vjepa_core.messages import Progress, Stage
+
+WAIT_MS = 240_000  # generous: the machine may be busy with other things
+
+
+class Desk:
+    """A window, a hand, and everything that the engine told."""
+
+    def __init__(self, qtbot: QtBot, path: Path) -> None:
+        application()
+        self.qtbot = qtbot
+        self.workspace = Workspace()
+        self.window = MainWindow(self.workspace)
+        self.progress: list[Progress] = []
+        self.workspace.progress.connect(self.progress.append)
+        self.hand = Hand(self.window)
+        self.window.show()
+        qtbot.waitExposed(self.window)
+        self.workspace.open_paths([path])
+        self.wait(lambda: self.window.current is not None)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=WAIT_MS)
+
+    @property
+    def opened(self) -> OpenedCine:
+        assert self.window.current is not None
+        return self.window.current
+
+    @property
+    def stages(self) -> set[Stage]:
+        return {p.stage for p in self.progress}
+
+    @property
+    def first_fit(self) -> int:
+        """Steps of the first fit."""
+        return next(p.total for p in self.progress if p.stage is Stage.FITTING)
+
+    def drawn(self, frame: int) -> Frame:
+        label = self.opened.recorder.annotated.label(frame)
+        return (
+            np.zeros((self.opened.cine.height, self.opened.cine.width), np.uint8) if label is None else label
+        )
+
+    def predicted(self, frame: int) -> Frame:
+        return self.opened.predictions[frame].mask
+
+    def wait_until_learnt(self) -> None:
+        """Every frame is predicted for the labels as they are now, and the engine rests."""
+
+        def learnt() -> bool:
+            o, last = self.opened, self.workspace.last_progress
+            revision = o.recorder.annotated.revision
+            return (
+                len(o.predictions) == o.cine.n_frames
+                and not o.stale
+                and last is not None
+                and (last.stage, last.revision) == (Stage.UP_TO_DATE, revision)
+            )
+
+        self.wait(learnt)
+
+
+@pytest.fixture
+def open_desk(qtbot: QtBot) -> Iterator[Callable[[Path], Desk]]:
+    """`open_desk(path)`: a window on a cine; closed at the end, and nothing may be left then."""
+    desks: list[Desk] = []
+
+    def make(path: Path) -> Desk:
+        desks.append(Desk(qtbot, path))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.window.close()
+        desk.window.deleteLater()
+    assert left_alive() == []

@@ -1,0 +1,104 @@
+"""The main job in the real window over the real engine: mouse and keys in, masks out, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.demo import starter_labels
+from tests.e2e.conftest import Desk
+from tests.ui.hand import dice, outline, scribble
+from vjepa_core.messages import Stage
+
+CAVITY, ATRIUM = 1, 3
+OpenDesk = Callable[[Path], Desk]
+
+
+def draw_heart(desk: Desk, frame: int) -> None:
+    """Outline the left ventricle and brush the atrium, as in the starter labels."""
+    truth = starter_labels()[frame]
+    desk.hand.go_to(frame)
+    desk.hand.keys("P", "1")
+    desk.hand.drag(outline(truth, CAVITY))
+    desk.hand.keys("B", "3")
+    desk.window.canvas.set_brush_radius(4.0)
+    desk.hand.drag(scribble(truth, ATRIUM))
+
+
+def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, demo_cine_path: Path) -> None:
+    truth = starter_labels()
+    desk = open_desk(demo_cine_path)
+    hand = desk.hand
+
+    # Drawing by mouse lands where the hand was.
+    draw_heart(desk, 6)
+    assert dice(desk.drawn(6), truth[6], CAVITY) > 0.93
+    assert dice(desk.drawn(6), truth[6], ATRIUM) > 0.8
+    assert desk.opened.recorder.pending == 0
+
+    # Masks come on frames that nobody drew, and they are the heart.
+    desk.wait_until_learnt()
+    assert dice(desk.predicted(24), truth[24], CAVITY) > 0.6
+    draw_heart(desk, 24)
+    desk.wait_until_learnt()
+    areas = [int((desk.predicted(f) == CAVITY).sum()) for f in range(desk.opened.cine.n_frames)]
+    small, large = sorted(int((truth[f] == CAVITY).sum()) for f in (6, 24))
+    assert 0.5 * small < min(areas) <= max(areas) < 1.6 * large
+    assert dice(desk.predicted(15), desk.predicted(16), CAVITY) > 0.7
+    learnt_from_two = desk.predicted(15)
+
+    # Undo goes to the stroke's frame, and the prediction follows.
+    hand.keys("Home", "Ctrl+Z", "Ctrl+Z", "Ctrl+Z")  # brush, outline, the prediction that they corrected
+    assert desk.opened.frame == 24
+    assert desk.opened.recorder.annotated.annotated_frames == (6,)
+    desk.wait_until_learnt()
+    assert not np.array_equal(desk.predicted(15), learnt_from_two)
+    hand.keys("Ctrl+Y", "Ctrl+Y", "Ctrl+Y")
+    assert dice(desk.drawn(24), truth[24], CAVITY) > 0.9
+
+    # The engine dies: drawing goes on, a new one learns all of it.
+    assert desk.workspace.session is not None
+    killed = desk.workspace.session.engine_pid
+    desk.workspace.session.kill_engine()
+    hand.go_to(0)
+    hand.keys("B", "1")
+    hand.click(181, 100)
+    desk.wait_until_learnt()
+    assert desk.workspace.session.engine_pid not in (killed, None)
+    assert any("nothing that you drew is lost" in text for _, text in desk.window.banner.messages())
+
+    # Accept a frame.
+    hand.go_to(14)
+    expected = desk.predicted(14).copy()
+    hand.keys("Return")
+    assert 14 in desk.opened.recorder.annotated.annotated_frames
+    assert np.array_equal(desk.drawn(14), expected)
+    desk.wait_until_learnt()
+
+    # Close and come back.
+    hand.zoom(3, 170, 90)
+    before = desk.opened
+    labels, revision = before.recorder.annotated.labels, before.recorder.annotated.revision
+    view = desk.window.canvas.view_state()
+    desk.window.close()
+    again = open_desk(demo_cine_path)
+    after = again.opened
+    assert after.frame == 14
+    assert again.window.canvas.view_state()["scale"] == pytest.approx(view["scale"])
+    assert after.recorder.annotated.revision == revision
+    assert after.recorder.annotated.labels.keys() == labels.keys()
+    for frame, label in labels.items():
+        assert np.array_equal(again.drawn(frame), label)
+    assert after.predictions.keys() == before.predictions.keys()
+    for frame, prediction in before.predictions.items():
+        assert np.array_equal(after.predictions[frame].mask, prediction.mask)
+    again.wait_until_learnt()
+    assert Stage.FITTING not in again.stages
+    again.hand.keys("Ctrl+Z")
+    assert 14 not in after.recorder.annotated.annotated_frames
+    # The head that was kept is gone on from: a short fit will do.
+    again.wait(lambda: Stage.FITTING in again.stages)
+    assert again.first_fit < desk.first_fit

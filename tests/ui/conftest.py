@@ -1,0 +1,164 @@
+"""The real window over a session that does nothing by itself: quick, and every answer is the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from app.domain.cine import Cine, Frame
+from app.engine.session import Event, Masks
+from app.ui.application import application
+from app.ui.banner import Level
+from app.ui.main_window import MainWindow
+from app.ui.workspace import OpenedCine, Workspace
+from tests.ui.alive import left_alive
+from tests.ui.hand import Hand
+from tests.unit.dicom.dicom_oracle import grey_cine
+
+HEIGHT, WIDTH = 96, 128
+
+
+class QuietSession:
+    """Remembers what it was told; `on_event` is for the test to call."""
+
+    made: list[QuietSession] = []  # noqa: RUF012 - emptied by the fixture
+
+    def __init__(self, *, cache_folder: Path, encoder: str, on_event: Callable[[Event], None]) -> None:
+        self.on_event = on_event
+        self.known: dict[int, Cine] = {}
+        self.labels: list[tuple[int, int, dict[int, Frame], bool]] = []
+        self.looks: list[tuple[int, int]] = []
+        self.calls: list[str] = []
+        self.made.append(self)
+
+    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...]) -> None:
+        self.known[cine_id] = cine
+
+    def knows(self, cine_id: int) -> bool:
+        return cine_id in self.known
+
+    def set_labels(
+        self, cine_id: int, revision: int, labels: Mapping[int, Frame], *, learnt: bool = False
+    ) -> None:
+        self.labels.append((cine_id, revision, dict(labels), learnt))
+
+    def look(self, cine_id: int, frame: int) -> None:
+        self.looks.append((cine_id, frame))
+
+    def forget(self, cine_id: int) -> None:
+        self.known.pop(cine_id, None)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_: self.calls.append(name)
+
+
+class Desk:
+    """A window with a hand and a quiet session."""
+
+    def __init__(self, qtbot: QtBot) -> None:
+        application()
+        self.qtbot = qtbot
+        self.workspace = Workspace()
+        self.window = MainWindow(self.workspace)
+        self.hand = Hand(self.window)
+        self.window.show()
+        qtbot.waitExposed(self.window)
+
+    def open(self, *paths: Path, cines: int | None = None) -> None:
+        """Open and wait until nothing is being opened any more."""
+        self.workspace.open_paths(list(paths))
+        self.settle()
+        if cines is not None:
+            assert len(self.workspace.cines) == cines
+
+    def settle(self) -> None:
+        self.qtbot.waitUntil(lambda: self.workspace._opening == 0, timeout=20_000)
+
+    @property
+    def session(self) -> QuietSession:
+        assert isinstance(self.workspace.session, QuietSession)
+        return self.workspace.session
+
+    @property
+    def opened(self) -> OpenedCine:
+        assert self.window.current is not None
+        return self.window.current
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        return self.opened.recorder.annotated.annotated_frames
+
+    @property
+    def messages(self) -> list[str]:
+        """Errors in the banner, newest first; warnings belong to the files."""
+        return [text for level, text in self.window.banner.messages() if level is Level.ERROR]
+
+    def drawn(self, frame: int) -> Frame:
+        label = self.opened.recorder.annotated.label(frame)
+        return np.zeros((HEIGHT, WIDTH), np.uint8) if label is None else label
+
+    def tell(self, event: Event) -> None:
+        """Let the session say something."""
+        self.session.on_event(event)
+        self.qtbot.wait(1)
+
+    def predict(self, masks: dict[int, Frame], *, revision: int | None = None, **more: Any) -> None:
+        """Let predictions arrive, for the labels as they are unless told otherwise."""
+        now = self.opened.recorder.annotated.revision
+        confidence = dict.fromkeys(masks, 0.8)
+        cine_id = more.get("cine_id", self.opened.id)
+        self.tell(
+            Masks(cine_id, now if revision is None else revision, masks, confidence, more.get("final", True))
+        )
+
+
+def square(value: int, x0: int = 30, y0: int = 30, size: int = 20) -> Frame:
+    """A label image with one square."""
+    label = np.zeros((HEIGHT, WIDTH), np.uint8)
+    label[y0 : y0 + size, x0 : x0 + size] = value
+    return label
+
+
+@pytest.fixture
+def open_desk(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Desk]]:
+    """Make windows; all are closed at the end, and nothing may be left alive then."""
+    monkeypatch.setattr("app.ui.workspace.LearningSession", QuietSession)
+    QuietSession.made.clear()
+    desks: list[Desk] = []
+
+    def make() -> Desk:
+        desks.append(Desk(qtbot))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.window.close()
+        desk.window.close()  # the second time gives unsaved strokes up
+        desk.window.deleteLater()
+    assert left_alive() == []
+
+
+@pytest.fixture
+def desk(open_desk: Callable[[], Desk]) -> Desk:
+    return open_desk()
+
+
+@pytest.fixture
+def cine_file(tmp_path: Path) -> Path:
+    """Twelve grey frames of 96 x 128."""
+    return grey_cine(tmp_path / "heart.dcm", n=12)
+
+
+@pytest.fixture
+def heart(desk: Desk, cine_file: Path) -> Desk:
+    """A window with one cine open, brush of 5 px in hand."""
+    desk.open(cine_file, cines=1)
+    desk.window.canvas.set_brush_radius(5.0)
+    return desk

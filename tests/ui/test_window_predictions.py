@@ -1,0 +1,289 @@
+"""What the engine says and what the window makes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtWidgets import QPushButton
+
+from app.engine.session import EngineDied, Learnt
+from app.ui.banner import Level
+from tests.ui.conftest import Desk, square
+from tests.unit.dicom.dicom_oracle import grey_cine
+from vjepa_core.messages import Failed, Progress, Ready, Stage
+
+
+def test_every_stroke_is_told_with_its_revision(heart: Desk) -> None:
+    heart.hand.click(50, 50)
+    heart.hand.keys("Right", "Right")
+    heart.hand.click(60, 60)
+    heart.hand.keys("Ctrl+Z")
+    told = [(revision, sorted(labels)) for _, revision, labels, _ in heart.session.labels]
+    assert told == [(1, [0]), (2, [0, 2]), (3, [0])]
+    assert not any(learnt for *_, learnt in heart.session.labels)
+
+
+def test_a_prediction_is_shown_apart_from_what_was_drawn(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.predict({0: square(1), 3: square(2)})
+    heart.window.show_frame(3)
+    canvas = heart.window.canvas
+    assert canvas._annotation is None
+    assert canvas._prediction is not None
+    assert np.array_equal(canvas._prediction, square(2))
+    assert heart.annotated == (0,)  # nothing automatic ever writes an annotation
+
+
+def test_a_stale_result_is_dropped(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.hand.click(90, 20)
+    heart.predict({3: square(1)}, revision=1)
+    assert heart.opened.predictions == {}
+    heart.predict({3: square(1)}, revision=7)
+    assert heart.opened.predictions == {}
+    heart.predict({3: square(1)}, cine_id=99)
+    assert heart.opened.predictions == {}
+
+
+def test_a_new_stroke_marks_what_was_predicted_as_old(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.predict({f: square(1) for f in range(12)})
+    assert heart.opened.stale == set()
+    heart.hand.click(90, 20)
+    assert heart.opened.stale == set(range(12))
+    heart.predict({4: square(1)})
+    assert heart.opened.stale == set(range(12)) - {4}
+
+
+def test_a_class_drawn_by_hand_is_not_predicted_over_on_that_frame(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    both = square(1) + square(2, x0=80)
+    heart.predict({0: both, 1: both})
+    shown = heart.window.canvas._prediction
+    assert shown is not None
+    assert set(np.unique(shown)) == {0, 2}
+    heart.hand.keys("Right")
+    shown = heart.window.canvas._prediction
+    assert shown is not None
+    assert set(np.unique(shown)) == {0, 1, 2}
+
+
+def test_accepting_keeps_what_was_drawn_on_that_frame(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    drawn = heart.drawn(0).copy()
+    heart.predict({0: square(1) + square(2, x0=80)})
+    heart.hand.keys("Return")
+    assert np.array_equal(heart.drawn(0), drawn + square(2, x0=80))
+
+
+def test_a_correction_starts_from_the_prediction_and_undoes_in_two_steps(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("Right", "E")
+    heart.hand.click(32, 32)
+    corrected = heart.drawn(1)
+    assert corrected[45, 45] == 1
+    assert corrected[32, 32] == 0
+    heart.hand.keys("Ctrl+Z")
+    assert np.array_equal(heart.drawn(1), square(1))
+    heart.hand.keys("Ctrl+Z")
+    assert heart.annotated == (0,)
+
+
+def test_an_outline_replaces_the_predicted_structure(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) + square(2, x0=80) for f in range(12)})
+    heart.hand.keys("Right", "P")
+    heart.hand.drag([(10, 60), (30, 60), (30, 80), (10, 80), (10, 60)])
+    drawn = heart.drawn(1)
+    assert drawn[40, 40] == 0
+    assert drawn[70, 20] == 1
+    assert drawn[40, 90] == 2
+
+
+def test_corrections_can_be_turned_off(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.window.tools._correct.click()
+    heart.hand.keys("Right")
+    heart.hand.click(100, 20)
+    assert heart.drawn(1)[40, 40] == 0
+
+
+def test_a_prediction_for_older_labels_is_not_corrected(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.click(100, 60)
+    heart.hand.keys("Right")
+    heart.hand.click(100, 20)
+    assert heart.drawn(1)[40, 40] == 0
+
+
+def test_predictions_that_arrive_under_a_stroke_leave_it_alone(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.hand.keys("Right")
+    heart.hand.press(40, 40)
+    heart.predict({1: square(2, x0=80)})
+    heart.hand.move(60, 40)
+    heart.hand.release(60, 40)
+    assert set(np.unique(heart.drawn(1))) == {0, 1}
+    assert heart.drawn(1)[40, 55] == 1
+
+
+def test_undoing_everything_takes_the_predictions_away(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("Ctrl+Z")
+    assert heart.opened.predictions == {}
+    assert heart.window.canvas._prediction is None
+
+
+def test_predictions_and_head_come_back_and_are_not_learnt_again(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.predict({f: square(1) for f in range(12)})
+    path, old = heart.opened.cine.path, heart.session
+    assert heart.workspace.project is not None
+    project = heart.workspace.project.path
+    heart.workspace.close_project()
+    assert "close" in old.calls
+    heart.open(project, cines=1)
+    assert heart.opened.cine.path == path
+    assert heart.session is not old
+    assert heart.session.calls == ["restore_head"]
+    assert np.array_equal(heart.opened.predictions[5].mask, square(1))
+    (told,) = heart.session.labels
+    assert (told[1], told[3]) == (1, True)
+
+
+def test_half_the_predictions_are_no_end_of_learning(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.predict({f: square(1) for f in range(7)})
+    assert heart.workspace.project is not None
+    project = heart.workspace.project.path
+    heart.workspace.close_project()
+    heart.open(project, cines=1)
+    assert heart.session.labels[-1][3] is False
+
+
+def test_previews_are_shown_but_not_kept(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    heart.predict({3: square(1)}, final=False)
+    assert 3 in heart.opened.predictions
+    assert heart.workspace.project is not None
+    assert heart.workspace.project.predictions(heart.opened.id) == {}
+    heart.predict({3: square(1)})
+    assert set(heart.workspace.project.predictions(heart.opened.id)) == {3}
+
+
+@pytest.mark.parametrize(
+    ("event", "words", "level"),
+    [
+        (EngineDied(-9, True), "started again", Level.WARNING),
+        (EngineDied(-9, False), "three times", Level.ERROR),
+        (Failed("The engine ran out of memory: close something."), "out of memory", Level.ERROR),
+    ],
+)
+def test_trouble_is_said_and_stops_nothing(
+    heart: Desk, event: EngineDied | Failed, words: str, level: Level
+) -> None:
+    heart.tell(event)
+    ((told, text), *_) = heart.window.banner.messages()
+    assert words in text
+    assert told is level
+    heart.hand.click(50, 50)
+    assert heart.annotated == (0,)
+    if level is Level.ERROR:
+        buttons = heart.window.banner.findChildren(QPushButton)
+        next(b for b in buttons if b.text() == "Resume learning").click()
+        assert heart.session.calls == ["resume"]
+
+
+def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
+    heart.tell(Ready("cpu", "an encoder", "checksum", False))
+    for progress, words in (
+        (Progress(1, 0, Stage.FEATURES, 12, 38), "features 12/38 clips"),
+        (Progress(1, 0, Stage.FITTING, 40, 120, 0.3), "fitting 40/120 steps, loss 0.300"),
+        (Progress(1, 0, Stage.UP_TO_DATE), "up to date"),
+    ):
+        heart.tell(progress)
+        assert heart.window.status.engine_text() == words
+
+
+@pytest.mark.parametrize("stage", [Stage.UP_TO_DATE, Stage.WAITING, Stage.CANCELLED])
+def test_stopping_a_resting_engine_does_not_kill_it(
+    heart: Desk, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    heart.tell(Progress(heart.opened.id, 0, stage))
+    heart.hand.keys("Ctrl+.")
+    heart.qtbot.wait(40)
+    assert "kill_engine" not in heart.session.calls
+
+
+def test_stopping_an_engine_that_is_starting_does_not_kill_it(
+    heart: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    heart.hand.keys("Ctrl+.")
+    heart.qtbot.wait(40)
+    assert "kill_engine" not in heart.session.calls
+
+
+def test_a_deaf_engine_is_killed(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 100))
+    heart.hand.keys("Ctrl+.")
+    heart.qtbot.waitUntil(lambda: "kill_engine" in heart.session.calls)
+
+
+def test_predictions_of_the_other_cine_wait_for_it(desk: Desk, tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    desk.open(grey_cine(folder / "a.dcm", n=5), grey_cine(folder / "b.dcm", n=9), cines=2)
+    a, b = desk.workspace.cines
+    desk.hand.click(50, 50)
+    desk.hand.keys("PgDown")
+    desk.predict({0: square(2)}, cine_id=a.id, revision=1)
+    assert desk.window.canvas._prediction is None
+    assert b.predictions == {}
+    desk.hand.keys("PgUp")
+    assert desk.window.canvas._prediction is not None
+
+
+# While the cine plays
+
+
+def test_a_stroke_stops_the_playing_and_stays_on_its_frame(heart: Desk) -> None:
+    heart.hand.keys("Space")
+    heart.qtbot.waitUntil(lambda: heart.opened.frame > 2)
+    heart.hand.press(40, 40)
+    frame = heart.opened.frame
+    assert not heart.window.player_bar.player.is_playing()
+    heart.qtbot.wait(120)
+    heart.hand.move(70, 40)
+    heart.hand.release(70, 40)
+    assert heart.annotated == (frame,)
+    assert heart.drawn(frame)[40, 40:70].all()
+
+
+def test_playing_on_does_not_lose_a_stroke_in_the_air(heart: Desk) -> None:
+    heart.hand.press(40, 40)
+    heart.hand.move(70, 40)
+    heart.hand.keys("Space")
+    heart.qtbot.waitUntil(lambda: heart.opened.frame > 2)
+    heart.hand.release(70, 40)
+    assert heart.annotated == (0,)
+    assert heart.drawn(0)[40, 40:70].all()
+
+
+def test_a_step_does_not_lose_an_outline_in_the_air(heart: Desk) -> None:
+    heart.hand.keys("P")
+    for x, y in ((40, 30), (70, 30), (70, 60)):
+        heart.hand.click(x, y)
+    heart.hand.keys("Right")
+    assert heart.annotated == (0,)
+    assert heart.drawn(0)[35, 65] == 1
+    assert heart.drawn(1).max() == 0
