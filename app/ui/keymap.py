@@ -136,7 +136,7 @@ def _native(sequence: QKeySequence) -> str:
 
 def _table(name: str, rows: list[tuple[str, str]]) -> str:
     cells = "".join(
-        f"<tr><td style='padding: 2px 24px 2px 0'>{html.escape(text)}</td>"
+        f"<tr><td width='280' style='padding: 2px 24px 2px 0'>{html.escape(text)}</td>"
         f"<td style='padding: 2px 0; color: {theme.ACCENT}'>{html.escape(keys)}</td></tr>"
         for text, keys in rows
     )

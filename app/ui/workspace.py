@@ -437,6 +437,8 @@ class Workspace(QObject):
         except ProjectError as error:
             self._say(str(error), Level.ERROR)
             return
+        self.last_progress = Progress(0, 0, Stage.STARTING)
+        self.progress.emit(self.last_progress)
         if head is not None and head.label_set == self.label_set.name:
             self.session.restore_head(head.blob)
 
