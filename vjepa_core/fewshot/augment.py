@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -31,8 +31,8 @@ def random_affine(n: int, generator: Generator) -> Tensor:
 
 def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
     """Resample (B, C, h, w) by `theta`; the same theta moves maps of any resolution alike."""
-    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
+    grid = functional.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
 
 def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -45,9 +45,11 @@ def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
     # A common shift on top: flow errors are strongly correlated along a wall.
     coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
     amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
-    offset = F.interpolate(coarse, (h, w), mode="bicubic", align_corners=True) * amount
-    identity = F.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, h, w], align_corners=False)
-    return F.grid_sample(x, identity + offset.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+    offset = functional.interpolate(coarse, (h, w), mode="bicubic", align_corners=True) * amount
+    identity = functional.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, h, w], align_corners=False)
+    return functional.grid_sample(
+        x, identity + offset.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
+    )
 
 
 def vary_image(image: Tensor, generator: Generator) -> Tensor:
@@ -59,7 +61,7 @@ def vary_image(image: Tensor, generator: Generator) -> Tensor:
     depth = torch.linspace(-1, 1, h).reshape(1, 1, h, 1) * _uniform(n, -0.3, 0.3, generator).reshape(
         n, 1, 1, 1
     )
-    noise = F.avg_pool2d(torch.randn(image.shape, generator=generator), 3, 1, 1)
+    noise = functional.avg_pool2d(torch.randn(image.shape, generator=generator), 3, 1, 1)
     level = _uniform(n, 0.0, 0.5, generator).reshape(n, 1, 1, 1)
     varied = image * gain * (1 + depth) + offset + bend * image.square().clamp_max(9.0)
     return varied + level * noise * (1 + image.clamp(-1, 2)) / math.sqrt(2)

@@ -17,10 +17,32 @@ from vjepa_core.fewshot.study import StudyCine
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How long and how hard to fit. Steps, not seconds, end a fit, so that a seed makes it repeatable."""
+    """How long and how hard to fit. Steps, not seconds, end a fit, so that a seed makes it repeatable.
 
-    steps: int = 160
-    warm_steps: int = 80
+    Attributes
+    ----------
+    steps, warm_steps : int
+        Length of a fit from scratch, and of one that goes on from a fitted head.
+    batch : int
+        Frames a step.
+    learning_rate, warm_learning_rate, weight_decay
+        Of AdamW.
+    ema : float
+        Share of the averaged weights that stays at each step.
+    carried_share : float
+        Share of the batch that are frames without a label, with the carried label as target: they hold the
+        head to what motion knows, which a few annotated frames alone do not.
+    carried_weight : float
+        Weight of such a frame's pixels against those of an annotated frame.
+    prior_dropout : float
+        How often the head has to do without a carried label.
+    wobble : float
+        Size of smooth deformations of a prior made from the frame's own label, fraction of the edge.
+    seed : int
+    """
+
+    steps: int = 100
+    warm_steps: int = 50
     batch: int = 4
     learning_rate: float = 4e-3
     warm_learning_rate: float = 2e-3
@@ -28,15 +50,33 @@ class FitConfig:
     ema: float = 0.96
     carried_share: float = 0.5
     carried_weight: float = 0.5
-    prior_dropout: float = 0.3
-    wobble: float = 0.05
+    prior_dropout: float = 0.2
+    wobble: float = 0.015
     seed: int = 0
+
+
+@dataclass
+class _Batch:
+    """One step's frames; every tensor's first axis is the batch, maps are on the head's grid."""
+
+    image: Tensor
+    tokens: Tensor
+    prior: Tensor
+    target: Tensor
+    weight: Tensor
+    drawn: Tensor
 
 
 class Fit:
     """One fit of `head` to the labels of `cines`; starts from the head as it is.
 
-    Call `step` until `done`; `averaged` is the head to predict with at any moment.
+    Call `step` until `done`; `averaged` is the head to predict with at any moment, `active` (K,) bool the
+    outputs that somebody has drawn.
+
+    Raises
+    ------
+    ValueError
+        If no frame is annotated.
     """
 
     def __init__(self, head: Head, cines: Sequence[StudyCine], config: FitConfig, *, warm: bool) -> None:
@@ -48,6 +88,7 @@ class Fit:
         self.done_steps = 0
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
+        self.active = torch.stack([cine.drawn for cine in cines if cine.labels]).any(0)
         self._device = next(head.parameters()).device
         self._generator = torch.Generator().manual_seed(config.seed)
         # Dropout draws from torch's global generator.
@@ -62,75 +103,19 @@ class Fit:
             div_factor=5,
             final_div_factor=20,
         )
-        self.active = torch.ones(head.config.n_outputs, dtype=torch.bool)
-        drawn = torch.stack([torch.from_numpy(c.labels[f].drawn) for c, f in self.samples]).any(0)
-        self.active &= drawn
         self._order: list[int] = []
 
     @property
     def done(self) -> bool:
         return self.done_steps >= self.total
 
-    def _draw(self) -> list[tuple[StudyCine, int]]:
-        """Next batch: every annotated frame once before any comes again."""
-        batch: list[tuple[StudyCine, int]] = []
-        while len(batch) < self.config.batch:
-            if not self._order:
-                self._order = torch.randperm(len(self.samples), generator=self._generator).tolist()
-            batch.append(self.samples[self._order.pop()])
-        return batch
-
-    def _assemble(self, batch: list[tuple[StudyCine, int]]) -> tuple[Tensor, ...]:
-        k = self.head.config.n_outputs
-        n_carried = int(self.config.carried_share * len(batch))
-        extra = []
-        for cine, _ in batch[:n_carried]:
-            f = int(torch.randint(cine.n_frames, (1,), generator=self._generator))
-            extra.append((cine, f))
-        batch = extra + batch[n_carried:]
-        image = torch.cat([cine.image([frame]) for cine, frame in batch])
-        tokens = torch.cat([cine.tokens([frame]) for cine, frame in batch]).float()
-        T_, W_, D_ = [], [], []
-        for i, (cine, frame) in enumerate(batch):
-            if frame in cine.labels:
-                l = cine.labels[frame]
-                T_.append(torch.from_numpy(l.target).permute(2, 0, 1))
-                W_.append(torch.from_numpy(l.weight))
-                D_.append(torch.from_numpy(l.drawn))
-            else:
-                T_.append(cine.prior([frame], k)[0])
-                W_.append(torch.full((112, 112), self.config.carried_weight))
-                D_.append(self.active.clone())
-        target, weight, drawn = torch.stack(T_), torch.stack(W_), torch.stack(D_)
-        # The head must never see a frame's own label as it is: carry it from elsewhere, or spoil it.
-        own = wobble(target, self.config.wobble, self._generator)
-        carried = torch.cat([cine.prior([frame], k, leave_out=True) for cine, frame in batch])
-        has_carried = carried.sum((1, 2, 3)) > 0
-        use_own = (torch.rand(len(batch), generator=self._generator) < 0.5) | ~has_carried
-        prior = torch.where(use_own[:, None, None, None], own, carried)
-        dropped = torch.rand(len(batch), generator=self._generator) < self.config.prior_dropout
-        prior = prior.masked_fill(dropped[:, None, None, None], 0.0)
-        return image, tokens, prior, target, weight, drawn
-
-    def _augment(
-        self, image: Tensor, tokens: Tensor, prior: Tensor, target: Tensor, weight: Tensor
-    ) -> tuple[Tensor, ...]:
-        theta = random_affine(len(image), self._generator)
-        image = vary_image(warp_affine(image, theta), self._generator)
-        b, depths, h, w, dim = tokens.shape
-        flat = tokens.permute(0, 1, 4, 2, 3).reshape(b, depths * dim, h, w)
-        tokens = warp_affine(flat, theta).reshape(b, depths, dim, h, w).permute(0, 1, 3, 4, 2)
-        maps = warp_affine(torch.cat([prior, target, weight[:, None]], 1), theta)
-        k = prior.shape[1]
-        return image, tokens, maps[:, :k], maps[:, k : 2 * k], maps[:, 2 * k]
-
     def step(self) -> float:
         """One optimiser step; returns its loss."""
-        image, tokens, prior, target, weight, drawn = self._assemble(self._draw())
-        image, tokens, prior, target, weight = self._augment(image, tokens, prior, target, weight)
+        batch = self._augment(self._assemble(self._draw()))
         to = self._device
-        logits = mask_inactive(self.head(image.to(to), tokens.to(to), prior.to(to)), self.active)
-        loss = partial_label_loss(logits, target.to(to), drawn.to(to), weight.to(to))
+        logits = self.head(batch.image.to(to), batch.tokens.to(to), batch.prior.to(to))
+        logits = mask_inactive(logits, self.active)
+        loss = partial_label_loss(logits, batch.target.to(to), batch.drawn.to(to), batch.weight.to(to))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
@@ -144,6 +129,79 @@ class Fit:
                 mean.lerp_(value, 1 - decay)
         return float(loss.detach())
 
+    def _draw(self) -> list[tuple[StudyCine, int]]:
+        """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
+        batch: list[tuple[StudyCine, int]] = []
+        n_carried = round(self.config.carried_share * self.config.batch)
+        while len(batch) < self.config.batch:
+            if not self._order:
+                self._order = torch.randperm(len(self.samples), generator=self._generator).tolist()
+            batch.append(self.samples[self._order.pop()])
+        for i in range(self.config.batch - n_carried, self.config.batch):
+            cine, _ = batch[i]
+            frame = int(torch.randint(cine.n_frames, (1,), generator=self._generator))
+            batch[i] = (cine, frame)
+        return batch
+
+    def _assemble(self, frames: list[tuple[StudyCine, int]]) -> _Batch:
+        k = self.head.config.n_outputs
+        target, weight, drawn = [], [], []
+        for cine, frame in frames:
+            label = cine.labels.get(frame)
+            if label is None:
+                carried = cine.prior([frame], k)[0]
+                target.append(carried)
+                weight.append(self.config.carried_weight * (carried.sum(0) > 0.5))
+                drawn.append(cine.drawn)
+            else:
+                target.append(torch.from_numpy(label.target).permute(2, 0, 1))
+                weight.append(torch.from_numpy(label.weight))
+                drawn.append(torch.from_numpy(label.drawn))
+        return _Batch(
+            image=torch.cat([cine.image([frame]) for cine, frame in frames]),
+            tokens=torch.cat([cine.tokens([frame]) for cine, frame in frames]).float(),
+            prior=self._priors(frames),
+            target=torch.stack(target),
+            weight=torch.stack(weight),
+            drawn=torch.stack(drawn),
+        )
+
+    def _priors(self, frames: list[tuple[StudyCine, int]]) -> Tensor:
+        """Carried labels with the errors that they have at prediction, never a frame's own label as drawn.
+
+        They come from the other annotated frames, or, carried to some frame and back, from the frame itself.
+        """
+        k, n = self.head.config.n_outputs, len(frames)
+        others = torch.cat([cine.prior([frame], k, leave_out=True) for cine, frame in frames])
+        use_others = torch.rand(n, generator=self._generator) < 0.5
+        use_others &= others.sum((1, 2, 3)) > 0
+        turns = torch.rand(n, generator=self._generator)
+        own = []
+        for (cine, frame), turn, skip in zip(frames, turns.tolist(), use_others.tolist(), strict=True):
+            prior = cine.prior([frame], k)
+            if frame in cine.labels and not skip:
+                prior = cine.there_and_back(prior, frame, int(turn * cine.n_frames))
+            own.append(prior)
+        spoilt = wobble(torch.cat(own), self.config.wobble, self._generator)
+        prior = torch.where(use_others[:, None, None, None], others, spoilt)
+        dropped = torch.rand(n, generator=self._generator) < self.config.prior_dropout
+        return prior.masked_fill(dropped[:, None, None, None], 0.0)
+
+    def _augment(self, batch: _Batch) -> _Batch:
+        theta = random_affine(len(batch.image), self._generator)
+        b, depths, h, w, dim = batch.tokens.shape
+        flat = batch.tokens.permute(0, 1, 4, 2, 3).reshape(b, depths * dim, h, w)
+        k = batch.prior.shape[1]
+        maps = warp_affine(torch.cat([batch.prior, batch.target, batch.weight[:, None]], 1), theta)
+        return _Batch(
+            image=vary_image(warp_affine(batch.image, theta), self._generator),
+            tokens=warp_affine(flat, theta).reshape(b, depths, dim, h, w).permute(0, 1, 3, 4, 2),
+            prior=maps[:, :k],
+            target=maps[:, k : 2 * k],
+            weight=maps[:, 2 * k],
+            drawn=batch.drawn,
+        )
+
 
 def mask_inactive(logits: Tensor, active: Tensor) -> Tensor:
     """Take structures that nobody has outlined out of the answer."""
@@ -151,9 +209,10 @@ def mask_inactive(logits: Tensor, active: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(head: Head, cine: StudyCine, frames: list[int], active: Tensor) -> Tensor:
+def predict(head: Head, cine: StudyCine, frames: Sequence[int], active: Tensor) -> Tensor:
     """Probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
     device = next(head.parameters()).device
+    frames = list(frames)
     prior = cine.prior(frames, head.config.n_outputs)
     logits = head(cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device))
     return mask_inactive(logits, active).softmax(1).float().cpu()

@@ -1,4 +1,4 @@
-"""The segmentation head: frozen video features, the image itself, and labels carried by motion, in one small net.
+"""The segmentation head: frozen video features, the image, and labels carried by motion, in one small net.
 
 Features say *what* is where on a 16-pixel grid; the image path draws the border between grid cells; the
 carried label says where the structure was a moment ago. The last layer starts at zero, so that before any
@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 INPUT_SIZE = 224
 """Edge of the letterboxed frame that the head sees, pixels."""
@@ -36,7 +36,7 @@ class HeadConfig:
     encoder_checksum: str
     feature_dim: int
     n_depths: int
-    width: int = 24
+    width: int = 16
 
     @property
     def n_outputs(self) -> int:
@@ -79,7 +79,7 @@ class Head(nn.Module):
         self.up0 = _block(3 * w, w)
         self.out = nn.Conv2d(w, k, 1)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out.bias = nn.Parameter(torch.zeros(k))
 
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
         """Logits of background and classes.
@@ -98,7 +98,7 @@ class Head(nn.Module):
         (B, K, 112, 112) float
         """
         carried = prior_logits(prior)
-        x0 = self.stem(torch.cat([F.pixel_unshuffle(image, 2), carried], 1))
+        x0 = self.stem(torch.cat([functional.pixel_unshuffle(image, 2), carried], 1))
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
@@ -106,7 +106,7 @@ class Head(nn.Module):
         tokens = tokens.permute(0, 1, 4, 2, 3).flatten(1, 2)
         tokens = self.feature_drop(self.feature_proj(tokens))
         if tokens.shape[-2:] != x3.shape[-2:]:
-            tokens = F.interpolate(tokens, x3.shape[-2:], mode="bilinear", align_corners=False)
+            tokens = functional.interpolate(tokens, x3.shape[-2:], mode="bilinear", align_corners=False)
         x = self.fuse(torch.cat([x3, tokens], 1))
         x = self.up2(torch.cat([_twice(x), x2], 1))
         x = self.up1(torch.cat([_twice(x), x1], 1))
@@ -115,7 +115,7 @@ class Head(nn.Module):
 
 
 def _twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class HeadFileError(ValueError):

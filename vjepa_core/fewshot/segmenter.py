@@ -17,7 +17,7 @@ from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled, CoreError
-from vjepa_core.fewshot.confidence import frame_confidence
+from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.feature_cache import FeatureCache, feature_key
 from vjepa_core.fewshot.features import CineFeatures, extract, temporal_stride
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
@@ -50,7 +50,7 @@ class Segmentation:
     masks : array
         (T, h, w) uint8 label values.
     confidence : array
-        (T,) float32 in 0..1, see `frame_confidence`.
+        (T,) float32 in 0..1: see `vjepa_core.fewshot.confidence.confidence`.
     losses : list of float
         One a step.
     steps : int
@@ -166,7 +166,7 @@ def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...])
     maps = np.ascontiguousarray(probabilities.permute(1, 2, 0).float().numpy())
     sy, sx = box.scale
     shrink = maps.shape[0] / box.size
-    # Centre of region pixel x lies at (x + 1/2) sx + left in the square, and at shrink times that on the grid.
+    # Centre of region pixel x lies at (x + 1/2) sx + left in the square; the grid is `shrink` times that.
     place = np.array(
         [
             [sx * shrink, 0, (0.5 * sx + box.left) * shrink - 0.5],
@@ -270,21 +270,21 @@ def segment(
 
     predict_started = time.monotonic()
     masks = np.empty(frames.shape, np.uint8)
-    confidence = np.empty(len(frames), np.float32)
+    trust = np.empty(len(frames), np.float32)
     for first in range(0, len(frames), PREDICT_FRAMES):
         if should_stop():
             raise Cancelled
         report("predict", first, len(frames))
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
         probabilities = predict(fit.averaged, cine, chosen, fit.active)
-        confidence[chosen] = frame_confidence(probabilities).numpy()
+        trust[chosen] = confidence(cine, chosen, probabilities).numpy()
         for frame, maps in zip(chosen, probabilities, strict=True):
             masks[frame] = label_image(maps, cine.box, classes)
     report("predict", len(frames), len(frames))
     seconds["predict"] = time.monotonic() - predict_started
     return Segmentation(
         masks,
-        confidence,
+        trust,
         losses,
         fit.done_steps,
         stopped_by,

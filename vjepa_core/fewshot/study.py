@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,8 @@ class StudyCine:
     def n_frames(self) -> int:
         return len(self.frames)
 
-    def image(self, frames: list[int]) -> Tensor:
-        """Previous, current and next frame as three channels, (B, 3, 224, 224), standardised over the cine."""
+    def image(self, frames: Sequence[int]) -> Tensor:
+        """Previous, current and next frame as channels, (B, 3, 224, 224), standardised over the cine."""
         if self._mean_std is None:
             sample = self.frames[:: max(1, self.n_frames // 16)]
             self._mean_std = (float(sample.mean()), max(1.0, float(sample.std())))
@@ -76,17 +77,52 @@ class StudyCine:
         mean, std = self._mean_std
         return (torch.from_numpy(self.frames[index]).float() - mean) / std
 
-    def tokens(self, frames: list[int]) -> Tensor:
+    def tokens(self, frames: Sequence[int]) -> Tensor:
         """Encoder tokens at these frames, (B, depths, h, w, dim)."""
         return self.features.at_many(frames)
 
-    def prior(self, frames: list[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
-        """Carried label probabilities, (B, K, grid, grid); zeros where this cine has no usable label."""
-        if not self.labels or (leave_out and len(self.labels) < 2):
-            return torch.zeros(len(frames), n_outputs, GRID_SIZE, GRID_SIZE)
-        labels = {f: label.target for f, label in self.labels.items()}
-        carried = self.motion.carry(labels, frames, leave_out=leave_out)
-        return torch.from_numpy(carried).permute(0, 3, 1, 2).contiguous()
+    @property
+    def drawn(self) -> Tensor:
+        """(K,) bool: background, and the classes outlined on any frame of this cine, which must have one."""
+        return torch.from_numpy(np.any([label.drawn for label in self.labels.values()], axis=0))
+
+    def prior(self, frames: Sequence[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
+        """Carried label probabilities, (B, K, grid, grid); zeros where no label of this cine says anything.
+
+        Each structure is carried from the nearest frames on which it was outlined: a frame without it does
+        not say that it is not there.
+
+        Parameters
+        ----------
+        frames : sequence of int
+        n_outputs : int
+            K, background included.
+        leave_out : bool
+            Leave out each frame's own label, as if it had not been drawn.
+        """
+        out = np.zeros((len(frames), GRID_SIZE, GRID_SIZE, n_outputs), np.float32)
+        for row, frame in zip(out, frames, strict=True):
+            labels = {f: label for f, label in self.labels.items() if not (leave_out and f == frame)}
+            if labels:
+                row[:] = self._carried(labels, frame)
+        return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+
+    def there_and_back(self, prior: Tensor, frame: int, turn: int) -> Tensor:
+        """Carry a prior (1, K, grid, grid) of `frame` to frame `turn` and back: it then errs as flow does."""
+        maps = np.ascontiguousarray(prior[0].permute(1, 2, 0).numpy())
+        carried = self.motion.there_and_back(maps, frame, turn)
+        return torch.from_numpy(carried).permute(2, 0, 1)[None].contiguous()
+
+    def _carried(self, labels: dict[int, FrameLabel], frame: int) -> NDArray[np.float32]:
+        structures = {f: label.target[..., 1:] for f, label in labels.items()}
+        known = {f: label.weight[..., None] * label.drawn[1:] for f, label in labels.items()}
+        carried = self.motion.carry(structures, known, frame)
+        nothing_known = np.isnan(carried).all(-1, keepdims=True)
+        carried = np.nan_to_num(carried)
+        total = carried.sum(-1, keepdims=True)
+        carried = carried / np.maximum(total, 1.0)
+        both = np.concatenate([np.maximum(1.0 - total, 0.0), carried], axis=-1)
+        return np.where(nothing_known, np.float32(0), both).astype(np.float32)
 
 
 __all__ = ["INPUT_SIZE", "FrameLabel", "StudyCine", "frame_label"]
