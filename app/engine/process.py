@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import queue
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -23,7 +24,8 @@ class EngineProcess:
     Parameters
     ----------
     on_report, on_death : callable
-        Called from a thread of this object; `on_death` gets the exit code, once, unless `stop` was called.
+        Called from a thread of this object; `on_death` gets this object and the exit code, once, unless
+        `stop` was called.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class EngineProcess:
         scratch_folder: Path,
         encoder: str,
         on_report: Callable[[Report], None],
-        on_death: Callable[[int | None], None],
+        on_death: Callable[[EngineProcess, int | None], None],
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -45,9 +47,11 @@ class EngineProcess:
         )
         self._on_report, self._on_death = on_report, on_death
         self._stopping = False
-        self._sending = threading.Lock()
+        self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process.start()
         theirs.close()
+        self._writer = threading.Thread(target=self._write, name="engine-writer", daemon=True)
+        self._writer.start()
         self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
         self._reader.start()
 
@@ -60,12 +64,8 @@ class EngineProcess:
         return self._process.is_alive()
 
     def send(self, request: Request) -> None:
-        """Pass a request on; to a dead engine it is lost, and `on_death` tells."""
-        try:
-            with self._sending:
-                self._connection.send(request)
-        except (OSError, ValueError):
-            return
+        """Pass a request on and return at once; to a dead engine it is lost, and `on_death` tells."""
+        self._outbox.put(request)
 
     def stop(self, patience_s: float = 2.0) -> None:
         """Ask it to end, then kill it."""
@@ -81,6 +81,15 @@ class EngineProcess:
         """End it at once; `on_death` is called as for a crash."""
         self._process.kill()
 
+    def _write(self) -> None:
+        # A thread of its own: a pipe holds a few hundred requests, and an engine that is still importing
+        # torch reads none.
+        while (request := self._outbox.get()) is not None:
+            try:
+                self._connection.send(request)
+            except (OSError, ValueError):
+                return
+
     def _read(self) -> None:
         while True:
             try:
@@ -90,6 +99,8 @@ class EngineProcess:
             if not self._stopping:
                 self._on_report(report)
         self._process.join(2.0)
+        self._outbox.put(None)
+        self._writer.join(2.0)
         self._connection.close()
         if not self._stopping:
-            self._on_death(self._process.exitcode)
+            self._on_death(self, self._process.exitcode)

@@ -6,6 +6,7 @@ decodes and writes pixels: the caller never waits.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from app.domain.cine import Cine, Frame
-from app.domain.errors import ApicalError
+from app.domain.errors import ApicalError, CineError
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
 from vjepa_core.messages import (
@@ -90,6 +91,7 @@ class _Told:
     revision: int = 0
     labels: dict[int, Frame] | None = None
     learnt: bool = False
+    sent: bool = False
     masks: SharedArray | None = None
     mapped: np.ndarray | None = None
 
@@ -116,6 +118,7 @@ class LearningSession:
         self._frames_under_way: dict[int, SharedArray] = {}
         self._looking = Look(0, 0)
         self._head: Path | None = None
+        self._cancelled = False
         self._closed = False
         self._deaths: list[float] = []
         self._lock = threading.RLock()
@@ -150,6 +153,7 @@ class LearningSession:
         with self._lock:
             told = self._told[cine_id]
             told.revision, told.labels, told.learnt = revision, dict(labels), learnt
+            self._cancelled = False
         self._later(lambda: self._send_labels(cine_id, revision))
 
     def look(self, cine_id: int, frame: int) -> None:
@@ -170,13 +174,18 @@ class LearningSession:
 
     def cancel(self) -> None:
         """Stop what is under way; the previous head stays."""
+        self._cancelled = True
         self._send(Cancel())
 
     def resume(self) -> None:
         """Go on after a cancel, or start an engine that gave up."""
-        if self._engine is None or not self._engine.alive:
-            self._deaths.clear()
-            self._start_engine()
+        self._cancelled = False
+        with self._lock:
+            gone = self._engine is None or not self._engine.alive
+            if gone:
+                self._deaths.clear()
+                self._start_engine()
+        if gone:
             self._replay()
         self._send(Resume())
 
@@ -187,7 +196,8 @@ class LearningSession:
 
     def close(self) -> None:
         """End the engine and delete what was exchanged."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._worker.shutdown(wait=True, cancel_futures=True)
         if self._engine is not None:
             self._engine.stop()
@@ -209,7 +219,8 @@ class LearningSession:
                 )
 
         if not self._closed:
-            self._worker.submit(run)
+            with contextlib.suppress(RuntimeError):  # closed in this very moment
+                self._worker.submit(run)
 
     def _send(self, request: Request) -> None:
         if self._engine is not None:
@@ -217,39 +228,55 @@ class LearningSession:
 
     def _send_cine(self, cine_id: int) -> None:
         told = self._told.get(cine_id)
-        if told is None or self._closed:
+        if told is None or told.sent or self._closed:
             return
-        cine, region = told.cine, told.cine.region
-        box = Letterbox.fit(region.height, region.width, size=INPUT_SIZE)
+        region, fps = told.cine.region, told.cine.timing.fps
+        frames = self._put_frames(told, lambda: self._told.get(cine_id) is told and not self._closed)
+        if frames is None:
+            return
+        masks = told.masks or self._exchange.allocate((told.cine.n_frames, region.height, region.width))
+        with self._lock:
+            if self._told.get(cine_id) is not told:  # forgotten meanwhile
+                frames.delete()
+                masks.delete()
+                return
+            if told.masks is None:
+                told.masks, told.mapped = masks, masks.open()
+            self._frames_under_way[cine_id] = frames
+            self._send(OpenCine(cine_id, frames, masks, region.height, region.width, fps, told.classes))
+            told.sent = True
+        self._send(self._looking)
+
+    def _put_frames(self, told: _Told, wanted: Callable[[], bool]) -> SharedArray | None:
+        """Decode and letterbox a cine; None where it is no longer wanted."""
+        cine, crop = told.cine, told.cine.region.slices
+        box = Letterbox.fit(cine.region.height, cine.region.width, size=INPUT_SIZE)
         frames = self._exchange.allocate((cine.n_frames, INPUT_SIZE, INPUT_SIZE))
         mapped = frames.open(writable=True)
+        damaged = 0
         for index in range(cine.n_frames):
-            if self._closed:
-                return
-            mapped[index] = box.apply(cine.frame(index)[region.slices][None])[0]
-        if told.masks is None:
-            told.masks = self._exchange.allocate((cine.n_frames, region.height, region.width))
-            told.mapped = told.masks.open()
-        self._frames_under_way[cine_id] = frames
-        self._send(
-            OpenCine(
-                cine_id,
-                frames,
-                told.masks,
-                region.height,
-                region.width,
-                told.cine.timing.fps,
-                told.classes,
-            )
-        )
-        self._send(self._looking)
+            if not wanted():
+                frames.delete()
+                return None
+            try:
+                mapped[index] = box.apply(cine.frame(index)[crop][None])[0]
+            except CineError:
+                damaged += 1  # the window says so where it is shown; learning goes on with its neighbour
+                mapped[index] = mapped[index - 1] if index else 0
+        if damaged:
+            logger.warning("%d of %d frames are damaged", damaged, cine.n_frames)
+        return frames
 
     def _send_labels(self, cine_id: int, revision: int) -> None:
         with self._lock:
             told = self._told.get(cine_id)
             if told is None or told.labels is None or told.revision != revision:
                 return  # a newer revision follows
-            labels, learnt = told.labels, told.learnt
+            labels, learnt, sent = told.labels, told.learnt, told.sent
+        if not sent:  # the disk refused its pixels: try once more
+            self._send_cine(cine_id)
+            if not told.sent:
+                return
         frames = tuple(sorted(labels))
         pixels = None
         if frames:
@@ -261,7 +288,7 @@ class LearningSession:
         """Let the engine forget a cine."""
         with self._lock:
             told = self._told.pop(cine_id, None)
-        self._send(CloseCine(cine_id))
+            self._send(CloseCine(cine_id))
         if told is not None and told.masks is not None:
             told.masks.delete()
 
@@ -308,26 +335,34 @@ class LearningSession:
     # Supervision
 
     def _start_engine(self) -> None:
-        self._engine = EngineProcess(
-            cache_folder=self._cache_folder / "features",
-            scratch_folder=self._exchange.folder,
-            encoder=self._encoder,
-            on_report=self._on_report,
-            on_death=self._on_death,
-        )
+        with self._lock:
+            if self._closed:
+                return
+            for told in self._told.values():
+                told.sent = False
+            while self._frames_under_way:
+                self._frames_under_way.popitem()[1].delete()
+            self._engine = EngineProcess(
+                cache_folder=self._cache_folder / "features",
+                scratch_folder=self._exchange.folder,
+                encoder=self._encoder,
+                on_report=self._on_report,
+                on_death=self._on_death,
+            )
 
-    def _on_death(self, exit_code: int | None) -> None:
-        if self._closed:
-            return
-        now = time.monotonic()
-        self._deaths = [t for t in self._deaths if now - t < QUICK_DEATH_S] + [now]
-        restart = len(self._deaths) < MAX_QUICK_DEATHS
-        logger.warning("the engine ended with %s", exit_code)
-        if restart:
-            self._start_engine()
-            self._replay()
-        else:
+    def _on_death(self, engine: EngineProcess, exit_code: int | None) -> None:
+        with self._lock:
+            if self._closed or engine is not self._engine:
+                return  # asked for, or replaced already
+            now = time.monotonic()
+            self._deaths = [t for t in self._deaths if now - t < QUICK_DEATH_S] + [now]
+            restart = len(self._deaths) < MAX_QUICK_DEATHS
             self._engine = None
+            logger.warning("the engine ended with %s", exit_code)
+            if restart:
+                self._start_engine()
+        if restart:
+            self._replay()
         self._on_event(EngineDied(exit_code, restart))
 
     def _replay(self) -> None:
@@ -340,6 +375,8 @@ class LearningSession:
             self._later(lambda i=cine_id: self._send_cine(i))  # type: ignore[misc]
             if labelled:
                 self._later(lambda i=cine_id, r=revision: self._send_labels(i, r))  # type: ignore[misc]
+        if self._cancelled:
+            self._later(lambda: self._send(Cancel()))
 
 
 __all__ = ["EngineDied", "Event", "LearningSession", "Learnt", "Masks", "Stage"]
