@@ -1,0 +1,306 @@
+"""What a session tells its engine, with an engine that only listens: no process, no torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain.errors import ProjectError
+from app.engine.exchange import Exchange
+from app.engine.session import EngineDied, LearningSession, Masks
+from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
+from vjepa_core.messages import (
+    Cancel,
+    CineReceived,
+    CloseCine,
+    Failed,
+    LabelsReceived,
+    Look,
+    OpenCine,
+    Predicted,
+    Progress,
+    Request,
+    RestoreHead,
+    Resume,
+    SetLabels,
+    Stage,
+)
+
+
+class Listener:
+    """Stands for an engine process."""
+
+    made: list[Listener] = []  # noqa: RUF012 - emptied by the fixture
+
+    def __init__(self, *, on_report: Any, on_death: Any, **_: Any) -> None:
+        self.requests: list[Request] = []
+        self.report, self._on_death = on_report, on_death
+        self.alive, self.pid = True, len(self.made) + 1
+        self.made.append(self)
+
+    def send(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def stop(self) -> None:
+        self.alive = False
+
+    def kill(self) -> None:
+        self.alive = False
+        self._on_death(self, -9)
+
+    def of(self, *kinds: type) -> list[Any]:
+        return [r for r in self.requests if isinstance(r, kinds)]
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.events: list[Any] = []
+        self.session = LearningSession(cache_folder=folder, encoder="any", on_event=self.events.append)
+
+    @property
+    def engine(self) -> Listener:
+        return Listener.made[-1]
+
+    def settle(self) -> None:
+        """Wait until the session's own thread has done what it was asked."""
+        done = threading.Event()
+        self.session._worker.submit(done.set)
+        assert done.wait(10)
+
+    def teach(self, revision: int = 1) -> None:
+        self.session.open(7, make_cine(), (1, 2, 3))
+        self.session.set_labels(7, revision, {2: disk(2)})
+        self.settle()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr("app.engine.session.EngineProcess", Listener)
+    Listener.made.clear()
+    bench = Bench(tmp_path)
+    yield bench
+    bench.session.close()
+
+
+def test_pixels_and_labels_of_the_region_are_passed(bench: Bench) -> None:
+    bench.teach()
+    opened, told = bench.engine.of(OpenCine, SetLabels)
+    assert opened.frames.shape == (FRAMES, 224, 224)
+    assert (opened.region_height, opened.region_width) == (80, 100)
+    assert opened.fps == pytest.approx(25.0)
+    assert (told.revision, told.frames, told.learnt) == (1, (2,), False)
+    assert np.array_equal(told.labels.open()[0], disk(2)[5:85, 10:110])
+
+
+def test_masks_come_back_at_full_size(bench: Bench) -> None:
+    bench.teach()
+    (opened,) = bench.engine.of(OpenCine)
+    opened.masks.open(writable=True)[4] = 2
+    bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
+    (masks,) = bench.events
+    assert isinstance(masks, Masks)
+    assert masks.masks[4].shape == (HEIGHT, WIDTH)
+    assert masks.masks[4][5:85, 10:110].min() == 2
+    assert masks.masks[4].sum() == 2 * 80 * 100
+    assert (masks.confidence, masks.final) == ({4: 0.5}, True)
+
+
+@pytest.mark.parametrize(("cine", "revision"), [(7, 1), (7, 3), (8, 2)])
+def test_a_stale_or_foreign_result_is_dropped(bench: Bench, cine: int, revision: int) -> None:
+    bench.teach(revision=2)
+    bench.engine.report(Predicted(cine, revision, (4,), (0.5,), True))
+    assert bench.events == []
+
+
+def test_labels_that_are_old_before_they_are_sent_are_passed_over(bench: Bench) -> None:
+    gate = threading.Event()
+    bench.session.open(7, make_cine(gate=gate), (1,))
+    for revision in range(1, 6):
+        bench.session.set_labels(7, revision, {0: disk(0)})
+    gate.set()
+    bench.settle()
+    assert [told.revision for told in bench.engine.of(SetLabels)] == [5]
+
+
+def test_files_go_when_they_were_received(bench: Bench) -> None:
+    bench.teach()
+    opened, told = bench.engine.of(OpenCine, SetLabels)
+    bench.engine.report(CineReceived(7))
+    bench.engine.report(LabelsReceived(told.labels))
+    assert not Path(opened.frames.path).exists()
+    assert not Path(told.labels.path).exists()
+    assert Path(opened.masks.path).exists()
+
+
+def test_a_new_engine_is_told_everything_again_and_in_order(bench: Bench) -> None:
+    bench.session.restore_head(b"weights")
+    bench.session.look(7, 3)
+    bench.teach(revision=4)
+    first = bench.engine
+    (lost,) = first.of(OpenCine)
+    first.kill()
+    bench.settle()
+    assert bench.engine is not first
+    assert bench.events == [EngineDied(-9, True)]
+    told = bench.engine.of(RestoreHead, OpenCine, SetLabels)
+    assert [type(t) for t in told] == [RestoreHead, OpenCine, SetLabels]
+    assert Path(told[0].path).read_bytes() == b"weights"
+    assert told[2].revision == 4
+    assert bench.engine.of(Look)[-1] == Look(7, 3)
+    assert not Path(lost.frames.path).exists()  # nobody will take it any more
+    assert Path(told[1].frames.path).exists()
+
+
+def test_an_engine_that_dies_while_a_cine_is_decoded_gets_it_once(bench: Bench) -> None:
+    gate = threading.Event()
+    cine = make_cine(gate=gate)
+    bench.session.open(7, cine, (1,))
+    bench.session.set_labels(7, 1, {0: disk(0)})
+    assert isinstance(cine.source, Pictures)
+    assert cine.source.started.wait(10)
+    bench.engine.kill()
+    gate.set()
+    bench.settle()
+    assert len(bench.engine.of(OpenCine)) == 1
+    assert bench.engine.of(SetLabels)
+
+
+def test_three_quick_deaths_are_enough_until_resume(bench: Bench) -> None:
+    bench.teach()
+    for _ in range(3):
+        bench.engine.kill()
+        bench.settle()
+    assert [e.restarted for e in bench.events] == [True, True, False]
+    assert len(Listener.made) == 3
+    assert bench.session.engine_pid is None
+    bench.session.set_labels(7, 2, {2: disk(2), 3: disk(3)})  # drawing goes on
+    bench.session.look(7, 1)
+    bench.session.cancel()
+    bench.session.resume()
+    bench.settle()
+    assert len(Listener.made) == 4
+    assert bench.engine.of(SetLabels)[-1].revision == 2
+    assert bench.engine.of(Resume)
+    assert not bench.engine.of(Cancel)
+    bench.engine.kill()
+    assert bench.events[-1].restarted
+
+
+def test_deaths_far_apart_are_forgiven(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setattr("app.engine.session.time.monotonic", lambda: float(next(clock)))
+    for _ in range(6):
+        bench.engine.kill()
+    assert all(e.restarted for e in bench.events)
+
+
+def test_resuming_in_the_moment_of_a_death_starts_one_engine(bench: Bench) -> None:
+    first = bench.engine
+    first.alive = False  # dead, and its reader has not noticed yet
+    bench.session.resume()
+    first._on_death(first, -9)
+    assert len(Listener.made) == 2
+    assert bench.events == []
+
+
+def test_a_death_while_closing_starts_nothing(bench: Bench) -> None:
+    bench.session.close()
+    bench.engine.kill()
+    assert len(Listener.made) == 1
+    assert bench.events == []
+
+
+def test_a_stop_outlives_a_crash(bench: Bench) -> None:
+    bench.teach()
+    bench.session.cancel()
+    bench.engine.kill()
+    bench.settle()
+    assert isinstance(bench.engine.requests[-1], Cancel)
+    bench.session.set_labels(7, 2, {})  # a stroke goes on
+    bench.engine.kill()
+    bench.settle()
+    assert not bench.engine.of(Cancel)
+
+
+def test_damaged_frames_do_not_stop_the_learning(bench: Bench) -> None:
+    bench.session.open(7, make_cine(damaged=(0, 3)), (1,))
+    bench.session.set_labels(7, 1, {2: disk(2)})
+    bench.settle()
+    opened, _ = bench.engine.of(OpenCine, SetLabels)
+    frames = opened.frames.open()
+    assert not frames[0].any()
+    assert np.array_equal(frames[3], frames[2])
+    assert bench.events == []
+
+
+def test_a_full_cache_disk_is_said_and_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ProjectError("The cache folder is full: free some space there.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Exchange, "allocate", full)
+        bench.teach()
+        assert all(isinstance(e, Failed) and "free some space" in e.text for e in bench.events)
+        assert bench.events
+        assert bench.engine.of(OpenCine, SetLabels) == []
+    bench.session.set_labels(7, 2, {2: disk(2)})
+    bench.settle()
+    assert [type(r) for r in bench.engine.of(OpenCine, SetLabels)] == [OpenCine, SetLabels]
+    assert bench.engine.of(SetLabels)[0].revision == 2
+
+
+def test_a_cine_forgotten_while_it_is_decoded_is_not_sent(bench: Bench) -> None:
+    gate = threading.Event()
+    cine = make_cine(gate=gate)
+    bench.session.open(7, cine, (1,))
+    assert isinstance(cine.source, Pictures)
+    assert cine.source.started.wait(10)
+    bench.session.forget(7)
+    gate.set()
+    bench.settle()
+    assert bench.engine.of(OpenCine) == []
+    assert bench.engine.of(CloseCine) == [CloseCine(7)]
+    assert not list(bench.session._exchange.folder.glob("*.u8"))
+
+
+def test_forgetting_removes_the_masks(bench: Bench) -> None:
+    bench.teach()
+    (opened,) = bench.engine.of(OpenCine)
+    bench.session.forget(7)
+    assert not Path(opened.masks.path).exists()
+    bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
+    assert bench.events == []
+
+
+def test_after_the_end_nothing_is_said(bench: Bench) -> None:
+    bench.teach()
+    bench.session.close()
+    bench.engine.report(Progress(7, 1, Stage.FITTING))
+    assert bench.events == []
+
+
+def test_the_exchange_removes_what_a_kill_left_and_spares_the_living(tmp_path: Path) -> None:
+    living = Exchange(tmp_path)
+    (tmp_path / "exchange-dead").mkdir()
+    (tmp_path / "exchange-dead" / "0.u8").write_bytes(bytes(10))
+    (tmp_path / "mine").mkdir()
+    other = Exchange(tmp_path)
+    assert not (tmp_path / "exchange-dead").exists()
+    assert (tmp_path / "mine").exists()
+    assert living.folder.exists()
+    shared = living.put(np.full((3, 4), 9, np.uint8))
+    assert np.array_equal(shared.open(), np.full((3, 4), 9))
+    for exchange in (living, other):
+        exchange.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_exchange_that_cannot_be_made_says_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProjectError, match="APICAL_HOME"):
+        Exchange(tmp_path / "file" / "exchange")
