@@ -133,7 +133,7 @@ class Engine:
                 return
             try:
                 self._take(request)
-            except (OSError, ValueError, CoreError) as error:
+            except (OSError, ValueError, KeyError, CoreError) as error:
                 logger.exception("a request could not be taken")
                 self._tell(Failed(f"The engine could not take {type(request).__name__}: {error}"))
 
