@@ -36,22 +36,25 @@ class FitConfig:
         Weight of such a frame's pixels against those of an annotated frame.
     prior_dropout : float
         How often the head has to do without a carried label.
+    prior_dropout_many : float
+        The same where several cines are annotated: the head is then wanted for cines without a label too.
     wobble : float
         Size of smooth deformations of a prior made from the frame's own label, fraction of the edge.
     seed : int
     """
 
-    steps: int = 100
-    warm_steps: int = 50
+    steps: int = 80
+    warm_steps: int = 40
     batch: int = 4
     learning_rate: float = 4e-3
     warm_learning_rate: float = 2e-3
     weight_decay: float = 0.02
     ema: float = 0.96
     carried_share: float = 0.5
-    carried_weight: float = 0.5
-    prior_dropout: float = 0.2
-    wobble: float = 0.015
+    carried_weight: float = 1.0
+    prior_dropout: float = 0.1
+    prior_dropout_many: float = 0.5
+    wobble: float = 0.01
     seed: int = 0
 
 
@@ -103,6 +106,8 @@ class Fit:
             div_factor=5,
             final_div_factor=20,
         )
+        many = sum(bool(cine.labels) for cine in cines) > 1
+        self._prior_dropout = config.prior_dropout_many if many else config.prior_dropout
         self._order: list[int] = []
 
     @property
@@ -184,7 +189,7 @@ class Fit:
             own.append(prior)
         spoilt = wobble(torch.cat(own), self.config.wobble, self._generator)
         prior = torch.where(use_others[:, None, None, None], others, spoilt)
-        dropped = torch.rand(n, generator=self._generator) < self.config.prior_dropout
+        dropped = torch.rand(n, generator=self._generator) < self._prior_dropout
         return prior.masked_fill(dropped[:, None, None, None], 0.0)
 
     def _augment(self, batch: _Batch) -> _Batch:

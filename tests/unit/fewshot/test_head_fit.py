@@ -1,0 +1,114 @@
+"""Fitting a head: what it learns, what it leaves alone, and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.head import HeadFileError, load_head, save_head
+from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
+from vjepa_core.fewshot.study import StudyCine, frame_label
+
+Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+QUICK = FitConfig(steps=12, warm_steps=6)
+
+
+def fitted(study: StudyCine, encoder: LoadedEncoder, config: FitConfig = QUICK) -> Fit:
+    fit = Fit(new_head(encoder[1], (1, 2)), [study], config, warm=False)
+    while not fit.done:
+        fit.step()
+    return fit
+
+
+def test_a_new_head_answers_with_the_carried_label(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+    head = new_head(small_encoder[1], (1, 2)).eval()
+    answer = predict(head, study, [3], torch.ones(3, dtype=torch.bool))
+    assert torch.equal(answer.argmax(1), study.prior([3], 3).argmax(1))
+
+
+def test_a_fit_is_repeatable_and_ends_after_its_steps(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+    one, two = fitted(study, small_encoder), fitted(study, small_encoder)
+    assert one.done_steps == one.total == QUICK.steps
+    for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_warm_fit_goes_on_from_the_head_it_is_given(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+    before = fitted(study, small_encoder)
+    warm = Fit(before.averaged, [study], QUICK, warm=True)
+    assert warm.total == QUICK.warm_steps
+    frames = [2, 3]
+    first = predict(warm.averaged, study, frames, warm.active)
+    torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames, before.active))
+
+
+def test_without_labels_there_is_nothing_to_fit(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+    study.labels = {}
+    with pytest.raises(ValueError, match="no annotated frame"):
+        Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+
+
+def test_a_structure_that_nobody_drew_is_not_predicted(
+    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    only_cavity = np.where(heart[1][0] == CAVITY, CAVITY, 0).astype(np.uint8)
+    study.labels = {0: frame_label(only_cavity, study.box, (1, 2))}
+    fit = fitted(study, small_encoder)
+    assert fit.active.tolist() == [True, True, False]
+    assert predict(fit.averaged, study, [5], fit.active)[0, 2].max() < 1e-6
+
+
+def test_a_frame_with_one_structure_does_not_unteach_the_other(
+    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    masks = heart[1]
+    only_cavity = np.where(masks[0] == CAVITY, CAVITY, 0).astype(np.uint8)
+    study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
+    fit = fitted(study, small_encoder, FitConfig(steps=30))
+    answers = predict(fit.averaged, study, [1, 3], fit.active)
+    for frame, answer in zip((1, 3), answers, strict=True):
+        assert dice(label_image(answer, study.box, (1, 2)), masks[frame], WALL) > 0.75
+
+
+def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
+    study: StudyCine, small_encoder: LoadedEncoder
+) -> None:
+    frames, masks = beating(seed=5)
+    other = prepare_cine(1, frames, *small_encoder, fps=30)
+    config = FitConfig(steps=60, prior_dropout=0.7, carried_share=0.25)
+    fit = fitted(study, small_encoder, config)
+    answer = predict(fit.averaged, other, [0], fit.active)[0]
+    assert dice(label_image(answer, other.box, (1, 2)), masks[0], CAVITY) > 0.6
+
+
+def test_a_head_comes_back_from_its_file(
+    study: StudyCine, small_encoder: LoadedEncoder, tmp_path: Path
+) -> None:
+    fit = fitted(study, small_encoder)
+    save_head(fit.averaged, tmp_path / "head.safetensors")
+    back = load_head(tmp_path / "head.safetensors")
+    assert back.config == fit.averaged.config
+    assert torch.equal(predict(back, study, [4], fit.active), predict(fit.averaged, study, [4], fit.active))
+
+
+def test_a_damaged_head_file_is_refused_by_name(small_encoder: LoadedEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_head(new_head(small_encoder[1], (1, 2)), path)
+    content = path.read_bytes()
+    for damage in (
+        content[: len(content) // 2],
+        b"",
+        b"\xff" * 200,
+        content.replace(b"apical-head-1", b"other--head-9"),
+    ):
+        path.write_bytes(damage)
+        with pytest.raises(HeadFileError, match=r"mine\.safetensors"):
+            load_head(path)
+    with pytest.raises(HeadFileError, match="nowhere"):
+        load_head(tmp_path / "nowhere.safetensors")

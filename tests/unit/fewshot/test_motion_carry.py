@@ -1,0 +1,108 @@
+"""Labels carried along the motion, class by class."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.unit.fewshot.beating import CAVITY, dice
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.confidence import confidence, frame_confidence
+from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.segmenter import label_image
+from vjepa_core.fewshot.study import StudyCine, frame_label
+
+Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def drifting(n: int = 5, step: int = 6) -> NDArray[np.uint8]:
+    """A smooth random picture that drifts to the right by `step` pixels a frame."""
+    noise = np.random.default_rng(0).normal(0, 1, (224, 224 + n * step)).astype(np.float32)
+    picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
+    start = n * step
+    return np.stack([picture[:, start - t * step : start - t * step + 224] for t in range(n)]).astype(
+        np.uint8
+    )
+
+
+def test_positions_follow_a_drift() -> None:
+    positions = Motion(drifting(), grid_size=112).positions(0)
+    middle = positions[:, 40:70, 50:70, 0] - np.arange(50, 70)
+    np.testing.assert_allclose(middle.mean((1, 2)), [0, -3, -6, -9, -12], atol=0.4)  # half the pixels: grid
+
+
+def test_the_way_there_and_back_ends_where_it_began() -> None:
+    motion = Motion(drifting(), grid_size=112)
+    maps = np.zeros((112, 112, 1), np.float32)
+    maps[40:70, 50:70] = 1
+    back = motion.there_and_back(maps, 0, 3)
+    assert 2 * np.minimum(maps, back).sum() / (maps.sum() + back.sum()) > 0.95
+
+
+def test_motion_of_one_frame_is_none() -> None:
+    motion = Motion(drifting(1), grid_size=112)
+    assert motion.positions(0).shape == (1, 112, 112, 2)
+
+
+def test_motion_can_be_cancelled() -> None:
+    with pytest.raises(Cancelled):
+        Motion(drifting(), grid_size=112, should_stop=lambda: True)
+
+
+def test_a_carried_label_beats_a_copied_one(study: StudyCine, heart: Heart) -> None:
+    masks = heart[1]
+    study.labels.pop(6)
+    carried = label_image(study.prior([6], 3)[0], study.box, (1, 2))
+    assert dice(carried, masks[6], CAVITY) > dice(masks[0], masks[6], CAVITY) + 0.05
+    assert dice(carried, masks[6], CAVITY) > 0.88
+
+
+def test_each_structure_comes_from_the_frames_that_show_it(study: StudyCine, heart: Heart) -> None:
+    masks = heart[1]
+    only_cavity = np.where(masks[0] == CAVITY, masks[0], 0).astype(np.uint8)
+    study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
+    prior = study.prior([0, 1], 3)
+    alone = frame_label(masks[0], study.box, (1, 2)).target[..., 2]
+    wall = prior[0, 2].numpy()
+    # The wall on frame 0 is known from frame 6 alone, and not halved by the frame that says nothing of it.
+    assert 2 * np.minimum(wall, alone).sum() / (wall.sum() + alone.sum()) > 0.75
+    torch.testing.assert_close(prior.sum(1), torch.ones(2, 112, 112), atol=1e-4, rtol=0)
+
+
+def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(study: StudyCine) -> None:
+    study.labels.pop(6)
+    assert not study.prior([0], 3, leave_out=True).any()
+    study.labels = {}
+    assert not study.prior([0, 3], 3).any()
+
+
+def test_pixels_that_nobody_labelled_are_no_background(study: StudyCine, heart: Heart) -> None:
+    label = heart[1][0].copy()
+    label[:, :60] = 255
+    study.labels = {0: frame_label(label, study.box, (1, 2))}
+    prior = study.prior([0], 3)[0].sum(0)
+    assert prior[56, 20] == 0
+    assert prior[56, 90] == pytest.approx(1)
+
+
+def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, study: StudyCine) -> None:
+    uniform = torch.full((2, 3, 112, 112), 1 / 3)
+    sure = confidence(study, [0, 1, 3], uniform[:1].expand(3, -1, -1, -1))
+    assert sure[0] == 1
+    assert ((sure > 0.7) & (sure <= 1)).all()
+    frames = study.frames.copy()
+    frames[3] = np.random.default_rng(1).integers(0, 255, frames[3].shape)
+    study.motion = Motion(frames, grid_size=112)
+    assert confidence(study, [3], uniform[:1])[0] < sure[2]
+
+
+def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
+    p = torch.zeros(3, 3, 8, 8)
+    p[:, 0] = 1
+    p[0, :, :4] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]  # certain
+    p[1, :, :4] = torch.tensor([0.4, 0.6, 0.0])[:, None, None]  # drawn, but unsure
+    expected = torch.tensor([1.0, 2 * 0.6 / 1.6, 0.0])  # frame 2 shows nothing
+    torch.testing.assert_close(frame_confidence(p), expected)

@@ -1,0 +1,131 @@
+"""From frames and labels to masks in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.unit.fewshot.beating import beating, dice
+from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, segment
+from vjepa_core.fewshot.study import frame_label
+from vjepa_core.preprocessing import Letterbox
+
+Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+QUICK = FitConfig(steps=4)
+
+
+def run(
+    frames: NDArray[np.uint8], labels: dict[int, NDArray[np.uint8]], encoder: LoadedEncoder, **kwargs: object
+) -> Segmentation:
+    kwargs = {"config": QUICK, "fps": 30.0} | kwargs
+    return segment(frames, labels, (1, 2), encoder=encoder, **kwargs)  # type: ignore[arg-type]
+
+
+def test_the_mask_follows_the_heart(heart: Heart, small_encoder: LoadedEncoder) -> None:
+    frames, masks = heart
+    found = run(frames, {0: masks[0]}, small_encoder, config=FitConfig(steps=25))
+    for value in (1, 2):
+        ours = np.mean([dice(found.masks[t], masks[t], value) for t in range(1, 12)])
+        copied = np.mean([dice(masks[0], masks[t], value) for t in range(1, 12)])
+        assert ours > copied + 0.03
+        assert ours > 0.75
+    assert found.masks.shape == frames.shape
+    assert found.masks.dtype == np.uint8
+    assert ((found.confidence > 0) & (found.confidence <= 1)).all()
+
+
+def test_a_seed_makes_it_repeatable_and_the_result_says_how_it_came_about(
+    heart: Heart, small_encoder: LoadedEncoder, tmp_path: Path
+) -> None:
+    frames, masks = heart
+    labels = {0: masks[0], 6: masks[6]}
+    told: list[tuple[str, int, int]] = []
+    cache = FeatureCache(tmp_path)
+    one = run(frames, labels, small_encoder, seed=3, cache=cache, on_progress=lambda *a: told.append(a))
+    two = run(frames, labels, small_encoder, seed=3, cache=cache)  # its features come from the cache
+    np.testing.assert_array_equal(one.masks, two.masks)
+    np.testing.assert_array_equal(one.confidence, two.confidence)
+    assert one.losses == two.losses
+    assert (one.steps, one.stopped_by, len(one.losses)) == (4, "steps", 4)
+    assert set(one.seconds) == {"features", "motion", "fit", "predict"}
+    assert (one.encoder_name, one.encoder_trained) == ("small", False)
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["features", "motion", "fit", "predict"]
+    for stage in ("features", "motion", "fit", "predict"):
+        done, total = [t[1:] for t in told if t[0] == stage][-1]
+        assert done == total
+
+
+def test_a_budget_cuts_the_fit_and_the_result_says_so(heart: Heart, small_encoder: LoadedEncoder) -> None:
+    frames, masks = heart
+    found = run(frames, {0: masks[0]}, small_encoder, budget_s=0.0)
+    assert (found.steps, found.stopped_by) == (1, "budget")
+    assert found.masks.any()
+
+
+@pytest.mark.parametrize("stage", ["features", "motion", "fit", "predict"])
+def test_it_stops_in_any_stage(heart: Heart, small_encoder: LoadedEncoder, stage: str) -> None:
+    frames, masks = heart
+    seen: list[str] = []
+    with pytest.raises(Cancelled):
+        run(
+            frames,
+            {0: masks[0]},
+            small_encoder,
+            on_progress=lambda name, done, total: seen.append(name),
+            should_stop=lambda: bool(seen) and seen[-1] == stage,
+        )
+    assert seen[-1] == stage
+
+
+@pytest.mark.parametrize(
+    ("n", "height", "width", "labelled"),
+    [(1, 40, 50, (0,)), (2, 48, 36, (0, 1)), (3, 30, 90, (0, 2)), (5, 12, 9, (4,))],
+)
+def test_short_cines_and_tiny_pictures(
+    n: int, height: int, width: int, labelled: tuple[int, ...], small_encoder: LoadedEncoder
+) -> None:
+    frames, masks = beating(n, height, width)
+    found = run(frames, {t: masks[t] for t in labelled}, small_encoder, fps=0.0)
+    assert found.masks.shape == (n, height, width)
+    assert np.isfinite(found.confidence).all()
+    for t in labelled:
+        assert dice(found.masks[t], masks[t], 1) > 0.7
+
+
+def test_what_does_not_fit_is_named(heart: Heart, small_encoder: LoadedEncoder) -> None:
+    frames, masks = heart
+    good = {0: masks[0]}
+    for labels, message in (
+        ({}, "no labelled frame"),
+        ({12: masks[0]}, "frame 12, but the cine has frames 0 to 11"),
+        ({-1: masks[0]}, "frame -1"),
+        ({0: masks[0][:-1]}, "120x95 pixels, the picture 120x96"),
+        ({0: np.zeros_like(masks[0])}, "No structure is outlined"),
+        ({0: np.full_like(masks[0], 255)}, "No structure is outlined"),
+    ):
+        with pytest.raises(CoreError, match=message):
+            run(frames, labels, small_encoder)
+    with pytest.raises(CoreError, match="8 bits"):
+        run(frames.astype(np.uint16), good, small_encoder)
+    for classes in ((), (0,), (255,), (1, 1)):
+        with pytest.raises(CoreError, match="different numbers"):
+            segment(frames, good, classes, fps=30, encoder=small_encoder)
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (61, 37), (224, 224), (50, 50)])
+def test_a_label_survives_the_grid_and_stays_in_place(height: int, width: int) -> None:
+    masks = beating(1, height, width)[1]
+    box = Letterbox.fit(height, width)
+    target = torch.from_numpy(frame_label(masks[0], box, (1, 2)).target).permute(2, 0, 1)
+    back = label_image(target, box, (1, 2))
+    for value in (1, 2):
+        assert dice(back, masks[0], value) > 0.95
+        where, there = np.argwhere(masks[0] == value).mean(0), np.argwhere(back == value).mean(0)
+        np.testing.assert_allclose(there, where, atol=0.3)
