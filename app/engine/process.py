@@ -47,6 +47,7 @@ class EngineProcess:
         )
         self._on_report, self._on_death = on_report, on_death
         self._stopping = False
+        self._answered = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process.start()
         theirs.close()
@@ -68,10 +69,11 @@ class EngineProcess:
         self._outbox.put(request)
 
     def stop(self, patience_s: float = 2.0) -> None:
-        """Ask it to end, then kill it."""
+        """Ask it to end, then kill it; one that is still starting hears nothing and has nothing to lose."""
         self._stopping = True
         self.send(Shutdown())
-        self._process.join(patience_s)
+        if self._answered:
+            self._process.join(patience_s)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -96,6 +98,7 @@ class EngineProcess:
                 report = self._connection.recv()
             except (EOFError, OSError):
                 break
+            self._answered = True
             if not self._stopping:
                 self._on_report(report)
         self._process.join(2.0)
