@@ -1,0 +1,44 @@
+"""The program, drawing by itself until it is killed: run by test_kill.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PySide6.QtWidgets import QApplication
+
+from app.ui.application import application
+from app.ui.main_window import MainWindow
+from app.ui.workspace import Workspace
+from tests.ui.hand import Hand
+
+STROKES_PER_FRAME = 3
+
+
+def draw_stroke(hand: Hand, number: int) -> None:
+    """Draw the stroke with this number: each has a place, a frame and a structure of its own."""
+    x, y = 60 + 11 * (number % 17), 50 + 13 * (number % 11)
+    hand.keys(str(1 + number % 3))
+    hand.drag([(x, y), (x + 12, y + 4), (x + 20, y)])
+    if number % STROKES_PER_FRAME == STROKES_PER_FRAME - 1:
+        hand.keys("Right")
+
+
+def main(path: Path) -> None:
+    application()
+    workspace = Workspace()
+    window = MainWindow(workspace)
+    window.show()
+    workspace.open_paths([path])
+    while window.current is None:
+        QApplication.processEvents()
+    hand = Hand(window)
+    for number in range(100_000):
+        draw_stroke(hand, number)
+        # Whoever reads this has seen the stroke on the screen.
+        sys.stdout.write(f"{number + 1}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
