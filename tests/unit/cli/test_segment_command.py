@@ -255,7 +255,7 @@ def real(
     cine = str(examples.get_path("ybr_color"))
     command = [sys.executable, "-m", "app.cli", "segment", cine, "--labels", str(LABELS), "--out", str(out)]
     done = subprocess.run(
-        [*command, "--budget", "6", "--json"],
+        [*command, "--budget", "2", "--json"],
         cwd=ROOT,
         env={**os.environ, "APICAL_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
