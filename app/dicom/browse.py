@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,13 +28,25 @@ def cine_paths(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [f for f in sorted(path.rglob("*")) if f.is_file() and _is_cine(f)]
+        below = (f for f in path.rglob("*") if not _hidden(f.relative_to(path)))
+        inside = sorted((f for f in below if f.is_file() and _is_cine(f)), key=_in_human_order)
         if not inside and any(f.suffix.lower() in IMAGE_SUFFIXES for f in path.iterdir()):
             inside = [path]
         if not inside:
             raise CineError(f"{path} holds no cine; open a folder with DICOM files, videos, NIfTI or images.")
         found.extend(inside)
     return list(dict.fromkeys(found))
+
+
+def _hidden(inside: Path) -> bool:
+    """True for what systems keep beside the files: '._a.dcm', '.Trash', '__MACOSX'."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
+
+
+def _in_human_order(file: Path) -> list[tuple[int, str]]:
+    """IM_2 comes before IM_10."""
+    parts = re.split(r"(\d+)", str(file).lower())
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
 def _is_cine(file: Path) -> bool:
