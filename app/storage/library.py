@@ -37,9 +37,12 @@ def projects_in(folder: Path) -> list[Path]:
 def read_recent(file: Path) -> list[Path]:
     """Projects opened or saved lately, newest first; an unreadable list is an empty one."""
     try:
-        return [Path(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return []
+    if not isinstance(entries, list):
+        return []
+    return [Path(entry) for entry in entries if isinstance(entry, str)]
 
 
 def remember(file: Path, project: Path) -> None:
