@@ -1,0 +1,84 @@
+"""A narrow transformer that says what stands at hidden places, from what is seen elsewhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vjepa_core.encoder.block import NORM_EPS, Block
+from vjepa_core.encoder.rope import Grid, rope_table
+from vjepa_core.pretraining.masks import Masks
+
+_STD = 0.02
+
+
+class Predictor(nn.Module):
+    """Context tokens and one learned token a hidden place, mixed by blocks with rotary positions.
+
+    Parameters
+    ----------
+    in_dim, out_dim : int
+        Width of the context tokens and of the targets (several levels side by side).
+    width, depth, heads : int
+        Size of the transformer.
+    grid : (int, int, int)
+        Tokens along time, height and width.
+    kinds : int
+        Kinds of mask; each has a mask token of its own.
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, width: int, depth: int, heads: int, grid: Grid, kinds: int
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.head_dim = width // heads
+        self.embed = nn.Linear(in_dim, width)
+        # One-dimensional, so that weight decay leaves them alone.
+        self.mask_tokens = nn.ParameterList(nn.Parameter(torch.empty(width)) for _ in range(kinds))
+        self.blocks = nn.ModuleList(Block(width, heads, 4.0) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.proj = nn.Linear(width, out_dim)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=_STD)
+                nn.init.zeros_(module.bias)
+        for token in self.mask_tokens:
+            nn.init.trunc_normal_(token, std=_STD)
+        blocks = (module for module in self.blocks if isinstance(module, Block))
+        for number, block in enumerate(blocks, 1):  # residual sums stay of one size with depth
+            for last in (block.attn.proj, block.mlp.fc2):
+                last.weight.data.div_((2 * number) ** 0.5)
+
+    def forward(self, context: Tensor, masks: Masks, kind: int) -> tuple[Tensor, Tensor]:
+        """Predictions at the hidden and at the visible places.
+
+        Parameters
+        ----------
+        context : Tensor
+            (B, K, in_dim): the student's tokens.
+        masks : Masks
+            Where they stand, and where predictions are wanted.
+        kind : int
+            Which mask token.
+
+        Returns
+        -------
+        hidden : Tensor
+            (B, M, out_dim).
+        visible : Tensor
+            (B, K, out_dim).
+        """
+        seen = self.embed(context)
+        n_seen = seen.shape[1]
+        blank = self.mask_tokens[kind].to(seen.dtype).expand(*masks.target.shape, -1)
+        tokens = torch.cat((seen, blank), 1)
+        table = rope_table(self.grid, self.head_dim, "interleaved", tokens.device)
+        rope = table[:, torch.cat((masks.context, masks.target), 1)]
+        for block in self.blocks:
+            tokens = block(tokens, rope)
+        out: Tensor = self.proj(self.norm(tokens))
+        return out[:, n_seen:], out[:, :n_seen]
