@@ -1,0 +1,248 @@
+"""Anatomy at end-diastole, in millimetres, in the heart's own coordinates.
+
+`u` runs across the left ventricle (negative to the left of the picture: septum or inferior wall), `s` along
+its long axis from the endocardial apex (0) over the mitral annulus (`length`) to the roof of the atrium.
+Half-widths to either side are functions of `s`. All sizes are our own choice of a plausible adult range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vjepa_core.phantom.draw import Draw
+
+A4C, A2C = 0, 1
+VIEWS = ("A4C", "A2C")
+_DISKS = 96
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A value for the left (u < 0) and for the right side of the heart, each (B, 1, 1, 1)."""
+
+    left: Tensor
+    right: Tensor
+
+    def at(self, is_right: Tensor) -> Tensor:
+        """The value of the side that each pixel lies on."""
+        return torch.where(is_right, self.right, self.left)
+
+
+@dataclass(frozen=True)
+class Heart:
+    """B hearts; every tensor is (B, 1, 1, 1), lengths in mm, angles in radians.
+
+    Attributes
+    ----------
+    view : Tensor
+        0 A4C, 1 A2C.
+    length, width : Tensor
+        Left ventricle: apex to annulus, and `Sides` of the largest half-width, at end-diastole.
+    power, widest, narrowing : Tensor
+        Shape of the profile: exponent of the apical superellipse, where the widest place is (share of the
+        length), how much narrower the base is.
+    bow : Sides
+        Widening of the apical and narrowing of the basal half of a side, relative: no two walls alike.
+    wall, apex_wall : Tensor
+        Thickness at the sides (`Sides`) and at the apex.
+    atrium_length, atrium_width, atrium_power : Tensor
+        Left atrium: length, half-width, exponent of the roof.
+    shortening : Tensor
+        Share of the length lost at end-systole.
+    squeeze, gradient : Tensor
+        Radial contraction at end-systole, `Sides` of relative strengths folded in, and its change from apex
+        to base.
+    atrium_swell : Tensor
+        Relative widening of the atrium at end-systole.
+    rv_width, rv_top, rv_wall : Tensor
+        Right ventricle in A4C: half-open width at the base, where it begins (share of length), wall.
+    apex_x, apex_z, tilt, bend, annulus_tilt, swing, drift : Tensor
+        Place: apex in scanner coordinates, angle of the long axis, its bow at the base (mm), slope of the
+        mitral plane, turning with contraction, shift with breath (mm).
+    edv, esv : Tensor
+        Volumes in millilitres.
+    """
+
+    view: Tensor
+    length: Tensor
+    width: Sides
+    power: Tensor
+    widest: Tensor
+    narrowing: Tensor
+    bow: Sides
+    wall: Sides
+    apex_wall: Tensor
+    atrium_length: Tensor
+    atrium_width: Tensor
+    atrium_power: Tensor
+    shortening: Tensor
+    squeeze: Sides
+    gradient: Tensor
+    atrium_swell: Tensor
+    rv_width: Tensor
+    rv_top: Tensor
+    rv_wall: Tensor
+    apex_x: Tensor
+    apex_z: Tensor
+    tilt: Tensor
+    bend: Tensor
+    annulus_tilt: Tensor
+    swing: Tensor
+    drift: Tensor
+    edv: Tensor
+    esv: Tensor
+
+    def profile(self, share: Tensor, bow: Tensor) -> Tensor:
+        """Relative half-width at a share of the length: superellipse to the widest place, then a parabola.
+
+        Outside 0..1 it is 0 before the apex and the base's width beyond.
+        """
+        share = share.clamp(0.0, 1.0)
+        up = (1.0 - share / self.widest).clamp(0.0, 1.0)
+        apical = (1.0 - up**self.power).clamp(min=1e-6) ** (1.0 / self.power)
+        down = ((share - self.widest) / (1.0 - self.widest)).clamp(min=0.0)
+        uneven = 1.0 + bow * torch.sin(2.0 * math.pi * share)
+        return torch.where(share > 0, apical, 0.0) * (1.0 - self.narrowing * down * down) * uneven
+
+    def endocardium(self, s: Tensor, is_right: Tensor) -> Tensor:
+        """Half-width of the cavity of ventricle (s <= length) or atrium (s > length), mm."""
+        width = self.width.at(is_right)
+        annulus = width * (1.0 - self.narrowing)
+        share = ((s - self.length) / self.atrium_length).clamp(0.0, 1.0)
+        bulge = annulus + (self.atrium_width - annulus) * (4.0 * share * (1.0 - share)).clamp(min=0.0) ** 0.8
+        atrium = bulge * (1.0 - share**self.atrium_power).clamp(min=0.0) ** (1.0 / self.atrium_power)
+        return torch.where(
+            s <= self.length, width * self.profile(s / self.length, self.bow.at(is_right)), atrium
+        )
+
+    def epicardium(self, s: Tensor, is_right: Tensor) -> Tensor:
+        """Half-width to the outside of the ventricle's wall, mm; beyond the annulus, a thin atrial wall."""
+        width, wall = self.width.at(is_right), self.wall.at(is_right)
+        share = (s + self.apex_wall) / (self.length + self.apex_wall)
+        ventricle = (width + wall) * self.profile(share, self.bow.at(is_right))
+        return torch.where(s <= self.length, ventricle, self.endocardium(s, is_right) + ATRIAL_WALL)
+
+    def strength(self, s: Tensor) -> Tensor:
+        """How much of the squeeze a place along the axis takes part in: less at the stiff annulus."""
+        share = (s / self.length).clamp(0.0, 1.0)
+        return (1.0 + self.gradient * (share - 0.5)) * (1.0 - 0.4 * share**4)
+
+    def volume(self, contraction: Tensor) -> Tensor:
+        """Volume of the ventricle in millilitres by single-plane disk summation, pi/4 sum(D^2) h.
+
+        Parameters
+        ----------
+        contraction : Tensor
+            (B, T, 1, 1).
+        """
+        s, h = _disks(self.length)
+        narrowed = _diameter(self, s) - contraction * _squeezed(self, s)
+        volume = math.pi / 4.0 * (narrowed**2).sum(-1, keepdim=True) * h
+        return volume * (1.0 - self.shortening * contraction) / 1000.0
+
+
+ATRIAL_WALL = 2.5
+"""Thickness of the atrial wall, mm."""
+
+
+def draw_heart(draw: Draw, view: int | None = None) -> Heart:
+    """Random hearts, half of them A4C unless `view` says which."""
+    u, normal = draw.uniform, draw.normal
+    is_2 = (
+        draw.chance(0.5) if view is None else torch.full((draw.n, 1, 1, 1), float(view), device=draw.device)
+    )
+    dilated = draw.chance(0.25)
+    foreshortened = 1.0 - draw.chance(0.25) * u(0.05, 0.2)
+    length = (normal(86.0, 8.0, 66.0, 108.0) + 6.0 * dilated) * foreshortened
+    breadth = length * normal(0.52, 0.06, 0.4, 0.68) * (1.0 + 0.18 * dilated) / foreshortened**0.5
+    left = u(0.44, 0.56)
+    wall = normal(12.0, 2.4, 7.5, 18.0)
+    narrowing = u(0.08, 0.36)
+    atrium_length = normal(43.0, 8.0, 26.0, 66.0)
+    width = Sides(breadth * left, breadth * (1.0 - left))
+    healthy = draw.chance(0.65) * (1.0 - dilated)
+    ef = torch.where(healthy > 0, normal(0.61, 0.06, 0.5, 0.77), u(0.14, 0.56))
+    shortening = (0.17 * ef / 0.6 * u(0.75, 1.25)).clamp(max=0.24)
+    sick = draw.chance(0.25)
+    relative = Sides(1.0 - 0.6 * sick * u(0.0, 1.0), 1.0 - 0.6 * sick * u(0.0, 1.0))
+    apex_wall = wall * u(0.5, 0.95)
+    zero = torch.zeros_like(length)
+    heart = Heart(
+        view=is_2,
+        length=length,
+        width=width,
+        power=u(1.8, 2.5),
+        widest=u(0.5, 0.74),
+        narrowing=narrowing,
+        bow=Sides(u(-0.12, 0.1), u(-0.1, 0.12)),
+        wall=Sides(wall * u(0.9, 1.2), wall * u(0.85, 1.1)),
+        apex_wall=apex_wall,
+        atrium_length=atrium_length,
+        atrium_width=(atrium_length * u(0.38, 0.52)).clamp(min=13.0),
+        atrium_power=u(2.2, 3.5),
+        shortening=shortening,
+        squeeze=relative,
+        gradient=u(-0.5, 0.3),
+        atrium_swell=0.05 + 0.35 * ef * u(0.4, 1.2),
+        rv_width=u(18.0, 38.0),
+        rv_top=u(0.05, 0.4),
+        rv_wall=u(3.0, 5.5),
+        apex_x=u(-12.0, 10.0),
+        # A wide heart is looked at from farther away, else the sector cuts it.
+        apex_z=apex_wall + normal(19.0, 5.0, 8.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
+        tilt=normal(0.07, 0.09, -0.16, 0.28),
+        bend=normal(0.0, 2.5, -6.0, 6.0),
+        annulus_tilt=normal(0.0, 0.1, -0.22, 0.22),
+        swing=normal(0.0, 0.02, -0.05, 0.05),
+        drift=u(0.0, 2.5),
+        edv=zero,
+        esv=zero,
+    )
+    return _with_ejection(heart, ef)
+
+
+def _disks(length: Tensor) -> tuple[Tensor, Tensor]:
+    """Middles (B, 1, 1, disks) and height of the disks between apex and annulus, mm."""
+    share = (torch.arange(_DISKS, device=length.device) + 0.5) / _DISKS
+    return share * length, length / _DISKS
+
+
+def _halves(heart: Heart, s: Tensor) -> Sides:
+    share = s / heart.length
+    return Sides(
+        heart.width.left * heart.profile(share, heart.bow.left),
+        heart.width.right * heart.profile(share, heart.bow.right),
+    )
+
+
+def _diameter(heart: Heart, s: Tensor) -> Tensor:
+    halves = _halves(heart, s)
+    return halves.left + halves.right
+
+
+def _squeezed(heart: Heart, s: Tensor) -> Tensor:
+    """Loss of diameter at full contraction, mm."""
+    halves = _halves(heart, s)
+    return (halves.left * heart.squeeze.left + halves.right * heart.squeeze.right) * heart.strength(s)
+
+
+def _with_ejection(heart: Heart, ef: Tensor) -> Heart:
+    """Scale the relative squeeze so that the disk sum loses exactly `ef` from end-diastole to end-systole.
+
+    With diameters D - a G and length (1 - e) L,
+    sum((D - a G)^2) (1 - e) = (1 - ef) sum(D^2) is quadratic in a.
+    """
+    s, _ = _disks(heart.length)
+    d, g = _diameter(heart, s), _squeezed(heart, s)
+    dd, dg, gg = ((x * y).sum(-1, keepdim=True) for x, y in ((d, d), (d, g), (g, g)))
+    rest = dd * (1.0 - (1.0 - ef) / (1.0 - heart.shortening))
+    a = (dg - (dg * dg - gg * rest).clamp(min=0.0).sqrt()) / gg
+    squeeze = Sides(heart.squeeze.left * a, heart.squeeze.right * a)
+    fields = {**heart.__dict__, "squeeze": squeeze}
+    heart = Heart(**fields)
+    one = torch.ones_like(ef)
+    return Heart(**{**fields, "edv": heart.volume(0.0 * one), "esv": heart.volume(one)})
