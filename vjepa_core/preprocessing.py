@@ -1,23 +1,17 @@
 """From frames of any size to the encoder's square and back, with nothing moved by half a pixel.
 
 Pixel centres lie at (i + 1/2) in every image here, as OpenCV's resize and torch's `align_corners=False` have
-it. Nothing in this module imports torch until a tensor is asked for.
+it. No torch here: the program letterboxes frames before it hands them to the engine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -125,20 +119,3 @@ class Letterbox:
                 f"expected uint8 pictures of {self.height} x {self.width} pixels, "
                 f"got {array.dtype} {array.shape}"
             )
-
-
-def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-    """Grey frames (..., T, H, W) uint8 as the encoder wants them: (..., 3, T, H, W) float32.
-
-    The grey value stands in all three channels, less ImageNet's mean and over its standard deviation, as in
-    V-JEPA's own preparation. The result is on the device of the input.
-    """
-    import torch
-
-    grey = torch.as_tensor(frames)
-    if grey.dtype != torch.uint8 or grey.ndim < 3:
-        raise ValueError(f"expected uint8 frames (..., T, H, W), got {grey.dtype} {tuple(grey.shape)}")
-    shape = (3, 1, 1, 1)
-    mean = torch.tensor(IMAGENET_MEAN, device=grey.device).view(shape)
-    std = torch.tensor(IMAGENET_STD, device=grey.device).view(shape)
-    return (grey.unsqueeze(-4).float() / 255 - mean) / std

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -14,6 +15,8 @@ from vjepa_core.messages import Report, Request, Shutdown
 
 
 def _child(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
+    # Ctrl+C in the terminal is meant for the program, which then ends its engine.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # By name: nothing on this side of the boundary may pull torch in.
     importlib.import_module("vjepa_core.service").serve(connection, cache_folder, scratch_folder, encoder)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
@@ -55,9 +57,30 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
         QTimer.singleShot(0, lambda: open_demo(window))
     elif paths:
         QTimer.singleShot(0, lambda: workspace.open_paths(list(paths)))
-    code = app.exec()
+    with _closed_by_ctrl_c(window):
+        code = app.exec()
     workspace.close()
     return code
+
+
+@contextlib.contextmanager
+def _closed_by_ctrl_c(window: MainWindow) -> Iterator[None]:
+    """Ctrl+C in the terminal closes the window as its cross does; a second one ends the program."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def close(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        window.close()
+
+    signal.signal(signal.SIGINT, close)
+    ticks = QTimer()  # Qt's loop leaves Python no moment to see the signal otherwise
+    ticks.timeout.connect(lambda: None)
+    ticks.start(200)
+    try:
+        yield
+    finally:
+        ticks.stop()
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vjepa_core.encoder.normalise import normalise
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled
-from vjepa_core.preprocessing import normalise
 
 CLIP_FRAMES = 16
 GPU_BATCH = 8  # clips; ViT-S then needs less than 2 GiB

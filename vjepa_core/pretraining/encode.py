@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from vjepa_core.encoder.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vjepa_core.encoder.patch_embed import PatchEmbed3D
 from vjepa_core.encoder.rope import Grid, rope_table
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _CENTRE = 128  # grey less this is exact in bfloat16, and small
 

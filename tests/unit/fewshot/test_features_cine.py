@@ -78,7 +78,7 @@ def test_features_have_one_entry_for_each_tubelet(encoder: VisionTransformer3D, 
 
 
 def test_one_clip_is_the_encoders_own_output(encoder: VisionTransformer3D) -> None:
-    from vjepa_core.preprocessing import normalise
+    from vjepa_core.encoder.normalise import normalise
 
     frames = cine(16)
     features = extract(encoder, frames, fps=30, depths=DEPTHS)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vjepa_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Letterbox, normalise
+from vjepa_core.encoder.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vjepa_core.preprocessing import Letterbox
 
 SHAPES = [(600, 800), (800, 600), (224, 224), (240, 320), (112, 112), (97, 411), (708, 1016)]
 
