@@ -552,7 +552,6 @@ class Workspace(QObject):
         self._head_ids = dict.fromkeys((o.id for o in self.cines), head_id)
 
     def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
-        logger.log((logging.INFO, logging.WARNING, logging.ERROR)[level], "told the user a message")
         self.message.emit(text, int(level), action)
 
 
