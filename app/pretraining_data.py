@@ -1,0 +1,229 @@
+"""Cines for pre-training: files and folders of any kind in, a packed set out.
+
+``python -m app.pretraining_data DATA... --out PACKED`` packs what a machine without the program's readers
+can then train on. Nothing is named after its file: a file's name may hold a patient's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.dicom.browse import cine_paths
+from app.dicom.open import open_cine
+from app.domain.cine import Cine
+from app.domain.errors import ApicalError, CineError
+from vjepa_core.errors import CoreError
+from vjepa_core.pretraining.pack import LIMITS, PackSummary, RawCine, isolate, pack_cines
+from vjepa_core.pretraining.shards import PackedSet
+
+if TYPE_CHECKING:
+    from vjepa_core.pretraining.source import ClipSource
+
+log = logging.getLogger(__name__)
+
+MIN_FRAMES = 8
+ASSUMED_FPS = 30.0
+_DIM = 24
+"""Grey level that a hundredth of a picture must pass, or it shows next to nothing."""
+_PATIENT = re.compile(r"patient\d+")
+
+
+@dataclass
+class Skipped:
+    """What was left out, and why: file names by reason. For the user's eyes, never for a file."""
+
+    by_reason: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, path: Path, reason: str) -> None:
+        self.by_reason.setdefault(reason, []).append(path.name)
+
+
+def read_cines(paths: Sequence[Path], skipped: Skipped | None = None) -> Iterator[RawCine]:
+    """Every cine worth training on in files and folders, one at a time.
+
+    Left out are colour Doppler, single pictures and cines under 8 frames, pictures that are almost black,
+    copies, label images (``_gt``), and patients that a CAMUS file in or above the folder keeps for
+    validation. Of a CAMUS file itself only the training stills are read, with their masks.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    skipped : Skipped, optional
+        Filled with what was left out.
+
+    Raises
+    ------
+    CineError
+        A path that does not exist, or a folder without anything to read.
+    """
+    skipped = Skipped() if skipped is None else skipped
+    paths = [Path(path).expanduser().absolute() for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise CineError(f"{path} does not exist; check the path.")
+    arrays = [p for path in paths for p in _arrays_in(path)]
+    for array in arrays:
+        yield from _camus_stills(array)
+    held_out = _held_out({*arrays, *(p for path in paths for p in _arrays_above(path))})
+    seen: set[str] = set()
+    for file in _cine_files(paths, allow_none=bool(arrays)):
+        patient = _PATIENT.match(file.name.lower())
+        if patient and patient.group() in held_out:
+            skipped.add(file, "kept for validation")
+        elif file.name.lower().removesuffix(".gz").removesuffix(".nii").endswith("_gt"):
+            skipped.add(file, "labels, not pictures")
+        else:
+            cine = _read(file, seen, skipped)
+            if cine is not None:
+                yield cine
+
+
+def pack(
+    paths: Sequence[Path], out: Path, *, size: int = 256, quality: int = 60, skipped: Skipped | None = None
+) -> PackSummary:
+    """Read cines and write them as a packed set, see `read_cines` and `pack_cines`."""
+    cines = read_cines(paths, skipped)
+    return pack_cines(cines, out, size=size, quality=quality, limits=LIMITS)
+
+
+def clips_from(paths: Sequence[Path], cache: Path, **options: Any) -> ClipSource:
+    """A source of clips from packed sets, cine files and folders alike.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    cache : Path
+        Folder for the packed set of what is not packed yet; where it holds one already, that is used, so
+        that a run that goes on sees the same data.
+    **options
+        For `vjepa_core.pretraining.data.load_clips`.
+    """
+    from vjepa_core.pretraining.data import load_clips
+
+    packed = [path for path in paths if PackedSet.is_packed(path)]
+    raw = [path for path in paths if path not in packed]
+    if raw and not PackedSet.is_packed(cache):
+        pack(raw, cache)
+    return load_clips([*packed, *([cache] if raw else [])], **options)
+
+
+def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
+    try:
+        cine = open_cine(file)
+    except CineError:
+        skipped.add(file, "cannot be read")
+        return None
+    try:
+        reason = _unfit(cine, seen)
+        if reason:
+            skipped.add(file, reason)
+            return None
+        seen.add(cine.content_hash)
+        frames = isolate(np.stack([cine.frame(i)[cine.region.slices] for i in range(cine.n_frames)]))
+    except CineError:
+        skipped.add(file, "damaged frames")
+        return None
+    finally:
+        cine.source.close()
+    if np.percentile(frames[len(frames) // 2], 99) < _DIM:
+        skipped.add(file, "almost black")
+        return None
+    group = "lung" if any("lung" in part.lower() for part in (file.parent.name, file.name)) else "echo"
+    fps = cine.timing.fps or ASSUMED_FPS
+    return RawCine(f"{group}-{cine.content_hash[:12]}", frames, fps, group)
+
+
+def _unfit(cine: Cine, seen: set[str]) -> str:
+    if cine.n_frames < MIN_FRAMES:
+        return f"fewer than {MIN_FRAMES} frames"
+    if cine.colour_doppler:
+        return "colour Doppler"
+    if cine.content_hash in seen:
+        return "a copy"
+    return ""
+
+
+def _cine_files(paths: Sequence[Path], *, allow_none: bool) -> list[Path]:
+    rest = [path for path in paths if path.suffix.lower() != ".npz"]
+    files: list[Path] = []
+    for path in rest:
+        try:
+            files.extend(cine_paths([path]))
+        except CineError:
+            if not allow_none:
+                raise
+    return list(dict.fromkeys(files))
+
+
+def _arrays_in(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.npz")) if path.is_dir() else [path] if path.suffix.lower() == ".npz" else []
+
+
+def _arrays_above(path: Path) -> list[Path]:
+    return [p for folder in (path.parent, path.parent.parent) for p in folder.glob("*.npz")]
+
+
+def _load(path: Path) -> Any | None:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        log.warning("an array file cannot be read and is left out")
+        return None
+
+
+def _camus_stills(path: Path) -> Iterator[RawCine]:
+    arrays = _load(path)
+    if arrays is None or not {"train_img", "train_mask", "train_name"} <= set(arrays.files):
+        return
+    images, masks, names = arrays["train_img"], arrays["train_mask"], arrays["train_name"]
+    for image, mask, name in zip(images, masks, names, strict=True):
+        yield RawCine(str(name), image[None], 0.0, "still", mask[None])
+
+
+def _held_out(files: set[Path]) -> set[str]:
+    patients: set[str] = set()
+    for path in files:
+        arrays = _load(path)
+        if arrays is not None and "val_name" in arrays.files:
+            patients.update(str(name).split("_")[0].lower() for name in arrays["val_name"])
+    return patients
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pack from the command line: one JSON object on stdout. 0 done, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m app.pretraining_data", description=__doc__)
+    parser.add_argument("data", nargs="+", type=Path, help="cines, folders of them, CAMUS .npz files")
+    parser.add_argument("--out", required=True, type=Path, help="new folder for the packed set")
+    parser.add_argument("--size", type=int, default=256, help="longest side of a picture (default 256)")
+    parser.add_argument("--quality", type=int, default=60, help="of the compression, 1..100 (default 60)")
+    options = parser.parse_args(argv)
+    skipped = Skipped()
+    try:
+        summary = pack(options.data, options.out, size=options.size, quality=options.quality, skipped=skipped)
+    except (ApicalError, CoreError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    left_out = {reason: len(names) for reason, names in skipped.by_reason.items()}
+    report = {
+        "cines": summary.cines,
+        "frames": summary.frames,
+        "bytes": summary.n_bytes,
+        "skipped": left_out,
+    }
+    sys.stdout.write(f"{json.dumps(report)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
