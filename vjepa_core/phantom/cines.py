@@ -123,7 +123,9 @@ def _make(
 ) -> PhantomBatch:
     heart, beat = draw_heart(draw, view), draw_beat(draw, frames, fps)
     reach = heart.apex_z + heart.length + heart.atrium_length * draw.uniform(0.7, 1.3)
-    scanner = draw_scanner(draw, reach + 4.0, max(192, 3 * size // 2), max(96, 3 * size // 4))
+    scanner = draw_scanner(
+        draw, (reach + 4.0).clamp(max=200.0), max(192, 3 * size // 2), max(96, 3 * size // 4)
+    )
     x, z = scanner.beam_grid()
     place = locate(heart, beat, x, z)
     speckle, fine, broad = draw_scatterers(draw).at(place, beat.seconds)

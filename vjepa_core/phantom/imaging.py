@@ -101,7 +101,7 @@ def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
         beams=_beam_gain(draw, r, theta),
         streaks=_patches(draw, rows, columns, (45, 9)),
         clutter=clutter,
-        noise=u(-62.0, -46.0) + u(0.0, 14.0) * down**2,
+        noise=u(-66.0, -50.0) + u(0.0, 12.0) * down**2,
         span=u(50.0, 80.0),
         gain=u(-13.0, 0.0),
         gamma=draw.normal(1.15, 0.2, 0.8, 1.7),

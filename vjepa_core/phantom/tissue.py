@@ -76,7 +76,7 @@ def draw_look(draw: Draw) -> Look:
         dropout_at=Sides(u(0.1, 0.9), u(0.05, 0.8)),
         dropout_width=u(0.12, 0.35),
         fibres=u(0.0, 12.0),
-        basal_glow=u(0.0, 15.0),
+        basal_glow=u(2.0, 18.0),
         apical_dark=u(0.0, 9.0),
         streakiness=u(0.5, 4.0),
     )

@@ -1,0 +1,180 @@
+"""Write synthetic cines as ultrasound DICOM, with their labels beside them: for tests, demos and teaching.
+
+``python -m app.phantom_dicom --out cine.dcm --labels labels/`` makes one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
+
+_JPEG_QUALITY = 92
+# Fixed, and long ago: no file says when it was made, so that the same phantom gives the same file.
+_DATE, _TIME = "20000101", "120000"
+
+
+def write_phantom_dicom(
+    path: Path,
+    frames: NDArray[np.uint8],
+    *,
+    fps: float,
+    mm_per_px: tuple[float, float],
+    view: str,
+    heart_rate: float | None = None,
+    jpeg: bool = False,
+) -> None:
+    """Write a cine as an Ultrasound Multi-frame Image (PS3.3 A.7) with calibrated region and frame time.
+
+    Parameters
+    ----------
+    path : Path
+    frames : array, uint8, (frames, height, width)
+    fps : float
+        Hz.
+    mm_per_px : (float, float)
+        Height and width of a pixel, mm.
+    view : str
+        "A4C" or "A2C"; goes into the series' description.
+    heart_rate : float, optional
+        Beats a minute.
+    jpeg : bool
+        JPEG baseline instead of uncompressed.
+
+    Raises
+    ------
+    ValueError
+        If the frames are not a uint8 stack, or a number is not positive.
+    """
+    if frames.ndim != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise ValueError(
+            f"a cine is a uint8 stack (frames, height, width), not {frames.dtype} {frames.shape}"
+        )
+    if not (fps > 0 and min(mm_per_px) > 0):
+        raise ValueError(f"frame rate and pixel size must be positive, not {fps} Hz and {mm_per_px} mm")
+    ds = _instance(frames, f"{fps} {mm_per_px} {view} {heart_rate} {jpeg}")
+    ds.SeriesDescription = f"Phantom {view}"
+    _add_frames(ds, frames, fps)
+    if heart_rate is not None:
+        ds.HeartRate = round(heart_rate)
+    ds.SequenceOfUltrasoundRegions = [_region(frames.shape[1], frames.shape[2], mm_per_px)]
+    if jpeg:
+        _compress(ds, frames)
+    else:
+        ds.PixelData = frames.tobytes() + b"\0" * (frames.size % 2)
+        ds["PixelData"].VR = "OB"
+    ds.save_as(path, enforce_file_format=True)
+
+
+def _instance(frames: NDArray[np.uint8], settings: str) -> Dataset:
+    """Patient, study, series and equipment: all said to be synthetic; UIDs follow from the content."""
+    content = hashlib.sha256(settings.encode() + frames.tobytes()).hexdigest()
+    ds = Dataset()
+    ds.SOPClassUID = UltrasoundMultiFrameImageStorage
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(ds, keyword, generate_uid(entropy_srcs=[keyword, content]))
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.PatientName, ds.PatientID = "Phantom^Synthetic", "PHANTOM"
+    ds.PatientBirthDate, ds.PatientSex = "", ""
+    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = _DATE, _TIME, "1", ""
+    ds.ReferringPhysicianName = ""
+    ds.StudyDescription = "Synthetic echocardiogram"
+    ds.SeriesNumber, ds.InstanceNumber, ds.Modality = 1, 1, "US"
+    ds.BodyPartExamined = "HEART"
+    ds.Manufacturer, ds.ManufacturerModelName = "Apical", "Phantom"
+    ds.ContentDate, ds.ContentTime = _DATE, _TIME
+    ds.ImageType = ["DERIVED", "PRIMARY"]
+    ds.DerivationDescription = "Computed, no patient"
+    ds.BurnedInAnnotation, ds.LossyImageCompression = "NO", "00"
+    ds.PatientOrientation = ""
+    return ds
+
+
+def _add_frames(ds: Dataset, frames: NDArray[np.uint8], fps: float) -> None:
+    ds.NumberOfFrames, ds.Rows, ds.Columns = frames.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.FrameTime = f"{1000.0 / fps:.6f}"
+    ds.FrameIncrementPointer = 0x00181063  # FrameTime
+    ds.RecommendedDisplayFrameRate = max(1, round(fps))
+
+
+def _region(rows: int, columns: int, mm_per_px: tuple[float, float]) -> Dataset:
+    """The whole picture as one tissue region in centimetres (PS3.3 C.8.5.5)."""
+    region = Dataset()
+    region.RegionSpatialFormat, region.RegionDataType, region.RegionFlags = 1, 1, 0
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 0
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = columns - 1, rows - 1
+    region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = 3, 3
+    region.PhysicalDeltaY, region.PhysicalDeltaX = mm_per_px[0] / 10.0, mm_per_px[1] / 10.0
+    return region
+
+
+def _compress(ds: Dataset, frames: NDArray[np.uint8]) -> None:
+    coded = [
+        cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+        for frame in frames
+    ]
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
+    ds.LossyImageCompressionRatio = f"{frames.size / sum(map(len, coded)):.2f}"
+    ds.PixelData = encapsulate(coded)
+    ds["PixelData"].VR = "OB"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make one cine from a seed."""
+    parser = argparse.ArgumentParser(prog="python -m app.phantom_dicom", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="DICOM file to write")
+    parser.add_argument("--labels", type=Path, help="folder for frame_0000.png and so on, one a frame")
+    parser.add_argument("--view", choices=("A4C", "A2C"), default="A4C")
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--size", type=int, default=384, help="side of the picture in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jpeg", action="store_true", help="JPEG baseline instead of uncompressed")
+    given = parser.parse_args(arguments)
+
+    import torch
+
+    from vjepa_core.phantom import VIEWS, make_cines
+
+    cine = make_cines(
+        1,
+        frames=given.frames,
+        size=given.size,
+        view=VIEWS.index(given.view),
+        generator=torch.Generator().manual_seed(given.seed),
+    )
+    tall, wide = cine.mm_per_px[0].tolist()
+    write_phantom_dicom(
+        given.out,
+        cine.frames[0].numpy(),
+        fps=float(cine.fps[0]),
+        mm_per_px=(tall, wide),
+        view=given.view,
+        heart_rate=float(cine.heart_rate[0]),
+        jpeg=given.jpeg,
+    )
+    if given.labels:
+        given.labels.mkdir(parents=True, exist_ok=True)
+        for index, mask in enumerate(cine.masks[0].numpy()):
+            cv2.imwrite(str(given.labels / f"frame_{index:04d}.png"), mask)
+
+
+if __name__ == "__main__":
+    main()

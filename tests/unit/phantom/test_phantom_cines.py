@@ -1,0 +1,183 @@
+"""Phantom cines: what they hold, that a seed repeats them, and that they look and move like ultrasound."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.phantom.phantom_hearts import at_contractions, hearts
+from vjepa_core.phantom import A2C, A4C, PhantomBatch, PhantomSource, make_cines
+from vjepa_core.phantom.draw import Draw
+from vjepa_core.phantom.imaging import draw_scanner, insonify, scan_convert
+from vjepa_core.phantom.motion import locate
+from vjepa_core.phantom.scatter import draw_scatterers
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def small() -> PhantomBatch:
+    return make_cines(6, frames=5, size=96, generator=seeded())
+
+
+def test_shapes_and_types(small: PhantomBatch) -> None:
+    assert small.frames.shape == small.masks.shape == (6, 5, 96, 96)
+    assert small.frames.dtype == small.masks.dtype == torch.uint8
+    assert small.volume.shape == small.phase.shape == (6, 5)
+    assert small.mm_per_px.shape == (6, 2)
+    for name in ("edv", "esv", "ef", "fps", "heart_rate", "view"):
+        assert getattr(small, name).shape == (6,)
+    torch.testing.assert_close(small.ef, 1 - small.esv / small.edv)
+    assert set(small.masks.unique().tolist()) == {0, 1, 2, 3}
+    # Square pixels of a believable size: 90 to 300 mm over the picture.
+    torch.testing.assert_close(small.mm_per_px[:, 0], small.mm_per_px[:, 1])
+    assert bool(((small.mm_per_px * 96 > 90) & (small.mm_per_px * 96 < 300)).all())
+
+
+def test_a_seed_repeats_and_another_differs(small: PhantomBatch) -> None:
+    again = make_cines(6, frames=5, size=96, generator=seeded())
+    for field in fields(PhantomBatch):
+        assert torch.equal(getattr(small, field.name), getattr(again, field.name))
+    other = make_cines(6, frames=5, size=96, generator=seeded(1))
+    assert not torch.equal(small.frames, other.frames)
+
+
+def test_cines_made_in_pieces_are_all_there_and_all_different() -> None:
+    cines = make_cines(5, frames=2, size=48, generator=seeded(), chunk=2)
+    assert len(cines.frames) == 5
+    assert len({tuple(cine.flatten().tolist()) for cine in cines.frames}) == 5
+
+
+@pytest.mark.parametrize("view", [A4C, A2C])
+def test_the_asked_view_is_made(view: int) -> None:
+    assert make_cines(3, frames=1, size=32, generator=seeded(), view=view).view.tolist() == [view] * 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": 0},
+        {"frames": 0},
+        {"size": 16},
+        {"chunk": 0},
+        {"view": 7},
+        {"fps": (0.0, 30.0)},
+        {"fps": (40.0, 30.0)},
+    ],
+)
+def test_nonsense_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"cannot make|no range|no view"):
+        make_cines(wrong.pop("n", 1), generator=seeded(), **wrong)
+
+
+def test_a_sector_on_black_with_the_cavity_darker_than_its_wall() -> None:
+    cines = make_cines(12, frames=1, size=128, generator=seeded(2))
+    corner = cines.frames[:, :, -16:, :16].float(), cines.frames[:, :, :40, :20].float()
+    assert all(float(part.max()) == 0 for part in corner)
+    lit = (cines.frames > 0).float().mean(dim=(1, 2, 3))
+    assert bool(((lit > 0.25) & (lit < 0.75)).all())
+    frames, masks = cines.frames.float(), cines.masks
+    cavity = torch.stack([f[m == 1].mean() for f, m in zip(frames, masks, strict=True)])
+    wall = torch.stack([f[m == 2].mean() for f, m in zip(frames, masks, strict=True)])
+    assert float((wall > cavity + 8).float().mean()) > 0.8, "nearly every picture must be readable"
+    assert float((wall - cavity).mean()) > 25
+
+
+def test_stretched_the_sector_fills_the_square_and_says_so() -> None:
+    cines = make_cines(3, frames=1, size=64, generator=seeded(3), stretch=True)
+    lit = cines.frames.amax(dim=(0, 1)) > 0
+    assert bool(lit[-1].any() and lit[:, :2].any() and lit[:, -2:].any())
+    assert bool((cines.mm_per_px[:, 0] < cines.mm_per_px[:, 1]).all())
+
+
+def test_the_masks_follow_the_volume_through_the_beat() -> None:
+    cines = make_cines(6, frames=24, size=64, generator=seeded(4), fps=(20.0, 20.0))
+    area = (cines.masks == 1).sum((-2, -1)).float()
+    for volume, cavity in zip(cines.volume, area, strict=True):
+        assert float(torch.corrcoef(torch.stack([volume, cavity]))[0, 1]) > 0.97
+    # 1.2 s hold a whole beat, nearly or more: the volume comes close to both ends.
+    stroke = (cines.volume - cines.esv[:, None]) / (cines.edv - cines.esv)[:, None]
+    assert bool((stroke.amin(1) < 0.2).all() and (stroke.amax(1) > 0.8).all())
+
+
+def test_a_source_gives_clips_for_training() -> None:
+    source = PhantomSource(frames=4, size=48)
+    clips = source.batch(3, seeded(5))
+    assert clips.shape == (3, 4, 48, 48)
+    assert clips.dtype == torch.uint8
+    assert torch.equal(clips, source.labelled(3, seeded(5)).frames)
+    generator = seeded(5)
+    source.batch(3, generator)
+    assert not torch.equal(clips, source.batch(3, generator)), "the generator must move on"
+
+
+def test_speckle_follows_the_tissue() -> None:
+    heart, beat = hearts(4, seed=11), at_contractions(4, [0.0, 0.35])
+    draw = Draw(4, seeded(6), torch.device("cpu"))
+    scanner = draw_scanner(draw, heart.apex_z + heart.length + 40, 240, 120)
+    place = locate(heart, beat, *scanner.beam_grid())
+    speckle, _, _ = draw_scatterers(draw).at(place, beat.seconds)
+    level = torch.full_like(place.u, -20.0)  # the same everywhere: what is seen is speckle alone
+    # Nothing but scatterers: no clutter that stays in place, no noise, no grey levels cut off.
+    still = {
+        "clutter": -200.0,
+        "noise": -200.0,
+        "specular": 0.0,
+        "persistence": 0.0,
+        "loss": 0.0,
+        "beams": 0.0,
+        "span": 120.0,
+    }
+    scanner = replace(scanner, **{k: torch.full_like(getattr(scanner, k), v) for k, v in still.items()})
+    zero = torch.zeros_like(level)
+    grey = insonify(scanner, level, zero, speckle, glint=zero, draw=draw, seconds=beat.seconds)
+    followed, in_place = _correlations(place.u, place.s, _walls(heart, place), grey)
+    assert followed > 0.55
+    assert followed > in_place + 0.3
+
+
+def _walls(heart, place) -> Tensor:
+    middle = (place.s > 0.35 * heart.length) & (place.s < 0.9 * heart.length)
+    return middle & (place.u.abs() > place.endo + 1) & (place.u.abs() < place.epi - 1)
+
+
+def _correlations(u: Tensor, s: Tensor, wall: Tensor, grey: Tensor) -> tuple[float, float]:
+    """Correlation of the first with the second frame, along the material motion and in place."""
+    followed, in_place = [], []
+    for i in range(len(grey)):
+        where = [torch.nonzero(wall[i, t], as_tuple=True) for t in (0, 1)]
+        spots = [torch.stack([u[i, t][w], s[i, t][w]], 1) for t, w in enumerate(where)]
+        nearest = torch.cdist(spots[0], spots[1]).argmin(1)
+        before, after = grey[i, 0][where[0]], grey[i, 1][where[1]][nearest]
+        followed.append(torch.corrcoef(torch.stack([before, after]))[0, 1])
+        in_place.append(torch.corrcoef(torch.stack([before, grey[i, 1][where[0]]]))[0, 1])
+    return float(torch.stack(followed).mean()), float(torch.stack(in_place).mean())
+
+
+def test_speckle_grows_sideways_with_depth() -> None:
+    draw = Draw(6, seeded(7), torch.device("cpu"))
+    scanner = draw_scanner(draw, torch.full((6, 1, 1, 1), 150.0), 300, 150)
+    # The beam alone: no smoothing afterwards.
+    scanner = replace(scanner, compound=torch.zeros_like(scanner.compound))
+    level = torch.full((6, 1, 300, 150), -20.0)
+    fresh = draw.noise(2, 1, 300, 150).transpose(0, 1)
+    zero = torch.zeros_like(level)
+    grey = insonify(scanner, level, zero, fresh, glint=zero, draw=draw, seconds=zero[..., :1, :1])
+    x, z = torch.meshgrid(torch.arange(-20.0, 20.0, 0.5), torch.arange(30.0, 150.0, 0.5), indexing="xy")
+    x, z = (c.expand(6, 1, *c.shape) for c in (x, z))
+    picture = scan_convert(scanner, grey, x, z)
+    near, deep = (_likeness(picture[..., rows, :]) for rows in (slice(20, 60), slice(160, 220)))
+    assert deep > _likeness(picture[..., 160:220, :].mT) + 0.2, "a cell is wider than it is long"
+    assert deep > near + 0.1
+
+
+def _likeness(picture: Tensor, step: int = 4) -> float:
+    """Mean correlation of pixels 2 mm apart sideways."""
+    a, b = picture[..., :-step], picture[..., step:]
+    a, b = (c - c.mean(dim=(-2, -1), keepdim=True) for c in (a, b))
+    return float(((a * b).mean((-2, -1)) / (a.std((-2, -1)) * b.std((-2, -1)))).mean())

@@ -1,0 +1,91 @@
+"""Phantom cines as DICOM: read back by the program with the right time, size and pixels."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+
+from app.dicom.open import open_cine
+from app.domain.cine import TimingSource
+from app.phantom_dicom import main, write_phantom_dicom
+
+FRAMES = np.random.default_rng(0).integers(0, 255, (5, 33, 47), np.uint8)  # odd in every direction
+
+
+def _write(path: Path, *, jpeg: bool = False, frames: np.ndarray = FRAMES) -> Path:
+    write_phantom_dicom(path, frames, fps=47.5, mm_per_px=(0.5, 0.75), view="A2C", heart_rate=71.6, jpeg=jpeg)
+    return path
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_the_program_reads_time_size_and_view(tmp_path: Path, jpeg: bool) -> None:
+    cine = open_cine(_write(tmp_path / "cine.dcm", jpeg=jpeg))
+    assert (cine.n_frames, cine.height, cine.width) == FRAMES.shape
+    assert cine.timing.source is TimingSource.FRAME_TIME
+    assert cine.timing.fps == pytest.approx(47.5, rel=1e-5)
+    assert cine.calibration is not None
+    assert (cine.calibration.mm_per_px_y, cine.calibration.mm_per_px_x) == pytest.approx((0.5, 0.75))
+    assert cine.view == "A2C"
+    assert not cine.colour_doppler
+    assert not cine.warnings
+
+
+def test_uncompressed_pixels_come_back_as_they_were(tmp_path: Path) -> None:
+    cine = open_cine(_write(tmp_path / "cine.dcm"))
+    np.testing.assert_array_equal(np.stack([cine.frame(i) for i in range(5)]), FRAMES)
+
+
+def test_jpeg_comes_back_nearly(tmp_path: Path) -> None:
+    smooth = np.stack([cv2.GaussianBlur(frame, (0, 0), 4) for frame in FRAMES])
+    cine = open_cine(_write(tmp_path / "cine.dcm", jpeg=True, frames=smooth))
+    back = np.stack([cine.frame(i) for i in range(5)]).astype(int)
+    assert np.abs(back - smooth).max() <= 6
+
+
+def test_the_same_cine_gives_the_same_file_and_another_content_other_uids(tmp_path: Path) -> None:
+    once, again = (_write(tmp_path / f"{name}.dcm") for name in "ab")
+    assert once.read_bytes() == again.read_bytes()
+    coded = pydicom.dcmread(_write(tmp_path / "c.dcm", jpeg=True), stop_before_pixels=True)
+    assert coded.SOPInstanceUID != pydicom.dcmread(once, stop_before_pixels=True).SOPInstanceUID
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy of dicom3tools is not installed")
+def test_the_file_is_valid(tmp_path: Path, jpeg: bool) -> None:
+    done = subprocess.run(
+        ["dciodvfy", str(_write(tmp_path / "cine.dcm", jpeg=jpeg))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert "USMultiFrameImage" in said
+    assert "Error" not in said
+    assert "Warning" not in said
+
+
+def test_nonsense_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cine.dcm"
+    with pytest.raises(ValueError, match="uint8 stack"):
+        write_phantom_dicom(path, FRAMES[0], fps=30, mm_per_px=(1, 1), view="A4C")
+    with pytest.raises(ValueError, match="must be positive"):
+        write_phantom_dicom(path, FRAMES, fps=0, mm_per_px=(1, 1), view="A4C")
+    assert not path.exists()
+
+
+def test_one_command_writes_a_cine_and_its_labels(tmp_path: Path) -> None:
+    out, labels = tmp_path / "cine.dcm", tmp_path / "labels"
+    main(["--out", str(out), "--labels", str(labels), "--frames", "3", "--size", "64", "--view", "A4C"])
+    cine = open_cine(out)
+    assert (cine.n_frames, cine.height, cine.view) == (3, 64, "A4C")
+    assert sorted(p.name for p in labels.iterdir()) == [f"frame_000{i}.png" for i in range(3)]
+    mask = cv2.imread(str(labels / "frame_0001.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None
+    assert mask.shape == (64, 64)
+    assert set(np.unique(mask)) <= {0, 1, 2, 3}
