@@ -151,6 +151,8 @@ class Engine:
                 work = self._cines[request.cine_id]
                 pixels = None if request.labels is None else request.labels.open()
                 work.set_labels(request, pixels)
+                # Labels said to be learnt need the head that learnt them: it may have been refused.
+                work.learnt = work.learnt and self._head is not None
                 if request.labels is not None:
                     self._tell(LabelsReceived(request.labels))
                 if self._fit is not None and self._fit.done_steps:
