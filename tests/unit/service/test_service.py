@@ -1,0 +1,279 @@
+"""The engine's loop, driven through its pipe: what it does first, what interrupts it, what it survives."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vjepa_core import service
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.messages import (
+    Cancel,
+    CineReceived,
+    CloseCine,
+    Failed,
+    HeadReady,
+    LabelsReceived,
+    Look,
+    OpenCine,
+    Predicted,
+    Progress,
+    Ready,
+    RestoreHead,
+    Resume,
+    SetLabels,
+    SharedArray,
+    Shutdown,
+    Stage,
+)
+from vjepa_core.work import CineWork
+
+FRAMES, SIZE = 6, 60
+WAIT_S = 40.0
+
+
+def picture(index: int, size: int) -> NDArray[np.uint8]:
+    image = np.full((size, size), 40, np.uint8)
+    cv2.circle(image, (size // 2, size // 2), size // 4 + index % 3, (200,), -1)
+    return image
+
+
+class Client:
+    """The other end of the pipe."""
+
+    def __init__(self, folder: Path, features: Path) -> None:
+        self.folder = folder
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.heard: list[Any] = []
+        self.masks: dict[int, SharedArray] = {}
+        self._theirs: Connection = theirs
+        self.engine = service.Engine(
+            theirs, cache_folder=features, scratch_folder=folder, encoder=DEFAULT_ENCODER
+        )
+        self.thread = threading.Thread(target=self.engine.run)
+        self.thread.start()
+
+    def send(self, *requests: Any) -> None:
+        for request in requests:
+            self.pipe.send(request)
+
+    def share(self, name: str, array: NDArray[np.uint8]) -> SharedArray:
+        shared = SharedArray.create(self.folder / name, array.shape)
+        shared.open(writable=True)[...] = array
+        return shared
+
+    def open(self, cine: int = 1) -> OpenCine:
+        frames = np.stack([picture(i + cine, 224) for i in range(FRAMES)])
+        self.masks[cine] = SharedArray.create(self.folder / f"masks{cine}", (FRAMES, SIZE, SIZE))
+        return OpenCine(
+            cine, self.share(f"frames{cine}", frames), self.masks[cine], SIZE, SIZE, 30.0, (1, 2, 3)
+        )
+
+    def labels(self, revision: int, *frames: int, cine: int = 1, learnt: bool = False) -> SetLabels:
+        images = [(picture(i + cine, SIZE) > 100).astype(np.uint8) for i in frames]
+        shared = self.share(f"labels{cine}-{revision}", np.stack(images)) if images else None
+        return SetLabels(cine, revision, frames, shared, learnt)
+
+    def of(self, kind: type, since: int = 0) -> list[Any]:
+        return [report for report in self.heard[since:] if isinstance(report, kind)]
+
+    def stages(self, since: int = 0) -> list[Stage]:
+        return [p.stage for p in self.of(Progress, since)]
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        until = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < until, f"it did not come; the last of {self.heard[-3:]}"
+            if self.pipe.poll(0.05):
+                self.heard.append(self.pipe.recv())
+
+    def wait_for(self, stage: Stage, revision: int | None = None, since: int = 0) -> None:
+        def there() -> bool:
+            found = [p for p in self.of(Progress, since) if p.stage is stage]
+            return any(revision in (None, p.revision) for p in found)
+
+        self.wait(there)
+
+    def end(self) -> None:
+        self.send(Shutdown())
+        self.thread.join(WAIT_S)
+        assert not self.thread.is_alive()
+        self.pipe.close()
+        self._theirs.close()
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests: the cines are the same."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def client(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+    client = Client(tmp_path, features)
+    yield client
+    client.end()
+
+
+def test_it_says_who_it_is_and_waits(client: Client) -> None:
+    client.send(client.open())
+    client.wait_for(Stage.WAITING)
+    (ready,) = client.of(Ready)
+    assert ready.encoder == DEFAULT_ENCODER
+    assert client.of(CineReceived) == [CineReceived(1)]
+    assert client.of(Predicted) == []
+
+
+def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(client: Client) -> None:
+    client.send(client.open(), Look(1, 5), client.labels(1, 0, 3))
+    client.wait_for(Stage.UP_TO_DATE)
+    (received,) = client.of(LabelsReceived)
+    assert received.labels.path.endswith("labels1-1")
+    final = [p for p in client.of(Predicted) if p.final]
+    assert final[0].frames[0] == 5
+    assert sorted(f for p in final for f in p.frames) == list(range(FRAMES))
+    assert {p.revision for p in client.of(Predicted)} == {1}
+    assert all(0 <= c <= 1 for p in final for c in p.confidence)
+    (head,) = client.of(HeadReady)
+    assert head.revisions == ((1, 1),)
+    assert Path(head.path).exists()
+    assert set(np.unique(client.masks[1].open())) <= {0, 1, 2, 3}
+
+
+def test_a_second_fit_is_short_and_names_its_revision(client: Client) -> None:
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(client.heard)
+    client.send(client.labels(2, 0, 4))
+    client.wait_for(Stage.UP_TO_DATE, 2)
+    fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
+    assert {(p.total, p.revision) for p in fits} == {(3, 2)}
+    assert {p.revision for p in client.of(Predicted, since)} == {2}
+
+
+def test_cancel_and_resume(client: Client) -> None:
+    client.send(client.open())
+    client.wait_for(Stage.WAITING)
+    client.send(client.labels(1, 0), Cancel())
+    client.wait_for(Stage.CANCELLED)
+    assert client.of(HeadReady) == []
+    client.send(Resume())
+    client.wait_for(Stage.UP_TO_DATE)
+    assert len(client.of(HeadReady)) == 1
+
+
+def test_a_stroke_goes_on_after_a_cancel(client: Client) -> None:
+    client.send(client.open(), Cancel())
+    client.wait_for(Stage.CANCELLED)
+    client.send(client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE)
+
+
+def test_labels_known_to_be_learnt_need_their_head(client: Client) -> None:
+    """Where the head cannot be taken up, the labels are learnt again."""
+    client.send(client.open(), client.labels(5, 0, learnt=True))
+    client.wait_for(Stage.UP_TO_DATE)
+    assert client.of(HeadReady)[0].revisions == ((1, 5),)
+
+
+def test_a_kept_head_spares_the_fit(client: Client) -> None:
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE)
+    since = len(client.heard)
+    client.send(RestoreHead(client.of(HeadReady)[0].path), client.labels(2, 0, 1, learnt=True))
+    client.wait_for(Stage.UP_TO_DATE, 2)
+    assert Stage.FITTING not in client.stages(since)
+    assert client.of(Failed) == []
+
+
+def test_another_cine_is_predicted_when_it_is_looked_at(client: Client) -> None:
+    client.send(client.open(1), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE)
+    client.send(client.open(2), Look(2, 3))
+    client.wait(
+        lambda: {f for p in client.of(Predicted) if p.cine_id == 2 for f in p.frames} == set(range(6))
+    )
+    assert next(p for p in client.of(Predicted) if p.cine_id == 2).frames[0] == 3
+
+
+def test_labels_of_two_cines_make_one_head(client: Client) -> None:
+    client.send(client.open(1), client.open(2))
+    client.send(client.labels(1, 0, cine=1), client.labels(4, 2, cine=2))
+    client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
+    assert dict(client.of(HeadReady)[-1].revisions) == {1: 1, 2: 4}
+
+
+def test_a_closed_cine_is_forgotten(client: Client) -> None:
+    client.send(client.open(1), client.labels(1, 0))
+    client.wait_for(Stage.FITTING)
+    client.send(CloseCine(1), CloseCine(77), client.open(2))
+    client.wait_for(Stage.WAITING)
+    assert client.of(Failed) == []
+
+
+def test_bad_requests_are_said_and_survived(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"no head")
+    gone = SharedArray(str(tmp_path / "gone"), (FRAMES, 224, 224))
+    opened = client.open()
+    client.send(
+        RestoreHead(str(tmp_path / "bad")),
+        RestoreHead(str(tmp_path / "gone")),
+        OpenCine(9, gone, gone, SIZE, SIZE, 30.0, (1,)),
+        SetLabels(9, 1, (), None),
+        opened,
+        SetLabels(1, 1, (0, 1), SharedArray(opened.frames.path, (1, SIZE, SIZE))),
+    )
+    client.wait(lambda: len(client.of(Failed)) == 5)
+    client.send(client.labels(2, 0))
+    client.wait_for(Stage.UP_TO_DATE, 2)
+
+
+def test_a_failure_at_work_is_explained_and_not_repeated(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CineWork, "predict", fail)
+        client.send(client.open(), client.labels(1, 0))
+        client.wait_for(Stage.CANCELLED)
+    assert len(calls) == 1
+    (failed,) = client.of(Failed)
+    assert "out of memory" in failed.text
+    assert failed.text.endswith(".")
+    client.send(Resume())
+    client.wait_for(Stage.UP_TO_DATE)
+
+
+def test_labels_taken_back_leave_nothing_to_learn(client: Client) -> None:
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(client.heard)
+    client.send(client.labels(2))
+    client.wait_for(Stage.UP_TO_DATE, 2, since)
+    assert Stage.FITTING not in client.stages(since)
+    assert client.of(Predicted, since) == []
+
+
+def test_the_end_of_the_pipe_ends_the_engine(tmp_path: Path, features: Path) -> None:
+    client = Client(tmp_path, features)
+    client.send(client.open())
+    client.pipe.close()
+    client.thread.join(WAIT_S)
+    assert not client.thread.is_alive()
