@@ -93,8 +93,11 @@ def pack(
     paths: Sequence[Path], out: Path, *, size: int = 256, quality: int = 60, skipped: Skipped | None = None
 ) -> PackSummary:
     """Read cines and write them as a packed set, see `read_cines` and `pack_cines`."""
-    cines = read_cines(paths, skipped)
-    return pack_cines(cines, out, size=size, quality=quality, limits=LIMITS)
+    skipped = Skipped() if skipped is None else skipped
+    summary = pack_cines(read_cines(paths, skipped), out, size=size, quality=quality, limits=LIMITS)
+    for reason, names in skipped.by_reason.items():
+        log.info("%d files left out: %s", len(names), reason)
+    return summary
 
 
 def clips_from(paths: Sequence[Path], cache: Path, **options: Any) -> ClipSource:

@@ -23,7 +23,7 @@ _MOVES = 5.0  # grey levels between the darkest and the brightest moment, blurre
 _LIT = 8.0
 _PART = 0.02  # of the area: smaller bodies are no tissue
 _LETTER = 32.0  # grey level
-_LETTER_PART = 0.005  # of the picture: larger bodies are no letters
+_LETTER_PART = 0.01  # of the picture: larger bodies are no letters
 _RIM = 13  # pixels
 
 

@@ -92,7 +92,7 @@ class PairBank:
         ends: dict[str, dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {}
         for name, image, mask in stills:
             stem, _, moment = str(name).rpartition("_")
-            if stem and moment in ("ED", "ES") and np.isin(CAVITY, mask):
+            if stem and moment in ("ED", "ES") and (mask == CAVITY).any():
                 ends.setdefault(stem, {})[moment] = (image, mask)
         names = [n for n, pair in ends.items() if len(pair) == 2 and _same_size(pair.values())][:limit]
         if not names:
@@ -274,16 +274,18 @@ def pseudo_cine(
     fps: float = 25.0,
     beats_per_minute: float = 70.0,
     grain: float = 0.1,
+    sway: float = 1.0,
     seed: int = 0,
 ) -> PseudoCine:
     """A labelled cine of one pair that starts at ED; the same for the same seed.
 
-    `grain` is the standard deviation, in nepers, of speckle that is new in every frame for the most part.
+    `grain` is the standard deviation, in nepers, of speckle that is new in every frame for the most part;
+    `sway` scales the shift of the tissue by hand and breath.
     """
     device, side = bank.images.device, bank.images.shape[-1]
     generator = torch.Generator(device).manual_seed(seed)
     way = beat(torch.arange(frames, device=device)[None] * (beats_per_minute / 60 / fps))
-    base, moved = grid_of(side, side, device), drift(1, frames, generator, device)
+    base, moved = grid_of(side, side, device), sway * drift(1, frames, generator, device)
     strength = torch.full((1,), grain, device=device)
     noise = speckle(strength, (frames, side, side), generator, torch.full_like(strength, 0.3))
     index = torch.tensor([pair], device=device)

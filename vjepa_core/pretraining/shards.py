@@ -76,9 +76,11 @@ class ShardWriter:
     ) -> None:
         if codec not in _CODECS or not 1 <= quality <= 100:
             raise ValueError(f"codec {codec!r} (of {', '.join(_CODECS)}), quality {quality} (of 1..100)")
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and not (out.is_dir() and all(_is_leftover(path) for path in out.iterdir())):
             raise PretrainingError(f"{out} is in use already; name a new folder for the packed set.")
         out.mkdir(parents=True, exist_ok=True)
+        for path in out.iterdir():
+            path.unlink()
         self._out = out
         self._head = {"size": size, "quality": quality, "codec": codec, "terms": dict(terms or {})}
         self._suffix, flag = _CODECS[codec]
@@ -234,6 +236,12 @@ class PackedSet:
                 raise PretrainingError(f"{self.folder / cine.shard} does not fit its index; pack it again.")
             target[...] = picture
         return out[: cine.frames], out[cine.frames :] if cine.mask_sizes else None
+
+
+def _is_leftover(path: Path) -> bool:
+    """What a packing that was killed leaves behind: shards without an index."""
+    shard = path.name.startswith("shard_") and path.suffix == ".bin"
+    return (shard or path.name == f"{INDEX}.part") and not (path.parent / INDEX).exists()
 
 
 def _encode(suffix: str, image: NDArray[np.uint8], how: list[int]) -> bytes:
