@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> Report:
         for warning in cine.warnings:
             log.warning("%s", warning)
         labels = read_labels(args.labels, (cine.n_frames, cine.height, cine.width), LEFT_HEART)
-        box = _region_with_labels(cine, labels)
+        box = cine.region.holding(labels.values())
+        if box != cine.region:
+            log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
         with Progress() as progress:
             with _timed(seconds, "decode"):
                 frames, damaged = _decode(cine, box, progress)
@@ -134,24 +136,6 @@ def _check_out(out: Path, labels: Path) -> None:
         raise export_error(out, error) from error
     if not os.access(out, os.W_OK):
         raise ApicalError(f"{out} may not be written; allow writing there, or choose another folder.")
-
-
-def _region_with_labels(cine: Cine, labels: dict[int, Frame]) -> Box:
-    """The cine's region, made larger where a human outlined something outside it."""
-    drawn = np.zeros((cine.height, cine.width), bool)
-    for image in labels.values():
-        drawn |= (image > 0) & (image != UNLABELLED)
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    box = cine.region
-    grown = Box(
-        min(box.x0, int(columns[0])),
-        min(box.y0, int(rows[0])),
-        max(box.x1, int(columns[-1]) + 1),
-        max(box.y1, int(rows[-1]) + 1),
-    )
-    if grown != box:
-        log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
-    return grown
 
 
 def _decode(

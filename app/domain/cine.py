@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.labels import UNLABELLED
+
 Frame = NDArray[np.uint8]
 """One grey frame or label image, shape (height, width), uint8."""
 
@@ -36,6 +38,17 @@ class Box:
     def slices(self) -> tuple[slice, slice]:
         """Row and column slices: ``frame[box.slices]``."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def holding(self, labels: Iterable[Frame]) -> Box:
+        """The smallest box that holds this one and every structure drawn on the label images."""
+        x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
+        for label in labels:
+            drawn = (label > 0) & (label != UNLABELLED)
+            rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+            if len(rows):
+                y0, y1 = min(y0, int(rows[0])), max(y1, int(rows[-1]) + 1)
+                x0, x1 = min(x0, int(columns[0])), max(x1, int(columns[-1]) + 1)
+        return Box(x0, y0, x1, y1)
 
 
 class TimingSource(StrEnum):

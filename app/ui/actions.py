@@ -65,8 +65,8 @@ class ActionTable:
             "draw_behind": tools.toggle_behind,
             "toggle_masks": w.toggle_masks,
             "reset_view": w.canvas.reset_view,
-            "cancel_learning": w.workspace.cancel_learning,
-            "resume_learning": w.workspace.resume_learning,
+            "cancel_learning": w.workspace.learner.cancel,
+            "resume_learning": w.workspace.learner.resume,
             "shortcuts": w.show_shortcuts,
             "about": w.about,
         }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
-from app.ui.workspace import OpenedCine
+from app.ui.opened_cine import OpenedCine
 
 
 class CineList(QWidget):

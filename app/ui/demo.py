@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication
 from app.demo import cine_path, starter_labels
 from app.domain.errors import ApicalError
 from app.ui.main_window import MainWindow
-from app.ui.workspace import OpenedCine
+from app.ui.opened_cine import OpenedCine
 from vjepa_core.messages import Stage
 
 DEMO_FRAME = 14
@@ -59,7 +59,7 @@ def capture(app: QApplication, window: MainWindow, target: Path) -> int:
 
 
 def _finished(window: MainWindow) -> bool:
-    progress = window.workspace.last_progress
+    progress = window.workspace.learner.last_progress
     return _previewed(window) and progress is not None and progress.stage is Stage.UP_TO_DATE
 
 

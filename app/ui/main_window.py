@@ -20,12 +20,13 @@ from app.ui.canvas import CineCanvas
 from app.ui.cine_list import CineList
 from app.ui.keymap import load_keymap
 from app.ui.learning_panel import LearningPanel, describe
+from app.ui.opened_cine import OpenedCine
 from app.ui.player_bar import PlayerBar
 from app.ui.shortcut_sheet import ShortcutSheet
 from app.ui.status import StatusLine
 from app.ui.tool_panel import ToolPanel
 from app.ui.tools import Edit
-from app.ui.workspace import OpenedCine, Workspace
+from app.ui.workspace import Workspace
 from vjepa_core.encoder import catalogue
 from vjepa_core.errors import CoreError
 from vjepa_core.messages import Progress, Ready
@@ -144,8 +145,8 @@ class MainWindow(QMainWindow):
         w.current_changed.connect(self._show_current)
         w.labels_changed.connect(self._show_labels)
         w.predictions_changed.connect(self._show_labels)
-        w.progress.connect(self._on_progress)
-        w.engine_ready.connect(self._on_ready)
+        w.learner.progress.connect(self._on_progress)
+        w.learner.ready.connect(self._on_ready)
         w.saved_changed.connect(self._show_saved)
         w.opening_changed.connect(self.status.show_opening)
         w.message.connect(lambda text, level, action: self.banner.show_message(text, Level(level), action))
@@ -169,8 +170,8 @@ class MainWindow(QMainWindow):
         t.hidden_classes_changed.connect(c.set_hidden_classes)
         t.show_radius(c.brush_radius())
 
-        self.learning.cancelled.connect(w.cancel_learning)
-        self.learning.resumed.connect(w.resume_learning)
+        self.learning.cancelled.connect(w.learner.cancel)
+        self.learning.resumed.connect(w.learner.resume)
         self.learning.accepted.connect(self.accept_prediction)
         self.player_bar.frame_wanted.connect(self.show_frame)
         self.player_bar.step_wanted.connect(self.step)
@@ -254,10 +255,10 @@ class MainWindow(QMainWindow):
         if opened is None:
             return
         frame = opened.frame
-        shown = self.workspace.shown_prediction(opened, frame)
+        shown = opened.shown_prediction(frame)
         self.canvas.set_labels(opened.recorder.annotated.label(frame), shown)
         if not self.canvas.is_stroke_in_progress():
-            self._corrects = self._want_corrections and self.workspace.can_correct(opened, frame)
+            self._corrects = self._want_corrections and opened.can_correct(frame)
             self.canvas.set_start_from_prediction(self._corrects)
         prediction = opened.predictions.get(frame)
         can_accept = shown is not None and bool(shown.any())

@@ -9,8 +9,6 @@ import getpass
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,43 +22,19 @@ from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, ProjectError
 from app.domain.history import StrokeKind
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
 from app.storage.library import SUFFIX, automatic_path, find_project, projects_in, read_recent, remember
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import CineRecord, HeadRecord, Prediction
+from app.storage.records import CineRecord
 from app.storage.relocate import relocate
 from app.ui.banner import Level
+from app.ui.learner import Learner
+from app.ui.opened_cine import OpenedCine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
-from vjepa_core.messages import Failed, Progress, Ready, Stage
 
 logger = logging.getLogger(__name__)
 
 RETRY_MS = 4000
-CANCEL_PATIENCE_MS = 8000
-RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
-
-
-@dataclass(eq=False)
-class OpenedCine:
-    """A cine on the table: pixels, annotations, predictions."""
-
-    cine: Cine
-    record: CineRecord
-    recorder: Recorder
-    predictions: dict[int, Prediction] = field(default_factory=dict)
-    frame: int = 0
-
-    @property
-    def id(self) -> int:
-        return self.record.id
-
-    @property
-    def stale(self) -> set[int]:
-        """Frames whose prediction belongs to labels that have changed since."""
-        revision = self.recorder.annotated.revision
-        return {f for f, p in self.predictions.items() if p.revision != revision}
-
 
 Then = Callable[[OpenedCine], None]
 
@@ -72,8 +46,6 @@ class Workspace(QObject):
     current_changed = Signal()
     labels_changed = Signal()
     predictions_changed = Signal()
-    progress = Signal(object)  # Progress
-    engine_ready = Signal(object)  # Ready
     saved_changed = Signal()
     opening_changed = Signal(int)  # cines still being opened
     message = Signal(str, int, object)  # text, Level, (label, callback) or None
@@ -81,25 +53,20 @@ class Workspace(QObject):
 
     _opened = Signal(object, object, object)  # Cine, what to do once it is there, the project that asked
     _open_failed = Signal(str)
-    _event = Signal(object, object)  # a token of the session that speaks, Event
 
     def __init__(self, encoder: str = DEFAULT_ENCODER) -> None:
         super().__init__()
-        self._encoder = encoder
         self.project: Project | None = None
         self.cines: list[OpenedCine] = []
         self.current: OpenedCine | None = None
-        self.session: LearningSession | None = None
         self.rater = _rater()
-        self.last_progress: Progress | None = None
         self._save_message = ""
         self._opening = 0
-        self._head_ids: dict[int, int] = {}
-        self._speaker: object = None  # token of the present session
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
         self._opened.connect(self._adopt)
         self._open_failed.connect(self._not_opened)
-        self._event.connect(self._on_event)
+        self.learner = Learner(encoder, self._say, self)
+        self.learner.predicted.connect(self._predicted)
         self._retry = QTimer(self)
         self._retry.setInterval(RETRY_MS)
         self._retry.timeout.connect(self.retry_saving)
@@ -175,7 +142,7 @@ class Workspace(QObject):
         if self.current is None:
             self.show(opened)
         elif opened.recorder.annotated.annotated_frames:
-            self._teach(opened)
+            self.learner.teach(opened)
         if then is not None:
             then(opened)
 
@@ -254,13 +221,9 @@ class Workspace(QObject):
         self.current = None
         for opened in self.cines:
             opened.recorder.retry()
-            if self.session is not None:
-                self.session.forget(opened.id)
             opened.cine.source.close()
         self.cines = []
-        if self.session is not None:
-            self.session.close()
-            self.session = None
+        self.learner.stop()
         if self.project is not None:
             self.project.close()
             self.project = None
@@ -304,20 +267,17 @@ class Workspace(QObject):
         if opened is self.current:
             return
         self.current = opened
-        if self.session is None:
-            self._start_session()
-        if self.session is not None:
-            self.session.look(opened.id, opened.frame)
-            if not self.session.knows(opened.id):
-                self._teach(opened)
+        if self.project is not None:
+            self.learner.start(self.project)
+        self.learner.look(opened)
+        self.learner.teach(opened)
         self.current_changed.emit()
 
     def look(self, frame: int) -> None:
         """Another frame of the current cine is visible."""
         if self.current is not None:
             self.current.frame = frame
-            if self.session is not None:
-                self.session.look(self.current.id, frame)
+            self.learner.look(self.current)
 
     # Drawing
 
@@ -354,7 +314,7 @@ class Workspace(QObject):
         opened = self.current
         if opened is None or frame not in opened.predictions:
             return False
-        shown = self.shown_prediction(opened, frame)
+        shown = opened.shown_prediction(frame)
         if shown is None or not shown.any():
             return False
         drawn = opened.recorder.annotated.label(frame)
@@ -368,39 +328,18 @@ class Workspace(QObject):
             cine = self.current.cine
             self.draw(self.current, frame, np.zeros((cine.height, cine.width), np.uint8), "clear")
 
-    @staticmethod
-    def shown_prediction(opened: OpenedCine, frame: int) -> Frame | None:
-        """The prediction as far as the human has not spoken: without the classes drawn on this frame."""
-        prediction = opened.predictions.get(frame)
-        if prediction is None:
-            return None
-        drawn = opened.recorder.annotated.label(frame)
-        try:
-            mask = prediction.mask
-        except ValueError:  # damaged on disk: it will be predicted again
-            del opened.predictions[frame]
-            return None
-        if drawn is None:
-            return mask
-        keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
-        return np.where(keep, mask, 0).astype(np.uint8)
-
     def correct(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
         """Commit a stroke that started from the prediction: accepting it is a step of its own to undo."""
-        shown = self.shown_prediction(opened, frame)
+        shown = opened.shown_prediction(frame)
         if shown is not None and opened.recorder.annotated.label(frame) is None:
             opened.recorder.draw(frame, shown, "accept", self.rater)
         self.draw(opened, frame, after, kind)
-
-    def can_correct(self, opened: OpenedCine, frame: int) -> bool:
-        """True where a stroke may start from the prediction: there is one, for the labels as they are."""
-        return frame in opened.predictions and frame not in opened.stale
 
     def _labels_changed(self, opened: OpenedCine) -> None:
         if not opened.recorder.annotated.annotated_frames:
             opened.predictions.clear()  # what they were learnt from is gone
         self._check_saved()
-        self._teach(opened)
+        self.learner.teach(opened)
         self.labels_changed.emit()
 
     def retry_saving(self) -> None:
@@ -422,134 +361,9 @@ class Workspace(QObject):
         (self._retry.start if text else self._retry.stop)()
         self.saved_changed.emit()
 
-    # Learning
-
-    def _start_session(self) -> None:
-        # Its answers are queued: those of a session that was closed meanwhile belong to another project.
-        speaker = self._speaker = object()
-        try:
-            self.session = LearningSession(
-                cache_folder=places.cache_dir(),
-                encoder=self._encoder,
-                on_event=lambda event: self._event.emit(speaker, event),
-            )
-            head = self.project.latest_head() if self.project is not None else None
-        except ProjectError as error:
-            self._say(str(error), Level.ERROR)
-            return
-        self.last_progress = Progress(0, 0, Stage.STARTING)
-        self.progress.emit(self.last_progress)
-        if head is not None and head.label_set == self.label_set.name:
-            self.session.restore_head(head.blob)
-
-    def _teach(self, opened: OpenedCine) -> None:
-        """Tell the engine of a cine and its labels."""
-        if self.session is None:
-            self._start_session()
-        if self.session is None or self.project is None:
-            return
-        annotated = opened.recorder.annotated
-        if not self.session.knows(opened.id):
-            self.session.open(opened.id, opened.cine, self.label_set.values)
-        learnt = self._learnt(opened)
-        if annotated.revision or annotated.annotated_frames:
-            self.session.set_labels(opened.id, annotated.revision, dict(annotated.labels), learnt=learnt)
-
-    def _learnt(self, opened: OpenedCine) -> bool:
-        """True where the project's head and predictions are the ones for the present annotations."""
-        assert self.project is not None  # noqa: S101 - asked only while a project is open
-        if opened.stale or len(opened.predictions) < opened.cine.n_frames:
-            return False  # the usual case after a stroke: no need to read the head
-        try:
-            head = self.project.latest_head()
-        except ProjectError:
-            return False
-        return head is not None and head.revisions.get(opened.id) == opened.recorder.annotated.revision
-
-    def cancel_learning(self) -> None:
-        """Stop what the engine is at; an engine that does not answer is killed and started anew."""
-        if self.session is None:
-            return
-        self.session.cancel()
-        asked, before = self.session, self.last_progress
-        if before is None or before.stage in RESTING:
-            return  # nothing is under way; an engine that is still starting cannot answer yet
-
-        def check() -> None:
-            if self.session is asked and self.last_progress is before:
-                asked.kill_engine()
-
-        QTimer.singleShot(CANCEL_PATIENCE_MS, self, check)
-
-    def resume_learning(self) -> None:
-        """Go on learning."""
-        if self.session is not None:
-            self.session.resume()
-
-    def _on_event(self, speaker: object, event: Event) -> None:
-        if self.session is None or speaker is not self._speaker:
-            return
-        match event:
-            case Masks():
-                self._take_masks(event)
-            case Learnt():
-                self._keep_head(event)
-            case Progress():
-                self.last_progress = event
-                self.progress.emit(event)
-            case Ready():
-                self.engine_ready.emit(event)
-            case Failed():
-                self._say(event.text, Level.ERROR, ("Resume learning", self.resume_learning))
-            case EngineDied():
-                self.last_progress = None
-                if event.restarted:
-                    self.progress.emit(Progress(0, 0, Stage.STARTING))
-                text = "The learning engine ended unexpectedly"
-                if event.restarted:
-                    self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING)
-                else:
-                    self._say(
-                        f"{text} three times: drawing goes on without it. Close other programs, then resume.",
-                        Level.ERROR,
-                        ("Resume learning", self.resume_learning),
-                    )
-
-    def _take_masks(self, event: Masks) -> None:
-        opened = next((o for o in self.cines if o.id == event.cine_id), None)
-        if opened is None or event.revision != opened.recorder.annotated.revision:
-            return
-        head_id = self._head_ids.get(opened.id) if event.final else None
-        fresh = {
-            frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
-            for frame, mask in event.masks.items()
-        }
-        opened.predictions.update(fresh)
-        if event.final and self.project is not None:
-            try:
-                self.project.save_predictions(opened.id, fresh)
-            except ProjectError as error:
-                logger.warning("predictions are not saved: %s", error)
+    def _predicted(self, opened: OpenedCine) -> None:
         if opened is self.current:
             self.predictions_changed.emit()
-
-    def _keep_head(self, event: Learnt) -> None:
-        if self.project is None:
-            return
-        record = HeadRecord(
-            event.blob,
-            event.encoder,
-            event.encoder_checksum,
-            self.label_set.name,
-            event.revisions,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        try:
-            head_id = self.project.save_head(record)
-        except ProjectError as error:
-            logger.warning("the head is not saved: %s", error)
-            return
-        self._head_ids = dict.fromkeys((o.id for o in self.cines), head_id)
 
     def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
         self.message.emit(text, int(level), action)

@@ -12,7 +12,8 @@ from pytestqt.qtbot import QtBot
 from app.domain.cine import Frame
 from app.ui.application import application
 from app.ui.main_window import MainWindow
-from app.ui.workspace import OpenedCine, Workspace
+from app.ui.opened_cine import OpenedCine
+from app.ui.workspace import Workspace
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
 from vjepa_core.messages import Progress, Stage
@@ -29,7 +30,7 @@ class Desk:
         self.workspace = Workspace()
         self.window = MainWindow(self.workspace)
         self.progress: list[Progress] = []
-        self.workspace.progress.connect(self.progress.append)
+        self.workspace.learner.progress.connect(self.progress.append)
         self.hand = Hand(self.window)
         self.window.show()
         qtbot.waitExposed(self.window)
@@ -66,7 +67,7 @@ class Desk:
         """Every frame is predicted for the labels as they are now, and the engine rests."""
 
         def learnt() -> bool:
-            o, last = self.opened, self.workspace.last_progress
+            o, last = self.opened, self.workspace.learner.last_progress
             revision = o.recorder.annotated.revision
             return (
                 len(o.predictions) == o.cine.n_frames

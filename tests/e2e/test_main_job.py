@@ -60,14 +60,14 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     assert dice(desk.drawn(24), truth[24], CAVITY) > 0.9
 
     # The engine dies: drawing goes on, a new one learns all of it.
-    assert desk.workspace.session is not None
-    killed = desk.workspace.session.engine_pid
-    desk.workspace.session.kill_engine()
+    assert desk.workspace.learner.session is not None
+    killed = desk.workspace.learner.session.engine_pid
+    desk.workspace.learner.session.kill_engine()
     hand.go_to(0)
     hand.keys("B", "1")
     hand.click(181, 100)
     desk.wait_until_learnt()
-    assert desk.workspace.session.engine_pid not in (killed, None)
+    assert desk.workspace.learner.session.engine_pid not in (killed, None)
     assert any("nothing that you drew is lost" in text for _, text in desk.window.banner.messages())
 
     # Accept a frame.

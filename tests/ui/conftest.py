@@ -15,7 +15,8 @@ from app.engine.session import Event, Masks
 from app.ui.application import application
 from app.ui.banner import Level
 from app.ui.main_window import MainWindow
-from app.ui.workspace import OpenedCine, Workspace
+from app.ui.opened_cine import OpenedCine
+from app.ui.workspace import Workspace
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
 from tests.unit.dicom.dicom_oracle import grey_cine
@@ -83,8 +84,8 @@ class Desk:
 
     @property
     def session(self) -> QuietSession:
-        assert isinstance(self.workspace.session, QuietSession)
-        return self.workspace.session
+        assert isinstance(self.workspace.learner.session, QuietSession)
+        return self.workspace.learner.session
 
     @property
     def opened(self) -> OpenedCine:
@@ -129,7 +130,7 @@ def square(value: int, x0: int = 30, y0: int = 30, size: int = 20) -> Frame:
 @pytest.fixture
 def open_desk(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Desk]]:
     """Make windows; all are closed at the end, and nothing may be left alive then."""
-    monkeypatch.setattr("app.ui.workspace.LearningSession", QuietSession)
+    monkeypatch.setattr("app.ui.learner.LearningSession", QuietSession)
     QuietSession.made.clear()
     desks: list[Desk] = []
 

@@ -215,7 +215,7 @@ def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
 def test_stopping_a_resting_engine_does_not_kill_it(
     heart: Desk, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
-    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
     heart.tell(Progress(heart.opened.id, 0, stage))
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
@@ -225,14 +225,14 @@ def test_stopping_a_resting_engine_does_not_kill_it(
 def test_stopping_an_engine_that_is_starting_does_not_kill_it(
     heart: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
     assert "kill_engine" not in heart.session.calls
 
 
 def test_a_deaf_engine_is_killed(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ui.workspace.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
     heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 100))
     heart.hand.keys("Ctrl+.")
     heart.qtbot.waitUntil(lambda: "kill_engine" in heart.session.calls)

@@ -1,0 +1,203 @@
+"""Between the workspace and the engine: what to tell it, and what to do with its answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app import paths as places
+from app.domain.errors import ProjectError
+from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
+from app.storage.project import Project
+from app.storage.records import HeadRecord, Prediction
+from app.ui.banner import Level
+from app.ui.opened_cine import OpenedCine
+from vjepa_core.messages import Failed, Progress, Ready, Stage
+
+logger = logging.getLogger(__name__)
+
+CANCEL_PATIENCE_MS = 8000
+RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
+
+Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
+
+
+class Learner(QObject):
+    """Keeps one learning session for one open project.
+
+    Parameters
+    ----------
+    say : callable
+        Shows a message to the user.
+    """
+
+    predicted = Signal(object)  # OpenedCine
+    progress = Signal(object)  # Progress
+    ready = Signal(object)  # Ready
+
+    _event = Signal(object, object)  # a token of the session that speaks, Event
+
+    def __init__(self, encoder: str, say: Say, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._encoder = encoder
+        self._say = say
+        self.session: LearningSession | None = None
+        self.last_progress: Progress | None = None
+        self._project: Project | None = None
+        self._cines: dict[int, OpenedCine] = {}
+        self._head_ids: dict[int, int] = {}
+        self._speaker: object = None  # token of the present session
+        self._event.connect(self._on_event)
+
+    def start(self, project: Project) -> None:
+        """Start an engine for a project, with the head kept there; nothing if it runs already."""
+        if self.session is not None:
+            return
+        # Its answers are queued: those of a session that was closed meanwhile belong to another project.
+        speaker = self._speaker = object()
+        try:
+            self.session = LearningSession(
+                cache_folder=places.cache_dir(),
+                encoder=self._encoder,
+                on_event=lambda event: self._event.emit(speaker, event),
+            )
+            head = project.latest_head()
+        except ProjectError as error:
+            self._say(str(error), Level.ERROR, None)
+            return
+        self._project = project
+        self._tell_progress(Progress(0, 0, Stage.STARTING))
+        if head is not None and head.label_set == project.label_set.name:
+            self.session.restore_head(head.blob)
+
+    def stop(self) -> None:
+        """End the engine and forget the project."""
+        if self.session is not None:
+            self.session.close()
+        self.session, self._project, self.last_progress = None, None, None
+        self._cines.clear()
+        self._head_ids.clear()
+
+    def look(self, opened: OpenedCine) -> None:
+        """Tell which frame of which cine is visible."""
+        if self.session is not None:
+            self.session.look(opened.id, opened.frame)
+
+    def teach(self, opened: OpenedCine) -> None:
+        """Tell the engine of a cine and its labels."""
+        session, project = self.session, self._project
+        if session is None or project is None:
+            return
+        if opened.widen_region() and session.knows(opened.id):
+            session.forget(opened.id)
+        self._cines[opened.id] = opened
+        if not session.knows(opened.id):
+            session.open(opened.id, opened.cine, project.label_set.values)
+        if opened.revision:
+            labels = dict(opened.recorder.annotated.labels)
+            session.set_labels(opened.id, opened.revision, labels, learnt=self._learnt(opened, project))
+
+    @staticmethod
+    def _learnt(opened: OpenedCine, project: Project) -> bool:
+        """True where the project's head and predictions are the ones for the present annotations."""
+        if opened.stale or len(opened.predictions) < opened.cine.n_frames:
+            return False  # the usual case after a stroke: no need to read the head
+        try:
+            head = project.latest_head()
+        except ProjectError:
+            return False
+        return head is not None and head.revisions.get(opened.id) == opened.revision
+
+    def cancel(self) -> None:
+        """Stop what the engine is at; an engine that does not answer is killed and started anew."""
+        if self.session is None:
+            return
+        self.session.cancel()
+        asked, before = self.session, self.last_progress
+        if before is None or before.stage in (*RESTING, Stage.STARTING):
+            return  # nothing is under way; an engine that is still starting cannot answer yet
+
+        def check() -> None:
+            if self.session is asked and self.last_progress is before:
+                asked.kill_engine()
+
+        QTimer.singleShot(CANCEL_PATIENCE_MS, self, check)
+
+    def resume(self) -> None:
+        """Go on learning."""
+        if self.session is not None:
+            self.session.resume()
+
+    # Answers
+
+    def _on_event(self, speaker: object, event: Event) -> None:
+        if self.session is None or speaker is not self._speaker:
+            return
+        match event:
+            case Masks():
+                self._take_masks(event)
+            case Learnt():
+                self._keep_head(event)
+            case Progress():
+                self._tell_progress(event)
+            case Ready():
+                self.ready.emit(event)
+            case Failed():
+                self._say(event.text, Level.ERROR, ("Resume learning", self.resume))
+            case EngineDied():
+                self._tell_death(event)
+
+    def _tell_progress(self, progress: Progress) -> None:
+        self.last_progress = progress
+        self.progress.emit(progress)
+
+    def _tell_death(self, event: EngineDied) -> None:
+        text = "The learning engine ended unexpectedly"
+        if event.restarted:
+            self._tell_progress(Progress(0, 0, Stage.STARTING))
+            self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING, None)
+            return
+        self._tell_progress(Progress(0, 0, Stage.CANCELLED))
+        self._say(
+            f"{text} three times: drawing goes on without it. Close other programs, then resume.",
+            Level.ERROR,
+            ("Resume learning", self.resume),
+        )
+
+    def _take_masks(self, event: Masks) -> None:
+        opened = self._cines.get(event.cine_id)
+        if opened is None or event.revision != opened.revision:
+            return
+        head_id = self._head_ids.get(opened.id) if event.final else None
+        fresh = {
+            frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
+            for frame, mask in event.masks.items()
+        }
+        opened.predictions.update(fresh)
+        if event.final and self._project is not None:
+            try:
+                self._project.save_predictions(opened.id, fresh)
+            except ProjectError as error:
+                logger.warning("predictions are not saved: %s", error)
+        self.predicted.emit(opened)
+
+    def _keep_head(self, event: Learnt) -> None:
+        if self._project is None:
+            return
+        record = HeadRecord(
+            event.blob,
+            event.encoder,
+            event.encoder_checksum,
+            self._project.label_set.name,
+            event.revisions,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            head_id = self._project.save_head(record)
+        except ProjectError as error:
+            logger.warning("the head is not saved: %s", error)
+            return
+        self._head_ids = dict.fromkeys(self._cines, head_id)
