@@ -7,6 +7,7 @@ decodes and writes pixels: the caller never waits.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -115,7 +116,7 @@ class LearningSession:
         self._on_event = on_event
         self._exchange = Exchange(cache_folder / "exchange")
         self._told: dict[int, _Told] = {}
-        self._frames_under_way: dict[int, SharedArray] = {}
+        self._frames_under_way: dict[int, list[SharedArray]] = {}  # oldest first
         self._looking = Look(0, 0)
         self._head: Path | None = None
         self._cancelled = False
@@ -242,7 +243,7 @@ class LearningSession:
                 return
             if told.masks is None:
                 told.masks, told.mapped = masks, masks.open()
-            self._frames_under_way[cine_id] = frames
+            self._frames_under_way.setdefault(cine_id, []).append(frames)
             self._send(OpenCine(cine_id, frames, masks, region.height, region.width, fps, told.classes))
             told.sent = True
         self._send(self._looking)
@@ -299,9 +300,10 @@ class LearningSession:
             return
         match report:
             case CineReceived():
-                frames = self._frames_under_way.pop(report.cine_id, None)
-                if frames is not None:
-                    frames.delete()
+                with self._lock:
+                    under_way = self._frames_under_way.get(report.cine_id)
+                    if under_way:  # a cine may be on its way twice: forgotten and opened again
+                        under_way.pop(0).delete()
             case LabelsReceived():
                 report.labels.delete()
             case Predicted():
@@ -340,8 +342,9 @@ class LearningSession:
                 return
             for told in self._told.values():
                 told.sent = False
-            while self._frames_under_way:
-                self._frames_under_way.popitem()[1].delete()
+            for frames in itertools.chain.from_iterable(self._frames_under_way.values()):
+                frames.delete()
+            self._frames_under_way.clear()
             self._engine = EngineProcess(
                 cache_folder=self._cache_folder / "features",
                 scratch_folder=self._exchange.folder,

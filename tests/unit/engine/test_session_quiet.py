@@ -268,6 +268,18 @@ def test_a_cine_forgotten_while_it_is_decoded_is_not_sent(bench: Bench) -> None:
     assert not list(bench.session._exchange.folder.glob("*.u8"))
 
 
+def test_a_cine_forgotten_and_opened_again_keeps_its_new_pixels(bench: Bench) -> None:
+    bench.teach()
+    bench.session.forget(7)
+    bench.teach(revision=2)
+    first, second = bench.engine.of(OpenCine)
+    bench.engine.report(CineReceived(7))
+    assert not Path(first.frames.path).exists()
+    assert Path(second.frames.path).exists()
+    bench.engine.report(CineReceived(7))
+    assert not Path(second.frames.path).exists()
+
+
 def test_forgetting_removes_the_masks(bench: Bench) -> None:
     bench.teach()
     (opened,) = bench.engine.of(OpenCine)
