@@ -22,9 +22,9 @@ _SAMPLED = 24
 _MOVES = 5.0  # grey levels between the darkest and the brightest moment, blurred
 _LIT = 8.0
 _PART = 0.02  # of the area: smaller bodies are no tissue
-_LETTER = 32.0  # grey level
+_LETTER = 80.0  # grey level
 _LETTER_PART = 0.01  # of the picture: larger bodies are no letters
-_RIM = 13  # pixels
+_RIM = 32  # rims in the shorter side
 
 
 class RawCine(NamedTuple):
@@ -191,7 +191,7 @@ def isolate(frames: Frames) -> Frames:
         return frames
     picture = hull
     if moves:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_RIM, _RIM))
+        disc = _disc(hull)
         away = (hull > cv2.dilate(body, disc)) & (brightest > _LETTER)
         rim = (hull > cv2.erode(body, disc)) & (stack.min(0) > _LETTER) & (signal < 3 * _MOVES)
         picture = hull & (1 - _letters(away | rim, hull))
@@ -209,7 +209,13 @@ def fan_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     hull = _hull(_body(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2) > _LIT))
     if hull is None:
         return np.ones_like(picture)
-    return np.asarray(cv2.erode(hull, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_RIM, _RIM))), np.uint8)
+    return np.asarray(cv2.erode(hull, _disc(hull), borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8)
+
+
+def _disc(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reaches half a rim to each side."""
+    size = max(5, round(2 * min(picture.shape) / _RIM) | 1)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _letters(still: NDArray[np.bool_], hull: NDArray[np.uint8]) -> NDArray[np.uint8]:
