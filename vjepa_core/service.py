@@ -16,9 +16,6 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-# Two idle spinning OpenMP threads would starve the window on a small machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import torch
 
 from vjepa_core.encoder.load import load_encoder
@@ -177,7 +174,6 @@ class Engine:
         if head.config.encoder_checksum != self._card.checksum:
             return  # it reads another encoder's features; the labels will make a new one
         self._head = head.to(self._device)
-        self._active = torch.ones(head.config.n_outputs, dtype=torch.bool)
 
     def _interrupted(self) -> bool:
         """Take what came in; True where the work under way should be dropped or looked at anew."""
@@ -266,7 +262,7 @@ class Engine:
             self._take_requests()
             if self._urgency() != before:
                 # New strokes do not send the encoder back to the start; they are carried along meanwhile.
-                if self._visible is work and work.labels and work.motion is not None and self._head is None:
+                if self._visible is work and work.can_carry:
                     self._tell_carried(work)
                 return self._closing or self._cancelled or self._visible is not work
             return self._closing
@@ -283,7 +279,7 @@ class Engine:
             warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
         head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
-        if work.labels and not work.shown:
+        if work.can_carry and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
             self._tell_carried(work)
         self._last_preview = 0.0
@@ -295,14 +291,12 @@ class Engine:
             loss = fit.step()
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
             if time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
-                self._tell_predicted(
-                    work, work.predict(fit.averaged, fit.active, work.next_to_preview()), final=False
-                )
+                self._tell_predicted(work, work.predict(fit.averaged, work.next_to_preview()), final=False)
                 # Predicting one frame costs about a step: the preview may never take most of the time.
                 self._last_preview = time.monotonic()
             if self._interrupted():
                 raise InterruptedWork
-        self._head, self._active = fit.averaged, fit.active
+        self._head = fit.averaged
         self._fit = self._draft = None
         for other in self._cines.values():
             other.learnt = True
@@ -319,7 +313,7 @@ class Engine:
     def _predict_next(self, work: CineWork) -> None:
         assert self._head is not None  # noqa: S101 - the caller has just looked
         frames = work.next_to_predict()
-        self._tell_predicted(work, work.predict(self._head, self._active, frames), final=True)
+        self._tell_predicted(work, work.predict(self._head, frames), final=True)
         done = work.n_frames - len(work.to_predict)
         self._progress(work, Stage.PREDICTING, done, work.n_frames)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.fewshot.confidence import frame_confidence
+from vjepa_core.fewshot.confidence import confidence, motion_confidence
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
@@ -21,8 +21,6 @@ from vjepa_core.messages import OpenCine, SetLabels
 from vjepa_core.preprocessing import Letterbox
 
 PREDICT_FRAMES = 4
-CARRIED_CONFIDENCE = 0.5
-"""Shown for a label that was only carried along the motion: nobody has checked it against the image."""
 
 
 class CineWork:
@@ -47,7 +45,6 @@ class CineWork:
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
-        self.motion: Motion | None = None
         self.study: StudyCine | None = None
         self._fps = request.fps
         self._frames = np.array(frames)
@@ -61,7 +58,12 @@ class CineWork:
     @property
     def prepared(self) -> bool:
         """Motion and features are there."""
-        return self.study is not None
+        return self.study is not None and self.study.features is not None
+
+    @property
+    def can_carry(self) -> bool:
+        """The motion is there, and labels to carry along it."""
+        return self.study is not None and any(label.drawn[1:].any() for label in self.labels.values())
 
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
         """Take over all labels of a revision."""
@@ -88,14 +90,15 @@ class CineWork:
         should_stop: Callable[[], bool],
     ) -> None:
         """Motion first: it is quick, and labels can be carried while the encoder is at work."""
-        if self.motion is None:
-            self.motion = Motion(
+        if self.study is None:
+            motion = Motion(
                 self._frames,
                 grid_size=GRID_SIZE,
                 on_progress=lambda done, total: on_progress("motion", done, total),
                 should_stop=should_stop,
             )
-        features = cached_features(
+            self.study = StudyCine(self.cine_id, self._box, self._frames, None, motion, self.labels)
+        self.study.features = cached_features(
             self._frames,
             encoder,
             card,
@@ -105,7 +108,6 @@ class CineWork:
             on_progress=lambda done, total: on_progress("features", done, total),
             should_stop=should_stop,
         )
-        self.study = StudyCine(self.cine_id, self._box, self._frames, features, self.motion, self.labels)
         if not self.learnt:
             self.predict_all()
 
@@ -129,26 +131,24 @@ class CineWork:
     def _nearest(self, frames: set[int]) -> list[int]:
         return sorted(frames, key=lambda f: (abs(f - self.visible), f))[:PREDICT_FRAMES]
 
-    def predict(self, head: Head, active: torch.Tensor, frames: list[int]) -> dict[int, float]:
+    def predict(self, head: Head, frames: list[int]) -> dict[int, float]:
         """Write the head's masks of these frames; returns their confidence by frame."""
         assert self.study is not None  # noqa: S101 - only prepared cines are predicted
-        probabilities = predict(head, self.study, frames, active)
+        probabilities = predict(head, self.study, frames)
         self.to_predict.difference_update(frames)
-        return self._write(frames, probabilities, frame_confidence(probabilities).tolist())
+        return self._write(frames, probabilities, confidence(self.study, frames, probabilities))
 
     def carry_labels(self) -> Iterator[dict[int, float]]:
         """Write labels as motion alone carries them, a few frames at a time: a first answer, at once."""
-        bare = StudyCine(self.cine_id, self._box, self._frames, None, self.motion, self.labels)  # type: ignore[arg-type]
+        assert self.study is not None  # noqa: S101 - asked for only once the motion is known
         frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible))
         for start in range(0, len(frames), PREDICT_FRAMES):
             chosen = frames[start : start + PREDICT_FRAMES]
-            probabilities = bare.prior(chosen, 1 + len(self.classes))
-            yield self._write(chosen, probabilities, [CARRIED_CONFIDENCE] * len(chosen))
+            probabilities = self.study.prior(chosen, 1 + len(self.classes))
+            yield self._write(chosen, probabilities, motion_confidence(self.study, chosen))
 
-    def _write(
-        self, frames: list[int], probabilities: torch.Tensor, confidence: list[float]
-    ) -> dict[int, float]:
+    def _write(self, frames: list[int], probabilities: torch.Tensor, sure: torch.Tensor) -> dict[int, float]:
         self.shown = True
         for frame, maps in zip(frames, probabilities, strict=True):
             self._masks[frame] = label_image(maps, self._box, self.classes)
-        return dict(zip(frames, confidence, strict=True))
+        return dict(zip(frames, sure.tolist(), strict=True))

@@ -73,8 +73,7 @@ class _Batch:
 class Fit:
     """One fit of `head` to the labels of `cines`; starts from the head as it is.
 
-    Call `step` until `done`; `averaged` is the head to predict with at any moment, `active` (K,) bool the
-    outputs that somebody has drawn.
+    Call `step` until `done`; `averaged` is the head to predict with at any moment.
 
     Raises
     ------
@@ -89,9 +88,9 @@ class Fit:
         self.config = config
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
+        head.active.copy_(torch.stack([cine.drawn for cine in cines if cine.labels]).any(0))
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
-        self.active = torch.stack([cine.drawn for cine in cines if cine.labels]).any(0)
         self._device = next(head.parameters()).device
         self._generator = torch.Generator().manual_seed(config.seed)
         # Dropout draws from torch's global generator.
@@ -119,7 +118,6 @@ class Fit:
         batch = self._augment(self._assemble(self._draw()))
         to = self._device
         logits = self.head(batch.image.to(to), batch.tokens.to(to), batch.prior.to(to))
-        logits = mask_inactive(logits, self.active)
         loss = partial_label_loss(logits, batch.target.to(to), batch.drawn.to(to), batch.weight.to(to))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -208,16 +206,11 @@ class Fit:
         )
 
 
-def mask_inactive(logits: Tensor, active: Tensor) -> Tensor:
-    """Take structures that nobody has outlined out of the answer."""
-    return logits.masked_fill(~active.to(logits.device)[None, :, None, None], -30.0)
-
-
 @torch.inference_mode()
-def predict(head: Head, cine: StudyCine, frames: Sequence[int], active: Tensor) -> Tensor:
+def predict(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
     """Probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
     device = next(head.parameters()).device
     frames = list(frames)
     prior = cine.prior(frames, head.config.n_outputs)
     logits = head(cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device))
-    return mask_inactive(logits, active).softmax(1).float().cpu()
+    return logits.softmax(1).float().cpu()

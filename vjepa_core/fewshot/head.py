@@ -78,6 +78,9 @@ class Head(nn.Module):
         self.up1 = _block(5 * w, 2 * w)
         self.up0 = _block(3 * w, w)
         self.out = nn.Conv2d(w, k, 1)
+        self.active: Tensor
+        """(K,) bool: the outputs that somebody has drawn; the others are left out of every answer."""
+        self.register_buffer("active", torch.ones(k, dtype=torch.bool))
         nn.init.zeros_(self.out.weight)
         self.out.bias = nn.Parameter(torch.zeros(k))
 
@@ -111,7 +114,8 @@ class Head(nn.Module):
         x = self.up2(torch.cat([_twice(x), x2], 1))
         x = self.up1(torch.cat([_twice(x), x1], 1))
         x = self.up0(torch.cat([_twice(x), x0], 1))
-        return self.out(x) + carried
+        inactive = ~self.active[None, :, None, None]
+        return (self.out(x) + carried).masked_fill(inactive, -30.0)
 
 
 def _twice(x: Tensor) -> Tensor:

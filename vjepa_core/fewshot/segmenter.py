@@ -18,8 +18,7 @@ from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.confidence import confidence
-from vjepa_core.fewshot.feature_cache import FeatureCache, feature_key
-from vjepa_core.fewshot.features import CineFeatures, extract, temporal_stride
+from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, INPUT_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
@@ -108,23 +107,15 @@ def prepare_cine(
     box = Letterbox.fit(frames.shape[1], frames.shape[2], INPUT_SIZE)
     boxed = box.apply(frames)
 
-    def make_features() -> CineFeatures:
-        return extract(
-            encoder,
-            boxed,
-            fps=fps,
-            target_fps=card.fps,
-            depths=card.depths,
-            on_progress=lambda done, total: on_progress("features", done, total),
-            should_stop=should_stop,
-        )
-
-    if cache is None:
-        features = make_features()
-    else:
-        stride = temporal_stride(fps, card.fps)
-        key = feature_key(boxed, card.checksum, stride_frames=stride, depths=card.depths)
-        features = cache.get_or_make(key, make_features)
+    features = cached_features(
+        boxed,
+        encoder,
+        card,
+        fps=fps,
+        cache=cache,
+        on_progress=lambda done, total: on_progress("features", done, total),
+        should_stop=should_stop,
+    )
     motion = Motion(
         boxed,
         grid_size=GRID_SIZE,
@@ -276,7 +267,7 @@ def segment(
             raise Cancelled
         report("predict", first, len(frames))
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
-        probabilities = predict(fit.averaged, cine, chosen, fit.active)
+        probabilities = predict(fit.averaged, cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
         for frame, maps in zip(chosen, probabilities, strict=True):
             masks[frame] = label_image(maps, cine.box, classes)

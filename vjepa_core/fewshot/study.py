@@ -58,7 +58,7 @@ class StudyCine:
     box: Letterbox
     frames: NDArray[np.uint8]
     """(T, 224, 224) letterboxed."""
-    features: CineFeatures
+    features: CineFeatures | None
     motion: Motion
     labels: dict[int, FrameLabel] = field(default_factory=dict)
     _mean_std: tuple[float, float] | None = None
@@ -79,6 +79,8 @@ class StudyCine:
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Encoder tokens at these frames, (B, depths, h, w, dim)."""
+        if self.features is None:
+            raise ValueError("the features of this cine are not there yet")
         return self.features.at_many(frames)
 
     @property

@@ -28,7 +28,7 @@ def fitted(study: StudyCine, encoder: LoadedEncoder, config: FitConfig = QUICK) 
 
 def test_a_new_head_answers_with_the_carried_label(study: StudyCine, small_encoder: LoadedEncoder) -> None:
     head = new_head(small_encoder[1], (1, 2)).eval()
-    answer = predict(head, study, [3], torch.ones(3, dtype=torch.bool))
+    answer = predict(head, study, [3])
     assert torch.equal(answer.argmax(1), study.prior([3], 3).argmax(1))
 
 
@@ -44,8 +44,8 @@ def test_a_warm_fit_goes_on_from_the_head_it_is_given(study: StudyCine, small_en
     warm = Fit(before.averaged, [study], QUICK, warm=True)
     assert warm.total == QUICK.warm_steps
     frames = [2, 3]
-    first = predict(warm.averaged, study, frames, warm.active)
-    torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames, before.active))
+    first = predict(warm.averaged, study, frames)
+    torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames))
 
 
 def test_without_labels_there_is_nothing_to_fit(study: StudyCine, small_encoder: LoadedEncoder) -> None:
@@ -60,8 +60,8 @@ def test_a_structure_that_nobody_drew_is_not_predicted(
     only_cavity = np.where(heart[1][0] == CAVITY, CAVITY, 0).astype(np.uint8)
     study.labels = {0: frame_label(only_cavity, study.box, (1, 2))}
     fit = fitted(study, small_encoder)
-    assert fit.active.tolist() == [True, True, False]
-    assert predict(fit.averaged, study, [5], fit.active)[0, 2].max() < 1e-6
+    assert fit.averaged.active.tolist() == [True, True, False]
+    assert predict(fit.averaged, study, [5])[0, 2].max() < 1e-6
 
 
 def test_a_frame_with_one_structure_does_not_unteach_the_other(
@@ -71,7 +71,7 @@ def test_a_frame_with_one_structure_does_not_unteach_the_other(
     only_cavity = np.where(masks[0] == CAVITY, CAVITY, 0).astype(np.uint8)
     study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
     fit = fitted(study, small_encoder, FitConfig(steps=30))
-    answers = predict(fit.averaged, study, [1, 3], fit.active)
+    answers = predict(fit.averaged, study, [1, 3])
     for frame, answer in zip((1, 3), answers, strict=True):
         assert dice(label_image(answer, study.box, (1, 2)), masks[frame], WALL) > 0.75
 
@@ -83,7 +83,7 @@ def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
     other = prepare_cine(1, frames, *small_encoder, fps=30)
     config = FitConfig(steps=60, prior_dropout=0.7, carried_share=0.25)
     fit = fitted(study, small_encoder, config)
-    answer = predict(fit.averaged, other, [0], fit.active)[0]
+    answer = predict(fit.averaged, other, [0])[0]
     assert dice(label_image(answer, other.box, (1, 2)), masks[0], CAVITY) > 0.6
 
 
@@ -94,7 +94,7 @@ def test_a_head_comes_back_from_its_file(
     save_head(fit.averaged, tmp_path / "head.safetensors")
     back = load_head(tmp_path / "head.safetensors")
     assert back.config == fit.averaged.config
-    assert torch.equal(predict(back, study, [4], fit.active), predict(fit.averaged, study, [4], fit.active))
+    assert torch.equal(predict(back, study, [4]), predict(fit.averaged, study, [4]))
 
 
 def test_a_damaged_head_file_is_refused_by_name(small_encoder: LoadedEncoder, tmp_path: Path) -> None:
