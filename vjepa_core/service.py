@@ -199,7 +199,10 @@ class Engine:
         try:
             encoder, card = load_encoder(self._encoder_name, self._device)
         except CoreError as error:
+            # The process stays: one that ended would be taken for a crash and started again, and again.
             self._tell(Failed(str(error)))
+            while not self._closing:
+                self._closing = isinstance(self._requests.get(), Shutdown)
             return
         self._encoder, self._card = encoder, card
         self._tell(Ready(str(self._device), card.name, card.checksum, card.trained))

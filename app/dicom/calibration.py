@@ -63,13 +63,13 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
         r for r in regions if r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW
     ]
     if not pictures:
-        warnings.append("The file does not say the size of a pixel: set it by hand before measuring in mm.")
+        warnings.append("The file does not say the size of a pixel: sizes are told in pixels.")
         return Calibrated(regions, None, None, warnings)
     fitting = [r for r in pictures if _fits(r.box, height, width)]
     if not fitting:
         warnings.append(
             "The calibrated region in the file does not fit the image, which was resized or cropped later: "
-            "its pixel size was not used; set it by hand before measuring in mm."
+            "its pixel size was not used: sizes are told in pixels."
         )
         return Calibrated(regions, None, None, warnings)
     region = max(fitting, key=lambda r: r.box.width * r.box.height)
@@ -77,9 +77,7 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
         warnings.append("The image holds several ultrasound pictures: the largest one is used.")
     calibration = _calibration(region)
     if calibration is None:
-        warnings.append(
-            "The pixel size in the file is not a plausible length: set it by hand before measuring in mm."
-        )
+        warnings.append("The pixel size in the file is not a plausible length: sizes are told in pixels.")
     return Calibrated(regions, _clip(region.box, height, width), calibration, warnings)
 
 

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
 from app.ui.main_window import MainWindow
 from app.ui.theme import apply_theme
 from app.ui.workspace import Workspace
 
+logger = logging.getLogger(__name__)
+
 
 def application() -> QApplication:
     """The one application object of the process, themed."""
     app = QApplication.instance()
     if not isinstance(app, QApplication):
+        qInstallMessageHandler(_log_qt)
         app = QApplication(["apical"])
         app.setApplicationName("apical")
         app.setApplicationDisplayName("Apical")
         apply_theme(app)
     return app
+
+
+def _log_qt(kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
+    serious = kind in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg)
+    logger.log(logging.ERROR if serious else logging.DEBUG, "Qt: %s", text)
 
 
 def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = None) -> int:

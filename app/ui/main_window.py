@@ -175,7 +175,7 @@ class MainWindow(QMainWindow):
         self.learning.accepted.connect(self.accept_prediction)
         self.player_bar.frame_wanted.connect(self.show_frame)
         self.player_bar.step_wanted.connect(self.step)
-        self.cine_list.chosen.connect(w.show)
+        self.cine_list.chosen.connect(self.choose)
 
     # The current cine
 
@@ -203,7 +203,7 @@ class MainWindow(QMainWindow):
         # The picture first: this frame was decoded when the file was opened or is decoded here, alone.
         self._show_picture(opened.frame)
         self.canvas.reset_view()
-        view = self.workspace.project.view() if self.workspace.project is not None else {}
+        view = self.workspace.view()
         state = view.get("canvas", {}).get(str(opened.id))
         if state:
             self.canvas.restore_view(state)
@@ -311,11 +311,17 @@ class MainWindow(QMainWindow):
             self.player_bar.player.pause()
             self.show_frame(wanted[0] if by > 0 else wanted[-1])
 
+    def choose(self, opened: OpenedCine) -> None:
+        """Put another cine on the table; the zoom of the one that goes is kept."""
+        self.canvas.finish_stroke()
+        self._save_view()
+        self.workspace.show(opened)
+
     def step_cine(self, by: int) -> None:
         """To the next or previous cine of the list."""
         cines = self.workspace.cines
         if self.current is not None and len(cines) > 1:
-            self.workspace.show(cines[(cines.index(self.current) + by) % len(cines)])
+            self.choose(cines[(cines.index(self.current) + by) % len(cines)])
 
     def undo(self) -> None:
         """Take back the newest stroke and go to its frame."""
@@ -412,7 +418,7 @@ class MainWindow(QMainWindow):
         opened = self.current
         if opened is None or self.workspace.project is None:
             return
-        kept = self.workspace.project.view().get("canvas", {})
+        kept = self.workspace.view().get("canvas", {})
         kept[str(opened.id)] = self.canvas.view_state()
         self.workspace.save_view({"canvas": kept})
 

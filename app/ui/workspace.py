@@ -52,6 +52,7 @@ class Workspace(QObject):
     retract = Signal(str)  # a message that no longer holds
 
     _opened = Signal(object, object, object)  # Cine, what to do once it is there, the project that asked
+    _found = Signal(object, object)  # cine files of a folder, what to do with the first
     _open_failed = Signal(str)
 
     def __init__(self, encoder: str = DEFAULT_ENCODER) -> None:
@@ -64,6 +65,7 @@ class Workspace(QObject):
         self._opening = 0
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
         self._opened.connect(self._adopt)
+        self._found.connect(self._open_found)
         self._open_failed.connect(self._not_opened)
         self.learner = Learner(encoder, self._say, self)
         self.learner.predicted.connect(self._predicted)
@@ -80,17 +82,33 @@ class Workspace(QObject):
 
     def open_paths(self, wanted: Sequence[Path], then: Then | None = None) -> None:
         """Open cines, folders of them, or a project; `then` is called with each cine once it is there."""
-        cines: list[Path] = []
+        cines = [path for path in wanted if path.suffix != SUFFIX]
         for path in wanted:
             if path.suffix == SUFFIX:
                 self.open_project(path)
-                continue
-            try:
-                cines.extend(cine_paths([path]))
-            except (ApicalError, OSError) as error:
-                self._say(str(error), Level.ERROR)
         for place, path in enumerate(dict.fromkeys(cines)):
-            self._open_later(lambda p=path: p, then or (self.show if place == 0 else None))  # type: ignore[misc]
+            chosen = then or (self.show if place == 0 else None)
+            if path.is_dir():
+                self._walk_later(path, chosen)
+            else:
+                self._open_later(lambda p=path: p, chosen)  # type: ignore[misc]
+
+    def _walk_later(self, folder: Path, then: Then | None) -> None:
+        def work() -> None:
+            try:
+                self._found.emit(cine_paths([folder]), then)
+            except ApicalError as error:
+                self._open_failed.emit(str(error))
+            except OSError as error:
+                self._open_failed.emit(f"{folder} cannot be read ({error.strerror}): check its permissions.")
+
+        self._count_opening(1)
+        self._threads.submit(work)
+
+    def _open_found(self, files: list[Path], then: Then | None) -> None:
+        for place, path in enumerate(files):
+            self._open_later(lambda p=path: p, then if place == 0 else None)  # type: ignore[misc]
+        self._count_opening(-1)
 
     def _open_later(
         self, find: Callable[[], Path], then: Then | None, project: Project | None = None
@@ -106,20 +124,19 @@ class Workspace(QObject):
                     f"A file could not be opened ({type(error).__name__}: {error}); try another one."
                 )
 
-        self._opening += 1
-        self.opening_changed.emit(self._opening)
+        self._count_opening(1)
         self._threads.submit(work)
 
     def _not_opened(self, text: str) -> None:
-        self._finish_opening()
+        self._count_opening(-1)
         self._say(text, Level.ERROR)
 
-    def _finish_opening(self) -> None:
-        self._opening -= 1
+    def _count_opening(self, by: int) -> None:
+        self._opening += by
         self.opening_changed.emit(self._opening)
 
     def _adopt(self, cine: Cine, then: Then | None, project: Project | None) -> None:
-        self._finish_opening()
+        self._count_opening(-1)
         if project is not None and project is not self.project:
             cine.source.close()  # its project was closed while it was being opened
             return
@@ -170,7 +187,7 @@ class Workspace(QObject):
         opened = OpenedCine(
             cine, record, Recorder(self.project, record.id), self.project.predictions(record.id)
         )
-        view = self.project.view()
+        view = self.view()
         frame = view.get("frames", {}).get(str(record.id), 0)
         opened.frame = min(frame, cine.n_frames - 1) if isinstance(frame, int) and frame > 0 else 0
         return opened
@@ -195,7 +212,7 @@ class Workspace(QObject):
         self.close_project()
         self._take_project(project)
         self.cines_changed.emit()
-        remembered = project.view().get("cine")
+        remembered = self.view().get("cine")
         for record in project.cines():
             self._open_record(record, show=record.id == remembered)
 
@@ -241,7 +258,7 @@ class Workspace(QObject):
         if self.project is None:
             return
         try:
-            self.project.move_to(path.with_suffix(SUFFIX))
+            self.project.move_to(path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX))
         except ProjectError as error:
             self._say(str(error), Level.ERROR)
             return
@@ -249,6 +266,14 @@ class Workspace(QObject):
         self._remember(self.project)
         self._say(f"The project is now {self.project.path.name} in {self.project.path.parent}.", Level.INFO)
         self.saved_changed.emit()
+
+    def view(self) -> dict[str, Any]:
+        """What `save_view` kept last; empty where there is nothing or it cannot be read."""
+        try:
+            return self.project.view() if self.project is not None else {}
+        except ProjectError as error:
+            logger.info("the view cannot be read: %s", error)
+            return {}
 
     def save_view(self, view: dict[str, Any]) -> None:
         """Keep what the window shows; a view that cannot be written is no loss worth a word."""
