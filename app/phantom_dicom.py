@@ -1,6 +1,7 @@
 """Write synthetic cines as ultrasound DICOM, with their labels beside them: for tests, demos and teaching.
 
-``python -m app.phantom_dicom --out cine.dcm --labels labels/`` makes one.
+``python -m app.phantom_dicom --out cine.dcm --labels labels/`` makes one;
+``python -m app.phantom_dicom --sheet docs/phantom.png`` draws the picture of the documentation.
 """
 
 from __future__ import annotations
@@ -137,10 +138,47 @@ def _compress(ds: Dataset, frames: NDArray[np.uint8]) -> None:
     ds["PixelData"].VR = "OB"
 
 
+def draw_sheet(path: Path, seed: int, side: int = 176) -> None:
+    """Phantom frames below frames of the real A4C cine that comes with pydicom; a PNG.
+
+    Parameters
+    ----------
+    path : Path
+    seed : int
+    side : int
+        Side of one picture, pixels.
+    """
+    import torch
+    from pydicom.examples import get_path
+
+    from app.dicom.open import open_cine
+    from vjepa_core.phantom import A2C, A4C, make_cines
+    from vjepa_core.phantom.sheet import contact_sheet, outlined
+
+    generator = torch.Generator().manual_seed(seed)
+    real = open_cine(Path(get_path("ybr_color")))
+    rows: list[list[NDArray[np.uint8]]] = []
+    rows.append([real.frame(i)[real.region.slices] for i in range(0, real.n_frames, real.n_frames // 6)][:6])
+    beating = make_cines(1, frames=6, size=side, view=A4C, fps=(7.0, 7.0), generator=generator)
+    rows.append(list(beating.frames[0].numpy()))
+    rows.append(
+        [
+            outlined(f, m)
+            for f, m in zip(*(x[0].numpy() for x in (beating.frames, beating.masks)), strict=True)
+        ]
+    )
+    for view in (A4C, A4C, A2C, A2C):
+        several = make_cines(6, frames=1, size=side, view=view, generator=generator)
+        rows.append(list(several.frames[:, 0].numpy()))
+    cv2.imwrite(str(path), contact_sheet(rows, side)[..., ::-1])
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Make one cine from a seed."""
     parser = argparse.ArgumentParser(prog="python -m app.phantom_dicom", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="DICOM file to write")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="DICOM file to write")
+    what.add_argument("--sheet", type=Path, help="draw phantom and real frames into a PNG instead")
     parser.add_argument("--labels", type=Path, help="folder for frame_0000.png and so on, one a frame")
     parser.add_argument("--view", choices=("A4C", "A2C"), default="A4C")
     parser.add_argument("--frames", type=int, default=32)
@@ -148,6 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jpeg", action="store_true", help="JPEG baseline instead of uncompressed")
     given = parser.parse_args(arguments)
+    if given.sheet:
+        draw_sheet(given.sheet, given.seed)
+        return
 
     import torch
 

@@ -162,7 +162,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
     left = u(0.44, 0.56)
     wall = normal(12.0, 2.4, 7.5, 18.0)
     narrowing = u(0.08, 0.36)
-    atrium_length = normal(43.0, 8.0, 26.0, 66.0)
+    atrium_length = normal(41.0, 9.0, 22.0, 66.0)
     width = Sides(breadth * left, breadth * (1.0 - left))
     healthy = draw.chance(0.65) * (1.0 - dilated)
     ef = torch.where(healthy > 0, normal(0.61, 0.06, 0.5, 0.77), u(0.14, 0.56))
@@ -182,7 +182,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
         wall=Sides(wall * u(0.9, 1.2), wall * u(0.85, 1.1)),
         apex_wall=apex_wall,
         atrium_length=atrium_length,
-        atrium_width=(atrium_length * u(0.38, 0.52)).clamp(min=13.0),
+        atrium_width=(atrium_length * u(0.32, 0.52)).clamp(min=11.0),
         atrium_power=u(2.2, 3.5),
         shortening=shortening,
         squeeze=relative,

@@ -88,6 +88,7 @@ def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
     clutter = torch.maximum(u(-26.0, -8.0) - r * u(0.5, 1.1), u(-60.0, -36.0) - r * u(0.0, 0.08)) + ringing
     clutter = clutter - u(0.0, 6.0) * (theta - u(-0.8, 0.8)) ** 2
     clutter = clutter + u(0.0, 7.0) * _patches(draw, rows, columns, (7, 5))
+    hard = chance(0.4)  # some makers show black cavities and white walls, others many greys
     return Scanner(
         near=near,
         depth=depth,
@@ -102,9 +103,9 @@ def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
         streaks=_patches(draw, rows, columns, (45, 9)),
         clutter=clutter,
         noise=u(-66.0, -50.0) + u(0.0, 12.0) * down**2,
-        span=u(50.0, 80.0),
-        gain=u(-13.0, 0.0),
-        gamma=draw.normal(1.15, 0.2, 0.8, 1.7),
+        span=u(50.0, 80.0) - hard * 12.0,
+        gain=u(-10.0, 2.0) + 3.0 * hard,
+        gamma=draw.normal(1.15, 0.2, 0.8, 1.7) + 0.4 * hard,
         compound=chance(0.8) * u(0.5, 1.2),
         persistence=chance(0.5) * u(0.0, 0.4),
     )

@@ -25,6 +25,7 @@ class Look:
     """Scattering levels (dB) and their unevenness; every tensor (B, 1, 1, 1)."""
 
     blood: Tensor
+    atrial_haze: Tensor
     septum: Tensor
     wall: Tensor
     outside: Sides
@@ -60,11 +61,16 @@ def draw_look(draw: Draw) -> Look:
     muscle = u(-28.0, -20.0)
     return Look(
         blood=u(-58.0, -38.0),
+        atrial_haze=draw.chance(0.6) * u(0.0, 16.0),
         septum=muscle + u(-1.0, 8.0),
         wall=muscle,
-        outside=Sides(u(-38.0, -22.0), u(-40.0, -23.0)),
+        # Lung and poor contact leave one side, or both, nearly black.
+        outside=Sides(
+            u(-38.0, -23.0) - draw.chance(0.35) * u(6.0, 22.0),
+            u(-40.0, -24.0) - draw.chance(0.45) * u(6.0, 24.0),
+        ),
         pericardium=u(-20.0, -6.0),
-        atrial_wall=u(-34.0, -18.0),
+        atrial_wall=u(-40.0, -18.0),
         annulus=u(3.0, 11.0),
         valve=u(-26.0, -12.0),
         papillary=Sides(draw.chance(0.5) * u(0.2, 1.0), draw.chance(0.6) * u(0.2, 1.0)),
@@ -104,15 +110,20 @@ def echogenicity(
     fine, broad, streaks = noise
     r, s, right = place.u.abs(), place.s, place.is_right
     share = (s / heart.length).clamp(0.0, 1.0)
+    rightness = torch.sigmoid(place.u / 4.0)  # brightness changes gently across the apex
     ventricle = torch.sigmoid((heart.length - s) / EDGE_MM)
 
     # Around the heart: uneven tissue, brightest where the pericardium faces the lung or the diaphragm.
     beyond = r - place.epi
-    level = look.outside.at(right) + look.unevenness * broad + look.streakiness * streaks
+    level = (
+        _mix(look.outside.left, look.outside.right, rightness)
+        + look.unevenness * broad
+        + look.streakiness * streaks
+    )
     level = level - look.apical_dark * (1.0 - smoothstep(share * 2.2))
     basal = smoothstep(share * 2.0 - 0.9) * torch.exp(-(s - heart.length).clamp(min=0.0) / 30.0)
     level = level + look.basal_glow * basal * torch.exp(-beyond.clamp(min=0.0) / 22.0)
-    lined = torch.where(right, 1.0, heart.view)
+    lined = heart.view + (1.0 - heart.view) * rightness
     glow = bump((beyond - 2.0) / 2.6) * lined * (0.3 + 0.7 * smoothstep(share * 1.6))
     # Under the atrium the same line closes the heart from behind.
     behind = bump((s - heart.length - heart.atrium_length - 3.0 - 2.0 * broad) / 4.5)
@@ -120,10 +131,10 @@ def echogenicity(
     line = look.pericardium + 0.7 * look.unevenness * broad + look.streakiness * streaks
     level = _mix(level, line, torch.maximum(glow, behind))
 
-    muscle = torch.where(right, look.wall, torch.where(heart.view > 0, look.wall, look.septum))
+    muscle = _mix(torch.where(heart.view > 0, look.wall, look.septum), look.wall, rightness)
     muscle = muscle + 0.7 * look.unevenness * broad + look.patchiness * fine
     gap = bump((share - look.dropout_at.at(right)) / look.dropout_width)
-    muscle = muscle - look.dropout.at(right) * gap
+    muscle = muscle - _mix(look.dropout.left, look.dropout.right, rightness) * gap
     # Weak where the wall runs along the beam: its reflections do not come back.
     facing = torch.diff(beyond, dim=-2, append=beyond[..., -1:, :]).abs()
     facing = (facing / facing.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-3)).clamp(0.0, 1.0)
@@ -134,7 +145,7 @@ def echogenicity(
     level = _mix(level, muscle, inside)
 
     right_blood, right_wall = _right_heart(heart, beat, place, fine)
-    level = _mix(level, look.wall + look.patchiness * fine, right_wall)
+    level = _mix(level, look.wall + 4.0 + look.patchiness * fine + look.streakiness * streaks, right_wall)
 
     # Trabeculae make the inner border ragged to the eye; the label stays smooth, as readers draw it.
     endo = torch.where(place.endo > 0.01, place.endo, OUTSIDE)
@@ -143,7 +154,8 @@ def echogenicity(
     shape = bump((r / place.endo.clamp(min=1.0) - 0.68) / 0.17) * bump((share - look.papillary_at) / 0.13)
     muscle_in_blood = look.papillary.at(right) * shape * (0.6 + 0.4 * fine).clamp(0.0, 1.0) * ventricle
     blood = torch.maximum(cavity, right_blood * (1.0 - inside)) * (1.0 - muscle_in_blood)
-    level = _mix(level, look.blood, blood)
+    haze = look.atrial_haze * (1.0 + 0.5 * broad) * (1.0 - ventricle)
+    level = _mix(level, look.blood + haze, blood)
     leaf = leaflets(heart, beat, place)
     return _mix(level, look.valve + 1.5 * look.patchiness * fine, leaf), blood * (1.0 - leaf)
 

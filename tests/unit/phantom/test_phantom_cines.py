@@ -11,13 +11,20 @@ from torch import Tensor
 from tests.unit.phantom.phantom_hearts import at_contractions, hearts
 from vjepa_core.phantom import A2C, A4C, PhantomBatch, PhantomSource, make_cines
 from vjepa_core.phantom.draw import Draw
-from vjepa_core.phantom.imaging import draw_scanner, insonify, scan_convert
+from vjepa_core.phantom.imaging import Scanner, draw_scanner, insonify, scan_convert
 from vjepa_core.phantom.motion import locate
 from vjepa_core.phantom.scatter import draw_scatterers
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def scatterers_only(scanner: Scanner) -> Scanner:
+    """The same scanner without clutter, noise, glints, shadows, smoothing or grey levels cut off."""
+    off = {"clutter": -200.0, "noise": -200.0, "span": 120.0, "gamma": 1.0}
+    off |= dict.fromkeys(("specular", "persistence", "compound", "loss", "beams", "gain"), 0.0)
+    return replace(scanner, **{name: torch.full_like(getattr(scanner, name), v) for name, v in off.items()})
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +52,12 @@ def test_a_seed_repeats_and_another_differs(small: PhantomBatch) -> None:
         assert torch.equal(getattr(small, field.name), getattr(again, field.name))
     other = make_cines(6, frames=5, size=96, generator=seeded(1))
     assert not torch.equal(small.frames, other.frames)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    plain = make_cines(1, frames=2, size=48, generator=seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain.frames, make_cines(1, frames=2, size=48, generator=seeded()).frames)
 
 
 def test_cines_made_in_pieces_are_all_there_and_all_different() -> None:
@@ -80,7 +93,7 @@ def test_a_sector_on_black_with_the_cavity_darker_than_its_wall() -> None:
     corner = cines.frames[:, :, -16:, :16].float(), cines.frames[:, :, :40, :20].float()
     assert all(float(part.max()) == 0 for part in corner)
     lit = (cines.frames > 0).float().mean(dim=(1, 2, 3))
-    assert bool(((lit > 0.25) & (lit < 0.75)).all())
+    assert bool(((lit > 0.1) & (lit < 0.75)).all())
     frames, masks = cines.frames.float(), cines.masks
     cavity = torch.stack([f[m == 1].mean() for f, m in zip(frames, masks, strict=True)])
     wall = torch.stack([f[m == 2].mean() for f, m in zip(frames, masks, strict=True)])
@@ -123,17 +136,7 @@ def test_speckle_follows_the_tissue() -> None:
     place = locate(heart, beat, *scanner.beam_grid())
     speckle, _, _ = draw_scatterers(draw).at(place, beat.seconds)
     level = torch.full_like(place.u, -20.0)  # the same everywhere: what is seen is speckle alone
-    # Nothing but scatterers: no clutter that stays in place, no noise, no grey levels cut off.
-    still = {
-        "clutter": -200.0,
-        "noise": -200.0,
-        "specular": 0.0,
-        "persistence": 0.0,
-        "loss": 0.0,
-        "beams": 0.0,
-        "span": 120.0,
-    }
-    scanner = replace(scanner, **{k: torch.full_like(getattr(scanner, k), v) for k, v in still.items()})
+    scanner = scatterers_only(scanner)
     zero = torch.zeros_like(level)
     grey = insonify(scanner, level, zero, speckle, glint=zero, draw=draw, seconds=beat.seconds)
     followed, in_place = _correlations(place.u, place.s, _walls(heart, place), grey)
@@ -162,8 +165,7 @@ def _correlations(u: Tensor, s: Tensor, wall: Tensor, grey: Tensor) -> tuple[flo
 def test_speckle_grows_sideways_with_depth() -> None:
     draw = Draw(6, seeded(7), torch.device("cpu"))
     scanner = draw_scanner(draw, torch.full((6, 1, 1, 1), 150.0), 300, 150)
-    # The beam alone: no smoothing afterwards.
-    scanner = replace(scanner, compound=torch.zeros_like(scanner.compound))
+    scanner = scatterers_only(scanner)
     level = torch.full((6, 1, 300, 150), -20.0)
     fresh = draw.noise(2, 1, 300, 150).transpose(0, 1)
     zero = torch.zeros_like(level)

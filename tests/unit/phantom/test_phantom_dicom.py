@@ -13,7 +13,7 @@ import pytest
 
 from app.dicom.open import open_cine
 from app.domain.cine import TimingSource
-from app.phantom_dicom import main, write_phantom_dicom
+from app.phantom_dicom import draw_sheet, main, write_phantom_dicom
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (5, 33, 47), np.uint8)  # odd in every direction
 
@@ -89,3 +89,15 @@ def test_one_command_writes_a_cine_and_its_labels(tmp_path: Path) -> None:
     assert mask is not None
     assert mask.shape == (64, 64)
     assert set(np.unique(mask)) <= {0, 1, 2, 3}
+
+
+def test_the_sheet_shows_real_and_phantom_frames(tmp_path: Path) -> None:
+    draw_sheet(tmp_path / "sheet.png", seed=0, side=64)
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet is not None
+    assert sheet.shape == (7 * 64, 6 * 64, 3)
+    squares = sheet.reshape(7, 64, 6, 64, 3).swapaxes(1, 2)
+    assert (squares.max(axis=(2, 3, 4)) > 40).all()
+    coloured = (squares.max(axis=-1) != squares.min(axis=-1)).any(axis=(2, 3))
+    assert coloured[2].all()
+    assert not coloured[[0, 1, 3, 4, 5, 6]].any(), "only the truth is drawn in colour"

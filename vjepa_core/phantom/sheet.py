@@ -1,0 +1,48 @@
+"""Pictures for the eye: frames in rows, with the truth outlined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# After Okabe and Ito, as the program's own classes: cavity, myocardium, atrium; RGB.
+COLOURS = ((0, 158, 235), (240, 170, 20), (225, 110, 170))
+
+
+def outlined(frame: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frame (H, W) with the outline of every label in its colour, RGB (H, W, 3)."""
+    picture = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
+    for value, colour in enumerate(COLOURS, start=1):
+        of_label = (mask == value).astype(np.uint8)
+        contours, _ = cv2.findContours(of_label, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
+    return np.asarray(picture, np.uint8)
+
+
+def contact_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> NDArray[np.uint8]:
+    """Grey or RGB pictures in rows, each fitted into a square of `side` pixels on black.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of arrays
+        uint8, (H, W) or (H, W, 3), any size; shorter rows end in black.
+    side : int
+
+    Returns
+    -------
+    array
+        RGB, (len(rows) * side, longest row * side, 3).
+    """
+    sheet = np.zeros((len(rows) * side, max(map(len, rows)) * side, 3), np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            scale = side / max(picture.shape[:2])
+            h, w = (max(1, round(n * scale)) for n in picture.shape[:2])
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            fitted = cv2.resize(picture, (w, h), interpolation=way)
+            top, left = i * side + (side - h) // 2, j * side + (side - w) // 2
+            sheet[top : top + h, left : left + w] = fitted if fitted.ndim == 3 else fitted[..., None]
+    return sheet
