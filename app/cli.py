@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "info": "what a cine is: frames, timing, calibration, region",
     "segment": "fit on a few labelled frames, write masks for every frame",
     "encoders": "which encoders there are, and whether one is sound",
+    "pretrain": "train an encoder on cines without labels",
     "doctor": "what works on this machine, and what to do about the rest",
     "bench": "measure against peers, in one run",
 }

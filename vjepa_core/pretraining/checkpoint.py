@@ -50,6 +50,12 @@ def save(run: Path, state: Mapping[str, Any]) -> None:
     write_atomically(run / CHECKPOINT, lambda out: torch.save({"format": _FORMAT, **state}, out))
 
 
+def refuse_started(run: Path) -> None:
+    """Raise PretrainingError if a new run would overwrite one."""
+    if (run / CHECKPOINT).exists():
+        raise PretrainingError(f"{run} already holds a run: go on with --resume, or choose another folder.")
+
+
 def load(run: Path) -> dict[str, Any]:
     """The last state, on the CPU; nothing in the file is executed.
 

@@ -255,12 +255,9 @@ class Trainer:
             _refuse_other(state["config"], as_dict(self.config))
             if state["config"]["steps"] != self.config.steps:
                 log.warning("The run's length was changed: its schedules stretch from here on.")
-        elif (self.run / checkpoint.CHECKPOINT).exists():
-            raise PretrainingError(
-                f"{self.run} already holds a run: go on with --resume, or choose another folder."
-            )
         else:
             state = None
+            checkpoint.refuse_started(self.run)
         if self.world.leads:
             try:
                 self.run.mkdir(parents=True, exist_ok=True)

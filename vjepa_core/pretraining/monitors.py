@@ -78,7 +78,7 @@ class CollapseMonitor:
                 "Raise the EMA momentum or lower the learning rate.",
             ),
             "rank": (
-                rank < _LOWEST_RANK,
+                old_rank is not None and rank < _LOWEST_RANK,  # an untrained encoder may start there
                 f"The features use {rank:.1f} directions only: the encoder is collapsing. "
                 "Lower the learning rate, or start again with another seed.",
             ),

@@ -51,7 +51,7 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert word in _one_line(err)
 
 
-@pytest.mark.parametrize("command", ["predict", "export", "pretrain"])
+@pytest.mark.parametrize("command", ["predict", "export"])
 def test_commands_that_are_not_built_are_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "x"]) == 2
     assert command not in cli.COMMANDS

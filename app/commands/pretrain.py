@@ -1,0 +1,238 @@
+"""Train an encoder on cines without labels: V-JEPA with 3D localisation.
+
+DATA are cines of any kind, folders of them, or packed sets. Stopped with Ctrl+C or killed, a run goes on with
+--resume. Under torchrun, one command serves all machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.report import Report
+from app.domain.errors import ApicalError
+
+if TYPE_CHECKING:
+    from vjepa_core.pretraining.config import PretrainConfig
+    from vjepa_core.pretraining.loop import Outcome
+    from vjepa_core.pretraining.source import ClipSource
+    from vjepa_core.pretraining.world import World
+
+log = logging.getLogger(__name__)
+
+STOPPED = 130
+_PAUSE_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """As in the table of commands."""
+    parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help="cines, folders or packed sets")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON; see RUN/config.json")
+    parser.add_argument("--steps", type=int, metavar="N", help="length of the run")
+    parser.add_argument("--encoder", metavar="NAME", help="go on from this encoder (default: untrained)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes without one")
+    parser.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (see the guide)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> Report:
+    """Say what is wrong before the long work, then train here or in several processes."""
+    from vjepa_core.pretraining.checkpoint import refuse_started
+
+    for path in args.data:
+        if not path.exists():
+            raise ApicalError(f"{path} does not exist; check the path.")
+    if min(args.devices, args.num_nodes) < 1:
+        raise ApicalError("--devices and --num-nodes count from 1.")
+    if args.steps is not None and args.steps < 1:
+        raise ApicalError(f"--steps is {args.steps}; give a whole number from 1 on.")
+    config = _config(args)
+    if not args.resume:
+        refuse_started(args.out)
+    if args.devices * args.num_nodes > 1 and "WORLD_SIZE" not in os.environ:
+        return _launch(args)
+    return _train(args, config)
+
+
+def _config(args: argparse.Namespace) -> PretrainConfig:
+    import torch
+
+    from vjepa_core.encoder.catalogue import card
+    from vjepa_core.pretraining.checkpoint import stored_config
+    from vjepa_core.pretraining.config import PretrainConfig, read_config, small
+
+    if args.resume:
+        config = stored_config(args.out)
+    else:
+        config = PretrainConfig() if torch.cuda.is_available() else small()
+    if args.config is not None:
+        config = read_config(args.config, config)
+    if args.encoder is not None and not args.resume:
+        found = card(args.encoder)
+        config = replace(config, start_from=found.name, architecture=found.architecture, fps=found.fps)
+    return config if args.steps is None else replace(config, steps=args.steps)
+
+
+def _launch(args: argparse.Namespace) -> Report:
+    import torch
+
+    from vjepa_core.pretraining.launch import launch
+
+    gpus = torch.cuda.device_count()
+    if gpus and args.devices > gpus:
+        raise ApicalError(f"--devices is {args.devices}, but this machine has {gpus} GPUs.")
+    command = [sys.executable, "-m", "app.cli", "pretrain", *_words(args)]
+    code = launch(command, args.devices, args.num_nodes)
+    args.json = False  # the leading process has said it
+    return Report(code=code)
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The arguments again, without those that only the first process needs."""
+    words = [str(path) for path in args.data]
+    for name in ("out", "config", "steps", "encoder"):
+        value = getattr(args, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    words += [f"--{name}" for name in ("resume", "json") if getattr(args, name)]
+    return words
+
+
+def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
+    from vjepa_core.pretraining.export import export_encoder
+    from vjepa_core.pretraining.loop import pretrain
+    from vjepa_core.pretraining.world import joined
+
+    with joined() as world, _stop_signals() as should_stop:
+        leads = world.leads
+        source = _source(args, config, world)
+        with _Lines(config.steps) as lines:
+            outcome = pretrain(
+                config,
+                source,
+                args.out,
+                world=world,
+                resume=args.resume,
+                on_step=lines,
+                should_stop=should_stop,
+            )
+        card = export_encoder(args.out, args.out / "encoder", _name(args.out)) if leads else None
+    if card is None:
+        args.json = False
+        return Report(code=0 if outcome.finished else STOPPED)
+    return _report(args, outcome, card)
+
+
+def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
+    """The clips; on each machine one process packs what is not packed, before the others read it."""
+    from app.pretraining_data import clips_from
+
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    options = {
+        "target_fps": config.fps,
+        "size": config.size,
+        "clip": config.frames,
+        "device": world.device,
+    }
+    source = None
+    if first:
+        if world.leads:
+            sys.stderr.write("reading the cines ...\n")
+        source = clips_from(args.data, args.out / "data", **options)
+    world.least(0)
+    return source or clips_from(args.data, args.out / "data", **options)
+
+
+def _report(args: argparse.Namespace, outcome: Outcome, card: Path) -> Report:
+    last = outcome.last
+    data: dict[str, Any] = {
+        "run": str(args.out),
+        "steps": outcome.steps,
+        "finished": outcome.finished,
+        "encoder": str(card),
+        "last": last,
+    }
+    loss = f", loss {last['loss']:.4f}" if last.get("loss") is not None else ""
+    text = f"{outcome.steps} steps{loss}. Log, checkpoint and encoder are in {args.out}."
+    if not outcome.finished:
+        words = [word for word in _words(args) if word not in ("--resume", "--json")]
+        text = (
+            f"Stopped and saved after {outcome.steps} steps. Go on with:\n"
+            f"apical pretrain {shlex.join(words)} --resume"
+        )
+    return Report(data, text, 0 if outcome.finished else STOPPED)
+
+
+def _name(out: Path) -> str:
+    """Name of the encoder, from the folder's."""
+    name = re.sub(r"[^\w.-]+", "-", out.absolute().name, flags=re.ASCII).strip("-._")
+    return name or "pretrained"
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl+C and SIGTERM ask the run to stop after its step; a second Ctrl+C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, _frame: object) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+        sys.stderr.write("\nStopping after this step ...\n")
+
+    before = {int(n): signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Lines:
+    """Progress on stderr: a line that updates itself on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._terminal = sys.stderr.isatty()
+        self._shown_at = 0.0
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._terminal:
+            sys.stderr.write("\n")
+
+    def __call__(self, entry: dict[str, Any]) -> None:
+        now = time.monotonic()
+        due = self._terminal or now - self._shown_at > _PAUSE_S or entry["step"] == self._steps
+        if not due:
+            return
+        self._shown_at = now
+        parts = [f"step {entry['step']}/{self._steps}"]
+        parts += [
+            f"{short} {entry[name]:.4f}"
+            for short, name in (("loss", "loss"), ("localisation", "loss_loc"), ("context", "loss_ctx"))
+            if entry[name] is not None
+        ]
+        parts.append(f"{entry['clips_per_second']:.1f} clips/s")
+        line = ", ".join(parts)
+        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        sys.stderr.flush()
