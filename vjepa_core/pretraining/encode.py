@@ -41,12 +41,12 @@ def patchify(clips: Tensor, tubelet: int, patch: int) -> tuple[Tensor, Grid]:
 
 def embed(layer: PatchEmbed3D, tubelets: Tensor) -> Tensor:
     """Tokens (B, K, D) of grey tubelets (B, K, P) uint8."""
-    weight = layer.proj.weight
-    std = torch.tensor(IMAGENET_STD, device=weight.device).view(1, 3, 1)
-    mean = torch.tensor(IMAGENET_MEAN, device=weight.device).view(1, 3, 1)
-    scaled = weight.flatten(2) / std
-    grey = scaled.sum(1) / 255
-    bias = (scaled * (_CENTRE / 255 - mean)).sum((1, 2))
+    # Numbers, not tensors: a constant copied to a GPU would make this process wait for it.
+    channels = layer.proj.weight.flatten(2).unbind(1)
+    scaled = [weight / std for weight, std in zip(channels, IMAGENET_STD, strict=True)]
+    grey = sum(scaled[1:], scaled[0]) / 255
+    offsets = [w.sum(1) * (_CENTRE / 255 - mean) for w, mean in zip(scaled, IMAGENET_MEAN, strict=True)]
+    bias = sum(offsets[1:], offsets[0])
     if layer.proj.bias is not None:
         bias = bias + layer.proj.bias
     return linear(tubelets.to(torch.float32) - _CENTRE, grey, bias)
@@ -92,7 +92,8 @@ def encode(
         rope = rope_table(grid, head_dim, encoder.rope, tokens.device)
         rope = rope if keep is None else rope[:, keep]
     else:
-        rope = tokens.new_tensor([0.0, 1.0], dtype=torch.float32).view(2, 1, 1).expand(2, 1, head_dim)
+        sine = torch.zeros(1, head_dim, device=tokens.device)
+        rope = torch.stack((sine, sine + 1))
     levels = []
     for i, block in enumerate(encoder.blocks[: depths[-1] + 1]):
         tokens = block(tokens, rope)

@@ -98,8 +98,8 @@ def draw_windows(
     windows = []
     for _ in range(2):
         start = torch.rand((3, n), generator=generator, device=device)
-        room = torch.tensor([axis - side + 1 for axis, side in zip(grid, sides, strict=True)], device=device)
-        at = (start * room[:, None]).long()
+        room = [axis - side + 1 for axis, side in zip(grid, sides, strict=True)]
+        at = [(share * places).long() for share, places in zip(start, room, strict=True)]
         offset = (at[0] * h + at[1]) * w + at[2]
         score = torch.rand((n, len(cells)), generator=generator, device=device)
         chosen = cells[score.topk(min(keep, len(cells)), sorted=False).indices]
@@ -158,8 +158,8 @@ class Localiser(nn.Module):
 
     def target(self, offset: Tensor) -> Tensor:
         """Offsets (..., 3) in cells as shares of the clip: (..., 3) float32, each at most 1 in size."""
-        span = offset.new_tensor([max(side - 1, 1) for side in self.coarse]).float()
-        share = offset.float() / span
+        shares = [part / max(side - 1, 1) for part, side in zip(offset.unbind(-1), self.coarse, strict=True)]
+        share = torch.stack(shares, -1).float()
         return share if self.config.variant == "signed" else share.abs()
 
     def _pick(self, side: Side, chance: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ class Probed:
     @property
     def solved(self) -> float:
         """Share of the chance level that is gone: 0 nothing is known, 1 the task is solved."""
-        return 1 - self.loss / self.chance
+        return 1 - self.loss / self.chance if self.chance else 0.0
 
 
 def position_probe(

@@ -1,0 +1,30 @@
+"""A run small enough for a test."""
+
+from __future__ import annotations
+
+import torch
+
+from vjepa_core.pretraining.config import PretrainConfig, changed, small
+from vjepa_core.pretraining.source import MemorySource
+
+
+def tiny(**values: object) -> PretrainConfig:
+    """Four frames of 64 pixels: 32 tokens, two clips a step."""
+    config: PretrainConfig = changed(
+        small(),
+        {"frames": 4, "size": 64, "batch": 2, "steps": 6, "checkpoint_every": 2, **values},
+    )
+    return config
+
+
+def clips(n: int = 6) -> torch.Tensor:
+    """Moving smooth noise, (n, 4, 64, 64) uint8."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand((n, 1, 6, 12, 12), generator=generator)
+    fine = torch.nn.functional.interpolate(coarse, (4, 64, 64), mode="trilinear", align_corners=False)
+    return (fine[:, 0] * 255).to(torch.uint8)
+
+
+def source() -> MemorySource:
+    """The clips above."""
+    return MemorySource(clips())

@@ -1,0 +1,63 @@
+"""Configuration files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed, read_config, small
+from vjepa_core.pretraining.errors import PretrainingError
+
+
+def test_a_configuration_survives_json(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(as_dict(small())))
+    assert read_config(file, PretrainConfig()) == small()
+
+
+def test_toml_changes_what_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        "steps = 7\nfps = 20\n[loc]\npeak = 0.5\n[localisation]\nvariant = 'signed'\n"
+        "[[masks]]\nblocks = 3\nscale = 0.2\n"
+    )
+    config = read_config(file, small())
+    assert (config.steps, config.fps, config.loc.peak, config.loc.rise) == (7, 20.0, 0.5, 0.1)
+    assert config.localisation.variant == "signed"
+    assert [(m.blocks, m.aspect) for m in config.masks] == [(3, (0.75, 1.5))]
+    assert config.architecture == small().architecture
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"stpes": 3}, "stpes"),
+        ({"steps": "many"}, "steps must be int"),
+        ({"steps": True}, "steps must be int"),
+        ({"loc": 3}, "loc must be a table"),
+        ({"localisation": {"where": "elsewhere"}}, "one of inside"),
+        ({"localisation": {"place": 1}}, "localisation.place"),
+        ({"loc": {"peak": -1.0}}, "peak"),
+        ({"frames": 15}, "multiple of 2"),
+        ({"size": 100}, "multiple of 16"),
+        ({"batch": 0}, "1 or more"),
+        ({"predictor": {"width": 100, "heads": 3}}, "heads"),
+        ({"optimiser": {"ema": 1.2}}, "ema"),
+        ({"optimiser": {"betas": [0.9]}}, "betas"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], word: str) -> None:
+    with pytest.raises(PretrainingError, match=word):
+        changed(small(), values)
+
+
+@pytest.mark.parametrize("text", ["steps = ", "\x00"])
+def test_an_unreadable_file_is_said(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(PretrainingError, match="cannot be read"):
+        read_config(file, small())
+    with pytest.raises(PretrainingError, match="cannot be read"):
+        read_config(tmp_path / "none.toml", small())

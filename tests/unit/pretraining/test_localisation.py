@@ -1,0 +1,114 @@
+"""The localisation task and the probe of its leak."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.unit.pretraining.runs import clips
+from vjepa_core.encoder.initialise import initialise
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.pretraining.localisation import (
+    LocalisationConfig,
+    Localiser,
+    Side,
+    chance_loss,
+    draw_windows,
+)
+from vjepa_core.pretraining.probe import position_probe
+
+GRID = (4, 6, 8)
+TOKENS = 4 * 6 * 8
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _placed_tokens(batch: int = 4) -> Side:
+    """Tokens that say where they stand, one-hot an axis."""
+    numbers = torch.arange(TOKENS).expand(batch, -1)
+    places = Localiser._places(numbers, GRID)
+    hot = [torch.nn.functional.one_hot(places[..., i], n) for i, n in enumerate(GRID)]
+    return Side(torch.cat(hot, -1).float(), numbers)
+
+
+def test_targets_are_shares_of_each_axis() -> None:
+    offset = torch.tensor([[3, -5, 7], [0, 0, -7]])
+    absolute = Localiser(8, GRID, LocalisationConfig(variant="absolute")).target(offset)
+    signed = Localiser(8, GRID, LocalisationConfig(variant="signed")).target(offset)
+    assert absolute.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert signed.tolist() == [[1, -1, 1], [0, 0, -1]]
+
+
+@pytest.mark.parametrize("variant", ["absolute", "signed", "axis_ce"])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_tokens_that_know_their_place_solve_the_task(variant: str, pool: int) -> None:
+    torch.manual_seed(0)
+    config = LocalisationConfig(variant=variant, pool=pool, hidden=128)  # type: ignore[arg-type]
+    side = _placed_tokens()
+    localiser = Localiser(sum(GRID), GRID, config)
+    adam = torch.optim.Adam(localiser.parameters(), lr=3e-3)
+    generator = _generator()
+    for _ in range(150):
+        adam.zero_grad()
+        localiser(side, side, torch.rand((4, 64, 2), generator=generator)).backward()
+        adam.step()
+    pairs = torch.rand((4, 256, 2), generator=generator)
+    loss = float(localiser(side, side, pairs).detach())
+    assert loss < 0.6 * chance_loss(localiser, side.numbers, side.numbers, pairs)
+
+
+def test_pooling_means_over_the_visible_tokens_of_a_cell() -> None:
+    localiser = Localiser(1, (1, 4, 4), LocalisationConfig(pool=2))
+    numbers = torch.tensor([[0, 5, 10, 15]])  # two in the first cell, two in the last
+    tokens, order, count = localiser._pool(torch.tensor([[[1.0], [3.0], [10.0], [20.0]]]), numbers)
+    assert count.tolist() == [2]
+    assert order[0, :2].tolist() == [0, 3]
+    assert tokens[0, :2, 0].tolist() == [2.0, 15.0]
+
+
+def test_windows_lie_in_the_clip_and_move() -> None:
+    config = LocalisationConfig(window=0.6, visible=0.4)
+    a, b = draw_windows(GRID, 200, _generator(), config)
+    for window in (a, b):
+        places = Localiser._places(window, GRID)
+        assert (places.amax(1) - places.amin(1) <= torch.tensor([1, 3, 4])).all()
+        assert window.min() >= 0
+        assert window.max() < TOKENS
+        assert (window.sort(1).values.diff(dim=1) > 0).all()
+    assert len(set(Localiser._places(a, GRID).amin(1)[:, 2].tolist())) > 3
+    assert not torch.equal(a, b)
+
+
+def test_a_window_may_be_the_whole_clip() -> None:
+    a, _ = draw_windows(GRID, 2, _generator(), LocalisationConfig(window=1.0, visible=1.0))
+    assert a.sort(1).values.tolist() == [list(range(TOKENS))] * 2
+
+
+def test_chance_is_the_best_constant_answer() -> None:
+    localiser = Localiser(1, (2, 2, 2), LocalisationConfig(variant="axis_ce"))
+    numbers = torch.arange(8).expand(64, -1)
+    pairs = torch.rand((64, 256, 2), generator=_generator())
+    assert chance_loss(localiser, numbers, numbers, pairs) == pytest.approx(math.log(2), abs=0.01)
+
+
+@pytest.mark.parametrize("where", ["inside", "unplaced", "windows"])
+def test_the_probe_leaves_the_encoder_alone_and_repeats_itself(where: str) -> None:
+    encoder = create_encoder("vit_tiny_patch16_224_t2")
+    initialise(encoder, 0)
+    before = [p.clone() for p in encoder.parameters()]
+    config = LocalisationConfig(where=where, hidden=32, pairs=16)  # type: ignore[arg-type]
+    wide = clips(4).repeat(1, 1, 2, 2)
+    first, again = (position_probe(encoder, wide, config, views=1, steps=3) for _ in range(2))
+    assert first == again
+    assert 0 < first.chance < 1
+    assert first.solved == pytest.approx(1 - first.loss / first.chance)
+    assert all(torch.equal(p, q) for p, q in zip(before, encoder.parameters(), strict=True))
+
+
+def test_a_single_clip_cannot_be_probed() -> None:
+    with pytest.raises(ValueError, match="split"):
+        position_probe(create_encoder("vit_tiny_patch16_224_t2"), clips(1))

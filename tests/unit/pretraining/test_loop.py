@@ -1,0 +1,302 @@
+"""Runs: repeatable, resumable, guarded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.pretraining.runs import clips, source, tiny
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.pretraining import loop
+from vjepa_core.pretraining.checkpoint import CHECKPOINT
+from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.errors import PretrainingError
+from vjepa_core.pretraining.export import export_encoder
+from vjepa_core.pretraining.log import read_log
+from vjepa_core.pretraining.loop import MAX_BAD_STEPS, Trainer, pretrain, step_seed
+from vjepa_core.pretraining.passes import Passes
+from vjepa_core.pretraining.source import MemorySource
+from vjepa_core.pretraining.world import World
+
+ROOT = Path(__file__).resolve().parents[3]
+FIELDS = {
+    "step",
+    "loss",
+    "loss_jepa",
+    "loss_loc",
+    "loss_ctx",
+    "lr",
+    "ema",
+    "feature_std",
+    "effective_rank",
+    "clips_per_second",
+    "data_wait",
+}
+
+
+def _losses(run: Path) -> list[tuple[float, ...]]:
+    names = ("step", "loss", "loss_jepa", "loss_loc", "lr", "ema", "feature_std", "grad_norm")
+    return [tuple(entry[name] for name in names) for entry in read_log(run)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    outcome = pretrain(tiny(), source(), run)
+    assert (outcome.steps, outcome.finished) == (6, True)
+    return run
+
+
+def test_each_step_is_one_line_with_all_fields(whole: Path) -> None:
+    entries = read_log(whole)
+    assert [entry["step"] for entry in entries] == list(range(1, 7))
+    assert all(entry.keys() >= FIELDS for entry in entries)
+    assert entries[0]["loss_ctx"] is None
+    assert entries[0]["loss"] == pytest.approx(entries[0]["loss_jepa"])  # the weight of the other rises
+
+
+def test_killed_and_resumed_is_the_run_that_was_never_killed(whole: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.unit.pretraining.runs import source, tiny\n"
+        "from vjepa_core.pretraining.loop import pretrain\n"
+        "def die(entry):\n"
+        "    if entry['step'] == 5:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "pretrain(tiny(), source(), Path(sys.argv[1]), on_step=die)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode != 0
+    assert len(read_log(tmp_path)) == 5
+    assert pretrain(tiny(), source(), tmp_path, resume=True).finished
+    assert _losses(tmp_path) == _losses(whole)
+
+
+def test_stopped_and_resumed_is_the_same_too(whole: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    outcome = pretrain(
+        tiny(),
+        source(),
+        tmp_path,
+        on_step=lambda entry: done.append(entry["step"]),
+        should_stop=lambda: len(done) == 2,  # asked in the third step
+    )
+    assert (outcome.steps, outcome.finished) == (3, False)
+    pretrain(tiny(), source(), tmp_path, resume=True)
+    assert _losses(tmp_path) == _losses(whole)
+    weights = [torch.load(run / CHECKPOINT, weights_only=True)["teacher"] for run in (tmp_path, whole)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+
+
+def test_smaller_passes_give_the_same_step(whole: Path, tmp_path: Path) -> None:
+    pretrain(tiny(steps=6, micro_batch=1), source(), tmp_path)
+    for one, other in zip(_losses(tmp_path), _losses(whole), strict=True):
+        assert one == pytest.approx(other, rel=2e-2)
+    assert _losses(tmp_path)[0] == pytest.approx(_losses(whole)[0], rel=1e-4)
+
+
+def test_half_precision_stays_close(whole: Path, tmp_path: Path) -> None:
+    pretrain(tiny(precision="bf16"), source(), tmp_path)
+    for half, full in zip(read_log(tmp_path), read_log(whole), strict=True):
+        assert half["loss_jepa"] == pytest.approx(full["loss_jepa"], rel=0.05)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    config = tiny(steps=40, batch=4, checkpoint_every=100, optimiser={"ema": 0.99, "ema_end": 0.99})
+    pretrain(config, MemorySource(clips(4)), tmp_path)
+    losses = [entry["loss_jepa"] for entry in read_log(tmp_path)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_steps_have_seeds_of_their_own() -> None:
+    seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(3)}
+    assert len(seeds) == 450
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_out_of_memory_is_said_and_met_with_smaller_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = Passes._accumulate
+
+    def tight(self: Passes, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
+        if self.micro > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, draw, weights)
+
+    monkeypatch.setattr(Passes, "_accumulate", tight)
+    with caplog.at_level(logging.WARNING):
+        pretrain(tiny(steps=1, batch=4), source(), tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        "4 clips at once do not fit the memory: going on with 2 at a time.",
+        "2 clips at once do not fit the memory: going on with 1 at a time.",
+    ]
+    assert read_log(tmp_path)[0]["micro_batch"] == 1
+
+
+def test_a_clip_that_does_not_fit_alone_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Passes, "_accumulate", never)
+    with pytest.raises(PretrainingError, match="smaller size"):
+        pretrain(tiny(), source(), tmp_path)
+
+
+def _spoilt(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses that are no number in some steps, counted from 0."""
+    real, calls = Passes.gradients, iter(range(1000))
+
+    def gradients(self: Passes, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
+        found = real(self, draw, weights)
+        if next(calls) in bad:
+            next(self.objective.predictor.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
+            found["loss"] = found["loss"] * float("nan")
+        return found
+
+    monkeypatch.setattr(Passes, "gradients", gradients)
+
+
+def test_a_loss_that_is_no_number_costs_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _spoilt({1}, monkeypatch)
+    trainer = Trainer(tiny(), source(), tmp_path, World(torch.device("cpu")), resume=False, folders=None)
+    trainer.step()
+    before = {k: v.clone() for k, v in trainer.objective.state_dict().items()}
+    entry, _ = trainer.step()
+    assert entry["skipped"]
+    assert all(torch.equal(before[k], v) for k, v in trainer.objective.state_dict().items())
+    assert "skipped" in entry["warnings"][0]
+    entry, _ = trainer.step()
+    assert not entry["skipped"]
+    assert trainer.bad == 0
+
+
+def test_many_of_them_end_the_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _spoilt(set(range(2, 100)), monkeypatch)
+    with pytest.raises(PretrainingError, match=f"{MAX_BAD_STEPS} steps in a row"):
+        pretrain(tiny(steps=20), source(), tmp_path)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert state["step"] == 2
+    assert all(bool(value.isfinite().all()) for value in state["objective"].values())
+
+
+def test_a_run_is_not_overwritten_nor_resumed_as_another(whole: Path) -> None:
+    with pytest.raises(PretrainingError, match="--resume"):
+        pretrain(tiny(), source(), whole)
+    with pytest.raises(PretrainingError, match="another seed"):
+        pretrain(tiny(seed=1), source(), whole, resume=True)
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="without --resume"):
+        pretrain(tiny(), source(), tmp_path, resume=True)
+
+
+def test_clips_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="needs uint8"):
+        pretrain(tiny(size=48), source(), tmp_path)
+
+
+def test_the_exported_encoder_loads_and_training_goes_on_from_it(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoders"
+    card = export_encoder(whole, folder, "small-one")
+    assert card == folder / "small-one.json"
+    encoder, found = load_encoder("small-one", folders=[folder])
+    assert (found.trained, found.family, found.fps) == (True, "V-JEPA 2.1", 30.0)
+    state = torch.load(whole / CHECKPOINT, weights_only=True)["teacher"]
+    torch.testing.assert_close(
+        encoder.state_dict()["blocks.3.mlp.fc1.weight"],
+        state["blocks.3.mlp.fc1.weight"],
+        atol=1e-3,
+        rtol=1e-3,
+    )
+    config = tiny(start_from="small-one", steps=1)
+    trainer = Trainer(
+        config, source(), tmp_path / "run", World(torch.device("cpu")), resume=False, folders=[folder]
+    )
+    warm = trainer.objective.student.state_dict()
+    assert all(torch.equal(warm[key], value) for key, value in encoder.state_dict().items())
+    assert not trainer.step()[0]["skipped"]
+
+
+def test_a_name_that_leaves_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="no name"):
+        export_encoder(whole, tmp_path, "../elsewhere")
+
+
+def test_an_encoder_of_another_size_is_no_start(whole: Path, tmp_path: Path) -> None:
+    export_encoder(whole, tmp_path, "tiny-one")
+    config = tiny(start_from="tiny-one", architecture="vit_small_patch16_224_t2")
+    with pytest.raises(PretrainingError, match="set one to the other"):
+        pretrain(config, source(), tmp_path / "run", folders=[tmp_path])
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="multiple"):
+        Trainer(
+            tiny(batch=3),
+            source(),
+            tmp_path,
+            World(torch.device("cpu"), 0, 2),
+            resume=False,
+            folders=None,
+        )
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from tests.unit.pretraining.runs import source, tiny\n"
+        "from vjepa_core.pretraining.loop import Trainer\n"
+        "from vjepa_core.pretraining.world import joined\n"
+        "torch.set_num_threads(1)\n"
+        "with joined() as world:\n"
+        "    config = tiny(batch=4, micro_batch=1, ctx={'peak': 0.5}, deep=True, steps=3)\n"
+        "    trainer = Trainer(config, source(), Path(sys.argv[1]), world, resume=False, folders=None)\n"
+        "    trainer.train(lambda _: None, lambda: False)\n"
+        "    state = trainer.objective.state_dict()\n"
+        "    print(world.rank, sum(v.double().sum().item() for v in state.values()), file=sys.stderr)\n"
+        "    torch.save(state, Path(sys.argv[1]) / f'rank{world.rank}.pt')\n"
+    )
+    launcher = (
+        "import sys\n"
+        "from vjepa_core.pretraining.launch import launch\n"
+        "sys.exit(launch([sys.executable, *sys.argv[1:]], 2))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    done = subprocess.run(
+        [sys.executable, "-c", launcher, "-c", script, str(tmp_path)],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        timeout=240,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert [entry["step"] for entry in read_log(tmp_path)] == [1, 2, 3]
+
+
+def test_the_module_says_what_may_change() -> None:
+    fields = set(PretrainConfig.__dataclass_fields__)
+    assert fields >= loop._FREE

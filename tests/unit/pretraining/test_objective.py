@@ -1,0 +1,90 @@
+"""Terms of the loss, and what they reach."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.unit.pretraining.runs import clips, tiny
+from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
+from vjepa_core.pretraining.ema import teacher_of
+from vjepa_core.pretraining.objective import Objective, weighted
+
+
+def _objective(**values: object) -> Objective:
+    config = tiny(**values)
+    return build_objective(build_student(config), config)
+
+
+def _terms(objective: Objective) -> dict[str, torch.Tensor]:
+    draw = objective.draw(clips(2), torch.Generator().manual_seed(0))
+    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    terms: dict[str, torch.Tensor] = objective(draw, targets)
+    return terms
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("where", ["inside", "unplaced", "windows"])
+def test_every_trained_weight_gets_a_gradient(deep: bool, where: str) -> None:
+    objective = _objective(deep=deep, ctx={"peak": 0.5}, localisation={"where": where})
+    terms = _terms(objective)
+    assert set(terms) == {"jepa", "loc", "ctx"}
+    weighted(terms, {"jepa": 1.0, "loc": 0.1, "ctx": 0.5}).backward()
+    without = [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+def test_a_term_without_weight_is_not_computed() -> None:
+    objective = _objective(loc={"peak": 0.0})
+    assert objective.localiser is None
+    assert set(_terms(objective)) == {"jepa"}
+
+
+def test_targets_are_layer_normed_level_by_level_and_carry_no_gradient() -> None:
+    objective = _objective(deep=True)
+    targets, _ = objective.targets(teacher_of(objective.student), clips(2))
+    assert targets.shape == (2, 32, 4 * 192)
+    assert not targets.requires_grad
+    levels = targets.view(2, 32, 4, 192)
+    torch.testing.assert_close(levels.mean(-1), torch.zeros(2, 32, 4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(levels.var(-1, unbiased=False), torch.ones(2, 32, 4), atol=1e-2, rtol=0)
+
+
+def test_parts_of_a_draw_give_the_mean_of_the_whole() -> None:
+    objective = _objective(ctx={"peak": 0.5})
+    draw = objective.draw(clips(4), torch.Generator().manual_seed(0))
+    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    whole = objective(draw, targets)
+    parts = [objective(draw.part(i, i + 2), targets[i : i + 2]) for i in (0, 2)]
+    for name, value in whole.items():
+        torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
+
+
+def test_a_predictor_that_knows_the_answer_has_no_loss() -> None:
+    objective = _objective(loc={"peak": 0.0})
+    draw = objective.draw(clips(2), torch.Generator().manual_seed(0))
+    torch.nn.init.zeros_(objective.predictor.proj.weight)
+    torch.nn.init.constant_(objective.predictor.proj.bias, 0.5)
+    terms = objective(draw, torch.full((2, 32, 192), 0.5))
+    assert terms["jepa"].item() == pytest.approx(0.0)
+
+
+def test_the_start_depends_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = _objective(seed=4).state_dict()
+    torch.manual_seed(2)
+    again, other = _objective(seed=4).state_dict(), _objective(seed=5).state_dict()
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["predictor.embed.weight"], other["predictor.embed.weight"])
+
+
+def test_one_dimensional_weights_do_not_decay() -> None:
+    objective = _objective()
+    decaying, others = build_optimiser(objective, tiny(), fused=False).param_groups
+    names = {id(p): n for n, p in objective.named_parameters()}
+    assert all(names[id(p)].endswith("weight") for p in decaying["params"])
+    kept = {names[id(p)] for p in others["params"]}
+    assert {"predictor.mask_tokens.0", "student.video_mod_embed", "student.blocks.0.norm1.weight"} <= kept
+    assert len(decaying["params"]) + len(others["params"]) == sum(
+        p.requires_grad for p in objective.parameters()
+    )

@@ -1,0 +1,47 @@
+"""Schedules and their bad input."""
+
+from __future__ import annotations
+
+import pytest
+
+from vjepa_core.pretraining.schedule import TermWeight, cosine, learning_rate, momentum
+
+
+def test_learning_rate_rises_then_falls_to_its_end() -> None:
+    rates = [learning_rate(i, 100, start=0.1, peak=1.0, end=0.01, warmup=10) for i in range(100)]
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_a_single_step_has_a_rate() -> None:
+    assert learning_rate(0, 1, start=0.1, peak=1.0, end=0.0, warmup=0) == 1.0
+
+
+def test_momentum_is_linear() -> None:
+    assert [momentum(i, 3, 0.9, 1.0) for i in range(3)] == pytest.approx([0.9, 0.95, 1.0])
+    assert momentum(0, 1, 0.9, 1.0) == 0.9
+
+
+def test_cosine_stays_between_its_ends() -> None:
+    assert cosine(2.0, 1.0, -1.0) == 2.0
+    assert cosine(2.0, 1.0, 5.0) == pytest.approx(1.0)
+
+
+def test_a_term_rises_stays_and_falls() -> None:
+    weight = TermWeight(2.0, rise=0.2, fall=0.5, end=0.25)
+    values = [weight.at(i, 101) for i in range(101)]
+    assert values[0] == 0
+    assert values[10] == pytest.approx(1.0)
+    assert values[20:51] == pytest.approx([2.0] * 31)
+    assert values[100] == pytest.approx(0.5)
+    assert TermWeight(3.0).at(0, 1) == 3.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"peak": -1.0}, {"peak": 1.0, "rise": 0.6, "fall": 0.4}, {"peak": 1.0, "end": -1.0}]
+)
+def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        TermWeight(**wrong)

@@ -1,0 +1,40 @@
+"""Sources of clips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vjepa_core.pretraining.source import ClipSource, MemorySource, MixedSource
+
+
+def _flat(value: int) -> MemorySource:
+    return MemorySource(torch.full((3, 2, 16, 16), value, dtype=torch.uint8))
+
+
+def test_a_mixture_keeps_its_shares() -> None:
+    mixed = MixedSource([_flat(1), _flat(2), _flat(3)], [2, 1, 0])
+    assert isinstance(mixed, ClipSource)
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.zeros(4)
+    for _ in range(60):
+        batch = mixed.batch(7, generator)
+        assert batch.shape == (7, 2, 16, 16)
+        counts += batch[:, 0, 0, 0].long().bincount(minlength=4)
+    assert counts[3] == 0
+    assert counts[1] / counts[2] == pytest.approx(2.0, rel=0.1)
+
+
+def test_same_generator_same_clips() -> None:
+    source = MemorySource(torch.randint(0, 256, (9, 2, 16, 16), dtype=torch.uint8))
+    a, b = (source.batch(5, torch.Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(a, b)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        MemorySource(torch.zeros(3, 2, 16, 16))
+    with pytest.raises(ValueError, match="weights"):
+        MixedSource([_flat(1)], [1, 2])
+    with pytest.raises(ValueError, match="negative"):
+        MixedSource([_flat(1)], [-1])
