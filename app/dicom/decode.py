@@ -217,6 +217,8 @@ class FrameDecoder:
             return _to_8_bit(values, 16, 235)
         if self._range is not None:
             values = _to_8_bit(self._centred(values), *self._range)
+        elif values.dtype != np.uint8:  # 8 bits in wider words
+            values = self._unsigned(values).astype(np.uint8)
         return 255 - values if photometric == "MONOCHROME1" else values
 
     def _unsigned(self, values: Samples) -> Samples:

@@ -47,7 +47,7 @@ def dicom_timing(ds: Dataset, n_frames: int, declared: int) -> tuple[Timing, lis
         Warnings.
     """
     warnings: list[str] = []
-    if declared == 1:
+    if min(declared, n_frames) == 1:  # one frame has no rate, also where the others were cut off
         return Timing(np.zeros(1), TimingSource.ASSUMED), warnings
     for keyword in _order(ds):
         if keyword not in ds:

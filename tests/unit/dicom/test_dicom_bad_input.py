@@ -113,6 +113,15 @@ def test_pixel_data_cut_short_keeps_the_whole_frames(tmp_path: Path, maker: obje
     assert all(np.array_equal(full.frame(i), part.frame(i)) for i in range(part.n_frames))
 
 
+def test_one_frame_left_of_a_cine_has_no_rate(tmp_path: Path) -> None:
+    path = grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameIncrementPointer=None)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\xe0\x7f\x10\x00") + 12 + 96 * 128])
+    cine = open_cine(path)
+    assert (cine.n_frames, cine.timing.fps) == (1, 0.0)
+    assert not any("frame rate" in w for w in cine.warnings)
+
+
 @pytest.mark.parametrize("maker", [grey_cine, jpeg_cine])
 def test_pixel_data_without_one_whole_frame(tmp_path: Path, maker: object) -> None:
     path = tmp_path / "a.dcm"

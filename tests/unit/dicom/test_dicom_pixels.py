@@ -118,6 +118,14 @@ def test_16_bits_that_use_little_of_their_range_are_not_black(tmp_path: Path) ->
     assert cine.frame(0).max() == 255
 
 
+@pytest.mark.parametrize("allocated", [16, 32])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_8_bits_in_wider_words(tmp_path: Path, allocated: int, photometric: str) -> None:
+    ds = dataset(N, ROWS, COLS, photometric, BitsAllocated=allocated)
+    grey = GREY if photometric == "MONOCHROME2" else 255 - GREY
+    check(write(tmp_path / "a.dcm", ds, grey.astype(f"<u{allocated // 8}").tobytes()), tolerance=0)
+
+
 def test_signed_values(tmp_path: Path) -> None:
     ds = dataset(N, ROWS, COLS, "MONOCHROME2", PixelRepresentation=1)
     check(write(tmp_path / "a.dcm", ds, (GREY.astype(np.int16) - 128).astype(np.int8).tobytes()), tolerance=0)
