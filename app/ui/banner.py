@@ -82,14 +82,22 @@ class _Message(QFrame):
 
 
 class Banner(QWidget):
-    """At most three messages, the newest on top; takes no room when there are none."""
+    """At most three messages, the newest on top; takes no room when there are none.
+
+    Warnings and errors for which there is no room wait, and come up as others are dismissed.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
-        self._messages: list[_Message] = []
+        self._messages: list[_Message] = []  # newest first
+        self._more = QToolButton()
+        self._more.setObjectName("more")
+        self._more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._more.clicked.connect(self.clear)
+        self._column.addWidget(self._more)
         self.hide()
 
     def show_message(self, text: str, level: Level = Level.INFO, action: Action | None = None) -> None:
@@ -100,19 +108,17 @@ class Banner(QWidget):
         text
             One plain sentence.
         level
-            How much it matters. When there are too many, the oldest of the least important ones goes.
+            How much it matters. When there are too many, the oldest of the least important ones waits, or
+            goes if it was mere information.
         action
             Label and callback of one button, or None.
         """
-        self.dismiss(text)
+        for message in [m for m in self._messages if m.text == text]:
+            self._drop(message)
         message = _Message(text, Level(level), action, self._remove)
         self._messages.insert(0, message)
         self._column.insertWidget(0, message)
-        while len(self._messages) > MOST:
-            older = self._messages[1:]
-            least = min(m.level for m in older)
-            self._remove([m for m in older if m.level == least][-1])
-        self.show()
+        self._arrange()
 
     def dismiss(self, text: str) -> None:
         """Take the message with this text away, if it is there."""
@@ -120,17 +126,38 @@ class Banner(QWidget):
             self._remove(message)
 
     def clear(self) -> None:
-        """Take all messages away."""
+        """Take all messages away, those that wait as well."""
         for message in list(self._messages):
-            self._remove(message)
+            self._drop(message)
+        self._arrange()
 
     def messages(self) -> list[tuple[Level, str]]:
         """Level and text of what is shown, newest first."""
-        return [(m.level, m.text) for m in self._messages]
+        return [(m.level, m.text) for m in self._messages if not m.isHidden()]
+
+    def waiting(self) -> int:
+        """How many messages wait for room."""
+        return sum(m.isHidden() for m in self._messages)
 
     def _remove(self, message: _Message) -> None:
+        self._drop(message)
+        self._arrange()
+
+    def _drop(self, message: _Message) -> None:
         self._messages.remove(message)
         self._column.removeWidget(message)
         message.hide()
         message.deleteLater()
+
+    def _arrange(self) -> None:
+        """Show the newest and the most important of the others."""
+        shown = self._messages[:1] + sorted(self._messages[1:], key=lambda m: -m.level)[: MOST - 1]
+        for message in list(self._messages):
+            if message not in shown and message.level is Level.INFO:
+                self._drop(message)
+            else:
+                message.setVisible(message in shown)
+        waiting = len(self._messages) - len(shown)
+        self._more.setText(f"{waiting} more message{'s' if waiting > 1 else ''}: dismiss all")
+        self._more.setVisible(waiting > 0)
         self.setVisible(bool(self._messages))

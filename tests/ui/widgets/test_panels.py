@@ -45,6 +45,26 @@ def test_banner_keeps_three_newest_first_without_repeating(banner: Banner) -> No
     assert banner.messages() == []
 
 
+def test_no_error_is_lost_where_there_are_many(banner: Banner) -> None:
+    for name in "abcd":
+        banner.show_message(name, Level.ERROR)
+    banner.show_message("e", Level.WARNING)
+    assert [text for _, text in banner.messages()] == ["e", "d", "c"]
+    assert banner.waiting() == 2
+    banner.dismiss("e")
+    banner.dismiss("d")
+    assert [text for _, text in banner.messages()] == ["c", "b", "a"]
+    assert banner.waiting() == 0
+    banner.show_message("f", Level.ERROR)
+    more = banner.findChild(QToolButton, "more")
+    assert more is not None
+    assert "1 more message" in more.text()
+    more.click()
+    assert banner.messages() == []
+    assert banner.waiting() == 0
+    assert banner.isHidden()
+
+
 def test_banner_action_and_dismissal_by_hand(banner: Banner) -> None:
     done: list[str] = []
     banner.show_message("Moved.", Level.WARNING, ("Find it", lambda: done.append("found")))
