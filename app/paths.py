@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from app.domain.errors import ProjectError
 
 
@@ -29,20 +27,34 @@ def projects_dir() -> Path:
 def cache_dir() -> Path:
     """Folder of the features, disposable."""
     own = _own_home()
-    return _writable(own / "cache" if own else Path(platformdirs.user_cache_dir("apical", appauthor=False)))
+    return _writable(own / "cache" if own else _standard("cache"))
 
 
 def config_dir() -> Path:
     """Folder of the settings."""
     own = _own_home()
-    return _writable(own / "config" if own else Path(platformdirs.user_config_dir("apical", appauthor=False)))
+    return _writable(own / "config" if own else _standard("config"))
 
 
 def log_file() -> Path:
     """The log, in a folder that is there; the file itself may not be."""
     own = _own_home()
-    folder = own / "logs" if own else Path(platformdirs.user_log_dir("apical", appauthor=False))
+    folder = own / "logs" if own else _standard("log")
     return _writable(folder) / "apical.log"
+
+
+def _standard(kind: str) -> Path:
+    """The folder that the system has for this kind of file."""
+    # Late: a training machine that sets APICAL_HOME can do without the library.
+    import platformdirs
+
+    dirs = platformdirs.PlatformDirs("apical", appauthor=False)
+    return {
+        "cache": dirs.user_cache_path,
+        "config": dirs.user_config_path,
+        "log": dirs.user_log_path,
+        "data": dirs.user_data_path,
+    }[kind]
 
 
 def _own_home() -> Path | None:
@@ -51,7 +63,7 @@ def _own_home() -> Path | None:
 
 
 def _root() -> Path:
-    return _own_home() or Path(platformdirs.user_data_dir("apical", appauthor=False))
+    return _own_home() or _standard("data")
 
 
 def _writable(folder: Path) -> Path:

@@ -137,7 +137,19 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
 
 
 def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
-    """The clips; on each machine one process packs what is not packed, before the others read it."""
+    """The user's clips, with the share of phantom clips that the configuration asks for."""
+    from vjepa_core.phantom import PhantomSource
+    from vjepa_core.pretraining.source import MixedSource
+
+    own = _own_clips(args, config, world)
+    if not config.phantom:
+        return own
+    phantom = PhantomSource(config.frames, config.size, world.device)
+    return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+
+
+def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
+    """On each machine one process packs what is not packed, before the others read it."""
     from app.pretraining_data import clips_from
 
     first = os.environ.get("LOCAL_RANK", "0") == "0"

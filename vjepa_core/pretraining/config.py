@@ -74,6 +74,8 @@ class PretrainConfig:
         Name of an encoder to go on from; empty for the untrained start.
     frames, size, fps
         Clips: frames, pixels a side, frames a second.
+    phantom : float
+        Share of every batch that are phantom clips, made on the device as they are needed.
     batch : int
         Clips a step, over all devices together.
     micro_batch : int
@@ -105,6 +107,7 @@ class PretrainConfig:
     frames: int = 16
     size: int = 224
     fps: float = 30.0
+    phantom: float = 0.0
     batch: int = 256
     micro_batch: int = 0
     steps: int = 4000
@@ -133,6 +136,7 @@ class PretrainConfig:
             (self.micro_batch < 0, "micro_batch must not be negative"),
             (self.seed < 0, "seed must not be negative"),
             (not self.fps > 0, "fps must be above 0"),
+            (not 0 <= self.phantom < 1, "phantom must be at least 0 and below 1"),
             (not self.masks, "masks must name at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),

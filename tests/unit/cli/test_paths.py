@@ -35,5 +35,5 @@ def test_a_place_that_cannot_be_is_one_sentence(
 
 def test_without_it_the_system_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("APICAL_HOME")
-    monkeypatch.setattr(paths.platformdirs, "user_data_dir", lambda *_, **__: str(tmp_path / "data"))
+    monkeypatch.setattr("platformdirs.PlatformDirs.user_data_path", tmp_path / "data")
     assert paths.projects_dir() == tmp_path / "data" / "projects"
