@@ -38,6 +38,7 @@ PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
 
 SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
 RAGGED = 1500  # points of an outline from which Qt strokes it with a one-pixel line, 30 times faster
+CRUMB = 9  # points of a contour between two common borders that are not worth a line
 SMOOTH_FROM = 24  # shorter contours would shrink visibly
 
 
@@ -160,7 +161,7 @@ def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPai
             continue
         closed = np.vstack((points, points[:1]))
         at = closed.astype(np.intp)
-        connect: Any = "all" if shared is None else (shared[at[:, 1], at[:, 0]] == 0).view(np.uint8)
+        connect: Any = "all" if shared is None else _without_crumbs(shared[at[:, 1], at[:, 0]])
         path.addPath(pg.arrayToQPath(closed[:, 0], closed[:, 1], connect=connect, finiteCheck=False))
     return path
 
@@ -170,6 +171,19 @@ def _neighbourhood(labels: Frame, values: Collection[int]) -> NDArray[np.uint8]:
     lut = np.zeros(256, np.uint8)
     lut[list(values)] = 1
     return cv2.dilate(lut[labels], np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
+
+
+def _without_crumbs(shared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1 where a closed contour is drawn: not where it is shared, nor on a short stretch between two such.
+
+    Crumbs of a line along a common border would make a solid outline look dashed.
+    """
+    if not shared.any():
+        return np.ones_like(shared)
+    n = len(shared)
+    around = np.resize(shared, (1, 3 * n))  # thrice round: the middle turn knows what is before and after
+    closed = cv2.morphologyEx(around, cv2.MORPH_CLOSE, np.ones((1, CRUMB), np.uint8))
+    return (closed[0, n : 2 * n] == 0).view(np.uint8)
 
 
 def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,3 +38,10 @@ def test_a_shared_border_is_drawn_once() -> None:
     alone, beside = outline_path(blocks(), 2), outline_path(blocks(), 2, drawn=[1])
     assert beside.length() < alone.length() - 120  # the hole's border is the cavity's
     assert beside.boundingRect() == alone.boundingRect()  # the outer one is all there
+
+
+def test_a_common_border_that_wavers_leaves_no_crumbs_of_a_line() -> None:
+    labels = blocks()
+    labels[60:66, 80:83] = 0  # a gap too short to see between cavity and wall
+    straight, wavering = outline_path(blocks(), 2, drawn=[1]), outline_path(labels, 2, drawn=[1])
+    assert wavering.length() == pytest.approx(straight.length(), abs=8)
