@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -19,6 +21,9 @@ def _child(connection: Connection, cache_folder: str, scratch_folder: str, encod
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # By name: nothing on this side of the boundary may pull torch in.
     importlib.import_module("vjepa_core.service").serve(connection, cache_folder, scratch_folder, encoder)
+    # All that is worth keeping is on the disk: tearing torch down would keep a closing window waiting.
+    logging.shutdown()
+    os._exit(0)
 
 
 class EngineProcess:
