@@ -13,13 +13,15 @@ from app.storage.records import CineRecord, Prediction
 
 @dataclass(eq=False)
 class OpenedCine:
-    """One cine of the open project; `frame` is the visible one."""
+    """One cine of the open project; `frame` is the visible one, `warned` once its
+    warnings were said."""
 
     cine: Cine
     record: CineRecord
     recorder: Recorder
     predictions: dict[int, Prediction] = field(default_factory=dict)
     frame: int = 0
+    warned: bool = False
 
     @property
     def id(self) -> int:

@@ -154,8 +154,6 @@ class Workspace(QObject):
                 return
             self.cines.append(opened)
             self.cines_changed.emit()
-            for text in cine.warnings:
-                self._say(f"{cine.path.name}: {text}", Level.WARNING)
         if self.current is None:
             self.show(opened)
         elif opened.recorder.annotated.annotated_frames:
@@ -297,6 +295,10 @@ class Workspace(QObject):
         self.learner.look(opened)
         self.learner.teach(opened)
         self.current_changed.emit()
+        if not opened.warned:  # said of what is looked at, once: a folder of films would drown the rest
+            opened.warned = True
+            for text in opened.cine.warnings:
+                self._say(f"{opened.cine.path.name}: {text}", Level.WARNING)
 
     def look(self, frame: int) -> None:
         """Another frame of the current cine is visible."""
