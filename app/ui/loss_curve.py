@@ -61,6 +61,7 @@ class LossCurve(QWidget):
             axis.setStyle(tickFont=small)
             axis.label.setFont(small)
         self._curve = plot.plot(pen=pg.mkPen(theme.ACCENT, width=1.6), antialias=True)
+        self._plot = plot
         self._steps: list[float] = []
         self._losses: list[float] = []
         self._timer = QTimer(self)
@@ -98,4 +99,6 @@ class LossCurve(QWidget):
 
     def _draw(self) -> None:
         self._timer.stop()
+        if self._steps:  # one point alone would stand in the middle of a made-up range
+            self._plot.setXRange(0, max(10, *self._steps), padding=0.02)
         self._curve.setData(self._steps, self._losses)
