@@ -72,7 +72,7 @@ class Keymap:
                 keys = " or ".join(_native(s) for s in self.sequences(action.id))
                 groups.setdefault(action.group, []).append((action.text, keys))
         digits = [_native(s[0]) for i in range(1, 10) if (s := self.sequences(f"class_{i}"))]
-        groups.setdefault("Tools", []).append(("Draw class 1 to 9", " ".join(digits)))
+        groups.setdefault("Tools", []).append(("Draw structure 1 to 9", " ".join(digits)))
         groups["Mouse on the picture"] = list(MOUSE)
         return "".join(_table(name, rows) for name, rows in groups.items())
 
