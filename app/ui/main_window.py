@@ -284,6 +284,7 @@ class MainWindow(QMainWindow):
         """Nobody can draw on a moving picture."""
         if drawing:
             self.player_bar.player.pause()
+            self._show_masks(True)  # nor draw or accept what cannot be seen
 
     def _commit(self, edit: Edit) -> None:
         key: FrameKey = edit.key  # type: ignore[assignment]
@@ -342,6 +343,7 @@ class MainWindow(QMainWindow):
         """Make the prediction on this frame an annotation."""
         if self.current is not None:
             self.canvas.finish_stroke()
+            self._show_masks(True)
             self.workspace.accept(self.current.frame)
 
     def clear_frame(self) -> None:
@@ -355,9 +357,14 @@ class MainWindow(QMainWindow):
         self._show_overlay()
 
     def toggle_masks(self) -> None:
-        """Show or hide both layers."""
-        self._masks_shown = not self._masks_shown
-        self.canvas.set_layers_visible(self._masks_shown, self._masks_shown)
+        """Show or hide both layers; the status line says so while they are hidden."""
+        self._show_masks(not self._masks_shown)
+
+    def _show_masks(self, shown: bool) -> None:
+        self._masks_shown = shown
+        self.canvas.set_layers_visible(shown, shown)
+        keys = ", ".join(self.keymap["toggle_masks"].keys)
+        self.status.show_hidden("" if shown else f"masks hidden ({keys})" if keys else "masks hidden")
 
     def open_files(self) -> None:
         """Ask for cines."""
@@ -386,7 +393,10 @@ class MainWindow(QMainWindow):
 
     def show_shortcuts(self) -> None:
         """Show the sheet of keys."""
-        ShortcutSheet(self.keymap, self).show()
+        sheet = self.findChild(ShortcutSheet) or ShortcutSheet(self.keymap, self)
+        sheet.show()
+        sheet.raise_()
+        sheet.activateWindow()
 
     def about(self) -> None:
         """Say what this is, and what it is not for."""
@@ -442,6 +452,7 @@ class MainWindow(QMainWindow):
         if self.workspace.pending and not self._leave_unsaved():
             event.ignore()
             return
+        self.hide()  # gone at once: the engine may take a moment to end
         self.workspace.close()
         super().closeEvent(event)
 

@@ -15,6 +15,8 @@ class StatusLine:
         bar.setSizeGripEnabled(False)
         self._engine = QLabel("no cine open")
         self._opening = QLabel("")
+        self._hidden = QLabel("")
+        self._hidden.setStyleSheet(f"color: {theme.WARNING};")
         self._hover = QLabel("")
         self._scale = QLabel("")
         self._saved = QLabel("")
@@ -23,9 +25,18 @@ class StatusLine:
         self._hover.setMinimumWidth(190)
         bar.addWidget(self._engine)
         bar.addWidget(self._opening)
+        bar.addWidget(self._hidden)
         for label in (self._hover, self._scale, self._saved, notice):
             bar.addPermanentWidget(label)
-        for label in (self._engine, self._opening, self._hover, self._scale, self._saved, notice):
+        for label in (
+            self._engine,
+            self._opening,
+            self._hidden,
+            self._hover,
+            self._scale,
+            self._saved,
+            notice,
+        ):
             label.setContentsMargins(6, 1, 6, 1)
         self._cine: Cine | None = None
 
@@ -36,6 +47,14 @@ class StatusLine:
     def show_opening(self, count: int) -> None:
         """How many cines are still being opened."""
         self._opening.setText("" if count == 0 else f"opening {count} cine{'s' if count > 1 else ''}")
+
+    def show_hidden(self, text: str) -> None:
+        """That the masks are hidden; nothing for ''."""
+        self._hidden.setText(text)
+
+    def hidden_text(self) -> str:
+        """What `show_hidden` was told last."""
+        return self._hidden.text()
 
     def show_cine(self, cine: Cine | None) -> None:
         """Calibration, and where it came from."""

@@ -111,6 +111,19 @@ def test_x_hides_the_masks_and_tab_while_held(heart: Desk) -> None:
     assert human is heart.window.canvas._human
 
 
+def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(heart: Desk) -> None:
+    status = heart.window.status
+    heart.hand.keys("X")
+    assert "masks hidden" in status.hidden_text()
+    heart.hand.click(20, 20)
+    assert heart.window.canvas._shown == (True, True)
+    assert status.hidden_text() == ""
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("X", "Right", "Return")
+    assert heart.annotated == (0, 1)
+    assert heart.window.canvas._shown == (True, True)
+
+
 def test_enter_accepts_and_undo_takes_it_back(heart: Desk) -> None:
     heart.hand.click(20, 20)
     heart.predict({f: square(1) for f in range(12)})
@@ -188,6 +201,7 @@ def test_keys_of_the_learning(heart: Desk) -> None:
 @pytest.mark.parametrize("key", ["?", "F1"])
 def test_the_sheet(heart: Desk, key: str) -> None:
     heart.hand.keys(key)
+    heart.hand.keys("F1")  # asked for again: the same one
     (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, ShortcutSheet) and w.isVisible()]
     sheet.close()
     heart.hand.click(50, 50)  # it stops nothing
