@@ -25,9 +25,14 @@ def projects_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder of the features, disposable."""
+    """Folder of what can be computed again."""
     own = _own_home()
     return _writable(own / "cache" if own else _standard("cache"))
+
+
+def features_dir() -> Path:
+    """Folder of the encoder's features, one for the window and the command line."""
+    return _writable(cache_dir() / "features")
 
 
 def config_dir() -> Path:

@@ -178,7 +178,7 @@ def _segment(
     from vjepa_core.fewshot.feature_cache import FeatureCache
 
     try:
-        cache = FeatureCache(paths.cache_dir())
+        cache = FeatureCache(paths.features_dir())
     except ProjectError as error:  # a cache is a convenience
         log.warning("%s Features are computed anew.", error)
         cache = None

@@ -26,7 +26,7 @@ from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures, extract, temp
 
 log = logging.getLogger(__name__)
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Raise it when the same pixels and weights would give other features: they are then computed again."""
 
 _SUFFIX = ".safetensors"

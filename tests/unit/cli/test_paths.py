@@ -10,7 +10,14 @@ import pytest
 from app import paths
 from app.domain.errors import ProjectError
 
-FOLDERS = [paths.home, paths.projects_dir, paths.cache_dir, paths.config_dir, lambda: paths.log_file().parent]
+FOLDERS = [
+    paths.home,
+    paths.projects_dir,
+    paths.cache_dir,
+    paths.features_dir,
+    paths.config_dir,
+    lambda: paths.log_file().parent,
+]
 
 
 @pytest.mark.parametrize("where", FOLDERS)
