@@ -20,11 +20,14 @@ def automatic_path(folder: Path, content_hash: str) -> Path:
     return folder / f"{content_hash[:16]}{SUFFIX}"
 
 
-def find_project(content_hash: str, candidates: Iterable[Path]) -> Path | None:
-    """Return the project, most recently written first, that knows a cine; None if none does."""
+def find_project(content_hash: str, candidates: Iterable[Path], *, drawn: bool = False) -> Path | None:
+    """Return the project, most recently written first, that knows a cine; None if none does.
+
+    With `drawn`, only one that holds annotations of it counts.
+    """
     existing = [path for path in dict.fromkeys(candidates) if path.is_file()]
     for path in sorted(existing, key=_written, reverse=True):
-        if _knows(path, content_hash):
+        if _knows(path, content_hash, drawn):
             return path
     return None
 
@@ -64,10 +67,13 @@ def _written(path: Path) -> float:
     return max(times)
 
 
-def _knows(path: Path, content_hash: str) -> bool:
+def _knows(path: Path, content_hash: str, drawn: bool) -> bool:
+    query = "SELECT 1 FROM cines WHERE content_hash = ?"
+    if drawn:
+        query += " AND EXISTS (SELECT 1 FROM annotations WHERE cine_id = cines.id)"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as db:
-            row = db.execute("SELECT 1 FROM cines WHERE content_hash = ?", (content_hash,)).fetchone()
+            row = db.execute(query, (content_hash,)).fetchone()
     except sqlite3.Error:
         return False
     return row is not None

@@ -163,10 +163,31 @@ class Workspace(QObject):
 
     def _project_for(self, cine: Cine) -> Project:
         """The project that this cine was last worked on in, else a new one of its own."""
-        recent = read_recent(places.config_dir() / "recent.json")
-        folder = places.projects_dir()
-        found = find_project(cine.content_hash, [*projects_in(folder), *recent])
-        return Project.open_or_create(found or automatic_path(folder, cine.content_hash))
+        found = find_project(cine.content_hash, self._known_projects())
+        return Project.open_or_create(found or automatic_path(places.projects_dir(), cine.content_hash))
+
+    @staticmethod
+    def _known_projects() -> list[Path]:
+        return [*projects_in(places.projects_dir()), *read_recent(places.config_dir() / "recent.json")]
+
+    def _tell_of_other_project(self, opened: OpenedCine) -> None:
+        """Say where a cine without annotations has some: its work must not seem to be gone."""
+        if self.project is None or opened.revision:
+            return
+        try:
+            others = [path for path in self._known_projects() if path != self.project.path]
+        except ProjectError:
+            return
+        found = find_project(opened.cine.content_hash, others, drawn=True)
+        if found is None:
+            return
+        text = f"{opened.cine.path.name} was drawn on before, in another project ({found.name})."
+
+        def change() -> None:
+            self.retract.emit(text)
+            self.open_project(found)
+
+        self._say(text, Level.WARNING, ("Open that project", change))
 
     def _take_project(self, project: Project) -> None:
         self.project = project
@@ -299,6 +320,7 @@ class Workspace(QObject):
             opened.warned = True
             for text in opened.cine.warnings:
                 self._say(f"{opened.cine.path.name}: {text}", Level.WARNING)
+            self._tell_of_other_project(opened)
 
     def look(self, frame: int) -> None:
         """Another frame of the current cine is visible."""

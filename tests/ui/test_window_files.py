@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from pydicom.uid import UID
+from PySide6.QtWidgets import QPushButton
 
 from app.engine.session import Learnt, Masks
 from app.storage.project import Project
@@ -74,6 +75,25 @@ def test_a_good_file_is_opened_beside_a_bad_one(desk: Desk, tmp_path: Path) -> N
     desk.open(no_cine_inside(tmp_path), missing(tmp_path), good, cines=1)
     assert len(desk.messages) == 2
     assert desk.opened.cine.path == good
+
+
+def test_a_cine_drawn_on_in_another_project_says_so(open_desk: OpenDesk, tmp_path: Path) -> None:
+    old, new = grey_cine(tmp_path / "old.dcm"), grey_cine(tmp_path / "new.dcm", n=7)
+    first = open_desk()
+    first.open(old, cines=1)
+    first.hand.click(60, 50)
+    first.window.close()
+    second = open_desk()
+    second.open(new, old, cines=2)
+    second.window.step_cine(1)
+    ((_, text),) = [m for m in second.window.banner.messages() if "another project" in m[1]]
+    assert text.startswith("old.dcm")
+    button = next(b for b in second.window.banner.findChildren(QPushButton) if "project" in b.text())
+    button.click()
+    second.settle()
+    assert second.opened.cine.path == old
+    assert second.annotated == (0,)
+    assert "another project" not in str(second.window.banner.messages())
 
 
 def test_a_project_open_elsewhere_is_refused(heart: Desk, tmp_path: Path) -> None:
