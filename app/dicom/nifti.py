@@ -45,13 +45,13 @@ def open_nifti(path: Path) -> Cine:
         raise CineError(
             f"{path.name} is a damaged or incomplete NIfTI file; copy or export it again."
         ) from error
+    if 0 in shape:
+        raise CineError(f"{path.name} holds no frames; choose another file.")
     if stack is None:
         raise CineError(
             f"{path.name} has the shape {shape}; a cine is (x, y, t) or (x, y): export one plane over time."
         )
     n = stack.shape[2]
-    if 0 in stack.shape:
-        raise CineError(f"{path.name} holds no frames; choose another file.")
     try:
         to_grey = _grey_scale(stack)
     except Exception as error:

@@ -19,6 +19,8 @@ from app.domain.errors import CineError
 _COUNTED = 600
 """Frames up to which a video is walked through once for its true count and times."""
 _FPS = (0.1, 2000.0)
+_ESTIMATE, _ESTIMATE_SHARE = 2, 0.05
+"""Frames, and share of them, by which a container's count may be off: some have but a duration."""
 
 
 def open_video(path: Path) -> Cine:
@@ -35,7 +37,7 @@ def open_video(path: Path) -> Cine:
         if not capture.isOpened() or not capture.grab():
             raise CineError(f"{path.name} holds no video that can be decoded; convert it to mp4 (H.264).")
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        n_frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        n_frames = stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         times = [capture.get(cv2.CAP_PROP_POS_MSEC)]
         if n_frames <= _COUNTED:
             while len(times) <= _COUNTED and capture.grab():
@@ -58,6 +60,10 @@ def open_video(path: Path) -> Cine:
             frames.release()
 
     timing, notes = _video_timing(n_frames, fps, times)
+    if stated - n_frames > max(_ESTIMATE, _ESTIMATE_SHARE * stated):
+        notes.append(
+            f"The file is cut short: {n_frames} of {stated} frames can be read; copy it again if they matter."
+        )
     return _cine(path, n_frames=n_frames, start=start, timing=timing, pixel_format="video", notes=notes)
 
 

@@ -52,6 +52,15 @@ def test_damaged_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err == ""
 
 
+def test_a_video_cut_short_says_so(tmp_path: Path) -> None:
+    path = video(tmp_path / "a.avi", "MJPG")
+    assert not any("cut short" in warning for warning in open_cine(path).warnings)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    cine = open_cine(path)
+    assert 0 < cine.n_frames < 7
+    assert any(f"cut short: {cine.n_frames} of 9" in warning for warning in cine.warnings)
+
+
 def test_gif(tmp_path: Path) -> None:
     pages = [Image.fromarray(f) for f in GREY]
     durations = [40, 40, 80, 40, 40, 40, 40, 40, 40]
@@ -102,6 +111,8 @@ def test_nifti_4d_with_one_plane_and_float_still(tmp_path: Path) -> None:
 def test_nifti_volume_and_damage_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CineError, match=r"a\.nii has the shape"):
         open_cine(nifti(tmp_path / "a.nii", np.zeros((8, 8, 4, 3), np.uint8), (1, 1, 1, 1)))
+    with pytest.raises(CineError, match=r"e\.nii\.gz holds no frames"):
+        open_cine(nifti(tmp_path / "e.nii.gz", np.zeros((0, 8, 8), np.uint8), (1, 1, 1)))
     path = nifti(tmp_path / "b.nii.gz", GREY.transpose(2, 1, 0), (0.3, 0.3, 1))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(CineError, match=r"b\.nii\.gz"):
