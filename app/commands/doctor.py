@@ -198,6 +198,8 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
         ("decoders", f"all but {', '.join(unread)}" if unread else "all transfer syntaxes of ultrasound"),
         ("projects", folders["projects"] or "no folder"),
         ("cache", f"{folders['cache']}, {size(folders['cache_bytes'])}" if folders["cache"] else "no folder"),
+        ("settings", folders["settings"] or "no folder"),
+        ("log", folders["log"] or "no folder"),
         ("disk free", size(free) if free is not None else "unknown"),
     ]
     told = [f"{name:<12} {value}" for name, value in lines]
