@@ -264,6 +264,8 @@ class MainWindow(QMainWindow):
         can_accept = shown is not None and bool(shown.any())
         if prediction is None:
             text = "no prediction on this frame yet"
+        elif not can_accept and opened.recorder.annotated.label(frame) is not None:
+            text = "this frame is drawn by hand"  # of what is not shown, confidence says nothing
         else:
             stale = ", before your last stroke" if frame in opened.stale else ""
             text = f"confidence here {prediction.confidence:.0%}{stale}"
@@ -366,14 +368,18 @@ class MainWindow(QMainWindow):
         keys = ", ".join(self.keymap["toggle_masks"].keys)
         self.status.show_hidden("" if shown else f"masks hidden ({keys})" if keys else "masks hidden")
 
+    def _folder(self) -> str:
+        """Where one looks for cines first: beside the one on the table."""
+        return "" if self.current is None else str(self.current.cine.path.parent)
+
     def open_files(self) -> None:
         """Ask for cines."""
-        names, _ = QFileDialog.getOpenFileNames(self, "Open cines", "", FILTER)
+        names, _ = QFileDialog.getOpenFileNames(self, "Open cines", self._folder(), FILTER)
         self.workspace.open_paths([Path(name) for name in names])
 
     def open_folder(self) -> None:
         """Ask for a folder of cines."""
-        name = QFileDialog.getExistingDirectory(self, "Open a folder of cines")
+        name = QFileDialog.getExistingDirectory(self, "Open a folder of cines", self._folder())
         if name:
             self.workspace.open_paths([Path(name)])
 
@@ -386,10 +392,14 @@ class MainWindow(QMainWindow):
 
     def save_project_as(self) -> None:
         """Ask where the project shall go on."""
-        name, _ = QFileDialog.getSaveFileName(self, "Save the project as", "", "Apical projects (*.apical)")
-        if name:
+        dialog = QFileDialog(self, "Save the project as", "", "Apical projects (*.apical)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        # The dialog asks before it overwrites: it must know the whole name, not the one without its end.
+        dialog.setDefaultSuffix("apical")
+        if dialog.exec():
             self.canvas.finish_stroke()
-            self.workspace.save_as(Path(name))
+            self.workspace.save_as(Path(dialog.selectedFiles()[0]))
+        dialog.deleteLater()
 
     def show_shortcuts(self) -> None:
         """Show the sheet of keys."""

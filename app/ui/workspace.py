@@ -150,7 +150,7 @@ class Workspace(QObject):
                 opened = self._place(cine)
             except ProjectError as error:
                 cine.source.close()
-                self._say(str(error), Level.ERROR)
+                self._say(f"{cine.path.name}: {error}", Level.ERROR)  # a project's own name is a hash
                 return
             self.cines.append(opened)
             self.cines_changed.emit()
@@ -162,8 +162,9 @@ class Workspace(QObject):
             then(opened)
 
     def _project_for(self, cine: Cine) -> Project:
-        """The project that this cine was last worked on in, else a new one of its own."""
-        found = find_project(cine.content_hash, self._known_projects())
+        """The project that this cine was last drawn on in, else that knows it, else a new one of its own."""
+        known = self._known_projects()
+        found = find_project(cine.content_hash, known, drawn=True) or find_project(cine.content_hash, known)
         return Project.open_or_create(found or automatic_path(places.projects_dir(), cine.content_hash))
 
     @staticmethod

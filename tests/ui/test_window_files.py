@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from pydicom.uid import UID
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from app.engine.session import Learnt, Masks
 from app.storage.project import Project
@@ -96,6 +96,38 @@ def test_a_cine_drawn_on_in_another_project_says_so(open_desk: OpenDesk, tmp_pat
     assert "another project" not in str(second.window.banner.messages())
 
 
+def test_a_cine_comes_back_from_the_project_that_it_was_drawn_on_in(
+    open_desk: OpenDesk, tmp_path: Path
+) -> None:
+    drawn, other = grey_cine(tmp_path / "drawn.dcm"), grey_cine(tmp_path / "other.dcm", n=7)
+    first = open_desk()
+    first.open(drawn, cines=1)
+    first.hand.click(60, 50)
+    first.window.close()
+    second = open_desk()
+    second.open(other, drawn, cines=2)  # a newer project that knows it as well, with nothing drawn
+    second.window.close()
+    third = open_desk()
+    third.open(drawn, cines=1)
+    assert third.annotated == (0,)
+
+
+def test_saving_over_another_project_is_asked_of_its_whole_name(
+    heart: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def choose(dialog: QFileDialog) -> bool:
+        asked.append(dialog.defaultSuffix())
+        dialog.selectFile(str(tmp_path / "study"))
+        return True
+
+    monkeypatch.setattr(QFileDialog, "exec", choose)
+    heart.window.save_project_as()
+    assert asked == ["apical"]
+    assert (tmp_path / "study.apical").exists()
+
+
 def test_a_project_open_elsewhere_is_refused(heart: Desk, tmp_path: Path) -> None:
     with Project.create(tmp_path / "busy.apical"):
         heart.open(tmp_path / "busy.apical", cines=1)
@@ -116,6 +148,7 @@ def test_a_cine_whose_project_is_open_elsewhere_is_refused(open_desk: OpenDesk, 
     first.open(cine_file, cines=1)
     second.open(cine_file, cines=0)
     assert "already open" in second.messages[0]
+    assert cine_file.name in second.messages[0]
     assert second.window.current is None
 
 
