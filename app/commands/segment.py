@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> Report:
     formats = _formats(args.formats)
     _check_numbers(args.budget, args.seed)
     _check_encoder(args.encoder)
-    _check_out(args.out, args.labels)
+    _check_out(args.out, args.cine, args.labels)
     seconds: dict[str, float] = {}
     cine = open_cine(args.cine)
     try:
+        labels = read_labels(args.labels, (cine.n_frames, cine.height, cine.width), LEFT_HEART)
         for warning in cine.warnings:
             log.warning("%s", warning)
-        labels = read_labels(args.labels, (cine.n_frames, cine.height, cine.width), LEFT_HEART)
         box = cine.region.holding(labels.values())
         if box != cine.region:
             log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
@@ -120,14 +120,16 @@ def _check_encoder(name: str | None) -> None:
         card(name)
 
 
-def _check_out(out: Path, labels: Path) -> None:
+def _check_out(out: Path, cine: Path, labels: Path) -> None:
     from app.storage.errors import export_error
 
-    # What a human drew is never overwritten by what was computed.
-    if labels.resolve() in {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}:
-        raise ApicalError(
-            f"The masks would overwrite the labels in {labels}; give another folder with --out."
-        )
+    # What was recorded, or drawn by a human, is never overwritten by what was computed.
+    written = {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}
+    for what, given in (("cine", cine), ("labels", labels)):
+        if given.resolve() in written:
+            raise ApicalError(
+                f"The masks would overwrite the {what} in {given}; give another folder with --out."
+            )
     if out.exists() and not out.is_dir():
         raise ApicalError(f"{out} is a file; give a folder with --out.")
     try:

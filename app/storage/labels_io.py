@@ -136,6 +136,8 @@ def _from_nifti(file: Path, cine_shape: tuple[int, int, int]) -> Iterator[_Read]
     n_frames, height, width = cine_shape
     try:
         image: Any = nib.load(file)
+        if image.get_data_dtype().names is not None:
+            raise LabelError(f"{file.name} holds colours where labels are expected: save it in grey.")
         # (x, y, 1, t) is the same thing with NIfTI's own place for time; (x, y) is one frame.
         shape = tuple(image.shape)
         plain = (shape[0], shape[1], shape[3]) if len(shape) == 4 and shape[2] == 1 else shape

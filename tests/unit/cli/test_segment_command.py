@@ -216,10 +216,12 @@ def test_bad_files(
         (demo_cine_path, LABELS, tmp_path / "a-file", "is a file"),
         (demo_cine_path, LABELS, tmp_path / "a-file" / "o", "cannot be written"),
         (demo_cine_path, masks, tmp_path / "earlier", "overwrite the labels"),
+        (masks, LABELS, tmp_path / "earlier", "overwrite the cine"),
     ]:
         assert _segment(cine, labels, out) == 2
         err = capsys.readouterr().err
-        assert word in err.splitlines()[-1]
+        (line,) = err.splitlines()
+        assert word in line
     assert not calls
 
 

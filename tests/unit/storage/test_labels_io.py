@@ -215,6 +215,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             refused(tmp_path / name, "cannot be read as a NIfTI")
 
 
+def test_a_nifti_in_colour(tmp_path: Path) -> None:
+    colours = np.zeros((W, H, T), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    refused(nifti(tmp_path / "l.nii", colours), "colours")
+
+
 def test_a_nifti_with_too_many_axes(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "l.nii", np.ones((W, H, 2, T), np.uint8)), r"\(x, y, t\) is expected")
 
