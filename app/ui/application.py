@@ -7,12 +7,15 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
+from app.commands.log import log_fault
+from app.ui.banner import Level
 from app.ui.main_window import MainWindow
 from app.ui.theme import apply_theme
 from app.ui.workspace import Workspace
@@ -66,10 +69,31 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
         QTimer.singleShot(0, lambda: open_demo(window))
     elif paths:
         QTimer.singleShot(0, lambda: workspace.open_paths(list(paths)))
-    with _closed_by_ctrl_c(window):
+    with _closed_by_ctrl_c(window), faults_told(window):
         code = app.exec()
     workspace.close()
     return code
+
+
+@contextlib.contextmanager
+def faults_told(window: MainWindow) -> Iterator[None]:
+    """An unforeseen error goes to the log and the banner: Python would print it, patient data and all."""
+    before, before_in_threads = sys.excepthook, threading.excepthook
+
+    def in_window(kind: type[BaseException], error: BaseException, _trace: object) -> None:
+        window.banner.show_message(
+            f"Something went wrong inside ({kind.__name__}); {log_fault(error)}", Level.ERROR
+        )
+
+    def in_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None:
+            log_fault(failed.exc_value)
+
+    sys.excepthook, threading.excepthook = in_window, in_thread
+    try:
+        yield
+    finally:
+        sys.excepthook, threading.excepthook = before, before_in_threads
 
 
 @contextlib.contextmanager

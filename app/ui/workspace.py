@@ -16,6 +16,7 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app import paths as places
+from app.commands.log import log_fault
 from app.dicom.browse import cine_paths
 from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
@@ -114,14 +115,16 @@ class Workspace(QObject):
         self, find: Callable[[], Path], then: Then | None, project: Project | None = None
     ) -> None:
         def work() -> None:
+            name = "A file"
             try:
-                self._opened.emit(open_cine(find()), then, project)
+                path = find()
+                name = path.name
+                self._opened.emit(open_cine(path), then, project)
             except ApicalError as error:
                 self._open_failed.emit(str(error))
             except Exception as error:  # a reader's fault must not take the window down
-                logger.exception("a file could not be opened")
                 self._open_failed.emit(
-                    f"A file could not be opened ({type(error).__name__}: {error}); try another one."
+                    f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
                 )
 
         self._count_opening(1)

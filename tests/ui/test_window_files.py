@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from pydicom.uid import UID
 from PySide6.QtWidgets import QFileDialog, QPushButton
 
+from app import paths
 from app.engine.session import Learnt, Masks
 from app.storage.project import Project
+from app.ui.application import faults_told
 from tests.ui.conftest import Desk, square
 from tests.unit.dicom.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
 
@@ -312,3 +315,30 @@ def test_a_cine_still_opening_does_not_land_in_the_next_project(desk: Desk, tmp_
     assert desk.workspace.project.path.name == "second.apical"
     assert desk.workspace.project.cines() == []
     assert desk.workspace.cines == []
+
+
+def test_an_unforeseen_error_names_the_file_and_the_log_but_not_the_patient(
+    heart: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(path: Path) -> None:
+        raise RuntimeError("Smith^Secret")
+
+    monkeypatch.setattr("app.ui.workspace.open_cine", fault)
+    heart.open(grey_cine(tmp_path / "odd.dcm"))
+    assert "odd.dcm could not be opened (RuntimeError)" in heart.messages[0]
+    log = paths.log_file()
+    assert str(log) in heart.messages[0]
+    assert "test_window_files.py" in log.read_text()
+    assert "Secret" not in heart.messages[0] + log.read_text()
+
+
+def test_a_fault_in_the_window_is_told_and_not_printed(
+    heart: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sys.excepthook
+    with faults_told(heart.window):
+        error = RuntimeError("Smith^Secret")
+        sys.excepthook(RuntimeError, error, None)
+    assert sys.excepthook is before
+    assert "Something went wrong inside (RuntimeError)" in heart.messages[0]
+    assert "Secret" not in heart.messages[0] + "".join(capsys.readouterr())
