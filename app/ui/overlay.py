@@ -96,7 +96,12 @@ class LabelLayer:
 
     def set_labels(self, labels: Frame | None) -> None:
         """Show a label image, shape (height, width), uint8; None for nothing."""
-        self._labels = labels
+        before, self._labels = self._labels, labels
+        # News of other frames come many times a second: what is shown already is not drawn again. The same
+        # array may have been drawn into, so only another one is compared.
+        both = labels is not None and before is not None and labels is not before
+        if both and np.array_equal(labels, before):  # type: ignore[arg-type]
+            return
         show = labels is not None and self._shown
         self._fill.setVisible(show)
         if labels is None or not show:
