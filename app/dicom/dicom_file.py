@@ -65,7 +65,7 @@ def open_dicom(path: Path) -> Cine:
             raise CineError(f"{path.name} is no longer where it was; find it again and reopen it.") from error
         except Exception as error:
             raise CineError(
-                f"{path.name}: frame {index + 1} is damaged; go on with the others, or copy the file again."
+                f"{path.name}: frame {index} is damaged; go on with the others, or copy the file again."
             ) from error
 
     n_frames = len(table.frames)

@@ -62,7 +62,7 @@ def open_nifti(path: Path) -> Cine:
             return to_grey(_plane(stack, index))
         except Exception as error:
             raise CineError(
-                f"{path.name}: frame {index + 1} is damaged; copy or export the file again."
+                f"{path.name}: frame {index} is damaged; copy or export the file again."
             ) from error
 
     timing, notes = _timing(image, len(shape), n)

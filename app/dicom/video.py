@@ -107,7 +107,7 @@ def _cine(
 ) -> Cine:
     def missing(index: int) -> CineError:
         return CineError(
-            f"{path.name}: frame {index + 1} cannot be decoded; convert the video to mp4 (H.264)."
+            f"{path.name}: frame {index} cannot be decoded; convert the video to mp4 (H.264)."
         )
 
     try:
