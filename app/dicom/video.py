@@ -106,9 +106,7 @@ def _cine(
     notes: list[str],
 ) -> Cine:
     def missing(index: int) -> CineError:
-        return CineError(
-            f"{path.name}: frame {index} cannot be decoded; convert the video to mp4 (H.264)."
-        )
+        return CineError(f"{path.name}: frame {index} cannot be decoded; convert the video to mp4 (H.264).")
 
     try:
         return plain_cine(
