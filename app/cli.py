@@ -19,9 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from app.commands.log import log_fault, logs
 from app.commands.report import Report, plain
 from app.domain.errors import ApicalError
+from app.log import log_fault, logs
 
 # One module each in app.commands, imported when asked for: `apical info` loads neither torch nor Qt.
 COMMANDS: dict[str, str] = {

@@ -13,14 +13,21 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from app.log import FaultHandler, log_fault
 from vjepa_core.messages import Report, Request, Shutdown
 
 
 def _child(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
     # Ctrl+C in the terminal is meant for the program, which then ends its engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # By name: nothing on this side of the boundary may pull torch in.
-    importlib.import_module("vjepa_core.service").serve(connection, cache_folder, scratch_folder, encoder)
+    logging.getLogger("vjepa_core").addHandler(FaultHandler())
+    try:
+        # By name: nothing on this side of the boundary may pull torch in.
+        service = importlib.import_module("vjepa_core.service")
+        service.serve(connection, cache_folder, scratch_folder, encoder)
+    except Exception as error:
+        log_fault(error)  # where a user can find it; the program sees that the engine ended
+        os._exit(1)
     # All that is worth keeping is on the disk: tearing torch down would keep a closing window waiting.
     logging.shutdown()
     os._exit(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from app.commands.log import log_fault
+from app.log import log_fault
 from app.ui.banner import Level
 from app.ui.main_window import MainWindow
 from app.ui.theme import apply_theme

@@ -16,13 +16,13 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app import paths as places
-from app.commands.log import log_fault
 from app.dicom.browse import cine_paths
 from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, ProjectError
 from app.domain.history import StrokeKind
 from app.domain.labels import LEFT_HEART, LabelSet
+from app.log import log_fault
 from app.storage.library import SUFFIX, automatic_path, find_project, projects_in, read_recent, remember
 from app.storage.project import Project
 from app.storage.recorder import Recorder

@@ -39,6 +39,14 @@ def logs() -> Iterator[None]:
             logging.getLogger(name).removeHandler(handler)
 
 
+class FaultHandler(logging.Handler):
+    """Writes down, as `log_fault` does, every error that a record of the log carries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            log_fault(record.exc_info[1])
+
+
 def log_fault(error: BaseException) -> str:
     """Write down where an unforeseen error came from; a clause for the user that says where.
 
