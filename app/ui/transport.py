@@ -148,7 +148,7 @@ class Player(QObject):
 
 
 class Transport(QWidget):
-    """Buttons for a player, and where we are: 'frame 12/75 · 0.240 s · 50.0 fps'."""
+    """Buttons for a player, and where we are: 'frame 12/74 · 0.240 s · 50.0 fps'."""
 
     step = Signal(int)
     first = Signal()
@@ -205,7 +205,8 @@ class Transport(QWidget):
     def set_position(self, index: int, n_frames: int, time_ms: float, fps: float, assumed: bool) -> None:
         """Say where we are; `assumed` where the file does not tell its frame rate. 0 frames: no cine."""
         self.setEnabled(n_frames > 0)
-        parts = [f"frame {index}/{n_frames}"] if n_frames else ["no cine"]
+        # Frames count from zero, here as in files and labels: the last one reads 74/74.
+        parts = [f"frame {index}/{n_frames - 1}"] if n_frames else ["no cine"]
         if n_frames > 1:
             parts += [f"{time_ms / 1000:.3f} s", f"{fps:.1f} fps" + (" (assumed)" if assumed else "")]
         self._label.setText(" · ".join(parts))

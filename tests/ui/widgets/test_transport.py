@@ -113,7 +113,7 @@ def test_buttons_ask_and_the_label_tells(qtbot: QtBot) -> None:
     qtbot.addWidget(transport)
     assert not transport.isEnabled()
     transport.set_position(12, 75, 240.0, 50.0, False)
-    assert transport.text() == "frame 12/75 · 0.240 s · 50.0 fps"
+    assert transport.text() == "frame 12/74 · 0.240 s · 50.0 fps"
     transport.set_position(12, 75, 240.0, 30.0, True)
     assert transport.text().endswith("30.0 fps (assumed)")
     asked: list[object] = []
