@@ -91,6 +91,7 @@ class MainWindow(QMainWindow):
         self._masks_shown = True
         self._want_corrections = True
         self._corrects = False
+        self._warned = False
         self._show_current()
         settings = _settings()
         geometry = None if settings is None else settings.value("geometry")
@@ -468,7 +469,7 @@ class MainWindow(QMainWindow):
 
     def _leave_unsaved(self) -> bool:
         """Strokes wait in memory: the first try to close says so, a second one within the minute goes."""
-        if getattr(self, "_warned", False):
+        if self._warned:
             return True
         self._warned = True
         QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned", False))
