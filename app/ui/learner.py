@@ -86,15 +86,19 @@ class Learner(QObject):
         if self.session is not None:
             self.session.look(opened.id, opened.frame)
 
+    def knows(self, opened: OpenedCine) -> bool:
+        """True where the engine was told of this cine."""
+        return self.session is not None and self.session.knows(opened.id)
+
     def teach(self, opened: OpenedCine) -> None:
         """Tell the engine of a cine and its labels."""
         session, project = self.session, self._project
         if session is None or project is None:
             return
-        if opened.widen_region() and session.knows(opened.id):
+        if opened.widen_region() and self.knows(opened):
             session.forget(opened.id)
         self._cines[opened.id] = opened
-        if not session.knows(opened.id):
+        if not self.knows(opened):
             session.open(opened.id, opened.cine, project.label_set.values)
         if opened.revision:
             labels = dict(opened.recorder.annotated.labels)

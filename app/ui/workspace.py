@@ -318,7 +318,8 @@ class Workspace(QObject):
         if self.project is not None:
             self.learner.start(self.project)
         self.learner.look(opened)
-        self.learner.teach(opened)
+        if not self.learner.knows(opened):
+            self.learner.teach(opened)  # once: told again, the same labels would cut a fit short
         self.current_changed.emit()
         if not opened.warned:  # said of what is looked at, once: a folder of films would drown the rest
             opened.warned = True

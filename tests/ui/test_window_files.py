@@ -166,6 +166,17 @@ def test_a_folder_of_cines(desk: Desk, tmp_path: Path) -> None:
     desk.open(tmp_path, cines=3)  # twice is once
 
 
+def test_going_to_and_fro_between_cines_tells_no_labels_again(desk: Desk, tmp_path: Path) -> None:
+    first, second = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
+    desk.open(first, second, cines=2)
+    desk.hand.click(60, 50)
+    told = len(desk.session.labels)
+    for _ in range(4):
+        desk.window.step_cine(1)
+    assert told == 1
+    assert len(desk.session.labels) == told
+
+
 def test_two_cines_keep_their_own_strokes_and_frames(desk: Desk, tmp_path: Path) -> None:
     desk.open(grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=9), cines=2)
     a, b = desk.workspace.cines
