@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+INPUT_SIZE = 224
+"""Side of the square that encoder and head see, pixels."""
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -39,7 +42,7 @@ class Letterbox:
     left: int
 
     @classmethod
-    def fit(cls, height: int, width: int, size: int = 224) -> Letterbox:
+    def fit(cls, height: int, width: int, size: int = INPUT_SIZE) -> Letterbox:
         """Letterbox for pictures of `height` x `width` pixels.
 
         Raises
@@ -93,16 +96,33 @@ class Letterbox:
         return out
 
     def invert(self, maps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Maps (K, size, size), such as logits or probabilities, over the source pixels (K, height, width).
+        """Maps of the square, such as logits or probabilities, over the source pixels (K, height, width).
 
-        Bilinear, so probabilities still sum to one.
+        Bilinear, so probabilities still sum to one and borders are finer than the maps.
+
+        Parameters
+        ----------
+        maps : array
+            (K, g, g), on any grid that covers the whole square.
         """
-        if maps.ndim != 3 or maps.shape[1:] != (self.size, self.size):
-            raise ValueError(f"expected maps (K, {self.size}, {self.size}), got {maps.shape}")
+        if maps.ndim != 3 or maps.shape[1] != maps.shape[2]:
+            raise ValueError(f"expected maps (K, g, g) of the square of {self.size}, got {maps.shape}")
+        sy, sx = self.scale
+        shrink = maps.shape[1] / self.size
+        # Centre of source pixel x lies at (x + 1/2) sx + left in the square; the grid is `shrink` times that.
+        place = np.array(
+            [
+                [sx * shrink, 0, (0.5 * sx + self.left) * shrink - 0.5],
+                [0, sy * shrink, (0.5 * sy + self.top) * shrink - 0.5],
+            ]
+        )
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         out = np.empty((len(maps), self.height, self.width), np.float32)
-        for target, source in zip(out, maps, strict=True):
-            picture = np.ascontiguousarray(source[self.inner], dtype=np.float32)
-            target[...] = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        # One map at a time: warpAffine takes at most four channels.
+        for target, source in zip(out, np.asarray(maps, np.float32), strict=True):
+            target[...] = cv2.warpAffine(
+                source, place, (self.width, self.height), flags=how, borderMode=cv2.BORDER_REPLICATE
+            )
         return out
 
     def _shrink(self, image: NDArray[Any]) -> NDArray[Any]:

@@ -40,13 +40,11 @@ from vjepa_core.messages import (
     Resume,
     SetLabels,
     SharedArray,
-    Stage,
 )
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
 logger = logging.getLogger(__name__)
 
-INPUT_SIZE = 224
 QUICK_DEATH_S = 20.0
 MAX_QUICK_DEATHS = 3
 
@@ -380,6 +378,3 @@ class LearningSession:
                 self._later(lambda i=cine_id, r=revision: self._send_labels(i, r))  # type: ignore[misc]
         if self._cancelled:
             self._later(lambda: self._send(Cancel()))
-
-
-__all__ = ["EngineDied", "Event", "LearningSession", "Learnt", "Masks", "Stage"]

@@ -17,9 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-INPUT_SIZE = 224
-"""Edge of the letterboxed frame that the head sees, pixels."""
-
 GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
 

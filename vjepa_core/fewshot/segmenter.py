@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,10 +19,10 @@ from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.head import GRID_SIZE, INPUT_SIZE, Head, HeadConfig
+from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.study import StudyCine, frame_label
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total); stages are "features", "motion", "fit" and "predict"."""
@@ -154,25 +153,7 @@ def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...])
     -------
     (h, w) uint8
     """
-    maps = np.ascontiguousarray(probabilities.permute(1, 2, 0).float().numpy())
-    sy, sx = box.scale
-    shrink = maps.shape[0] / box.size
-    # Centre of region pixel x lies at (x + 1/2) sx + left in the square; the grid is `shrink` times that.
-    place = np.array(
-        [
-            [sx * shrink, 0, (0.5 * sx + box.left) * shrink - 0.5],
-            [0, sy * shrink, (0.5 * sy + box.top) * shrink - 0.5],
-        ]
-    )
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (box.width, box.height)
-    # One map at a time: warpAffine takes at most four channels.
-    fine = np.stack(
-        [
-            cv2.warpAffine(m, place, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-            for m in maps.transpose(2, 0, 1)
-        ]
-    )
+    fine = box.invert(probabilities.float().numpy())
     return np.array([0, *classes], np.uint8)[fine.argmax(0)]
 
 
@@ -244,7 +225,7 @@ def segment(
     cine.labels = {frame: frame_label(label, cine.box, classes) for frame, label in labels.items()}
 
     fit_started = time.monotonic()
-    fit_config = FitConfig(seed=seed) if config is None else config
+    fit_config = replace(config or FitConfig(), seed=seed)
     fit = Fit(new_head(card, classes, seed=seed), [cine], fit_config, warm=False)
     losses: list[float] = []
     stopped_by = "steps"

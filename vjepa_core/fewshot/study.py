@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.fewshot.head import GRID_SIZE, INPUT_SIZE
+from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.preprocessing import Letterbox
 
@@ -125,6 +125,3 @@ class StudyCine:
         carried = carried / np.maximum(total, 1.0)
         both = np.concatenate([np.maximum(1.0 - total, 0.0), carried], axis=-1)
         return np.where(nothing_known, np.float32(0), both).astype(np.float32)
-
-
-__all__ = ["INPUT_SIZE", "FrameLabel", "StudyCine", "frame_label"]
