@@ -24,6 +24,11 @@ def projects_dir() -> Path:
     return _writable(_root() / "projects")
 
 
+def encoders_dir() -> Path:
+    """Folder of the user's own encoders."""
+    return _writable(_root() / "encoders")
+
+
 def cache_dir() -> Path:
     """Folder of what can be computed again."""
     own = _own_home()

@@ -62,29 +62,39 @@ def available(folders: Sequence[Path] | None = None) -> list[EncoderCard]:
     EncoderError
         If a card cannot be read.
     """
-    if folders is None:
-        folders = [resource_path("encoders")]
-    cards = [_read(file) for folder in folders for file in folder.glob("*.json")]
+    cards = [read_card(file) for file in _files(folders)]
     return sorted(cards, key=lambda card: (card.name != DEFAULT_ENCODER, card.name))
 
 
 def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> EncoderCard:
-    """The card of one encoder.
+    """The card of one encoder; where two have the name, that of the earlier folder.
 
     Raises
     ------
     EncoderError
         If there is none of that name.
     """
-    cards = available(folders)
-    for found in cards:
+    names, fault = [], None
+    for file in _files(folders):
+        try:
+            found = read_card(file)
+        except EncoderError as error:  # no reason to refuse another encoder
+            fault = error
+            continue
         if found.name == name:
             return found
-    names = ", ".join(known.name for known in cards) or "none"
-    raise EncoderError(f"No encoder is called {name}; there are: {names}.")
+        names.append(found.name)
+    raise fault or EncoderError(f"No encoder is called {name}; there are: {', '.join(names) or 'none'}.")
 
 
-def _read(file: Path) -> EncoderCard:
+def _files(folders: Sequence[Path] | None) -> list[Path]:
+    """Card files, folder by folder."""
+    folders = [resource_path("encoders")] if folders is None else folders
+    return [file for folder in folders for file in sorted(folder.glob("*.json"))]
+
+
+def read_card(file: Path) -> EncoderCard:
+    """Read one card; EncoderError if it cannot be read."""
     try:
         raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         weights = raw["file"]

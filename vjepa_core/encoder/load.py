@@ -41,6 +41,11 @@ def load_encoder(
         If there is no such encoder, or its weights are missing, damaged or not the ones on the card.
     """
     found = card(name, folders)
+    return load_card(found, device), found
+
+
+def load_card(found: EncoderCard, device: str | torch.device = "cpu") -> VisionTransformer3D:
+    """Build the encoder of a card at hand; otherwise as `load_encoder`."""
     # No time spent on random weights that are overwritten at once.
     with torch.device("meta"):
         model = create_encoder(found.architecture)
@@ -49,11 +54,11 @@ def load_encoder(
         initialise(model, found.seed)
         if state_checksum(model.state_dict()) != found.checksum:
             raise EncoderError(
-                f"The weights of {name} were not built as its card says; reinstall the program."
+                f"The weights of {found.name} were not built as its card says; reinstall the program."
             )
     else:
         _read_weights(model, found, found.path)
-    return model.to(device).eval().requires_grad_(False), found
+    return model.to(device).eval().requires_grad_(False)
 
 
 def _read_weights(model: VisionTransformer3D, found: EncoderCard, path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Keeping, choosing and removing the user's own encoders; what is wrong is refused and leaves nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from app import encoders, paths
+from app.domain.errors import ProjectError
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.errors import EncoderError
+
+ARCHITECTURE = "vit_tiny_patch16_224_t2"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("APICAL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def write_encoder(folder: Path, name: str = "run", content: bytes = b"weights") -> Path:
+    """A card with weights beside it, as a run of pre-training leaves them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath(f"{name}.safetensors").write_bytes(content)
+    card = {
+        "name": name,
+        "family": "V-JEPA 2.1",
+        "architecture": ARCHITECTURE,
+        "parameters": 1,
+        "licence": "Research only",
+        "description": "Trained for 20 steps.",
+        "trained": True,
+        "checksum": hashlib.sha256(content).hexdigest(),
+        "file": f"{name}.safetensors",
+        "fps": 30.0,
+        "depths": [2, 5, 8, 11],
+        "training": {"steps": 20},
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+def test_a_kept_encoder_is_found_by_its_new_name_and_the_run_may_go(tmp_path: Path, home: Path) -> None:
+    card = write_encoder(tmp_path / "run")
+    kept = encoders.keep(card, "my-cines.v2")
+    assert (kept.name, kept.trained, kept.description) == ("my-cines.v2", True, "Trained for 20 steps.")
+    assert encoders.find("my-cines.v2") == kept
+    assert [c.name for c in encoders.cards()] == [DEFAULT_ENCODER, "my-cines.v2"]
+    assert encoders.is_own(kept)
+    assert not encoders.is_own(encoders.find(DEFAULT_ENCODER))
+    assert kept.path is not None
+    assert kept.path.read_bytes() == b"weights"
+    assert json.loads((home / "encoders" / "my-cines.v2.json").read_text())["training"] == {"steps": 20}
+    assert sorted(f.name for f in (home / "encoders").iterdir()) == [
+        "my-cines.v2.json",
+        "my-cines.v2.safetensors",
+    ]
+
+
+def test_a_kept_encoder_is_loaded_by_name(tmp_path: Path) -> None:
+    state = {name: value.half() for name, value in create_encoder(ARCHITECTURE).state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    encoders.keep(write_encoder(tmp_path / "run", content=(tmp_path / "w.safetensors").read_bytes()), "mine")
+    module, card = load_encoder("mine", folders=encoders.encoder_folders())
+    assert card.name == "mine"
+    key = "blocks.3.mlp.fc1.weight"
+    torch.testing.assert_close(module.state_dict()[key], state[key].float())
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "ä", "x" * 61, "con", "NUL.txt", "a\n"])
+def test_unfit_names_are_refused(tmp_path: Path, home: Path, name: str) -> None:
+    with pytest.raises(EncoderError, match="is no name"):
+        encoders.keep(write_encoder(tmp_path / "run"), name)
+
+
+@pytest.mark.parametrize("name", [DEFAULT_ENCODER, DEFAULT_ENCODER.upper(), "mine", "Mine"])
+def test_taken_names_are_refused_in_any_case(tmp_path: Path, name: str) -> None:
+    card = write_encoder(tmp_path / "run")
+    encoders.keep(card, "mine")
+    with pytest.raises(EncoderError, match="already: choose another name"):
+        encoders.keep(card, name)
+
+
+def test_damaged_missing_and_foreign_files_leave_nothing(tmp_path: Path, home: Path) -> None:
+    damaged = write_encoder(tmp_path / "damaged")
+    (tmp_path / "damaged" / "run.safetensors").write_bytes(b"other")
+    alone = write_encoder(tmp_path / "alone")
+    (tmp_path / "alone" / "run.safetensors").unlink()
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text("[]", encoding="utf-8")
+    for card, message in (
+        (damaged, "damaged or not the file"),
+        (alone, "cannot be read: export"),
+        (foreign, "cannot be read: remove it"),
+        (tmp_path / "nothing.json", "cannot be read"),
+    ):
+        with pytest.raises(EncoderError, match=message):
+            encoders.keep(card, "mine")
+    assert list((home / "encoders").iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = write_encoder(tmp_path / "run")
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".json":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ProjectError, match="free some space"):
+        encoders.keep(card, "mine")
+    assert list((home / "encoders").iterdir()) == []
+
+
+def test_the_chosen_encoder_is_used_until_it_is_gone(tmp_path: Path, home: Path) -> None:
+    assert encoders.chosen() == DEFAULT_ENCODER
+    card = write_encoder(tmp_path / "run")
+    encoders.keep(card, "mine")
+    encoders.choose("mine")
+    assert encoders.chosen() == "mine"
+    (home / "encoders" / "mine.safetensors").rename(tmp_path / "away")
+    assert encoders.chosen() == DEFAULT_ENCODER
+    (tmp_path / "away").rename(home / "encoders" / "mine.safetensors")
+    assert encoders.chosen() == "mine"
+    encoders.remove("mine")
+    assert encoders.chosen() == DEFAULT_ENCODER
+    assert list((home / "encoders").iterdir()) == []
+    encoders.keep(card, "mine")
+    assert encoders.chosen() == DEFAULT_ENCODER  # the one that was chosen is another
+
+
+def test_unknown_names_are_neither_chosen_nor_removed(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
+        encoders.choose("nobody")
+    with pytest.raises(EncoderError, match="No encoder is called"):
+        encoders.remove("nobody")
+    with pytest.raises(EncoderError, match="ships with the program"):
+        encoders.remove(DEFAULT_ENCODER)
+    assert encoders.chosen() == DEFAULT_ENCODER
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"encoder": 3}', '{"encoder": "gone"}'])
+def test_an_unreadable_choice_is_none(text: str) -> None:
+    (paths.config_dir() / "encoder.json").write_text(text, encoding="utf-8")
+    assert encoders.chosen() == DEFAULT_ENCODER
+
+
+def test_one_bad_card_is_no_reason_to_refuse_the_others(tmp_path: Path) -> None:
+    (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
+    encoders.keep(write_encoder(tmp_path / "run"), "mine")
+    assert encoders.find("mine").name == "mine"
+    encoders.choose("mine")
+    assert encoders.chosen() == "mine"
+    encoders.remove("mine")
+    assert encoders.find(DEFAULT_ENCODER).name == DEFAULT_ENCODER
+
+
+def test_without_a_folder_to_write_to_the_shipped_encoders_remain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("APICAL_HOME", str(file))
+    assert [card.name for card in encoders.cards()] == [DEFAULT_ENCODER]
+    assert encoders.chosen() == DEFAULT_ENCODER
+
+
+def test_neither_torch_nor_qt_is_needed() -> None:
+    code = (
+        "import sys; from app import encoders; encoders.chosen(); encoders.cards(); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'PySide6')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3])
+    assert done.returncode == 0
