@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app import encoders
 from app.commands.report import Report
 from app.domain.errors import ApicalError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vjepa_core.pretraining.config import PretrainConfig
     from vjepa_core.pretraining.loop import Outcome
     from vjepa_core.pretraining.source import ClipSource
+    from vjepa_core.pretraining.truth import LabelledSource
     from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
@@ -39,11 +41,13 @@ _PAUSE_S = 10.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """As in the table of commands."""
     parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help="cines, folders or packed sets")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON; see RUN/config.json")
     parser.add_argument("--steps", type=int, metavar="N", help="length of the run")
     parser.add_argument("--encoder", metavar="NAME", help="go on from this encoder (default: untrained)")
+    parser.add_argument("--name", metavar="NAME", help="name of the finished encoder (default: the folder's)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument("--estimate", action="store_true", help="only say what is used and how long it takes")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes without one")
     parser.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (see the guide)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -60,7 +64,11 @@ def run(args: argparse.Namespace) -> Report:
         raise ApicalError("--devices and --num-nodes count from 1.")
     if args.steps is not None and args.steps < 1:
         raise ApicalError(f"--steps is {args.steps}; give a whole number from 1 on.")
+    if args.out is None and (args.resume or not args.estimate):
+        raise ApicalError("--out is missing: name a folder for the run.")
     config = _config(args)
+    if args.estimate:
+        return _estimate(args, config)
     if not args.resume:
         refuse_started(args.out)
     if args.devices * args.num_nodes > 1 and "WORLD_SIZE" not in os.environ:
@@ -71,7 +79,6 @@ def run(args: argparse.Namespace) -> Report:
 def _config(args: argparse.Namespace) -> PretrainConfig:
     import torch
 
-    from vjepa_core.encoder.catalogue import card
     from vjepa_core.pretraining.checkpoint import stored_config
     from vjepa_core.pretraining.config import PretrainConfig, read_config, small
 
@@ -82,7 +89,7 @@ def _config(args: argparse.Namespace) -> PretrainConfig:
     if args.config is not None:
         config = read_config(args.config, config)
     if args.encoder is not None and not args.resume:
-        found = card(args.encoder)
+        found = encoders.find(args.encoder)
         config = replace(config, start_from=found.name, architecture=found.architecture, fps=found.fps)
     return config if args.steps is None else replace(config, steps=args.steps)
 
@@ -104,7 +111,7 @@ def _launch(args: argparse.Namespace) -> Report:
 def _words(args: argparse.Namespace) -> list[str]:
     """The arguments again, without those that only the first process needs."""
     words = [str(path) for path in args.data]
-    for name in ("out", "config", "steps", "encoder"):
+    for name in ("out", "config", "steps", "encoder", "name"):
         value = getattr(args, name)
         words += [] if value is None else [f"--{name}", str(value)]
     words += [f"--{name}" for name in ("resume", "json") if getattr(args, name)]
@@ -124,12 +131,14 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
                 config,
                 source,
                 args.out,
+                labelled=_labelled(config, world),
                 world=world,
                 resume=args.resume,
+                folders=encoders.encoder_folders(),
                 on_step=lines,
                 should_stop=should_stop,
             )
-        card = export_encoder(args.out, args.out / "encoder", _name(args.out)) if leads else None
+        card = export_encoder(args.out, args.out / "encoder", args.name or _name(args.out)) if leads else None
     if card is None:
         args.json = False
         return Report(code=0 if outcome.finished else STOPPED)
@@ -138,14 +147,52 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
 
 def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
     """The user's clips, with the share of phantom clips that the configuration asks for."""
+    return _mixed(_own_clips(args, config, world), config, world)
+
+
+def _mixed(own: ClipSource, config: PretrainConfig, world: World) -> ClipSource:
     from vjepa_core.phantom import PhantomSource
     from vjepa_core.pretraining.source import MixedSource
 
-    own = _own_clips(args, config, world)
     if not config.phantom:
         return own
     phantom = PhantomSource(config.frames, config.size, world.device)
     return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+
+
+def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
+    from app.pretraining_estimate import Estimate, seconds_a_step, survey, workshop
+    from vjepa_core.pretraining.world import joined
+
+    with workshop() as folder, joined() as world:
+        sample = Path(folder) / "sample"
+        found = survey(args.data, sample, _progress_line)
+        _progress_line("timing", 0, 1)
+        each = seconds_a_step(
+            config,
+            sample,
+            world,
+            folders=encoders.encoder_folders(),
+            mixed=lambda own: _mixed(own, config, world),
+            labelled=_labelled(config, world),
+        )
+    estimate = Estimate(found, config, world.device, each)
+    return Report(estimate.data(), estimate.text())
+
+
+def _progress_line(stage: str, done: int, total: int) -> None:
+    sys.stderr.write(f"{stage} {done}/{total}\n")
+    sys.stderr.flush()
+
+
+def _labelled(config: PretrainConfig, world: World) -> LabelledSource | None:
+    """Phantom clips with their labels, if the configuration asks for them."""
+    from vjepa_core.phantom import PhantomSource
+    from vjepa_core.pretraining.truth import PhantomTruth
+
+    if not config.truth.peak:
+        return None
+    return PhantomTruth(PhantomSource(config.frames, config.size, world.device))
 
 
 def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:

@@ -90,8 +90,11 @@ class PretrainConfig:
         Share of the masked tokens that is predicted.
     deep : bool
         Predict the tokens after four depths, not only after the last block.
-    jepa, loc, ctx : TermWeight
-        Weights of the three terms: latent prediction, localisation, dense context.
+    jepa, loc, ctx, pixels, truth : TermWeight
+        Weights of the terms: latent prediction, localisation, dense context, prediction of pixels (as
+        VideoMAE does it, for comparison), the phantom's labels.
+    truth_share : float
+        Labelled phantom clips of a step, besides the batch, as a share of it; made only if `truth` counts.
     localisation, predictor, optimiser
         See there.
     precision : {"auto", "bf16", "fp32"}
@@ -118,6 +121,9 @@ class PretrainConfig:
     jepa: TermWeight = field(default=TermWeight(1.0))
     loc: TermWeight = field(default=TermWeight(0.25, rise=0.1, fall=0.6))
     ctx: TermWeight = field(default=TermWeight(0.0, rise=0.2))
+    pixels: TermWeight = field(default=TermWeight(0.0))
+    truth: TermWeight = field(default=TermWeight(0.0))
+    truth_share: float = 0.25
     localisation: LocalisationConfig = field(default=LocalisationConfig())
     predictor: PredictorConfig = field(default=PredictorConfig())
     optimiser: OptimiserConfig = field(default=OptimiserConfig())
@@ -137,6 +143,7 @@ class PretrainConfig:
             (self.seed < 0, "seed must not be negative"),
             (not self.fps > 0, "fps must be above 0"),
             (not 0 <= self.phantom < 1, "phantom must be at least 0 and below 1"),
+            (not 0 < self.truth_share <= 1, "truth_share must be above 0 and at most 1"),
             (not self.masks, "masks must name at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),

@@ -31,6 +31,7 @@ from vjepa_core.pretraining.objective import TERMS
 from vjepa_core.pretraining.passes import Passes
 from vjepa_core.pretraining.schedule import cosine, learning_rate, momentum
 from vjepa_core.pretraining.source import ClipSource
+from vjepa_core.pretraining.truth import LabelledSource
 from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def pretrain(
     source: ClipSource,
     run: Path,
     *,
+    labelled: LabelledSource | None = None,
     world: World | None = None,
     resume: bool = False,
     folders: Sequence[Path] | None = None,
@@ -79,6 +81,8 @@ def pretrain(
         Clips of `config.frames` frames and `config.size` pixels on `world.device`.
     run : Path
         Gets `config.json`, `log.jsonl`, `checkpoint.pt`.
+    labelled : LabelledSource, optional
+        Labelled clips of the same shape; needed if `config.truth` counts.
     world : World, optional
         See `joined`; default this process alone on the CPU.
     resume : bool
@@ -96,7 +100,7 @@ def pretrain(
         One sentence; the last checkpoint is unharmed.
     """
     world = world or World(torch.device("cpu"))
-    trainer = Trainer(config, source, run, world, resume=resume, folders=folders)
+    trainer = Trainer(config, source, run, world, labelled=labelled, resume=resume, folders=folders)
     return trainer.train(on_step or (lambda _: None), should_stop or (lambda: False))
 
 
@@ -110,14 +114,18 @@ class Trainer:
         run: Path,
         world: World,
         *,
-        resume: bool,
-        folders: Sequence[Path] | None,
+        labelled: LabelledSource | None = None,
+        resume: bool = False,
+        folders: Sequence[Path] | None = None,
     ) -> None:
         if config.batch % world.size:
             raise PretrainingError(
                 f"A batch of {config.batch} cannot be shared by {world.size} devices: choose a multiple."
             )
+        if config.truth.peak > 0 and labelled is None:
+            raise PretrainingError("The term truth needs labelled clips: give a source of them.")
         self.config, self.source, self.run, self.world = config, source, run, world
+        self.labelled = labelled
         self.done = self.bad = 0
         self.monitor = CollapseMonitor()
         state = self._open(resume)
@@ -166,10 +174,11 @@ class Trainer:
         self.generator.manual_seed(step_seed(config.seed, index, world.rank))
         clips = self.source.batch(config.batch // world.size, self.generator)
         self._check(clips)
+        labelled = self._labelled(len(clips))
         waited = time.perf_counter() - started
         weights = {name: getattr(config, name).at(index, config.steps) for name in self.objective.terms}
         weights.setdefault("jepa", 0.0)
-        draw = self.objective.draw(clips, self.generator)
+        draw = self.objective.draw(clips, self.generator, labelled)
         found = self.passes.gradients(draw, weights)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in self.objective.parameters() if p.requires_grad], config.optimiser.clip
@@ -235,6 +244,13 @@ class Trainer:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
         return lr, momentum(index, steps, o.ema, o.ema_end)
+
+    def _labelled(self, n: int) -> tuple[Tensor, ...]:
+        """Labelled clips to go with `n` others, at least one for every pass."""
+        if self.labelled is None or self.config.truth.peak <= 0:
+            return ()
+        passes = -(-n // self.passes.micro)
+        return self.labelled.labelled(max(passes, round(self.config.truth_share * n)), self.generator)
 
     def _check(self, clips: Tensor) -> None:
         wanted = (

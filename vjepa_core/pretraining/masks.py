@@ -52,6 +52,16 @@ SHORT_RANGE = BlockMask(blocks=8, scale=0.15)
 LONG_RANGE = BlockMask(blocks=2, scale=0.7)
 
 
+def random_tubes(grid: Grid, share: float = 0.9) -> BlockMask:
+    """VideoMAE's mask: single places of the plane, hidden at random for all of the time.
+
+    Places are drawn with replacement, so that `share` of them is hidden on average.
+    """
+    places = grid[1] * grid[2]
+    blocks = round(math.log(1 - share) / math.log(1 - 1 / places))
+    return BlockMask(blocks=blocks, scale=1 / places, aspect=(1.0, 1.0))
+
+
 class Masks(NamedTuple):
     """Token numbers in the order time, height, width; no token is in both lists.
 

@@ -1,12 +1,16 @@
 """The loss of V-JEPA with 3D localisation, term by term.
 
-    L = w_jepa L_jepa + w_loc L_loc + w_ctx L_ctx
+    L = w_jepa L_jepa + w_loc L_loc + w_ctx L_ctx + w_pixels L_pixels + w_truth L_truth
 
 `L_jepa`: mean L1 between the predictor's output at hidden places and the teacher's tokens after a LayerNorm
 without weights, averaged over the kinds of mask (V-JEPA, Bardes et al. 2024). `L_ctx`: the same at the
 visible places (after the dense context loss of V-JEPA 2.1, arXiv 2603.14482; one weight for all places is
 ours). With `deep`, student and teacher are read after four depths, side by side (its deep supervision).
-`L_loc`: see `localisation`.
+`L_loc`: see `localisation`. `L_truth`: see `truth`.
+
+`L_pixels`, for comparison: mean squared error at the hidden places between the predictor's output and the
+grey levels of each tubelet, less their mean and over their deviation (VideoMAE, Tong et al. 2022). `L_jepa`
+is then still computed and logged.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, layer_norm
+from torch.nn.functional import l1_loss, layer_norm, mse_loss
 
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.config import PATCH, TUBELET, PretrainConfig
@@ -24,8 +28,9 @@ from vjepa_core.pretraining.encode import encode, freeze_unused, patchify
 from vjepa_core.pretraining.localisation import Localiser, Side, draw_windows
 from vjepa_core.pretraining.masks import Masks, MaskSampler
 from vjepa_core.pretraining.predictor import Predictor
+from vjepa_core.pretraining.truth import TruthHead
 
-TERMS = ("jepa", "loc", "ctx")
+TERMS = ("jepa", "loc", "ctx", "pixels", "truth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +47,23 @@ class Draw:
         Two (B, K) int64 lists of tokens, or none.
     pairs : Tensor
         (B, pairs, 2) uniform in [0, 1).
+    labelled : tuple of Tensor
+        Clips and their labels, each (L, T, H, W) uint8, or nothing.
     """
 
     clips: Tensor
     masks: list[Masks]
     windows: tuple[Tensor, ...]
     pairs: Tensor
+    labelled: tuple[Tensor, ...] = ()
 
     def part(self, start: int, stop: int) -> Draw:
-        """The clips from `start` to `stop`."""
-        rows = slice(start, stop)
+        """The clips from `start` to `stop`, and as large a share of the labelled ones."""
+        rows, n = slice(start, stop), len(self.clips)
         masks = [Masks(m.context[rows], m.target[rows]) for m in self.masks]
-        return Draw(self.clips[rows], masks, tuple(w[rows] for w in self.windows), self.pairs[rows])
+        labelled = tuple(part[start * len(part) // n : stop * len(part) // n] for part in self.labelled)
+        windows = tuple(w[rows] for w in self.windows)
+        return Draw(self.clips[rows], masks, windows, self.pairs[rows], labelled)
 
 
 class Objective(nn.Module):
@@ -76,23 +86,25 @@ class Objective(nn.Module):
         self.student = student
         levels = student.embed_dim * len(self.depths)
         size = config.predictor
+        self.terms = [name for name in TERMS if getattr(config, name).peak > 0]
+        self.latents = levels
         self.predictor = Predictor(
             levels,
-            levels,
+            levels + (TUBELET * PATCH * PATCH if "pixels" in self.terms else 0),
             width=size.width,
             depth=size.depth,
             heads=size.heads,
             grid=self.grid,
             kinds=len(config.masks),
         )
-        self.terms = [name for name in TERMS if getattr(config, name).peak > 0]
         # A module whose weight stays 0 would only wait for gradients.
         self.localiser = (
             Localiser(student.embed_dim, self.grid, config.localisation) if "loc" in self.terms else None
         )
+        self.truth = TruthHead(levels) if "truth" in self.terms else None
         self.sampler = MaskSampler(self.grid, config.masks, target_share=config.target_share)
 
-    def draw(self, clips: Tensor, generator: torch.Generator) -> Draw:
+    def draw(self, clips: Tensor, generator: torch.Generator, labelled: tuple[Tensor, ...] = ()) -> Draw:
         """Masks, windows and pairs for clips, on the generator's device."""
         n = len(clips)
         masks = self.sampler(n, generator)
@@ -101,7 +113,7 @@ class Objective(nn.Module):
         if self.localiser is not None and task.where == "windows":
             windows = draw_windows(self.grid, n, generator, task)
         pairs = torch.rand((n, task.pairs, 2), generator=generator, device=generator.device)
-        return Draw(clips, masks, windows, pairs)
+        return Draw(clips, masks, windows, pairs, labelled)
 
     @torch.no_grad()
     def targets(self, teacher: VisionTransformer3D, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,24 +126,40 @@ class Objective(nn.Module):
     def forward(self, draw: Draw, targets: Tensor) -> dict[str, Tensor]:
         """Each term that has a weight, unweighted: scalars by name."""
         tubelets, grid = patchify(draw.clips, TUBELET, PATCH)
-        hidden, visible, seen = [], [], []
+        hidden, visible, drawn, seen = [], [], [], []
         for kind, masks in enumerate(draw.masks):
             levels = encode(self.student, tubelets, grid, keep=masks.context, depths=self.depths)
             at_hidden, at_visible = self.predictor(torch.cat(levels, -1), masks, kind)
-            hidden.append(l1_loss(at_hidden.float(), _rows(targets, masks.target).float()))
+            latent = at_hidden[..., : self.latents].float()
+            hidden.append(l1_loss(latent, _rows(targets, masks.target).float()))
             if "ctx" in self.terms:
-                visible.append(l1_loss(at_visible.float(), _rows(targets, masks.context).float()))
+                latent = at_visible[..., : self.latents].float()
+                visible.append(l1_loss(latent, _rows(targets, masks.context).float()))
+            if "pixels" in self.terms:
+                grey = _rows(tubelets, masks.target).float()
+                drawn.append(mse_loss(at_hidden[..., self.latents :].float(), _standard(grey)))
             seen.append(Side(levels[-1], masks.context))
         terms = {"jepa": torch.stack(hidden).mean()}
         if visible:
             terms["ctx"] = torch.stack(visible).mean()
+        if drawn:
+            terms["pixels"] = torch.stack(drawn).mean()
         if self.localiser is not None:
             losses = [
                 self.localiser(first, second, draw.pairs)
                 for first, second in self._pairs(draw, tubelets, seen)
             ]
             terms["loc"] = torch.stack(losses).mean()
+        if self.truth is not None:
+            terms["truth"] = self._truth(self.truth, *draw.labelled)
         return terms
+
+    def _truth(self, head: TruthHead, clips: Tensor, labels: Tensor) -> Tensor:
+        if not len(clips):  # more passes than labelled clips, after the memory did not hold them
+            return head.proj.bias.sum() * 0
+        tubelets, grid = patchify(clips, TUBELET, PATCH)
+        loss: Tensor = head(encode(self.student, tubelets, grid, depths=self.depths), labels, grid)
+        return loss
 
     def _pairs(self, draw: Draw, tubelets: Tensor, seen: Sequence[Side]) -> list[tuple[Side, Side]]:
         """The two sides of the localisation pairs."""
@@ -153,6 +181,11 @@ class Objective(nn.Module):
 def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """The loss that is minimised."""
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def _standard(grey: Tensor) -> Tensor:
+    """Each tubelet's grey levels less their mean, over their deviation; a black one stays 0."""
+    return layer_norm(grey, grey.shape[-1:])
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
