@@ -13,6 +13,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -63,14 +64,20 @@ class Engine:
     """The engine's state and its loop; `run` returns when told to shut down or when the pipe breaks."""
 
     def __init__(
-        self, connection: Connection, *, cache_folder: Path, scratch_folder: Path, encoder: str
+        self,
+        connection: Connection,
+        *,
+        cache_folder: Path,
+        scratch_folder: Path,
+        encoder: str,
+        encoder_folders: Sequence[Path] | None = None,
     ) -> None:
         self._connection = connection
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._arrived = threading.Event()
         self._scratch = scratch_folder
         self._cache = FeatureCache(cache_folder)
-        self._encoder_name = encoder
+        self._encoder_name, self._encoder_folders = encoder, encoder_folders
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._cines: dict[int, CineWork] = {}
         self._looking_at = 0
@@ -197,7 +204,7 @@ class Engine:
         """Work until told to stop."""
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
         try:
-            encoder, card = load_encoder(self._encoder_name, self._device)
+            encoder, card = load_encoder(self._encoder_name, self._device, self._encoder_folders)
         except CoreError as error:
             # The process stays: one that ended would be taken for a crash and started again, and again.
             self._tell(Failed(str(error)))
@@ -329,11 +336,21 @@ class Engine:
         self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final))
 
 
-def serve(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
-    """Entry point of the engine process."""
+def serve(
+    connection: Connection,
+    cache_folder: str,
+    scratch_folder: str,
+    encoder: str,
+    encoder_folders: Sequence[str] | None = None,
+) -> None:
+    """Entry point of the engine process; the encoder is looked for in these folders, or where it ships."""
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(5)  # the window comes first
     Engine(
-        connection, cache_folder=Path(cache_folder), scratch_folder=Path(scratch_folder), encoder=encoder
+        connection,
+        cache_folder=Path(cache_folder),
+        scratch_folder=Path(scratch_folder),
+        encoder=encoder,
+        encoder_folders=None if encoder_folders is None else [Path(folder) for folder in encoder_folders],
     ).run()

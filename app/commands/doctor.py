@@ -119,13 +119,16 @@ def _window(problems: list[Problem], error: str) -> dict[str, Any]:
 
 def _encoders(problems: list[Problem]) -> list[dict[str, Any]]:
     cards, error = encoders()
-    if error or not cards:
+    if not cards:
         problems.append(Problem(error or "No encoder is there.", "Install Apical again.", fatal=True))
+    elif error:
+        what, _, do = error.partition(": ")
+        problems.append(Problem(f"{what}.", f"{do[:1].upper()}{do[1:]}"))
     for card in cards:
         if card["sound"] is False:
-            do = "Install Apical again, or put the right file there."
+            do = f"Run `apical encoders remove {card['name']}`." if card["own"] else "Install Apical again."
             problems.append(Problem(f"The weights of {card['name']} are missing or damaged.", do))
-        elif not card["trained"]:
+        elif card["chosen"] and not card["trained"]:
             do = "Check every frame that it draws; nothing else is needed."
             problems.append(Problem(f"The encoder {card['name']} has not been trained.", do))
     return cards
@@ -181,7 +184,10 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
     graphics = "; ".join(machine["gpus"]) or "none found"
     if torch.get("cuda_available"):
         graphics += f" (torch uses {torch['cuda_device']}, CUDA {torch['cuda_build']})"
-    cards = [f"{card['name']} ({card['family']}, {card['licence']})" for card in data["encoders"]]
+    cards = [
+        f"{card['name']} ({card['family']}, {card['licence']}{', in use' if card['chosen'] else ''})"
+        for card in data["encoders"]
+    ]
     hashes = [f"{card['name']} {card['checksum']}" for card in data["encoders"]]
     unread = [syntax["name"] for syntax in data["decoders"] if not syntax["by"]]
     free = folders["disk_free_bytes"]

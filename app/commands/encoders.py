@@ -1,34 +1,62 @@
-"""Which encoders there are, and whether one is sound."""
+"""Which encoders there are, whether one is sound, which one is used, and which serves your labels best."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from app import encoders
+from app.commands import compare
 from app.commands.report import Report, table
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, available
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`list` and `check NAME`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|check")
+    """One parser for each action."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|check|compare|...")
     listing = actions.add_parser("list", help="name, family, licence, checksum, trained or not")
     check = actions.add_parser("check", help="load one and compare it with its card")
-    check.add_argument("name", metavar="NAME")
-    for action in (listing, check):
+    choose = actions.add_parser("choose", help="let the window and the other commands use it")
+    keep = actions.add_parser("keep", help="copy one that was trained, so that it is known by name")
+    keep.add_argument("card", type=Path, metavar="CARD", help="RUN/encoder/....json")
+    remove = actions.add_parser("remove", help="delete one that was kept")
+    comparison = actions.add_parser("compare", help="measure several on your own labels")
+    compare.add_arguments(comparison)
+    for action in (check, choose, keep, remove):
+        action.add_argument("name", metavar="NAME")
+    for action in (listing, check, choose, keep, remove, comparison):
         action.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> Report:
-    """List the cards, or load one encoder and compare checksums."""
-    return _list() if args.action == "list" else _check(args.name)
+    """Do what was asked for."""
+    match args.action:
+        case "list":
+            return _list()
+        case "check":
+            return _check(args.name)
+        case "choose":
+            encoders.choose(args.name)
+            return Report({"chosen": args.name}, f"{args.name} is used from the next start on.")
+        case "keep":
+            kept = encoders.keep(args.card, args.name)
+            text = f"{kept.name} is kept; use it with `apical encoders choose {kept.name}`."
+            return Report(facts(kept, encoders.chosen()), text)
+        case "remove":
+            encoders.remove(args.name)
+            return Report({"removed": args.name}, f"{args.name} is removed.")
+        case _:
+            return compare.run(args)
 
 
-def facts(card: EncoderCard) -> dict[str, Any]:
-    """What the card says, as JSON types."""
+def facts(card: EncoderCard, chosen: str) -> dict[str, Any]:
+    """What the card says, as JSON types; `chosen` is the name of the encoder that the program uses."""
     return {
         "name": card.name,
         "default": card.name == DEFAULT_ENCODER,
+        "chosen": card.name == chosen,
+        "own": encoders.is_own(card),
         "family": card.family,
         "architecture": card.architecture,
         "parameters": card.parameters,
@@ -41,22 +69,26 @@ def facts(card: EncoderCard) -> dict[str, Any]:
 
 
 def _list() -> Report:
-    cards = available()
-    rows = [("NAME", "FAMILY", "PARAMETERS", "TRAINED", "LICENCE", "SHA-256")]
+    cards, chosen = encoders.cards(), encoders.chosen()
+    rows = [("", "NAME", "FAMILY", "PARAMETERS", "TRAINED", "LICENCE", "SHA-256")]
     for card in cards:
         trained = "yes" if card.trained else "no: random weights"
         millions = f"{card.parameters / 1e6:.1f} M"
-        rows.append((card.name, card.family, millions, trained, card.licence, f"{card.checksum[:12]}..."))
+        mark = "*" if card.name == chosen else ""
+        short = f"{card.checksum[:12]}..."
+        rows.append((mark, card.name, card.family, millions, trained, card.licence, short))
     notes = [f"{card.name}: {card.description}" for card in cards]
-    return Report({"encoders": [facts(card) for card in cards]}, "\n".join((table(rows), "", *notes)))
+    lines = (table(rows), "", "* is the one that the window and the commands use.", *notes)
+    return Report({"encoders": [facts(card, chosen) for card in cards]}, "\n".join(lines))
 
 
 def _check(name: str) -> Report:
-    from vjepa_core.encoder.load import load_encoder
+    from vjepa_core.encoder.load import load_card
 
-    model, card = load_encoder(name)  # refuses weights that are not those of the card
+    card = encoders.find(name)
+    model = load_card(card)  # refuses weights that are not those of the card
     counted = sum(weight.numel() for weight in model.parameters())
-    data = {**facts(card), "ok": True, "counted_parameters": counted}
+    data = {**facts(card, encoders.chosen()), "ok": True, "counted_parameters": counted}
     trained = "trained" if card.trained else "untrained: fixed random weights"
     text = (
         f"{card.name} is sound: recognised as {card.family}, {card.architecture}, {counted:,} parameters; "

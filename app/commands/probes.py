@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from app.commands.encoders import facts
+from app.encoders import cards as known_encoders
+from app.encoders import chosen as chosen_encoder
 from vjepa_core.encoder.catalogue import EncoderCard, available
 from vjepa_core.errors import CoreError
 
@@ -118,12 +121,18 @@ def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, A
 
 
 def encoders() -> tuple[list[dict[str, Any]], str]:
-    """Cards with `sound`: whether the weight file is the one on the card; None where they are built."""
+    """Cards with `sound`: whether the weight file is the one on the card; None where they are built.
+
+    And what is wrong with a card that cannot be read; those that ship are listed then, if they can be.
+    """
+    chosen, error = chosen_encoder(), ""
     try:
-        cards = available()
-    except CoreError as error:
-        return [], str(error)
-    return [{**facts(card), "sound": _is_sound(card)} for card in cards], ""
+        cards = known_encoders()
+    except CoreError as fault:
+        cards, error = [], str(fault)
+        with contextlib.suppress(CoreError):
+            cards = available()
+    return [{**facts(card, chosen), "sound": _is_sound(card)} for card in cards], error
 
 
 def _is_sound(card: EncoderCard) -> bool | None:

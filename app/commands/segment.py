@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import encoders
 from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
@@ -26,6 +27,7 @@ from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
 from app.domain.labels import LEFT_HEART, UNLABELLED
 
 if TYPE_CHECKING:
+    from vjepa_core.fewshot.feature_cache import FeatureCache
     from vjepa_core.fewshot.segmenter import Segmentation
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="folder of frame_0012.png, or a NIfTI")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the masks")
     parser.add_argument("--formats", default=",".join(FORMATS), help="any of nifti,png,csv (default: all)")
-    parser.add_argument("--encoder", metavar="NAME", help="see `apical encoders list`")
+    parser.add_argument(
+        "--encoder", metavar="NAME", help="see `apical encoders list` (default: the chosen one)"
+    )
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="cut the fit after so long")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same masks (default 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> Report:
 
     formats = _formats(args.formats)
     _check_numbers(args.budget, args.seed)
-    _check_encoder(args.encoder)
+    args.encoder = encoders.find(args.encoder or encoders.chosen())
     _check_out(args.out, args.cine, args.labels)
     seconds: dict[str, float] = {}
     cine = open_cine(args.cine)
@@ -66,7 +70,7 @@ def run(args: argparse.Namespace) -> Report:
             log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
         with Progress() as progress:
             with _timed(seconds, "decode"):
-                frames, damaged = _decode(cine, box, progress)
+                frames, damaged = decode(cine, box, progress)
             _drop_damaged(labels, damaged)
             found = _segment(
                 args, cine, frames, {f: image[box.slices] for f, image in labels.items()}, progress
@@ -113,13 +117,6 @@ def _check_numbers(budget: float | None, seed: int) -> None:
         raise ApicalError(f"--seed is {seed}; give a whole number from 0 on.")
 
 
-def _check_encoder(name: str | None) -> None:
-    if name is not None:
-        from vjepa_core.encoder.catalogue import card
-
-        card(name)
-
-
 def _check_out(out: Path, cine: Path, labels: Path) -> None:
     from app.storage.errors import export_error
 
@@ -140,7 +137,7 @@ def _check_out(out: Path, cine: Path, labels: Path) -> None:
         raise ApicalError(f"{out} may not be written; allow writing there, or choose another folder.")
 
 
-def _decode(
+def decode(
     cine: Cine, box: Box, progress: Callable[[str, int, int], None]
 ) -> tuple[NDArray[np.uint8], list[int]]:
     """Frames (T, h, w) of the box, and which are damaged: these repeat the readable one before them."""
@@ -168,6 +165,18 @@ def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
         raise LabelError("All labelled frames of the cine are damaged: label other frames.")
 
 
+def feature_cache() -> FeatureCache | None:
+    """The cache that the window uses too; None where its folder cannot be written."""
+    from app import paths
+    from vjepa_core.fewshot.feature_cache import FeatureCache
+
+    try:
+        return FeatureCache(paths.features_dir())
+    except ProjectError as error:  # a cache is a convenience
+        log.warning("%s Features are computed anew.", error)
+        return None
+
+
 def _segment(
     args: argparse.Namespace,
     cine: Cine,
@@ -175,22 +184,15 @@ def _segment(
     labels: dict[int, Frame],
     progress: Callable[[str, int, int], None],
 ) -> Segmentation:
-    from app import paths
     from vjepa_core.fewshot import segmenter
-    from vjepa_core.fewshot.feature_cache import FeatureCache
 
-    try:
-        cache = FeatureCache(paths.features_dir())
-    except ProjectError as error:  # a cache is a convenience
-        log.warning("%s Features are computed anew.", error)
-        cache = None
     return segmenter.segment(
         frames,
         labels,
         LEFT_HEART.values,
         fps=cine.timing.fps,
         encoder=args.encoder,
-        cache=cache,
+        cache=feature_cache(),
         seed=args.seed,
         budget_s=args.budget,
         on_progress=progress,

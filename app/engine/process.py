@@ -13,18 +13,21 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from app.encoders import encoder_folders
 from app.log import FaultHandler, log_fault
 from vjepa_core.messages import Report, Request, Shutdown
 
 
-def _child(connection: Connection, cache_folder: str, scratch_folder: str, encoder: str) -> None:
+def _child(
+    connection: Connection, cache_folder: str, scratch_folder: str, encoder: str, encoder_folders: list[str]
+) -> None:
     # Ctrl+C in the terminal is meant for the program, which then ends its engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("vjepa_core").addHandler(FaultHandler())
     try:
         # By name: nothing on this side of the boundary may pull torch in.
         service = importlib.import_module("vjepa_core.service")
-        service.serve(connection, cache_folder, scratch_folder, encoder)
+        service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
         log_fault(error)  # where a user can find it; the program sees that the engine ended
         os._exit(1)
@@ -56,7 +59,13 @@ class EngineProcess:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=_child,
-            args=(theirs, str(cache_folder), str(scratch_folder), encoder),
+            args=(
+                theirs,
+                str(cache_folder),
+                str(scratch_folder),
+                encoder,
+                [str(f) for f in encoder_folders()],
+            ),
             name="apical-engine",
             daemon=True,
         )

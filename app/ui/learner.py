@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from app import encoders
 from app import paths as places
 from app.domain.errors import ProjectError
 from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
@@ -30,6 +31,8 @@ class Learner(QObject):
 
     Parameters
     ----------
+    encoder : str or None
+        Name of the encoder; None for the chosen one.
     say : callable
         Shows a message to the user.
     """
@@ -40,7 +43,7 @@ class Learner(QObject):
 
     _event = Signal(object, object)  # a token of the session that speaks, Event
 
-    def __init__(self, encoder: str, say: Say, parent: QObject | None = None) -> None:
+    def __init__(self, encoder: str | None, say: Say, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._encoder = encoder
         self._say = say
@@ -61,7 +64,7 @@ class Learner(QObject):
         try:
             self.session = LearningSession(
                 cache_folder=places.cache_dir(),
-                encoder=self._encoder,
+                encoder=self._encoder or encoders.chosen(),
                 on_event=lambda event: self._event.emit(speaker, event),
             )
             head = project.latest_head()

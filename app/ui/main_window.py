@@ -11,6 +11,7 @@ from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QVBoxLayout, QWidget
 
+from app import encoders
 from app import paths as places
 from app.domain.errors import CineError, ProjectError
 from app.domain.history import StrokeKind
@@ -27,7 +28,6 @@ from app.ui.status import StatusLine
 from app.ui.tool_panel import ToolPanel
 from app.ui.tools import Edit
 from app.ui.workspace import Workspace
-from vjepa_core.encoder import catalogue
 from vjepa_core.errors import CoreError
 from vjepa_core.messages import Progress, Ready
 
@@ -425,7 +425,7 @@ class MainWindow(QMainWindow):
 
     def _on_ready(self, ready: Ready) -> None:
         try:
-            card = catalogue.card(ready.encoder)
+            card = encoders.find(ready.encoder)
         except CoreError:
             card = None
         self.learning.show_encoder(ready, card)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from app import encoders
 from app import paths as places
 from app.dicom.browse import cine_paths
 from app.dicom.open import open_cine
@@ -31,7 +32,6 @@ from app.storage.relocate import relocate
 from app.ui.banner import Level
 from app.ui.learner import Learner
 from app.ui.opened_cine import OpenedCine
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,13 @@ Then = Callable[[OpenedCine], None]
 
 
 class Workspace(QObject):
-    """The state behind the window, and everything that changes it."""
+    """The state behind the window, and everything that changes it.
+
+    Parameters
+    ----------
+    encoder : str, optional
+        Name of the encoder to learn over; default the one that the user chose.
+    """
 
     cines_changed = Signal()
     current_changed = Signal()
@@ -56,7 +62,7 @@ class Workspace(QObject):
     _found = Signal(object, object)  # cine files of a folder, what to do with the first
     _open_failed = Signal(str)
 
-    def __init__(self, encoder: str = DEFAULT_ENCODER) -> None:
+    def __init__(self, encoder: str | None = None) -> None:
         super().__init__()
         self.project: Project | None = None
         self.cines: list[OpenedCine] = []
@@ -332,6 +338,27 @@ class Workspace(QObject):
         if self.current is not None:
             self.current.frame = frame
             self.learner.look(self.current)
+
+    def change_encoder(self, name: str) -> None:
+        """Use another encoder from now on, here and in every later start.
+
+        A new engine learns anew over it; until then the masks of the old one are shown.
+
+        Raises
+        ------
+        EncoderError
+            If there is none of that name; nothing is changed then, as where the choice cannot be written
+            (ProjectError).
+        """
+        encoders.choose(name)
+        self.learner.stop()
+        if self.project is None or self.current is None:
+            return
+        self.learner.start(self.project)
+        self.learner.look(self.current)
+        for opened in self.cines:
+            if opened is self.current or opened.recorder.annotated.annotated_frames:
+                self.learner.teach(opened)
 
     # Drawing
 

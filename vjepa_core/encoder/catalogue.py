@@ -107,7 +107,8 @@ def read_card(file: Path) -> EncoderCard:
             description=str(raw["description"]),
             trained=bool(raw["trained"]),
             checksum=str(raw["checksum"]),
-            path=None if weights is None else file.parent / weights,
+            # Beside the card, whatever path a stranger wrote into it.
+            path=None if weights is None else file.parent / Path(weights).name,
             seed=int(raw.get("seed", 0)),
             fps=float(raw["fps"]),
             depths=tuple(int(depth) for depth in raw["depths"]),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
-from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.load import load_card, load_encoder
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled, CoreError
@@ -163,7 +163,7 @@ def segment(
     classes: tuple[int, ...],
     *,
     fps: float,
-    encoder: str | LoadedEncoder | None = None,
+    encoder: str | EncoderCard | LoadedEncoder | None = None,
     cache: FeatureCache | None = None,
     seed: int = 0,
     budget_s: float | None = None,
@@ -183,8 +183,8 @@ def segment(
         Label values to learn.
     fps : float
         Frame rate, Hz; 0 if unknown.
-    encoder : str or (module, card), optional
-        Name on a card, or an encoder in memory; default the one that ships.
+    encoder : str, EncoderCard or (module, card), optional
+        Name of one that ships, a card, or an encoder in memory; default the one that ships.
     seed : int
         The same seed gives the same masks on the same machine.
     budget_s : float, optional
@@ -207,8 +207,7 @@ def segment(
     report = on_progress or _no_progress
     _check(frames, labels, classes)
     seconds: dict[str, float] = {}
-    name = DEFAULT_ENCODER if encoder is None else encoder
-    module, card = load_encoder(name) if isinstance(name, str) else name
+    module, card = loaded_encoder(DEFAULT_ENCODER if encoder is None else encoder)
     reached: list[float] = []
 
     def prepared(stage: str, done: int, total: int) -> None:
@@ -265,6 +264,17 @@ def segment(
         card.checksum,
         card.trained,
     )
+
+
+def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
+    """Encoder and card, from the name of one that ships, from a card, or as given."""
+    match encoder:
+        case str():
+            return load_encoder(encoder)
+        case EncoderCard():
+            return load_card(encoder), encoder
+        case _:
+            return encoder
 
 
 def _check(

@@ -1,0 +1,48 @@
+"""A frame with the outlines of its structures, as a picture to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.cine import Frame
+from app.domain.labels import LabelSet
+from app.storage.errors import export_error
+
+_EDGE = 640
+"""Longer edge of a picture, pixels."""
+
+
+def outlined(frame: Frame, mask: Frame | None, label_set: LabelSet) -> NDArray[np.uint8]:
+    """Enlarge a frame (h, w) and draw the borders of a label image (h, w) in the colours of its classes.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        Blue, green, red, as OpenCV writes it.
+    """
+    scale = _EDGE / max(frame.shape)
+    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
+    grey = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    if mask is None:
+        return np.asarray(picture, np.uint8)
+    # The first class lies on top: the cavity's border stays whole where the wall touches it.
+    for label in reversed(label_set.classes):
+        # Shares of pixels, enlarged smoothly: a border without the stairs of the small pixels.
+        share = cv2.resize(np.equal(mask, label.value).astype(np.float32), size)
+        borders, _ = cv2.findContours((share > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, borders, -1, label.colour[::-1], 2, cv2.LINE_AA)
+    return np.asarray(picture, np.uint8)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a PNG; ExportError if the disk refuses."""
+    _, content = cv2.imencode(".png", picture)
+    try:
+        path.write_bytes(content.tobytes())
+    except OSError as error:
+        raise export_error(path, error) from error

@@ -1,0 +1,312 @@
+"""Encoders side by side on somebody's own labels.
+
+Each labelled frame in turn is drawn by a head that was fitted to the other labelled frames of its cine; all
+encoders get the same frames, steps and seed.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
+from vjepa_core.fewshot.features import CineFeatures
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, label_image, loaded_encoder, new_head
+from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
+from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
+
+MOST_FRAMES = 8
+"""Left-out frames, a fit each: with them two encoders take a minute or two on a CPU."""
+
+MOST_CINES = 4
+"""Cines that they come from: each has to be encoded."""
+
+_PREVIEWS = 3
+# 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCine:
+    """A cine with what was drawn on it.
+
+    Attributes
+    ----------
+    frames : array
+        (T, h, w) uint8, the ultrasound region alone.
+    fps : float
+        Frame rate, Hz; 0 if unknown.
+    labels : mapping
+        Frame number to label image (h, w) uint8: 0 is background, 255 not labelled.
+    """
+
+    frames: NDArray[np.uint8]
+    fps: float
+    labels: Mapping[int, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A frame to draw without its own label: number of the cine, frame, label values to score.
+
+    `scored` is empty where nothing is drawn on the frame: such a one is for the eye.
+    """
+
+    cine: int
+    frame: int
+    scored: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a head drew: the mask (h, w) uint8 of the target, and Dice by label value."""
+
+    target: Target
+    mask: NDArray[np.uint8]
+    dice: Mapping[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean Dice of the scored classes; NaN where there is none."""
+        return statistics.fmean(self.dice.values()) if self.dice else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the heads over one encoder drew, in the order of the targets, and how long that took."""
+
+    card: EncoderCard
+    drawings: Sequence[Drawing]
+    seconds: float
+
+    @property
+    def scores(self) -> list[float]:
+        """Mean Dice of each scored frame."""
+        return [drawing.mean for drawing in self.drawings if drawing.dice]
+
+    @property
+    def mean_dice(self) -> float | None:
+        """Mean over frames; None where none was scored."""
+        return statistics.fmean(self.scores) if self.scores else None
+
+    @property
+    def per_class(self) -> dict[int, float]:
+        """Mean Dice by label value, over the frames on which the class was scored."""
+        values = sorted({value for drawing in self.drawings for value in drawing.dice})
+        return {v: statistics.fmean(d.dice[v] for d in self.drawings if v in d.dice) for v in values}
+
+
+def choose_targets(
+    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]],
+    lengths: Mapping[int, int],
+    classes: Sequence[int],
+    *,
+    most: int = MOST_FRAMES,
+    most_cines: int = MOST_CINES,
+) -> list[Target]:
+    """Frames to leave out, spread over cines and over time; a few to look at where there are none.
+
+    A frame is left out, and a class scored on it, only where another labelled frame of the cine shows the
+    class. The choice depends on the labels alone.
+
+    Parameters
+    ----------
+    labels, lengths : mapping
+        What is drawn on each cine, as in `LabelledCine`, and how many frames it has.
+    classes : sequence of int
+        Label values.
+    """
+    candidates = {
+        cine: [Target(cine, f, scored) for f in sorted(drawn) if (scored := _scored(drawn, f, classes))]
+        for cine, drawn in labels.items()
+    }
+    if not any(candidates.values()):
+        return _previews(labels, lengths, classes)
+    fullest = sorted(candidates, key=lambda cine: -len(candidates[cine]))[:most_cines]
+    share = dict.fromkeys(fullest, 0)
+    while sum(share.values()) < most:
+        unused = [cine for cine in fullest if share[cine] < len(candidates[cine])]
+        if not unused:
+            break
+        share[min(unused, key=lambda cine: share[cine])] += 1
+    return [target for cine in labels if cine in share for target in _spread(candidates[cine], share[cine])]
+
+
+def _scored(drawn: Mapping[int, NDArray[np.uint8]], frame: int, classes: Sequence[int]) -> tuple[int, ...]:
+    here = np.unique(drawn[frame])
+    others = [np.unique(label) for other, label in drawn.items() if other != frame]
+    return tuple(value for value in classes if value in here and any(value in other for other in others))
+
+
+def _previews(
+    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]], lengths: Mapping[int, int], classes: Sequence[int]
+) -> list[Target]:
+    for cine, drawn in labels.items():
+        free = [Target(cine, frame, ()) for frame in range(lengths[cine]) if frame not in drawn]
+        if free and any(np.isin(label, classes).any() for label in drawn.values()):
+            return _spread(free, _PREVIEWS)
+    return []
+
+
+def _spread(targets: Sequence[Target], n: int) -> list[Target]:
+    """At most n of them at even distances, the ends left alone where there are many."""
+    n = min(n, len(targets))
+    return [targets[int((i + 0.5) * len(targets) / n)] for i in range(n)]
+
+
+def compare(
+    cines: Mapping[int, LabelledCine],
+    classes: tuple[int, ...],
+    encoders: Sequence[EncoderCard | LoadedEncoder],
+    targets: Sequence[Target],
+    *,
+    cache: FeatureCache | None = None,
+    seed: int = 0,
+    config: FitConfig | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Outcome]:
+    """Let a head over each encoder draw the targets.
+
+    Parameters
+    ----------
+    cines : mapping
+        LabelledCine by the number that the targets call it by.
+    classes : tuple of int
+        Label values.
+    encoders : sequence
+        Loaded one after the other, so that only one is in memory.
+    targets : sequence of Target
+        See `choose_targets`.
+    cache : FeatureCache, optional
+        Where features are looked up and left.
+    seed : int
+        Of heads and fits, the same for all.
+    config : FitConfig, optional
+        Length and strength of the fits; `seed` overrides its own.
+    on_progress : callable, optional
+        Told (stage, done, total).
+    should_stop : callable
+        Asked between clips, flows and steps.
+
+    Raises
+    ------
+    EncoderError
+        If an encoder cannot be loaded.
+    Cancelled
+        If `should_stop` said yes.
+    """
+    settings = replace(config or FitConfig(), seed=seed)
+    tell = on_progress or (lambda _stage, _done, _total: None)
+    bench = _Bench(cines, classes, targets, cache, settings, tell, should_stop)
+    bench.prepare()
+    return [bench.outcome(encoder) for encoder in encoders]
+
+
+@dataclass(eq=False)
+class _Bench:
+    """What is the same for all encoders."""
+
+    cines: Mapping[int, LabelledCine]
+    classes: tuple[int, ...]
+    targets: Sequence[Target]
+    cache: FeatureCache | None
+    config: FitConfig
+    tell: Progress
+    should_stop: Callable[[], bool]
+    known: dict[int, StudyCine] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """All about the cines that no encoder has a part in."""
+        used = sorted({target.cine for target in self.targets})
+        for i in used:
+            self.tell("motion", len(self.known), len(used))
+            frames = self.cines[i].frames
+            box = Letterbox.fit(frames.shape[1], frames.shape[2], INPUT_SIZE)
+            boxed = box.apply(frames)
+            motion = Motion(boxed, grid_size=GRID_SIZE, should_stop=self.should_stop)
+            for frame in self.cines[i].labels:
+                # Motion answers from what it was asked before: now, so that no encoder has another answer.
+                motion.positions(frame)
+            self.known[i] = StudyCine(i, box, boxed, None, motion)
+        self.tell("motion", len(used), len(used))
+
+    def outcome(self, encoder: EncoderCard | LoadedEncoder) -> Outcome:
+        """Every target, drawn over this encoder."""
+        started = time.monotonic()
+        loaded = loaded_encoder(encoder)
+        studies = {i: replace(known, features=self._features(i, loaded)) for i, known in self.known.items()}
+        card = loaded[1]
+        drawings: list[Drawing] = []
+        fitted: tuple[int, tuple[int, ...]] | None = None
+        head: Head
+        for target in self.targets:
+            study, labels = studies[target.cine], self.cines[target.cine].labels
+            taught = tuple(sorted(frame for frame in labels if frame != target.frame))
+            if fitted != (target.cine, taught):  # frames without a label share one fit
+                study.labels = {f: frame_label(labels[f], study.box, self.classes) for f in taught}
+                head = self._fit(card, study, len(drawings))
+                fitted = (target.cine, taught)
+            mask = label_image(predict(head, study, [target.frame])[0], study.box, self.classes)
+            scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
+            drawings.append(Drawing(target, mask, scores))
+        steps = self.config.steps * len(self.targets)
+        self.tell(f"{card.name}: fits", steps, steps)
+        return Outcome(card, drawings, time.monotonic() - started)
+
+    def _features(self, i: int, loaded: LoadedEncoder) -> CineFeatures:
+        place = f" (cine {list(self.known).index(i) + 1} of {len(self.known)})" if len(self.known) > 1 else ""
+        stage = f"{loaded[1].name}: features{place}"
+        return cached_features(
+            self.known[i].frames,
+            *loaded,
+            fps=self.cines[i].fps,
+            cache=self.cache,
+            on_progress=lambda done, total: self.tell(stage, done, total),
+            should_stop=self.should_stop,
+        )
+
+    def _fit(self, card: EncoderCard, study: StudyCine, done: int) -> Head:
+        fit = Fit(new_head(card, self.classes, seed=self.config.seed), [study], self.config, warm=False)
+        while not fit.done:
+            if self.should_stop():
+                raise Cancelled
+            self.tell(f"{card.name}: fits", done * fit.total + fit.done_steps, len(self.targets) * fit.total)
+            fit.step()
+        return fit.averaged
+
+
+def dice(mask: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:
+    """2 |A and B| / (|A| + |B|) of one label value where the truth is known; 1 if neither has it."""
+    said = truth != UNLABELLED
+    a, b = (mask == value) & said, truth == value
+    total = int(a.sum() + b.sum())
+    return 2.0 * int((a & b).sum()) / total if total else 1.0
+
+
+def interval(one: Outcome, other: Outcome) -> tuple[float, float, float] | None:
+    """Mean difference of `other` to `one` over the same frames, with its 95 % interval (Student's t, paired).
+
+    Returns
+    -------
+    (mean, low, high), or None
+        None with fewer than two scored frames, which say nothing of chance.
+    """
+    differences = [b - a for a, b in zip(one.scores, other.scores, strict=True)]
+    if len(differences) < 2:
+        return None
+    mean = statistics.fmean(differences)
+    t = _T[len(differences) - 2] if len(differences) - 2 < len(_T) else 1.96
+    half = t * statistics.stdev(differences) / math.sqrt(len(differences))
+    return mean, mean - half, mean + half
