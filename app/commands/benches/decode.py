@@ -1,0 +1,44 @@
+"""Whole-cine decode against pydicom's default decoder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.commands.report import table
+from app.domain.errors import ApicalError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`[FILE...] [--repeats N]`."""
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="DICOM cines (default: made up)")
+    parser.add_argument("--repeats", type=int, default=5, help="processes for each side (default 5)")
+
+
+def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Say what is wrong with a file before the long work."""
+    from app.bench import decode
+    from app.dicom.open import open_cine
+
+    if args.repeats < 1:
+        raise ApicalError(f"--repeats is {args.repeats}; give 1 or more.")
+    for file in args.files:
+        open_cine(file).source.close()  # says in its own words what is wrong with a file
+    return decode.run(args.files, repeats=args.repeats, on_progress=on_progress)
+
+
+def text(result: dict[str, Any]) -> str:
+    """A table, and the ratios in words."""
+    rows = [("FILE", "WHO", "STATE", "FRAMES", "MEDIAN", "BEST", "WORST", "FIRST FRAME")]
+    for row in result["rows"]:
+        first = f"{row['first_frame_s'] * 1e3:.1f} ms" if "first_frame_s" in row else ""
+        times = [f"{row[key] * 1e3:.1f} ms" for key in ("median_s", "best_s", "worst_s")]
+        rows.append((row["file"], row["who"], row["state"], str(row["frames"]), *times, first))
+    ratios = [
+        f"{ratio:.{1 if ratio >= 1 else 2}f} times as fast as {what}"
+        for what, ratio in result["ratios"].items()
+    ]
+    host = result["machine"]
+    return "\n".join((f"{host['cores']} cores, {host['cpu']}", table(rows), "", *ratios))

@@ -1,0 +1,75 @@
+"""Pre-training speed: clips a second, utilisation, memory, against a loop that encodes every token."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.commands.report import size, table
+from app.domain.errors import ApicalError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`[--config FILE] [--steps N] [--data PACKED...]`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="timed steps (default 10)")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[], metavar="PACKED", help="packed sets (default: noise)"
+    )
+
+
+def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """The configuration that `apical pretrain` would take on this machine, on noise or packed clips."""
+    if args.steps < 1:
+        raise ApicalError(f"--steps is {args.steps}; give 1 or more.")
+    for path in args.data:
+        if not path.exists():
+            raise ApicalError(f"{path} does not exist; check the path.")
+
+    import torch
+
+    from app.bench.machine import machine
+    from vjepa_core.bench import pretrain
+    from vjepa_core.pretraining.config import PretrainConfig, read_config, small
+
+    config = PretrainConfig() if torch.cuda.is_available() else small()
+    if args.config is not None:
+        config = read_config(args.config, config)
+    result = pretrain.run(config, steps=args.steps, data=args.data, on_progress=on_progress)
+    return {**result, "machine": {**machine("torch", "numpy"), **result["machine"]}}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The device, a table, what the operations are made of, and the ratios in words."""
+    host, ours = result["machine"], result["rows"][0]
+    head = (
+        f"{host['cores']} cores, {host['cpu']}; {host['device']}, {host['threads']} threads, "
+        f"{host['precision']}: {_rate(host['matrix_flops'])} in a square matrix product",
+        f"{ours['architecture']}, {ours['batch']} clips a step, {ours['frames']} frames of {ours['size']} px",
+        "",
+    )
+    names = "STUDENT SEES|CLIPS/S|MEDIAN|BEST|WORST|GFLOP/CLIP|UTILISATION|DATA WAIT|MEMORY"
+    rows = [names.split("|")]
+    for row in result["rows"]:
+        rows.append(
+            [
+                "visible tokens (ours)" if row["side"] == "ours" else row["side"],
+                f"{row['clips_per_second']:.1f}",
+                *(f"{row[key]:.3f} s" for key in ("median_s", "best_s", "worst_s")),
+                f"{row['clip_flops'] / 1e9:.2f}",
+                f"{row['utilisation']:.0%}",
+                f"{row['data_wait']:.1%}",
+                "not known" if row["peak_bytes"] is None else size(row["peak_bytes"]),
+            ]
+        )
+    parts = ", ".join(
+        f"{name} {part / ours['clip_flops']:.0%}" for name, part in ours["clip_flops_parts"].items() if part
+    )
+    ratios = [f"{ratio:.2f} times better in {what}" for what, ratio in result["ratios"].items()]
+    return "\n".join((*head, table(rows), "", f"Operations of ours: {parts}.", *ratios))
+
+
+def _rate(flops: float) -> str:
+    return f"{flops / 1e12:.0f} TFLOP/s" if flops >= 1e13 else f"{flops / 1e9:.0f} GFLOP/s"

@@ -1,0 +1,124 @@
+"""Floating-point operations of one clip in a training step, counted from the configuration.
+
+Counted are the matrix products of patch embedding, attention, MLPs and heads, two operations for each
+product and sum. The way back costs twice the way there, once for the weights and once for the inputs; pixels
+need no gradient, so the patch embedding costs once. Not counted is what a kernel computes again to save
+memory, nor are norms, rotations, augmentation, the phantom and the optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.pretraining.build import build_objective
+from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.predictor import Predictor
+
+_CHANNELS = 3  # equal ones, which training folds into one
+
+
+@dataclass(frozen=True)
+class ClipFlops:
+    """Operations a clip, forward and backward.
+
+    Attributes
+    ----------
+    teacher : int
+        All tokens, forward only.
+    student : int
+        The visible tokens of each kind of mask.
+    predictor : int
+        Visible and hidden tokens together.
+    localisation : int
+        The passes of its own that the task asks for, and its small network.
+    truth : int
+        Whole labelled clips, as a share of one.
+    """
+
+    teacher: int
+    student: int
+    predictor: int
+    localisation: int
+    truth: int
+
+    def parts(self) -> dict[str, int]:
+        """By name."""
+        return asdict(self)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.parts().values())
+
+
+def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlops:
+    """Count for one clip.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+    every_token : bool
+        Of the loop that drops no token, see `every_token`; give its configuration.
+    """
+    with torch.device("meta"):  # shapes without weights
+        student = create_encoder(config.architecture)
+    objective = build_objective(student, config)
+    clip = torch.empty((1, config.frames, config.size, config.size), dtype=torch.uint8)
+    draw = objective.draw(clip, torch.Generator())
+    t, h, w = config.grid
+    tokens = t * h * w
+    lists = [(masks.context.shape[1], masks.target.shape[1]) for masks in draw.masks]
+    if every_token:
+        lists = [(tokens, 0) for _ in lists]
+
+    own_passes: list[int] = []
+    if objective.localiser is not None and config.localisation.where == "windows":
+        own_passes = [window.shape[1] for window in draw.windows]
+    elif objective.localiser is not None and config.localisation.where == "unplaced":
+        own_passes = [lists[0][0]]
+    pairings = len(lists) if config.localisation.where == "inside" else 1
+    localisation = sum(_trained(student, seen) for seen in own_passes)
+    if objective.localiser is not None:
+        localisation += 3 * pairings * config.localisation.pairs * _per_row(objective.localiser.parameters())
+
+    truth = 0
+    if objective.truth is not None:
+        whole = _trained(student, tokens) + 3 * tokens * _per_row(objective.truth.parameters())
+        truth = round(config.truth_share * whole)
+    return ClipFlops(
+        teacher=_patches(student, tokens) + _blocks(student.blocks, tokens, student.embed_dim),
+        student=sum(_trained(student, seen) for seen, _ in lists),
+        predictor=sum(_predictor(objective.predictor, seen, hidden) for seen, hidden in lists),
+        localisation=localisation,
+        truth=truth,
+    )
+
+
+def _per_row(parameters: Iterable[nn.Parameter]) -> int:
+    """Operations of linear layers on one row."""
+    return 2 * sum(p.numel() for p in parameters if p.ndim > 1)
+
+
+def _patches(encoder: VisionTransformer3D, tokens: int) -> int:
+    return tokens * _per_row(encoder.patch_embed.parameters()) // _CHANNELS
+
+
+def _blocks(blocks: nn.ModuleList, tokens: int, width: int) -> int:
+    """Linear layers, and two products of all tokens with all tokens in each block."""
+    return tokens * _per_row(blocks.parameters()) + len(blocks) * 4 * tokens**2 * width
+
+
+def _trained(encoder: VisionTransformer3D, tokens: int) -> int:
+    return 2 * _patches(encoder, tokens) + 3 * _blocks(encoder.blocks, tokens, encoder.embed_dim)
+
+
+def _predictor(predictor: Predictor, seen: int, hidden: int) -> int:
+    tokens = seen + hidden
+    ends = seen * _per_row(predictor.embed.parameters()) + tokens * _per_row(predictor.proj.parameters())
+    return 3 * (ends + _blocks(predictor.blocks, tokens, predictor.norm.normalized_shape[0]))

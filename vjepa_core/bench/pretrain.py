@@ -1,0 +1,149 @@
+"""Pre-training speed: the real loop against one that drops no token, in turn, in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from vjepa_core.bench.every_token import every_token_config
+from vjepa_core.bench.flops import ClipFlops, clip_flops
+from vjepa_core.bench.pretrain_once import Task
+from vjepa_core.pretraining.config import PretrainConfig, as_dict
+from vjepa_core.pretraining.errors import PretrainingError
+
+OURS, PEER = "ours", "every token"
+WARM_UP = 2
+_ROUNDS = 2
+_ROOT = Path(__file__).resolve().parents[2]
+
+OnProgress = Callable[[str, int, int], None]
+
+
+def run(
+    config: PretrainConfig,
+    *,
+    steps: int = 10,
+    data: Sequence[Path] = (),
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Measure on this machine's GPU, or its CPU.
+
+    Both sides run in turn, twice each, in processes of their own: what else the machine does falls on both,
+    and a process's peak memory is that of one side.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Its length, checkpoints and start are not used.
+    steps : int
+        Timed steps of each side; each process takes 2 more to warm up.
+    data : sequence of Path
+        Packed sets; none for noise in memory.
+    on_progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    dict
+        `{name, machine, rows, ratios}`; seconds, bytes and operations a second in the rows. `machine` holds
+        what this package knows: device, precision, threads and `matrix_flops`, the best measured rate of
+        a square matrix product, which utilisation refers to.
+
+    Raises
+    ------
+    PretrainingError
+        If the configuration does not run on this machine.
+    """
+    told: dict[str, list[dict[str, Any]]] = {OURS: [], PEER: []}
+    rounds = min(_ROUNDS, steps)
+    for number in range(rounds):
+        share = steps * (number + 1) // rounds - steps * number // rounds
+        for side, found in told.items():
+            task = Task(as_dict(config), side == PEER, WARM_UP, share, tuple(str(path) for path in data))
+            found.append(_fresh_process(task, f"{side}, round {number + 1} of {rounds}", on_progress))
+    every = [result for found in told.values() for result in found]
+    first = every[0]
+    rate = max(result["matrix_flops"] for result in every)
+    rows = [
+        _row(OURS, config, told[OURS], clip_flops(config), rate),
+        _row(PEER, config, told[PEER], clip_flops(every_token_config(config), every_token=True), rate),
+    ]
+    ours, peer = rows
+    ratios = {f"clips/s against encoding {PEER}": ours["clips_per_second"] / peer["clips_per_second"]}
+    if ours["peak_bytes"] and peer["peak_bytes"]:
+        ratios[f"memory against encoding {PEER}"] = peer["peak_bytes"] / ours["peak_bytes"]
+    machine = {key: first[key] for key in ("device", "precision", "threads")} | {"matrix_flops": rate}
+    return {"name": "pretrain", "machine": machine, "rows": rows, "ratios": ratios}
+
+
+def _row(
+    side: str, config: PretrainConfig, found: Sequence[dict[str, Any]], flops: ClipFlops, rate: float
+) -> dict[str, Any]:
+    seconds = [value for result in found for value in result["seconds"]]
+    waits = [value for result in found for value in result["waits"]]
+    peaks = [result["peak_bytes"] for result in found if result["peak_bytes"] is not None]
+    clips = config.batch / median(seconds)
+    return {
+        "side": side,
+        "architecture": config.architecture,
+        "frames": config.frames,
+        "size": config.size,
+        "batch": config.batch,
+        "micro_batch": min(result["micro_batch"] for result in found),
+        "steps": len(seconds),
+        "clips_per_second": clips,
+        "median_s": median(seconds),
+        "best_s": min(seconds),
+        "worst_s": max(seconds),
+        "clip_flops": flops.total,
+        "clip_flops_parts": flops.parts(),
+        "utilisation": clips * flops.total / rate,
+        "data_wait": sum(waits) / sum(seconds),
+        "peak_bytes": max(peaks, default=None),
+    }
+
+
+def _fresh_process(task: Task, what: str, on_progress: OnProgress | None) -> dict[str, Any]:
+    # A checkout that is not installed is found as well.
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    last: dict[str, Any] = {}
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "vjepa_core.bench.pretrain_once", task.to_json()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={**os.environ, "PYTHONPATH": paths},
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            if on_progress:
+                on_progress(what, 0, task.warm_up + task.steps)
+            for line in child.stdout or ():
+                last = json.loads(line)
+                if on_progress and "done" in last:
+                    on_progress(what, last["done"], task.warm_up + task.steps)
+            child.wait()
+        finally:
+            child.kill()
+            child.wait()
+        if "error" in last:
+            raise PretrainingError(last["error"])
+        if child.returncode < 0:
+            raise PretrainingError(
+                "The system ended the measurement, most likely for lack of memory: choose a smaller batch or "
+                "micro_batch."
+            )
+        if "result" not in last:
+            complaints.seek(0)
+            raise RuntimeError(complaints.read()[-2000:].decode(errors="replace"))
+    result: dict[str, Any] = last["result"]
+    return result
