@@ -29,6 +29,11 @@ def encoders_dir() -> Path:
     return _writable(_root() / "encoders")
 
 
+def runs_dir() -> Path:
+    """Folder of the pre-training runs."""
+    return _writable(_root() / "runs")
+
+
 def cache_dir() -> Path:
     """Folder of what can be computed again."""
     own = _own_home()

@@ -1,0 +1,190 @@
+"""Commands of the program run by the window in processes of their own.
+
+A child listens to its standard input: a line asks it to stop after the step that it is at, and so does the
+end of the program that started it, however that ended. This works alike on every system, and no work is left
+behind that nobody watches.
+
+    python -m app.child_process [--run RUN] COMMAND ...      the child: `apical COMMAND ...`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from _thread import interrupt_main
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.domain.errors import ApicalError, ProjectError
+from app.storage.filelock import FileLock
+
+LOCK = "run"
+"""File in a run's folder that its child holds locked."""
+STOPPED = 130
+_LOG = "log.jsonl"
+_ROOT = Path(__file__).resolve().parents[1]
+_KILLED = (137, 0xC0000005, 0xC0000017)  # by a shell's kill; of Windows: access violation, no memory
+
+
+class Child:
+    """One command of the program in a process of its own, below the window's priority.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command and its arguments.
+    run : Path, optional
+        Folder that no second child may work in.
+    """
+
+    def __init__(self, words: Sequence[str], run: Path | None = None) -> None:
+        own = [] if run is None else ["--run", str(run)]
+        here = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        flags = [getattr(subprocess, f, 0) for f in ("BELOW_NORMAL_PRIORITY_CLASS", "CREATE_NO_WINDOW")]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "app.child_process", *own, *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,  # a buffer's lock, held by a reading thread, would be in the way at the end
+                env={**os.environ, "PYTHONPATH": here},
+                creationflags=flags[0] | flags[1],
+            )
+        except OSError as error:
+            raise ApicalError(
+                f"No further process can be started ({error.strerror}): close other programs, then try again."
+            ) from error
+        self._lines: list[str] = []
+        self._last = ""
+        self._output = b""
+        self._readers = [
+            threading.Thread(target=read, name="pretraining-reader", daemon=True)
+            for read in (self._read_lines, self._read_output)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Exit code once the process has ended and all that it said is here; negative for a signal."""
+        code = self._process.poll()
+        return None if code is None or any(reader.is_alive() for reader in self._readers) else code
+
+    def lines(self) -> list[str]:
+        """What it said on stderr since the last call."""
+        new, self._lines = self._lines, []
+        return new
+
+    def answer(self) -> dict[str, Any]:
+        """The JSON object on its stdout; empty where it gave none."""
+        try:
+            said = json.loads(self._output)
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    def complaint(self) -> str:
+        """Why it ended, in a sentence, where its code is neither 0 nor that of a stop."""
+        if self._last.startswith("apical: "):
+            return self._last.removeprefix("apical: ")
+        if (self.code or 0) < 0 or self.code in _KILLED:
+            return "It was ended from outside, perhaps because the memory was full: close other programs."
+        return f"It ended unexpectedly (code {self.code})."
+
+    def stop(self) -> None:
+        """Ask it to save and end after the step that it is at."""
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None  # noqa: S101 - opened above
+            self._process.stdin.write(b"stop\n")
+            self._process.stdin.flush()
+
+    def leave(self) -> None:
+        """Ask it to stop, and wait for nothing more from it."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None  # noqa: S101 - opened above
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def _read_lines(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - opened above
+        for line in self._process.stderr:
+            text = line.decode(errors="replace").strip()
+            if text:
+                self._lines.append(text)
+                self._last = text
+
+    def _read_output(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - opened above
+        self._output = self._process.stdout.read()
+
+
+# The child
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command of the program, listening for the word to stop; exit codes as of `apical`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    run = None
+    if words[:1] == ["--run"]:
+        run, words = Path(words[1]), words[2:]
+    # Before the run has its own way to stop there is nothing to save: end at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(os, "nice"):
+        os.nice(5)
+    ending = threading.Event()
+    lock = None
+    try:
+        if run is not None:
+            lock = FileLock(run / LOCK)
+        threading.Thread(target=_listen, args=(run, ending), daemon=True).start()
+        # By name: the window, which imports this file, must not get torch with it.
+        return int(importlib.import_module("app.cli").main(words))
+    except ProjectError:
+        sys.stderr.write("apical: Another process works on this run still: wait a minute, then try again.\n")
+        return 2
+    except KeyboardInterrupt:
+        return STOPPED
+    finally:
+        ending.set()
+        if lock is not None:
+            lock.release()
+
+
+def _listen(run: Path | None, ending: threading.Event) -> None:
+    # Not sys.stdin: its lock, held by a waiting thread, would be in the way when the process ends.
+    while os.read(0, 64):
+        _ask_to_stop(run, ending)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # nobody reads any more, and a broken pipe must not keep the run from saving
+        os.dup2(silence, stream)
+    _ask_to_stop(run, ending)
+
+
+def _ask_to_stop(run: Path | None, ending: threading.Event) -> None:
+    if ending.is_set():
+        return
+    interrupt_main(signal.SIGTERM)
+    # A run that has done no step has nothing to save: no need to wait until all cines are read.
+    if run is not None and not (run / _LOG).exists() and not ending.wait(0.5):
+        interrupt_main(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
