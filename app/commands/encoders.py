@@ -76,7 +76,8 @@ def _list() -> Report:
         millions = f"{card.parameters / 1e6:.1f} M"
         mark = "*" if card.name == chosen else ""
         short = f"{card.checksum[:12]}..."
-        rows.append((mark, card.name, card.family, millions, trained, card.licence, short))
+        licence = card.licence.split(":")[0]  # a table has no room for the terms; the JSON has
+        rows.append((mark, card.name, card.family, millions, trained, licence, short))
     notes = [f"{card.name}: {card.description}" for card in cards]
     lines = (table(rows), "", "* is the one that the window and the commands use.", *notes)
     return Report({"encoders": [facts(card, chosen) for card in cards]}, "\n".join(lines))

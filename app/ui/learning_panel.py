@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -123,16 +125,19 @@ class LearningPanel(QWidget):
         self._button.setEnabled(progress.stage not in (Stage.WAITING, Stage.UP_TO_DATE, Stage.STARTING))
 
     def show_encoder(self, ready: Ready, card: EncoderCard | None) -> None:
-        """Name the encoder, and say plainly where it is untrained."""
-        warning = (
-            ""
-            if ready.encoder_trained
-            else f"<br><span style='color:{theme.WARNING}'>Untrained encoder: masks rest on the image and on "
-            "motion alone.</span>"
-        )
+        """Name the encoder and its training, and say plainly where it is untrained."""
+        colour, training = theme.MUTED, ""
+        if not ready.encoder_trained:
+            colour = theme.WARNING
+            training = "Untrained encoder: masks rest on the image and on motion alone."
+        elif card is not None:
+            training = f"{card.description.split('. ')[0].rstrip('.')}."  # the rest is in the tooltip
         device = "GPU" if ready.device.startswith("cuda") else ready.device.upper()
         name = ready.encoder if card is None else f"{card.name}, {card.family}"
-        self._encoder.setText(f"<span style='color:{theme.MUTED}'>{name}, on {device}</span>{warning}")
+        self._encoder.setText(
+            f"<span style='color:{theme.MUTED}'>{escape(name)}, on {device}</span>"
+            f"<br><span style='color:{colour}'>{escape(training)}</span>"
+        )
         if card is not None:
             self._encoder.setToolTip(card.description)
 

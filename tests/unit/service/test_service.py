@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import threading
 import time
@@ -13,10 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.messages import (
     Cancel,
@@ -37,6 +42,7 @@ from vjepa_core.messages import (
     Shutdown,
     Stage,
 )
+from vjepa_core.resources import resource_path
 from vjepa_core.work import CineWork
 
 FRAMES, SIZE = 6, 60
@@ -52,14 +58,14 @@ def picture(index: int, size: int) -> NDArray[np.uint8]:
 class Client:
     """The other end of the pipe."""
 
-    def __init__(self, folder: Path, features: Path) -> None:
+    def __init__(self, folder: Path, features: Path, encoder: str = DEFAULT_ENCODER, **more: Any) -> None:
         self.folder = folder
         self.pipe, theirs = multiprocessing.Pipe()
         self.heard: list[Any] = []
         self.masks: dict[int, SharedArray] = {}
         self._theirs: Connection = theirs
         self.engine = service.Engine(
-            theirs, cache_folder=features, scratch_folder=folder, encoder=DEFAULT_ENCODER
+            theirs, cache_folder=features, scratch_folder=folder, encoder=encoder, **more
         )
         self.thread = threading.Thread(target=self.engine.run)
         self.thread.start()
@@ -196,6 +202,40 @@ def test_a_kept_head_spares_the_fit(client: Client) -> None:
     client.wait_for(Stage.UP_TO_DATE, 2)
     assert Stage.FITTING not in client.stages(since)
     assert client.of(Failed) == []
+
+
+def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path, features: Path) -> None:
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE)
+    old = client.of(HeadReady)[0]
+    own = tmp_path / "own"
+    own.mkdir()
+    card = write_own_encoder(own)
+    other = Client(own, features, "own", encoder_folders=[resource_path("encoders"), own])
+    try:
+        other.send(RestoreHead(old.path), other.open(), other.labels(1, 0, learnt=True))
+        other.wait_for(Stage.UP_TO_DATE)
+        assert other.of(Ready)[0].encoder == "own"
+        (head,) = other.of(HeadReady)  # the labels were learnt anew
+        assert (head.encoder, head.encoder_checksum) == ("own", card["checksum"])
+        assert head.encoder_checksum != old.encoder_checksum
+        assert len(list(features.glob("*.safetensors"))) >= 2  # one cine, features of either encoder
+        assert other.of(Failed) == []
+    finally:
+        other.end()
+
+
+def write_own_encoder(folder: Path) -> dict[str, Any]:
+    """A tiny encoder with weights in a file, as a user may have trained it."""
+    architecture = "vit_tiny_patch16_224_t2"
+    torch.manual_seed(1)
+    save_file(create_encoder(architecture).state_dict(), folder / "own.safetensors")
+    checksum = hashlib.sha256((folder / "own.safetensors").read_bytes()).hexdigest()
+    card = {"name": "own", "family": "V-JEPA 2.1", "architecture": architecture, "parameters": 1}
+    card |= {"licence": "MIT", "description": "-", "trained": True, "fps": 30, "checksum": checksum}
+    card |= {"file": "own.safetensors", "depths": [2, 5, 8, 11]}
+    (folder / "own.json").write_text(json.dumps(card), encoding="utf-8")
+    return card
 
 
 def test_another_cine_is_predicted_when_it_is_looked_at(client: Client) -> None:

@@ -1,0 +1,167 @@
+"""Which frames are left out, that every encoder gets the same task, and what the figures say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot import compare
+from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, Target, choose_targets, dice, interval
+from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.segmenter import LoadedEncoder
+
+Image = NDArray[np.uint8]
+
+
+def label(*values: int) -> Image:
+    """Label image with a pixel of each of these classes."""
+    image = np.zeros((4, 4), np.uint8)
+    image.flat[: len(values)] = values
+    return image
+
+
+def test_each_frame_is_left_out_and_scored_for_what_the_others_show() -> None:
+    labels = {7: {2: label(1, 2), 5: label(1, 3), 9: label(1, 2), 11: label()}}
+    assert choose_targets(labels, {7: 20}, (1, 2, 3)) == [
+        Target(7, 2, (1, 2)),
+        Target(7, 5, (1,)),  # class 3 is on no other frame
+        Target(7, 9, (1, 2)),
+    ]
+
+
+def test_many_labels_are_cut_to_a_few_spread_over_cines_and_time() -> None:
+    labels = {cine: {frame: label(1) for frame in range(cine, 40)} for cine in range(6)}
+    labels[9] = {0: label(1), 30: label(1)}
+    targets = choose_targets(labels, dict.fromkeys(labels, 40), (1,), most=8, most_cines=3)
+    assert len(targets) == 8
+    assert [t.cine for t in targets] == [0, 0, 0, 1, 1, 1, 2, 2]
+    frames = [t.frame for t in targets if t.cine == 0]
+    assert frames == sorted(frames)
+    assert frames[-1] - frames[0] >= 20
+    assert targets == choose_targets(labels, dict.fromkeys(labels, 40), (1,), most=8, most_cines=3)
+
+
+def test_a_cine_with_few_labels_gives_what_it_has() -> None:
+    labels = {1: {0: label(1), 3: label(1)}, 2: {f: label(1) for f in range(9)}}
+    targets = choose_targets(labels, {1: 9, 2: 9}, (1,), most=8)
+    assert [t.cine for t in targets] == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert len(set(targets)) == 8
+
+
+def test_with_one_labelled_frame_there_are_frames_to_look_at() -> None:
+    targets = choose_targets({4: {0: label()}, 5: {3: label(2)}}, {4: 9, 5: 9}, (1, 2))
+    assert len(targets) == 3
+    assert all(t.cine == 5 and t.scored == () and t.frame != 3 for t in targets)
+    assert choose_targets({5: {0: label(2)}}, {5: 1}, (1, 2)) == []
+    assert choose_targets({}, {}, (1, 2)) == []
+
+
+def test_dice_counts_only_where_somebody_said_what_it_is() -> None:
+    truth = np.array([[1, 1, 0, 255]], np.uint8)
+    assert dice(np.array([[1, 0, 0, 1]], np.uint8), truth, 1) == pytest.approx(2 / 3)
+    assert dice(np.array([[0, 0, 0, 2]], np.uint8), truth, 2) == 1.0
+
+
+@pytest.fixture(scope="module")
+def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[Outcome]:
+    """The same encoder twice."""
+    frames, masks = heart
+    cine = LabelledCine(frames, 30.0, {0: masks[0], 4: masks[4], 9: masks[9]})
+    targets = choose_targets({3: cine.labels}, {3: len(frames)}, (1, 2), most=2)
+    told: list[tuple[str, int, int]] = []
+    found = compare.compare(
+        {3: cine},
+        (1, 2),
+        [small_encoder, small_encoder],
+        targets,
+        config=FitConfig(steps=4),
+        on_progress=lambda *step: told.append(step),
+    )
+    assert [step for step in told if step[0] == "small: fits"][-1] == ("small: fits", 8, 8)
+    assert all(done <= total for _, done, total in told)
+    return found
+
+
+def test_the_left_out_frame_is_drawn_well_at_the_pixels_of_the_region(
+    outcomes: list[Outcome], heart: tuple[Image, Image]
+) -> None:
+    (first, second) = outcomes[0].drawings
+    assert (first.target.cine, second.target.cine) == (3, 3)
+    assert first.mask.shape == heart[0].shape[1:]
+    assert set(first.dice) == {1, 2}
+    assert first.dice[1] == dice(first.mask, heart[1][first.target.frame], 1)
+    assert outcomes[0].mean_dice is not None
+    assert outcomes[0].mean_dice > 0.8  # motion alone carries so much
+    assert outcomes[0].per_class.keys() == {1, 2}
+
+
+def test_one_encoder_twice_gives_the_same_to_the_last_bit(outcomes: list[Outcome]) -> None:
+    one, other = outcomes
+    assert one.scores == other.scores
+    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(one.drawings, other.drawings, strict=True))
+    assert interval(one, other) == (0.0, 0.0, 0.0)
+
+
+def test_the_left_out_frame_has_no_part_in_its_own_drawing(
+    heart: tuple[Image, Image], small_encoder: LoadedEncoder
+) -> None:
+    frames, masks = heart
+
+    def draw(own: Image) -> Image:
+        cine = LabelledCine(frames, 30.0, {0: masks[0], 6: own})
+        run = {"config": FitConfig(steps=2)}
+        (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], **run)  # type: ignore[arg-type]
+        return found.drawings[0].mask
+
+    assert np.array_equal(draw(masks[6]), draw(np.ones_like(masks[6])))
+
+
+def test_frames_without_a_label_are_drawn_and_not_scored(
+    heart: tuple[Image, Image], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, masks = heart
+    fits: list[object] = []
+
+    class Counted(compare.Fit):
+        def __init__(self, *args: object, **more: object) -> None:
+            fits.append(args)
+            super().__init__(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(compare, "Fit", Counted)
+    cine = LabelledCine(frames, 0.0, {0: masks[0]})
+    targets = choose_targets({1: cine.labels}, {1: len(frames)}, (1, 2))
+    (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], targets, config=FitConfig(steps=2))
+    assert len(fits) == 1  # all of them from the one label
+    assert len(found.drawings) == 3
+    assert all(d.mask.any() and not d.dice and math.isnan(d.mean) for d in found.drawings)
+    assert (found.mean_dice, found.scores, found.per_class) == (None, [], {})
+    assert interval(found, found) is None
+
+
+def test_it_stops_when_asked_to(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> None:
+    frames, masks = heart
+    cine = LabelledCine(frames, 30.0, {0: masks[0], 6: masks[6]})
+    with pytest.raises(Cancelled):
+        compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], should_stop=lambda: True)
+
+
+def outcome(small: LoadedEncoder, *scores: float) -> Outcome:
+    empty = np.zeros((1, 1), np.uint8)
+    return Outcome(small[1], [Drawing(Target(1, i, (1,)), empty, {1: s}) for i, s in enumerate(scores)], 1.0)
+
+
+def test_the_interval_is_that_of_students_t_over_pairs(small_encoder: LoadedEncoder) -> None:
+    one = outcome(small_encoder, 0.5, 0.6, 0.7)
+    found = interval(one, outcome(small_encoder, 0.6, 0.8, 1.0))
+    assert found is not None
+    mean, low, high = found
+    assert mean == pytest.approx(0.2)
+    half = 4.30 * 0.1 / math.sqrt(3)
+    assert (low, high) == (pytest.approx(0.2 - half), pytest.approx(0.2 + half))
+    assert interval(outcome(small_encoder, 0.5), outcome(small_encoder, 0.9)) is None
+    many = [0.01 * i for i in range(40)]
+    assert interval(outcome(small_encoder, *many), outcome(small_encoder, *many)) == (0.0, 0.0, 0.0)
