@@ -23,6 +23,7 @@ from app.ui.keymap import load_keymap
 from app.ui.learning_panel import LearningPanel, describe
 from app.ui.opened_cine import OpenedCine
 from app.ui.player_bar import PlayerBar
+from app.ui.pretraining.dialog import PretrainingDialog
 from app.ui.shortcut_sheet import ShortcutSheet
 from app.ui.status import StatusLine
 from app.ui.tool_panel import ToolPanel
@@ -130,7 +131,7 @@ class MainWindow(QMainWindow):
             ("&Edit", ["undo", "redo", "-", "accept_prediction", "clear_frame"]),
             ("&Frames", ["play_pause", "-", "frame_prev", "frame_next", "annotated_prev", "annotated_next"]),
             ("&View", ["toggle_masks", "reset_view"]),
-            ("&Learning", ["cancel_learning", "resume_learning"]),
+            ("&Learning", ["cancel_learning", "resume_learning", "-", "pretrain"]),
             ("&Help", ["shortcuts", "about"]),
         ):
             menu = self.menuBar().addMenu(title)
@@ -409,6 +410,13 @@ class MainWindow(QMainWindow):
         sheet.raise_()
         sheet.activateWindow()
 
+    def show_pretraining(self) -> None:
+        """Pre-train an encoder on the user's cines; the dialog stays open beside the work."""
+        dialog = self.findChild(PretrainingDialog) or PretrainingDialog(self.workspace, self)
+        dialog.show()
+        dialog.raise_()
+        dialog.activateWindow()
+
     def about(self) -> None:
         """Say what this is, and what it is not for."""
         self.banner.show_message(
@@ -463,6 +471,8 @@ class MainWindow(QMainWindow):
         if self.workspace.pending and not self._leave_unsaved():
             event.ignore()
             return
+        if dialog := self.findChild(PretrainingDialog):
+            dialog.close()  # its run saves and ends by itself
         self.hide()  # gone at once: the engine may take a moment to end
         self.workspace.close()
         super().closeEvent(event)

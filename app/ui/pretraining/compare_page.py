@@ -1,0 +1,171 @@
+"""Third step: what the new encoder is worth on the user's own labels; keep it or throw it away."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from app import encoders
+from app.child_process import STOPPED, Child
+from app.domain.errors import ApicalError
+from app.pretraining_run import Run, compare
+from app.storage.project import Project
+from app.ui import theme
+from app.ui.pretraining.comparison import Comparison
+from app.ui.pretraining.watcher import Watcher
+from app.ui.pretraining.words import ask, label, paint
+from vjepa_core.errors import CoreError
+
+
+class ComparePage(QWidget):
+    """Before and after of one run."""
+
+    keep_wanted = Signal(object, str)  # Run, name
+    thrown_away = Signal()
+    trouble = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run: Run | None = None
+        self._project: Project | None = None
+        self._watcher = Watcher(self)
+        self._watcher.progress.connect(self._on_progress)
+        self._watcher.ended.connect(self._on_ended)
+        self.state = label(bold=True)
+        self._bar = QProgressBar()
+        self._bar.setFixedHeight(6)
+        self._bar.setTextVisible(False)
+        self.comparison = Comparison()
+        self.again = QPushButton("Compare")
+        self.again.clicked.connect(self._compare_or_stop)
+        self.name = QLineEdit()
+        self.name.setMaximumWidth(220)
+        self.name.setAccessibleName("Name of the new encoder")
+        self.keep, self.discard = QPushButton("Keep and use it"), QPushButton("Throw away...")
+        self.keep.clicked.connect(self._keep)
+        self.discard.clicked.connect(self._ask_to_discard)
+        top = QHBoxLayout()
+        top.addWidget(self.state, 1)
+        top.addWidget(self.again)
+        bottom = QHBoxLayout()
+        bottom.addWidget(self.discard)
+        bottom.addStretch(1)
+        name = label("Name")
+        name.setWordWrap(False)
+        for widget in (name, self.name, self.keep):
+            bottom.addWidget(widget)
+        for button in (self.again, self.discard):
+            button.setAutoDefault(False)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(top)
+        column.addWidget(self._bar)
+        column.addWidget(self.comparison, 1)
+        column.addStretch()
+        column.addLayout(bottom)
+
+    def show_run(self, run: Run, project: Project | None) -> None:
+        """Compare the encoder of a run with the one before, on the labels of a project."""
+        self._watcher.drop()
+        self.run, self._project = run, project
+        self.name.setText(_free_name(run))
+        self.comparison.clear()
+        self._compare()
+
+    def stop(self) -> None:
+        """Give up comparing."""
+        self._watcher.drop()
+        self._rest("Not compared.")
+
+    def _compare_or_stop(self) -> None:
+        if self._watcher.child is not None:
+            self.stop()
+        else:
+            self._compare()
+
+    def _compare(self) -> None:
+        run, project = self.run, self._project
+        self._rest("")
+        if run is None or run.card is None:
+            return
+        if project is None:
+            self.again.hide()
+            self._say(
+                "Open a cine that you have outlined to compare on it, or decide without.",
+                theme.WARNING,
+            )
+            return
+        try:
+            before = run.plan.encoder or encoders.chosen()
+            self._watcher.watch(compare(before, run.card, project.path, run.folder / "comparison"))
+        except (ApicalError, CoreError) as error:
+            self.trouble.emit(str(error))
+            return
+        self._bar.setRange(0, 0)
+        self._bar.show()
+        self.again.setText("Stop comparing")
+        self._say("Fitting on your labels, with the encoder before and the one after ...")
+
+    def _on_progress(self, stage: str, done: int, total: int) -> None:
+        self._bar.setRange(0, max(total, 1))
+        self._bar.setValue(done)
+        self._say(f"Comparing on your labels: {stage}, {done} of {total}")
+
+    def _on_ended(self, child: Child) -> None:
+        answer = child.answer()
+        if child.code == 0 and answer:
+            scored = any(one.get("mean_dice") is not None for one in answer.get("encoders", ()))
+            self._rest(
+                "Overlap with your outlines (Dice): 1 is the same area, 0 none of it"
+                if scored
+                else "Too few frames are outlined to measure: look at the pictures"
+            )
+            self.comparison.show_answer(answer)
+        elif child.code != STOPPED:
+            self._rest("Not compared.")
+            self.trouble.emit(f"The comparison did not end. {child.complaint()}")
+
+    def _rest(self, text: str) -> None:
+        self._bar.hide()
+        self.again.show()
+        self.again.setText("Compare again")
+        self._say(text)
+
+    def _say(self, text: str, colour: str = "") -> None:
+        self.state.setText(text)
+        paint(self.state, colour)
+
+    def _keep(self) -> None:
+        if self.run is not None:
+            self.keep_wanted.emit(self.run, self.name.text().strip())
+
+    def _ask_to_discard(self) -> None:
+        ask(
+            self,
+            "Throw the new encoder away?",
+            "The run and its encoder are deleted; the program goes on with the encoder that it has.",
+            ("Throw away", self._discard),
+            ("Go back", None),
+        )
+
+    def _discard(self) -> None:
+        self._watcher.drop()
+        run, self.run = self.run, None
+        if run is not None:
+            try:
+                run.delete()
+            except ApicalError as error:
+                self.trouble.emit(str(error))
+        self.thrown_away.emit()
+
+
+def _free_name(run: Run) -> str:
+    """A name for the new encoder that none has yet."""
+    try:
+        taken = {card.name.lower() for card in encoders.cards()}
+    except (ApicalError, CoreError):
+        taken = set()
+    number = run.number
+    while f"my-cines-{number}" in taken:
+        number += 1
+    return f"my-cines-{number}"

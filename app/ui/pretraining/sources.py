@@ -1,0 +1,80 @@
+"""The list of cines, files and folders to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
+
+from app.ui.opened_cine import OpenedCine
+
+_PATH = Qt.ItemDataRole.UserRole
+_OWN = Qt.ItemDataRole.UserRole + 1
+
+
+class SourceList(QListWidget):
+    """Rows to tick: the cines of the project, and what was added or dropped here."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self.setAccessibleName("Cines to train on")
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
+        self.itemChanged.connect(lambda _: self.changed.emit())
+
+    def show_project(self, cines: Iterable[OpenedCine]) -> None:
+        """Bring the project's rows up to date; ticks, and rows that were added, stay."""
+        wanted = {str(opened.cine.path): opened for opened in cines}
+        for row in reversed(range(self.count())):
+            item = self.item(row)
+            if not item.data(_OWN) and item.data(_PATH) not in wanted:
+                self.takeItem(row)
+                self.changed.emit()
+        known = self._known()
+        for place, (path, opened) in enumerate(wanted.items()):
+            if path not in known:
+                self._add(Path(path), f"{opened.cine.path.name}, {opened.cine.n_frames} frames", place)
+
+    def add(self, paths: Iterable[Path]) -> None:
+        """Add files and folders, ticked."""
+        for path in paths:
+            if str(path) not in self._known():
+                kind = "folder" if path.is_dir() else "file"
+                self._add(path, f"{path.name or path}, {kind}", self.count(), own=True)
+
+    def chosen(self) -> tuple[str, ...]:
+        """Paths of the ticked rows."""
+        rows = [self.item(row) for row in range(self.count())]
+        return tuple(str(item.data(_PATH)) for item in rows if item.checkState() is Qt.CheckState.Checked)
+
+    def _known(self) -> set[str]:
+        return {self.item(row).data(_PATH) for row in range(self.count())}
+
+    def _add(self, path: Path, text: str, place: int, *, own: bool = False) -> None:
+        item = QListWidgetItem(text)
+        item.setToolTip(str(path))
+        item.setData(_PATH, str(path))
+        item.setData(_OWN, own)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked)
+        self.insertItem(place, item)
+        self.changed.emit()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.add(Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile())
+        event.acceptProposedAction()

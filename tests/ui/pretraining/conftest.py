@@ -1,0 +1,188 @@
+"""The dialog over a quiet window, with children that do what the test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from app.pretraining_run import Plan, Run
+from app.ui.pretraining.dialog import PretrainingDialog
+from tests.ui.conftest import Desk
+
+LOOK_MS = 20
+FOUND = {
+    "cines": 2,
+    "frames": 60,
+    "seconds_of_cine": 2.0,
+    "left_out": {"colour Doppler": ["colour.dcm"], "fewer than 8 frames": ["a.dcm", "b.dcm"]},
+    "device": "cpu",
+    "device_name": "CPU, 2 threads",
+    "batch": 4,
+    "seconds_a_step": 2.0,
+    "clips_per_second": 2.0,
+    "reading_s": 100.0,
+}
+
+
+class FakeChild:
+    """Remembers what it was asked; the test ends it."""
+
+    def __init__(self, words: Sequence[str], run: Path | None = None) -> None:
+        self.words, self.run = list(words), run
+        self.code: int | None = None
+        self.said: list[str] = []
+        self.told: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.sentence = "It ended unexpectedly (code 1)."
+
+    def lines(self) -> list[str]:
+        said, self.said = self.said, []
+        return said
+
+    def answer(self) -> dict[str, Any]:
+        return self.told
+
+    def complaint(self) -> str:
+        return self.sentence
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def leave(self) -> None:
+        self.asked.append("leave")
+
+    def kill(self) -> None:
+        self.asked.append("kill")
+        self.code = -9
+
+
+class Trainer:
+    """Drives the dialog and plays the children's part."""
+
+    def __init__(self, qtbot: QtBot, desk: Desk, children: list[FakeChild]) -> None:
+        self.qtbot, self.desk, self.children = qtbot, desk, children
+        desk.window.actions_by_id["pretrain"].trigger()
+        found = desk.window.findChild(PretrainingDialog)
+        assert found is not None
+        self.dialog: PretrainingDialog = found
+
+    @property
+    def child(self) -> FakeChild:
+        return self.children[-1]
+
+    def settle(self) -> None:
+        self.qtbot.wait(3 * LOOK_MS)
+
+    def end(self, code: int, told: dict[str, Any] | None = None) -> None:
+        """Let the newest child end."""
+        self.child.told = told or {}
+        self.child.code = code
+        self.settle()
+
+    def find_out(self) -> None:
+        self.dialog.pick.look.click()
+        self.end(0, FOUND)
+
+    def begin(self, steps: int = 40) -> Run:
+        """Up to a run that has begun."""
+        self.find_out()
+        self.dialog.pick.length.setCurrentIndex(self.dialog.pick.length.count() - 1)
+        self.dialog.pick.steps.setValue(steps)
+        self.dialog.pick.start.click()
+        run = self.dialog.watch.run
+        assert run is not None
+        return run
+
+    def log(self, run: Run, first: int, last: int, **more: Any) -> None:
+        """Steps go into the diary."""
+        with (run.folder / "log.jsonl").open("a") as log:
+            for step in range(first, last + 1):
+                entry = {
+                    "step": step,
+                    "loss": 1 / step,
+                    "loss_jepa": 0.8 / step,
+                    "loss_loc": 0.2,
+                    "loss_ctx": None,
+                    "clips_per_second": 4.0,
+                    "feature_std": 0.7,
+                    "effective_rank": 20.0,
+                }
+                log.write(json.dumps({**entry, **more}) + "\n")
+        (run.folder / "config.json").write_text('{"batch": 4}')
+        self.settle()
+
+    def answer(self, words: str) -> None:
+        """Click an answer of the question that is open."""
+        boxes = [box for box in self.dialog.findChildren(QMessageBox) if box.isVisible()]
+        assert len(boxes) == 1
+        next(button for button in boxes[0].buttons() if button.text() == words).click()
+        self.settle()
+
+    def reopen(self) -> None:
+        self.dialog.close()
+        self.desk.window.actions_by_id["pretrain"].trigger()
+
+    @property
+    def errors(self) -> list[str]:
+        return [text for _, text in self.dialog.banner.messages()]
+
+
+def left_behind(steps: int = 40, done: int = 0) -> Run:
+    """A run of another day: stopped after some steps."""
+    run = Run.create(Plan(("heart.dcm",), steps))
+    if done:
+        lines = (json.dumps({"step": step, "loss": 0.5}) for step in range(1, done + 1))
+        (run.folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+        (run.folder / "checkpoint.pt").write_bytes(b"weights")
+        add_card(run, done)
+    return run
+
+
+def add_card(run: Run, steps: int) -> None:
+    """An encoder as the run exports it when it stops."""
+    folder = run.folder / "encoder"
+    folder.mkdir(exist_ok=True)
+    (folder / "new.json").write_text(json.dumps({"name": "new", "training": {"steps": steps}}))
+
+
+def write_film(path: Path, n: int = 12) -> Path:
+    """A bright disk that moves through grey noise, as a video."""
+    rng = np.random.default_rng(0)
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (96, 96))
+    for i in range(n):
+        frame = rng.integers(40, 90, (96, 96), dtype=np.uint8)
+        cv2.circle(frame, (30 + 3 * i, 48), 14, 230, -1)
+        film.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    film.release()
+    return path
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
+    made: list[FakeChild] = []
+
+    def make(words: Sequence[str], run: Path | None = None) -> FakeChild:
+        made.append(FakeChild(words, run))
+        return made[-1]
+
+    monkeypatch.setattr("app.pretraining_run.Child", make)
+    monkeypatch.setattr("app.ui.pretraining.watcher.LOOK_MS", LOOK_MS)
+    return made
+
+
+@pytest.fixture
+def open_trainer(qtbot: QtBot, heart: Desk, children: list[FakeChild]) -> Callable[[], Trainer]:
+    return lambda: Trainer(qtbot, heart, children)
+
+
+@pytest.fixture
+def trainer(open_trainer: Callable[[], Trainer]) -> Trainer:
+    return open_trainer()

@@ -1,0 +1,153 @@
+"""Second step: losses, pause, resume, cancel, crash, and what is left for the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from app.child_process import STOPPED
+from app.domain.errors import ApicalError
+from app.pretraining_run import undecided
+from tests.ui.pretraining.conftest import Trainer, add_card, left_behind
+
+
+def test_losses_speed_and_health_are_shown(trainer: Trainer) -> None:
+    run = trainer.begin(steps=40)
+    assert trainer.child.run == run.folder
+    watch = trainer.dialog.watch
+    assert watch.curves.shown() == []
+    trainer.log(run, 1, 5)
+    assert watch.curves.curves["loss"].points()[-1] == (5, 0.2)
+    assert watch.curves.shown() == ["loss", "loss_jepa", "loss_loc"]
+    assert watch.state.text() == "Training: step 5 of 40"
+    assert watch.speed.text() == "4.0 clips a second, about 35 seconds left"
+    assert "No sign of collapse" in watch.health.text()
+
+
+def test_warnings_of_the_monitor_are_shown_in_words(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.log(run, 1, 1)
+    trainer.log(run, 2, 2, warnings=["The features use 1.5 directions only: the encoder is collapsing."])
+    trainer.log(run, 3, 3)
+    text = trainer.dialog.watch.health.text()
+    assert "Step 2: The features use 1.5 directions only" in text
+    assert "No sign" not in text
+
+
+def test_pause_and_resume(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.log(run, 1, 3)
+    watch = trainer.dialog.watch
+    watch.pause.click()
+    assert trainer.child.asked == ["stop"]
+    assert not watch.pause.isEnabled()
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    trainer.end(STOPPED)
+    assert watch.state.text() == "Paused: step 3 of 40"
+    assert not watch.running
+    watch.pause.click()
+    assert watch.running
+    assert "--resume" in trainer.child.words
+    trainer.log(run, 4, 4)
+    assert [step for step, _ in watch.curves.curves["loss"].points()] == [1, 2, 3, 4]
+
+
+def test_a_crash_is_said_and_the_run_goes_on_from_its_checkpoint(trainer: Trainer) -> None:
+    run = trainer.begin()
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    trainer.log(run, 1, 3)
+    trainer.end(-9)
+    watch = trainer.dialog.watch
+    assert "Resume goes on from the last checkpoint" in trainer.errors[0]
+    assert watch.state.text() == "Stopped unexpectedly: step 3 of 40"
+    watch.pause.click()
+    assert "--resume" in trainer.child.words
+    assert watch.state.text().startswith("Training")
+
+
+def test_cancel_with_nothing_done_throws_away(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.dialog.watch.cancel.click()
+    trainer.answer("Throw away")
+    assert trainer.child.asked == ["kill"]
+    assert not run.folder.exists()
+    assert trainer.dialog.pick.isVisible()
+
+
+def test_cancel_can_be_thought_better_of(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.log(run, 1, 3)
+    trainer.dialog.watch.cancel.click()
+    trainer.answer("Go on training")
+    assert trainer.child.asked == []
+    assert trainer.dialog.watch.running
+
+
+def test_cancel_and_keep_leads_to_the_comparison(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.log(run, 1, 3)
+    trainer.dialog.watch.cancel.click()
+    trainer.answer("Keep")
+    assert trainer.child.asked == ["stop"]
+    add_card(run, 3)
+    trainer.end(STOPPED)
+    assert trainer.dialog.compare.isVisible()
+    assert trainer.child.words[:2] == ["encoders", "compare"]
+
+
+def test_closing_the_dialog_pauses_and_it_offers_to_go_on(trainer: Trainer) -> None:
+    run = trainer.begin()
+    trainer.log(run, 1, 3)
+    trainer.dialog.close()
+    assert trainer.child.asked == ["leave"]
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    trainer.end(STOPPED)
+    trainer.reopen()
+    leftover = trainer.dialog._leftover
+    assert leftover.isVisible()
+    assert leftover.text.text() == "run-1 is not finished: 3 of 40 steps done."
+    leftover.go_on.click()
+    assert trainer.dialog.watch.running
+    assert "--resume" in trainer.child.words
+
+
+def test_closing_the_program_pauses(trainer: Trainer) -> None:
+    trainer.begin()
+    trainer.desk.window.close()
+    assert trainer.child.asked == ["leave"]
+    trainer.end(STOPPED)
+
+
+def test_a_run_that_ends_unseen_starts_nothing(trainer: Trainer) -> None:
+    run = trainer.begin(steps=3)
+    trainer.log(run, 1, 3)
+    trainer.dialog.close()
+    add_card(run, 3)
+    begun = len(trainer.children)
+    trainer.end(0)
+    assert len(trainer.children) == begun
+    trainer.reopen()
+    assert "neither kept nor thrown away" in trainer.dialog._leftover.text.text()
+
+
+def test_what_another_day_left_can_be_thrown_away(open_trainer: Callable[[], Trainer]) -> None:
+    left_behind(done=7)
+    trainer = open_trainer()
+    assert "7 of 40" in trainer.dialog._leftover.text.text()
+    trainer.dialog._leftover.discard.click()
+    trainer.answer("Throw away")
+    assert undecided() == []
+    assert not trainer.dialog._leftover.isVisible()
+
+
+def test_no_process_can_be_started(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer.find_out()
+
+    def refuse(*_: object) -> None:
+        raise ApicalError("No further process can be started: close other programs.")
+
+    monkeypatch.setattr("app.pretraining_run.Child", refuse)
+    trainer.dialog.pick.start.click()
+    assert "close other programs" in trainer.errors[0]
+    assert trainer.dialog.watch.pause.text() == "Resume"

@@ -1,0 +1,59 @@
+"""The dialog with a real run: train, pause, go on, to the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from app.ui.pretraining.dialog import PretrainingDialog
+from tests.ui.conftest import Desk
+from tests.ui.pretraining.conftest import FOUND, FakeChild, write_film
+
+SMALL = """frames = 4
+size = 64
+batch = 2
+architecture = "vit_tiny_patch16_224_t2"
+[predictor]
+width = 24
+depth = 1
+heads = 1
+"""
+
+
+def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    estimate, comparison = FakeChild([]), FakeChild([])
+    estimate.code, estimate.told = 0, FOUND  # its own test has a real one
+    monkeypatch.setattr("app.pretraining_run.Plan.estimate", lambda _: estimate)
+    monkeypatch.setattr("app.ui.pretraining.compare_page.compare", lambda *_: comparison)
+    config = tmp_path / "small.toml"
+    config.write_text(SMALL)
+    desk.open(write_film(tmp_path / "heart.mp4"), cines=1)
+    desk.window.actions_by_id["pretrain"].trigger()
+    dialog = desk.window.findChild(PretrainingDialog)
+    assert dialog is not None
+    pick, watch = dialog.pick, dialog.watch
+    pick.config = str(config)
+    pick.encoder.setCurrentIndex(pick.encoder.count() - 1)
+    pick.length.setCurrentIndex(pick.length.count() - 1)
+    pick.steps.setValue(100_000)
+    pick.look.click()
+    qtbot.waitUntil(lambda: bool(pick.estimate), timeout=60_000)
+    pick.start.click()
+    run = watch.run
+    assert run is not None
+    qtbot.waitUntil(lambda: run.step >= 2, timeout=60_000)
+    watch.pause.click()
+    qtbot.waitUntil(lambda: not watch.running, timeout=60_000)
+    assert run.saved
+    assert [step for step, _ in watch.curves.curves["loss"].points()] == list(range(1, run.step + 1))
+
+    run.plan = replace(run.plan, steps=run.step + 3)
+    watch.pause.click()
+    qtbot.waitUntil(dialog.compare.isVisible, timeout=60_000)
+    assert run.finished
+    assert dialog.banner.messages() == []
+    comparison.code = 0

@@ -1,0 +1,190 @@
+"""Runs as the window starts them: their folders, their diary, and the child that works on them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import cli, paths
+from app.child_process import STOPPED, Child
+from app.domain.errors import ProjectError
+from app.pretraining_run import Plan, Run, undecided
+from tests.unit.dicom.dicom_oracle import grey_cine
+
+SMALL = """frames = 4
+size = 64
+batch = 2
+checkpoint_every = 2
+architecture = "vit_tiny_patch16_224_t2"
+[predictor]
+width = 24
+depth = 1
+heads = 1
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "small.toml"
+    file.write_text(SMALL)
+    return file
+
+
+def _entry(step: int) -> bytes:
+    return json.dumps({"step": step, "loss": 1 / step}).encode() + b"\n"
+
+
+def _until(done: Any, patience_s: float = 60.0) -> None:
+    end = time.monotonic() + patience_s
+    while not done():
+        assert time.monotonic() < end, "too slow"
+        time.sleep(0.05)
+
+
+def _ended(child: Child) -> int | None:
+    _until(lambda: child.code is not None)
+    return child.code
+
+
+def test_estimate_says_what_is_used_and_leaves_nothing(
+    demo_cine_path: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cines"
+    folder.mkdir()
+    grey_cine(folder / "short.dcm", n=3)
+    words = ["pretrain", str(demo_cine_path), str(folder), "--config", str(config), "--steps", "100"]
+    assert cli.main([*words, "--estimate", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cines"], told["frames"], told["steps"], told["batch"]) == (1, 30, 100, 2)
+    assert told["left_out"] == {"fewer than 8 frames": ["short.dcm"]}
+    assert told["seconds_a_step"] > 0
+    assert told["estimated_s"] == pytest.approx(told["reading_s"] + 100 * told["seconds_a_step"])
+    assert told["seconds_of_cine"] > 0.5
+    assert list(paths.cache_dir().glob("estimate-*")) == []
+    assert list(paths.runs_dir().iterdir()) == []
+
+
+def test_estimate_without_a_usable_cine_is_one_sentence_with_reasons(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cine = grey_cine(tmp_path / "short.dcm", n=3)
+    assert cli.main(["pretrain", str(cine), "--estimate", "--config", str(config)]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "1 fewer than 8 frames" in last
+    assert "add" in last
+
+
+def test_a_run_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["pretrain", str(tmp_path)]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+
+
+def test_folders_are_numbered_and_remembered() -> None:
+    first, second = Run.create(Plan(("a.dcm",), 10)), Run.create(Plan(("b.dcm",), 20, encoder="own"))
+    assert [first.name, second.name] == ["run-1", "run-2"]
+    assert [run.name for run in undecided()] == ["run-2", "run-1"]
+    assert Run(second.folder).plan == Plan(("b.dcm",), 20, encoder="own")
+    first.delete()
+    assert Run.create(Plan(("c.dcm",), 5)).name == "run-3"
+    assert not first.folder.exists()
+
+
+def test_a_damaged_folder_is_not_offered_and_harms_nothing() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(ProjectError, match="holds no run"):
+        Run(run.folder)
+    assert undecided() == []
+    assert Run.create(Plan(("a.dcm",), 10)).name == "run-2"
+
+
+def test_a_kept_run_frees_the_disk_and_is_offered_no_more() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    for name in ("data", "encoder", "comparison"):
+        (run.folder / name).mkdir()
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    (run.folder / "log.jsonl").write_bytes(_entry(10))
+    run.keep()
+    assert {path.name for path in run.folder.iterdir()} == {"run.json", "log.jsonl"}
+    assert undecided() == []
+
+
+def test_the_diary_is_read_line_by_line_and_anew_after_a_step_back() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    assert run.news() == ([], False)
+    log = run.folder / "log.jsonl"
+    log.write_bytes(_entry(1) + _entry(2) + b'{"step": 3, "lo')
+    entries, anew = run.news()
+    assert [entry["step"] for entry in entries] == [1, 2]
+    assert anew
+    with log.open("ab") as out:
+        out.write(b'ss": 0.3}\nnonsense\n')
+    assert run.news() == ([{"step": 3, "loss": 0.3}], False)
+    assert run.step == 3
+    fresh = log.with_name("other")
+    fresh.write_bytes(_entry(1))
+    fresh.replace(log)  # as a resumed run rewrites it up to its checkpoint
+    entries, anew = run.news()
+    assert [entry["step"] for entry in entries] == [1]
+    assert anew
+
+
+def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    card = run.folder / "encoder" / "new-1.json"
+    card.parent.mkdir()
+    card.write_text('{"training": {"steps": 6}}')
+    assert not run.finished
+    card.write_text('{"training": {"steps": 10}}')
+    assert run.finished
+
+
+def test_a_trained_encoder_is_led_on_gently() -> None:
+    words = Plan(("a.dcm",), 10, encoder="own", gently=True).words()
+    config = Path(words[words.index("--config") + 1])
+    assert json.loads(config.read_text())["size"] == 224
+    assert words[words.index("--encoder") + 1] == "own"
+    assert "--config" not in Plan(("a.dcm",), 10).words()
+
+
+def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:
+    cine = tmp_path / "heart.dcm"
+    cine.write_bytes(demo_cine_path.read_bytes())
+    run = Run.create(Plan((str(cine),), 100_000, config=str(config)))
+    child = run.start()
+    try:
+        _until(lambda: run.step >= 2 or child.code is not None)
+        assert run.busy
+        second = run.start()
+        assert _ended(second) == 2
+        assert "Another process" in second.complaint()
+        child.leave()  # what happens when the window is gone
+        assert _ended(child) == STOPPED
+    finally:
+        child.kill()
+    assert not run.busy
+    assert run.saved
+    assert run.card is not None
+    stopped_at = run.step
+
+    cine.unlink()
+    (run.folder / "run.json").write_text(
+        json.dumps({"data": [str(cine)], "steps": stopped_at + 2, "config": str(config)})
+    )
+    run = Run(run.folder)
+    child = run.start()
+    assert _ended(child) == 0, child.complaint()
+    assert run.finished
+    assert run.step == stopped_at + 2
+    assert json.loads(run.card.read_text())["name"] == "new-1"
+
+
+def test_a_child_that_does_not_know_its_command_says_so() -> None:
+    child = Child(["pretrain", "/nowhere/a.dcm", "--estimate", "--json"])
+    assert _ended(child) == 2
+    assert "does not exist" in child.complaint()
+    assert child.answer() == {}
