@@ -47,12 +47,9 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
     "values",
     [
         {},
-        {"deep": True, "ctx": {"peak": 0.5}},
-        {"loc": {"peak": 0.0}},
+        {"deep": True, "ctx": {"peak": 0.5}, "pixels": {"peak": 1.0}, "loc": {"peak": 0.0}},
         {"localisation": {"where": "inside", "variant": "axis_ce"}},
-        {"localisation": {"where": "unplaced"}},
-        {"pixels": {"peak": 1.0}},
-        {"truth": {"peak": 1.0}, "truth_share": 1.0},
+        {"localisation": {"where": "unplaced"}, "truth": {"peak": 1.0}, "truth_share": 1.0},
     ],
 )
 def test_the_count_is_what_torch_counts(values: dict[str, Any]) -> None:
