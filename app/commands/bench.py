@@ -16,6 +16,8 @@ from app.domain.errors import ApicalError
 # One module each in app.commands.benches.
 BENCHMARKS: dict[str, str] = {
     "decode": "whole-cine decode against pydicom's default decoder",
+    "representation": "frozen encoders on CAMUS: Dice of heads over them",
+    "ablation": "what each term of pre-training brings, on CAMUS",
     "pretrain": "clips a second, utilisation and memory of pre-training",
 }
 

@@ -11,12 +11,23 @@ import safetensors.torch
 import torch
 
 from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining import checkpoint
-from vjepa_core.pretraining.config import PretrainConfig, changed
+from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
 from vjepa_core.pretraining.encode import stills_like_clips
 from vjepa_core.pretraining.errors import PretrainingError
 
 LICENCE = "Research only, non-commercial: follows the terms of the data it was trained on"
+
+
+def trained_encoder(run: Path) -> tuple[VisionTransformer3D, PretrainConfig, int]:
+    """The teacher of a run's last checkpoint, the run's configuration, and its steps so far."""
+    state = checkpoint.load(run)
+    config: PretrainConfig = changed(PretrainConfig(), state["config"])
+    encoder = create_encoder(config.architecture)
+    encoder.load_state_dict(state["teacher"])
+    stills_like_clips(encoder)
+    return encoder.eval(), config, int(state["step"])
 
 
 def export_encoder(
@@ -42,16 +53,11 @@ def export_encoder(
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise PretrainingError(f"{name} is no name for an encoder: use letters, digits, dots and dashes.")
-    state = checkpoint.load(run)
-    config: PretrainConfig = changed(PretrainConfig(), state["config"])
-    encoder = create_encoder(config.architecture)
-    encoder.load_state_dict(state["teacher"])
-    stills_like_clips(encoder)
+    encoder, config, steps = trained_encoder(run)
     weights = {key: value.to(torch.float16).contiguous() for key, value in encoder.state_dict().items()}
     if not all(bool(value.isfinite().all()) for value in weights.values()):
         raise PretrainingError("The encoder holds numbers that float16 cannot: train it again.")
     content = safetensors.torch.save(weights)
-    steps = int(state["step"])
     told = f"Trained with `apical pretrain` for {steps} steps of {config.batch} clips. Check every frame."
     card = {
         "name": name,
@@ -65,7 +71,7 @@ def export_encoder(
         "file": f"{name}.safetensors",
         "fps": config.fps,
         "depths": list(encoder.depths),
-        "training": {"steps": steps, "config": state["config"]},
+        "training": {"steps": steps, "config": as_dict(config)},
     }
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,73 @@
+"""Frozen encoders on CAMUS: a linear and the program's head, on some or all patients, or on the phantom."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.commands.benches.encoder_table import dice_table, over_first
+from app.domain.errors import ApicalError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--camus FILE [--encoder NAME...] [--shares 0.1 1] [--seeds N] [--phantom N] ...`."""
+    parser.add_argument("--camus", type=Path, required=True, metavar="FILE", help="CAMUS as .npz")
+    parser.add_argument(
+        "--encoder", nargs="+", default=[], metavar="NAME", help="default: the untrained and the default one"
+    )
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 1.0], metavar="SHARE")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
+    parser.add_argument(
+        "--phantom", type=int, default=0, metavar="N", help="also heads trained on N phantom pictures alone"
+    )
+    parser.add_argument("--head-steps", type=int, default=200, metavar="N", help="of the program's head")
+
+
+def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Rows and ratios; a ratio compares with the encoder that is named first."""
+    _check(args)
+
+    from app.bench.machine import machine
+    from app.encoders import encoder_folders
+    from vjepa_core.bench.camus import load_camus
+    from vjepa_core.bench.representation import Protocol, measure, summary
+    from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+    from vjepa_core.encoder.load import load_encoder
+
+    names = args.encoder or list(dict.fromkeys(("apical-vits16-untrained", DEFAULT_ENCODER)))
+    folders = encoder_folders()
+    encoders = [(name, load_encoder(name, folders=folders)[0]) for name in names]
+    train, scored = load_camus(args.camus)
+    protocol = Protocol(
+        shares=tuple(args.shares),
+        seeds=tuple(range(args.seeds)),
+        default_steps=args.head_steps,
+        phantom=args.phantom,
+    )
+    rows = []
+    for name, encoder in encoders:
+        rows += measure(name, encoder, train, scored, protocol, on_progress=on_progress)
+    short = summary(rows)
+    return {
+        "name": "representation",
+        "machine": machine("torch", "numpy"),
+        "rows": rows,
+        "summary": short,
+        "ratios": over_first(short),
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """The table: hundredths of Dice."""
+    return dice_table(result["summary"])
+
+
+def _check(args: argparse.Namespace) -> None:
+    if any(not 0 < share <= 1 for share in args.shares):
+        raise ApicalError("--shares are shares of the patients: numbers above 0 and at most 1.")
+    if args.seeds < 1 or args.head_steps < 1 or args.phantom < 0:
+        raise ApicalError("--seeds and --head-steps count from 1, --phantom from 0.")
+    if not args.shares and not args.phantom:
+        raise ApicalError("There is nothing to train a head on: give --shares or --phantom.")

@@ -1,0 +1,159 @@
+"""What frozen features are worth: heads over them, trained on few or many patients, scored on others."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa_core.bench.camus import CLASSES, Stills, dice, some_patients
+from vjepa_core.bench.frozen import features, fit_default, fit_linear, predict_default, predict_linear
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.phantom import make_cines
+
+HeadKind = Literal["linear", "default"]
+Progress = Callable[[str, int, int], None]
+PHANTOM = "phantom"
+"""In place of a share of the patients: trained on phantom pictures alone."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured of every encoder.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        Shares of the training patients.
+    seeds : tuple of int
+        Each draws patients and starts a head.
+    heads : tuple
+        "linear": a 1x1 convolution over the last tokens. "default": the program's head.
+    frames, size : int
+        Clip that a still is shown as, and its side in pixels.
+    linear_steps, default_steps : int
+        Length of the fits.
+    phantom : int
+        Phantom pictures for heads that see no label of a patient; 0 leaves that out.
+    """
+
+    shares: tuple[float, ...] = (0.1, 1.0)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    heads: tuple[HeadKind, ...] = ("linear", "default")
+    frames: int = 2
+    size: int = 224
+    linear_steps: int = 600
+    default_steps: int = 200
+    phantom: int = 0
+
+
+def measure(
+    name: str,
+    encoder: VisionTransformer3D,
+    train: Stills,
+    scored: Stills,
+    protocol: Protocol,
+    *,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> list[dict[str, Any]]:
+    """One row for each head, share and seed.
+
+    Parameters
+    ----------
+    name : str
+        For the rows.
+    encoder : VisionTransformer3D
+        Left as it is.
+    train, scored : Stills
+    protocol : Protocol
+
+    Returns
+    -------
+    list of dict
+        ``encoder, head, share, patients, seed, LV, MYO, LA, mean, fit_s``; Dice 0..1 at the pictures'
+        resolution.
+    """
+
+    def of(stills: Stills, what: str) -> Tensor:
+        return features(
+            encoder,
+            stills.images,
+            frames=protocol.frames,
+            size=protocol.size,
+            on_progress=lambda done, total: on_progress(f"{name}: features of {what}", done, total),
+        )
+
+    test, rows = of(scored, "the scored stills"), []
+    sets: list[tuple[float | str, Stills, Tensor]] = []
+    if protocol.shares:
+        whole = of(train, "the training stills")
+        sets += [(share, train, whole) for share in protocol.shares]
+    if protocol.phantom:
+        made = phantom_stills(protocol.phantom, protocol.size)
+        sets.append((PHANTOM, made, of(made, "the phantom")))
+    jobs = [(kind, *one, seed) for kind in protocol.heads for one in sets for seed in protocol.seeds]
+    for done, (kind, share, stills, whole, seed) in enumerate(jobs):
+        on_progress(f"{name}: heads", done, len(jobs))
+        if isinstance(share, float):
+            few = some_patients(stills, share, seed)
+            tokens = whole[torch.from_numpy(np.isin(stills.patients, few.patients))]
+        else:
+            few, tokens = stills, whole
+        began = time.perf_counter()
+        if kind == "linear":
+            linear = fit_linear(tokens[:, -1], few.masks, seed=seed, steps=protocol.linear_steps)
+            seconds = time.perf_counter() - began
+            answer = predict_linear(linear, test[:, -1], scored.masks.shape[-1])
+        else:
+            head = fit_default(few, tokens, seed=seed, steps=protocol.default_steps)
+            seconds = time.perf_counter() - began
+            answer = predict_default(head, scored.images, test)
+        rows.append(
+            {
+                "encoder": name,
+                "head": kind,
+                "share": share,
+                "patients": 0 if share == PHANTOM else len(set(few.patients.tolist())),
+                "seed": seed,
+                **dice(answer, scored.masks),
+                "fit_s": seconds,
+            }
+        )
+    on_progress(f"{name}: heads", len(jobs), len(jobs))
+    return rows
+
+
+def phantom_stills(n: int, size: int, seed: int = 0) -> Stills:
+    """Synthetic pictures with their truth, half of them with the sector stretched to the square."""
+    generator = torch.Generator().manual_seed(seed)
+    halves = [
+        make_cines(count, frames=1, size=size, generator=generator, stretch=stretch, chunk=8)
+        for count, stretch in ((n - n // 2, False), (n // 2, True))
+        if count
+    ]
+    images = torch.cat([half.frames[:, 0] for half in halves]).numpy()
+    masks = torch.cat([half.masks[:, 0] for half in halves]).numpy()
+
+    return Stills(images, masks, np.array([f"phantom{i}" for i in range(n)]))
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds: one row for each encoder, head and share, in their order."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["encoder"], row["head"], row["share"]), []).append(row)
+    found = []
+    for (encoder, head, share), members in groups.items():
+        one: dict[str, Any] = {"encoder": encoder, "head": head, "share": share, "seeds": len(members)}
+        for key in (*CLASSES.values(), "mean"):
+            values = [member[key] for member in members]
+            one[key] = statistics.fmean(values)
+            one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        found.append(one)
+    return found
