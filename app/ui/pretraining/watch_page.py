@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -17,7 +18,8 @@ from app.ui.pretraining.watcher import Watcher
 from app.ui.pretraining.words import ask, count, duration, label, paint
 
 MOST_WARNINGS = 3
-USELESS = "A collapsed encoder is of no use: if this goes on, start from a trained one or with more cines."
+USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."
+_FIGURES = re.compile(r"[\d.]+")
 
 
 class WatchPage(QWidget):
@@ -38,7 +40,7 @@ class WatchPage(QWidget):
         self._crashed = False
         self._rates: deque[float] = deque(maxlen=20)
         self._batch = self._step = 0
-        self._warnings: list[str] = []
+        self._warnings: dict[str, tuple[int, int, str]] = {}  # by kind: how often, last step, words
         self._last: dict[str, Any] = {}
         self.state, self.speed = label(bold=True), label(colour=theme.MUTED)
         self._bar = QProgressBar()
@@ -87,7 +89,7 @@ class WatchPage(QWidget):
         """Show what is known of a run that nobody works on."""
         if self.run is None or self.run.folder != run.folder:
             self.run = run
-            self._batch, self._step, self._warnings, self._last = 0, 0, [], {}
+            self._batch, self._step, self._warnings, self._last = 0, 0, {}, {}
             self.curves.clear()
         self._rates.clear()
         self._read_log()
@@ -162,11 +164,14 @@ class WatchPage(QWidget):
         entries, anew = self.run.news()
         if anew:
             self.curves.clear()
-            self._step, self._warnings = 0, []
+            self._step, self._warnings = 0, {}
         for entry in entries:
             self.curves.add(entry)
             self._step, self._last = int(entry["step"]), entry
-            self._warnings += [f"Step {self._step}: {text}" for text in entry.get("warnings", ())]
+            for text in entry.get("warnings", ()):
+                kind = _FIGURES.sub("", text)
+                often, *_ = self._warnings.pop(kind, (0,))
+                self._warnings[kind] = (often + 1, self._step, text)  # the newest last
             if self.running and isinstance(entry.get("clips_per_second"), int | float):
                 self._rates.append(float(entry["clips_per_second"]))
         if entries or anew:
@@ -230,10 +235,12 @@ class WatchPage(QWidget):
 
     def _show_health(self) -> None:
         if self._warnings:
-            more = len(self._warnings) - MOST_WARNINGS
-            head = [f"{count(more, 'earlier warning')}."] if more > 0 else []
-            tail = [USELESS] if any("collaps" in text for text in self._warnings) else []
-            self.health.setText("\n".join(head + self._warnings[-MOST_WARNINGS:] + tail))
+            told = [
+                f"Step {step}{f' ({often} times so far)' if often > 1 else ''}: {text}"
+                for often, step, text in list(self._warnings.values())[-MOST_WARNINGS:]
+            ]
+            tail = [USELESS] if any("collaps" in text for text in told) else []
+            self.health.setText("\n".join(told + tail))
             paint(self.health, theme.WARNING)
             return
         self.health.setText(_health(self._last))

@@ -33,6 +33,10 @@ def test_warnings_of_the_monitor_are_shown_in_words(trainer: Trainer) -> None:
     text = trainer.dialog.watch.health.text()
     assert "Step 2: The features use 1.5 directions only" in text
     assert "No sign" not in text
+    trainer.log(run, 4, 4, warnings=["The features use 1.4 directions only: the encoder is collapsing."])
+    lines = trainer.dialog.watch.health.text().splitlines()
+    assert lines[0].startswith("Step 4 (2 times so far): The features use 1.4")
+    assert len(lines) == 2
 
 
 def test_pause_and_resume(trainer: Trainer) -> None:
