@@ -70,16 +70,17 @@ def _compare(
     from app.commands.labelled import pixels
     from app.commands.segment import feature_cache
     from vjepa_core.fewshot import compare
+    from vjepa_core.fewshot.left_out import choose_targets
 
     classes = study.label_set.values
     lengths = {i: one.cine.n_frames for i, one in study.cines.items()}
-    targets = compare.choose_targets({i: one.labels for i, one in study.cines.items()}, lengths, classes)
+    targets = choose_targets({i: one.labels for i, one in study.cines.items()}, lengths, classes)
     cines: dict[int, LabelledCine] = {}
     for i in dict.fromkeys(target.cine for target in targets):
         frames, labels = pixels(study.cines[i], progress)
         cines[i] = compare.LabelledCine(frames, study.cines[i].cine.timing.fps, labels)
     # Again, without the labels of damaged frames.
-    targets = compare.choose_targets({i: cine.labels for i, cine in cines.items()}, lengths, classes)
+    targets = choose_targets({i: cine.labels for i, cine in cines.items()}, lengths, classes)
     outcomes = compare.compare(
         cines, classes, cards, targets, cache=feature_cache(), seed=args.seed, on_progress=progress
     )

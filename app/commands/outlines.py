@@ -15,9 +15,13 @@ from app.storage.errors import export_error
 _EDGE = 640
 """Longer edge of a picture, pixels."""
 
+_GREY = (160, 160, 160)
+
 
 def outlined(frame: Frame, mask: Frame | None, label_set: LabelSet) -> NDArray[np.uint8]:
     """Enlarge a frame (h, w) and draw the borders of a label image (h, w) in the colours of its classes.
+
+    Without a label image the picture says so.
 
     Returns
     -------
@@ -29,6 +33,16 @@ def outlined(frame: Frame, mask: Frame | None, label_set: LabelSet) -> NDArray[n
     grey = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     if mask is None:
+        cv2.putText(
+            picture,
+            "nothing outlined",
+            (12, size[1] - 12),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.6,
+            _GREY,
+            1,
+            cv2.LINE_AA,
+        )
         return np.asarray(picture, np.uint8)
     # The first class lies on top: the cavity's border stays whole where the wall touches it.
     for label in reversed(label_set.classes):

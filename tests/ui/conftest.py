@@ -30,7 +30,7 @@ class QuietSession:
     made: list[QuietSession] = []  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self, *, cache_folder: Path, encoder: str, on_event: Callable[[Event], None]) -> None:
-        self.on_event = on_event
+        self.encoder, self.on_event = encoder, on_event
         self.known: dict[int, Cine] = {}
         self.labels: list[tuple[int, int, dict[int, Frame], bool]] = []
         self.looks: list[tuple[int, int]] = []

@@ -21,18 +21,12 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, label_image, loaded_encoder, new_head
 from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
-MOST_FRAMES = 8
-"""Left-out frames, a fit each: with them two encoders take a minute or two on a CPU."""
-
-MOST_CINES = 4
-"""Cines that they come from: each has to be encoded."""
-
-_PREVIEWS = 3
 # 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
 
@@ -54,18 +48,6 @@ class LabelledCine:
     frames: NDArray[np.uint8]
     fps: float
     labels: Mapping[int, NDArray[np.uint8]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A frame to draw without its own label: number of the cine, frame, label values to score.
-
-    `scored` is empty where nothing is drawn on the frame: such a one is for the eye.
-    """
-
-    cine: int
-    frame: int
-    scored: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,64 +89,6 @@ class Outcome:
         return {v: statistics.fmean(d.dice[v] for d in self.drawings if v in d.dice) for v in values}
 
 
-def choose_targets(
-    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]],
-    lengths: Mapping[int, int],
-    classes: Sequence[int],
-    *,
-    most: int = MOST_FRAMES,
-    most_cines: int = MOST_CINES,
-) -> list[Target]:
-    """Frames to leave out, spread over cines and over time; a few to look at where there are none.
-
-    A frame is left out, and a class scored on it, only where another labelled frame of the cine shows the
-    class. The choice depends on the labels alone.
-
-    Parameters
-    ----------
-    labels, lengths : mapping
-        What is drawn on each cine, as in `LabelledCine`, and how many frames it has.
-    classes : sequence of int
-        Label values.
-    """
-    candidates = {
-        cine: [Target(cine, f, scored) for f in sorted(drawn) if (scored := _scored(drawn, f, classes))]
-        for cine, drawn in labels.items()
-    }
-    if not any(candidates.values()):
-        return _previews(labels, lengths, classes)
-    fullest = sorted(candidates, key=lambda cine: -len(candidates[cine]))[:most_cines]
-    share = dict.fromkeys(fullest, 0)
-    while sum(share.values()) < most:
-        unused = [cine for cine in fullest if share[cine] < len(candidates[cine])]
-        if not unused:
-            break
-        share[min(unused, key=lambda cine: share[cine])] += 1
-    return [target for cine in labels if cine in share for target in _spread(candidates[cine], share[cine])]
-
-
-def _scored(drawn: Mapping[int, NDArray[np.uint8]], frame: int, classes: Sequence[int]) -> tuple[int, ...]:
-    here = np.unique(drawn[frame])
-    others = [np.unique(label) for other, label in drawn.items() if other != frame]
-    return tuple(value for value in classes if value in here and any(value in other for other in others))
-
-
-def _previews(
-    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]], lengths: Mapping[int, int], classes: Sequence[int]
-) -> list[Target]:
-    for cine, drawn in labels.items():
-        free = [Target(cine, frame, ()) for frame in range(lengths[cine]) if frame not in drawn]
-        if free and any(np.isin(label, classes).any() for label in drawn.values()):
-            return _spread(free, _PREVIEWS)
-    return []
-
-
-def _spread(targets: Sequence[Target], n: int) -> list[Target]:
-    """At most n of them at even distances, the ends left alone where there are many."""
-    n = min(n, len(targets))
-    return [targets[int((i + 0.5) * len(targets) / n)] for i in range(n)]
-
-
 def compare(
     cines: Mapping[int, LabelledCine],
     classes: tuple[int, ...],
@@ -188,7 +112,7 @@ def compare(
     encoders : sequence
         Loaded one after the other, so that only one is in memory.
     targets : sequence of Target
-        See `choose_targets`.
+        See `vjepa_core.fewshot.left_out.choose_targets`.
     cache : FeatureCache, optional
         Where features are looked up and left.
     seed : int
@@ -248,22 +172,25 @@ class _Bench:
         loaded = loaded_encoder(encoder)
         studies = {i: replace(known, features=self._features(i, loaded)) for i, known in self.known.items()}
         card = loaded[1]
-        drawings: list[Drawing] = []
-        fitted: tuple[int, tuple[int, ...]] | None = None
-        head: Head
+        drawn: dict[Target, Drawing] = {}
+        lessons = self._lessons()
+        for done, ((i, taught), targets) in enumerate(lessons.items()):
+            study, labels = studies[i], self.cines[i].labels
+            study.labels = {frame: frame_label(labels[frame], study.box, self.classes) for frame in taught}
+            head = self._fit(card, study, done, len(lessons))
+            for target in targets:
+                mask = label_image(predict(head, study, [target.frame])[0], study.box, self.classes)
+                scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
+                drawn[target] = Drawing(target, mask, scores)
+        return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)
+
+    def _lessons(self) -> dict[tuple[int, tuple[int, ...]], list[Target]]:
+        """Targets by cine and the frames to learn from: one fit each; those without a label share one."""
+        found: dict[tuple[int, tuple[int, ...]], list[Target]] = {}
         for target in self.targets:
-            study, labels = studies[target.cine], self.cines[target.cine].labels
-            taught = tuple(sorted(frame for frame in labels if frame != target.frame))
-            if fitted != (target.cine, taught):  # frames without a label share one fit
-                study.labels = {f: frame_label(labels[f], study.box, self.classes) for f in taught}
-                head = self._fit(card, study, len(drawings))
-                fitted = (target.cine, taught)
-            mask = label_image(predict(head, study, [target.frame])[0], study.box, self.classes)
-            scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
-            drawings.append(Drawing(target, mask, scores))
-        steps = self.config.steps * len(self.targets)
-        self.tell(f"{card.name}: fits", steps, steps)
-        return Outcome(card, drawings, time.monotonic() - started)
+            taught = tuple(sorted(f for f in self.cines[target.cine].labels if f != target.frame))
+            found.setdefault((target.cine, taught), []).append(target)
+        return found
 
     def _features(self, i: int, loaded: LoadedEncoder) -> CineFeatures:
         place = f" (cine {list(self.known).index(i) + 1} of {len(self.known)})" if len(self.known) > 1 else ""
@@ -277,13 +204,13 @@ class _Bench:
             should_stop=self.should_stop,
         )
 
-    def _fit(self, card: EncoderCard, study: StudyCine, done: int) -> Head:
+    def _fit(self, card: EncoderCard, study: StudyCine, done: int, fits: int) -> Head:
         fit = Fit(new_head(card, self.classes, seed=self.config.seed), [study], self.config, warm=False)
         while not fit.done:
             if self.should_stop():
                 raise Cancelled
-            self.tell(f"{card.name}: fits", done * fit.total + fit.done_steps, len(self.targets) * fit.total)
             fit.step()
+            self.tell(f"{card.name}: fits", done * fit.total + fit.done_steps, fits * fit.total)
         return fit.averaged
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot import compare
-from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, Target, choose_targets, dice, interval
+from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, dice, interval
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.left_out import Target, choose_targets
 from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 Image = NDArray[np.uint8]
