@@ -19,6 +19,7 @@ from app import paths
 from app.dicom.browse import cine_paths
 from app.domain.errors import ApicalError, CineError
 from app.pretraining_data import Skipped, read_cines
+from app.storage.errors import export_error
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.data import load_clips
 from vjepa_core.pretraining.loop import Trainer
@@ -135,7 +136,10 @@ def survey(data: Sequence[Path], sample: Path, on_progress: Told) -> Found:
                 "add grey-scale ultrasound cines of 8 frames or more."
             )
 
-    pack_cines(some(), sample)
+    try:
+        pack_cines(some(), sample)
+    except OSError as error:
+        raise export_error(sample.parent, error) from error
     found.reading_s = time.perf_counter() - began
     return found
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from app import encoders
 from app.commands.report import Report
 from app.domain.errors import ApicalError
+from app.storage.errors import export_error
 
 if TYPE_CHECKING:
     from vjepa_core.pretraining.config import PretrainConfig
@@ -210,7 +211,10 @@ def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -
     if first:
         if world.leads:
             sys.stderr.write("reading the cines ...\n")
-        source = clips_from(args.data, args.out / "data", **options)
+        try:
+            source = clips_from(args.data, args.out / "data", **options)
+        except OSError as error:
+            raise export_error(args.out / "data", error) from error
     world.least(0)
     return source or clips_from(args.data, args.out / "data", **options)
 

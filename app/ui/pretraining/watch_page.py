@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
@@ -178,6 +178,8 @@ class WatchPage(QWidget):
             self._show()
 
     def _on_ended(self, child: Child) -> None:
+        for question in self.findChildren(QMessageBox):
+            question.close()  # overtaken: answered now, it would be about a run that is over
         why, self._stopping = self._stopping, ""
         self._crashed = child.code not in (0, STOPPED)
         self._read_log()

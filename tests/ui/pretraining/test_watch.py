@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from PySide6.QtWidgets import QMessageBox
 
 from app.child_process import STOPPED
 from app.domain.errors import ApicalError
@@ -98,6 +99,17 @@ def test_cancel_and_keep_leads_to_the_comparison(trainer: Trainer) -> None:
     trainer.end(STOPPED)
     assert trainer.dialog.compare.isVisible()
     assert trainer.child.words[:2] == ["encoders", "compare"]
+
+
+def test_a_question_overtaken_by_the_end_of_the_run_goes(trainer: Trainer) -> None:
+    run = trainer.begin(steps=3)
+    trainer.log(run, 1, 3)
+    trainer.dialog.watch.cancel.click()
+    add_card(run, 3)
+    trainer.end(0)
+    assert [box for box in trainer.dialog.findChildren(QMessageBox) if box.isVisible()] == []
+    assert trainer.dialog.compare.isVisible()
+    assert run.folder.exists()
 
 
 def test_closing_the_dialog_pauses_and_it_offers_to_go_on(trainer: Trainer) -> None:

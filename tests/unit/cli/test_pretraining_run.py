@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -188,3 +189,15 @@ def test_a_child_that_does_not_know_its_command_says_so() -> None:
     assert _ended(child) == 2
     assert "does not exist" in child.complaint()
     assert child.answer() == {}
+
+
+def test_a_full_disk_is_said_in_one_sentence(
+    demo_cine_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("app.pretraining_estimate.pack_cines", refuse)
+    assert cli.main(["pretrain", str(demo_cine_path), "--estimate", "--config", str(config)]) == 2
+    assert "disk is full" in capsys.readouterr().err
+    assert list(paths.cache_dir().glob("estimate-*")) == []
