@@ -121,6 +121,9 @@ class ComparePage(QWidget):
                 else "Too few frames are outlined to measure: look at the pictures"
             )
             self.comparison.show_answer(answer)
+        elif child.code == 2:  # nothing outlined, say: no fault, and the user can decide all the same
+            self._rest(child.complaint())
+            paint(self.state, theme.WARNING)
         elif child.code != STOPPED:
             self._rest("Not compared.")
             self.trouble.emit(f"The comparison did not end. {child.complaint()}")

@@ -78,12 +78,15 @@ def test_with_too_few_labels_there_are_pictures_only(comparing: tuple[Trainer, R
 
 def test_a_comparison_that_fails_leaves_the_choice(comparing: tuple[Trainer, Run]) -> None:
     trainer, _ = comparing
-    trainer.child.sentence = "The project cannot be read: copy it."
+    trainer.child.sentence = "Nothing is outlined yet: outline a structure on two frames."
     trainer.end(2)
-    assert "copy it" in trainer.errors[0]
+    assert trainer.dialog.compare.state.text() == trainer.child.sentence
+    assert trainer.errors == []
     assert trainer.dialog.compare.keep.isEnabled()
     trainer.dialog.compare.again.click()
     assert len(trainer.children) == 2
+    trainer.end(-9)
+    assert "did not end" in trainer.errors[0]
 
 
 def test_without_a_project_it_says_what_to_open(comparing: tuple[Trainer, Run]) -> None:
