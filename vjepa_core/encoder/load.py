@@ -66,10 +66,14 @@ def _read_weights(model: VisionTransformer3D, found: EncoderCard, path: Path) ->
         content = path.read_bytes()
     except OSError as error:
         raise EncoderError(
-            f"The weights of {found.name} cannot be read from {path}: import them again."
+            f"The weights of {found.name} cannot be read from {path}: import them again, or choose another "
+            "encoder."
         ) from error
     if hashlib.sha256(content).hexdigest() != found.checksum:
-        raise EncoderError(f"{path} is damaged or not the file on {found.name}'s card: import it again.")
+        raise EncoderError(
+            f"{path} is damaged or not the file on {found.name}'s card: import it again, or choose another "
+            "encoder."
+        )
     try:
         state = safetensors.torch.load(content)
     except SafetensorError as error:

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app import cli, encoders
+from app.commands.labelled import from_project
 from app.dicom.open import open_cine
 from app.domain.labels import LEFT_HEART
 from app.storage.labels_io import read_labels
@@ -207,6 +208,31 @@ def test_a_project_without_labels_or_cines_is_refused(
         cine.source.close()
         moved.unlink()
         refused(capsys, "None of the labelled cines", "compare", runs[0], "--project", opened.path)
+
+
+def test_moved_cines_are_found_beside_the_project_or_left_out(
+    tmp_path: Path, heart: tuple[Path, Path]
+) -> None:
+    cines = [tmp_path / "there" / f"heart-{i}.nii" for i in range(2)]
+    cines[0].parent.mkdir()
+    shutil.copy(heart[0], cines[0])
+    nib.save(nib.Nifti1Image(beating(5)[0].transpose(2, 1, 0), np.eye(4)), cines[1])
+    with Project.create(tmp_path / "here" / "heart.apical") as opened:
+        for path in cines:
+            cine = open_cine(path)
+            label = np.ones((cine.height, cine.width), np.uint8)
+            recorder = Recorder(opened, opened.add_cine(cine).id)
+            recorder.draw(0, label, "brush", "somebody")
+            recorder.draw(1, label, "brush", "somebody")
+            recorder.draw(1, np.zeros_like(label), "clear", "somebody")
+            cine.source.close()
+        cines[0].rename(tmp_path / "here" / "renamed.nii")
+        with from_project(opened.path) as study:
+            assert (len(study.cines), study.missing, study.labelled_frames) == (2, 0, 2)
+            assert study.cines[1].cine.path.name == "renamed.nii"
+        cines[1].unlink()
+        with from_project(opened.path) as study:
+            assert (list(study.cines), study.missing) == ([1], 1)
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str, *words: object) -> None:
