@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "decode": "whole-cine decode against pydicom's default decoder",
     "representation": "frozen encoders on CAMUS: Dice of heads over them",
     "ablation": "what each term of pre-training brings, on CAMUS",
+    "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",
 }
 

@@ -1,0 +1,84 @@
+"""Plots of benchmarks; matplotlib is asked for only when one is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.domain.errors import ApicalError
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+"""Told apart by the colour-blind too (after Okabe and Ito)."""
+
+
+def figure(width: float = 7.0, height: float = 4.2) -> Any:
+    """An empty figure and its axes.
+
+    Raises
+    ------
+    ApicalError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ApicalError(
+            "A plot needs matplotlib, which is not installed: pip install 'apical[plots]', "
+            "or leave --plot away."
+        ) from error
+    made = Figure(figsize=(width, height), layout="constrained")
+    axes = made.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return made, axes
+
+
+def save(made: Any, path: Path) -> None:
+    """Write a figure in the format of the path's suffix."""
+    try:
+        made.savefig(path, dpi=130)
+    except (OSError, ValueError) as error:
+        raise ApicalError(
+            f"{path} cannot be written: choose a folder that exists, and .png, .svg or .pdf."
+        ) from error
+
+
+def smooth(values: Sequence[float], over: int) -> list[float]:
+    """Means over the last `over` values, shorter at the start."""
+    return [sum(values[max(0, i - over + 1) : i + 1]) / min(i + 1, over) for i in range(len(values))]
+
+
+def curves(
+    path: Path,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    levels: Mapping[str, tuple[float, float]],
+    *,
+    x: str,
+    y: str,
+    title: str,
+) -> None:
+    """Curves and horizontal levels with their spread, in one picture.
+
+    Parameters
+    ----------
+    path : Path
+    lines : mapping
+        Label to abscissae and ordinates.
+    levels : mapping
+        Label to mean and half width.
+    x, y, title : str
+        Words for the axes and above.
+    """
+    made, axes = figure()
+    colours = iter(COLOURS * 2)
+    for label, (at, values) in lines.items():
+        axes.plot(at, values, color=next(colours), label=label)
+    for label, (mean, spread) in levels.items():
+        colour = next(colours)
+        axes.axhline(mean, color=colour, linestyle="--", label=label)
+        if spread:
+            axes.axhspan(mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.legend(frameon=False, fontsize="small")
+    save(made, path)

@@ -1,0 +1,110 @@
+"""What a probe can tell of places over encoders trained with and without the localisation task."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.commands.report import table
+from app.domain.errors import ApicalError
+
+UNTRAINED, PLAIN, LOCALISED = "untrained", "without the task", "with the task"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--plain RUN --localised RUN --data PACKED... [--seeds N] [--plot FILE]`."""
+    parser.add_argument(
+        "--plain", type=Path, required=True, metavar="RUN", help="run of `apical pretrain` without the task"
+    )
+    parser.add_argument("--localised", type=Path, required=True, metavar="RUN", help="the same with it")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the probe (default 3)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of loss and levels")
+
+
+def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Probes over both runs' encoders and over their untrained start; a curve from the second run's log."""
+    if args.seeds < 1:
+        raise ApicalError(f"--seeds is {args.seeds}; give 1 or more.")
+
+    from app.bench.machine import machine
+    from vjepa_core.bench.localisation import clips_by_cine, probe_rows
+    from vjepa_core.pretraining.build import build_student
+    from vjepa_core.pretraining.export import trained_encoder
+    from vjepa_core.pretraining.log import read_log
+
+    plain, plain_config, _ = trained_encoder(args.plain)
+    localised, config, steps = trained_encoder(args.localised)
+    if plain_config.loc.peak or not config.loc.peak:
+        raise ApicalError("--plain must be a run without the localisation task, --localised one with it.")
+    clips = clips_by_cine(args.data, config)
+    encoders = [(UNTRAINED, build_student(config).eval()), (PLAIN, plain), (LOCALISED, localised)]
+    rows = []
+    for done, one in enumerate(encoders):
+        on_progress("probes", done, len(encoders))
+        rows += probe_rows([one], clips, config.localisation, seeds=range(args.seeds))
+    on_progress("probes", len(encoders), len(encoders))
+    log = [[entry["step"], entry["loss_loc"]] for entry in read_log(args.localised)]
+    result: dict[str, Any] = {
+        "name": "localisation",
+        "machine": machine("torch", "numpy"),
+        "steps": steps,
+        "clips": len(clips),
+        "rows": rows,
+        "summary": _summary(rows),
+        "log": log,
+    }
+    losses = {row["encoder"]: row["loss"] for row in result["summary"]}
+    result["ratios"] = {"probe's loss without the task over with it": losses[PLAIN] / losses[LOCALISED]}
+    if args.plot:
+        _plot(args.plot, result)
+    return result
+
+
+def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for name in dict.fromkeys(row["encoder"] for row in rows):
+        mine = [row for row in rows if row["encoder"] == name]
+        one: dict[str, Any] = {"encoder": name}
+        for key in ("loss", "chance", "solved"):
+            values = [row[key] for row in mine]
+            one[key] = statistics.fmean(values)
+            one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
+        found.append(one)
+    return found
+
+
+def _plot(path: Path, result: dict[str, Any]) -> None:
+    from app.bench.plots import curves, smooth
+
+    at, losses = zip(*result["log"], strict=True)
+    summary = {row["encoder"]: row for row in result["summary"]}
+    levels = {"chance": (summary[PLAIN]["chance"], 0.0)}
+    levels |= {f"probe, {name}": (row["loss"], row["loss_sd"]) for name, row in summary.items()}
+    curves(
+        path,
+        {"task's loss in training (mean of 20 steps)": (at, smooth(losses, 20))},
+        levels,
+        x="step",
+        y="localisation loss (share of the axes)",
+        title="3D localisation: training, and probes over frozen encoders",
+    )
+
+
+def text(result: dict[str, Any]) -> str:
+    """A table and the ratio."""
+    lines = [("FROZEN ENCODER", "LOSS", "CHANCE", "SHARE OF CHANCE GONE")]
+    for row in result["summary"]:
+        lines.append(
+            (
+                row["encoder"],
+                f"{row['loss']:.4f} ± {row['loss_sd']:.4f}",
+                f"{row['chance']:.4f}",
+                f"{row['solved']:.1%} ± {row['solved_sd']:.1%}",
+            )
+        )
+    ratios = [f"{what}: {ratio:.3f}" for what, ratio in result["ratios"].items()]
+    return "\n".join((table(lines), "", *ratios))

@@ -1,0 +1,172 @@
+"""Frozen encoders measured on stills: what is counted, and that more is known of trained features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vjepa_core.bench import ablation
+from vjepa_core.bench.camus import BenchError, Stills, dice, load_camus, some_patients
+from vjepa_core.bench.frozen import features, fit_linear, predict_linear
+from vjepa_core.bench.representation import PHANTOM, Protocol, measure, phantom_stills, summary
+from vjepa_core.encoder.initialise import initialise
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.pretraining.config import TermWeight, changed, small
+from vjepa_core.pretraining.source import MemorySource
+
+
+@pytest.fixture(scope="module")
+def encoder() -> VisionTransformer3D:
+    made = create_encoder("vit_tiny_patch16_224_t2")
+    initialise(made, 0)
+    return made.eval()
+
+
+def _stills(n: int = 8, side: int = 64) -> Stills:
+    """Bright squares somewhere, their left half class 1, their right half class 2; two stills a patient."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 30, (n, side, side)).astype(np.uint8)
+    masks = np.zeros_like(images)
+    for image, mask in zip(images, masks, strict=True):
+        y, x = random.integers(0, side // 2, 2)
+        image[y : y + 32, x : x + 32] += 150
+        mask[y : y + 32, x : x + 16], mask[y : y + 32, x + 16 : x + 32] = 1, 2
+    return Stills(images, masks, np.array([f"patient{i // 2:04d}" for i in range(n)]))
+
+
+def _write(path: Path, stills: Stills, scored: str) -> Path:
+    names = np.array([f"{patient}_4CH_ED" for patient in stills.patients])
+    arrays = {
+        f"{split}_{what}": value
+        for split in ("train", scored)
+        for what, value in (("img", stills.images), ("mask", stills.masks), ("name", names))
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def test_dice_by_hand() -> None:
+    truth = np.zeros((2, 4, 4), np.uint8)
+    truth[0, :2], truth[1, :1], truth[0, 3] = 1, 1, 2
+    guess = truth.copy()
+    guess[0, 1], guess[0, 3] = 0, 3
+    found = dice(guess, truth)
+    assert found["LV"] == pytest.approx((2 * 4 / 12 + 1) / 2)
+    assert found["MYO"] == 0
+    assert np.isnan(found["LA"])  # nowhere in the truth
+    assert found["mean"] == pytest.approx((found["LV"] + 0) / 2)
+
+
+@pytest.mark.parametrize("scored", ["val", "test"])
+def test_camus_scores_on_test_where_there_is_one(tmp_path: Path, scored: str) -> None:
+    train, other = load_camus(_write(tmp_path / "camus.npz", _stills(), scored))
+    assert len(train) == len(other) == 8
+    assert train.patients[0] == "patient0000"
+
+
+def test_a_file_that_is_not_camus_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"nothing")
+    np.savez(tmp_path / "b.npz", x=np.zeros(3))
+    for name in ("a.npz", "b.npz", "none.npz"):
+        with pytest.raises(BenchError, match="is no CAMUS file"):
+            load_camus(tmp_path / name)
+
+
+def test_a_share_is_of_patients_and_repeats() -> None:
+    stills = _stills(40)
+    few = some_patients(stills, 0.1, seed=1)
+    assert len(set(few.patients.tolist())) == 2
+    assert len(few) == 4
+    assert np.array_equal(few.patients, some_patients(stills, 0.1, seed=1).patients)
+    assert len(some_patients(stills, 1.0, seed=1)) == 40
+
+
+def test_features_are_those_of_the_encoder(encoder: VisionTransformer3D) -> None:
+    from vjepa_core.encoder.normalise import normalise
+
+    images = _stills(2).images
+    found = features(encoder, images, frames=2, size=64)
+    assert found.shape == (2, 4, 4, 4, 192)
+    clips = torch.from_numpy(images)[:, None].expand(-1, 2, -1, -1)
+    with torch.inference_mode():
+        grids = encoder.forward_intermediates(normalise(clips), encoder.depths)
+    wanted = torch.stack([grid[:, 0] for grid in grids if isinstance(grid, torch.Tensor)], 1)
+    torch.testing.assert_close(found.float(), wanted, atol=5e-3, rtol=5e-3)
+
+
+def test_a_linear_head_learns_what_tokens_say() -> None:
+    masks = _stills(32).masks
+    tokens = torch.nn.functional.one_hot(torch.from_numpy(masks[:, 8::16, 8::16]).long(), 4)
+    head = fit_linear(tokens.half(), masks, seed=0, steps=100)
+    assert dice(predict_linear(head, tokens.half(), 64), masks)["mean"] > 0.6
+
+
+def test_rows_for_every_head_share_and_seed(encoder: VisionTransformer3D) -> None:
+    stills = _stills()
+    protocol = Protocol(shares=(0.5, 1.0), seeds=(0, 1), size=64, linear_steps=3, default_steps=2, phantom=2)
+    rows = measure("mine", encoder, stills, stills, protocol)
+    assert len(rows) == 2 * 3 * 2
+    assert {row["patients"] for row in rows if row["share"] == 0.5} == {2}
+    assert {row["patients"] for row in rows if row["share"] == PHANTOM} == {0}
+    short = summary(rows)
+    assert [row["seeds"] for row in short] == [2] * 6
+    assert all(0 <= row["mean"] <= 1 for row in short)
+
+
+def test_phantom_stills_have_their_truth() -> None:
+    made = phantom_stills(3, 64)
+    assert made.images.shape == made.masks.shape == (3, 64, 64)
+    assert set(np.unique(made.masks)) == {0, 1, 2, 3}
+
+
+def test_every_row_of_the_ablation_is_what_it_says() -> None:
+    base = small()
+    on = {
+        row: {term for term in ("jepa", "loc", "ctx", "pixels", "truth") if getattr(config, term).peak > 0}
+        for row in ablation.ROWS
+        for config in [ablation.row_config(row, base)]
+    }
+    assert on["V-JEPA"] == {"jepa"}
+    assert on["V-JEPA + localisation"] == {"jepa", "loc"}
+    assert on["V-JEPA + context"] == {"jepa", "ctx"}
+    assert on["V-JEPA + both"] == {"jepa", "loc", "ctx"}
+    assert on["VideoMAE"] == {"pixels"}
+    assert on["V-JEPA + both + phantom labels"] == {"jepa", "loc", "ctx", "truth"}
+    with pytest.raises(BenchError, match="no row"):
+        ablation.row_config("BYOL", base)
+
+
+def test_the_ablation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    stills = _stills()
+    base = changed(small(), {"frames": 2, "size": 64, "batch": 2, "steps": 2, "checkpoint_every": 1})
+    base = replace(base, jepa=TermWeight(1.0))
+    source = MemorySource(torch.from_numpy(stills.images)[:, None].expand(-1, 2, -1, -1).contiguous())
+    protocol = Protocol(shares=(1.0,), heads=("linear",), size=64, linear_steps=2)
+    told: list[str] = []
+
+    def run(rows: tuple[str, ...]) -> list[dict[str, object]]:
+        told.clear()
+        return ablation.run(
+            base,
+            source,
+            stills,
+            stills,
+            tmp_path / "work",
+            device=torch.device("cpu"),
+            protocol=protocol,
+            rows=rows,
+            seeds=(0,),
+            on_progress=lambda stage, done, total: told.append(stage),
+        )
+
+    first = run(("random", "VideoMAE"))
+    assert [row["encoder"] for row in first] == ["random", "VideoMAE"]
+    again = run(("random", "VideoMAE", "V-JEPA"))
+    assert again[:2] == first
+    assert again[2]["encoder"] == "V-JEPA"
+    assert not any("VideoMAE" in stage for stage in told)

@@ -1,0 +1,149 @@
+"""The phantom's labels as a term of the objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.pretraining.runs import clips, tiny
+from vjepa_core.phantom import PhantomSource
+from vjepa_core.pretraining.augment import Augment
+from vjepa_core.pretraining.build import build_objective, build_student
+from vjepa_core.pretraining.ema import teacher_of
+from vjepa_core.pretraining.errors import PretrainingError
+from vjepa_core.pretraining.loop import Trainer, pretrain
+from vjepa_core.pretraining.masks import MaskSampler, random_tubes
+from vjepa_core.pretraining.objective import weighted
+from vjepa_core.pretraining.source import MemorySource
+from vjepa_core.pretraining.truth import CELLS, CLASSES, PhantomTruth, TruthHead, shares
+from vjepa_core.pretraining.world import World
+
+
+def test_shares_of_cells_are_those_of_the_pixels() -> None:
+    labels = torch.zeros(1, 4, 32, 32, dtype=torch.uint8)
+    labels[:, :2, :4, :4] = 1  # first cell of the first token, in the first tubelet
+    labels[:, 2, 16:20, 4:8] = 3  # second cell of token (1, 1, 0), in one frame of two
+    found = shares(labels, (2, 2, 2))
+    assert found.shape == (1, 8, CELLS * CELLS, CLASSES)
+    torch.testing.assert_close(found.sum(-1), torch.ones(1, 8, CELLS * CELLS))
+    assert found[0, 0, 0].tolist() == [0, 1, 0, 0]
+    assert found[0, 6, 1].tolist() == [0.5, 0, 0, 0.5]
+    assert found[..., 1].sum() == 1
+
+
+def test_the_loss_is_least_for_the_truth() -> None:
+    labels = torch.zeros(1, 2, 32, 32, dtype=torch.uint8)
+    labels[..., :16] = 2
+    head = TruthHead(2)
+    tokens = torch.zeros(1, 4, 2)
+    tokens[0, [0, 2], 0] = 1  # left
+    tokens[0, [1, 3], 1] = 1  # right
+    with torch.no_grad():
+        head.proj.bias.zero_()
+        head.proj.weight.zero_()
+        even = head([tokens], labels, (1, 2, 2))
+        answer = head.proj.weight.view(CELLS * CELLS, CLASSES, 2)
+        answer[:, 2, 0] = answer[:, 0, 1] = 20.0
+        right = head([tokens], labels, (1, 2, 2))
+    assert float(even) == pytest.approx(torch.tensor(4.0).log().item(), abs=1e-5)
+    assert float(right) < 1e-4
+
+
+def test_labels_follow_the_pictures_through_the_crop() -> None:
+    truth = PhantomTruth(PhantomSource(2, 64), augment=Augment.none(), degrees=0.0, scale=(0.5, 0.5))
+    frames, labels = truth.labelled(2, torch.Generator().manual_seed(0))
+    again, _ = truth.labelled(2, torch.Generator().manual_seed(0))
+    assert torch.equal(frames, again)
+    assert frames.shape == labels.shape == (2, 2, 64, 64)
+    assert frames.dtype == labels.dtype == torch.uint8
+    assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
+    # Blood is dark, its wall bright: that holds only if both were cut alike.
+    grey = frames.float()
+    assert grey[labels == 1].mean() < grey[labels == 2].mean()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_both_new_terms_reach_every_trained_weight(deep: bool) -> None:
+    config = tiny(deep=deep, pixels={"peak": 1.0}, truth={"peak": 1.0})
+    objective = build_objective(build_student(config), config)
+    generator = torch.Generator().manual_seed(0)
+    labelled = (clips(2), torch.randint(0, 4, clips(2).shape, dtype=torch.uint8))
+    draw = objective.draw(clips(2), generator, labelled)
+    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    terms = objective(draw, targets)
+    assert {"jepa", "pixels", "truth"} <= set(terms)
+    weighted(terms, dict.fromkeys(terms, 1.0)).backward()
+    assert [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_pixels_do_not_change_with_gain() -> None:
+    config = tiny(pixels={"peak": 1.0}, loc={"peak": 0.0})
+    objective = build_objective(build_student(config), config)
+    dim, bright = clips(2) // 4, clips(2) // 4 * 3
+    found = []
+    for shown in (dim, bright):
+        draw = objective.draw(shown, torch.Generator().manual_seed(0))
+        targets, _ = objective.targets(teacher_of(objective.student), shown)
+        with torch.no_grad():
+            objective.predictor.proj.weight.zero_()
+            found.append(float(objective(draw, targets)["pixels"].detach()))
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert found[0] == pytest.approx(1.0, rel=0.05)  # nothing said, of standardised grey levels
+
+
+def test_parts_share_the_labelled_clips() -> None:
+    config = tiny(truth={"peak": 1.0})
+    objective = build_objective(build_student(config), config)
+    labelled = (clips(2), torch.ones_like(clips(2)))
+    draw = objective.draw(clips(4), torch.Generator().manual_seed(0), labelled)
+    counts = [len(draw.part(i, i + 1).labelled[0]) for i in range(4)]
+    assert sum(counts) == 2
+    empty = draw.part(counts.index(0), counts.index(0) + 1)
+    targets, _ = objective.targets(teacher_of(objective.student), empty.clips)
+    assert float(objective(empty, targets)["truth"].detach()) == 0
+
+
+def test_a_run_with_labels_repeats_itself_over_a_stop(tmp_path: Path) -> None:
+    config = tiny(truth={"peak": 1.0}, truth_share=0.5, steps=3)
+    source = MemorySource(clips(8))
+    truth = PhantomTruth(PhantomSource(config.frames, config.size))
+    whole: list[float] = []
+    pretrain(config, source, tmp_path / "a", labelled=truth, on_step=lambda e: whole.append(e["loss_truth"]))
+    parts: list[float] = []
+    pretrain(
+        config,
+        source,
+        tmp_path / "b",
+        labelled=truth,
+        on_step=lambda e: parts.append(e["loss_truth"]),
+        should_stop=lambda: len(parts) == 0,
+    )
+    pretrain(
+        config,
+        source,
+        tmp_path / "b",
+        labelled=truth,
+        resume=True,
+        on_step=lambda e: parts.append(e["loss_truth"]),
+    )
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_labels_that_are_missing_are_asked_for(tmp_path: Path) -> None:
+    config = tiny(truth={"peak": 1.0})
+    with pytest.raises(PretrainingError, match="labelled"):
+        Trainer(config, MemorySource(clips(4)), tmp_path / "run", World(torch.device("cpu")))
+
+
+def test_random_tubes_hide_single_places_for_all_of_the_time() -> None:
+    grid = (4, 10, 10)
+    sampler = MaskSampler(grid, (random_tubes(grid, 0.9),))
+    (masks,) = sampler(16, torch.Generator().manual_seed(0))
+    assert 0.05 < masks.context.shape[1] / 400 < 0.12
+    assert masks.target.shape[1] / 400 > 0.8
+    places = masks.context % 100
+    seen = torch.stack([torch.bincount(row, minlength=100) for row in places])
+    # A place that is seen is seen at most times; a few tokens were dropped for the fixed length.
+    assert seen[seen > 0].float().mean() > 2.5
