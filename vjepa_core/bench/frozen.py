@@ -84,7 +84,7 @@ class LinearHead(nn.Module):
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
 
 
-def fit_linear(tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: int = 600) -> LinearHead:
+def fit_linear(tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: int = 400) -> LinearHead:
     """Train a linear head (AdamW, cosine to 0, cross-entropy at a quarter of the pictures' resolution).
 
     Parameters

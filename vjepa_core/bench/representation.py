@@ -48,8 +48,8 @@ class Protocol:
     heads: tuple[HeadKind, ...] = ("linear", "default")
     frames: int = 2
     size: int = 224
-    linear_steps: int = 600
-    default_steps: int = 200
+    linear_steps: int = 400
+    default_steps: int = 150
     phantom: int = 0
 
 

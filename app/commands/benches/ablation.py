@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="default: all")
     parser.add_argument("--pairs", type=int, metavar="N", help="most pairs for pseudo-cines (default all)")
-    parser.add_argument("--head-steps", type=int, default=80, metavar="N", help="of the program's head")
+    parser.add_argument("--head-steps", type=int, default=150, metavar="N", help="of the program's head")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phantom", type=int, default=0, metavar="N", help="also heads trained on N phantom pictures alone"
     )
-    parser.add_argument("--head-steps", type=int, default=200, metavar="N", help="of the program's head")
+    parser.add_argument("--head-steps", type=int, default=150, metavar="N", help="of the program's head")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
