@@ -16,6 +16,7 @@ from vjepa_core.bench.camus import CLASSES, Stills, dice, some_patients
 from vjepa_core.bench.frozen import features, fit_default, fit_linear, predict_default, predict_linear
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.phantom import make_cines
+from vjepa_core.preprocessing import INPUT_SIZE
 
 HeadKind = Literal["linear", "default"]
 Progress = Callable[[str, int, int], None]
@@ -95,7 +96,7 @@ def measure(
         whole = of(train, "the training stills")
         sets += [(share, train, whole) for share in protocol.shares]
     if protocol.phantom:
-        made = phantom_stills(protocol.phantom, protocol.size)
+        made = phantom_stills(protocol.phantom, INPUT_SIZE)
         sets.append((PHANTOM, made, of(made, "the phantom")))
     jobs = [(kind, *one, seed) for kind in protocol.heads for one in sets for seed in protocol.seeds]
     for done, (kind, share, stills, whole, seed) in enumerate(jobs):
