@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,34 @@ def curves(
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.legend(frameon=False, fontsize="small")
     save(made, path)
+
+
+_TERMS = {
+    "loss_jepa": "latent prediction",
+    "loss_loc": "3D localisation",
+    "loss_ctx": "dense context",
+    "loss_pixels": "pixels",
+    "loss_truth": "phantom labels",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m app.bench.plots RUN FILE``: the terms of a pre-training run over its steps."""
+    from vjepa_core.pretraining.log import read_log
+
+    run, file = (Path(word) for word in (sys.argv[1:] if argv is None else argv))
+    entries = read_log(run)
+    if not entries:
+        raise ApicalError(f"{run} has no log: give the folder of a pre-training run.")
+    lines = {}
+    for key, label in _TERMS.items():
+        told = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
+        if told:
+            at, values = zip(*told, strict=True)
+            lines[label] = (at, smooth(values, 20))
+    curves(file, lines, {}, x="step", y="loss (mean of 20 steps)", title="Terms of the objective")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,13 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--localised", type=Path, required=True, metavar="RUN", help="the same with it")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the probe (default 3)")
+    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the probe (default 500)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of loss and levels")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Probes over both runs' encoders and over their untrained start; a curve from the second run's log."""
-    if args.seeds < 1:
-        raise ApicalError(f"--seeds is {args.seeds}; give 1 or more.")
+    if min(args.seeds, args.steps) < 1:
+        raise ApicalError("--seeds and --steps count from 1.")
 
     from app.bench.machine import machine
     from vjepa_core.bench.localisation import clips_by_cine, probe_rows
@@ -45,7 +46,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     rows = []
     for done, one in enumerate(encoders):
         on_progress("probes", done, len(encoders))
-        rows += probe_rows([one], clips, config.localisation, seeds=range(args.seeds))
+        rows += probe_rows([one], clips, config.localisation, seeds=range(args.seeds), steps=args.steps)
     on_progress("probes", len(encoders), len(encoders))
     log = [[entry["step"], entry["loss_loc"]] for entry in read_log(args.localised)]
     result: dict[str, Any] = {
