@@ -101,6 +101,9 @@ class PretrainConfig:
         auto: bf16 on a GPU that has it, fp32 elsewhere.
     compile : bool
         Compile the blocks; takes a minute or two at the start.
+    shard : bool
+        With several processes, split weights and optimiser among them (FSDP) instead of copying them: for
+        encoders that do not fit one GPU.
     checkpoint_every : int
         Steps between checkpoints.
     """
@@ -129,6 +132,7 @@ class PretrainConfig:
     optimiser: OptimiserConfig = field(default=OptimiserConfig())
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
+    shard: bool = False
     checkpoint_every: int = 200
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: one code for a CPU, a GPU, and many of them under torchrun (DDP).
+"""The training loop: one code for a CPU, a GPU, and many of them under torchrun (DDP or FSDP).
 
 A run repeats itself: all that is random in a step comes from one generator that is seeded from (seed, step,
 rank), so there is no random state to carry over a crash, and a resumed run walks the path of one that was
@@ -7,10 +7,11 @@ never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from vjepa_core.pretraining import checkpoint
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
@@ -28,6 +28,7 @@ from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.log import StepLog
 from vjepa_core.pretraining.monitors import CollapseMonitor
 from vjepa_core.pretraining.objective import TERMS
+from vjepa_core.pretraining.parallel import Reader, distribute, norm_of_all, scattered, whole
 from vjepa_core.pretraining.passes import Passes
 from vjepa_core.pretraining.schedule import cosine, learning_rate, momentum
 from vjepa_core.pretraining.source import ClipSource
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 MAX_BAD_STEPS = 5
 # What may change between a run and its continuation.
-_FREE = {"steps", "micro_batch", "precision", "compile", "checkpoint_every", "start_from"}
+_FREE = {"steps", "micro_batch", "precision", "compile", "shard", "checkpoint_every", "start_from"}
 
 
 @dataclass(frozen=True)
@@ -130,17 +131,26 @@ class Trainer:
         self.monitor = CollapseMonitor()
         state = self._open(resume)
         student = build_student(config if state is None else _from_scratch(config), folders)
-        self.objective = build_objective(student, config).to(world.device)
+        self.objective = build_objective(student, config)
         self.teacher = teacher_of(self.objective.student)
-        on_gpu = world.device.type == "cuda"
-        self.optimiser = build_optimiser(self.objective, config, fused=on_gpu)
         if state is not None:
             self._restore(state)
+        on_gpu = world.device.type == "cuda"
         bf16 = config.precision == "bf16" or (
             config.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
         )
         micro = config.micro_batch or config.batch // world.size
-        self.passes = Passes(self.objective, self._wrap(), self.teacher, micro=micro, bf16=bf16)
+        if config.compile:
+            self._compile()
+        self.sharded = config.shard and world.size > 1
+        reader = Reader(self.teacher)
+        model = distribute(self.objective, reader, world, sharded=self.sharded, bf16=bf16)
+        alone = world.size == 1
+        self.passes = Passes(self.objective, model, reader, micro=micro, bf16=bf16, alone=alone)
+        # Shards are slow one operation after the other, in Python, on CPUs too.
+        self.optimiser = build_optimiser(self.objective, config, fused=on_gpu or self.sharded)
+        if state is not None:
+            self._restore_optimiser(state)
         if on_gpu:
             torch.set_float32_matmul_precision("high")
         self.generator = torch.Generator(world.device)
@@ -163,7 +173,7 @@ class Trainer:
                     "the learning rate or use precision fp32, in a new run."
                 )
             due = self.done % self.config.checkpoint_every == 0 or self.done == self.config.steps
-            if (due or stopped) and self.world.leads and not self.bad:
+            if (due or stopped) and not self.bad and (self.world.leads or self.sharded):
                 self.save()
         return Outcome(self.done, self.done >= self.config.steps, entry)
 
@@ -183,6 +193,8 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in self.objective.parameters() if p.requires_grad], config.optimiser.clip
         )
+        if self.sharded:
+            norm = norm_of_all(norm)
         lr, momentum_now = self._schedule(index)
         # One meeting of the processes and one wait for the device, for all numbers of the step.
         asked = torch.tensor(float(should_stop()), device=world.device)
@@ -219,16 +231,23 @@ class Trainer:
         return (entry | {"warnings": sentences} if sentences else entry), stop
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; with shards all processes have to call this together."""
+        weights = {
+            "objective": self.objective.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        if self.sharded:
+            weights = whole(weights, keep=self.world.leads)
+        if not self.world.leads:
+            return
         checkpoint.save(
             self.run,
             {
                 "step": self.done,
                 "world": self.world.size,
                 "config": as_dict(self.config),
-                "objective": self.objective.state_dict(),
-                "teacher": self.teacher.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                **weights,
                 "monitor": self.monitor.state(),
             },
         )
@@ -283,25 +302,30 @@ class Trainer:
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        try:
+        with self._fits():
             self.objective.load_state_dict(state["objective"])
             self.teacher.load_state_dict(state["teacher"])
-            self.optimiser.load_state_dict(state["optimiser"])
             self.monitor.restore(state["monitor"])
             self.done = int(state["step"])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+
+    def _restore_optimiser(self, state: dict[str, Any]) -> None:
+        with self._fits():
+            stored = state["optimiser"]
+            self.optimiser.load_state_dict(scattered(stored, self.optimiser) if self.sharded else stored)
+
+    @contextlib.contextmanager
+    def _fits(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
             raise PretrainingError(
                 f"The checkpoint in {self.run} does not fit its own configuration."
             ) from error
 
-    def _wrap(self) -> torch.nn.Module:
-        if self.config.compile:
-            blocks = (self.objective.student.blocks, self.teacher.blocks, self.objective.predictor.blocks)
-            for block in (b for stack in blocks for b in stack):
-                block.compile(dynamic=False)
-        if self.world.size == 1:
-            return self.objective
-        return DistributedDataParallel(self.objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+    def _compile(self) -> None:
+        blocks = (self.objective.student.blocks, self.teacher.blocks, self.objective.predictor.blocks)
+        for block in (b for stack in blocks for b in stack):
+            block.compile(dynamic=False)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

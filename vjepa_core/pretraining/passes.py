@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.monitors import feature_health, probe_tokens
 from vjepa_core.pretraining.objective import Draw, Objective, weighted
+from vjepa_core.pretraining.parallel import Reader
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,28 @@ class Passes:
     objective : Objective
     model : Module
         The objective, or DDP around it.
-    teacher : VisionTransformer3D
+    reader : Reader
+        Of the teacher.
     micro : int
         Most clips in one pass; halved for good when the memory does not hold them.
     bf16 : bool
         Autocast to bfloat16.
+    alone : bool
+        No other process waits for this one.
     """
 
     def __init__(
-        self, objective: Objective, model: nn.Module, teacher: VisionTransformer3D, *, micro: int, bf16: bool
+        self,
+        objective: Objective,
+        model: nn.Module,
+        reader: Reader,
+        *,
+        micro: int,
+        bf16: bool,
+        alone: bool = True,
     ) -> None:
-        self.objective, self.model, self.teacher = objective, model, teacher
-        self.micro, self.bf16 = micro, bf16
+        self.objective, self.model, self.reader = objective, model, reader
+        self.micro, self.bf16, self.alone = micro, bf16, alone
 
     def gradients(self, draw: Draw, weights: Mapping[str, float]) -> dict[str, Tensor]:
         """Leave the mean gradient in the parameters; return loss, terms and feature numbers as scalars.
@@ -54,7 +64,7 @@ class Passes:
                 return self._accumulate(draw, weights)
             except torch.OutOfMemoryError:
                 smaller = self.micro // 2
-                if isinstance(self.model, DistributedDataParallel) or not smaller:
+                if not self.alone or not smaller:
                     hint = f"micro_batch = {smaller}" if smaller else "a smaller size or architecture"
                     raise PretrainingError(
                         f"{self.micro} clips at once do not fit the memory of a device: set {hint}."
@@ -77,7 +87,7 @@ class Passes:
             share = len(part.clips) / n
             with self._unsynced(last=start + self.micro >= n):
                 with torch.autocast(part.clips.device.type, torch.bfloat16, enabled=self.bf16):
-                    targets, tokens = self.objective.targets(self.teacher, part.clips)
+                    targets, tokens = self.reader(self.objective.targets, part.clips)
                     features.append(probe_tokens(tokens))
                     terms: dict[str, Tensor] = self.model(part, targets)
                     loss = weighted(terms, weights)
@@ -87,7 +97,7 @@ class Passes:
         return {**sums, **feature_health(torch.cat(features))}
 
     def _unsynced(self, *, last: bool) -> AbstractContextManager[Any]:
-        """Under DDP gradients meet once a step, in the last pass."""
+        """Under DDP gradients meet once a step, in the last pass; shards have no room for whole ones."""
         if isinstance(self.model, DistributedDataParallel) and not last:
             return self.model.no_sync()
         return contextlib.nullcontext()

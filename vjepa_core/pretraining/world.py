@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_LAST_TENSORS_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,7 @@ def joined(device: torch.device | None = None) -> Iterator[World]:
         yield World(device, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+        if device.type == "cpu":
+            # Gloo's threads may still let go of their last tensors, which needs the interpreter; should it
+            # end just then, the process would abort after its work is done.
+            time.sleep(_LAST_TENSORS_S)

@@ -1,0 +1,54 @@
+"""What each of two processes does in `test_sharded`: runs with and without shards that continue others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.pretraining.runs import source, tiny
+from vjepa_core.pretraining import loop
+from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.loop import Trainer
+from vjepa_core.pretraining.world import World, joined
+
+STEPS = 2
+real_seed = loop.step_seed
+
+
+def settings(**values: Any) -> PretrainConfig:
+    """Two clips a process in two passes, all terms of the objective that there are on any clip."""
+    return tiny(
+        **{"batch": 4, "micro_batch": 1, "steps": STEPS, "deep": True, "ctx": {"peak": 0.5}, **values}
+    )
+
+
+def _train(run: Path, world: World, *, until: int = STEPS, resume: bool = False, **values: Any) -> Trainer:
+    trainer = Trainer(settings(**values), source(), run, world, resume=resume)
+    trainer.train(lambda _: None, lambda: trainer.done + 1 >= until)
+    world.least(0)  # the file is there for all
+    return trainer
+
+
+def main(folder: Path) -> None:
+    """Runs in `folder`, by name."""
+    torch.set_num_threads(1)
+    # Both processes draw the same clips, so that their mean is what one process does with those.
+    with joined() as world, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "step_seed", lambda seed, step, _rank: real_seed(seed, step, 0))
+        trainer = _train(folder / "sharded", world, shard=True)
+        for model in (trainer.objective.student, trainer.teacher):
+            weight: Any = model.blocks[0].get_parameter("mlp.fc1.weight")
+            assert 2 * weight.to_local().numel() == weight.numel()
+        _train(folder / "resumed", world, until=1, shard=True)
+        _train(folder / "resumed", world, resume=True, shard=True)
+        _train(folder / "crossed", world, until=1, shard=False)
+        _train(folder / "crossed", world, resume=True, shard=True)
+        _train(folder / "half", world, until=1, shard=True, precision="bf16")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
