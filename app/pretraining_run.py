@@ -21,9 +21,6 @@ PACKED, CHECKPOINT, LOG, ENCODER = "data", "checkpoint.pt", "log.jsonl", "encode
 _ABOUT = "run.json"
 _NAME = re.compile(r"run-(\d+)")
 
-# An encoder that is trained already is led on gently, at the size of picture that the program uses it at.
-GENTLY: dict[str, Any] = {"size": 224, "optimiser": {"lr": 1e-4, "lr_start": 1e-6}}
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,8 +34,6 @@ class Plan:
         Length.
     encoder : str
         Name of the one to go on from; empty for an untrained start.
-    gently : bool
-        Go on from a trained encoder, see `GENTLY`.
     config : str
         A configuration file instead; empty for none.
     kept : bool
@@ -48,14 +43,12 @@ class Plan:
     data: tuple[str, ...]
     steps: int
     encoder: str = ""
-    gently: bool = False
     config: str = ""
     kept: bool = False
 
     def words(self) -> list[str]:
         """Arguments of `apical pretrain` for data, encoder, configuration and length."""
-        config = self.config or (str(_settings()) if self.gently else "")
-        options = {"--encoder": self.encoder, "--config": config, "--steps": str(self.steps)}
+        options = {"--encoder": self.encoder, "--config": self.config, "--steps": str(self.steps)}
         return [*self.data, *(word for name, value in options.items() if value for word in (name, value))]
 
     def estimate(self) -> Child:
@@ -202,13 +195,6 @@ def compare(before: str, after: Path, project: Path, out: Path) -> Child:
     """Start comparing two encoders on the labels of a project file; its answer has the numbers."""
     words = [before, str(after), "--project", str(project), "--out", str(out), "--json"]
     return Child(["encoders", "compare", *words])
-
-
-def _settings() -> Path:
-    file = paths.runs_dir() / "gently.json"
-    with _disk(file):
-        file.write_text(json.dumps(GENTLY), encoding="utf-8")
-    return file
 
 
 def _write_plan(folder: Path, plan: Plan) -> None:

@@ -81,16 +81,19 @@ def _config(args: argparse.Namespace) -> PretrainConfig:
     import torch
 
     from vjepa_core.pretraining.checkpoint import stored_config
-    from vjepa_core.pretraining.config import PretrainConfig, read_config, small
+    from vjepa_core.pretraining.config import PretrainConfig, going_on, read_config, small
 
+    found = None if args.encoder is None or args.resume else encoders.find(args.encoder)
     if args.resume:
         config = stored_config(args.out)
+    elif torch.cuda.is_available():
+        config = going_on(PretrainConfig()) if found and found.trained else PretrainConfig()
     else:
-        config = PretrainConfig() if torch.cuda.is_available() else small()
+        # Two tubelets a clip: sixteen frames of 224 pixels take a CPU half a minute a step.
+        config = replace(going_on(small()), frames=4) if found and found.trained else small()
     if args.config is not None:
         config = read_config(args.config, config)
-    if args.encoder is not None and not args.resume:
-        found = encoders.find(args.encoder)
+    if found is not None:
         config = replace(config, start_from=found.name, architecture=found.architecture, fps=found.fps)
     return config if args.steps is None else replace(config, steps=args.steps)
 
@@ -268,6 +271,14 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+_SHORT = (
+    ("loss", "loss"),
+    ("localisation", "loss_loc"),
+    ("context", "loss_ctx"),
+    ("phantom labels", "loss_truth"),
+)
+
+
 class _Lines:
     """Progress on stderr: a line that updates itself on a terminal, a line every few seconds elsewhere."""
 
@@ -290,11 +301,7 @@ class _Lines:
             return
         self._shown_at = now
         parts = [f"step {entry['step']}/{self._steps}"]
-        parts += [
-            f"{short} {entry[name]:.4f}"
-            for short, name in (("loss", "loss"), ("localisation", "loss_loc"), ("context", "loss_ctx"))
-            if entry[name] is not None
-        ]
+        parts += [f"{short} {entry[name]:.4f}" for short, name in _SHORT if entry.get(name) is not None]
         parts.append(f"{entry['clips_per_second']:.1f} clips/s")
         line = ", ".join(parts)
         sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")

@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,6 +190,24 @@ def small() -> PretrainConfig:
     )
 
 
+def going_on(base: PretrainConfig) -> PretrainConfig:
+    """`base` for an encoder that is trained already.
+
+    At the size that the program shows it, with small steps, and with all the terms of the encoder that ships:
+    one that is led on without the phantom's labels forgets what they taught it.
+    """
+    small_steps = replace(base.optimiser, lr=1e-4, lr_start=1e-6, clip=1.0, ema=0.99, ema_end=0.999)
+    return replace(
+        base,
+        size=224,
+        deep=True,
+        ctx=TermWeight(0.5),
+        truth=TermWeight(1.0),
+        truth_share=0.5,
+        optimiser=small_steps,
+    )
+
+
 def read_config(file: Path, base: PretrainConfig) -> PretrainConfig:
     """A configuration file (TOML, or JSON as a run stores it) over `base`.
 
@@ -230,7 +248,7 @@ def changed(base: Any, values: Mapping[str, Any], where: str = "") -> Any:
             )
         new[name] = _value(hints[name], getattr(base, name), value, f"{where}{name}")
     try:
-        return dataclasses.replace(base, **new)
+        return replace(base, **new)
     except ValueError as error:
         raise PretrainingError(f"The configuration does not work: {where.rstrip('.')}: {error}.") from error
 

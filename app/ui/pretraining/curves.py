@@ -16,6 +16,7 @@ TERMS = {
     "loss_jepa": "Latent prediction",
     "loss_loc": "Localisation",
     "loss_ctx": "Context",
+    "loss_truth": "Phantom labels",
 }
 
 

@@ -160,8 +160,7 @@ class PickPage(QWidget):
         """What is chosen now."""
         card = self._cards[self.encoder.currentIndex()] if self._cards else None
         steps = self._steps() or self.steps.value()
-        gently = card is not None and card.trained and not self.config
-        return Plan(self.sources.chosen(), steps, card.name if card else "", gently, self.config)
+        return Plan(self.sources.chosen(), steps, card.name if card else "", self.config)
 
     def stop(self) -> None:
         """Give up finding out."""

@@ -144,12 +144,10 @@ def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
     assert run.finished
 
 
-def test_a_trained_encoder_is_led_on_gently() -> None:
-    words = Plan(("a.dcm",), 10, encoder="own", gently=True).words()
-    config = Path(words[words.index("--config") + 1])
-    assert json.loads(config.read_text())["size"] == 224
-    assert words[words.index("--encoder") + 1] == "own"
-    assert "--config" not in Plan(("a.dcm",), 10).words()
+def test_a_plan_in_words() -> None:
+    words = Plan(("a.dcm",), 10, encoder="own").words()
+    assert words == ["a.dcm", "--encoder", "own", "--steps", "10"]
+    assert "--encoder" not in Plan(("a.dcm",), 10).words()
 
 
 def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:

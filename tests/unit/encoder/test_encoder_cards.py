@@ -20,6 +20,7 @@ from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
 ARCHITECTURE = "vit_tiny_patch16_224_t2"
+UNTRAINED = "apical-vits16-untrained"
 
 
 def write_card(folder: Path, file: str | None, checksum: str, **changes: object) -> None:
@@ -41,14 +42,30 @@ def state() -> dict[str, torch.Tensor]:
     return {name: value.half() for name, value in create_encoder(ARCHITECTURE).state_dict().items()}
 
 
-def test_the_default_encoder_says_that_it_is_untrained() -> None:
+def test_the_default_encoder_comes_first_and_says_how_little_it_was_trained() -> None:
     first = available()[0]
     assert first == card()
     assert first.name == DEFAULT_ENCODER
-    assert not first.trained
-    assert first.path is None
-    assert first.description.startswith("Untrained")
+    assert first.trained
+    assert first.path is not None
+    assert first.path.stat().st_size <= 45e6
+    assert "non-commercial" in first.licence
+    told = json.loads(first.path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert f"{told['training']['steps']:,} steps" in first.description
+
+
+def test_the_untrained_encoder_says_so() -> None:
+    found = card(UNTRAINED)
+    assert not found.trained
+    assert found.path is None
+    assert found.description.startswith("Untrained")
     assert "not been trained" in resource_path("encoders", "README.md").read_text(encoding="utf-8")
+
+
+def test_every_encoder_that_ships_stands_in_the_model_cards() -> None:
+    text = resource_path("encoders", "README.md").read_text(encoding="utf-8")
+    for found in available():
+        assert f"## {found.name}\n" in text
 
 
 def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
@@ -57,6 +74,12 @@ def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == found.parameters
     assert model.depths == found.depths
+    assert found.path is not None
+    assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.checksum
+
+
+def test_the_untrained_encoder_is_as_its_card_says() -> None:
+    model, found = load_encoder(UNTRAINED)
     assert state_checksum(model.state_dict()) == found.checksum
 
 

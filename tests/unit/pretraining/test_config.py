@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed, read_config, small
+from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed, going_on, read_config, small
 from vjepa_core.pretraining.errors import PretrainingError
 
 
@@ -61,3 +61,16 @@ def test_an_unreadable_file_is_said(text: str, tmp_path: Path) -> None:
         read_config(file, small())
     with pytest.raises(PretrainingError, match="cannot be read"):
         read_config(tmp_path / "none.toml", small())
+
+
+def test_a_trained_encoder_is_led_on_with_small_steps_and_all_its_terms() -> None:
+    for base in (PretrainConfig(), small()):
+        config = going_on(base)
+        assert config.size == 224
+        assert config.optimiser.lr < base.optimiser.lr
+        assert min(config.jepa.peak, config.loc.peak, config.ctx.peak, config.truth.peak) > 0
+        assert (config.batch, config.frames, config.architecture) == (
+            base.batch,
+            base.frames,
+            base.architecture,
+        )
