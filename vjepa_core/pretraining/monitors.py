@@ -15,6 +15,7 @@ _MEMORY = 50  # steps that "before" looks back
 _LOWEST_STD = 0.1
 _LOWEST_RANK = 2.0
 _FALL = 0.5
+_OVER = 1.5  # a warning is over when its number is this much above the limit, so that it does not flicker
 
 
 def probe_tokens(tokens: Tensor) -> Tensor:
@@ -71,14 +72,18 @@ class CollapseMonitor:
         std, rank = numbers["feature_std"], numbers["effective_rank"]
         loss = numbers["loss_jepa"]
         old_rank, old_loss, old_std = (before[k] for k in ("effective_rank", "loss_jepa", "feature_std"))
+
+        def low(name: str, value: float, limit: float) -> bool:
+            return value < limit * (_OVER if name in self._said else 1.0)
+
         found = {
             "std": (
-                std < _LOWEST_STD,
+                low("std", std, _LOWEST_STD),
                 f"All features are becoming the same (deviation {std:.3f}): the encoder is collapsing. "
                 "Raise the EMA momentum or lower the learning rate.",
             ),
             "rank": (
-                old_rank is not None and rank < _LOWEST_RANK,  # an untrained encoder may start there
+                old_rank is not None and low("rank", rank, _LOWEST_RANK),  # an untrained encoder may start there
                 f"The features use {rank:.1f} directions only: the encoder is collapsing. "
                 "Lower the learning rate, or start again with another seed.",
             ),

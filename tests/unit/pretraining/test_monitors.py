@@ -80,3 +80,13 @@ def test_the_state_survives_a_checkpoint() -> None:
         monitor.update(_numbers())
     restored.restore(monitor.state())
     assert restored.update(_numbers(effective_rank=1.0)) == monitor.update(_numbers(effective_rank=1.0)) != []
+
+
+def test_a_number_about_its_limit_is_told_once() -> None:
+    monitor = CollapseMonitor()
+    for _ in range(20):
+        monitor.update(_numbers(effective_rank=3.2))
+    told = [monitor.update(_numbers(effective_rank=rank)) for rank in (1.9, 2.1, 1.9, 2.2, 1.8)]
+    assert [len(sentences) for sentences in told] == [1, 0, 0, 0, 0]
+    monitor.update(_numbers(effective_rank=3.2))
+    assert len(monitor.update(_numbers(effective_rank=1.9))) == 1
