@@ -83,7 +83,8 @@ class CollapseMonitor:
                 "Raise the EMA momentum or lower the learning rate.",
             ),
             "rank": (
-                old_rank is not None and low("rank", rank, _LOWEST_RANK),  # an untrained encoder may start there
+                # Not at once: an untrained encoder may start there.
+                old_rank is not None and low("rank", rank, _LOWEST_RANK),
                 f"The features use {rank:.1f} directions only: the encoder is collapsing. "
                 "Lower the learning rate, or start again with another seed.",
             ),
