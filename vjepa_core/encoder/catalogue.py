@@ -11,7 +11,7 @@ from typing import Any
 from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
-DEFAULT_ENCODER = "apical-vits16-untrained"
+DEFAULT_ENCODER = "apical-vits16"
 
 
 @dataclass(frozen=True)
