@@ -55,7 +55,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,  # a buffer's lock, held by a reading thread, would be in the way at the end
-                env={**os.environ, "PYTHONPATH": here},
+                env={**os.environ, "PYTHONPATH": here, "PYTHONIOENCODING": "utf-8"},
                 creationflags=flags[0] | flags[1],
             )
         except OSError as error:
@@ -168,13 +168,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _listen(run: Path | None, ending: threading.Event) -> None:
+    asked = False
     # Not sys.stdin: its lock, held by a waiting thread, would be in the way when the process ends.
     while os.read(0, 64):
-        _ask_to_stop(run, ending)
+        if not asked:
+            _ask_to_stop(run, ending)
+        asked = True
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # nobody reads any more, and a broken pipe must not keep the run from saving
         os.dup2(silence, stream)
-    _ask_to_stop(run, ending)
+    if not asked:  # a second word would cut off the step that is to be saved
+        _ask_to_stop(run, ending)
 
 
 def _ask_to_stop(run: Path | None, ending: threading.Event) -> None:

@@ -198,8 +198,9 @@ def _held_out(files: set[Path]) -> set[str]:
     patients: set[str] = set()
     for path in files:
         arrays = _load(path)
-        if arrays is not None and "val_name" in arrays.files:
-            patients.update(str(name).split("_")[0].lower() for name in arrays["val_name"])
+        for names in ("val_name", "test_name"):
+            if arrays is not None and names in arrays.files:
+                patients.update(str(name).split("_")[0].lower() for name in arrays[names])
     return patients
 
 

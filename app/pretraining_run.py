@@ -90,8 +90,13 @@ class Run:
 
     @property
     def card(self) -> Path | None:
-        """Card of the encoder as of the last time that the run stopped."""
-        return next(iter(sorted((self.folder / ENCODER).glob("*.json"))), None)
+        """Card of the encoder as of the last stop; none once the run has gone beyond it."""
+        found = next(iter(sorted((self.folder / ENCODER).glob("*.json"))), None)
+        with contextlib.suppress(OSError):
+            checkpoint = self.folder / CHECKPOINT
+            if found and checkpoint.exists() and found.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns:
+                return None
+        return found
 
     @property
     def saved(self) -> bool:
@@ -170,7 +175,9 @@ class Run:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Throw the run away."""
+        """Throw the run away; refused while a process works on it."""
+        if self.busy:
+            raise ProjectError(f"{self.name} is still being worked on: wait until it has saved.")
         with _disk(self.folder):
             shutil.rmtree(self.folder)
 

@@ -35,6 +35,12 @@ def figure(width: float = 7.0, height: float = 4.2) -> Any:
     return made, axes
 
 
+def check(path: Path) -> None:
+    """Raise ApicalError before long work if a plot could not be written."""
+    made, _ = figure()
+    save(made, path)
+
+
 def save(made: Any, path: Path) -> None:
     """Write a figure in the format of the path's suffix."""
     try:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vjepa_core.pretraining.config import PretrainConfig
     from vjepa_core.pretraining.loop import Outcome
     from vjepa_core.pretraining.source import ClipSource
-    from vjepa_core.pretraining.truth import LabelledSource
     from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
@@ -125,6 +124,7 @@ def _words(args: argparse.Namespace) -> list[str]:
 def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
     from vjepa_core.pretraining.export import export_encoder
     from vjepa_core.pretraining.loop import pretrain
+    from vjepa_core.pretraining.truth import labelled_source
     from vjepa_core.pretraining.world import joined
 
     with joined() as world, _stop_signals() as should_stop:
@@ -135,7 +135,7 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
                 config,
                 source,
                 args.out,
-                labelled=_labelled(config, world),
+                labelled=labelled_source(config, world.device),
                 world=world,
                 resume=args.resume,
                 folders=encoders.encoder_folders(),
@@ -151,21 +151,14 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
 
 def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
     """The user's clips, with the share of phantom clips that the configuration asks for."""
-    return _mixed(_own_clips(args, config, world), config, world)
+    from vjepa_core.pretraining.truth import with_phantom
 
-
-def _mixed(own: ClipSource, config: PretrainConfig, world: World) -> ClipSource:
-    from vjepa_core.phantom import PhantomSource
-    from vjepa_core.pretraining.source import MixedSource
-
-    if not config.phantom:
-        return own
-    phantom = PhantomSource(config.frames, config.size, world.device)
-    return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+    return with_phantom(_own_clips(args, config, world), config, world.device)
 
 
 def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
     from app.pretraining_estimate import Estimate, seconds_a_step, survey, workshop
+    from vjepa_core.pretraining.truth import labelled_source, with_phantom
     from vjepa_core.pretraining.world import joined
 
     with workshop() as folder, joined() as world:
@@ -177,8 +170,8 @@ def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
             sample,
             world,
             folders=encoders.encoder_folders(),
-            mixed=lambda own: _mixed(own, config, world),
-            labelled=_labelled(config, world),
+            mixed=lambda own: with_phantom(own, config, world.device),
+            labelled=labelled_source(config, world.device),
         )
     estimate = Estimate(found, config, world.device, each)
     return Report(estimate.data(), estimate.text())
@@ -187,16 +180,6 @@ def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
 def _progress_line(stage: str, done: int, total: int) -> None:
     sys.stderr.write(f"{stage} {done}/{total}\n")
     sys.stderr.flush()
-
-
-def _labelled(config: PretrainConfig, world: World) -> LabelledSource | None:
-    """Phantom clips with their labels, if the configuration asks for them."""
-    from vjepa_core.phantom import PhantomSource
-    from vjepa_core.pretraining.truth import PhantomTruth
-
-    if not config.truth.peak:
-        return None
-    return PhantomTruth(PhantomSource(config.frames, config.size, world.device))
 
 
 def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ import torch
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.representation import Progress, Protocol, measure
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.build import build_student
-from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.checkpoint import write_atomically
+from vjepa_core.pretraining.config import PretrainConfig, as_dict
 from vjepa_core.pretraining.export import trained_encoder
 from vjepa_core.pretraining.loop import pretrain
 from vjepa_core.pretraining.masks import random_tubes
 from vjepa_core.pretraining.schedule import TermWeight
 from vjepa_core.pretraining.source import ClipSource
-from vjepa_core.pretraining.truth import PhantomTruth
+from vjepa_core.pretraining.truth import labelled_source
 from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _OFF = TermWeight(0.0)
 _LOC = TermWeight(0.25, rise=0.1, fall=0.6)
 _CTX = TermWeight(0.5, rise=0.2)
-RESULTS = "results.jsonl"
+RESULTS, ASKED = "results.jsonl", "asked.json"
 
 ROWS: tuple[str, ...] = (
     "random",
@@ -80,6 +80,7 @@ def run(
     protocol: Protocol,
     rows: Sequence[str] = ROWS,
     seeds: Sequence[int] = (0, 1, 2),
+    about: Mapping[str, Any] | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[dict[str, Any]]:
     """Train and measure every row with every seed; what `work` holds already is not done again.
@@ -100,15 +101,22 @@ def run(
     rows : sequence of str
         Of `ROWS`.
     seeds : sequence of int
+    about : mapping, optional
+        What else must be the same for rows to be compared, as plain JSON: the data.
 
     Returns
     -------
     list of dict
         As `representation.measure` gives them.
+
+    Raises
+    ------
+    BenchError
+        If `work` holds rows that were measured with something else.
     """
     jobs = [(row, row_config(row, replace(base, seed=seed)), seed) for seed in seeds for row in rows]
-    work.mkdir(parents=True, exist_ok=True)
-    measured = _read(work / RESULTS)
+    asked = {"config": as_dict(base), "protocol": asdict(replace(protocol, seeds=())), **(about or {})}
+    measured = _open(work, json.loads(json.dumps(asked)))
     for done, (row, config, seed) in enumerate(jobs):
         on_progress("rows", done, len(jobs))
         if any(found["encoder"] == row and found["seed"] == seed for found in measured):
@@ -121,9 +129,9 @@ def run(
             )
         one_seed = replace(protocol, seeds=(seed,))
         fresh = measure(row, encoder.to(device), train, scored, one_seed, on_progress=on_progress)
-        with (work / RESULTS).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(one) + "\n" for one in fresh)
         measured += fresh
+        text = "".join(json.dumps(one) + "\n" for one in measured)
+        write_atomically(work / RESULTS, lambda out, text=text: out.write(text.encode()))
     on_progress("rows", len(jobs), len(jobs))
     return [one for one in measured if one["encoder"] in rows and one["seed"] in seeds]
 
@@ -145,12 +153,11 @@ def _trained(
     device: torch.device,
     on_step: Callable[[dict[str, Any]], None],
 ) -> VisionTransformer3D:
-    labelled = PhantomTruth(PhantomSource(config.frames, config.size, device)) if config.truth.peak else None
     pretrain(
         config,
         source,
         run_folder,
-        labelled=labelled,
+        labelled=labelled_source(config, device),
         world=World(device),
         resume=(run_folder / "checkpoint.pt").exists(),
         on_step=lambda entry: on_step({**entry, "of": config.steps}),
@@ -158,7 +165,18 @@ def _trained(
     return trained_encoder(run_folder)[0]
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
-    if not file.exists():
+def _open(work: Path, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows that `work` holds; refused where they were measured with something else."""
+    work.mkdir(parents=True, exist_ok=True)
+    if (work / ASKED).exists():
+        before = json.loads((work / ASKED).read_text(encoding="utf-8"))
+        other = sorted(key for key in before.keys() | asked.keys() if before.get(key) != asked.get(key))
+        if other:
+            raise BenchError(
+                f"{work} holds rows with another {', '.join(other)}: give the same again, or another folder."
+            )
+    else:
+        write_atomically(work / ASKED, lambda out: out.write(json.dumps(asked, indent=2).encode()))
+    if not (work / RESULTS).exists():
         return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [json.loads(line) for line in (work / RESULTS).read_text(encoding="utf-8").splitlines()]

@@ -60,12 +60,19 @@ def load_camus(path: Path) -> tuple[Stills, Stills]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             scored = "test" if "test_img" in arrays.files else "val"
-            return _split(arrays, "train"), _split(arrays, scored)
+            train, other = _split(arrays, "train"), _split(arrays, scored)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BenchError(
             f"{path} is no CAMUS file: give the .npz with train_img, train_mask, train_name and val_img, "
             "val_mask, val_name."
         ) from error
+    both = set(train.patients.tolist()) & set(other.patients.tolist())
+    if both:
+        raise BenchError(
+            f"{len(both)} patients of {path} are in its training and its scored stills: give a file in which "
+            "they are apart."
+        )
+    return train, other
 
 
 def _split(arrays: np.lib.npyio.NpzFile, name: str) -> Stills:

@@ -20,8 +20,8 @@ from vjepa_core.pretraining.predictor import Predictor
 
 
 def every_token_config(config: PretrainConfig) -> PretrainConfig:
-    """The same run, with all tokens of the localisation's windows."""
-    return replace(config, localisation=replace(config.localisation, visible=1.0))
+    """The same run with one kind of mask, so that a clip is encoded and predicted once, not once a kind."""
+    return replace(config, masks=config.masks[:1])
 
 
 def drop_no_token(objective: Objective) -> None:

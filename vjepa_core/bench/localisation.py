@@ -59,7 +59,8 @@ def clips_by_cine(
         raise BenchError(
             f"{len(found)} cines are too few for a probe: give a packed set with at least four real cines."
         )
-    order = np.random.default_rng(0).permutation(len(found))[:cines]
+    # A multiple of four: the quarter that a probe holds out is then of whole cines.
+    order = np.random.default_rng(0).permutation(len(found))[: min(cines, len(found)) // 4 * 4]
     return torch.from_numpy(np.concatenate([found[i] for i in order]))
 
 

@@ -17,12 +17,11 @@ import torch
 from vjepa_core.bench.device import device_name, matrix_rate, peak_memory
 from vjepa_core.bench.every_token import drop_no_token, every_token_config
 from vjepa_core.errors import CoreError
-from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.config import PretrainConfig, changed
 from vjepa_core.pretraining.data import load_clips
 from vjepa_core.pretraining.loop import Trainer
-from vjepa_core.pretraining.source import ClipSource, MemorySource, MixedSource
-from vjepa_core.pretraining.truth import PhantomTruth
+from vjepa_core.pretraining.source import ClipSource, MemorySource
+from vjepa_core.pretraining.truth import labelled_source, with_phantom
 from vjepa_core.pretraining.world import World, best_device
 
 _CLIPS = 64
@@ -75,9 +74,7 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
         _source(config, task.data, device),
         run,
         World(device),
-        labelled=PhantomTruth(PhantomSource(config.frames, config.size, device))
-        if config.truth.peak
-        else None,
+        labelled=labelled_source(config, device),
     )
     if task.every_token:
         drop_no_token(trainer.objective)
@@ -86,6 +83,9 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
     for number in range(task.warm_up + task.steps):
         if number == task.warm_up:
             rate = matrix_rate(device, dtype)
+            if device.type == "cuda":  # the matrices are not the run's
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
         began = time.perf_counter()
         entry, _ = trainer.step()
         took = time.perf_counter() - began
@@ -114,10 +114,7 @@ def _source(config: PretrainConfig, data: tuple[str, ...], device: torch.device)
         generator = torch.Generator(device).manual_seed(config.seed)
         shape = (_CLIPS, config.frames, config.size, config.size)
         own = MemorySource(torch.randint(256, shape, dtype=torch.uint8, generator=generator, device=device))
-    if not config.phantom:
-        return own
-    phantom = PhantomSource(config.frames, config.size, device)
-    return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+    return with_phantom(own, config, device)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def write_atomically(file: Path, write: Any) -> None:
             write(out)
             out.flush()
             os.fsync(out.fileno())
-        temporary.replace(file)
+        _replace(temporary, file)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         raise PretrainingError(
             f"{file} cannot be written: check the disk's space and permissions. "
@@ -43,6 +44,17 @@ def write_atomically(file: Path, write: Any) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, file: Path) -> None:
+    """Windows refuses while another process has the file open, which is never for long."""
+    for _ in range(20):
+        try:
+            temporary.replace(file)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    temporary.replace(file)
 
 
 def save(run: Path, state: Mapping[str, Any]) -> None:

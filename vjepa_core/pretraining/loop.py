@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vjepa_core.pretraining import checkpoint
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
-from vjepa_core.pretraining.config import PretrainConfig, as_dict
+from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
 from vjepa_core.pretraining.ema import follow, teacher_of
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.log import StepLog
@@ -265,11 +265,10 @@ class Trainer:
         return lr, momentum(index, steps, o.ema, o.ema_end)
 
     def _labelled(self, n: int) -> tuple[Tensor, ...]:
-        """Labelled clips to go with `n` others, at least one for every pass."""
+        """Labelled clips to go with `n` others."""
         if self.labelled is None or self.config.truth.peak <= 0:
             return ()
-        passes = -(-n // self.passes.micro)
-        return self.labelled.labelled(max(passes, round(self.config.truth_share * n)), self.generator)
+        return self.labelled.labelled(max(1, round(self.config.truth_share * n)), self.generator)
 
     def _check(self, clips: Tensor) -> None:
         wanted = (
@@ -338,7 +337,8 @@ def _from_scratch(config: PretrainConfig) -> PretrainConfig:
     return replace(config, start_from="")
 
 
-def _refuse_other(old: dict[str, Any], new: dict[str, Any]) -> None:
+def _refuse_other(stored: dict[str, Any], new: dict[str, Any]) -> None:
+    old = as_dict(changed(PretrainConfig(), stored))  # an older version may have stored fewer settings
     other = sorted(
         key for key in old.keys() | new.keys() if key not in _FREE and old.get(key) != new.get(key)
     )

@@ -49,6 +49,8 @@ class Draw:
         (B, pairs, 2) uniform in [0, 1).
     labelled : tuple of Tensor
         Clips and their labels, each (L, T, H, W) uint8, or nothing.
+    labelled_share : float
+        Labelled clips of the whole step over its others.
     """
 
     clips: Tensor
@@ -56,6 +58,7 @@ class Draw:
     windows: tuple[Tensor, ...]
     pairs: Tensor
     labelled: tuple[Tensor, ...] = ()
+    labelled_share: float = 0.0
 
     def part(self, start: int, stop: int) -> Draw:
         """The clips from `start` to `stop`, and as large a share of the labelled ones."""
@@ -63,7 +66,7 @@ class Draw:
         masks = [Masks(m.context[rows], m.target[rows]) for m in self.masks]
         labelled = tuple(part[start * len(part) // n : stop * len(part) // n] for part in self.labelled)
         windows = tuple(w[rows] for w in self.windows)
-        return Draw(self.clips[rows], masks, windows, self.pairs[rows], labelled)
+        return Draw(self.clips[rows], masks, windows, self.pairs[rows], labelled, self.labelled_share)
 
 
 class Objective(nn.Module):
@@ -113,7 +116,8 @@ class Objective(nn.Module):
         if self.localiser is not None and task.where == "windows":
             windows = draw_windows(self.grid, n, generator, task)
         pairs = torch.rand((n, task.pairs, 2), generator=generator, device=generator.device)
-        return Draw(clips, masks, windows, pairs, labelled)
+        share = len(labelled[0]) / n if labelled else 0.0
+        return Draw(clips, masks, windows, pairs, labelled, share)
 
     @torch.no_grad()
     def targets(self, teacher: VisionTransformer3D, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,11 +155,13 @@ class Objective(nn.Module):
             ]
             terms["loc"] = torch.stack(losses).mean()
         if self.truth is not None:
-            terms["truth"] = self._truth(self.truth, *draw.labelled)
+            # Passes are averaged by their clips: one with more or fewer labelled ones counts for as many.
+            share = len(draw.labelled[0]) / (draw.labelled_share * len(draw.clips))
+            terms["truth"] = share * self._truth(self.truth, *draw.labelled)
         return terms
 
     def _truth(self, head: TruthHead, clips: Tensor, labels: Tensor) -> Tensor:
-        if not len(clips):  # more passes than labelled clips, after the memory did not hold them
+        if not len(clips):  # more passes than labelled clips
             return head.proj.bias.sum() * 0
         tubelets, grid = patchify(clips, TUBELET, PATCH)
         loss: Tensor = head(encode(self.student, tubelets, grid, depths=self.depths), labels, grid)

@@ -13,12 +13,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.functional import one_hot
 
 from vjepa_core.encoder.rope import Grid
 from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.augment import Augment
+from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.sampling import crop_affine, resample
+from vjepa_core.pretraining.source import ClipSource, MixedSource
 
 CLASSES = 4
 """Background, LV cavity, myocardium, left atrium: the phantom's label values."""
@@ -67,6 +68,21 @@ class PhantomTruth:
         return clips, labels.to(torch.uint8)
 
 
+def labelled_source(config: PretrainConfig, device: torch.device) -> LabelledSource | None:
+    """The labelled clips that a configuration asks for, or none."""
+    if not config.truth.peak:
+        return None
+    return PhantomTruth(PhantomSource(config.frames, config.size, device))
+
+
+def with_phantom(own: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
+    """`own` with the share of unlabelled phantom clips that a configuration asks for."""
+    if not config.phantom:
+        return own
+    phantom = PhantomSource(config.frames, config.size, device)
+    return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+
+
 class TruthHead(nn.Module):
     """The linear layer and its loss.
 
@@ -102,4 +118,4 @@ def shares(labels: Tensor, grid: Grid) -> Tensor:
     of = (t // grid[0], h // grid[1] // CELLS, w // grid[2] // CELLS)
     split = labels.view(b, grid[0], of[0], grid[1], CELLS, of[1], grid[2], CELLS, of[2])
     cells = split.permute(0, 1, 3, 6, 4, 7, 2, 5, 8).reshape(b, -1, CELLS * CELLS, of[0] * of[1] * of[2])
-    return one_hot(cells.long(), CLASSES).float().mean(-2)
+    return torch.stack([(cells == k).float().mean(-1) for k in range(CLASSES)], -1)

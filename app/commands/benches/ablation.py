@@ -44,6 +44,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     from vjepa_core.bench.representation import Protocol, summary
     from vjepa_core.pretraining.config import PretrainConfig, as_dict, read_config, small
     from vjepa_core.pretraining.data import load_clips
+    from vjepa_core.pretraining.truth import with_phantom
 
     config = PretrainConfig() if torch.cuda.is_available() else small()
     if args.config is not None:
@@ -55,7 +56,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
         ablation.row_config(row, config)
     train, scored = load_camus(args.camus)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    source = load_clips(
+    own = load_clips(
         args.data,
         target_fps=config.fps,
         size=config.size,
@@ -63,9 +64,10 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
         device=device,
         max_pairs=args.pairs,
     )
+    data = {"pairs": args.pairs, "packed": [_frames(path) for path in args.data]}
     measured = ablation.run(
         config,
-        source,
+        with_phantom(own, config, device),
         train,
         scored,
         args.work,
@@ -73,6 +75,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
         protocol=Protocol(size=config.size, default_steps=args.head_steps),
         rows=rows,
         seeds=tuple(range(args.seeds)),
+        about={"data": data, "stills": [len(train), len(scored)]},
         on_progress=on_progress,
     )
     short = summary(measured)
@@ -80,10 +83,24 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
         "name": "ablation",
         "machine": machine("torch", "numpy"),
         "config": as_dict(config),
+        "head_steps": args.head_steps,
+        "data": data,
         "rows": measured,
         "summary": short,
         "ratios": over_first(short),
     }
+
+
+def _frames(packed: Path) -> dict[str, int]:
+    """Frames of a packed set by group: enough to tell whether it is the same set."""
+    from collections import Counter
+
+    from vjepa_core.pretraining.shards import PackedSet
+
+    counted: Counter[str] = Counter()
+    for cine in PackedSet(packed).cines:
+        counted[cine.group] += cine.frames
+    return dict(counted)
 
 
 def text(result: dict[str, Any]) -> str:

@@ -31,18 +31,26 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     if min(args.seeds, args.steps) < 1:
         raise ApicalError("--seeds and --steps count from 1.")
 
+    from dataclasses import replace
+
     from app.bench.machine import machine
+    from app.bench.plots import check
     from vjepa_core.bench.localisation import clips_by_cine, probe_rows
     from vjepa_core.pretraining.build import build_student
     from vjepa_core.pretraining.export import trained_encoder
     from vjepa_core.pretraining.log import read_log
 
+    if args.plot:
+        check(args.plot)
     plain, plain_config, _ = trained_encoder(args.plain)
     localised, config, steps = trained_encoder(args.localised)
     if plain_config.loc.peak or not config.loc.peak:
         raise ApicalError("--plain must be a run without the localisation task, --localised one with it.")
+    if replace(config, loc=plain_config.loc, localisation=plain_config.localisation) != plain_config:
+        raise ApicalError("The runs differ in more than the task: give two that differ in it alone.")
     clips = clips_by_cine(args.data, config)
-    encoders = [(UNTRAINED, build_student(config).eval()), (PLAIN, plain), (LOCALISED, localised)]
+    untrained = build_student(replace(config, start_from="")).eval()
+    encoders = [(UNTRAINED, untrained), (PLAIN, plain), (LOCALISED, localised)]
     rows = []
     for done, one in enumerate(encoders):
         on_progress("probes", done, len(encoders))
@@ -84,10 +92,10 @@ def _plot(path: Path, result: dict[str, Any]) -> None:
     at, losses = zip(*result["log"], strict=True)
     summary = {row["encoder"]: row for row in result["summary"]}
     levels = {"chance": (summary[PLAIN]["chance"], 0.0)}
-    levels |= {f"probe, {name}": (row["loss"], row["loss_sd"]) for name, row in summary.items()}
+    levels |= {f"probe, unseen cines, {name}": (row["loss"], row["loss_sd"]) for name, row in summary.items()}
     curves(
         path,
-        {"task's loss in training (mean of 20 steps)": (at, smooth(losses, 20))},
+        {"in training, on augmented clips (mean of 20 steps)": (at, smooth(losses, 20))},
         levels,
         x="step",
         y="localisation loss (share of the axes)",

@@ -29,6 +29,8 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     """Rows and ratios; a ratio compares with the encoder that is named first."""
     _check(args)
 
+    import torch
+
     from app.bench.machine import machine
     from app.encoders import encoder_folders
     from vjepa_core.bench.camus import load_camus
@@ -38,7 +40,8 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
 
     names = args.encoder or list(dict.fromkeys(("apical-vits16-untrained", DEFAULT_ENCODER)))
     folders = encoder_folders()
-    encoders = [(name, load_encoder(name, folders=folders)[0]) for name in names]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoders = [(name, load_encoder(name, device, folders=folders)[0]) for name in names]
     train, scored = load_camus(args.camus)
     protocol = Protocol(
         shares=tuple(args.shares),

@@ -87,7 +87,7 @@ class WatchPage(QWidget):
 
     def show_run(self, run: Run) -> None:
         """Show what is known of a run that nobody works on."""
-        if self.run is None or self.run.folder != run.folder:
+        if self.run is not run:
             self.run = run
             self._batch, self._step, self._warnings, self._last = 0, 0, {}, {}
             self.curves.clear()

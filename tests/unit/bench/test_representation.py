@@ -40,13 +40,13 @@ def _stills(n: int = 8, side: int = 64) -> Stills:
     return Stills(images, masks, np.array([f"patient{i // 2:04d}" for i in range(n)]))
 
 
-def _write(path: Path, stills: Stills, scored: str) -> Path:
-    names = np.array([f"{patient}_4CH_ED" for patient in stills.patients])
-    arrays = {
-        f"{split}_{what}": value
-        for split in ("train", scored)
-        for what, value in (("img", stills.images), ("mask", stills.masks), ("name", names))
-    }
+def _write(path: Path, stills: Stills, scored: str, *, apart: bool = True) -> Path:
+    arrays = {}
+    for split in ("train", scored):
+        other = "x" if apart and split == scored else ""
+        names = np.array([f"{patient}{other}_4CH_ED" for patient in stills.patients])
+        for what, value in (("img", stills.images), ("mask", stills.masks), ("name", names)):
+            arrays[f"{split}_{what}"] = value
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
 
@@ -61,6 +61,11 @@ def test_dice_by_hand() -> None:
     assert found["MYO"] == 0
     assert np.isnan(found["LA"])  # nowhere in the truth
     assert found["mean"] == pytest.approx((found["LV"] + 0) / 2)
+
+
+def test_patients_on_both_sides_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="training and its scored"):
+        load_camus(_write(tmp_path / "camus.npz", _stills(), "val", apart=False))
 
 
 @pytest.mark.parametrize("scored", ["val", "test"])
@@ -172,3 +177,6 @@ def test_the_ablation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert again[:2] == first
     assert again[2]["encoder"] == "V-JEPA"
     assert not any("VideoMAE" in stage for stage in told)
+    base = replace(base, steps=3)
+    with pytest.raises(BenchError, match="another config"):
+        run(("random",))

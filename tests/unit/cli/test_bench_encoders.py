@@ -30,9 +30,10 @@ def camus(tmp_path: Path) -> Path:
     masks = np.zeros_like(images)
     masks[:, 50:100, 50:100], masks[:, 100:150, 50:100], masks[:, 150:200, 50:100] = 1, 2, 3
     names = np.array([f"patient{i // 2:04d}_4CH_E{'DS'[i % 2]}" for i in range(4)])
-    arrays = {"img": images, "mask": masks, "name": names}
+    arrays = {"img": images, "mask": masks}
+    both = {f"{split}_{k}": v for split in ("train", "val") for k, v in arrays.items()}
     file = tmp_path / "camus.npz"
-    np.savez(file, **{f"{split}_{k}": v for split in ("train", "val") for k, v in arrays.items()})  # type: ignore[arg-type]
+    np.savez(file, **both, train_name=names, val_name=np.char.add("other-", names))  # type: ignore[arg-type]
     return file
 
 

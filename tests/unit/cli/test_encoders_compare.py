@@ -34,6 +34,8 @@ from vjepa_core.fewshot.fit import FitConfig
 
 NAMES = ["LV cavity", "LV myocardium"]
 
+UNTRAINED = "apical-vits16-untrained"
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -107,7 +109,8 @@ def test_keep_choose_list_and_remove(capsys: pytest.CaptureFixture[str], runs: l
     assert report(capsys, "keep", runs[0], "mine")["chosen"] is False
     assert report(capsys, "choose", "mine") == {"chosen": "mine"}
     listed = report(capsys, "list")["encoders"]
-    assert [(e["name"], e["chosen"], e["own"], e["default"]) for e in listed] == [
+    told = [(e["name"], e["chosen"], e["own"], e["default"]) for e in listed if e["own"] or e["default"]]
+    assert told == [
         (DEFAULT_ENCODER, False, False, True),
         ("mine", True, True, False),
     ]
@@ -311,11 +314,12 @@ def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
     encoders.choose("mine")
     found, error = probes.encoders()
     assert [(e["name"], e["chosen"], e["sound"]) for e in found] == [
-        (DEFAULT_ENCODER, False, None),
+        (DEFAULT_ENCODER, False, True),
+        (UNTRAINED, False, None),
         ("mine", True, True),
     ]
     assert error == ""
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
     found, error = probes.encoders()
-    assert [e["name"] for e in found] == [DEFAULT_ENCODER]
+    assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED]
     assert "bad.json cannot be read" in error

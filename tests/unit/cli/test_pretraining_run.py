@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from app import cli, paths
-from app.child_process import STOPPED, Child
+from app.child_process import LOCK, STOPPED, Child
 from app.domain.errors import ProjectError
 from app.pretraining_run import Plan, Run, undecided
+from app.storage.filelock import FileLock
 from tests.unit.dicom.dicom_oracle import grey_cine
 
 SMALL = """frames = 4
@@ -144,6 +146,31 @@ def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
     assert run.finished
 
 
+def test_an_encoder_older_than_the_checkpoint_is_not_that_of_the_run() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    card = run.folder / "encoder" / "new-1.json"
+    card.parent.mkdir()
+    card.write_text('{"training": {"steps": 6}}')
+    assert run.card == card
+    checkpoint = run.folder / "checkpoint.pt"
+    checkpoint.write_bytes(b"later")
+    os.utime(card, (1, 1))
+    assert run.card is None
+    os.utime(checkpoint, (0, 0))
+    assert run.card == card
+
+
+def test_a_run_that_is_worked_on_is_not_thrown_away() -> None:
+    run = Run.create(Plan(("a.dcm",), 10))
+    lock = FileLock(run.folder / LOCK)
+    with pytest.raises(ProjectError, match="still being worked on"):
+        run.delete()
+    assert run.folder.exists()
+    lock.release()
+    run.delete()
+    assert not run.folder.exists()
+
+
 def test_a_plan_in_words() -> None:
     words = Plan(("a.dcm",), 10, encoder="own").words()
     assert words == ["a.dcm", "--encoder", "own", "--steps", "10"]
@@ -161,7 +188,8 @@ def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: 
         second = run.start()
         assert _ended(second) == 2
         assert "Another process" in second.complaint()
-        child.leave()  # what happens when the window is gone
+        child.stop()
+        child.leave()  # what happens when the window is gone, here while it pauses
         assert _ended(child) == STOPPED
     finally:
         child.kill()
