@@ -34,7 +34,8 @@ from vjepa_core.errors import CoreError
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
 FEWEST_STEPS = 20
 PRIVACY = (
-    "Only the ultrasound region is used, without names, dates or other text. Nothing leaves this machine."
+    "Only the ultrasound region is used, from the file's tags or, in a video, found from what moves. "
+    "Nothing leaves this machine."
 )
 
 

@@ -34,7 +34,8 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
     drawn = objective.draw(pictures, torch.Generator())
     masks = [Masks(m.context.to("meta"), m.target.to("meta")) for m in drawn.masks]
     windows = tuple(window.to("meta") for window in drawn.windows)
-    draw = Draw(pictures.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled)
+    share = len(labelled[0]) / BATCH if labelled else 0.0
+    draw = Draw(pictures.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled, share)
     objective.to("meta")
     # The attention of CPUs is not in torch's counter; the plain form is.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
