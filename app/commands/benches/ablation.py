@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.benches.encoder_table import dice_table, over_first
+from app.commands.benches.settings import config_for, must_exist
 from app.domain.errors import ApicalError
 
 
@@ -30,9 +31,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     """Rows and ratios; a ratio compares with the first row."""
     if args.seeds < 1 or args.head_steps < 1 or (args.steps is not None and args.steps < 1):
         raise ApicalError("--seeds, --steps and --head-steps count from 1.")
-    for path in args.data:
-        if not path.exists():
-            raise ApicalError(f"{path} does not exist; check the path.")
+    must_exist(args.data)
 
     from dataclasses import replace
 
@@ -42,13 +41,11 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     from vjepa_core.bench import ablation
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.representation import Protocol, summary
-    from vjepa_core.pretraining.config import PretrainConfig, as_dict, read_config, small
+    from vjepa_core.pretraining.config import as_dict
     from vjepa_core.pretraining.data import load_clips
     from vjepa_core.pretraining.truth import with_phantom
 
-    config = PretrainConfig() if torch.cuda.is_available() else small()
-    if args.config is not None:
-        config = read_config(args.config, config)
+    config = config_for(args.config)
     if args.steps is not None:
         config = replace(config, steps=args.steps)
     rows = args.rows or ablation.ROWS

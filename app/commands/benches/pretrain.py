@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.commands.benches.settings import config_for, must_exist
 from app.commands.report import size, table
 from app.domain.errors import ApicalError
 
@@ -24,20 +25,12 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     """The configuration that `apical pretrain` would take on this machine, on noise or packed clips."""
     if args.steps < 1:
         raise ApicalError(f"--steps is {args.steps}; give 1 or more.")
-    for path in args.data:
-        if not path.exists():
-            raise ApicalError(f"{path} does not exist; check the path.")
-
-    import torch
+    must_exist(args.data)
 
     from app.bench.machine import machine
     from vjepa_core.bench import pretrain
-    from vjepa_core.pretraining.config import PretrainConfig, read_config, small
 
-    config = PretrainConfig() if torch.cuda.is_available() else small()
-    if args.config is not None:
-        config = read_config(args.config, config)
-    result = pretrain.run(config, steps=args.steps, data=args.data, on_progress=on_progress)
+    result = pretrain.run(config_for(args.config), steps=args.steps, data=args.data, on_progress=on_progress)
     return {**result, "machine": {**machine("torch", "numpy"), **result["machine"]}}
 
 
