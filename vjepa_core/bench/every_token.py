@@ -1,8 +1,9 @@
 """The peer of the training loop: the same model, data and terms, but every token goes through the student.
 
 That is what a plain loop does: encode whole clips, put the mask token in the place of what is hidden, and
-take the loss at those places. It is here for its cost alone: its student sees what it is to predict, which
-changes no shape and no time.
+take the loss at those places. It has one kind of mask, so that a clip goes through it once, while ours has
+two: the comparison errs in the peer's favour. It is here for its cost alone: its student sees what it is to
+predict, which changes no shape and no time.
 """
 
 from __future__ import annotations
