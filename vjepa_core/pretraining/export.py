@@ -58,7 +58,8 @@ def export_encoder(
     if not all(bool(value.isfinite().all()) for value in weights.values()):
         raise PretrainingError("The encoder holds numbers that float16 cannot: train it again.")
     content = safetensors.torch.save(weights)
-    told = f"Trained with `apical pretrain` for {steps} steps of {config.batch} clips. Check every frame."
+    begun = f"Led on from {config.start_from}" if config.start_from else "Trained"
+    told = f"{begun} with `apical pretrain` for {steps} steps of {config.batch} clips. Check every frame."
     card = {
         "name": name,
         "family": "V-JEPA 2.1",

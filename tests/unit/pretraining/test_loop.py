@@ -235,6 +235,9 @@ def test_the_exported_encoder_loads_and_training_goes_on_from_it(whole: Path, tm
     warm = trainer.objective.student.state_dict()
     assert all(torch.equal(warm[key], value) for key, value in encoder.state_dict().items())
     assert not trainer.step()[0]["skipped"]
+    trainer.save()
+    led_on = export_encoder(tmp_path / "run", folder, "led-on")
+    assert "Led on from small-one" in json.loads(led_on.read_text(encoding="utf-8"))["description"]
 
 
 def test_a_name_that_leaves_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:
