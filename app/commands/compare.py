@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app import encoders
+from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import Report, table
 from app.domain.errors import ApicalError
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> Report:
         raise ApicalError(f"--seed is {args.seed}; give a whole number from 0 on.")
     cards = [_card(word) for word in args.encoders]
     if args.out is not None:
-        _make_folder(args.out)
+        make_folder(args.out)
 
     from app.commands.labelled import from_files, from_project
 
@@ -51,17 +52,6 @@ def run(args: argparse.Namespace) -> Report:
 
 def _card(word: str) -> EncoderCard:
     return read_card(Path(word)) if word.lower().endswith(".json") else encoders.find(word)
-
-
-def _make_folder(out: Path) -> None:
-    from app.storage.errors import export_error
-
-    if out.exists() and not out.is_dir():
-        raise ApicalError(f"{out} is a file; give a folder with --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise export_error(out, error) from error
 
 
 def _compare(

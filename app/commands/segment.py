@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import encoders
+from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
@@ -118,8 +119,6 @@ def _check_numbers(budget: float | None, seed: int) -> None:
 
 
 def _check_out(out: Path, cine: Path, labels: Path) -> None:
-    from app.storage.errors import export_error
-
     # What was recorded, or drawn by a human, is never overwritten by what was computed.
     written = {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}
     for what, given in (("cine", cine), ("labels", labels)):
@@ -127,12 +126,7 @@ def _check_out(out: Path, cine: Path, labels: Path) -> None:
             raise ApicalError(
                 f"The masks would overwrite the {what} in {given}; give another folder with --out."
             )
-    if out.exists() and not out.is_dir():
-        raise ApicalError(f"{out} is a file; give a folder with --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise export_error(out, error) from error
+    make_folder(out)
     if not os.access(out, os.W_OK):
         raise ApicalError(f"{out} may not be written; allow writing there, or choose another folder.")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,6 @@ from vjepa_core.pretraining.schedule import TermWeight
 from vjepa_core.pretraining.source import ClipSource
 from vjepa_core.pretraining.truth import labelled_source
 from vjepa_core.pretraining.world import World
-
-log = logging.getLogger(__name__)
 
 _OFF = TermWeight(0.0)
 _LOC = TermWeight(0.25, rise=0.1, fall=0.6)
@@ -124,9 +122,8 @@ def run(
         if row == "random":
             encoder = build_student(config).eval()
         else:
-            encoder = _trained(
-                config, source, work / folder(row, seed), device, _told(on_progress, row, seed)
-            )
+            tell = partial(on_progress, f"{row}, seed {seed}: step")
+            encoder = _trained(config, source, work / folder(row, seed), device, tell)
         one_seed = replace(protocol, seeds=(seed,))
         fresh = measure(row, encoder.to(device), train, scored, one_seed, on_progress=on_progress)
         measured += fresh
@@ -141,17 +138,12 @@ def folder(row: str, seed: int) -> str:
     return f"{row.lower().replace(' + ', '-').replace(' ', '-')}-{seed}"
 
 
-def _told(on_progress: Progress, row: str, seed: int) -> Callable[[dict[str, Any]], None]:
-    """Steps of a run as progress."""
-    return lambda entry: on_progress(f"{row}, seed {seed}: step", entry["step"], entry["of"])
-
-
 def _trained(
     config: PretrainConfig,
     source: ClipSource,
     run_folder: Path,
     device: torch.device,
-    on_step: Callable[[dict[str, Any]], None],
+    on_step: Callable[[int, int], None],
 ) -> VisionTransformer3D:
     pretrain(
         config,
@@ -160,7 +152,7 @@ def _trained(
         labelled=labelled_source(config, device),
         world=World(device),
         resume=(run_folder / "checkpoint.pt").exists(),
-        on_step=lambda entry: on_step({**entry, "of": config.steps}),
+        on_step=lambda entry: on_step(entry["step"], config.steps),
     )
     return trained_encoder(run_folder)[0]
 

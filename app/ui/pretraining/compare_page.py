@@ -13,7 +13,7 @@ from app.storage.project import Project
 from app.ui import theme
 from app.ui.pretraining.comparison import Comparison
 from app.ui.pretraining.watcher import Watcher
-from app.ui.pretraining.words import ask, label, paint
+from app.ui.pretraining.words import ask, delete, label, paint
 from vjepa_core.errors import CoreError
 
 
@@ -154,11 +154,7 @@ class ComparePage(QWidget):
     def _discard(self) -> None:
         self._watcher.drop()
         run, self.run = self.run, None
-        if run is not None:
-            try:
-                run.delete()
-            except ApicalError as error:
-                self.trouble.emit(str(error))
+        delete(run, self.trouble.emit)
         self.thrown_away.emit()
 
 

@@ -14,7 +14,7 @@ from app.ui.banner import Banner, Level
 from app.ui.pretraining.compare_page import ComparePage
 from app.ui.pretraining.pick_page import PickPage
 from app.ui.pretraining.watch_page import WatchPage
-from app.ui.pretraining.words import ask, label, paint
+from app.ui.pretraining.words import ask, delete, label, paint
 from app.ui.workspace import Workspace
 from vjepa_core.errors import CoreError
 
@@ -166,12 +166,7 @@ class PretrainingDialog(QDialog):
         )
 
     def _discard(self) -> None:
-        run = self._leftover.run
-        if run is not None:
-            try:
-                run.delete()
-            except ApicalError as error:
-                self.banner.show_message(str(error), Level.ERROR)
+        delete(self._leftover.run, lambda text: self.banner.show_message(text, Level.ERROR))
         self.show_picking()
 
     # Window

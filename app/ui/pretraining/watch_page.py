@@ -15,7 +15,7 @@ from app.pretraining_run import Run
 from app.ui import theme
 from app.ui.pretraining.curves import LossCurves
 from app.ui.pretraining.watcher import Watcher
-from app.ui.pretraining.words import ask, count, duration, label, paint
+from app.ui.pretraining.words import ask, count, delete, duration, label, paint
 
 MOST_WARNINGS = 3
 USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."
@@ -149,11 +149,7 @@ class WatchPage(QWidget):
         """End the run and delete it."""
         self._watcher.drop()
         run, self.run = self.run, None
-        if run is not None:
-            try:
-                run.delete()
-            except ApicalError as error:
-                self.trouble.emit(str(error))
+        delete(run, self.trouble.emit)
         self.thrown_away.emit()
 
     # What comes of it

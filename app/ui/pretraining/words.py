@@ -7,9 +7,20 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
 
+from app.domain.errors import ApicalError
+from app.pretraining_run import Run
 from app.ui import theme
 
 Answer = tuple[str, Callable[[], object] | None]
+
+
+def delete(run: Run | None, say: Callable[[str], object]) -> None:
+    """Throw a run away, if there is one; what stands against it is said."""
+    if run is not None:
+        try:
+            run.delete()
+        except ApicalError as error:
+            say(str(error))
 
 
 def duration(seconds: float) -> str:

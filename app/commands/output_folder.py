@@ -1,0 +1,19 @@
+"""The folder that a command writes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.domain.errors import ApicalError
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder given with --out; ApicalError if it is a file or cannot be made."""
+    from app.storage.errors import export_error
+
+    if out.exists() and not out.is_dir():
+        raise ApicalError(f"{out} is a file; give a folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise export_error(out, error) from error
