@@ -8,8 +8,9 @@ of which there are none here, costs timm's attention a tenth of the time of a cl
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu
 
+from vjepa_core.encoder.attention import attend
 from vjepa_core.encoder.rope import rotate
 
 NORM_EPS = 1e-6
@@ -24,12 +25,15 @@ class RotaryAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
-        """Tokens (B, N, D) and a table as `rotate` takes it; returns (B, N, D)."""
+    def forward(self, x: Tensor, rope: Tensor | None) -> Tensor:
+        """Tokens (B, N, D) and a table as `rotate` takes it; returns (B, N, D) in the weights' precision."""
+        x = x.to(self.qkv.weight.dtype)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        q, k, v = (part.transpose(1, 2) for part in (rotate(q, rope), rotate(k, rope), v))
-        mixed: Tensor = self.proj(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return mixed
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
+        mixed = attend(*(part.transpose(1, 2) for part in (q, k, v))).transpose(1, 2).flatten(2)
+        out: Tensor = self.proj(mixed)
+        return out
 
 
 class Mlp(nn.Module):
@@ -41,21 +45,21 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(gelu(self.fc1(x)))
+        out: Tensor = self.fc2(gelu(self.fc1(x.to(self.fc1.weight.dtype))))
         return out
 
 
 class Block(nn.Module):
     """Attention and MLP, each added to its own normalised input."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.attn = RotaryAttention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, hidden)
 
-    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor | None) -> Tensor:
         x = x + self.attn(self.norm1(x), rope)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out

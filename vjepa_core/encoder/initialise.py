@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.encoder.block import RotaryAttention
+from vjepa_core.encoder.sincos import sincos_table
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 _CELL = 4  # pixels
@@ -75,6 +76,8 @@ def initialise(model: VisionTransformer3D, seed: int) -> None:
             parameter.copy_(torch.from_numpy(cells.repeat(cell, -1).repeat(cell, -2)))
         else:
             fill(parameter, _BRANCH_GAIN / math.sqrt(fan_in(parameter)))
+    if model.pos_embed is not None:  # no weight, but it may lie in memory that nobody filled
+        model.pos_embed.copy_(sincos_table(model.stored_grid, model.embed_dim))
     for module in model.modules():
         if isinstance(module, RotaryAttention):
             _mimic(module, stream)

@@ -43,5 +43,10 @@ class PatchEmbed3D(nn.Module):
         """Clip (B, 3, T, H, W) to tokens (B, N, D) in the order time, height, width."""
         t, h, w = self.grid(x)
         p = self.patch_size
-        tubelets = x.reshape(len(x), 3, t, self.tubelet_size, h, p, w, p).permute(0, 2, 4, 6, 1, 3, 5, 7)
-        return linear(tubelets.reshape(len(x), t * h * w, -1), self.proj.weight.flatten(1), self.proj.bias)
+        weight = self.proj.weight.flatten(1)
+        tubelets = (
+            x.to(weight.dtype)
+            .reshape(len(x), 3, t, self.tubelet_size, h, p, w, p)
+            .permute(0, 2, 4, 6, 1, 3, 5, 7)
+        )
+        return linear(tubelets.reshape(len(x), t * h * w, -1), weight, self.proj.bias)

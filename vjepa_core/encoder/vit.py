@@ -7,68 +7,58 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vjepa_core.encoder.architecture import Architecture, default_depths
 from vjepa_core.encoder.block import NORM_EPS, Block
 from vjepa_core.encoder.patch_embed import PatchEmbed3D
-from vjepa_core.encoder.rope import Rope, rope_table
+from vjepa_core.encoder.rope import Grid, Rope, rope_table
+from vjepa_core.encoder.sincos import resized, sincos_table
 
-
-def default_depths(depth: int) -> tuple[int, ...]:
-    """Blocks after which V-JEPA 2.1 normalises and reads its features, the last block included."""
-    if depth == 48:  # the one size whose levels are not quarters
-        return (11, 23, 37, 47)
-    return tuple(depth * (level + 1) // 4 - 1 for level in range(4))
+SINCOS_FRAMES = 16
+"""Frames of the clips that V-JEPA 1 was trained on, for which its table is stored."""
 
 
 class VisionTransformer3D(nn.Module):
     """Clips to tokens in the order time, height, width.
 
-    Parameter names are those of the V-JEPA state dicts. The default is the V-JEPA 2.1 form: interleaved
-    rotary positions, a learned vector that tells video from still (`video_mod_embed`, `img_mod_embed`), a
-    patch embedding of its own for stills (`patch_embed_img`, one frame) and one norm for each depth that is
-    read (`norms_block`).
+    Parameter names are those of the V-JEPA state dicts. Matrices may be of another, lower precision than
+    the rest (see `vjepa_core.encoder.precision`): tokens and norms stay in float32.
 
     Parameters
     ----------
-    embed_dim, depth, num_heads, mlp_ratio
-        Size of the transformer.
-    patch_size, tubelet_size : int
-        Pixels and frames that one token covers.
-    rope : {"interleaved", "tiled"}
-        Form of the rotary table.
-    v21 : bool
-        False for V-JEPA 2: no vectors for video and still, no `patch_embed_img`, a single last `norm`.
+    architecture : Architecture
+        Size and form. The 2.1 form has `video_mod_embed`, `img_mod_embed`, `patch_embed_img` (one frame) and
+        `norms_block`; the others have a single last `norm`, V-JEPA 1 a buffer `pos_embed`.
     """
 
-    def __init__(
-        self,
-        embed_dim: int = 384,
-        depth: int = 12,
-        num_heads: int = 6,
-        mlp_ratio: float = 4.0,
-        *,
-        patch_size: int = 16,
-        tubelet_size: int = 2,
-        rope: Rope = "interleaved",
-        v21: bool = True,
-    ) -> None:
+    pos_embed: Tensor | None
+
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.embed_dim = embed_dim
-        self.num_heads = num_heads
-        self.patch_size = patch_size
-        self.tubelet_size = tubelet_size
-        self.rope = rope
-        self.v21 = v21
-        self.depths = default_depths(depth)
-        self.patch_embed = PatchEmbed3D(embed_dim, patch_size, tubelet_size)
-        if v21:
-            self.patch_embed_img = PatchEmbed3D(embed_dim, patch_size, 1)
-            self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, embed_dim))
-            self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
-        if v21:
-            self.norms_block = nn.ModuleList(nn.LayerNorm(embed_dim, eps=NORM_EPS) for _ in self.depths)
+        self.architecture = architecture
+        dim = architecture.embed_dim
+        self.embed_dim = dim
+        self.num_heads = architecture.num_heads
+        self.patch_size = architecture.patch_size
+        self.tubelet_size = architecture.tubelet_size
+        self.v21 = architecture.form == "vjepa21"
+        self.rope: Rope = "interleaved" if self.v21 else "tiled"
+        self.depths = default_depths(architecture.depth)
+        self.patch_embed = PatchEmbed3D(dim, self.patch_size, self.tubelet_size)
+        if self.v21:
+            self.patch_embed_img = PatchEmbed3D(dim, self.patch_size, 1)
+            self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+            self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+        side = architecture.image_size // self.patch_size
+        self.stored_grid = (SINCOS_FRAMES // self.tubelet_size, side, side)
+        table = sincos_table(self.stored_grid, dim) if architecture.form == "vjepa1" else None
+        self.register_buffer("pos_embed", table)
+        self.blocks = nn.ModuleList(
+            Block(dim, self.num_heads, architecture.mlp_dim) for _ in range(architecture.depth)
+        )
+        if self.v21:
+            self.norms_block = nn.ModuleList(nn.LayerNorm(dim, eps=NORM_EPS) for _ in self.depths)
         else:
-            self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
+            self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_features(x)
@@ -145,19 +135,40 @@ class VisionTransformer3D(nn.Module):
     def _patches(self, x: Tensor) -> PatchEmbed3D:
         return self.patch_embed_img if self.v21 and x.shape[2] == 1 else self.patch_embed
 
-    def _embed(self, x: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _embed(self, x: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Tokens before the first block, and the rotary table that goes with them."""
         patches = self._patches(x)
-        tokens: Tensor = patches(x)
+        tokens: Tensor = patches(x).float()
         if self.v21:
             tokens = tokens + (
                 self.img_mod_embed if patches is self.patch_embed_img else self.video_mod_embed
             )
-        rope = rope_table(patches.grid(x), self.embed_dim // self.num_heads, self.rope, tokens.device)
         if keep is not None:
             tokens = tokens.gather(1, keep.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-            rope = rope[:, keep]
-        return tokens, rope
+        return self.place(tokens, patches.grid(x), keep)
+
+    def place(self, tokens: Tensor, grid: Grid, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tell tokens where they are: by what is added to them, or by a table that turns queries and keys.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            (B, N, D), or (B, K, D) with `keep`.
+        grid : (int, int, int)
+            Of all tokens.
+        keep : Tensor, optional
+            (B, K) int64: numbers of the tokens that are there.
+
+        Returns
+        -------
+        tokens, rope
+            What the first block takes, and the table for all blocks; None where there is none.
+        """
+        if self.pos_embed is not None:
+            table = resized(self.pos_embed, self.stored_grid, grid)
+            return tokens + (table if keep is None else table[0, keep]), None
+        rope = rope_table(grid, self.embed_dim // self.num_heads, self.rope, tokens.device)
+        return tokens, rope if keep is None else rope[:, keep]
 
     def _norm_at(self, index: int) -> nn.Module:
         return self.norms_block[self.depths.index(index)] if self.v21 else self.norm

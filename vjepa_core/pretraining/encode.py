@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 
 from vjepa_core.encoder.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vjepa_core.encoder.patch_embed import PatchEmbed3D
-from vjepa_core.encoder.rope import Grid, rope_table
+from vjepa_core.encoder.rope import Grid
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 _CENTRE = 128  # grey less this is exact in bfloat16, and small
@@ -75,7 +75,7 @@ def encode(
     depths : sequence of int
         Blocks to read, increasing; each needs a norm of its own.
     placed : bool
-        False: no rotation at all, so that the encoder sees a bag of tubelets without places.
+        False: the encoder sees a bag of tubelets without places.
 
     Returns
     -------
@@ -87,13 +87,9 @@ def encode(
     tokens = embed(encoder.patch_embed, tubelets)
     if encoder.v21:
         tokens = tokens + encoder.video_mod_embed
-    head_dim = encoder.embed_dim // encoder.num_heads
+    rope = None
     if placed:
-        rope = rope_table(grid, head_dim, encoder.rope, tokens.device)
-        rope = rope if keep is None else rope[:, keep]
-    else:
-        sine = torch.zeros(1, head_dim, device=tokens.device)
-        rope = torch.stack((sine, sine + 1))
+        tokens, rope = encoder.place(tokens, grid, keep)
     levels = []
     for i, block in enumerate(encoder.blocks[: depths[-1] + 1]):
         tokens = block(tokens, rope)

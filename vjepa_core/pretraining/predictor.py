@@ -36,7 +36,7 @@ class Predictor(nn.Module):
         self.embed = nn.Linear(in_dim, width)
         # One-dimensional, so that weight decay leaves them alone.
         self.mask_tokens = nn.ParameterList(nn.Parameter(torch.empty(width)) for _ in range(kinds))
-        self.blocks = nn.ModuleList(Block(width, heads, 4.0) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.proj = nn.Linear(width, out_dim)
         self._initialise()

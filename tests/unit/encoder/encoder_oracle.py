@@ -8,16 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Grid = tuple[int, int, int]
 
 
 def turn(vector: Array, position: tuple[float, float, float], kind: str) -> Array:
     """One head's query or key at grid position (t, y, x)."""
     d = 2 * ((len(vector) // 3) // 2)
     out = vector.copy()
+    if kind == "vjepa1":  # the place was added to the token
+        return out
     for axis in range(3):
         for pair in range(d // 2):
             first = axis * d + 2 * pair
-            if kind == "interleaved":
+            if kind == "vjepa21":
                 k0 = k1 = pair
             else:  # the table f0 f1 .. f0 f1 .. laid over the channels
                 k0, k1 = (2 * pair) % (d // 2), (2 * pair + 1) % (d // 2)
@@ -30,9 +33,34 @@ def turn(vector: Array, position: tuple[float, float, float], kind: str) -> Arra
 
 def positions(grid: tuple[int, int, int], kind: str) -> list[tuple[float, float, float]]:
     t, h, w = grid
-    sy = 15 / (h - 1) if kind == "interleaved" and h > 1 else 1.0
-    sx = 15 / (w - 1) if kind == "interleaved" and w > 1 else 1.0
+    sy = 15 / (h - 1) if kind == "vjepa21" and h > 1 else 1.0
+    sx = 15 / (w - 1) if kind == "vjepa21" and w > 1 else 1.0
     return [(float(k), y * sy, x * sx) for k in range(t) for y in range(h) for x in range(w)]
+
+
+def sincos(place: tuple[int, int, int], dim: int) -> Array:
+    """What V-JEPA 1 adds to the token at a whole place (t, y, x)."""
+    d = 2 * math.ceil(dim / 6)
+    out = []
+    for axis in range(3):
+        angles = [place[axis] / 10000 ** (k / (d / 2)) for k in range(d // 2)]
+        out += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+    return np.array(out[:dim])
+
+
+def sincos_between(place: tuple[int, int, int], grid: Grid, stored: Grid, dim: int) -> Array:
+    """The same at a place of another grid, trilinear between the places of the stored one."""
+    near: list[list[tuple[int, float]]] = []
+    for p, n, m in zip(place, grid, stored, strict=True):
+        at = max((p + 0.5) * m / n - 0.5, 0.0)  # pixel centres lie on pixel centres
+        low = min(int(at), m - 1)
+        near.append([(low, 1 - (at - low)), (min(low + 1, m - 1), at - low)])
+    total = np.zeros(dim)
+    for t, a in near[0]:
+        for y, b in near[1]:
+            for x, c in near[2]:
+                total += a * b * c * sincos((t, y, x), dim)
+    return total
 
 
 def norm(x: Array, weights: dict[str, Array], name: str) -> Array:

@@ -8,19 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from vjepa_core.encoder.models import architectures, create_encoder
-from vjepa_core.encoder.rope import rope_table
-from vjepa_core.encoder.vit import VisionTransformer3D, default_depths
+from vjepa_core.encoder.architecture import Architecture, Form, architectures, default_depths
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.rope import Rope, rope_table
+from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import EncoderError
 
 # Head size 20: three groups of 6 channels and 2 that are not turned.
 DIM, DEPTH, HEADS, PATCH = 40, 4, 2, 4
 
 
-def small(**kwargs: object) -> VisionTransformer3D:
+def small(form: Form = "vjepa21") -> VisionTransformer3D:
     """A tiny encoder whose every parameter, biases and norms too, is far from zero and one."""
     torch.manual_seed(0)
-    model = VisionTransformer3D(DIM, DEPTH, HEADS, patch_size=PATCH, **kwargs)  # type: ignore[arg-type]
+    shape = Architecture(DIM, DEPTH, HEADS, patch_size=PATCH, image_size=3 * PATCH, form=form)
+    model = VisionTransformer3D(shape)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -37,33 +39,40 @@ def oracle_grids(model: VisionTransformer3D, x: Tensor, keep: list[int] | None =
     name, tubelet = ("patch_embed_img", 1) if still else ("patch_embed", 2)
     tokens = oracle.embed(x[0].double().numpy(), weights, name, tubelet, PATCH)
     grid = (x.shape[2] // tubelet, x.shape[3] // PATCH, x.shape[4] // PATCH)
-    where = oracle.positions(grid, model.rope)
+    form = model.architecture.form
+    where = oracle.positions(grid, form)
     if model.v21:
         mode = weights["img_mod_embed" if still else "video_mod_embed"][0, 0]
         tokens = [token + mode for token in tokens]
+    if form == "vjepa1":
+        places = np.ndindex(*grid)
+        tokens = [
+            token + oracle.sincos_between(place, grid, (8, 3, 3), DIM)
+            for token, place in zip(tokens, places, strict=True)
+        ]
     if keep is not None:
         tokens, where = [tokens[i] for i in keep], [where[i] for i in keep]
     out = []
     for i in range(DEPTH):
-        tokens = oracle.block(tokens, where, weights, f"blocks.{i}", HEADS, model.rope)
+        tokens = oracle.block(tokens, where, weights, f"blocks.{i}", HEADS, form)
         norm = f"norms_block.{i}" if model.v21 else "norm"
         out.append(np.stack([oracle.norm(token, weights, norm) for token in tokens]))
     return out
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "shape"),
+    ("form", "shape"),
     [
-        ({"rope": "interleaved"}, (4, 12, 8)),
-        ({"rope": "interleaved"}, (2, 4, 12)),  # a grid of one row: no division by zero
-        ({"rope": "interleaved"}, (1, 8, 8)),  # a still
-        ({"rope": "tiled", "v21": False}, (4, 12, 8)),
+        ("vjepa21", (4, 12, 8)),
+        ("vjepa21", (2, 4, 12)),  # a grid of one row: no division by zero
+        ("vjepa21", (1, 8, 8)),  # a still
+        ("vjepa2", (4, 12, 8)),
+        ("vjepa1", (16, 12, 12)),  # the stored grid
+        ("vjepa1", (4, 12, 8)),  # fewer places in time and width
     ],
 )
-def test_agrees_with_plain_loops_at_every_depth(
-    kwargs: dict[str, object], shape: tuple[int, int, int]
-) -> None:
-    model, x = small(**kwargs), clip(*shape)
+def test_agrees_with_plain_loops_at_every_depth(form: Form, shape: tuple[int, int, int]) -> None:
+    model, x = small(form), clip(*shape)
     expected = oracle_grids(model, x)
     grids = model.forward_intermediates(x, range(DEPTH))
     for got, want in zip(grids, expected, strict=True):
@@ -94,9 +103,9 @@ def test_samples_of_a_batch_may_keep_different_tokens() -> None:
 
 
 @pytest.mark.parametrize("kind", ["interleaved", "tiled"])
-def test_block_agrees_with_timm(kind: str) -> None:
+def test_block_agrees_with_timm(kind: Rope) -> None:
     eva = pytest.importorskip("timm.models.eva")
-    ours = small(rope=kind).blocks[0]
+    ours = small().blocks[0]
     theirs = eva.EvaBlock(
         DIM,
         HEADS,
@@ -129,7 +138,7 @@ def test_parameter_names_are_those_of_the_checkpoints() -> None:
     v21 = blocks | patch | {"patch_embed_img.proj.weight", "patch_embed_img.proj.bias"}
     v21 |= {"img_mod_embed", "video_mod_embed"}
     v21 |= {f"norms_block.{i}.{kind}" for i in range(4) for kind in ("weight", "bias")}
-    assert set(small(v21=False).state_dict()) == v2
+    assert set(small("vjepa2").state_dict()) == v2
     assert set(small().state_dict()) == v21
 
 
@@ -169,6 +178,37 @@ def test_architectures_have_the_published_sizes() -> None:
         "vit_small_patch16_224_t2": 384,
         "vit_base_patch16_224_t2": 768,
         "vit_large_patch16_224_t2": 1024,
+        "vit_huge_patch16_224_t2": 1280,
+        "vit_giant_patch16_224_t2": 1408,
+        "vit_gigantic_patch16_224_t2": 1664,
     }
-    with pytest.raises(EncoderError, match="vit_small"):
-        create_encoder("resnet50")
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "mlp"),
+    [
+        ("vit_giant_patch16_224_t2.vjepa1", 16, 6144),
+        ("vit_giant_patch16_256_t2.vjepa2", 22, 6144),
+        ("vit_gigantic_patch16_384_t2", 26, 8192),
+        ("vit_w96d3h2m200_patch8_64_t4.vjepa1", 2, 200),
+    ],
+)
+def test_names_say_all_there_is(name: str, heads: int, mlp: int) -> None:
+    read = Architecture.parse(name)
+    assert (read.num_heads, read.mlp_dim, read.name) == (heads, mlp, name)
+    assert Architecture.parse(read.name) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet50", "vit_small"),
+        ("vit_enormous_patch16_224_t2", "vit_small"),
+        ("vit_large_patch16_224_t2.vjepa3", "vit_small"),
+        ("vit_w96d3h7m200_patch8_64_t4", "heads do not divide"),
+        ("vit_large_patch0_224_t2", "must cover something"),
+    ],
+)
+def test_names_of_nothing_are_refused(name: str, says: str) -> None:
+    with pytest.raises(EncoderError, match=says):
+        create_encoder(name)

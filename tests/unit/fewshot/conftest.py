@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating
+from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
@@ -25,7 +26,7 @@ def _one_thread() -> None:
 def small_encoder() -> LoadedEncoder:
     """As wide as the card's architecture says, but two blocks deep."""
     torch.manual_seed(0)
-    module = VisionTransformer3D(192, 2, 3).eval().requires_grad_(False)
+    module = VisionTransformer3D(Architecture(192, 2, 3)).eval().requires_grad_(False)
     card = EncoderCard(
         "small", "V-JEPA 2.1", "vit_tiny_patch16_224_t2", 1, "MIT", "", False, "0" * 64, None, 0, 30.0, (0, 1)
     )

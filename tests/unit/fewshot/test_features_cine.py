@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.features import CineFeatures, extract, plan_clips, temporal_stride
@@ -18,7 +19,7 @@ DEPTHS = (1, 3)
 @pytest.fixture(scope="module")
 def encoder() -> VisionTransformer3D:
     torch.manual_seed(0)
-    return VisionTransformer3D(24, 4, 2).eval()
+    return VisionTransformer3D(Architecture(24, 4, 2)).eval()
 
 
 def cine(frames: int, side: int = 32) -> NDArray[np.uint8]:

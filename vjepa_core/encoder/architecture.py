@@ -1,0 +1,134 @@
+"""Shapes of the V-JEPA family's encoders, by name; free of torch, so that the window can reckon with them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from vjepa_core.errors import EncoderError
+
+Form = Literal["vjepa1", "vjepa2", "vjepa21"]
+"""Release whose form an encoder has.
+
+`vjepa1`: sine and cosine of the place are added to the tokens; one last norm.
+`vjepa2`: rotary positions with a tiled table; one last norm. EchoJEPA has this form too.
+`vjepa21`: rotary positions, interleaved, heights and widths scaled to a 16 x 16 grid; a norm for each depth
+that is read; a patch embedding of its own for stills, and learned vectors that tell stills from videos.
+"""
+
+FAMILIES: dict[Form, str] = {"vjepa1": "V-JEPA", "vjepa2": "V-JEPA 2", "vjepa21": "V-JEPA 2.1"}
+
+# name: width, depth, heads, MLP ratio
+_SIZES: dict[str, tuple[int, int, int, float]] = {
+    "tiny": (192, 12, 3, 4),
+    "small": (384, 12, 6, 4),
+    "base": (768, 12, 12, 4),
+    "large": (1024, 24, 16, 4),
+    "huge": (1280, 32, 16, 4),
+    "giant": (1408, 40, 22, 48 / 11),
+    "gigantic": (1664, 48, 26, 64 / 13),
+}
+_GIANT_HEADS_V1 = 16
+_NAME = re.compile(
+    r"vit_(?P<size>[a-z]+|w(?P<w>\d+)d(?P<d>\d+)h(?P<h>\d+)m(?P<m>\d+))_patch(?P<patch>\d+)_(?P<px>\d+)"
+    r"_t(?P<t>\d+)(\.(?P<form>vjepa1|vjepa2))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything about an encoder but its weights.
+
+    Parameters
+    ----------
+    embed_dim, depth, num_heads, mlp_ratio
+        Size of the transformer.
+    patch_size, tubelet_size : int
+        Pixels and frames that one token covers.
+    image_size : int
+        Side of the square picture of its pre-training; a table of places (`vjepa1`) is stored for it.
+    form : {"vjepa21", "vjepa2", "vjepa1"}
+        See `Form`.
+    """
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    mlp_ratio: float = 4.0
+    patch_size: int = 16
+    tubelet_size: int = 2
+    image_size: int = 224
+    form: Form = "vjepa21"
+
+    @property
+    def mlp_dim(self) -> int:
+        """Width between the two maps of an MLP."""
+        return round(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def size(self) -> str:
+        """Published name of the size ("large"), or its numbers ("w96d4h2m384")."""
+        own = (self.embed_dim, self.depth, self.num_heads, self.mlp_dim)
+        for name, (width, depth, heads, ratio) in _SIZES.items():
+            if own == (width, depth, _heads(name, heads, self.form), round(width * ratio)):
+                return name
+        return "w{}d{}h{}m{}".format(*own)
+
+    @property
+    def name(self) -> str:
+        """As timm would have it; `parse` reads it back."""
+        tag = "" if self.form == "vjepa21" else f".{self.form}"
+        return f"vit_{self.size}_patch{self.patch_size}_{self.image_size}_t{self.tubelet_size}{tag}"
+
+    @classmethod
+    def parse(cls, name: str) -> Architecture:
+        """Read a name such as `vit_large_patch16_256_t2.vjepa2`.
+
+        Raises
+        ------
+        EncoderError
+            If it is none.
+        """
+        found = _NAME.fullmatch(name)
+        if found is None or (found["w"] is None and found["size"] not in _SIZES):
+            some = ", ".join(architectures()[:4])
+            raise EncoderError(f"No encoder architecture is called {name[:80]}; there are {some} and more.")
+        form = cast(Form, found["form"] or "vjepa21")
+        if found["w"] is None:
+            width, depth, heads, ratio = _SIZES[found["size"]]
+            heads = _heads(found["size"], heads, form)
+        else:
+            width, depth, heads, hidden = (int(found[key]) for key in "wdhm")
+            if min(width, depth, heads, hidden) < 1 or width % heads:
+                raise EncoderError(f"{name[:80]} is impossible: its heads do not divide its width.")
+            ratio = hidden / width
+        patch, pixels, tubelet = (int(found[key]) for key in ("patch", "px", "t"))
+        if min(patch, pixels, tubelet) < 1:
+            raise EncoderError(f"{name[:80]} is impossible: a token must cover something.")
+        return cls(width, depth, heads, ratio, patch, tubelet, pixels, form)
+
+
+def heads_of(embed_dim: int, depth: int, form: Form) -> int | None:
+    """Heads of the published size with this width and depth, None if there is none: weights do not tell."""
+    for name, (width, blocks, heads, _) in _SIZES.items():
+        if (width, blocks) == (embed_dim, depth):
+            return _heads(name, heads, form)
+    return None
+
+
+def architectures() -> tuple[str, ...]:
+    """Names of the published sizes in the 2.1 form, smallest first."""
+    return tuple(f"vit_{size}_patch16_224_t2" for size in _SIZES)
+
+
+def default_depths(depth: int) -> tuple[int, ...]:
+    """Blocks after which V-JEPA 2.1 normalises and reads its features, the last block included."""
+    if depth == 48:  # the one size whose levels are not quarters
+        return (11, 23, 37, 47)
+    return tuple(depth * (level + 1) // 4 - 1 for level in range(4))
+
+
+def _heads(size: str, heads: int, form: Form) -> int:
+    return _GIANT_HEADS_V1 if (size, form) == ("giant", "vjepa1") else heads
