@@ -12,8 +12,9 @@ from app.pretraining_run import Run, compare
 from app.storage.project import Project
 from app.ui import theme
 from app.ui.pretraining.comparison import Comparison
-from app.ui.pretraining.watcher import Watcher
-from app.ui.pretraining.words import ask, delete, label, paint
+from app.ui.pretraining.throw_away import delete
+from app.ui.watcher import Watcher
+from app.ui.words import ask, label, paint
 from vjepa_core.errors import CoreError
 
 

@@ -21,10 +21,9 @@ from PySide6.QtWidgets import (
 )
 
 from app.ui import theme
-from app.ui.pretraining.words import label
+from app.ui.words import BETTER, label
 
 PICTURE = 270  # pixels wide
-BETTER = "#7fc28a"
 NOTHING = 0.0005  # a difference that three decimals do not show
 
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.ui import theme
 from app.ui.loss_curve import LossCurve
-from app.ui.pretraining.words import label
+from app.ui.words import label
 
 TERMS = {
     "loss": "Total, what training lowers",

@@ -13,8 +13,9 @@ from app.ui import theme
 from app.ui.banner import Banner, Level
 from app.ui.pretraining.compare_page import ComparePage
 from app.ui.pretraining.pick_page import PickPage
+from app.ui.pretraining.throw_away import delete
 from app.ui.pretraining.watch_page import WatchPage
-from app.ui.pretraining.words import ask, delete, label, paint
+from app.ui.words import ask, label, paint
 from app.ui.workspace import Workspace
 from vjepa_core.errors import CoreError
 

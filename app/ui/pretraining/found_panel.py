@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QProgressBar, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from app.ui import theme
-from app.ui.pretraining.words import count, duration, label, paint
+from app.ui.words import count, duration, label, paint
 
 FEW_CINES = 20
 MANY_CLIPS = 100_000

@@ -26,8 +26,8 @@ from app.ui import theme
 from app.ui.opened_cine import OpenedCine
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
-from app.ui.pretraining.watcher import Watcher
-from app.ui.pretraining.words import duration, label
+from app.ui.watcher import Watcher
+from app.ui.words import duration, label
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.errors import CoreError
 

@@ -14,8 +14,9 @@ from app.domain.errors import ApicalError
 from app.pretraining_run import Run
 from app.ui import theme
 from app.ui.pretraining.curves import LossCurves
-from app.ui.pretraining.watcher import Watcher
-from app.ui.pretraining.words import ask, count, delete, duration, label, paint
+from app.ui.pretraining.throw_away import delete
+from app.ui.watcher import Watcher
+from app.ui.words import ask, count, duration, label, paint
 
 MOST_WARNINGS = 3
 USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."

@@ -174,7 +174,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         return made[-1]
 
     monkeypatch.setattr("app.pretraining_run.Child", make)
-    monkeypatch.setattr("app.ui.pretraining.watcher.LOOK_MS", LOOK_MS)
+    monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
     return made
 
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 
 from app.child_process import STOPPED
-from app.ui.pretraining.words import duration
+from app.ui.words import duration
 from tests.ui.pretraining.conftest import Trainer
 
 

@@ -16,7 +16,8 @@ class Watcher(QObject):
     """Tells how far a child is and when it has ended; never waits for it."""
 
     looked = Signal()
-    progress = Signal(str, int, int)  # what it does, done, total
+    # What it does, done, total; not as Qt's integers, which a file of 5 GB overflows.
+    progress = Signal(str, object, object)
     ended = Signal(object)  # Child
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -37,6 +38,13 @@ class Watcher(QObject):
         self._timer.stop()
         if child is not None:
             child.kill()
+
+    def leave(self) -> None:
+        """Ask it to end, so that it can clear up, and hear nothing more of it."""
+        child, self.child = self.child, None
+        self._timer.stop()
+        if child is not None:
+            child.leave()
 
     def _look(self) -> None:
         child = self.child

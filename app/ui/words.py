@@ -7,20 +7,12 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
 
-from app.domain.errors import ApicalError
-from app.pretraining_run import Run
 from app.ui import theme
 
 Answer = tuple[str, Callable[[], object] | None]
 
-
-def delete(run: Run | None, say: Callable[[str], object]) -> None:
-    """Throw a run away, if there is one; what stands against it is said."""
-    if run is not None:
-        try:
-            run.delete()
-        except ApicalError as error:
-            say(str(error))
+BETTER = "#7fc28a"
+"""Of a figure that is better than the one it is compared with."""
 
 
 def duration(seconds: float) -> str:
@@ -58,9 +50,7 @@ def paint(made: QLabel, colour: str = "") -> None:
     made.setStyleSheet(f"color: {colour or theme.TEXT};")
 
 
-def ask(
-    parent: QWidget, text: str, more: str, *answers: tuple[str, Callable[[], object] | None]
-) -> QMessageBox:
+def ask(parent: QWidget, text: str, more: str, *answers: Answer) -> QMessageBox:
     """Ask without stopping the program: the answers' calls come when one is chosen.
 
     Parameters
@@ -70,7 +60,7 @@ def ask(
     answers
         Text of a button and what it does; None does nothing. The last one is also that of the Esc key.
     """
-    box = QMessageBox(QMessageBox.Icon.NoIcon, "Pre-train on my cines", text, parent=parent)
+    box = QMessageBox(QMessageBox.Icon.NoIcon, parent.window().windowTitle(), text, parent=parent)
     box.setInformativeText(more)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     calls: dict[object, Callable[[], object] | None] = {}
