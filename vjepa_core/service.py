@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import torch
-
 from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
@@ -78,7 +77,7 @@ class Engine:
         self._scratch = scratch_folder
         self._cache = FeatureCache(cache_folder)
         self._encoder_name, self._encoder_folders = encoder, encoder_folders
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = inference_device()
         self._cines: dict[int, CineWork] = {}
         self._looking_at = 0
         self._head: Head | None = None
@@ -204,7 +203,12 @@ class Engine:
         """Work until told to stop."""
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
         try:
-            encoder, card = load_encoder(self._encoder_name, self._device, self._encoder_folders)
+            encoder, card = load_encoder(
+                self._encoder_name,
+                self._device,
+                self._encoder_folders,
+                matrices=inference_dtype(self._device),
+            )
         except CoreError as error:
             # The process stays: one that ended would be taken for a crash and started again, and again.
             self._tell(Failed(str(error)))

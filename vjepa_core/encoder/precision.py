@@ -1,9 +1,14 @@
-"""The number format in which an encoder is used, and not trained."""
+"""Where and in which number format an encoder is used, and not trained."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+
+def inference_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def inference_dtype(device: str | torch.device) -> torch.dtype:

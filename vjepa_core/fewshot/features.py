@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -235,9 +234,5 @@ def _report(on_progress: Callable[[int, int], None] | None, done: int, total: in
 @torch.inference_mode()
 def _encode(encoder: VisionTransformer3D, clips: Tensor, depths: Sequence[int]) -> Tensor:
     """Clips (B, T, H, W) uint8 to (L, B, T', H', W', D) float32 on the CPU."""
-    precision: AbstractContextManager[object] = nullcontext()
-    if clips.is_cuda:
-        precision = torch.autocast("cuda", torch.bfloat16)
-    with precision:
-        grids = encoder.forward_intermediates(normalise(clips), depths)
+    grids = encoder.forward_intermediates(normalise(clips), depths)
     return torch.stack([grid.float().cpu() for grid in grids if isinstance(grid, Tensor)])

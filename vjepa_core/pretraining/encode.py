@@ -42,14 +42,15 @@ def patchify(clips: Tensor, tubelet: int, patch: int) -> tuple[Tensor, Grid]:
 def embed(layer: PatchEmbed3D, tubelets: Tensor) -> Tensor:
     """Tokens (B, K, D) of grey tubelets (B, K, P) uint8."""
     # Numbers, not tensors: a constant copied to a GPU would make this process wait for it.
-    channels = layer.proj.weight.flatten(2).unbind(1)
+    channels = layer.proj.weight.float().flatten(2).unbind(1)
     scaled = [weight / std for weight, std in zip(channels, IMAGENET_STD, strict=True)]
     grey = sum(scaled[1:], scaled[0]) / 255
     offsets = [w.sum(1) * (_CENTRE / 255 - mean) for w, mean in zip(scaled, IMAGENET_MEAN, strict=True)]
     bias = sum(offsets[1:], offsets[0])
     if layer.proj.bias is not None:
         bias = bias + layer.proj.bias
-    return linear(tubelets.to(torch.float32) - _CENTRE, grey, bias)
+    dtype = layer.proj.weight.dtype
+    return linear(tubelets.to(dtype) - _CENTRE, grey.to(dtype), bias.to(dtype))
 
 
 def encode(
@@ -84,7 +85,7 @@ def encode(
     """
     if keep is not None:
         tubelets = tubelets.gather(1, keep.unsqueeze(-1).expand(-1, -1, tubelets.shape[-1]))
-    tokens = embed(encoder.patch_embed, tubelets)
+    tokens = embed(encoder.patch_embed, tubelets).float()
     if encoder.v21:
         tokens = tokens + encoder.video_mod_embed
     rope = None

@@ -1,0 +1,94 @@
+"""The same weights in Hugging Face's VJEPA2Model and in ours give the same tokens."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.precision import inference_dtype, with_matrices_in
+from vjepa_core.encoder.vit import VisionTransformer3D
+
+# Only the test extra has it.
+transformers = pytest.importorskip("transformers")
+
+
+def ours(width: int, depth: int, heads: int, mlp_ratio: float = 4.0) -> VisionTransformer3D:
+    """Weights far from where an initialisation leaves them, biases and norms too."""
+    torch.manual_seed(0)
+    model = VisionTransformer3D(Architecture(width, depth, heads, mlp_ratio, form="vjepa2"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) / max(parameter[0].numel(), 16) ** 0.5)
+    return model.eval()
+
+
+def theirs(model: VisionTransformer3D, frames: int, side: int) -> torch.nn.Module:
+    shape = model.architecture
+    config = transformers.VJEPA2Config(
+        hidden_size=shape.embed_dim,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.num_heads,
+        mlp_ratio=shape.mlp_dim / shape.embed_dim,
+        crop_size=side,
+        frames_per_clip=frames,
+        pred_hidden_size=24,
+        pred_num_attention_heads=2,
+        pred_num_hidden_layers=1,
+    )
+    peer = transformers.VJEPA2Model(config).eval()
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        renamed = name.replace("blocks.", "layer.").replace(".attn.", ".attention.")
+        renamed = renamed.replace("patch_embed.", "embeddings.patch_embeddings.")
+        renamed = renamed.replace("norm.", "layernorm.") if renamed.startswith("norm.") else renamed
+        if "qkv" in renamed:
+            for part, share in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                state[renamed.replace("qkv", part)] = share
+        else:
+            state[renamed] = value
+    peer.encoder.load_state_dict(state)
+    return peer
+
+
+@pytest.mark.parametrize(
+    ("size", "frames", "side"),
+    [
+        ((96, 3, 2), 2, 32),  # head of 48
+        ((128, 3, 2), 4, 48),  # 64: three groups of 20, and 4 that stay
+        ((160, 2, 2), 8, 64),  # 80, as the huge one
+        ((176, 2, 2, 48 / 11), 6, 80),  # 88, as the giant of V-JEPA 1
+        ((192, 12, 3), 16, 112),  # ViT-Ti, whole
+    ],
+)
+@torch.inference_mode()
+def test_the_tokens_are_those_of_vjepa2model(size: tuple[int, int, int], frames: int, side: int) -> None:
+    model = ours(*size)
+    clip = torch.randn(2, 3, frames, side, side)
+    expected = theirs(model, frames, side)(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
+    assert expected.std() > 0.1
+    torch.testing.assert_close(model.forward_features(clip), expected, rtol=1e-4, atol=1e-4)
+    grids = model.forward_intermediates(clip, [len(model.blocks) - 1])
+    assert isinstance(grids[0], Tensor)
+    torch.testing.assert_close(grids[0].flatten(1, 3), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_bfloat16_matrices_stay_near() -> None:
+    model = ours(128, 4, 2)
+    clip = torch.randn(2, 3, 4, 64, 64)
+    exact = model.forward_features(clip)
+    rough = with_matrices_in(model, torch.bfloat16).forward_features(clip)
+    assert rough.dtype == torch.float32
+    assert (rough - exact).norm() / exact.norm() < 0.02
+    assert model.get_parameter("blocks.0.norm1.weight").dtype == torch.float32
+
+
+def test_a_machine_without_bfloat16_units_stays_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    assert inference_dtype("cpu") == torch.float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert inference_dtype("cpu") == torch.bfloat16
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert inference_dtype("cpu") == torch.float32
