@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app import encoders
-from app.commands import compare
+from app.commands import compare, encoder_time
 from app.commands.report import Report, table
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("remove", help="delete one that was kept")
     comparison = actions.add_parser("compare", help="measure several on your own labels")
     compare.add_arguments(comparison)
+    timing = actions.add_parser("time", help="how long each takes here, for a clip and for a cine")
+    encoder_time.add_arguments(timing)
     for action in (check, choose, keep, remove):
         action.add_argument("name", metavar="NAME")
-    for action in (listing, check, choose, keep, remove, comparison):
+    for action in (listing, check, choose, keep, remove, comparison, timing):
         action.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> Report:
         case "remove":
             encoders.remove(args.name)
             return Report({"removed": args.name}, f"{args.name} is removed.")
+        case "time":
+            return encoder_time.run(args)
         case _:
             return compare.run(args)
 

@@ -1,0 +1,131 @@
+"""How long each encoder takes on this machine, for a clip and for a cine, and whether its memory suffices."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import encoders
+from app.commands.progress import Progress
+from app.commands.report import Report, size, table
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, read_card
+from vjepa_core.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`[CINE]`, `--json` apart."""
+    parser.add_argument("cine", nargs="?", type=Path, metavar="CINE", help="also tell the time for this cine")
+
+
+def run(args: argparse.Namespace) -> Report:
+    """Time every architecture once, on two blocks with random weights."""
+    length = None if args.cine is None else _length(args.cine)
+
+    import torch
+
+    from vjepa_core.encoder.precision import inference_device
+
+    device = inference_device()
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    timed: dict[Architecture, float] = {}
+    with Progress() as progress:
+        rows = []
+        cards = _cards()
+        for done, (found_name, card) in enumerate(cards):
+            progress("Timing encoders", done, len(cards))
+            rows.append({"name": found_name, **_row(card, length, device, timed)})
+        progress("Timing encoders", len(cards), len(cards))
+    data = {"device": name, "encoders": rows}
+    return Report(data, _text(data, length is not None))
+
+
+def _length(path: Path) -> tuple[int, float]:
+    """Frames of a cine, and their rate."""
+    from app.dicom.open import open_cine
+
+    cine = open_cine(path)
+    cine.source.close()
+    return cine.n_frames, cine.timing.fps
+
+
+def _cards() -> list[tuple[str, EncoderCard | str]]:
+    """Name of every encoder, the default one first, with its card, or with what is wrong with that."""
+    found: list[tuple[str, EncoderCard | str]] = []
+    for file in (file for folder in encoders.encoder_folders() for file in sorted(folder.glob("*.json"))):
+        try:
+            card = read_card(file)
+            found.append((card.name, card))
+        except EncoderError as error:
+            found.append((file.stem, str(error)))
+    return sorted(found, key=lambda one: (one[0] != DEFAULT_ENCODER, one[0]))
+
+
+def _row(
+    card: EncoderCard | str,
+    length: tuple[int, float] | None,
+    device: torch.device,
+    timed: dict[Architecture, float],
+) -> dict[str, Any]:
+    """One encoder's figures; what cannot be told is None, and `note` says why."""
+    import torch
+
+    from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, needed_memory
+    from vjepa_core.fewshot.features import plan_clips, temporal_stride
+
+    row: dict[str, Any] = {"clip_s": None, "clips": None, "cine_s": None}
+    row |= {"memory_bytes": 0, "fits": True, "note": None}
+    if isinstance(card, str):
+        return row | {"note": card}
+    if length is not None:
+        n_frames, fps = length
+        row["clips"] = len(plan_clips(n_frames, temporal_stride(fps, card.fps)).starts)
+    try:
+        architecture = Architecture.parse(card.architecture)
+        needed, there = needed_memory(architecture, device), device_memory(device)
+        row |= {"memory_bytes": needed, "fits": there is None or needed <= there}
+        if card.path is not None and not card.path.is_file():
+            row["note"] = f"Its weight file {card.path} is missing: import it again, or remove the encoder."
+        elif not row["fits"]:
+            where = "the GPU" if device.type == "cuda" else "this machine"
+            row["note"] = (
+                f"It needs about {size(needed)} of memory and {where} has {size(there or 0)}: choose a "
+                "smaller one."
+            )
+        else:
+            if architecture not in timed:
+                timed[architecture] = clip_seconds(architecture, device)
+            row["clip_s"] = round(timed[architecture], 4)
+    except EncoderError as error:
+        row["note"] = str(error)
+    except torch.OutOfMemoryError:
+        row["note"] = "The GPU has too little free memory now: close other programs and try again."
+    if row["clip_s"] is not None and row["clips"] is not None:
+        row["cine_s"] = round(row["clip_s"] * row["clips"], 2)
+    return row
+
+
+def _text(data: dict[str, Any], with_cine: bool) -> str:
+    """The device, a table, and what is to be said of single encoders."""
+    rows = [["NAME", "A CLIP", *(["CLIPS", "THIS CINE"] if with_cine else []), "MEMORY"]]
+    for row in data["encoders"]:
+        cine = ["-" if row["clips"] is None else str(row["clips"]), _seconds(row["cine_s"])]
+        memory = size(row["memory_bytes"]) if row["memory_bytes"] else "-"
+        rows.append([row["name"], _seconds(row["clip_s"]), *(cine if with_cine else []), memory])
+    notes = [f"{row['name']}: {row['note']}" for row in data["encoders"] if row["note"]]
+    head = f"{data['device']}; estimates from two blocks of each, clips of 16 frames"
+    return "\n".join((head, "", table(rows), *([""] if notes else []), *notes))
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"

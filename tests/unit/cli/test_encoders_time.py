@@ -1,0 +1,203 @@
+"""`apical encoders time`: what an encoder takes here, told from two of its blocks; bad cards are notes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app import cli, paths
+from tests.conftest import ROOT
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.cost import clip_flops, clip_memory, tokens_of, weight_bytes
+from vjepa_core.encoder.precision import with_matrices_in
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot import clip_time
+from vjepa_core.fewshot.features import plan_clips, temporal_stride
+
+CPU = torch.device("cpu")
+TINY = "vit_w48d3h2m96_patch16_224_t2"
+
+
+def write_card(name: str, architecture: str, *, weights: bool = True, fps: float = 30.0) -> None:
+    card = {
+        "name": name,
+        "family": "V-JEPA 2",
+        "architecture": architecture,
+        "parameters": 1,
+        "licence": "MIT",
+    }
+    card |= {"description": "", "trained": True, "checksum": "0", "file": f"{name}.safetensors", "seed": 0}
+    card |= {"fps": fps, "depths": [0]}
+    folder = paths.encoders_dir()
+    (folder / f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    if weights:
+        (folder / f"{name}.safetensors").write_bytes(b"not read here")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sizes that were timed; nothing is, and each block takes a tenth of a second."""
+    told: list[str] = []
+
+    def seconds(architecture: Architecture, device: torch.device) -> float:
+        told.append(architecture.name)
+        return architecture.depth / 10
+
+    monkeypatch.setattr(clip_time, "clip_seconds", seconds)
+    return told
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert cli.main(["encoders", "time", *map(str, words), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_encoders_that_ship_are_timed_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really measured: both have one architecture, and so one time."""
+    monkeypatch.setattr(clip_time, "_SECONDS", 0.0)
+    found = report(capsys)
+    assert found["device"] == (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    one, other = found["encoders"]
+    assert one["name"] == DEFAULT_ENCODER
+    assert one.keys() == {"name", "clip_s", "clips", "cine_s", "memory_bytes", "fits", "note"}
+    assert 0 < one["clip_s"] < 60
+    assert (one["clips"], one["cine_s"], one["fits"], one["note"]) == (None, None, True, None)
+    assert 44e6 < one["memory_bytes"] < 400e6
+    assert other == one | {"name": other["name"]}
+
+
+def test_a_cine_takes_as_many_clips_as_its_plan_has(
+    capsys: pytest.CaptureFixture[str], demo_cine_path: Path, asked: list[str]
+) -> None:
+    from app.dicom.open import open_cine
+
+    write_card("slow-frames", TINY, fps=10.0)
+    found = {one["name"]: one for one in report(capsys, demo_cine_path)["encoders"]}
+    cine = open_cine(demo_cine_path)
+    cine.source.close()
+    for name, fps in ((DEFAULT_ENCODER, 30.0), ("slow-frames", 10.0)):
+        clips = len(plan_clips(cine.n_frames, temporal_stride(cine.timing.fps, fps)).starts)
+        assert found[name]["clips"] == clips
+        assert found[name]["cine_s"] == pytest.approx(clips * found[name]["clip_s"], abs=0.01)
+    assert len(asked) == 2
+    assert cli.main(["encoders", "time", str(demo_cine_path)]) == 0
+    text = capsys.readouterr().out
+    assert "THIS CINE" in text
+    assert "slow-frames" in text
+
+
+def test_what_cannot_be_timed_has_a_note(
+    capsys: pytest.CaptureFixture[str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_card("gone", TINY, weights=False)
+    write_card("unknown", "resnet50")
+    write_card("uneven", "vit_tiny_patch15_224_t2")
+    write_card("large", "vit_gigantic_patch16_384_t2")
+    (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
+    monkeypatch.setattr(clip_time, "device_memory", lambda device: 2**30)
+    found = {one["name"]: one for one in report(capsys)["encoders"]}
+    assert {name for name, one in found.items() if one["clip_s"] is None} == {
+        *("gone", "unknown", "uneven", "large", "bad")
+    }
+    assert [name for name, one in found.items() if not one["fits"]] == ["large"]
+    for name, word in {
+        "gone": "is missing",
+        "unknown": "resnet50",
+        "uneven": "do not divide",
+        "large": "this machine has 1.0 GiB",
+        "bad": "bad.json cannot be read",
+    }.items():
+        assert word in found[name]["note"]
+    assert found["large"]["memory_bytes"] > 3e9
+    assert len(asked) == 1
+    assert cli.main(["encoders", "time"]) == 0
+    assert "large: It needs about" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["gone.dcm"], "does not exist"), (["README.md"], "README.md")]
+)
+def test_a_cine_that_cannot_be_opened_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert cli.main(["encoders", "time", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_time_grows_with_depth_beyond_the_blocks_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that a block moves on by a second, and the rest of a clip by half one."""
+    now = [0.0]
+    monkeypatch.setattr(clip_time.time, "perf_counter", lambda: now[0])
+
+    def extract(encoder: VisionTransformer3D, *_: object, **__: object) -> None:
+        now[0] += 0.25
+        for block in encoder.blocks:
+            for hook in block._forward_pre_hooks.values():
+                hook(block, ())
+            now[0] += 1
+            for hook in block._forward_hooks.values():
+                hook(block, (), None)
+        now[0] += 0.25
+
+    monkeypatch.setattr(clip_time, "extract", extract)
+    for depth in (1, 2, 12, 48):
+        seconds = clip_time.clip_seconds(Architecture.parse(f"vit_w48d{depth}h2m96_patch16_224_t2"), CPU)
+        assert seconds == pytest.approx(depth + 0.5)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224_t2", "vit_giant_patch16_256_t2.vjepa1"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_of_weights_are_those_of_the_module(name: str, dtype: torch.dtype) -> None:
+    architecture = Architecture.parse(name)
+    with torch.device("meta"):
+        model = with_matrices_in(VisionTransformer3D(architecture), dtype)
+    counted = sum(weight.nbytes for weight in model.parameters())
+    assert weight_bytes(architecture, dtype.itemsize) == counted
+
+
+def test_operations_are_what_torch_counts() -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    architecture = Architecture.parse("vit_small_patch16_224_t2.vjepa2")
+    with torch.device("meta"):
+        model, clip = VisionTransformer3D(architecture), torch.empty(1, 3, 4, 64, 64)
+    # The attention of CPUs is not in torch's counter; the plain form is.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(clip)
+    assert counter.get_total_flops() == clip_flops(architecture, 4, 64)
+    assert tokens_of(architecture, 4, 64) == 32
+    with pytest.raises(ValueError, match="do not divide"):
+        clip_flops(architecture, 3, 64)
+
+
+def test_memory_grows_with_clips_and_precision() -> None:
+    architecture = Architecture.parse("vit_base_patch16_224_t2")
+    half, full, many = (
+        clip_memory(architecture, 16, 224, matrix_bytes=size, batch=batch)
+        for size, batch in ((2, 1), (4, 1), (2, 8))
+    )
+    assert weight_bytes(architecture, 2) < half < full
+    assert math.isclose((many - half) / 7, half - weight_bytes(architecture, 2), rel_tol=1e-6)
+
+
+def test_the_machine_has_memory() -> None:
+    there = clip_time.device_memory(CPU)
+    assert there is None or there > 2**28
