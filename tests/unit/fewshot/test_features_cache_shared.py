@@ -1,0 +1,78 @@
+"""Several processes in one cache: whatever they do to each other, each gets the features it asked for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import torch
+
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.features import CineFeatures
+
+KEYS, ROOM = 6, 3
+SECONDS = 1.5
+
+
+def features(key: int) -> CineFeatures:
+    """16 KiB that tell their key."""
+    return CineFeatures(
+        torch.full((2, 4, 4, 4, 64), float(key), dtype=torch.float16), torch.arange(4, dtype=torch.float64)
+    )
+
+
+def work(folder: str, seed: int, faults: multiprocessing.Queue[str]) -> None:
+    """Read, write, evict, clear and damage at random; say what was not as it should be."""
+    torch.set_num_threads(1)
+    dice = random.Random(seed)
+    cache = FeatureCache(Path(folder), ROOM * 17_000)
+    held: list[tuple[int, CineFeatures]] = []
+    done = 0
+    until = time.monotonic() + SECONDS
+    try:
+        while time.monotonic() < until:
+            key = dice.randrange(KEYS)
+            found = cache.get_or_make(str(key), lambda key=key: features(key))  # type: ignore[misc]
+            held = [*held[-3:], (key, found)]
+            # Also those from before, which another process may have evicted or replaced since.
+            for wanted, kept in held:
+                if not bool((kept.values == wanted).all()):
+                    faults.put(f"{wanted} became {kept.values.unique()}")
+            match dice.randrange(40):
+                case 0:
+                    cache.clear()
+                case 1:  # as by a failing disk, on a file of its own: those in use are mapped
+                    path = cache.path(str(key))
+                    damaged = path.with_suffix(".damaged")
+                    damaged.write_bytes(bytes(17_000))
+                    damaged.replace(path)
+                case 2:
+                    cache.put(str(key), features(key))
+            done += 1
+    except Exception as error:
+        faults.put(repr(error))
+        raise
+    if not done:
+        faults.put("did nothing")
+
+
+def test_processes_that_write_evict_clear_and_damage_do_not_disturb_each_other(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    faults = context.Queue()
+    workers = [context.Process(target=work, args=(str(tmp_path), seed, faults)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    said = []
+    while not faults.empty():
+        said.append(faults.get())
+    assert said == []
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    # Each process may have been one file over the cap; the next one to write sets that right.
+    cache = FeatureCache(tmp_path, ROOM * 17_000)
+    cache.put("last", features(7))
+    assert cache.size() <= cache.max_bytes
+    assert not list(tmp_path.glob("*.tmp"))
