@@ -10,6 +10,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from vjepa_core.encoder.architecture import FAMILIES
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining import checkpoint
@@ -62,7 +63,7 @@ def export_encoder(
     told = f"{begun} with `apical pretrain` for {steps} steps of {config.batch} clips. Check every frame."
     card = {
         "name": name,
-        "family": "V-JEPA 2.1",
+        "family": FAMILIES[encoder.architecture.form],
         "architecture": config.architecture,
         "parameters": sum(value.numel() for value in weights.values()),
         "licence": licence,

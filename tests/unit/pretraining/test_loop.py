@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.pretraining.runs import clips, source, tiny
+from vjepa_core.encoder.catalogue import read_card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining import loop
 from vjepa_core.pretraining.checkpoint import CHECKPOINT
@@ -239,6 +241,20 @@ def test_the_exported_encoder_loads_and_training_goes_on_from_it(whole: Path, tm
     trainer.save()
     led_on = export_encoder(tmp_path / "run", folder, "led-on")
     assert "Led on from small-one" in json.loads(led_on.read_text(encoding="utf-8"))["description"]
+
+
+@pytest.mark.parametrize(("form", "family"), [("vjepa1", "V-JEPA"), ("vjepa2", "V-JEPA 2")])
+def test_training_goes_on_from_the_older_forms(form: str, family: str, tmp_path: Path) -> None:
+    architecture = f"vit_w48d4h2m96_patch16_64_t2.{form}"
+    config = tiny(architecture=architecture, steps=2, deep=True)
+    pretrain(config, source(), tmp_path / "run")
+    card = read_card(export_encoder(tmp_path / "run", tmp_path, "older"))
+    assert (card.family, card.architecture) == (family, architecture)
+    goes_on = tiny(start_from="older", architecture=architecture, steps=1)
+    pretrain(goes_on, source(), tmp_path / "on", folders=[tmp_path])
+    (line,) = read_log(tmp_path / "on")
+    assert math.isfinite(line["loss"])
+    assert line["effective_rank"] > 1
 
 
 def test_a_name_that_leaves_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:
