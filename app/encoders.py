@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from app import paths
 from app.domain.errors import ProjectError
+from app.storage.filelock import FileLock
 from vjepa_core.encoder import catalogue
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, read_card
 from vjepa_core.errors import EncoderError
@@ -77,29 +79,84 @@ def keep(card: Path, name: str) -> EncoderCard:
     ProjectError
         If the user's folder cannot be written; nothing is left there then.
     """
+    check_name(name)
+    found = read_card(card)
+    if found.path is None:
+        raise EncoderError(f"{found.name} has no weights of its own to keep: it is there already.")
+    source = found.path
+    content: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+
+    def copy(file: BinaryIO) -> dict[str, Any]:
+        checksum = _copy(source, file)
+        if checksum != found.checksum:
+            raise EncoderError(
+                f"{source} is damaged or not the file on {found.name}'s card: export it again."
+            )
+        return content
+
+    return add(name, copy)
+
+
+def check_name(name: str) -> None:
+    """Raise EncoderError if an encoder of the user's cannot get this name."""
     fitting = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and not _DEVICES.fullmatch(name)
     if not fitting or len(name) > _LONGEST_NAME:
         raise EncoderError(
             f"{name or 'An empty word'} is no name for an encoder: use up to {_LONGEST_NAME} letters, "
             "digits, dots, dashes and underscores."
         )
+    # A file system may not tell upper from lower case.
+    if name.lower() in {known.lower() for known in _taken(paths.encoders_dir())}:
+        raise EncoderError(f"An encoder is called {name} already: choose another name.")
+
+
+def free_name(wish: str) -> str:
+    """A name that is fit and not taken, as near to the wish as can be: `vitl`, `vitl-2`."""
+    fit = re.sub(r"[^A-Za-z0-9_.-]+", "-", wish)[: _LONGEST_NAME - 4].strip("-_.") or "encoder"
+    if _DEVICES.fullmatch(fit):
+        fit = f"encoder-{fit}"
+    taken = {known.lower() for known in _taken(paths.encoders_dir())}
+    numbered = (fit if count == 1 else f"{fit}-{count}" for count in itertools.count(1))
+    return next(name for name in numbered if name.lower() not in taken)
+
+
+def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
+    """Put an encoder into the user's folder; what a killed program left there is removed.
+
+    Parameters
+    ----------
+    name : str
+        As `check_name` wants it.
+    write : callable
+        Writes the weights to a file and returns the content of the card, in which name and file are filled
+        in; whatever it raises, nothing is left.
+
+    Returns
+    -------
+    EncoderCard
+        As it is read back.
+
+    Raises
+    ------
+    EncoderError
+        If the name is unfit or taken.
+    ProjectError
+        If the folder cannot be written, or another encoder is being written to it.
+    """
+    check_name(name)
     folder = paths.encoders_dir()
     weights, written = folder / f"{name}.safetensors", folder / f"{name}.json"
-    # A file system may not tell upper from lower case.
-    if name.lower() in {known.lower() for known in _taken(folder)}:
-        raise EncoderError(f"An encoder is called {name} already: choose another name.")
-    found = read_card(card)
-    if found.path is None:
-        raise EncoderError(f"{found.name} has no weights of its own to keep: it is there already.")
-    content: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
-    content |= {"name": name, "file": weights.name}
     try:
+        lock = FileLock(folder / ".adding")
+    except ProjectError as error:
+        raise ProjectError(
+            f"Another encoder is just being written to {folder}: wait until it is there, then try again."
+        ) from error
+    try:
+        for left in folder.glob(".*.new"):
+            left.unlink(missing_ok=True)
         with _written_whole(weights) as file:
-            checksum = _copy(found.path, file)
-            if checksum != found.checksum:
-                raise EncoderError(
-                    f"{found.path} is damaged or not the file on {found.name}'s card: export it again."
-                )
+            content = write(file) | {"name": name, "file": weights.name}
         try:
             # Last: an encoder without its card is not there.
             with _written_whole(written) as file:
@@ -112,6 +169,8 @@ def keep(card: Path, name: str) -> EncoderCard:
             f"The encoder cannot be kept in {folder} ({error.strerror}): "
             "free some space, or allow writing there."
         ) from error
+    finally:
+        lock.release()
     return read_card(written)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app import encoders
-from app.commands import compare, encoder_time
+from app.commands import compare, encoder_import, encoder_time
 from app.commands.report import Report, table
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
@@ -20,14 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choose = actions.add_parser("choose", help="let the window and the other commands use it")
     keep = actions.add_parser("keep", help="copy one that was trained, so that it is known by name")
     keep.add_argument("card", type=Path, metavar="CARD", help="RUN/encoder/....json")
-    remove = actions.add_parser("remove", help="delete one that was kept")
+    importing = actions.add_parser("import", help="take in a V-JEPA checkpoint, so that it is known by name")
+    encoder_import.add_arguments(importing)
+    remove = actions.add_parser("remove", help="delete one that was kept or imported")
     comparison = actions.add_parser("compare", help="measure several on your own labels")
     compare.add_arguments(comparison)
     timing = actions.add_parser("time", help="how long each takes here, for a clip and for a cine")
     encoder_time.add_arguments(timing)
     for action in (check, choose, keep, remove):
         action.add_argument("name", metavar="NAME")
-    for action in (listing, check, choose, keep, remove, comparison, timing):
+    for action in (listing, check, choose, keep, importing, remove, comparison, timing):
         action.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -45,6 +47,8 @@ def run(args: argparse.Namespace) -> Report:
             kept = encoders.keep(args.card, args.name)
             text = f"{kept.name} is kept; use it with `apical encoders choose {kept.name}`."
             return Report(facts(kept, encoders.chosen()), text)
+        case "import":
+            return encoder_import.run(args)
         case "remove":
             encoders.remove(args.name)
             return Report({"removed": args.name}, f"{args.name} is removed.")

@@ -1,0 +1,48 @@
+"""`apical encoders import`: what a checkpoint holds, and the encoder made from it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from app.commands.progress import Progress
+from app.commands.report import Report, size
+
+_EVERY_S = 0.3
+# The learning core knows what each means; asking it here would load torch for `--help`.
+_FAMILIES = ("v-jepa", "v-jepa-2", "v-jepa-2.1", "echojepa")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """File, what the user knows better, and whether to look only."""
+    parser.add_argument("file", type=Path, metavar="FILE", help=".pt, .pth.tar, .safetensors, .index.json")
+    parser.add_argument("--name", metavar="NAME", help="default: from the file's name")
+    parser.add_argument("--family", choices=_FAMILIES, help="where the weights do not tell")
+    parser.add_argument("--licence", metavar="TEXT", help="default: that of the family")
+    parser.add_argument("--look", action="store_true", help="say what it is and write nothing")
+
+
+def run(args: argparse.Namespace) -> Report:
+    """Look, and unless that is all, convert."""
+    from app.encoder_import import look, take
+
+    found = look(args.file, args.family)
+    if args.look:
+        facts = found.facts()
+        end = f"Import it with `apical encoders import {args.file.name}`; it takes {size(facts['bytes'])}."
+        return Report(facts, _text(facts, end))
+    with Progress(_EVERY_S) as progress:
+        card, facts = take(found, progress, args.name, args.licence)
+    end = (
+        f"{card.name} is imported ({size(facts['bytes'])}); use it with `apical encoders choose {card.name}`."
+    )
+    return Report(facts, _text(facts, f"{end}\nSHA-256 {card.checksum}"))
+
+
+def _text(facts: dict[str, Any], end: str) -> str:
+    lines = [f"{facts['source']}: {facts['family']}, {facts['architecture']}", "Recognised:"]
+    lines += [f"  {line}" for line in facts["recognised"]]
+    if facts["assumed"]:
+        lines += ["Assumed:", *(f"  {line}" for line in facts["assumed"])]
+    return "\n".join([*lines, f"Licence: {facts['licence']}", end])

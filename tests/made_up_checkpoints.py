@@ -1,0 +1,192 @@
+"""Checkpoints as each release of the V-JEPA family publishes them, made up: names, shapes and containers.
+
+Written from the published layouts, not from the program's encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+Shapes = dict[str, tuple[int, ...]]
+State = dict[str, Tensor]
+
+WIDTH, DEPTH, HIDDEN, SIDE = 128, 4, 256, 32
+"""Of the small encoder in all files of `write`; two heads."""
+
+FILES: dict[str, str] = {
+    "v-jepa": "vitl16.pth.tar",
+    "v-jepa-2": "vitl.pt",
+    "v-jepa-2.1": "vjepa2_1_vitb_dist_vitG_384.pt",
+    "v-jepa-2.1-giant": "vjepa2_1_vitg_384.pt",
+    "echojepa": "vitl-kinetics-pt220-an55.pt",
+    "hugging-face": "model.safetensors",
+    "hugging-face-shards": "model.safetensors.index.json",
+}
+"""What `write` can make, and the name that it gives it."""
+
+ARCHITECTURES: dict[str, str] = {
+    "v-jepa": f"vit_w128d4h2m256_patch16_{SIDE}_t2.vjepa1",
+    "v-jepa-2": "vit_w128d4h2m256_patch16_256_t2.vjepa2",
+    "v-jepa-2.1": "vit_w128d4h2m256_patch16_384_t2",
+    "v-jepa-2.1-giant": "vit_w128d4h2m256_patch16_384_t2",
+    "echojepa": "vit_w128d4h2m256_patch16_256_t2.vjepa2",
+    "hugging-face": "vit_w128d4h2m256_patch16_32_t2.vjepa2",
+    "hugging-face-shards": "vit_w128d4h2m256_patch16_32_t2.vjepa2",
+}
+
+
+def shapes(
+    width: int, depth: int, hidden: int, form: Literal["vjepa1", "vjepa2", "vjepa21"], tokens: int = 0
+) -> Shapes:
+    """Names and shapes of V-JEPA's own encoder; `tokens` is the length of a stored table of places."""
+    found: Shapes = {"pos_embed": (1, tokens, width)} if tokens else {}
+
+    def add(name: str, *shape: int) -> None:
+        found[f"{name}.weight"] = shape
+        found[f"{name}.bias"] = shape[:1]
+
+    add("patch_embed.proj", width, 3, 2, 16, 16)
+    if form == "vjepa21":
+        add("patch_embed_img.proj", width, 3, 1, 16, 16)
+        found |= {"img_mod_embed": (1, 1, width), "video_mod_embed": (1, 1, width)}
+    for i in range(depth):
+        add(f"blocks.{i}.norm1", width)
+        add(f"blocks.{i}.attn.qkv", 3 * width, width)
+        add(f"blocks.{i}.attn.proj", width, width)
+        add(f"blocks.{i}.norm2", width)
+        add(f"blocks.{i}.mlp.fc1", hidden, width)
+        add(f"blocks.{i}.mlp.fc2", width, hidden)
+    for name in [f"norms_block.{k}" for k in range(4)] if form == "vjepa21" else ["norm"]:
+        add(name, width)
+    return found
+
+
+def state(of: Shapes, seed: int = 0, dtype: torch.dtype = torch.float32) -> State:
+    """Random weights, small; a table of places as V-JEPA 1 has it."""
+    made = torch.Generator().manual_seed(seed)
+    weights = {name: (torch.randn(shape, generator=made) * 0.1).to(dtype) for name, shape in of.items()}
+    if "pos_embed" in of:
+        weights["pos_embed"] = places(*of["pos_embed"][1:]).to(dtype)
+    return weights
+
+
+def empty(of: Shapes) -> State:
+    """Weights of any size that take no memory."""
+    return {name: torch.zeros(()).expand(shape) for name, shape in of.items()}
+
+
+def places(tokens: int, width: int) -> Tensor:
+    """Sines and cosines of the places of 16 frames, (1, tokens, width)."""
+    half, side = math.ceil(width / 6), math.isqrt(tokens // 8)
+    rows = []
+    for t in range(8):
+        for y in range(side):
+            for x in range(side):
+                angles = [[p * 10000 ** (-k / half) for k in range(half)] for p in (t, y, x)]
+                rows.append([f(a) for axis in angles for f in (math.sin, math.cos) for a in axis][:width])
+    return torch.tensor(rows)[None]
+
+
+def hugging_face(weights: State) -> State:
+    """The same weights under Hugging Face's names, queries, keys and values apart."""
+    found: State = {}
+    for name, value in weights.items():
+        new = name.replace("patch_embed.", "embeddings.patch_embeddings.").replace("blocks.", "layer.")
+        new = "encoder." + new.replace(".attn.", ".attention.")
+        new = new.replace("encoder.norm.", "encoder.layernorm.")
+        if ".qkv." in new:
+            parts = zip(("query", "key", "value"), value.chunk(3), strict=True)
+            found |= {new.replace("qkv", part): rows.contiguous() for part, rows in parts}
+        else:
+            found[new] = value
+    return found
+
+
+def wrapped(weights: State) -> State:
+    """The names as training leaves them."""
+    return {f"module.backbone.{name}": value for name, value in weights.items()}
+
+
+def predictor() -> State:
+    """Part of a predictor, which every published file has beside the encoder."""
+    return wrapped({"predictor_embed.weight": torch.zeros(8, WIDTH), "mask_tokens.0": torch.zeros(1, 1, 8)})
+
+
+def weights_of(kind: str, dtype: torch.dtype = torch.float32) -> State:
+    """The small encoder's weights of a kind in `FILES`, under V-JEPA's own names."""
+    form: Literal["vjepa1", "vjepa2", "vjepa21"] = "vjepa2"
+    if kind.startswith("v-jepa-2.1"):
+        form = "vjepa21"
+    elif kind == "v-jepa":
+        form = "vjepa1"
+    tokens = 8 * (SIDE // 16) ** 2 if kind in ("v-jepa", "v-jepa-2", "echojepa") else 0
+    return state(shapes(WIDTH, DEPTH, HIDDEN, form, tokens), len(kind), dtype)
+
+
+def write(
+    kind: str,
+    folder: Path,
+    name: str | None = None,
+    *,
+    change: Callable[[State], State] = lambda weights: weights,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a small checkpoint of a kind in `FILES`; the path that a user would choose.
+
+    Parameters
+    ----------
+    kind : str
+        One of `FILES`.
+    folder : Path
+        Made if it is not there.
+    name : str, optional
+        Instead of the published one.
+    change : callable
+        Applied to the encoder's weights under V-JEPA's own names.
+    dtype : torch.dtype
+        Of all weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (name or FILES[kind])
+    weights = change(weights_of(kind, dtype))
+    if kind.startswith("hugging-face"):
+        flat = hugging_face(weights) | {"predictor.layernorm.weight": torch.zeros(8)}
+        config: dict[str, Any] = {"model_type": "vjepa2", "crop_size": SIDE, "num_attention_heads": 2}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if kind == "hugging-face":
+            save_file(flat, path)
+        else:
+            _write_shards(flat, path)
+        return path
+    average = "ema_encoder" if kind == "v-jepa-2.1" else "target_encoder"
+    other = {name: torch.zeros_like(value) for name, value in weights.items()}
+    content = {
+        "encoder": wrapped(other),
+        "predictor": predictor(),
+        "opt": {"state": {0: {"step": 5, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]},
+        "scaler": None,
+        average: wrapped(weights),
+        "epoch": 300,
+        "loss": 0.4,
+        "lr": 1e-6,
+    }
+    torch.save(content, path)
+    return path
+
+
+def _write_shards(flat: State, index: Path) -> None:
+    names = sorted(flat)
+    where: dict[str, str] = {}
+    for number, part in enumerate((names[::2], names[1::2]), 1):
+        file = f"model-{number:05}-of-00002.safetensors"
+        save_file({name: flat[name] for name in part}, index.with_name(file))
+        where |= dict.fromkeys(part, file)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}), encoding="utf-8")

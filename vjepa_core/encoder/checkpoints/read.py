@@ -1,0 +1,220 @@
+"""Files to named tensors, which stay on the disk until they are used; nothing in a file is executed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from vjepa_core.encoder.catalogue import EncoderCard, read_card
+from vjepa_core.encoder.checkpoints.foreign import HEAD, WAY_OUT, refuse_foreign
+from vjepa_core.errors import EncoderError
+
+_LONGEST_JSON = 64 << 20
+_DEEPEST = 8
+_OUR_RUN = {"objective", "teacher", "monitor", "config"}
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    files : tuple of Path
+        All files with weights, in the order in which they are hashed.
+    kind : str
+        How it is stored, for the user.
+    tensors : mapping of str to Tensor
+        By dotted names: `target_encoder.module.backbone.norm.weight`. Mapped into memory, not read, except
+        from PyTorch's format before 2020.
+    config : mapping
+        Hugging Face's `config.json` beside it; empty if there is none.
+    card : EncoderCard or None
+        This program's card beside it.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    kind: str
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    card: EncoderCard | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def read(path: Path) -> Checkpoint:
+    """Open a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        Written by torch.save, safetensors, or the index of one in several files
+        (`model.safetensors.index.json`).
+
+    Raises
+    ------
+    EncoderError
+        If it cannot be read, is damaged, is something else, or would run code.
+    """
+    if path.is_dir():
+        raise EncoderError(f"{path.name or path} is a folder: choose the checkpoint in it.")
+    head = _head(path)
+    if head.lstrip()[:1] == b"{" and not _is_safetensors(head):
+        files = _shards(path)
+        kind = (
+            f"Hugging Face's {'file' if len(files) == 1 else f'{len(files)} files'} of weights with an index"
+        )
+        tensors: dict[str, Tensor] = {}
+        for file in files:
+            if not file.exists():
+                raise EncoderError(
+                    f"{file.name}, a part of {path.name}, is not beside it: put all parts into one folder."
+                )
+            tensors |= _tensors(file, _head(file))[0]
+    else:
+        files = (path,)
+        tensors, kind = _tensors(path, head)
+    config = _json(path.with_name("config.json"))
+    return Checkpoint(path.name, files, kind, tensors, config, _card(path))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except FileNotFoundError as error:
+        raise EncoderError(f"{path.name} is not there: check the path.") from error
+    except OSError as error:
+        raise EncoderError(f"{path.name} cannot be read ({error.strerror}): allow reading it.") from error
+
+
+def _tensors(path: Path, head: bytes) -> tuple[dict[str, Tensor], str]:
+    if _is_safetensors(head):
+        return _from_safetensors(path, head), "A safetensors file"
+    refuse_foreign(path.name, head)
+    if head.startswith(_ZIP):
+        _check_zip(path)
+        return _from_torch(path, mapped=True), "A PyTorch file with tensors only"
+    if head.startswith(_PICKLE):
+        return _from_torch(path, mapped=False), "A PyTorch file of the format before 2020, with tensors only"
+    raise EncoderError(f"{path.name} is no file of weights that is known here: {WAY_OUT}.")
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Eight bytes with the length of a header, which no text would have so small, and the header."""
+    return head[8:9] == b"{" and head[4:8] == b"\0\0\0\0"
+
+
+def _from_safetensors(path: Path, head: bytes) -> dict[str, Tensor]:
+    (length,) = struct.unpack("<Q", head[:8])
+    size = path.stat().st_size
+    cut = length > size - 8
+    if not cut and length <= _LONGEST_JSON:
+        with path.open("rb") as file:
+            file.seek(8)
+            header = file.read(length)
+        ends = [int(end) for end in re.findall(rb'"data_offsets"\s*:\s*\[\s*\d+\s*,\s*(\d{1,18})', header)]
+        cut = bool(ends) and max(ends) > size - 8 - length
+    if cut:
+        raise EncoderError(f"{path.name} has been cut off: download or copy it again.")
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except Exception as error:  # of the library: no class of their own for all of them
+        raise EncoderError(f"{path.name} is damaged: download or copy it again.") from error
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.rpartition("/")[2] for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise EncoderError(f"{path.name} has been cut off: download or copy it again.") from error
+    if "constants.pkl" in names:
+        raise EncoderError(
+            f"{path.name} is a TorchScript program, which is not run here: "
+            "choose the checkpoint that it was made from."
+        )
+    if "data.pkl" not in names:
+        raise EncoderError(f"{path.name} is a zip archive without tensors: unpack it, or {WAY_OUT}.")
+
+
+def _from_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+    try:
+        root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted or "weights_only" in str(error).replace("Weights only", "weights_only"):
+            thing = f" ({wanted[1][:60]})" if wanted else ""
+            raise EncoderError(
+                f"{path.name} wants to run code{thing} besides giving its tensors, which is not allowed: "
+                "save its state dict as safetensors where you trust it, then import that."
+            ) from error
+        raise _damaged(path) from error
+    except Exception as error:  # a stranger's bytes: anything may be wrong with them
+        raise _damaged(path) from error
+    if isinstance(root, Mapping) and root.keys() >= _OUR_RUN:
+        raise EncoderError(
+            f"{path.name} is the state of a pre-training run: "
+            "import the .safetensors file in the folder `encoder` beside it."
+        )
+    return dict(_named(root))
+
+
+def _damaged(path: Path) -> EncoderError:
+    return EncoderError(f"{path.name} is damaged or not written by PyTorch: download or copy it again.")
+
+
+def _named(node: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(node, Tensor):
+        yield name, node.detach()
+    elif isinstance(node, Mapping) and depth < _DEEPEST:
+        for key, value in node.items():
+            yield from _named(value, f"{name}.{key}" if name else str(key), depth + 1)
+
+
+def _shards(path: Path) -> tuple[Path, ...]:
+    where = _json(path).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise EncoderError(
+            f"{path.name} holds no weights: choose the .safetensors file or the .safetensors.index.json file."
+        )
+    # Beside the index, whatever path a stranger wrote into it.
+    return tuple(path.with_name(name) for name in sorted({Path(str(file)).name for file in where.values()}))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a small file; empty if there is none."""
+    try:
+        if path.stat().st_size > _LONGEST_JSON:
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _card(path: Path) -> EncoderCard | None:
+    try:
+        card = read_card(path.with_suffix(".json"))
+    except EncoderError:
+        return None
+    return card if card.path == path else None
