@@ -67,6 +67,7 @@ class ActionTable:
             "reset_view": w.canvas.reset_view,
             "cancel_learning": w.workspace.learner.cancel,
             "resume_learning": w.workspace.learner.resume,
+            "encoders": w.show_encoders,
             "pretrain": w.show_pretraining,
             "shortcuts": w.show_shortcuts,
             "about": w.about,

@@ -49,6 +49,7 @@ class LearningPanel(QWidget):
     cancelled = Signal()
     resumed = Signal()
     accepted = Signal()
+    encoders_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -80,6 +81,7 @@ class LearningPanel(QWidget):
         self._encoder = QLabel("")
         self._encoder.setWordWrap(True)
         self._encoder.setTextFormat(Qt.TextFormat.RichText)
+        self._encoder.linkActivated.connect(lambda _link: self.encoders_wanted.emit())
         row = QHBoxLayout()
         row.addWidget(self._button)
         row.addWidget(self.accept, 1)
@@ -137,6 +139,7 @@ class LearningPanel(QWidget):
         self._encoder.setText(
             f"<span style='color:{theme.MUTED}'>{escape(name)}, on {device}</span>"
             f"<br><span style='color:{colour}'>{escape(training)}</span>"
+            f"<br><a href='encoders' style='color:{theme.ACCENT}; text-decoration: none'>Encoders...</a>"
         )
         if card is not None:
             self._encoder.setToolTip(card.description)

@@ -19,6 +19,7 @@ from app.ui.actions import ActionTable
 from app.ui.banner import Banner, Level
 from app.ui.canvas import CineCanvas
 from app.ui.cine_list import CineList
+from app.ui.encoders.dialog import EncodersDialog
 from app.ui.keymap import load_keymap
 from app.ui.learning_panel import LearningPanel, describe
 from app.ui.opened_cine import OpenedCine
@@ -131,7 +132,7 @@ class MainWindow(QMainWindow):
             ("&Edit", ["undo", "redo", "-", "accept_prediction", "clear_frame"]),
             ("&Frames", ["play_pause", "-", "frame_prev", "frame_next", "annotated_prev", "annotated_next"]),
             ("&View", ["toggle_masks", "reset_view"]),
-            ("&Learning", ["cancel_learning", "resume_learning", "-", "pretrain"]),
+            ("&Learning", ["cancel_learning", "resume_learning", "-", "encoders", "pretrain"]),
             ("&Help", ["shortcuts", "about"]),
         ):
             menu = self.menuBar().addMenu(title)
@@ -175,6 +176,7 @@ class MainWindow(QMainWindow):
         self.learning.cancelled.connect(w.learner.cancel)
         self.learning.resumed.connect(w.learner.resume)
         self.learning.accepted.connect(self.accept_prediction)
+        self.learning.encoders_wanted.connect(self.show_encoders)
         self.player_bar.frame_wanted.connect(self.show_frame)
         self.player_bar.step_wanted.connect(self.step)
         self.cine_list.chosen.connect(self.choose)
@@ -417,6 +419,13 @@ class MainWindow(QMainWindow):
         dialog.raise_()
         dialog.activateWindow()
 
+    def show_encoders(self) -> None:
+        """Show all encoders, to choose, compare and import; the dialog stays open beside the work."""
+        dialog = self.findChild(EncodersDialog) or EncodersDialog(self.workspace, self)
+        dialog.show()
+        dialog.raise_()
+        dialog.activateWindow()
+
     def about(self) -> None:
         """Say what this is, and what it is not for."""
         self.banner.show_message(
@@ -447,9 +456,9 @@ class MainWindow(QMainWindow):
         opened = self.current
         if opened is None or self.workspace.project is None:
             return
-        kept = self.workspace.view().get("canvas", {})
-        kept[str(opened.id)] = self.canvas.view_state()
-        self.workspace.save_view({"canvas": kept})
+        view = self.workspace.view()
+        kept = {**view.get("canvas", {}), str(opened.id): self.canvas.view_state()}
+        self.workspace.save_view({**view, "canvas": kept})
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if event.mimeData().hasUrls():
@@ -471,8 +480,9 @@ class MainWindow(QMainWindow):
         if self.workspace.pending and not self._leave_unsaved():
             event.ignore()
             return
-        if dialog := self.findChild(PretrainingDialog):
-            dialog.close()  # its run saves and ends by itself
+        for kind in (PretrainingDialog, EncodersDialog):  # a run saves and ends by itself
+            if dialog := self.findChild(kind):
+                dialog.close()
         self.hide()  # gone at once: the engine may take a moment to end
         self.workspace.close()
         super().closeEvent(event)

@@ -1,0 +1,42 @@
+"""What the window has done with encoders in processes of their own: each a command of `apical encoders`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.child_process import Child
+
+FAMILIES = {
+    "v-jepa": "V-JEPA (the first)",
+    "v-jepa-2": "V-JEPA 2",
+    "v-jepa-2.1": "V-JEPA 2.1",
+    "echojepa": "EchoJEPA",
+}
+"""What `--family` takes, and how people call it."""
+
+
+def look(file: Path, family: str = "") -> Child:
+    """Start finding out what a file holds; nothing is written."""
+    return Child(["encoders", "import", str(file), *_family(family), "--look", "--json"])
+
+
+def bring_in(file: Path, name: str, licence: str, family: str = "") -> Child:
+    """Start importing a file under a name; progress in bytes, its answer says what came of it."""
+    # One word each: a licence may begin with a dash.
+    options = [f"--name={name}", f"--licence={licence}", *_family(family)]
+    return Child(["encoders", "import", str(file), *options, "--json"])
+
+
+def time_all(cine: Path | None) -> Child:
+    """Start measuring what each encoder takes here; seconds for the whole cine where one is given."""
+    return Child(["encoders", "time", *([] if cine is None else [str(cine)]), "--json"])
+
+
+def compare_all(names: Sequence[str], project: Path) -> Child:
+    """Start measuring encoders on the labels of a project, each against the first."""
+    return Child(["encoders", "compare", *names, "--project", str(project), "--json"])
+
+
+def _family(family: str) -> list[str]:
+    return [f"--family={family}"] if family else []

@@ -1,0 +1,105 @@
+"""Encoders measured on the user's own labels, in a process of its own; the result stays with the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Signal
+
+from app import encoder_jobs
+from app.child_process import STOPPED, Child
+from app.domain.errors import ApicalError
+from app.storage.project import Project
+from app.ui.encoders.compared import KEY, Compared, keep
+from app.ui.encoders.known import Known
+from app.ui.watcher import Watcher
+from app.ui.workspace import Workspace
+
+
+class Comparing(QObject):
+    """Starts and stops a comparison, and knows the last one of the open project."""
+
+    changed = Signal()  # a comparison has begun or ended, or belongs to another project now
+    progress = Signal(str, object, object)  # what it does, done, total
+    refused = Signal(str)  # the labels do not do: no fault
+    trouble = Signal(str)
+
+    def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._watcher = Watcher(self)
+        self._watcher.progress.connect(self.progress)
+        self._watcher.ended.connect(self._on_ended)
+        self._project: Project | None = None
+        self._revisions: dict[str, int] = {}
+        self._last: Compared | None = None
+        workspace.current_changed.connect(self._follow_project)
+        self._follow_project()
+
+    @property
+    def running(self) -> bool:
+        """True while a child measures."""
+        return self._watcher.child is not None
+
+    @property
+    def last(self) -> Compared | None:
+        """The last comparison of the open project."""
+        return self._last
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether labels have changed since."""
+        return self._last is not None and self._last.is_stale(self._labels())
+
+    def has_labels(self) -> bool:
+        """Whether anything is outlined in the open project, as far as that is open."""
+        return any(opened.recorder.annotated.annotated_frames for opened in self._workspace.cines)
+
+    def start(self, names: Sequence[str]) -> None:
+        """Measure these encoders against the first of them."""
+        project = self._workspace.project
+        if project is None:
+            return
+        self._revisions = self._labels()
+        try:
+            self._watcher.watch(encoder_jobs.compare_all(names, project.path))
+        except ApicalError as error:
+            self.trouble.emit(str(error))
+        self.changed.emit()
+
+    def stop(self) -> bool:
+        """Give up; True where there was something to give up."""
+        was_running = self.running
+        self._watcher.drop()
+        if was_running:
+            self.changed.emit()
+        return was_running
+
+    def _labels(self) -> dict[str, int]:
+        return {str(opened.id): opened.revision for opened in self._workspace.cines}
+
+    def _follow_project(self) -> None:
+        if self._workspace.project is not self._project:
+            self._watcher.drop()
+            self._project = self._workspace.project
+            self._last = Compared.read(self._workspace.view().get(KEY))
+            self.changed.emit()
+
+    def _on_ended(self, child: Child) -> None:
+        compared = Compared.read(kept := keep(child.answer(), self._revisions)) if child.code == 0 else None
+        if compared is not None and compared.frames:
+            self._last = compared
+            self._workspace.save_view({**self._workspace.view(), KEY: kept})
+        self.changed.emit()
+        if compared is not None:
+            if not compared.frames:  # what was measured before stays
+                self.refused.emit(compared.note)
+        elif child.code == 2:
+            self.refused.emit(child.complaint())
+        elif child.code != STOPPED:
+            self.trouble.emit(f"The comparison did not end. {child.complaint()}")
+
+
+def order(encoders: Sequence[Known]) -> list[str]:
+    """Names for a comparison: the one in use first, those without weights left out."""
+    return [one.name for one in sorted(encoders, key=lambda one: not one.in_use) if one.usable]

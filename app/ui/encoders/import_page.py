@@ -1,0 +1,250 @@
+"""Second page: what a file holds, and taking it over."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import encoder_jobs, paths
+from app.child_process import STOPPED, Child
+from app.domain.errors import ApicalError
+from app.ui import theme
+from app.ui.encoders.figures import size, weights
+from app.ui.watcher import Watcher
+from app.ui.words import label, paint
+
+TAKEN = (
+    "Taken are encoders of V-JEPA, V-JEPA 2, V-JEPA 2.1 and EchoJEPA, as they are published or by "
+    "Hugging Face (.pt, .pth, .tar, .safetensors). Only numbers are read from the file: nothing in it is run."
+)
+_STEPS = 1000  # of the bar: bytes of a large file are no numbers for Qt
+
+
+class ImportPage(QWidget):
+    """One file: recognise it, name it, import it."""
+
+    imported = Signal(str)  # name
+    left = Signal()
+    another_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._file = Path()
+        self._found: dict[str, Any] = {}
+        self._importing = False
+        self._watcher = Watcher(self)
+        self._watcher.progress.connect(self._on_progress)
+        self._watcher.ended.connect(self._on_ended)
+        self.title, self.state = label(bold=True), label()
+        self._bar = QProgressBar()
+        self._bar.setFixedHeight(6)
+        self._bar.setTextVisible(False)
+        self.recognised, self.assumed, self.disk = label(), label(colour=theme.WARNING), label()
+        self.family, self.name, self.licence = QComboBox(), QLineEdit(), QLineEdit()
+        for key, words in encoder_jobs.FAMILIES.items():
+            self.family.addItem(words, key)
+        self.family.activated.connect(self._look_again)
+        self.name.textChanged.connect(self._show)
+        self.name.setMaxLength(60)
+        self.help = label(TAKEN, theme.MUTED)
+        self._rows: dict[QWidget, QWidget] = {}  # a field and its words
+        self._build()
+
+    def _build(self) -> None:
+        form = QGridLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(9)
+        form.setColumnStretch(1, 1)
+        for row, (words, field) in enumerate(
+            (
+                ("Recognised", self.recognised),
+                ("Assumed", self.assumed),
+                ("Which release is it?", self.family),
+                ("Name", self.name),
+                ("Licence", self.licence),
+                ("Room on the disk", self.disk),
+            )
+        ):
+            field.setAccessibleName(words)
+            self._rows[field] = label(words, theme.MUTED)
+            self._rows[field].setMinimumWidth(130)
+            lines = isinstance(field, QLabel)
+            align = Qt.AlignmentFlag.AlignTop if lines else Qt.AlignmentFlag.AlignVCenter
+            form.addWidget(self._rows[field], row, 0, align)
+            form.addWidget(field, row, 1)
+        self.back, self.other = QPushButton("Back"), QPushButton("Another file...")
+        self.bring = QPushButton("Import")
+        self.back.clicked.connect(self._back)
+        self.other.clicked.connect(self.another_wanted)
+        self.bring.clicked.connect(self._import)
+        self.bring.setDefault(True)
+        buttons = QHBoxLayout()
+        for button in (self.back, self.other):
+            button.setAutoDefault(False)
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        buttons.addWidget(self.bring)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(10)
+        for widget in (self.title, self.state, self._bar, self.help):
+            column.addWidget(widget)
+        column.addLayout(form)
+        column.addStretch(1)
+        column.addLayout(buttons)
+
+    @property
+    def importing(self) -> bool:
+        """True while a file is being taken over."""
+        return self._importing and self._watcher.child is not None
+
+    def look(self, file: Path) -> None:
+        """Find out what a file holds."""
+        self.stop()
+        self._file, self._found = file, {}
+        self.family.setProperty("asked", False)
+        self.title.setText(file.name)
+        self._start_look("")
+
+    def stop(self) -> bool:
+        """Give up what is under way; True where that was an import, which leaves nothing behind."""
+        was_importing = self.importing
+        if was_importing:
+            self._watcher.leave()  # it clears up
+        else:
+            self._watcher.drop()
+        return was_importing
+
+    # Recognising
+
+    def _look_again(self) -> None:
+        self._start_look(str(self.family.currentData()))
+
+    def _start_look(self, family: str) -> None:
+        self._watcher.drop()
+        self._importing = False
+        self._say("Reading the file ...")
+        try:
+            self._watcher.watch(encoder_jobs.look(self._file, family))
+        except ApicalError as error:
+            self._say(str(error), theme.ERROR)
+        self._show()
+
+    def _show_found(self, found: dict[str, Any]) -> None:
+        before, self._found = self._found, found
+        named = f"{found.get('family', '')}, {weights(int(found.get('parameters', 0)))}"
+        self._say(f"{named}, {size(int(found.get('bytes', 0)))}")
+        self.recognised.setText(_lines(found.get("recognised")))
+        self.assumed.setText(_lines(found.get("assumed")))
+        if found.get("ambiguous"):
+            self.family.setProperty("asked", True)  # and stays, so that the choice can be taken back
+        self.family.setCurrentIndex(self.family.findData(_family(found)))
+        # What the user has typed stays.
+        for field, key in ((self.name, "name"), (self.licence, "licence")):
+            if not before or field.text() == str(before.get(key, "")):
+                field.setText(str(found.get(key, "")))
+                field.setCursorPosition(0)
+        self._show_room(int(found.get("bytes", 0)))
+
+    def _show_room(self, needed: int) -> None:
+        try:
+            free = shutil.disk_usage(paths.encoders_dir()).free
+        except (ApicalError, OSError):
+            self.disk.setText(f"{size(needed)} are needed")
+            return
+        self.disk.setText(f"{size(needed)} are needed, {size(free)} are free")
+        paint(self.disk, theme.WARNING if free < needed else "")
+
+    # Importing
+
+    def _import(self) -> None:
+        family = str(self.family.currentData()) if self.family.property("asked") else ""
+        self._importing = True
+        self._say("Importing: starting")
+        try:
+            words = (self.name.text().strip(), self.licence.text().strip(), family)
+            self._watcher.watch(encoder_jobs.bring_in(self._file, *words))
+        except ApicalError as error:
+            self._say(str(error), theme.ERROR)
+        self._show()
+
+    def _on_progress(self, stage: str, done: int, total: int) -> None:
+        self._bar.setRange(0, _STEPS)
+        self._bar.setValue(round(_STEPS * done / max(total, 1)))
+        if self._importing:
+            self._say(f"Importing: {stage}, {size(done)} of {size(total)}")
+
+    def _on_ended(self, child: Child) -> None:
+        answer = child.answer()
+        importing, self._importing = self._importing, False
+        if child.code == 0 and answer:
+            if importing:
+                self.imported.emit(str(answer.get("name", self.name.text())))
+                return
+            self._show_found(answer)
+        elif child.code == STOPPED:
+            self._say("Stopped: nothing was imported.")
+        elif child.code == 0:
+            self._say("The file could not be read: try again.", theme.ERROR)
+        else:
+            self._say(child.complaint(), theme.ERROR)
+            if not importing and self._found:  # the other family does not fit: back to the one that does
+                self.family.setCurrentIndex(self.family.findData(_family(self._found)))
+        self._show()
+
+    # What is shown
+
+    def _back(self) -> None:
+        if self.importing:
+            child = self._watcher.child
+            assert child is not None  # noqa: S101 - something is being imported
+            child.stop()
+            self._say("Stopping ...")
+            self.back.setEnabled(False)
+            return
+        self.stop()
+        self.left.emit()
+
+    def _say(self, text: str, colour: str = "") -> None:
+        self.state.setText(text)
+        paint(self.state, colour)
+
+    def _show(self) -> None:
+        running, known = self._watcher.child is not None, bool(self._found)
+        self._bar.setRange(0, 0)
+        self._bar.setVisible(running)
+        self.back.setEnabled(True)
+        self.back.setText("Stop" if self.importing else "Back")
+        self.other.setEnabled(not self.importing)
+        self.help.setVisible(not known)
+        shown = {self.assumed: bool(self.assumed.text()), self.family: bool(self.family.property("asked"))}
+        for field, words in self._rows.items():
+            for widget in (field, words):
+                widget.setVisible(known and shown.get(field, True))
+        for entry in (self.family, self.name, self.licence):
+            entry.setEnabled(not running)
+        self.bring.setEnabled(known and not running and bool(self.name.text().strip()))
+
+
+def _family(found: dict[str, Any]) -> str:
+    """Key of the family that an answer names."""
+    said = str(found.get("family", "")).lower().replace(" ", "-")
+    return {"v-jepa-1": "v-jepa"}.get(said, said)
+
+
+def _lines(sentences: object) -> str:
+    return "\n".join(str(one) for one in sentences) if isinstance(sentences, list) else ""

@@ -1,0 +1,110 @@
+"""How long each encoder takes for the cine on the table, measured in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from app import encoder_jobs
+from app.child_process import STOPPED, Child
+from app.domain.errors import ApicalError
+from app.ui.learner import RESTING
+from app.ui.watcher import Watcher
+from app.ui.workspace import Workspace
+
+MEASURING, WAITING, UNKNOWN = "measuring...", "once learning rests", "not measured"
+
+
+class Timing(QObject):
+    """Measures when asked, and anew for another cine; never beside other work, which would falsify it."""
+
+    changed = Signal()
+
+    def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._watcher = Watcher(self)
+        self._watcher.ended.connect(self._on_ended)
+        self._on = self._held = False
+        self._cine: Path | None = None
+        self._answers: dict[Path | None, dict[str, Any]] = {}
+        self.complaint = ""
+        workspace.current_changed.connect(self._measure)
+        workspace.learner.progress.connect(self._rested)
+
+    @property
+    def device(self) -> str:
+        """What it was measured on, '' before."""
+        return str(self._answers.get(self._cine, {}).get("device", ""))
+
+    def start(self) -> None:
+        """Measure from now on whatever cine comes on the table."""
+        self._on = True
+        self._measure()
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._on = False
+        self._watcher.drop()
+
+    def hold(self, held: bool) -> None:
+        """Wait while other work of the dialog keeps the machine busy."""
+        self._held = held
+        self._measure()
+
+    def again(self) -> None:
+        """The encoders have changed: what was measured is forgotten."""
+        self._answers.clear()
+        self._watcher.drop()
+        self._measure()
+
+    def row(self, name: str) -> Mapping[str, Any] | None:
+        """What was measured of an encoder, as `apical encoders time` says it; None where nothing was."""
+        rows = self._answers.get(self._cine, {}).get("encoders", ())
+        return next((row for row in rows if isinstance(row, dict) and row.get("name") == name), None)
+
+    @property
+    def state(self) -> str:
+        """What stands where there is no figure."""
+        if self._watcher.child is not None:
+            return MEASURING
+        if self._on and self._cine not in self._answers and self._must_wait():
+            return WAITING
+        return UNKNOWN
+
+    def _must_wait(self) -> bool:
+        progress = self._workspace.learner.last_progress
+        return self._held or (progress is not None and progress.stage not in RESTING)
+
+    def _measure(self) -> None:
+        current = self._workspace.current
+        cine = None if current is None else current.cine.path
+        if cine != self._cine or self._must_wait():
+            self._watcher.drop()
+        self._cine = cine
+        if self._on and cine not in self._answers and self._watcher.child is None and not self._must_wait():
+            self.complaint = ""
+            try:
+                self._watcher.watch(encoder_jobs.time_all(cine))
+            except ApicalError as error:
+                self._fail(str(error))
+        self.changed.emit()
+
+    def _rested(self) -> None:
+        # A measurement that is under way goes on: its end is near, and it would begin again and again.
+        if self._on and self._watcher.child is None and self._cine not in self._answers:
+            self._measure()
+
+    def _on_ended(self, child: Child) -> None:
+        if child.code == 0:
+            self._answers[self._cine] = child.answer()
+        elif child.code != STOPPED:
+            self._fail(child.complaint())
+        self.changed.emit()
+
+    def _fail(self, why: str) -> None:
+        self._answers[self._cine] = {}  # not again and again
+        self.complaint = why
