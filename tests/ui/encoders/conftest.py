@@ -1,0 +1,129 @@
+"""The dialog over a quiet window, with children that do what the test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from app import paths
+from app.ui.encoders.dialog import EncodersDialog
+from app.ui.encoders.table import COLUMNS
+from tests.ui.conftest import Desk
+from tests.ui.pretraining.conftest import FakeChild
+from tests.unit.encoder.test_user_encoders import write_encoder
+from vjepa_core.messages import Progress, Stage
+
+LOOK_MS = 20
+FOUND = {
+    "name": "vitl",
+    "family": "V-JEPA 2",
+    "architecture": "vit_large_patch16_224_t2.vjepa2",
+    "parameters": 303_885_312,
+    "bytes": 5_000_000_000,
+    "licence": "MIT",
+    "recognised": ["24 blocks of width 1024."],
+    "assumed": ["V-JEPA 2, by the file's name."],
+    "ambiguous": True,
+    "source": "vitl.pt",
+    "dtype": "float32",
+}
+
+
+def add_own(name: str, **more: Any) -> str:
+    """An encoder of the user's own, as an import leaves it."""
+    card = write_encoder(paths.encoders_dir(), name)
+    card.write_text(json.dumps({**json.loads(card.read_text()), **more}))
+    return name
+
+
+def timed(name: str, **more: Any) -> dict[str, Any]:
+    """A row of `apical encoders time`."""
+    row = {"name": name, "clip_s": 0.3, "clips": 40, "cine_s": 12.0, "memory_bytes": 3e8, "fits": True}
+    return {**row, "note": None, **more}
+
+
+class Bench:
+    """Drives the dialog and plays the children's part."""
+
+    def __init__(self, qtbot: QtBot, desk: Desk, children: list[FakeChild]) -> None:
+        self.qtbot, self.desk, self.children = qtbot, desk, children
+        self.show()
+        found = desk.window.findChild(EncodersDialog)
+        assert found is not None
+        self.dialog: EncodersDialog = found
+
+    def show(self) -> None:
+        self.desk.window.actions_by_id["encoders"].trigger()
+
+    def rest(self) -> None:
+        """The engine has nothing to do."""
+        self.desk.tell(Progress(0, 0, Stage.WAITING))
+
+    def asked(self, action: str) -> list[FakeChild]:
+        """Children that were asked for `apical encoders ACTION`."""
+        return [child for child in self.children if child.words[1] == action]
+
+    def settle(self) -> None:
+        self.qtbot.wait(4 * LOOK_MS)
+
+    def end(self, code: int, told: dict[str, Any] | None = None, sentence: str = "") -> None:
+        """Let the newest child end."""
+        child = self.children[-1]
+        child.told, child.sentence, child.code = told or {}, sentence, code
+        self.settle()
+
+    def cell(self, name: str, column: str) -> str:
+        table = self.dialog.list.table
+        for row in range(table.rowCount()):
+            item, title = table.item(row, COLUMNS.index(column)), table.item(row, 1)
+            if title is not None and title.text() == name:
+                assert item is not None
+                return item.text() if column != "In use" else str(not item.icon().isNull())
+        raise AssertionError(f"no row {name}")
+
+    @property
+    def names(self) -> list[str]:
+        return [one.name for one in self.dialog.list._known]
+
+    def answer(self, words: str) -> None:
+        """Click an answer of the question that is open."""
+        (box,) = (box for box in self.dialog.findChildren(QMessageBox) if box.isVisible())
+        next(button for button in box.buttons() if button.text() == words).click()
+        self.settle()
+
+    @property
+    def told(self) -> list[str]:
+        return [text for _, text in self.dialog.banner.messages()]
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
+    made: list[FakeChild] = []
+
+    def make(words: Sequence[str], run: Path | None = None) -> FakeChild:
+        made.append(FakeChild(words, run))
+        return made[-1]
+
+    monkeypatch.setattr("app.encoder_jobs.Child", make)
+    monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
+    return made
+
+
+@pytest.fixture
+def open_bench(qtbot: QtBot, heart: Desk, children: list[FakeChild]) -> Callable[[], Bench]:
+    return lambda: Bench(qtbot, heart, children)
+
+
+@pytest.fixture
+def bench(open_bench: Callable[[], Bench]) -> Bench:
+    """The dialog with an encoder of the user's own and a resting engine."""
+    add_own("mine", source={"file": "vitl.pt", "container": "ema_encoder", "assumed": ["16 heads."]})
+    made = open_bench()
+    made.rest()
+    return made

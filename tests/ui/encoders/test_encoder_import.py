@@ -1,0 +1,131 @@
+"""From a file to an encoder of the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog
+
+from tests.ui.conftest import Desk
+from tests.ui.encoders.conftest import FOUND, Bench, add_own
+
+FILE = Path("/somewhere/vitl.pt")
+
+
+def _look(bench: Bench, **more: object) -> None:
+    bench.dialog.import_file(FILE)
+    bench.end(0, {**FOUND, **more})
+
+
+def test_two_clicks_lead_from_the_file_to_the_encoder(bench: Bench) -> None:
+    bench.dialog.list.bring.click()
+    dialog = bench.dialog.findChild(QFileDialog)
+    assert dialog is not None
+    dialog.fileSelected.emit(str(FILE))
+    dialog.close()
+    assert bench.children[-1].words == ["encoders", "import", str(FILE), "--look", "--json"]
+    bench.end(0, {**FOUND, "ambiguous": False})
+    page = bench.dialog.bring
+    assert (page.name.text(), page.licence.text()) == ("vitl", "MIT")
+    assert page.recognised.text() == "24 blocks of width 1024."
+    assert "5.0 GB are needed" in page.disk.text()
+    assert not page.family.isVisible()
+    page.bring.click()
+    words = ["encoders", "import", str(FILE), "--name=vitl", "--licence=MIT", "--json"]
+    assert bench.children[-1].words == words
+    bench.children[-1].said = ["writing 2500000000/5000000000"]  # more than Qt's integers hold
+    bench.settle()
+    assert page.state.text() == "Importing: writing, 2.5 GB of 5.0 GB"
+    add_own("vitl")
+    bench.end(0, {**FOUND, "card": "vitl.json", "checksum": "abc"})
+    selected = bench.dialog.list.table.selected
+    assert selected is not None
+    assert selected.name == "vitl"
+    assert bench.dialog.list.isVisible()
+    assert "vitl is imported" in bench.told[0]
+
+
+def test_what_had_to_be_assumed_can_be_said_otherwise(bench: Bench) -> None:
+    _look(bench)
+    page = bench.dialog.bring
+    assert page.family.isVisible()
+    assert page.family.currentText() == "V-JEPA 2"
+    page.name.setText("ours")
+    page.family.setCurrentIndex(page.family.findData("v-jepa"))
+    page.family.activated.emit(page.family.currentIndex())
+    assert bench.children[-1].words[3:] == ["--family=v-jepa", "--look", "--json"]
+    bench.end(0, {**FOUND, "family": "V-JEPA", "licence": "CC BY-NC 4.0", "ambiguous": False, "assumed": []})
+    assert page.family.isVisible()  # the choice can be taken back
+    assert not page.assumed.isVisible()
+    assert (page.name.text(), page.licence.text()) == ("ours", "CC BY-NC 4.0")
+    page.bring.click()
+    assert bench.children[-1].words[3:-1] == ["--name=ours", "--licence=CC BY-NC 4.0", "--family=v-jepa"]
+
+
+def test_a_family_that_does_not_fit_leaves_the_one_that_does(bench: Bench) -> None:
+    _look(bench)
+    page = bench.dialog.bring
+    page.family.setCurrentIndex(page.family.findData("v-jepa-2.1"))
+    page.family.activated.emit(page.family.currentIndex())
+    bench.end(2, sentence="vitl.pt is no V-JEPA 2.1: it has one norm.")
+    assert page.state.text() == "vitl.pt is no V-JEPA 2.1: it has one norm."
+    assert page.family.currentData() == "v-jepa-2"
+    assert page.bring.isEnabled()
+
+
+def test_a_foreign_file_gets_the_commands_sentence(bench: Bench) -> None:
+    bench.dialog.import_file(Path("/somewhere/resnet50.pth"))
+    assert not bench.dialog.bring.bring.isEnabled()
+    bench.end(2, sentence="resnet50.pth is a convolutional network: choose a V-JEPA checkpoint.")
+    page = bench.dialog.bring
+    assert "convolutional network" in page.state.text()
+    assert not page.bring.isEnabled()
+    assert page.other.isEnabled()
+    page.back.click()
+    assert bench.dialog.list.isVisible()
+
+
+def test_a_refused_import_keeps_what_was_typed(bench: Bench) -> None:
+    _look(bench)
+    page = bench.dialog.bring
+    page.licence.setText("Ours alone")
+    page.bring.click()
+    bench.end(2, sentence="An encoder is called vitl already: choose another name.")
+    assert "called vitl already" in page.state.text()
+    assert (page.name.text(), page.licence.text()) == ("vitl", "Ours alone")
+    page.name.setText("  ")
+    assert not page.bring.isEnabled()
+    page.name.setText("vitl-2")
+    page.bring.click()
+    assert "--name=vitl-2" in bench.children[-1].words
+
+
+def test_stop_asks_the_import_to_clear_up(bench: Bench) -> None:
+    _look(bench)
+    page = bench.dialog.bring
+    page.bring.click()
+    assert page.back.text() == "Stop"
+    page.back.click()
+    assert bench.children[-1].asked == ["stop"]
+    assert not page.back.isEnabled()
+    bench.end(130)
+    assert page.state.text() == "Stopped: nothing was imported."
+    assert page.bring.isEnabled()
+
+
+def test_closing_ends_an_import_and_says_so(bench: Bench, heart: Desk) -> None:
+    _look(bench)
+    bench.dialog.bring.bring.click()
+    bench.dialog.close()
+    assert bench.children[-1].asked == ["leave"]
+    assert any("import was stopped" in text for _, text in heart.window.banner.messages())
+    bench.show()
+    assert bench.dialog.list.isVisible()
+
+
+def test_a_child_that_is_killed_is_told_of(bench: Bench) -> None:
+    _look(bench)
+    bench.dialog.bring.bring.click()
+    bench.end(-9, sentence="It was ended from outside, perhaps because the memory was full.")
+    assert "memory was full" in bench.dialog.bring.state.text()
+    assert bench.dialog.bring.bring.isEnabled()
