@@ -16,6 +16,7 @@ from app.domain.errors import ApicalError
 # One module each in app.commands.benches.
 BENCHMARKS: dict[str, str] = {
     "decode": "whole-cine decode against pydicom's default decoder",
+    "encode": "seconds a clip of the encoder against VJEPA2Model with the same weights",
     "representation": "frozen encoders on CAMUS: Dice of heads over them",
     "ablation": "what each term of pre-training brings, on CAMUS",
     "localisation": "what a probe tells of places, with and without the localisation task",

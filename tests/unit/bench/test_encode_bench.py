@@ -1,0 +1,184 @@
+"""The encoder benchmark: its peer has the same weights, its rows add up, its errors are sentences."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app import cli
+from vjepa_core.bench import encode
+from vjepa_core.bench.camus import BenchError
+from vjepa_core.bench.encode import OURS, PEER, Side, sides
+from vjepa_core.bench.encode_once import Task, measure
+from vjepa_core.bench.vjepa2_peer import ours, theirs
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.cost import clip_flops, weight_bytes
+
+TINY = "vit_w48d2h2m96_patch8_32_t2.vjepa2"
+
+
+def test_the_peer_has_the_same_weights_and_gives_the_same_tokens() -> None:
+    pytest.importorskip("transformers")
+    architecture = Architecture.parse(TINY)
+    own, peer = ours(architecture, torch.float32), theirs(architecture, torch.float32, 4, 32)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    expected = peer(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
+    torch.testing.assert_close(own(clip), expected, atol=1e-5, rtol=0)
+    assert expected.std() > 0.5
+    assert peer.config._attn_implementation == "sdpa"  # type: ignore[union-attr]
+    bytes_of = [sum(weight.nbytes for weight in model.parameters()) for model in (own, peer)]
+    assert bytes_of == [weight_bytes(architecture, 4)] * 2
+    low = theirs(architecture, torch.bfloat16, 4, 32)
+    assert {weight.dtype for weight in low.parameters()} == {torch.bfloat16}
+    assert ours(architecture, torch.bfloat16).blocks[0].mlp.fc1.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
+
+
+def test_half_precision_has_rows_of_its_own() -> None:
+    plain = [Side(OURS, "float32"), Side(PEER, "float32")]
+    assert sides("cpu", "float32") == plain
+    assert set(sides("cpu", "bfloat16")) == {*plain, Side(OURS, "bfloat16"), Side(PEER, "bfloat16")}
+    assert sides("cuda", "bfloat16")[-1] == Side(OURS, "bfloat16", compiled=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("peer", [False, True])
+def test_one_process_measures_one_side(tmp_path: Path, peer: bool, dtype: str) -> None:
+    if peer:
+        pytest.importorskip("transformers")
+    file = str(tmp_path / "tokens.npy")
+    told = measure(
+        Task(TINY, "cpu", frames=4, size=32, batch=2, seconds=0, peer=peer, dtype=dtype, tokens=file)
+    )
+    assert len(told["seconds"]) == 3
+    assert all(value > 0 for value in told["seconds"])
+    full = weight_bytes(Architecture.parse(TINY), 4)
+    assert full / 2 <= told["weight_bytes"] <= full
+    assert np.load(file).shape == (2, 32, 48)
+    assert np.load(file).dtype == np.float32
+
+
+def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[Task] = []
+
+    def told(task: Task) -> dict[str, Any]:
+        tasks.append(task)
+        tokens = np.full((2, 4, 3), 2.0, np.float32)
+        tokens[0, 0, 0] += 0.5 * (task.dtype == "bfloat16")
+        np.save(task.tokens, tokens)
+        low = task.dtype == "bfloat16"
+        second = (4.0 if task.peer else 2.0) / (2 if low else 1)
+        return {
+            "seconds": [second, second / 2, second],
+            "peak_bytes": 3000 if task.peer else 1000,
+            "before_bytes": 500,
+            "weight_bytes": 100,
+            "matrix_flops": 1e9 * len(tasks),
+            "device": "CPU",
+            "threads": 2,
+        }
+
+    monkeypatch.setattr(encode, "_fresh_process", told)
+    monkeypatch.setattr(encode, "inference_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(encode.importlib.util, "find_spec", lambda name: object())
+    heard: list[tuple[str, int, int]] = []
+    result = encode.run(
+        [TINY],
+        device="cpu",
+        frames=4,
+        size=32,
+        batches=[2],
+        rounds=2,
+        on_progress=lambda *what: heard.append(what),
+    )
+    assert [(task.peer, task.dtype) for task in tasks] == 2 * [
+        *((False, "bfloat16"), (True, "float32"), (False, "float32"), (True, "bfloat16"))
+    ]
+    assert [(done, total) for _, done, total in heard] == [(done, 8) for done in range(8)]
+    assert result.keys() == {"name", "machine", "rows", "ratios"}
+    assert result["machine"]["matrix_flops"] == {"bfloat16": 8e9, "float32": 7e9}
+    rows = {row["side"]: row for row in result["rows"]}
+    first = result["rows"][0]
+    assert (first["side"], first["passes"], first["clip_s"], first["best_s"]) == (
+        "ours, bfloat16",
+        6,
+        0.5,
+        0.25,
+    )
+    assert first["clips_per_second"] == pytest.approx(2)
+    assert first["floor_s"] == pytest.approx(clip_flops(Architecture.parse(TINY), 4, 32) / 8e9)
+    assert first["utilisation"] == pytest.approx(first["floor_s"] / 0.5)
+    assert first["largest_difference"] == pytest.approx(0.5)
+    assert first["relative_difference"] == pytest.approx(0.5 / (24 * 4) ** 0.5)
+    assert rows["VJEPA2Model, float32"]["relative_difference"] == 0
+    label = "vit_w48d2h2m96"
+    assert result["ratios"] == {
+        f"{label}: seconds of a clip, ours against VJEPA2Model": pytest.approx(4),
+        f"{label}: seconds of a clip, same precision (bfloat16)": pytest.approx(2),
+        f"{label}: seconds of a clip, same precision (float32)": pytest.approx(2),
+        f"{label}: peak memory": pytest.approx(3),
+    }
+
+
+def test_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(encode, "inference_dtype", lambda device: torch.float32)  # two processes, not four
+    words = ["--architecture", TINY, "--frames", "4", "--size", "32", "--rounds", "1", "--device", "cpu"]
+    assert cli.main(["bench", "encode", *words, "--json", str(tmp_path / "out.json")]) == 0
+    text = capsys.readouterr().out
+    assert "UTILISATION" in text
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert [row["side"] for row in result["rows"]] == ["ours, float32", "VJEPA2Model, float32"]
+    for row in result["rows"]:
+        assert 0 < row["best_s"] <= row["clip_s"]
+        assert row["relative_difference"] < 1e-5
+    assert any(what.endswith("ours against VJEPA2Model") for what in result["ratios"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rounds", "0"], "count from 1"),
+        (["--batch", "1", "0"], "count from 1"),
+        (["--architecture", "resnet50"], "resnet50"),
+        (["--architecture", "vit_small_patch16_224_t2"], "ends in .vjepa2"),
+        (["--frames", "3"], "--frames or --size"),
+        (["--device", "tpu"], "--device"),
+        (["--json", "no/such/folder/x.json"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "encode", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "encode", "--device", "cuda"]) == 2
+    assert "no GPU" in capsys.readouterr().err
+
+
+def test_without_the_peer_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert cli.main(["bench", "encode"]) == 2
+    assert "pip install 'apical[bench]'" in capsys.readouterr().err
+    with pytest.raises(BenchError, match="bench"):
+        theirs(Architecture.parse(TINY), torch.float32, 4, 32)
+
+
+def test_a_process_that_fails_is_no_result(tmp_path: Path) -> None:
+    broken = Task(TINY, "cpu", frames=3, size=32, tokens=str(tmp_path / "tokens.npy"))
+    with pytest.raises(RuntimeError, match="must be"):
+        encode._fresh_process(broken)

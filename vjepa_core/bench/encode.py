@@ -1,0 +1,257 @@
+"""The frozen encoder against Hugging Face's VJEPA2Model: the same weights and clips, in turn, in one run."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_core.bench.camus import BenchError
+from vjepa_core.bench.encode_once import Task
+from vjepa_core.bench.vjepa2_peer import MISSING
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.cost import clip_flops
+from vjepa_core.encoder.precision import inference_dtype
+
+OURS, PEER = "ours", "VJEPA2Model"
+_ROOT = Path(__file__).resolve().parents[2]
+
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One row of an encoder.
+
+    Attributes
+    ----------
+    who : str
+        `OURS` or `PEER`.
+    dtype : str
+        "float32" or "bfloat16".
+    compiled : bool
+    """
+
+    who: str
+    dtype: str
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the row."""
+        return f"{self.who}, {self.dtype}" + (", compiled" if self.compiled else "")
+
+
+def sides(device: str, dtype: str) -> list[Side]:
+    """Rows of an encoder on "cpu" or "cuda", ours as the program runs it (in `dtype`) and the peer first.
+
+    The peer comes in float32; where ours is in bfloat16, ours is measured in float32 too, and the peer as
+    `.to(torch.bfloat16)` makes it.
+    """
+    found = [Side(OURS, dtype), Side(PEER, "float32")]
+    if dtype != "float32":
+        found += [Side(OURS, "float32"), Side(PEER, dtype)]
+    if device == "cuda":
+        found.append(Side(OURS, dtype, compiled=True))
+    return found
+
+
+def run(
+    architectures: Sequence[str],
+    *,
+    device: str,
+    frames: int = 16,
+    size: int = 224,
+    batches: Sequence[int] = (1,),
+    rounds: int = 3,
+    seconds: float = 2.0,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Measure every side of every encoder.
+
+    All sides run in turn, `rounds` times, in processes of their own: what else the machine does falls on all,
+    and a process's peak memory is that of one side.
+
+    Parameters
+    ----------
+    architectures : sequence of str
+        Names of the `vjepa2` form.
+    device : {"cpu", "cuda"}
+    frames, size : int
+        Of a clip.
+    batches : sequence of int
+        Clips at once; a row for each.
+    rounds : int
+    seconds : float
+        For how long a process times passes, three at least.
+    on_progress : callable, optional
+        Called with (what, processes done, all).
+
+    Returns
+    -------
+    dict
+        `{name, machine, rows, ratios}`; seconds and bytes in the rows. A row has the differences of its last
+        tokens from those of the peer in float32, the operations of a clip over the measured rate of a square
+        matrix product in the row's precision (`floor_s`), and the share of that rate that it reached.
+
+    Raises
+    ------
+    BenchError
+        If the peer is not installed, or an encoder cannot be measured as asked.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise BenchError(MISSING)
+    flops = {name: _flops(name, frames, size) for name in architectures}
+    dtype = str(inference_dtype(device)).removeprefix("torch.")
+    all_sides = sides(device, dtype)
+    jobs = list(itertools.product(flops, batches))
+    rows: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
+    machine: dict[str, Any] = {}
+    rates: dict[str, float] = {}
+    for number, (name, batch) in enumerate(jobs):
+        label = _label(name, batch, architectures, batches)
+        job = Task(name, device, frames=frames, size=size, batch=batch, seconds=seconds)
+
+        def tell(what: str, done: int, total: int, before: int = number, label: str = label) -> None:
+            on_progress(f"{label}: {what}", before * total + done, len(jobs) * total)
+
+        told = _in_turn(job, all_sides, rounds, tell)
+        reference = told[Side(PEER, "float32")].tokens
+        for side, found in told.items():
+            machine = {key: found.passes[0][key] for key in ("device", "threads")}
+            rates[side.dtype] = max(rates.get(side.dtype, 0.0), *(p["matrix_flops"] for p in found.passes))
+            rows.append(
+                {"architecture": name, "label": label, "side": side.name, "dtype": side.dtype}
+                | {"frames": frames, "size": size, "batch": batch, "clip_flops": flops[name]}
+                | _figures(found.passes, batch)
+                | _difference(found.tokens, reference)
+            )
+        ratios |= _ratios(label, dict(zip(all_sides, rows[-len(all_sides) :], strict=True)))
+    for row in rows:  # by the best rate of the whole run
+        row["floor_s"] = row["clip_flops"] / rates[row["dtype"]]
+        row["utilisation"] = row["floor_s"] / row["clip_s"]
+    machine |= {"matrix_flops": rates}
+    return {"name": "encode", "machine": machine, "rows": rows, "ratios": ratios}
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What the processes of one side said, and the last tokens."""
+
+    passes: list[dict[str, Any]]
+    tokens: NDArray[np.float32]
+
+
+def _in_turn(job: Task, all_sides: Sequence[Side], rounds: int, on_progress: OnProgress) -> dict[Side, _Told]:
+    """Every side once a round; `job` says all but the side."""
+    told: dict[Side, list[dict[str, Any]]] = {side: [] for side in all_sides}
+    with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
+        files = {side: Path(folder) / f"{at}.npy" for at, side in enumerate(all_sides)}
+        for at, (number, side) in enumerate(itertools.product(range(rounds), all_sides)):
+            on_progress(f"{side.name}, round {number + 1} of {rounds}", at, rounds * len(all_sides))
+            task = replace(
+                job,
+                peer=side.who == PEER,
+                dtype=side.dtype,
+                compiled=side.compiled,
+                tokens=str(files[side]),
+            )
+            told[side].append(_fresh_process(task))
+        return {side: _Told(told[side], np.load(files[side])) for side in all_sides}
+
+
+def _flops(name: str, frames: int, size: int) -> int:
+    architecture = Architecture.parse(name)
+    if architecture.form != "vjepa2":
+        raise BenchError(f"VJEPA2Model has no counterpart to {name}: name one that ends in .vjepa2.")
+    try:
+        return clip_flops(architecture, frames, size)
+    except ValueError as error:
+        raise BenchError(f"{error}: choose other --frames or --size.") from error
+
+
+def _label(name: str, batch: int, architectures: Sequence[str], batches: Sequence[int]) -> str:
+    """Short, as far as that tells the encoders and batches of this run apart."""
+    short = {one: f"vit_{Architecture.parse(one).size}" for one in architectures}
+    label = short[name] if len(set(short.values())) == len(short) else name
+    return label if len(batches) == 1 else f"{label}, {batch} clips"
+
+
+def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
+    seconds = [value / batch for one in found for value in one["seconds"]]
+    peaks = [one["peak_bytes"] for one in found if one["peak_bytes"] is not None]
+    before = [one["before_bytes"] for one in found if one["before_bytes"] is not None]
+    return {
+        "passes": len(seconds),
+        "clip_s": median(seconds),
+        "best_s": min(seconds),
+        "clips_per_second": 1 / median(seconds),
+        "peak_bytes": max(peaks, default=None),
+        "before_bytes": max(before, default=None),
+        "weight_bytes": found[0]["weight_bytes"],
+    }
+
+
+def _difference(own: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, float]:
+    apart = own.astype(np.float64) - reference
+    return {
+        "largest_difference": float(np.abs(apart).max()),
+        "relative_difference": float(np.linalg.norm(apart) / np.linalg.norm(reference)),
+    }
+
+
+def _ratios(label: str, rows: dict[Side, dict[str, Any]]) -> dict[str, float]:
+    """What ours is better by, as the program runs it, precision by precision, and compiled."""
+    first, peer = next(iter(rows)), Side(PEER, "float32")
+    pairs = [(first, peer, f"{label}: seconds of a clip, ours against {PEER}")]
+    for side in rows:
+        same = Side(PEER, side.dtype)
+        if side.who == OURS and not side.compiled:
+            pairs.append((side, same, f"{label}: seconds of a clip, same precision ({side.dtype})"))
+        elif side.compiled:
+            pairs.append((side, peer, f"{label}: seconds of a clip, ours compiled against {PEER}"))
+            pairs.append((side, same, f"{label}: seconds of a clip, compiled, same precision ({side.dtype})"))
+    ratios = {what: rows[other]["clip_s"] / rows[own]["clip_s"] for own, other, what in pairs}
+    if rows[first]["peak_bytes"] and rows[peer]["peak_bytes"]:
+        ratios[f"{label}: peak memory"] = rows[peer]["peak_bytes"] / rows[first]["peak_bytes"]
+    return ratios
+
+
+def _fresh_process(task: Task) -> dict[str, Any]:
+    # A checkout that is not installed is found as well; nothing is asked of the network.
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "vjepa_core.bench.encode_once", task.to_json()],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"},
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode < 0:
+        raise BenchError(
+            f"The system ended the measurement of {task.architecture}, most likely for lack of memory: "
+            "choose a smaller encoder or batch."
+        )
+    lines = done.stdout.splitlines()
+    told: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    if "error" in told:
+        raise BenchError(told["error"])
+    if "result" not in told:
+        raise RuntimeError(done.stderr[-2000:])
+    result: dict[str, Any] = told["result"]
+    return result
