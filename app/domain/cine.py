@@ -17,6 +17,9 @@ Frame = NDArray[np.uint8]
 """One grey frame or label image, shape (height, width), uint8."""
 
 
+_STEP = 32
+
+
 @dataclass(frozen=True)
 class Box:
     """Half-open pixel rectangle: columns x0..x1-1, rows y0..y1-1."""
@@ -40,15 +43,29 @@ class Box:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def holding(self, labels: Iterable[Frame]) -> Box:
-        """The smallest box that holds this one and every structure drawn on the label images."""
+        """A box that holds this one and every structure drawn on the label images.
+
+        A side that has to give way goes to a multiple of 32 pixels, or to the picture's edge: a contour that
+        is touched up does not move it again, and what was computed for the box stays good.
+        """
         x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
         for label in labels:
             drawn = (label > 0) & (label != UNLABELLED)
             rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
             if len(rows):
-                y0, y1 = min(y0, int(rows[0])), max(y1, int(rows[-1]) + 1)
-                x0, x1 = min(x0, int(columns[0])), max(x1, int(columns[-1]) + 1)
+                height, width = label.shape
+                y0, y1 = _reach(y0, y1, int(rows[0]), int(rows[-1]) + 1, height)
+                x0, x1 = _reach(x0, x1, int(columns[0]), int(columns[-1]) + 1, width)
         return Box(x0, y0, x1, y1)
+
+
+def _reach(start: int, end: int, first: int, last: int, edge: int) -> tuple[int, int]:
+    """Move the ends of a stretch that do not hold `first` to `last`, in steps."""
+    if first < start:
+        start = first // _STEP * _STEP
+    if last > end:
+        end = min(edge, -(-last // _STEP) * _STEP)
+    return start, end
 
 
 class TimingSource(StrEnum):

@@ -98,7 +98,7 @@ class Learner(QObject):
         session, project = self.session, self._project
         if session is None or project is None:
             return
-        if opened.widen_region() and self.knows(opened):
+        if opened.fit_region() and self.knows(opened):
             session.forget(opened.id)
         self._cines[opened.id] = opened
         if not self.knows(opened):

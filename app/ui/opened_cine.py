@@ -23,6 +23,9 @@ class OpenedCine:
     frame: int = 0
     warned: bool = False
 
+    def __post_init__(self) -> None:
+        self._found = self.cine  # with the region as the file has it, or as it was found
+
     @property
     def id(self) -> int:
         """Row of the cine in the project."""
@@ -59,14 +62,15 @@ class OpenedCine:
         prediction = self.predictions.get(frame)
         return prediction is not None and prediction.revision == self.revision
 
-    def widen_region(self) -> bool:
-        """Make the ultrasound region hold everything that was outlined; True if it had to grow.
+    def fit_region(self) -> bool:
+        """Make the ultrasound region hold everything that is outlined now; True if that changed it.
 
-        The region may have been found from motion alone: who outlines something beside it knows better.
+        The region may have been found from motion alone: who outlines something beside it knows better. It
+        follows from the file and the outlines alone, so that it is the same when the project is opened again.
         """
-        labels = self.recorder.annotated.labels.values()
-        region = self.cine.region.holding(labels)
+        region = self._found.region.holding(self.recorder.annotated.labels.values())
         if region == self.cine.region:
             return False
-        self.cine = replace(self.cine, region=region, region_source="widened to what was outlined")
+        source = "widened to what was outlined" if region != self._found.region else self._found.region_source
+        self.cine = replace(self.cine, region=region, region_source=source)
         return True

@@ -1,0 +1,45 @@
+"""The region grows to hold what is drawn, in steps, and never beyond the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.domain.cine import Box, Frame
+from app.domain.labels import UNLABELLED
+
+HEIGHT, WIDTH = 120, 200
+REGION = Box(50, 20, 150, 90)
+
+
+def drawn(x0: int, y0: int, x1: int, y1: int, value: int = 1) -> Frame:
+    label = np.zeros((HEIGHT, WIDTH), np.uint8)
+    label[y0:y1, x0:x1] = value
+    return label
+
+
+@pytest.mark.parametrize(
+    ("inside", "box"),
+    [
+        ((50, 20, 150, 90), REGION),
+        ((60, 30, 151, 80), Box(50, 20, 160, 90)),
+        ((60, 30, 160, 80), Box(50, 20, 160, 90)),
+        ((60, 30, 161, 80), Box(50, 20, 192, 90)),
+        ((60, 30, 193, 80), Box(50, 20, 200, 90)),
+        ((49, 19, 60, 30), Box(32, 0, 150, 90)),
+        ((0, 0, 200, 120), Box(0, 0, 200, 120)),
+    ],
+)
+def test_a_side_gives_way_in_steps(inside: tuple[int, int, int, int], box: Box) -> None:
+    assert REGION.holding([drawn(*inside)]) == box
+    assert box.holding([drawn(*inside)]) == box
+
+
+def test_several_frames_count_together() -> None:
+    labels = [drawn(40, 30, 60, 40), drawn(60, 30, 170, 95)]
+    assert REGION.holding(labels) == REGION.holding(labels[::-1]) == Box(32, 20, 192, 96)
+
+
+def test_what_is_not_labelled_does_not_count() -> None:
+    assert REGION.holding([]) == REGION
+    assert REGION.holding([drawn(0, 0, 200, 120, 0), drawn(0, 0, 200, 120, UNLABELLED)]) == REGION
