@@ -18,9 +18,11 @@ from app.commands import system_libraries
 from app.commands.probes import decoders, encoders, gpus, memory_bytes, packages, probe_qt, probe_torch
 from app.commands.report import Report, size
 from app.domain.errors import ProjectError
+from vjepa_core.fewshot.cache_folder import CAP_VARIABLE, DEFAULT_CAP, CacheFolder, parse_cap
 
 _LITTLE_DISK = 5 * 2**30
 _LITTLE_MEMORY = 4 * 2**30
+_DEFAULT = f"{DEFAULT_CAP // 2**30} GiB"
 
 
 class Problem(NamedTuple):
@@ -32,12 +34,17 @@ class Problem(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--json`."""
+    """`--clear-cache`, `--json`."""
+    parser.add_argument(
+        "--clear-cache", action="store_true", help="remove the features of cines; they are computed again"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
-def run(_: argparse.Namespace) -> Report:
+def run(args: argparse.Namespace) -> Report:
     """Look at everything; the window and the learning core are tried in processes of their own."""
+    if args.clear_cache:
+        return _clear_cache()
     problems: list[Problem] = []
     with ThreadPoolExecutor() as pool:  # both spend their seconds on imports
         torch, qt = pool.submit(probe_torch), pool.submit(probe_qt)
@@ -50,6 +57,7 @@ def run(_: argparse.Namespace) -> Report:
         "encoders": _encoders(problems),
         "decoders": _decoders(problems),
         "folders": _folders(problems),
+        "feature_cache": _feature_cache(problems),
     }
     fatal = any(problem.fatal for problem in problems)
     data = {"works": not fatal, "problems": [problem._asdict() for problem in problems], **data}
@@ -162,9 +170,58 @@ def _folders(problems: list[Problem]) -> dict[str, Any]:
     free = shutil.disk_usage(projects).free if projects else None
     found["disk_free_bytes"] = free
     if free is not None and free < _LITTLE_DISK:
-        do = f"Free some space; the cache ({cache}) can be emptied without loss."
+        do = "Free some space; `apical doctor --clear-cache` empties the feature cache without loss."
         problems.append(Problem(f"The disk of the projects has {size(free)} left.", do))
     return found
+
+
+def _feature_cache(problems: list[Problem]) -> dict[str, Any] | None:
+    """Size and bounds; None where there is no folder, which `_folders` says."""
+    said = os.environ.get(CAP_VARIABLE, "").strip()
+    useless = bool(said) and parse_cap(said) is None
+    if useless:
+        do = f"Set it to a number of GiB, or to 0 for no cache; {_DEFAULT} count now."
+        problems.append(Problem(f"{CAP_VARIABLE} is {said[:20]}, which is no size.", do))
+    try:
+        cache = CacheFolder(paths.features_dir(), DEFAULT_CAP if useless else None)
+    except ProjectError:
+        return None
+    entries = cache.entries()
+    stored = sum(entry.size for entry in entries)
+    return {
+        "bytes": stored,
+        "entries": len(entries),
+        "cap_bytes": cache.max_bytes,
+        "limit_bytes": cache.limit(stored),
+    }
+
+
+def _clear_cache() -> Report:
+    """Remove the features of all cines, and say what that freed."""
+    gone = CacheFolder(paths.features_dir()).clear()
+    text = "The feature cache is empty already."
+    if gone.files:
+        text = f"Freed {size(gone.size)}: {_count(gone.files)} of the feature cache. "
+        text += "Cines are encoded again when they are next opened."
+    if gone.left:
+        text = text if gone.files else "Nothing was freed."
+        text += f" {_count(gone.left)} could not be removed: close Apical's windows and try again."
+    return Report({"freed_bytes": gone.size, "entries": gone.files, "left": gone.left}, text)
+
+
+def _count(entries: int) -> str:
+    return f"{entries} {'entry' if entries == 1 else 'entries'}"
+
+
+def _told_cache(cache: dict[str, Any] | None) -> str:
+    if cache is None:
+        return "no folder"
+    held = f"{size(cache['bytes'])} in {_count(cache['entries'])}"
+    if not cache["cap_bytes"]:
+        return f"off ({CAP_VARIABLE} is 0), {held} from before"
+    if cache["limit_bytes"] < cache["cap_bytes"]:
+        return f"{held}, at most {size(cache['limit_bytes'])}: more would fill the disk"
+    return f"{held}, at most {size(cache['cap_bytes'])}"
 
 
 def _size_of(folder: str) -> int:
@@ -204,6 +261,7 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
         ("decoders", f"all but {', '.join(unread)}" if unread else "all transfer syntaxes of ultrasound"),
         ("projects", folders["projects"] or "no folder"),
         ("cache", f"{folders['cache']}, {size(folders['cache_bytes'])}" if folders["cache"] else "no folder"),
+        ("features", _told_cache(data["feature_cache"])),
         ("settings", folders["settings"] or "no folder"),
         ("log", folders["log"] or "no folder"),
         ("disk free", size(free) if free is not None else "unknown"),

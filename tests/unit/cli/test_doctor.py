@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import cli
+from app import cli, paths
 from app.commands import doctor, probes
 
 GOOD_TORCH: dict[str, Any] = {
@@ -96,3 +96,82 @@ def test_a_probe_that_fails_says_its_last_line() -> None:
     found, error = probes._in_own_process("raise RuntimeError('no such operator')", {})
     assert found == {}
     assert error == "RuntimeError: no such operator"
+
+
+@pytest.mark.usefixtures("_healthy")
+def test_the_feature_cache_is_shown_and_cleared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (paths.features_dir() / f"{name}.safetensors").write_bytes(bytes(2 << 20))
+    (paths.cache_dir() / "other").write_bytes(bytes(1 << 20))
+    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", "0.5")
+    assert cli.main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    half = 2**29
+    assert found["feature_cache"] == {
+        "bytes": 4 << 20,
+        "entries": 2,
+        "cap_bytes": half,
+        "limit_bytes": half,
+    }
+    assert found["folders"]["cache_bytes"] == 5 << 20
+    assert cli.main(["doctor"]) == 0
+    assert "features     4 MiB in 2 entries, at most 512 MiB" in capsys.readouterr().out
+
+    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", "0")
+    assert cli.main(["doctor"]) == 0
+    assert "off (APICAL_FEATURE_CACHE_GB is 0), 4 MiB in 2 entries from before" in capsys.readouterr().out
+
+    assert cli.main(["doctor", "--clear-cache"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Freed 4 MiB: 2 entries of the feature cache.")
+    assert list(paths.features_dir().iterdir()) == []
+    assert (paths.cache_dir() / "other").exists()  # pixels of an open window may be beside it
+    assert cli.main(["doctor", "--clear-cache", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"freed_bytes": 0, "entries": 0, "left": 0}
+
+
+@pytest.mark.usefixtures("_healthy")
+@pytest.mark.parametrize("said", ["lots", "-1", "nan"])
+def test_a_useless_size_of_the_cache_gets_advice(
+    said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", said)
+    assert cli.main(["doctor", "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    (problem,) = (p for p in found["problems"] if "APICAL_FEATURE_CACHE_GB" in p["what"])
+    assert said in problem["what"]
+    assert "8 GiB" in problem["do"]
+    assert found["feature_cache"]["cap_bytes"] == 8 * 2**30
+    assert told.err == ""
+
+
+@pytest.mark.usefixtures("_healthy")
+def test_files_in_use_are_left_and_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (paths.features_dir() / f"{name}.safetensors").write_bytes(bytes(2 << 20))
+    unlink = Path.unlink
+
+    def held(path: Path, **more: bool) -> None:
+        if path.name == "a.safetensors":
+            raise PermissionError(13, "in use")
+        unlink(path, **more)
+
+    monkeypatch.setattr(Path, "unlink", held)
+    assert cli.main(["doctor", "--clear-cache"]) == 0
+    assert "1 entry could not be removed: close Apical's windows" in capsys.readouterr().out
+    assert cli.main(["doctor", "--clear-cache"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing was freed. 1 entry could not")
+
+
+def test_clearing_where_nothing_can_be_kept_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file"))
+    assert cli.main(["doctor", "--clear-cache"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
