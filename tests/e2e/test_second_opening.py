@@ -1,0 +1,257 @@
+"""A study that is opened again needs no encoder run: not in the window, nor on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from app import cli, encoders
+from app.dicom.open import open_cine
+from app.domain.cine import Frame
+from app.encoders import encoder_folders
+from app.phantom_dicom import write_phantom_dicom
+from app.storage.project import Project
+from app.ui.opened_cine import OpenedCine
+from tests.e2e.conftest import Desk
+from tests.unit.fewshot.beating import beating
+from vjepa_core import service
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.messages import Report, Request, Shutdown, Stage
+
+CINES = 20
+HEIGHT, WIDTH = 72, 100
+DRAWN = {7: (2,), 13: (0, 3)}
+"""Frames that somebody outlined, by cine."""
+WIDENED = 13
+QUICK = FitConfig(steps=1, warm_steps=1)
+
+
+class EngineHere:
+    """The engine, in threads of this process: the encoder's runs can be counted. See `EngineProcess`."""
+
+    pid, alive = 1, True
+
+    def __init__(
+        self,
+        *,
+        cache_folder: Path,
+        scratch_folder: Path,
+        encoder: str,
+        on_report: Callable[[Report], None],
+        on_death: object,
+    ) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._on_report = on_report
+        engine = service.Engine(
+            theirs,
+            cache_folder=cache_folder,
+            scratch_folder=scratch_folder,
+            encoder=encoder,
+            encoder_folders=encoder_folders(),
+        )
+        self._threads = [
+            threading.Thread(target=engine.run, name="engine-here"),
+            threading.Thread(target=self._read, name="engine-reader"),
+        ]
+        self._theirs = theirs
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, request: Request) -> None:
+        self._pipe.send(request)
+
+    def stop(self) -> None:
+        self.send(Shutdown())
+        self._threads[0].join(60)
+        self._theirs.close()
+        self._threads[1].join(60)
+        self._pipe.close()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                report = self._pipe.recv()
+            except (EOFError, OSError):
+                return
+            self._on_report(report)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Clips that the encoder was run on; the chosen one is tiny, and fits are short."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr("app.engine.session.EngineProcess", EngineHere)
+    for module in ("service", "fewshot.segmenter", "fewshot.compare"):
+        monkeypatch.setattr(f"vjepa_core.{module}.FitConfig", lambda: QUICK)
+    runs: list[int] = []
+    forward = VisionTransformer3D.forward_intermediates
+
+    def counted(self: VisionTransformer3D, clips: torch.Tensor, *args: Any, **more: Any) -> Any:
+        runs.append(len(clips))
+        return forward(self, clips, *args, **more)
+
+    monkeypatch.setattr(VisionTransformer3D, "forward_intermediates", counted)
+    encoders.keep(tiny_encoder(tmp_path), "tiny")
+    encoders.choose("tiny")
+    return runs
+
+
+def tiny_encoder(folder: Path) -> Path:
+    architecture = "vit_w48d4h2m96_patch16_224_t2"
+    torch.manual_seed(0)
+    model = create_encoder(architecture)
+    save_file(model.state_dict(), folder / "run.safetensors")
+    card: dict[str, Any] = {"name": "run", "family": "V-JEPA 2.1", "architecture": architecture}
+    card |= {"parameters": 1, "licence": "MIT", "description": "-", "trained": True, "fps": 30.0}
+    card |= {"depths": list(model.depths), "file": "run.safetensors"}
+    card |= {"checksum": hashlib.sha256((folder / "run.safetensors").read_bytes()).hexdigest()}
+    path = folder / "run.json"
+    path.write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder of cines: DICOM of several rates and lengths, one film whose region has to be found."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for i in range(CINES):
+        frames, _ = beating(5 + i % 3, HEIGHT, WIDTH, seed=i)
+        if i == WIDENED:
+            still = np.zeros((len(frames), 2 * HEIGHT, 2 * WIDTH), np.uint8)
+            still[:, 40 : 40 + HEIGHT, 50 : 50 + WIDTH] = frames
+            nib.save(nib.Nifti1Image(still.transpose(2, 1, 0), np.eye(4)), folder / f"cine{i:02}.nii")
+        else:
+            fps, path = (30.0, 61.0, 45.0)[i % 3], folder / f"cine{i:02}.dcm"
+            write_phantom_dicom(path, frames, fps=fps, mm_per_px=(0.5, 0.5), view="A4C", jpeg=i % 2 == 0)
+    return folder
+
+
+def number(opened: OpenedCine) -> int:
+    return int(opened.cine.path.stem[4:])
+
+
+def outline(opened: OpenedCine, frame: int, beside: int = 0) -> Frame:
+    label = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
+    box = opened.cine.region
+    label[(box.y0 + box.y1) // 2 :, (box.x0 + box.x1) // 2 :][:20, : 15 + frame] = 1
+    if beside:
+        label[box.y0 + 10 : box.y0 + 30, box.x1 - 5 : box.x1 + beside] = 2
+    return label
+
+
+def step_through(desk: Desk) -> None:
+    """Look at each cine until the engine has nothing more to do for it."""
+    desk.wait(lambda: len(desk.workspace.cines) == CINES and desk.workspace._opening == 0)
+    for opened in sorted(desk.workspace.cines, key=number):
+        desk.workspace.show(opened)
+        rest(desk, opened)
+
+
+def rest(desk: Desk, opened: OpenedCine) -> None:
+    def at_rest() -> bool:
+        last = desk.workspace.learner.last_progress
+        where = (opened.id, opened.revision)
+        return (
+            last is not None
+            and last.stage in (Stage.WAITING, Stage.UP_TO_DATE)
+            and (last.cine_id, last.revision) == where
+        )
+
+    desk.wait(at_rest)
+
+
+def draw(desk: Desk) -> None:
+    for opened in desk.workspace.cines:
+        frames = DRAWN.get(number(opened), ())
+        if frames:
+            desk.workspace.show(opened)
+        for frame in frames:
+            desk.workspace.draw(opened, frame, outline(opened, frame), "brush")
+
+
+def draw_beside(desk: Desk) -> None:
+    """Outline something beside the region; it is touched up, and made a little smaller."""
+    (opened,) = (o for o in desk.workspace.cines if number(o) == WIDENED)
+    found, frame = opened.cine.region, DRAWN[WIDENED][0]
+    desk.workspace.show(opened)
+    for label in [outline(opened, frame, beside=beside) for beside in (9, 12, 10)]:
+        desk.workspace.draw(opened, frame, label, "brush")
+        rest(desk, opened)
+    assert opened.cine.region.width > found.width
+
+
+def labels_of(project: Path, path: Path, out: Path) -> Path:
+    out.mkdir()
+    with Project.open(project) as opened:
+        (record,) = (r for r in opened.cines() if r.path.name == path.name)
+        for frame, label in opened.annotations(record.id).items():
+            Image.fromarray(label).save(out / f"frame_{frame:04d}.png")
+    return out
+
+
+def test_a_study_of_twenty_cines_is_encoded_once(
+    open_desk: Callable[[Path], Desk],
+    encoded: list[int],
+    study: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = open_desk(study)
+    step_through(first)
+    draw(first)
+    draw_beside(first)
+    assert Stage.FEATURES in first.stages
+    assert first.workspace.project is not None
+    project = first.workspace.project.path
+    cines = {number(o): o.cine.path for o in first.workspace.cines}
+    first.window.close()
+    once = len(encoded)
+    assert once == CINES + 1  # a clip each, and one more with the wider region
+
+    second = open_desk(project)
+    step_through(second)
+    assert Stage.FEATURES not in second.stages
+    assert Stage.UP_TO_DATE in second.stages
+    second.window.close()
+    assert len(encoded) == once
+
+    # Another project with the same cines, in another order.
+    with Project.create(tmp_path / "other.apical") as other:
+        for i in sorted(cines, reverse=True):
+            cine = open_cine(cines[i])
+            other.add_cine(cine)
+            cine.source.close()
+    third = open_desk(tmp_path / "other.apical")
+    step_through(third)
+    assert Stage.FEATURES not in third.stages
+    third.window.close()
+    assert len(encoded) == once
+
+    # The command line, with and without labels beside the region.
+    for i in (7, WIDENED, WIDENED):
+        labels = labels_of(project, cines[i], tmp_path / f"labels{i}-{len(list(tmp_path.iterdir()))}")
+        out = tmp_path / "out"
+        assert cli.main(["segment", str(cines[i]), "--labels", str(labels), "--out", str(out)]) == 0
+    assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
+    assert len(encoded) == once, capsys.readouterr()
+
+    # What was cleared is computed again, so the figures above do count something.
+    assert cli.main(["doctor", "--clear-cache"]) == 0
+    assert f"{CINES + 1} entries" in capsys.readouterr().out
+    assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
+    assert len(encoded) > once
