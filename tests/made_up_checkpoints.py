@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+Form = Literal["vjepa1", "vjepa2", "vjepa21"]
 Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]
 
@@ -43,9 +44,7 @@ ARCHITECTURES: dict[str, str] = {
 }
 
 
-def shapes(
-    width: int, depth: int, hidden: int, form: Literal["vjepa1", "vjepa2", "vjepa21"], tokens: int = 0
-) -> Shapes:
+def shapes(width: int, depth: int, hidden: int, form: Form, tokens: int = 0) -> Shapes:
     """Names and shapes of V-JEPA's own encoder; `tokens` is the length of a stored table of places."""
     found: Shapes = {"pos_embed": (1, tokens, width)} if tokens else {}
 
@@ -122,7 +121,7 @@ def predictor() -> State:
 
 def weights_of(kind: str, dtype: torch.dtype = torch.float32) -> State:
     """The small encoder's weights of a kind in `FILES`, under V-JEPA's own names."""
-    form: Literal["vjepa1", "vjepa2", "vjepa21"] = "vjepa2"
+    form: Form = "vjepa2"
     if kind.startswith("v-jepa-2.1"):
         form = "vjepa21"
     elif kind == "v-jepa":

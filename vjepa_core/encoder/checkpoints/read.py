@@ -161,9 +161,9 @@ def _from_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     try:
         root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted or "weights_only" in str(error).replace("Weights only", "weights_only"):
-            thing = f" ({wanted[1][:60]})" if wanted else ""
+        wanted = re.search(r"safe_globals\(\[([\w.]+)\]|unrecognized|not allowed|blocked", str(error))
+        if wanted:
+            thing = f" ({wanted[1][:60]})" if wanted[1] else ""
             raise EncoderError(
                 f"{path.name} wants to run code{thing} besides giving its tensors, which is not allowed: "
                 "save its state dict as safetensors where you trust it, then import that."

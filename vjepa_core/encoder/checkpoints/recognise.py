@@ -234,12 +234,12 @@ def _weights(
             if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
                 kind = str(tensor.dtype).removeprefix("torch.")
                 raise EncoderError(
-                    f"{file} has {part} in {kind}, so it is quantised or packed: "
+                    f"{file} has {part[:80]} in {kind}, and nothing quantised or packed can be taken: "
                     "choose a checkpoint in float32, float16 or bfloat16."
                 )
             if tuple(tensor.shape) != (rows // len(of_one), *rest):
                 raise EncoderError(
-                    f"{file} has {part} of the shape {tuple(tensor.shape)}, and an encoder of its size "
+                    f"{file} has {part[:80]} of the shape {tuple(tensor.shape)}, and an encoder of its size "
                     f"({built.name}) {(rows // len(of_one), *rest)}: choose a V-JEPA checkpoint."
                 )
     unused = {"pos_embed"} if built.form == "vjepa2" else set()

@@ -1,0 +1,229 @@
+"""`apical encoders import`: what it prints, what it refuses, and that nothing is left of what failed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app import cli, encoder_import, encoders, paths
+from app.child_process import STOPPED, Child
+from app.domain.errors import ProjectError
+from app.storage.filelock import FileLock
+from tests import made_up_checkpoints as made
+from tests.conftest import ROOT
+from vjepa_core.errors import EncoderError
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert cli.main(["encoders", "import", *map(str, words), "--json"]) == 0
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def own() -> list[str]:
+    return sorted(file.name for file in paths.encoders_dir().iterdir())
+
+
+def test_looking_tells_what_it_is_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made.write("v-jepa-2", tmp_path)
+    found = answer(capsys, path, "--look")
+    assert found["name"] == "vitl"
+    assert found["source"] == "vitl.pt"
+    assert found["container"] == "target_encoder"
+    assert found["ambiguous"] is True
+    assert (found["family"], found["dtype"], found["licence"]) == ("V-JEPA 2", "float32", "MIT")
+    assert found["architecture"] == made.ARCHITECTURES["v-jepa-2"]
+    assert all(line.endswith(".") for line in found["recognised"] + found["assumed"])
+    assert answer(capsys, path, "--look", "--family", "v-jepa")["family"] == "V-JEPA"
+    assert own() == []
+
+
+def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("echojepa", tmp_path)
+    seen = answer(capsys, path, "--look")
+    done = answer(capsys, path)
+    assert seen.items() <= done.items()
+    name = "vitl-kinetics-pt220-an55"
+    card = encoders.find(name)
+    assert (card.family, card.trained, card.fps, card.depths) == ("EchoJEPA", True, 30.0, (0, 1, 2, 3))
+    assert card.checksum == done["checksum"]
+    assert card.path is not None
+    assert card.path.stat().st_size == done["bytes"]
+    content = json.loads(Path(done["card"]).read_text(encoding="utf-8"))
+    assert content["source"] == {
+        "file": path.name,
+        "checksum": done["source_checksum"],
+        "container": "target_encoder",
+        "recognised": done["recognised"],
+        "assumed": done["assumed"],
+    }
+    assert own() == [f"{name}.json", f"{name}.safetensors"]
+    assert cli.main(["encoders", "check", name]) == 0
+    assert cli.main(["encoders", "choose", name]) == 0
+    capsys.readouterr()
+    assert answer(capsys, path)["name"] == f"{name}-2"
+
+
+def test_the_text_says_the_same_and_progress_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made.write("v-jepa", tmp_path)
+    assert cli.main(["encoders", "import", str(path)]) == 0
+    said = capsys.readouterr()
+    for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 is imported"):
+        assert words in said.out
+    assert re.search(r"^reading \d+/\d+$", said.err, re.MULTILINE)
+    assert re.search(r"^writing (\d+)/\1$", said.err, re.MULTILINE)
+
+
+def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("v-jepa-2.1", tmp_path)
+    done = answer(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
+    assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
+    assert not any("Licence" in line for line in done["assumed"])
+    assert encoders.find("echo.v1").licence == "Our hospital, only"
+
+
+@pytest.mark.parametrize("file", ["Ä ö.pt", "con.pt", "-.pt", "x" * 90 + ".pt", "a.b.safetensors.pt"])
+def test_names_are_made_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
+    path = made.write("v-jepa-2.1", tmp_path, file)
+    name = answer(capsys, path)["name"]
+    assert encoders.find(name).name == name
+
+
+def test_files_that_all_have_one_name_are_called_after_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        answer(capsys, made.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
+        == "vjepa2-vitl"
+    )
+    cached = made.write("hugging-face", tmp_path / ("0123456789" * 4))
+    assert answer(capsys, cached, "--look")["name"] == "model"
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = made.write("v-jepa-2.1", tmp_path)
+    page = tmp_path / "page.pt"
+    page.write_text("<html>", encoding="utf-8")
+    for words, message in (
+        ([tmp_path / "gone.pt"], "is not there"),
+        ([page], "web page"),
+        ([good, "--name", "a/b"], "is no name"),
+        ([good, "--name", "apical-vits16"], "already"),
+        ([good, "--family", "v-jepa"], "is no V-JEPA:"),
+        ([good, "--family", "dino"], "invalid choice"),
+        ([], "required"),
+    ):
+        assert cli.main(["encoders", "import", *map(str, words)]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("apical: ")
+        assert message in said.err
+        assert said.err.count("\n") == 1
+    assert own() == []
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = encoder_import.look(made.write("v-jepa-2.1", tmp_path))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(encoder_import.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
+        encoder_import.take(found, lambda *_: pytest.fail("it began"))
+    assert own() == []
+
+
+def test_what_a_killed_import_left_goes_with_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.encoders_dir() / ".vitl.safetensors.new").write_bytes(b"half")
+    (paths.encoders_dir() / ".adding.lock").write_bytes(b"")
+    answer(capsys, made.write("v-jepa-2", tmp_path), "--name", "b")
+    assert own() == ["b.json", "b.safetensors"]
+
+
+def test_two_imports_at_once(tmp_path: Path) -> None:
+    found = encoder_import.look(made.write("v-jepa-2.1", tmp_path))
+    lock = FileLock(paths.encoders_dir() / ".adding")
+    with pytest.raises(ProjectError, match="Another encoder is just being written"):
+        encoder_import.take(found, lambda *_: None)
+    lock.release()
+    encoder_import.take(found, lambda *_: None)
+
+
+@pytest.mark.parametrize("stage", ["reading", "writing"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EncoderError, MemoryError])
+def test_an_import_that_is_stopped_leaves_nothing(
+    tmp_path: Path, stage: str, error: type[BaseException]
+) -> None:
+    def stop(at: str, done: int, total: int) -> None:
+        if at == stage:
+            raise error
+
+    with pytest.raises(error):
+        encoder_import.take(encoder_import.look(made.write("v-jepa-2.1", tmp_path)), stop)
+    assert own() == []
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Large enough that an import can be caught in the middle."""
+    path = tmp_path_factory.mktemp("large") / "large.pt"
+    of = made.shapes(1024, 6, 4096, "vjepa2")
+    torch.save({name: torch.full(shape, 0.01) for name, shape in of.items()}, path)
+    return path
+
+
+def until_written(child: Child) -> None:
+    for _ in range(2000):
+        if any(line.startswith("writing") for line in child.lines()):
+            return
+        assert child.code is None
+        time.sleep(0.01)
+    raise AssertionError("it never began to write")
+
+
+def test_the_window_can_stop_it_and_kill_it(large: Path) -> None:
+    words = ["encoders", "import", str(large), "--json"]
+    stopped = Child(words)
+    until_written(stopped)
+    stopped.stop()
+    while stopped.code is None:
+        time.sleep(0.01)
+    assert stopped.code == STOPPED
+    assert own() == []
+    killed = Child(words)
+    until_written(killed)
+    killed.kill()
+    assert all(name.startswith(".") for name in own())
+    assert encoder_import.take(encoder_import.look(large), lambda *_: None)[0].name == "large"
+    assert own() == ["large.json", "large.safetensors"]
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from app import cli; cli.main(['encoders', 'import', '--help']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_the_choices_are_those_of_the_core() -> None:
+    from app.commands.encoder_import import _FAMILIES
+    from vjepa_core.encoder.checkpoints.family import CHOICES
+
+    assert tuple(CHOICES) == _FAMILIES

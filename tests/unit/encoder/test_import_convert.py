@@ -1,0 +1,167 @@
+"""Conversion: the same numbers, in the same format, with little memory."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app import encoders
+from app.encoder_import import look, take
+from tests import made_up_checkpoints as made
+from tests.conftest import ROOT
+from vjepa_core.encoder.checkpoints.convert import file_size, write
+from vjepa_core.encoder.load import load_card
+from vjepa_core.errors import EncoderError
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    assert stage in ("reading", "writing")
+    assert 0 < done <= total
+
+
+@pytest.mark.parametrize("kind", made.FILES)
+def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str) -> None:
+    path = made.write(kind, tmp_path)
+    card, facts = take(look(path), quiet)
+    model = load_card(card)
+    assert model.architecture.name == made.ARCHITECTURES[kind]
+    own = made.weights_of(kind)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, own[name], rtol=0, atol=0)
+    assert model(torch.zeros(1, 3, 4, 32, 32)).isfinite().all()
+    assert card.path is not None
+    assert facts["bytes"] == card.path.stat().st_size
+    assert facts["checksum"] == hashlib.sha256(card.path.read_bytes()).hexdigest()
+    if kind != "hugging-face-shards":
+        assert facts["source_checksum"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["v-jepa-2.1", "hugging-face"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_number_formats_stay(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+    found = look(made.write(kind, tmp_path, dtype=dtype))
+    card, facts = take(found, quiet)
+    assert facts["dtype"] == str(dtype).removeprefix("torch.")
+    assert card.path is not None
+    own = made.weights_of(kind, dtype)
+    for name, value in load_file(card.path).items():
+        assert value.dtype == dtype
+        assert torch.equal(value, own[name])
+
+
+def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
+    def change(weights: made.State) -> made.State:
+        big = torch.randn(300, 300)
+        return weights | {
+            "blocks.0.norm1.weight": weights["blocks.0.norm1.weight"].half(),
+            "blocks.1.attn.proj.weight": big[::2, ::2][:128, :128],  # not contiguous
+            "norms_block.0.bias": torch.zeros(1).expand(128),
+        }
+
+    card, facts = take(look(made.write("v-jepa-2.1", tmp_path, change=change)), quiet)
+    assert facts["dtype"] == "float16 and float32"
+    assert card.path is not None
+    stored = load_file(card.path)
+    assert stored["blocks.0.norm1.weight"].dtype == torch.float16
+    assert stored["blocks.1.attn.proj.weight"].dtype == torch.float32
+    load_card(card)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
+    def change(weights: made.State) -> made.State:
+        weights["blocks.3.mlp.fc2.weight"][5, 7] = value
+        return weights
+
+    found = look(made.write("v-jepa-2.1", tmp_path / "a", change=change))
+    with pytest.raises(
+        EncoderError, match=r"numbers in blocks\.3\.mlp\.fc2\.weight that are infinite or none"
+    ):
+        take(found, quiet)
+    assert all(not encoders.is_own(card) for card in encoders.cards())
+
+
+def test_the_file_is_what_the_library_reads(tmp_path: Path) -> None:
+    weights = {
+        "a": (torch.ones(3, dtype=torch.float16),),
+        "b": (torch.arange(4.0).reshape(2, 2), torch.zeros(1, 2)),
+        "ü": (torch.full((1,), 2.0, dtype=torch.bfloat16), torch.zeros(1)),
+    }
+    with (tmp_path / "x.safetensors").open("wb") as out:
+        checksum = write("x", weights, out, lambda done, total: None)
+    content = (tmp_path / "x.safetensors").read_bytes()
+    assert (len(content), checksum) == (file_size(weights), hashlib.sha256(content).hexdigest())
+    stored = load_file(tmp_path / "x.safetensors")
+    assert stored["b"].tolist() == [[0, 1], [2, 3], [0, 0]]
+    assert stored["ü"].dtype == torch.float32
+    assert stored["a"].dtype == torch.float16
+
+
+def test_agrees_with_hugging_face_on_a_model_that_it_saved(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.VJEPA2Config(
+        crop_size=64,
+        frames_per_clip=4,
+        hidden_size=96,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        mlp_ratio=2.0,
+        pred_hidden_size=24,
+        pred_num_attention_heads=2,
+        pred_num_hidden_layers=1,
+    )
+    torch.manual_seed(0)
+    peer = transformers.VJEPA2Model(config).eval()
+    peer.save_pretrained(tmp_path / "vjepa2-tiny", max_shard_size="400KB")
+    (index,) = (tmp_path / "vjepa2-tiny").glob("*.index.json")
+    found = look(index)
+    assert found.name == "vjepa2-tiny"
+    assert found.encoder.architecture.name == "vit_w96d3h4m192_patch16_64_t2.vjepa2"
+    card, _ = take(found, quiet)
+    clip = torch.randn(2, 4, 3, 64, 64)
+    with torch.inference_mode():
+        theirs = peer(clip, skip_predictor=True).last_hidden_state
+        ours = load_card(card)(clip.transpose(1, 2))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+WATCHED = """
+import sys, threading, time
+from pathlib import Path
+from app.encoder_import import look, take
+
+def anonymous():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+before = peak = anonymous()
+def told(stage, done, total):
+    global peak
+    peak = max(peak, anonymous())
+take(look(Path(sys.argv[1])), told)
+print((peak - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
+    of = made.shapes(1024, 4, 4096, "vjepa2")
+    weights = {name: torch.full(shape, 0.01) for name, shape in of.items()}
+    path = tmp_path / "large.pt"
+    if kind == "torch":
+        torch.save({"target_encoder": made.wrapped(weights)}, path)
+    else:
+        save_file(made.hugging_face(weights), path)
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    size = path.stat().st_size >> 20
+    assert size > 190
+    assert int(done.stdout) < size / 2

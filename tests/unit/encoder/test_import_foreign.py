@@ -1,0 +1,151 @@
+"""Files that are no checkpoint, or damaged, or would run code: one sentence each, and nothing is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests import made_up_checkpoints as made
+from vjepa_core.encoder.checkpoints.read import read
+from vjepa_core.errors import EncoderError
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(EncoderError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert path.name in message
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>Not found</html>", "web page"),
+        (b"\n <HTML><body>", "web page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5100\n", "git lfs pull"),
+        (b"\0" * 5000, "zeros"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x05", "ONNX"),
+        (b"\0" * 128 + b"DICM" + b"\2\0" * 40, "DICOM"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"\xff\xd8\xff\xe0", "a picture"),
+        (b"\0\0\0\x18ftypmp42", "a film"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"GGUF\3\0\0\0", "language model"),
+        (b"\x1f\x8b\x08\0", "unpack it"),
+        (b"\0" * 20 + b"x" * 237 + b"ustar\0", "unpack it"),
+        (b"PK\x03\x04 and no more", "cut off"),
+        (b"\x80\x02}q\0.", "damaged"),
+        (b"hello, these are no weights", "no file of weights"),
+        (b'{"model_type": "vjepa2"}', "holds no weights"),
+        (b"\x00\x10\0\0\0\0\0\0{", "cut off"),
+        (b"\x02\0\0\0\0\0\0\0{}", None),
+        (b"\x08\0\0\0\0\0\0\0{oh dear", "damaged"),
+    ],
+)
+def test_foreign_files(tmp_path: Path, content: bytes, words: str | None) -> None:
+    path = tmp_path / "file.pt"
+    path.write_bytes(content)
+    if words is None:
+        assert read(path).tensors == {}
+    else:
+        assert words in refused(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_real_foreign_files(tmp_path: Path, demo_cine_path: Path) -> None:
+    assert "DICOM" in refused(demo_cine_path)
+    Image.new("L", (4, 4)).save(tmp_path / "a.tif")
+    assert "picture" in refused(tmp_path / "a.tif")
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    assert "NumPy" in refused(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    assert "zip archive without tensors" in refused(tmp_path / "a.npz")
+    torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "a.pt"))
+    assert "TorchScript" in refused(tmp_path / "a.pt")
+    assert "is a folder" in refused(tmp_path)
+    assert "is not there" in refused(tmp_path / "gone.pt")
+
+
+@pytest.mark.parametrize("kind", ["v-jepa-2", "hugging-face"])
+@pytest.mark.parametrize("kept", [0.999, 0.5, 0.01])
+def test_truncated_files(tmp_path: Path, kind: str, kept: float) -> None:
+    path = made.write(kind, tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    assert "cut off" in refused(path)
+
+
+class Evil:
+    ran = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (exec, ("from tests.unit.encoder import test_import_foreign as t; t.Evil.ran = True",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+    content = {"target_encoder": made.weights_of("v-jepa-2.1"), "args": Evil()}
+    torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    assert "wants to run code (exec)" in refused(tmp_path / "x.pt")
+    assert "safetensors" in refused(tmp_path / "x.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt", _use_new_zipfile_serialization=zipped)
+    assert "wants to run code" in refused(tmp_path / "module.pt")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Evil()))
+    refused(tmp_path / "plain.pkl")
+    assert not Evil.ran
+
+
+def test_a_damaged_pickle_within_a_whole_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02nonsense")
+        archive.writestr("x/version", b"3\n")
+    assert "damaged" in refused(tmp_path / "x.pt")
+
+
+def test_the_format_of_torch_before_2020(tmp_path: Path) -> None:
+    weights = made.weights_of("v-jepa-2.1")
+    torch.save({"encoder": weights}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    found = read(tmp_path / "old.pt")
+    assert found.tensors.keys() == {f"encoder.{name}" for name in weights}
+    content = (tmp_path / "old.pt").read_bytes()
+    (tmp_path / "old.pt").write_bytes(content[: len(content) // 2])
+    assert "damaged" in refused(tmp_path / "old.pt")
+
+
+def test_the_state_of_one_of_our_runs_is_not_the_encoder(tmp_path: Path) -> None:
+    state = {"format": 1, "step": 2, "config": {}, "objective": {}, "teacher": {}, "monitor": {}}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert "folder `encoder`" in refused(tmp_path / "checkpoint.pt")
+
+
+def test_parts_of_an_index(tmp_path: Path) -> None:
+    path = made.write("hugging-face-shards", tmp_path)
+    assert len(read(path).files) == 2
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    assert "model-00002-of-00002.safetensors" in refused(path)
+    # Whatever path a stranger wrote, parts are looked for beside the index.
+    path.write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}), encoding="utf-8")
+    assert "passwd, a part of" in refused(path)
+    path.write_text(json.dumps({"weight_map": {"a": path.name}}), encoding="utf-8")
+    refused(path)
+
+
+def test_tensors_among_odd_things(tmp_path: Path) -> None:
+    loop: dict[str, object] = {}
+    loop["again"] = loop
+    torch.save({"a": {1: torch.ones(2)}, "list": [torch.ones(1)], "n": None, "loop": loop}, tmp_path / "x.pt")
+    assert list(read(tmp_path / "x.pt").tensors) == ["a.1"]

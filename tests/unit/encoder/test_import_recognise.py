@@ -1,0 +1,239 @@
+"""Which encoder a checkpoint holds: every published layout, and what is refused as incomplete or another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests import made_up_checkpoints as made
+from vjepa_core.encoder.checkpoints.family import CHOICES, hint
+from vjepa_core.encoder.checkpoints.read import Checkpoint, read
+from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
+from vjepa_core.errors import EncoderError
+
+
+def look(path: Path, family: str | None = None) -> Recognised:
+    return recognise(read(path), None if family is None else CHOICES[family])
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "licence", "ambiguous"),
+    [
+        ("v-jepa", "V-JEPA", "CC BY-NC 4.0", True),
+        ("v-jepa-2", "V-JEPA 2", "MIT", True),
+        ("v-jepa-2.1", "V-JEPA 2.1", "MIT", False),
+        ("v-jepa-2.1-giant", "V-JEPA 2.1", "MIT", False),
+        ("echojepa", "EchoJEPA", "MIT", True),
+        ("hugging-face", "V-JEPA 2", "MIT", False),
+        ("hugging-face-shards", "V-JEPA 2", "MIT", False),
+    ],
+)
+def test_every_release_is_recognised(
+    tmp_path: Path, kind: str, family: str, licence: str, ambiguous: bool
+) -> None:
+    found = look(made.write(kind, tmp_path))
+    assert (found.family, found.licence, found.ambiguous) == (family, licence, ambiguous)
+    assert found.architecture.name == made.ARCHITECTURES[kind]
+    assert found.dtype == "float32"
+    assert any(licence in line for line in found.assumed)
+    weights = made.weights_of(kind)
+    if kind != "v-jepa":  # only there are stored places used
+        weights.pop("pos_embed", None)
+    assert found.parameters == sum(value.numel() for name, value in weights.items() if name != "pos_embed")
+    assert found.weights.keys() == weights.keys()
+    for name, value in weights.items():  # the average, not the trained weights beside it
+        torch.testing.assert_close(torch.cat(found.weights[name]), value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "hidden", "form", "tokens", "file", "name"),
+    [
+        (768, 12, 3072, "vjepa21", 0, "vjepa2_1_vitb_dist_vitG_384.pt", "vit_base_patch16_384_t2"),
+        (1024, 24, 4096, "vjepa21", 0, "vjepa2_1_vitl_dist_vitG_384.pt", "vit_large_patch16_384_t2"),
+        (1408, 40, 6144, "vjepa21", 0, "vjepa2_1_vitg_384.pt", "vit_giant_patch16_384_t2"),
+        (1664, 48, 8192, "vjepa21", 0, "vjepa2_1_vitG_384.pt", "vit_gigantic_patch16_384_t2"),
+        (1024, 24, 4096, "vjepa1", 8 * 14**2, "vitl16.pth.tar", "vit_large_patch16_224_t2.vjepa1"),
+        (1280, 32, 5120, "vjepa1", 8 * 24**2, "vith16-384.pth.tar", "vit_huge_patch16_384_t2.vjepa1"),
+        (768, 12, 3072, "vjepa2", 0, "b.pt", "vit_base_patch16_256_t2.vjepa2"),
+        (1024, 24, 4096, "vjepa2", 8 * 16**2, "vitl.pt", "vit_large_patch16_256_t2.vjepa2"),
+        (1408, 40, 6144, "vjepa2", 8 * 24**2, "vitg-384.pt", "vit_giant_patch16_384_t2.vjepa2"),
+    ],
+)
+def test_published_sizes_with_their_names_and_shapes(
+    width: int, depth: int, hidden: int, form: made.Form, tokens: int, file: str, name: str
+) -> None:
+    weights = made.empty(made.shapes(width, depth, hidden, form, tokens))
+    tensors = {f"ema_encoder.module.backbone.{key}": value for key, value in weights.items()}
+    found = recognise(Checkpoint(file, (), "A file", tensors))
+    assert found.architecture.name == name
+    counted = sum(value.numel() for key, value in weights.items() if key != "pos_embed")
+    assert found.parameters == counted
+
+
+def test_the_giants_of_the_two_releases_have_their_own_heads() -> None:
+    weights = made.empty(made.shapes(1408, 40, 6144, "vjepa1", 8 * 14**2))
+    heads = [
+        recognise(Checkpoint("g.pt", (), "A file", weights), CHOICES[family]).architecture.num_heads
+        for family in ("v-jepa", "v-jepa-2")
+    ]
+    assert heads == [16, 22]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("vitl16.pth.tar", "V-JEPA"),
+        ("vith16-384.pth.tar", "V-JEPA"),
+        ("jepa-latest.pth.tar", "V-JEPA"),
+        ("vitl.pt", "V-JEPA 2"),
+        ("vitg-384.pt", "V-JEPA 2"),
+        ("vjepa2-ac-vitg.pt", "V-JEPA 2"),
+        ("vjepa2_1_vitG_384.pt", "V-JEPA 2.1"),
+        ("vitl-kinetics-pt220-an55.pt", "EchoJEPA"),
+        ("EchoJEPA_L.pt", "EchoJEPA"),
+        ("weights.pt", None),
+    ],
+)
+def test_what_the_name_of_a_file_speaks_of(name: str, family: str | None) -> None:
+    assert hint(name) == family
+
+
+def test_where_weights_do_not_tell_the_user_decides_and_is_told_so(tmp_path: Path) -> None:
+    path = made.write("v-jepa", tmp_path, "weights.pt")
+    found = look(path)
+    assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
+    assert any("--family v-jepa." in line for line in found.assumed)
+    said = look(path, "v-jepa")
+    assert (said.family, said.ambiguous) == ("V-JEPA", False)
+    assert said.architecture.form == "vjepa1"
+    assert not any("--family" in line for line in said.assumed)
+    assert look(path, "echojepa").family == "EchoJEPA"
+    assert look(path, "echojepa").architecture.form == "vjepa2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "why"),
+    [
+        ("v-jepa-2.1", "v-jepa-2", "a norm for each depth"),
+        ("v-jepa-2", "v-jepa-2.1", "a single norm"),
+        ("hugging-face", "v-jepa", "no table of places"),
+    ],
+)
+def test_a_family_that_cannot_be_is_refused(tmp_path: Path, kind: str, family: str, why: str) -> None:
+    with pytest.raises(EncoderError, match=why):
+        look(made.write(kind, tmp_path), family)
+
+
+def test_a_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
+    def longer(weights: made.State) -> made.State:
+        return weights | {"pos_embed": torch.zeros(1, 48, made.WIDTH)}
+
+    found = look(made.write("v-jepa", tmp_path, change=longer))
+    assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
+
+
+@pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}", "module.{}", "state_dict.net.backbone.{}"])
+def test_state_dicts_of_any_wrapping(tmp_path: Path, wrap: str) -> None:
+    weights = {wrap.format(name): value for name, value in made.weights_of("v-jepa-2.1").items()}
+    torch.save({"epoch": 3, **weights}, tmp_path / "a.pt")
+    save_file(weights, tmp_path / "a.safetensors")
+    for file in ("a.pt", "a.safetensors"):
+        found = look(tmp_path / file)
+        assert found.architecture.name == "vit_w128d4h2m256_patch16_224_t2"
+        assert found.family == "V-JEPA 2.1"
+
+
+def test_a_model_of_hugging_face_with_a_classifier_gives_its_encoder(tmp_path: Path) -> None:
+    weights = made.hugging_face(made.weights_of("hugging-face"))
+    flat = {f"vjepa2.{name}": value for name, value in weights.items()}
+    flat |= {"pooler.query_tokens": torch.zeros(1, 1, 8), "classifier.weight": torch.zeros(4, 8)}
+    save_file(flat, tmp_path / "m.safetensors")
+    found = look(tmp_path / "m.safetensors")
+    assert found.architecture.name == "vit_w128d4h2m256_patch16_256_t2.vjepa2"
+    assert any("left out: classifier, pooler" in line for line in found.recognised)
+
+
+def test_our_own_encoder_comes_with_what_its_card_says(tmp_path: Path) -> None:
+    # Four heads, which no weight tells.
+    save_file(made.weights_of("v-jepa-2.1"), tmp_path / "run.safetensors")
+    card = {
+        "name": "run",
+        "family": "V-JEPA 2.1",
+        "architecture": "vit_w128d4h4m256_patch16_112_t2",
+        "parameters": 1,
+        "licence": "Mine",
+        "description": "",
+        "trained": True,
+        "checksum": hashlib.sha256().hexdigest(),
+        "file": "run.safetensors",
+        "fps": 15.0,
+        "depths": [1, 3],
+    }
+    (tmp_path / "run.json").write_text(json.dumps(card), encoding="utf-8")
+    found = look(tmp_path / "run.safetensors")
+    assert found.architecture.name == "vit_w128d4h4m256_patch16_112_t2"
+    assert (found.licence, found.fps, found.depths, found.assumed) == ("Mine", 15.0, (1, 3), ())
+
+
+def test_a_card_of_another_encoder_is_not_believed(tmp_path: Path) -> None:
+    save_file(made.weights_of("v-jepa-2.1"), tmp_path / "run.safetensors")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    assert look(tmp_path / "run.safetensors").architecture.num_heads == 2
+
+
+def without(*names: str) -> made.State:
+    return {name: value for name, value in made.weights_of("v-jepa-2.1").items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (without("blocks.1.norm2.bias"), r"lacks blocks\.1\.norm2\.bias of an encoder"),
+        (without("patch_embed_img.proj.bias", "norms_block.3.bias"), r"img\.proj\.bias and 1 more weights"),
+        (without("img_mod_embed"), "lacks img_mod_embed"),
+        (without("blocks.0.mlp.fc1.weight"), r"lacks blocks\.0\.mlp\.fc1\.weight"),
+        (without() | {"blocks.0.ls1.gamma": torch.ones(3)}, r"has blocks\.0\.ls1\.gamma, for which"),
+        (without() | {"norm.weight": torch.ones(128)}, r"has norm\.weight, for which"),
+        (without() | {"blocks.0.norm1.weight": torch.ones(9)}, r"has blocks\.0\.norm1\.weight of the shape"),
+        (
+            without() | {"blocks.0.mlp.fc2.bias": torch.ones(128, dtype=torch.int8)},
+            "int8, and nothing quantised",
+        ),
+        (without() | {"blocks.0.mlp.fc2.bias": torch.ones(128).double()}, "float64, and nothing quantised"),
+        (without() | {"cls_token": torch.ones(1, 1, 128)}, "class token"),
+        (without() | {"blocks.0.attn.q_bias": torch.ones(128)}, "VideoMAE"),
+        (without() | {"blocks.0.attn.qkv.lora_A.weight": torch.ones(4, 128)}, "LoRA"),
+        (without() | {"patch_embed.proj.weight": torch.ones(128, 3, 16, 16)}, "still pictures"),
+        (without() | {"patch_embed.proj.weight": torch.ones(128, 1, 2, 16, 16)}, "no encoder of the V-JEPA"),
+        (without() | {"blocks.9999.norm1.bias": torch.ones(128)}, "larger than any"),
+        ({"patch_embed.proj.weight": torch.ones(8, 3, 2, 16, 16)}, "0 blocks follow"),
+        (made.state(made.shapes(72, 4, 96, "vjepa21")), "do not tell its attention heads"),
+        (made.predictor(), "only the predictor"),
+        ({"0.exp_avg": torch.ones(3), "0.exp_avg_sq": torch.ones(3)}, "state of an optimiser"),
+        ({"conv1.weight": torch.ones(8, 3, 7, 7), "fc.bias": torch.ones(3)}, "convolutional network"),
+        ({"classifiers.0.weight": torch.ones(3)}, "only a classifier"),
+        ({"vision_model.embeddings.class_embedding": torch.ones(3)}, "class token"),
+        ({"videomae.embeddings.patch_embeddings.projection.weight": torch.ones(3)}, "VideoMAE"),
+        ({"base.q.lora_A.weight": torch.ones(3)}, "LoRA"),
+        ({"w": torch.ones(3)}, r"holds 1 tensors \(w, \.\.\.\), but no encoder"),
+    ],
+)
+def test_what_is_no_whole_encoder_is_refused(tmp_path: Path, weights: made.State, message: str) -> None:
+    torch.save(weights, tmp_path / "x.pt")
+    with pytest.raises(EncoderError, match=message) as caught:
+        look(tmp_path / "x.pt")
+    assert str(caught.value).startswith("x.pt ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_of_queries_keys_and_values_is_missed(tmp_path: Path) -> None:
+    weights = made.hugging_face(made.weights_of("hugging-face"))
+    del weights["encoder.layer.2.attention.key.weight"]
+    save_file(weights, tmp_path / "m.safetensors")
+    with pytest.raises(EncoderError, match=r"lacks layer\.2\.attention\.key\.weight of"):
+        look(tmp_path / "m.safetensors")
