@@ -93,10 +93,11 @@ class FeatureCache(CacheFolder):
     def get_or_make(self, key: str, make: Callable[[], CineFeatures]) -> CineFeatures:
         """Stored features, or those that `make` computes, which are then stored if possible."""
         found = self.get(key)
-        if found is None:
-            found = make()
-            self.put(key, found)
-        return found
+        if found is not None:
+            return found
+        made = make()
+        # Mapped from now on as well: twenty cines of a large encoder would not fit into memory.
+        return (self.get(key) if self.put(key, made) else None) or made
 
     def get(self, key: str) -> CineFeatures | None:
         """Stored features; None if there are none. A damaged or foreign file counts as none and is removed.

@@ -71,6 +71,13 @@ def test_features_are_made_once(cache: FeatureCache) -> None:
     assert len(made) == 1
 
 
+def test_what_is_stored_is_not_held_in_memory(cache: FeatureCache) -> None:
+    made = features()
+    assert cache.get_or_make("a", lambda: made) is not made
+    cache.max_bytes = 0
+    assert cache.get_or_make("a", lambda: made) is made
+
+
 def test_what_was_read_outlives_its_file(cache: FeatureCache) -> None:
     """Another window may throw an entry away, or put another one into its place, while it is in use."""
     cache.put("a", features(1))

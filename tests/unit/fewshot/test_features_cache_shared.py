@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.features import CineFeatures
 
 KEYS, ROOM = 6, 3
+PROCESSES = 2
 SECONDS = 1.5
 
 
@@ -23,13 +25,14 @@ def features(key: int) -> CineFeatures:
     )
 
 
-def work(folder: str, seed: int, faults: multiprocessing.Queue[str]) -> None:
+def work(folder: str, seed: int, together: Barrier, faults: multiprocessing.Queue[str]) -> None:
     """Read, write, evict, clear and damage at random; say what was not as it should be."""
     torch.set_num_threads(1)
     dice = random.Random(seed)
     cache = FeatureCache(Path(folder), ROOM * 17_000)
     held: list[tuple[int, CineFeatures]] = []
     done = 0
+    together.wait(60)
     until = time.monotonic() + SECONDS
     try:
         while time.monotonic() < until:
@@ -45,7 +48,7 @@ def work(folder: str, seed: int, faults: multiprocessing.Queue[str]) -> None:
                     cache.clear()
                 case 1:  # as by a failing disk, on a file of its own: those in use are mapped
                     path = cache.path(str(key))
-                    damaged = path.with_suffix(".damaged")
+                    damaged = path.with_suffix(f".damaged{seed}")
                     damaged.write_bytes(bytes(17_000))
                     damaged.replace(path)
                 case 2:
@@ -61,7 +64,11 @@ def work(folder: str, seed: int, faults: multiprocessing.Queue[str]) -> None:
 def test_processes_that_write_evict_clear_and_damage_do_not_disturb_each_other(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     faults = context.Queue()
-    workers = [context.Process(target=work, args=(str(tmp_path), seed, faults)) for seed in range(3)]
+    together = context.Barrier(PROCESSES)
+    workers = [
+        context.Process(target=work, args=(str(tmp_path), seed, together, faults))
+        for seed in range(PROCESSES)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -70,7 +77,7 @@ def test_processes_that_write_evict_clear_and_damage_do_not_disturb_each_other(t
     while not faults.empty():
         said.append(faults.get())
     assert said == []
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
     # Each process may have been one file over the cap; the next one to write sets that right.
     cache = FeatureCache(tmp_path, ROOM * 17_000)
     cache.put("last", features(7))
