@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 from app import encoders, paths
 from app.domain.errors import ProjectError
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.encoder.checkpoints.convert import checksum, file_size, write
+from vjepa_core.encoder.checkpoints.convert import file_size, write
 from vjepa_core.encoder.checkpoints.family import CHOICES
+from vjepa_core.encoder.checkpoints.intact import checksum
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
 from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
 
@@ -114,9 +115,10 @@ def take(
     """
     name = found.name if name is None else name
     facts = found.facts() | {"name": name}
-    if licence is not None and licence.strip():
+    licence = " ".join((licence or "").split())
+    if licence and licence != facts["licence"]:
         facts |= {
-            "licence": " ".join(licence.split()),
+            "licence": licence,
             "assumed": [line for line in facts["assumed"] if not line.startswith("Licence")],
         }
 

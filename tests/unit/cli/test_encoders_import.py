@@ -93,6 +93,8 @@ def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.Captur
     assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
     assert not any("Licence" in line for line in done["assumed"])
     assert encoders.find("echo.v1").licence == "Our hospital, only"
+    as_it_was = answer(capsys, path, "--licence", "MIT")
+    assert any("Licence MIT" in line for line in as_it_was["assumed"])
 
 
 @pytest.mark.parametrize("file", ["Ä ö.pt", "con.pt", "-.pt", "x" * 90 + ".pt", "a.b.safetensors.pt"])

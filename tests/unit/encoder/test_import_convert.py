@@ -87,6 +87,17 @@ def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
     assert all(not encoders.is_own(card) for card in encoders.cards())
 
 
+def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
+    path = made.write("v-jepa-2.1", tmp_path)
+    content = bytearray(path.read_bytes())
+    start = len(content) * 3 // 4  # the average lies in the second half
+    content[start : start + 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(EncoderError, match="is damaged: download"):
+        take(look(path), quiet)
+    assert all(not encoders.is_own(card) for card in encoders.cards())
+
+
 def test_the_file_is_what_the_library_reads(tmp_path: Path) -> None:
     weights = {
         "a": (torch.ones(3, dtype=torch.float16),),

@@ -142,10 +142,14 @@ def test_parts_of_an_index(tmp_path: Path) -> None:
     assert "passwd, a part of" in refused(path)
     path.write_text(json.dumps({"weight_map": {"a": path.name}}), encoding="utf-8")
     refused(path)
+    path.write_text(json.dumps({"weight_map": {"a": "b\x1b[2Jc"}}), encoding="utf-8")
+    assert "b?[2Jc" in refused(path)
 
 
 def test_tensors_among_odd_things(tmp_path: Path) -> None:
     loop: dict[str, object] = {}
     loop["again"] = loop
-    torch.save({"a": {1: torch.ones(2)}, "list": [torch.ones(1)], "n": None, "loop": loop}, tmp_path / "x.pt")
-    assert list(read(tmp_path / "x.pt").tensors) == ["a.1"]
+    torch.save(
+        {"a": {1: torch.ones(2)}, "list": [torch.ones(1), 3], "n": None, "loop": loop}, tmp_path / "x.pt"
+    )
+    assert list(read(tmp_path / "x.pt").tensors) == ["a.1", "list.0"]

@@ -11,7 +11,6 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from vjepa_core.encoder.checkpoints.read import Checkpoint
 from vjepa_core.errors import EncoderError
 
 Weights = Mapping[str, tuple[Tensor, ...]]
@@ -60,29 +59,6 @@ def write(name: str, weights: Weights, out: BinaryIO, tell: Tell) -> str:
             digest.update(block)
             done += out.write(block)
             tell(done, total)
-    return digest.hexdigest()
-
-
-def checksum(checkpoint: Checkpoint, tell: Tell) -> str:
-    """SHA-256 of a checkpoint's files, one after the other.
-
-    Raises
-    ------
-    EncoderError
-        If one can no longer be read.
-    """
-    digest, done, total = hashlib.sha256(), 0, checkpoint.bytes
-    try:
-        for path in checkpoint.files:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-                    done += len(block)
-                    tell(done, total)
-    except OSError as error:
-        raise EncoderError(
-            f"{checkpoint.name} can no longer be read ({error.strerror}): try again."
-        ) from error
     return digest.hexdigest()
 
 

@@ -38,6 +38,11 @@ class Place:
     left_out: tuple[str, ...]
 
 
+def shown(name: str) -> str:
+    """A name out of a file, fit for a sentence: a terminal must not take it for orders."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[:80]
+
+
 def find(names: Collection[str]) -> Place | None:
     """The encoder to take, None if there is none."""
     starts = [found for name in names if (found := _START.fullmatch(name))]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
 from vjepa_core.encoder.checkpoints.foreign import HEAD, WAY_OUT, refuse_foreign
+from vjepa_core.encoder.checkpoints.names import shown
 from vjepa_core.errors import EncoderError
 
 _LONGEST_JSON = 64 << 20
@@ -86,7 +87,8 @@ def read(path: Path) -> Checkpoint:
         for file in files:
             if not file.exists():
                 raise EncoderError(
-                    f"{file.name}, a part of {path.name}, is not beside it: put all parts into one folder."
+                    f"{shown(file.name)}, a part of {path.name}, is not beside it: "
+                    "put all parts into one folder."
                 )
             tensors |= _tensors(file, _head(file))[0]
     else:
@@ -138,7 +140,7 @@ def _from_safetensors(path: Path, head: bytes) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except Exception as error:  # of the library: no class of their own for all of them
+    except Exception as error:  # the library has no class for all of them
         raise EncoderError(f"{path.name} is damaged: download or copy it again.") from error
 
 
@@ -148,6 +150,8 @@ def _check_zip(path: Path) -> None:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
     except zipfile.BadZipFile as error:
         raise EncoderError(f"{path.name} has been cut off: download or copy it again.") from error
+    except Exception as error:  # a stranger's bytes: anything may be wrong with them
+        raise _damaged(path) from error
     if "constants.pkl" in names:
         raise EncoderError(
             f"{path.name} is a TorchScript program, which is not run here: "
@@ -186,8 +190,8 @@ def _damaged(path: Path) -> EncoderError:
 def _named(node: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
     if isinstance(node, Tensor):
         yield name, node.detach()
-    elif isinstance(node, Mapping) and depth < _DEEPEST:
-        for key, value in node.items():
+    elif isinstance(node, Mapping | list) and depth < _DEEPEST:
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
             yield from _named(value, f"{name}.{key}" if name else str(key), depth + 1)
 
 

@@ -234,13 +234,13 @@ def _weights(
             if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
                 kind = str(tensor.dtype).removeprefix("torch.")
                 raise EncoderError(
-                    f"{file} has {part[:80]} in {kind}, and nothing quantised or packed can be taken: "
-                    "choose a checkpoint in float32, float16 or bfloat16."
+                    f"{file} has {names.shown(part)} in {kind}, and nothing quantised or packed "
+                    "can be taken: choose a checkpoint in float32, float16 or bfloat16."
                 )
             if tuple(tensor.shape) != (rows // len(of_one), *rest):
                 raise EncoderError(
-                    f"{file} has {part[:80]} of the shape {tuple(tensor.shape)}, and an encoder of its size "
-                    f"({built.name}) {(rows // len(of_one), *rest)}: choose a V-JEPA checkpoint."
+                    f"{file} has {names.shown(part)} of the shape {tuple(tensor.shape)}, and an encoder of "
+                    f"its size ({built.name}) {(rows // len(of_one), *rest)}: choose a V-JEPA checkpoint."
                 )
     unused = {"pos_embed"} if built.form == "vjepa2" else set()
     more = sorted(tensors.keys() - set(wanted) - unused)
@@ -255,7 +255,7 @@ def _weights(
 
 
 def _and_more(keys: list[str]) -> str:
-    return keys[0][:80] + (f" and {len(keys) - 1} more weights" if len(keys) > 1 else "")
+    return names.shown(keys[0]) + (f" and {len(keys) - 1} more weights" if len(keys) > 1 else "")
 
 
 def _size(built: Architecture, parameters: int, dtype: str) -> str:
@@ -270,7 +270,9 @@ def _size(built: Architecture, parameters: int, dtype: str) -> str:
 
 
 def _where(place: names.Place) -> str:
-    out = f"; left out: {', '.join(name[:40] for name in place.left_out[:6])}" if place.left_out else ""
+    out = (
+        f"; left out: {', '.join(names.shown(name) for name in place.left_out[:6])}" if place.left_out else ""
+    )
     if place.hugging_face and not place.averaged:
         return f"Named as in Hugging Face's VJEPA2Model; only the encoder is taken{out}."
     if place.averaged:
@@ -279,4 +281,4 @@ def _where(place: names.Place) -> str:
         what = "no average over the training is beside it"
     else:
         return f"Only the encoder is taken{out}." if out else ""
-    return f"Weights of {place.container[:40]}, {what}{out}."
+    return f"Weights of {names.shown(place.container)}, {what}{out}."

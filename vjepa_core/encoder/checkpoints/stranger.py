@@ -9,6 +9,7 @@ from typing import NoReturn
 from torch import Tensor
 
 from vjepa_core.encoder.checkpoints.foreign import WAY_OUT
+from vjepa_core.encoder.checkpoints.names import shown
 from vjepa_core.errors import EncoderError
 
 # Part of a weight's name, what holds such weights; the first that fits counts.
@@ -34,7 +35,7 @@ def refuse_no_encoder(file: str, tensors: Mapping[str, Tensor]) -> NoReturn:
     for words, what in _NO_ENCODER:
         if _some(words, tensors):
             raise EncoderError(f"{file} holds {what}: {WAY_OUT}.")
-    first = min(tensors)[:80]
+    first = shown(min(tensors))
     raise EncoderError(
         f"{file} holds {len(tensors)} tensors ({first}, ...), but no encoder of the V-JEPA family: {WAY_OUT}."
     )
