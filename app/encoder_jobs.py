@@ -21,10 +21,14 @@ def look(file: Path, family: str = "") -> Child:
     return Child(["encoders", "import", str(file), *_family(family), "--look", "--json"])
 
 
-def bring_in(file: Path, name: str, licence: str, family: str = "") -> Child:
-    """Start importing a file under a name; progress in bytes, its answer says what came of it."""
-    # One word each: a licence may begin with a dash.
-    options = [f"--name={name}", f"--licence={licence}", *_family(family)]
+def bring_in(file: Path, name: str, licence: str = "", family: str = "") -> Child:
+    """Start importing a file under a name; progress in bytes, its answer says what came of it.
+
+    Without a licence that of the family is assumed, and the card says so.
+    """
+    options = [f"--name={name}", *_family(family)]
+    if licence:
+        options.append(f"--licence={licence}")  # one word: it may begin with a dash
     return Child(["encoders", "import", str(file), *options, "--json"])
 
 

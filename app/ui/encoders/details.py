@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
 from app.ui import theme
 from app.ui.encoders.compared import Compared, Measured
-from app.ui.encoders.figures import interval
+from app.ui.encoders.figures import interval, spoken
 from app.ui.encoders.known import Known
 
 _HEIGHT = 190
@@ -86,7 +86,7 @@ def _words(measured: Measured, compared: Compared) -> str:
 
 
 def _sentences(value: object) -> str:
-    return " ".join(str(one) for one in value) if isinstance(value, list) else _word(value)
+    return " ".join(spoken(str(one)) for one in value) if isinstance(value, list) else _word(value)
 
 
 def _word(value: object) -> str:

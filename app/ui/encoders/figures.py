@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from app.ui.encoders.compared import Measured
+
+_SAY = re.compile(r"say --family [\w.-]*\w")
 
 
 def size(n_bytes: float) -> str:
@@ -40,3 +44,9 @@ def signed(value: float) -> str:
     """'+0.012', '−0.004', '0.000'."""
     text = f"{abs(value):.3f}"
     return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def spoken(sentence: str) -> str:
+    """A sentence of `apical encoders import` without the options that only a command line has."""
+    sentence = _SAY.sub("choose that at the import", sentence)
+    return sentence.replace("leave --family out or name another", "choose another")

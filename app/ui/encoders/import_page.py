@@ -23,7 +23,7 @@ from app import encoder_jobs, paths
 from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
 from app.ui import theme
-from app.ui.encoders.figures import size, weights
+from app.ui.encoders.figures import size, spoken, weights
 from app.ui.watcher import Watcher
 from app.ui.words import label, paint
 
@@ -53,7 +53,7 @@ class ImportPage(QWidget):
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
-        self.recognised, self.assumed, self.disk = label(), label(colour=theme.WARNING), label()
+        self.recognised, self.assumed, self.disk = label(), label(), label()
         self.family, self.name, self.licence = QComboBox(), QLineEdit(), QLineEdit()
         for key, words in encoder_jobs.FAMILIES.items():
             self.family.addItem(words, key)
@@ -150,6 +150,7 @@ class ImportPage(QWidget):
         self._say(f"{named}, {size(int(found.get('bytes', 0)))}")
         self.recognised.setText(_lines(found.get("recognised")))
         self.assumed.setText(_lines(found.get("assumed")))
+        paint(self.assumed, theme.WARNING if found.get("ambiguous") else "")
         if found.get("ambiguous"):
             self.family.setProperty("asked", True)  # and stays, so that the choice can be taken back
         self.family.setCurrentIndex(self.family.findData(_family(found)))
@@ -176,8 +177,10 @@ class ImportPage(QWidget):
         self._importing = True
         self._say("Importing: starting")
         try:
-            words = (self.name.text().strip(), self.licence.text().strip(), family)
-            self._watcher.watch(encoder_jobs.bring_in(self._file, *words))
+            licence = self.licence.text().strip()
+            said = "" if licence == self._found.get("licence") else licence  # the rest is assumed
+            name = self.name.text().strip()
+            self._watcher.watch(encoder_jobs.bring_in(self._file, name, said, family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -201,7 +204,7 @@ class ImportPage(QWidget):
         elif child.code == 0:
             self._say("The file could not be read: try again.", theme.ERROR)
         else:
-            self._say(child.complaint(), theme.ERROR)
+            self._say(spoken(child.complaint()), theme.ERROR)
             if not importing and self._found:  # the other family does not fit: back to the one that does
                 self.family.setCurrentIndex(self.family.findData(_family(self._found)))
         self._show()
@@ -247,4 +250,4 @@ def _family(found: dict[str, Any]) -> str:
 
 
 def _lines(sentences: object) -> str:
-    return "\n".join(str(one) for one in sentences) if isinstance(sentences, list) else ""
+    return "\n".join(spoken(str(one)) for one in sentences) if isinstance(sentences, list) else ""
