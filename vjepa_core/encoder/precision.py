@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def inference_device() -> torch.device:
@@ -26,7 +30,7 @@ def inference_dtype(device: str | torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def with_matrices_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+def with_matrices_in(model: M, dtype: torch.dtype) -> M:
     """Bring the weights of linear maps and patch embeddings to `dtype`, in place; all others stay."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d):
