@@ -41,8 +41,8 @@ def encoder_folders() -> list[Path]:
     return folders
 
 
-def cards() -> list[EncoderCard]:
-    """Cards of all encoders, the default one first; EncoderError if one cannot be read."""
+def cards() -> tuple[list[EncoderCard], dict[str, str]]:
+    """Cards of all encoders, the default one first, and what is wrong with those that cannot be read."""
     return catalogue.available(encoder_folders())
 
 

@@ -10,11 +10,20 @@ from app import encoders
 from app.commands.progress import Progress
 from app.commands.report import Report, size, table
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, read_card
+from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
+
+_NO_FIGURES: dict[str, Any] = {
+    "clip_s": None,
+    "clips": None,
+    "cine_s": None,
+    "memory_bytes": 0,
+    "fits": True,
+    "note": None,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +48,11 @@ def run(args: argparse.Namespace) -> Report:
     timed: dict[Architecture, float] = {}
     with Progress() as progress:
         rows = []
-        cards = _cards()
-        for done, (found_name, card) in enumerate(cards):
+        cards, faults = encoders.cards()
+        for done, card in enumerate(cards):
             progress("Timing encoders", done, len(cards))
-            rows.append({"name": found_name, **_row(card, length, device, timed)})
+            rows.append({"name": card.name, **_row(card, length, device, timed)})
+        rows += [{"name": stem, **_NO_FIGURES, "note": fault} for stem, fault in faults.items()]
         progress("Timing encoders", len(cards), len(cards))
     data = {"device": name, "encoders": rows}
     return Report(data, _text(data, length is not None))
@@ -57,20 +67,8 @@ def _length(path: Path) -> tuple[int, float]:
     return cine.n_frames, cine.timing.fps
 
 
-def _cards() -> list[tuple[str, EncoderCard | str]]:
-    """Name of every encoder, the default one first, with its card, or with what is wrong with that."""
-    found: list[tuple[str, EncoderCard | str]] = []
-    for file in (file for folder in encoders.encoder_folders() for file in sorted(folder.glob("*.json"))):
-        try:
-            card = read_card(file)
-            found.append((card.name, card))
-        except EncoderError as error:
-            found.append((file.stem, str(error)))
-    return sorted(found, key=lambda one: (one[0] != DEFAULT_ENCODER, one[0]))
-
-
 def _row(
-    card: EncoderCard | str,
+    card: EncoderCard,
     length: tuple[int, float] | None,
     device: torch.device,
     timed: dict[Architecture, float],
@@ -81,10 +79,7 @@ def _row(
     from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, needed_memory
     from vjepa_core.fewshot.features import plan_clips, temporal_stride
 
-    row: dict[str, Any] = {"clip_s": None, "clips": None, "cine_s": None}
-    row |= {"memory_bytes": 0, "fits": True, "note": None}
-    if isinstance(card, str):
-        return row | {"note": card}
+    row = dict(_NO_FIGURES)
     if length is not None:
         n_frames, fps = length
         row["clips"] = len(plan_clips(n_frames, temporal_stride(fps, card.fps)).starts)

@@ -77,7 +77,7 @@ def facts(card: EncoderCard, chosen: str) -> dict[str, Any]:
 
 
 def _list() -> Report:
-    cards, chosen = encoders.cards(), encoders.chosen()
+    (cards, faults), chosen = encoders.cards(), encoders.chosen()
     rows = [("", "NAME", "FAMILY", "PARAMETERS", "TRAINED", "LICENCE", "SHA-256")]
     for card in cards:
         trained = "yes" if card.trained else "no: random weights"
@@ -86,9 +86,10 @@ def _list() -> Report:
         short = f"{card.checksum[:12]}..."
         licence = card.licence.split(":")[0]  # a table has no room for the terms; the JSON has
         rows.append((mark, card.name, card.family, millions, trained, licence, short))
-    notes = [f"{card.name}: {card.description}" for card in cards]
+    notes = [f"{card.name}: {card.description}" for card in cards] + list(faults.values())
     lines = (table(rows), "", "* is the one that the window and the commands use.", *notes)
-    return Report({"encoders": [facts(card, chosen) for card in cards]}, "\n".join(lines))
+    data = {"encoders": [facts(card, chosen) for card in cards], "faults": list(faults.values())}
+    return Report(data, "\n".join(lines))
 
 
 def _check(name: str) -> Report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,8 +14,7 @@ from typing import Any
 from app.commands.encoders import facts
 from app.encoders import cards as known_encoders
 from app.encoders import chosen as chosen_encoder
-from vjepa_core.encoder.catalogue import EncoderCard, available
-from vjepa_core.errors import CoreError
+from vjepa_core.encoder.catalogue import EncoderCard
 
 _PACKAGES = (
     "apical",
@@ -123,16 +121,10 @@ def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, A
 def encoders() -> tuple[list[dict[str, Any]], str]:
     """Cards with `sound`: whether the weight file is the one on the card; None where they are built.
 
-    And what is wrong with a card that cannot be read; those that ship are listed then, if they can be.
+    And what is wrong with cards that cannot be read.
     """
-    chosen, error = chosen_encoder(), ""
-    try:
-        cards = known_encoders()
-    except CoreError as fault:
-        cards, error = [], str(fault)
-        with contextlib.suppress(CoreError):
-            cards = available()
-    return [{**facts(card, chosen), "sound": _is_sound(card)} for card in cards], error
+    (cards, faults), chosen = known_encoders(), chosen_encoder()
+    return [{**facts(card, chosen), "sound": _is_sound(card)} for card in cards], " ".join(faults.values())
 
 
 def _is_sound(card: EncoderCard) -> bool | None:

@@ -54,16 +54,26 @@ class EncoderCard:
     depths: tuple[int, ...]
 
 
-def available(folders: Sequence[Path] | None = None) -> list[EncoderCard]:
-    """Cards of every encoder in `folders` (default: those that ship), the default encoder first.
+def available(folders: Sequence[Path] | None = None) -> tuple[list[EncoderCard], dict[str, str]]:
+    """Every encoder in `folders` (default: those that ship).
 
-    Raises
-    ------
-    EncoderError
-        If a card cannot be read.
+    Returns
+    -------
+    cards : list of EncoderCard
+        The default encoder first; where two have one name, that of the earlier folder.
+    faults : dict
+        What is wrong with cards that cannot be read, a sentence by the name of their file.
     """
-    cards = [read_card(file) for file in _files(folders)]
-    return sorted(cards, key=lambda card: (card.name != DEFAULT_ENCODER, card.name))
+    cards: dict[str, EncoderCard] = {}
+    faults: dict[str, str] = {}
+    for file in _files(folders):
+        try:
+            found = read_card(file)
+        except EncoderError as error:
+            faults[file.stem] = str(error)
+        else:
+            cards.setdefault(found.name, found)
+    return sorted(cards.values(), key=lambda card: (card.name != DEFAULT_ENCODER, card.name)), faults
 
 
 def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> EncoderCard:
@@ -74,17 +84,14 @@ def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> 
     EncoderError
         If there is none of that name.
     """
-    names, fault = [], None
-    for file in _files(folders):
-        try:
-            found = read_card(file)
-        except EncoderError as error:  # no reason to refuse another encoder
-            fault = error
-            continue
+    cards, faults = available(folders)
+    for found in cards:
         if found.name == name:
             return found
-        names.append(found.name)
-    raise fault or EncoderError(f"No encoder is called {name}; there are: {', '.join(names) or 'none'}.")
+    for fault in faults.values():  # it may be the one
+        raise EncoderError(fault)
+    names = ", ".join(card.name for card in cards) or "none"
+    raise EncoderError(f"No encoder is called {name}; there are: {names}.")
 
 
 def _files(folders: Sequence[Path] | None) -> list[Path]:

@@ -161,10 +161,7 @@ class ComparePage(QWidget):
 
 def _free_name(run: Run) -> str:
     """A name for the new encoder that none has yet."""
-    try:
-        taken = {card.name.lower() for card in encoders.cards()}
-    except (ApicalError, CoreError):
-        taken = set()
+    taken = {card.name.lower() for card in encoders.cards()[0]}
     number = run.number
     while f"my-cines-{number}" in taken:
         number += 1

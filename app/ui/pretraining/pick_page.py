@@ -29,7 +29,6 @@ from app.ui.pretraining.sources import SourceList
 from app.ui.watcher import Watcher
 from app.ui.words import duration, label
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
-from vjepa_core.errors import CoreError
 
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
 FEWEST_STEPS = 20
@@ -132,11 +131,10 @@ class PickPage(QWidget):
         """Bring cines and encoders up to date; what was chosen stays where it still exists."""
         self.sources.show_project(cines)
         before = self.encoder.currentText()
-        try:
-            known, used = encoders.cards(), encoders.chosen()
-        except (CoreError, ApicalError) as error:
-            known, used = [], ""
-            self.trouble.emit(str(error))
+        known, faults = encoders.cards()
+        used = encoders.chosen()
+        for fault in faults.values():
+            self.trouble.emit(fault)
         self._cards = [*known, None]
         texts = [self._text(card, used) for card in self._cards]
         if texts == [self.encoder.itemText(i) for i in range(self.encoder.count())]:

@@ -43,7 +43,7 @@ def state() -> dict[str, torch.Tensor]:
 
 
 def test_the_default_encoder_comes_first_and_says_how_little_it_was_trained() -> None:
-    first = available()[0]
+    first = available()[0][0]
     assert first == card()
     assert first.name == DEFAULT_ENCODER
     assert first.trained
@@ -64,7 +64,7 @@ def test_the_untrained_encoder_says_so() -> None:
 
 def test_every_encoder_that_ships_stands_in_the_model_cards() -> None:
     text = resource_path("encoders", "README.md").read_text(encoding="utf-8")
-    for found in available():
+    for found in available()[0]:
         assert f"## {found.name}\n" in text
 
 
@@ -156,14 +156,18 @@ def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
         card("nobody")
     for text in ("{", "[]", "{}"):
         tmp_path.joinpath("bad.json").write_text(text, encoding="utf-8")
+        cards, faults = available([tmp_path, resource_path("encoders")])
+        assert cards[0].name == DEFAULT_ENCODER
+        assert list(faults) == ["bad"]
+        assert "bad.json cannot be read" in faults["bad"]
         with pytest.raises(EncoderError, match=r"bad\.json"):
-            available([tmp_path])
+            card("perhaps-it", [tmp_path])
 
 
 def test_listing_encoders_does_not_import_torch() -> None:
     code = (
         "import sys; from vjepa_core.encoder.catalogue import available; import vjepa_core.preprocessing; "
-        "assert available(); sys.exit('torch' in sys.modules)"
+        "assert available()[0]; sys.exit('torch' in sys.modules)"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode

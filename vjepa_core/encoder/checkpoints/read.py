@@ -24,6 +24,7 @@ from vjepa_core.errors import EncoderError
 _LONGEST_JSON = 64 << 20
 _DEEPEST = 8
 _OUR_RUN = {"objective", "teacher", "monitor", "config"}
+_PART = re.compile(r"(.+)-\d{5}-of-\d{5}\.safetensors")
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
@@ -77,6 +78,9 @@ def read(path: Path) -> Checkpoint:
     """
     if path.is_dir():
         raise EncoderError(f"{path.name or path} is a folder: choose the checkpoint in it.")
+    part = _PART.fullmatch(path.name)
+    if part and (index := path.with_name(f"{part[1]}.safetensors.index.json")).is_file():
+        path = index  # one part of several was chosen: all are meant
     head = _head(path)
     if head.lstrip()[:1] == b"{" and not _is_safetensors(head):
         files = _shards(path)
