@@ -97,6 +97,20 @@ def keep(answer: Mapping[str, Any], revisions: Mapping[str, int]) -> dict[str, A
     }
 
 
+def join(before: Any, new: dict[str, Any]) -> dict[str, Any]:
+    """`new` with the rows of `before` for encoders that it lacks; both as `keep` makes them.
+
+    Only where both are of the same labels and against the same weights.
+    """
+    old, now = Compared.read(before), Compared.read(new)
+    if old is None or now is None or old.revisions != now.revisions:
+        return new
+    if old.against != now.against or old.rows[old.against].checksum != now.rows[now.against].checksum:
+        return new
+    others = [row for row in before["encoders"] if row["name"] not in now.rows]
+    return {**new, "encoders": [*new["encoders"], *others]}
+
+
 def _measured(row: Mapping[str, Any]) -> Measured:
     dice, apart = row["mean_dice"], row["difference"]
     return Measured(

@@ -10,7 +10,7 @@ from app import encoder_jobs
 from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
 from app.storage.project import Project
-from app.ui.encoders.compared import KEY, Compared, keep
+from app.ui.encoders.compared import KEY, Compared, join, keep
 from app.ui.encoders.known import Known
 from app.ui.watcher import Watcher
 from app.ui.workspace import Workspace
@@ -86,10 +86,13 @@ class Comparing(QObject):
             self.changed.emit()
 
     def _on_ended(self, child: Child) -> None:
-        compared = Compared.read(kept := keep(child.answer(), self._revisions)) if child.code == 0 else None
+        new = keep(child.answer(), self._revisions)
+        compared = Compared.read(new) if child.code == 0 else None
         if compared is not None and compared.frames:
-            self._last = compared
-            self._workspace.save_view({**self._workspace.view(), KEY: kept})
+            view = self._workspace.view()
+            kept = join(view.get(KEY), new)
+            self._last = Compared.read(kept)
+            self._workspace.save_view({**view, KEY: kept})
         self.changed.emit()
         if compared is not None:
             if not compared.frames:  # what was measured before stays

@@ -49,17 +49,17 @@ def _html(one: Known, compared: Compared | None) -> str:
     if compared is not None and measured is not None and measured.checksum == card.checksum:
         rows.append(("On your labels", _words(measured, compared)))
     rows.append(("Licence", card.licence))
+    if assumed := _sentences(one.source.get("assumed")):
+        rows.append(("Assumed", assumed))
     rows.append(("Form", f"{card.family}, {card.architecture}, {card.parameters:,} weights"))
     if file := _word(one.source.get("file")):
         container = _word(one.source.get("container"))
         rows.append(("Imported from", f"{file} ({container})" if container else file))
-    if recognised := _sentences(one.source.get("recognised")):
-        rows.append(("Recognised", recognised))
-    if assumed := _sentences(one.source.get("assumed")):
-        rows.append(("Assumed", assumed))
     if card.path is not None:
         rows.append(("File", str(card.path)))
     rows.append(("SHA-256", f"{card.checksum[:16]}..."))
+    if recognised := _sentences(one.source.get("recognised")):
+        rows.append(("Recognised", recognised))
     return f"{head}<br>{escape(card.description)}<br><table>{_table(rows)}</table>"
 
 

@@ -93,7 +93,11 @@ class EncodersDialog(QDialog):
             self._refresh()  # encoders come from elsewhere as well: pre-training, the command line
 
     def reject(self) -> None:
-        self.close()
+        """Esc: a page back, or closed; it ends no import."""
+        if self._pages.currentWidget() is self.list:
+            self.close()
+        elif not self.bring.importing:
+            self.bring.back.click()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         for stopped, what in ((self.bring.stop(), "import"), (self.list.stop(), "comparison")):

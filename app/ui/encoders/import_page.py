@@ -45,6 +45,7 @@ class ImportPage(QWidget):
         super().__init__(parent)
         self._file = Path()
         self._found: dict[str, Any] = {}
+        self._family = self._looked = ""  # what the user said it is: of what was found, of what is looked for
         self._importing = False
         self._watcher = Watcher(self)
         self._watcher.progress.connect(self._on_progress)
@@ -115,7 +116,7 @@ class ImportPage(QWidget):
     def look(self, file: Path) -> None:
         """Find out what a file holds."""
         self.stop()
-        self._file, self._found = file, {}
+        self._file, self._found, self._family = file, {}, ""
         self.family.setProperty("asked", False)
         self.title.setText(file.name)
         self._start_look("")
@@ -136,7 +137,7 @@ class ImportPage(QWidget):
 
     def _start_look(self, family: str) -> None:
         self._watcher.drop()
-        self._importing = False
+        self._importing, self._looked = False, family
         self._say("Reading the file ...")
         try:
             self._watcher.watch(encoder_jobs.look(self._file, family))
@@ -146,6 +147,7 @@ class ImportPage(QWidget):
 
     def _show_found(self, found: dict[str, Any]) -> None:
         before, self._found = self._found, found
+        self._family = self._looked
         named = f"{found.get('family', '')}, {weights(int(found.get('parameters', 0)))}"
         self._say(f"{named}, {size(int(found.get('bytes', 0)))}")
         self.recognised.setText(_lines(found.get("recognised")))
@@ -173,14 +175,13 @@ class ImportPage(QWidget):
     # Importing
 
     def _import(self) -> None:
-        family = str(self.family.currentData()) if self.family.property("asked") else ""
         self._importing = True
         self._say("Importing: starting")
         try:
             licence = self.licence.text().strip()
             said = "" if licence == self._found.get("licence") else licence  # the rest is assumed
             name = self.name.text().strip()
-            self._watcher.watch(encoder_jobs.bring_in(self._file, name, said, family))
+            self._watcher.watch(encoder_jobs.bring_in(self._file, name, said, self._family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()

@@ -93,10 +93,7 @@ class ListPage(QWidget):
     def refresh(self, select: str = "") -> None:
         """Read the cards again; another encoder than before may be selected."""
         before = [one.card for one in self._known]
-        try:
-            self._known, faults = known()
-        except (ApicalError, CoreError) as error:
-            faults = [str(error)]
+        self._known, faults = known()
         for fault in faults:
             if fault not in self._faults:  # said once
                 self.trouble.emit(fault)

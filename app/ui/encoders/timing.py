@@ -15,7 +15,8 @@ from app.ui.learner import RESTING
 from app.ui.watcher import Watcher
 from app.ui.workspace import Workspace
 
-MEASURING, WAITING, UNKNOWN = "measuring...", "once learning rests", "not measured"
+MEASURING, UNKNOWN = "measuring...", "not measured"
+WAITING, HELD = "once learning rests", "after comparing"
 
 
 class Timing(QObject):
@@ -72,7 +73,7 @@ class Timing(QObject):
         if self._watcher.child is not None:
             return MEASURING
         if self._on and self._cine not in self._answers and self._must_wait():
-            return WAITING
+            return HELD if self._held else WAITING
         return UNKNOWN
 
     def _must_wait(self) -> bool:

@@ -80,6 +80,25 @@ def test_only_the_selected_one_is_compared_with_the_one_in_use(outlined: Bench) 
     assert outlined.children[-1].words[4] == "--project"
 
 
+def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, heart: Desk) -> None:
+    page = outlined.dialog.list
+    page.compare_every.trigger()
+    outlined.end(0, _answer(outlined))
+    untrained = "apical-vits16-untrained"
+    answer = _answer(outlined)
+    answer["encoders"][1] = _row(outlined, untrained, 0.80, (-0.11, -0.2, -0.05))
+    page.table.select(untrained)
+    page.compare_pair.trigger()
+    outlined.end(0, answer)
+    assert outlined.cell(untrained, DICE).startswith("0.800")
+    assert outlined.cell("mine", DICE).startswith("0.930")
+    heart.hand.click(80, 60)  # other labels: figures of before do not stand beside those of now
+    page.compare_pair.trigger()
+    outlined.end(0, answer)
+    assert outlined.cell(untrained, DICE).startswith("0.800")
+    assert outlined.cell("mine", DICE) == "-"
+
+
 def test_what_is_too_big_is_not_compared(outlined: Bench) -> None:
     outlined.end(0, {"device": "CPU", "encoders": [timed("mine", fits=False)]})
     outlined.dialog.list.compare_every.trigger()
@@ -90,7 +109,7 @@ def test_time_is_not_measured_beside_a_comparison(outlined: Bench) -> None:
     measuring = outlined.children[-1]
     outlined.dialog.list.compare_every.trigger()
     assert measuring.asked == ["kill"]
-    assert outlined.cell("mine", "Time for this cine") == "once learning rests"
+    assert outlined.cell("mine", "Time for this cine") == "after comparing"
     outlined.end(0, _answer(outlined))
     assert outlined.children[-1].words[1] == "time"
 

@@ -70,7 +70,8 @@ def test_a_family_that_does_not_fit_leaves_the_one_that_does(bench: Bench) -> No
     bench.end(2, sentence="vitl.pt is no V-JEPA 2.1: it has one norm; leave --family out or name another.")
     assert page.state.text() == "vitl.pt is no V-JEPA 2.1: it has one norm; choose another."
     assert page.family.currentData() == "v-jepa-2"
-    assert page.bring.isEnabled()
+    page.bring.click()
+    assert bench.children[-1].words[3:] == ["--name=vitl", "--json"]  # still an assumption
 
 
 def test_a_foreign_file_gets_the_commands_sentence(bench: Bench) -> None:
@@ -129,3 +130,15 @@ def test_a_child_that_is_killed_is_told_of(bench: Bench) -> None:
     bench.end(-9, sentence="It was ended from outside, perhaps because the memory was full.")
     assert "memory was full" in bench.dialog.bring.state.text()
     assert bench.dialog.bring.bring.isEnabled()
+
+
+def test_escape_leads_back_but_ends_no_import(bench: Bench) -> None:
+    _look(bench)
+    bench.dialog.bring.bring.click()
+    bench.dialog.reject()
+    assert bench.children[-1].asked == []
+    bench.end(2, sentence="No room.")
+    bench.dialog.reject()
+    assert bench.dialog.list.isVisible()
+    bench.dialog.reject()
+    assert not bench.dialog.isVisible()
