@@ -1,4 +1,4 @@
-"""Every encoder of this machine with what its files tell: a broken card hides none of the others."""
+"""Every encoder of this machine with what its files tell."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app import encoders
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, read_card
-from vjepa_core.errors import EncoderError
+from vjepa_core.encoder.catalogue import EncoderCard
 
 
 @dataclass(frozen=True)
@@ -49,24 +48,12 @@ class Known:
 
 def known() -> tuple[list[Known], list[str]]:
     """All encoders, the default one first, and what is wrong with cards that cannot be read."""
-    found: dict[str, Known] = {}
-    faults = []
-    chosen = encoders.chosen()
-    for folder in encoders.encoder_folders():
-        for file in sorted(folder.glob("*.json")):
-            try:
-                card = read_card(file)
-                raw = json.loads(file.read_text(encoding="utf-8")).get("source")
-            except EncoderError as error:
-                faults.append(str(error))
-                continue
-            except OSError:  # removed meanwhile
-                continue
-            source = raw if isinstance(raw, dict) else {}
-            entry = Known(card, encoders.is_own(card), card.name == chosen, _on_disk(card), source)
-            found.setdefault(card.name, entry)  # as for all the program: the earlier folder's
-    ordered = sorted(found.values(), key=lambda one: (one.name != DEFAULT_ENCODER, one.own, one.name))
-    return ordered, faults
+    (cards, faults), chosen = encoders.cards(), encoders.chosen()
+    found = [
+        Known(card, encoders.is_own(card), card.name == chosen, _on_disk(card), _source(card))
+        for card in cards
+    ]
+    return found, list(faults.values())
 
 
 def _on_disk(card: EncoderCard) -> int | None:
@@ -76,3 +63,14 @@ def _on_disk(card: EncoderCard) -> int | None:
         return card.path.stat().st_size
     except OSError:
         return 0
+
+
+def _source(card: EncoderCard) -> Mapping[str, Any]:
+    """What an import wrote on the card beside what the program needs."""
+    if card.path is None:
+        return {}
+    try:
+        source = json.loads(card.path.with_suffix(".json").read_text(encoding="utf-8")).get("source")
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return source if isinstance(source, dict) else {}
