@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vjepa_core.encoder.precision import inference_dtype
 from vjepa_core.pretraining import checkpoint
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
 from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
@@ -136,9 +137,8 @@ class Trainer:
         if state is not None:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
-        bf16 = config.precision == "bf16" or (
-            config.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
-        )
+        fastest = inference_dtype(world.device) == torch.bfloat16
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and fastest)
         micro = config.micro_batch or config.batch // world.size
         if config.compile:
             self._compile()
