@@ -57,7 +57,7 @@ class ListPage(QWidget):
 
     def _build(self) -> None:
         self.use, self.bring = QPushButton("Use it"), QPushButton("Import...")
-        self.compare, self.remove = QPushButton("Compare on my labels"), QPushButton("Remove...")
+        self.compare, self.remove = QPushButton("Compare on my labels..."), QPushButton("Remove...")
         menu = QMenu(self.compare)
         self.compare_pair = menu.addAction("Selected one with the one in use")
         self.compare_every = menu.addAction("All encoders")
@@ -218,7 +218,7 @@ class ListPage(QWidget):
     def _on_comparing(self) -> None:
         running = self.comparing.running
         self._bar.setVisible(running)
-        self.compare.setText("Stop comparing" if running else "Compare on my labels")
+        self.compare.setText("Stop comparing" if running else "Compare on my labels...")
         if not running:
             self._say("")
         self.timing.hold(running)  # which shows all anew
