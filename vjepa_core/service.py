@@ -59,6 +59,12 @@ class InterruptedWork(Exception):  # noqa: N818 - no error
     """A request came in that changes what should be done next."""
 
 
+def _of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or the GPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
+
+
 class Engine:
     """The engine's state and its loop; `run` returns when told to shut down or when the pipe breaks."""
 
@@ -209,9 +215,10 @@ class Engine:
                 self._encoder_folders,
                 matrices=inference_dtype(self._device),
             )
-        except CoreError as error:
+        except (CoreError, RuntimeError, MemoryError, OSError) as error:
+            logger.exception("the encoder could not be loaded")
             # The process stays: one that ended would be taken for a crash and started again, and again.
-            self._tell(Failed(str(error)))
+            self._tell(Failed(str(error) if isinstance(error, CoreError) else self._no_encoder(error)))
             while not self._closing:
                 self._closing = isinstance(self._requests.get(), Shutdown)
             return
@@ -234,10 +241,15 @@ class Engine:
                     self._tell_idle(Stage.CANCELLED)
                 self._arrived.wait()
 
+    def _no_encoder(self, error: BaseException) -> str:
+        what = f"{type(error).__name__}: {error}"
+        if _of_memory(error):
+            what = "it needs more memory than there is"
+        return f"The encoder {self._encoder_name} cannot be loaded ({what}): choose a smaller one or another."
+
     @staticmethod
     def _explain(error: BaseException) -> str:
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        if _of_memory(error):
             return "The engine ran out of memory: close other cines or programs, then press Resume learning."
         reason = f"{type(error).__name__}: {error}"
         return f"Learning stopped ({reason}). Your strokes are safe; press Resume learning."

@@ -32,7 +32,9 @@ FEATURE_VERSION = 3
 _HEADER_BYTES = 512  # of safetensors, at most: names, shapes, key, checksum
 
 
-def feature_key(frames: NDArray[np.uint8], card: EncoderCard, *, fps: float) -> str:
+def feature_key(
+    frames: NDArray[np.uint8], card: EncoderCard, *, fps: float, matrices: torch.dtype = torch.float32
+) -> str:
     """Name of a cine's features: SHA-256 over all that they depend on; it does not tell who was scanned.
 
     Parameters
@@ -44,9 +46,11 @@ def feature_key(frames: NDArray[np.uint8], card: EncoderCard, *, fps: float) -> 
         more than one form.
     fps : float
         Frame rate of the cine, Hz; 0 if unknown. Only the stride that follows from it matters.
+    matrices : torch.dtype
+        Of the encoder: what a GPU made is not taken for what a CPU without its number format makes.
     """
     stride = temporal_stride(fps, card.fps)
-    encoder = (card.checksum, card.architecture, tuple(card.depths))
+    encoder = (card.checksum, card.architecture, tuple(card.depths), str(matrices))
     recipe = (FEATURE_VERSION, encoder, frames.shape, stride, CLIP_FRAMES)
     digest = hashlib.sha256(repr(recipe).encode())
     digest.update(np.ascontiguousarray(frames).data)
@@ -80,7 +84,8 @@ def cached_features(
 
     if cache is None:
         return make()
-    return cache.get_or_make(feature_key(frames, card, fps=fps), make)
+    matrices = encoder.patch_embed.proj.weight.dtype
+    return cache.get_or_make(feature_key(frames, card, fps=fps, matrices=matrices), make)
 
 
 class FeatureCache(CacheFolder):

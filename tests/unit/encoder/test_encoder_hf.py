@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.attention import attend
 from vjepa_core.encoder.precision import inference_dtype, with_matrices_in
 from vjepa_core.encoder.vit import VisionTransformer3D
 
@@ -83,6 +85,16 @@ def test_bfloat16_matrices_stay_near() -> None:
     assert rough.dtype == torch.float32
     assert (rough - exact).norm() / exact.norm() < 0.02
     assert model.get_parameter("blocks.0.norm1.weight").dtype == torch.float32
+
+
+@pytest.mark.parametrize("common", [0.0, 3.0, 6.0])
+@torch.inference_mode()
+def test_what_all_keys_share_costs_no_precision(common: float) -> None:
+    """As large biases of queries and keys have it: scores of 0, 18 and 72, and their differences of 1."""
+    q, k, v = (torch.randn(1, 2, 196, 64) for _ in range(3))
+    q, k, v = (x.bfloat16() for x in (q + common / 2, k + common / 2, v))
+    exact = scaled_dot_product_attention(q.float(), k.float(), v.float())
+    assert (attend(q, k, v) - exact).norm() / exact.norm() < 0.02
 
 
 def test_a_machine_without_bfloat16_units_stays_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,6 +332,7 @@ def test_the_key_follows_all_that_features_depend_on() -> None:
         feature_key(other, CARD, fps=30.0),
         feature_key(frames.reshape(4, 4, 16), CARD, fps=30.0),
         feature_key(frames, CARD, fps=60.0),
+        feature_key(frames, CARD, fps=30.0, matrices=torch.bfloat16),
         feature_key(frames, dataclasses.replace(CARD, checksum="other"), fps=30.0),
         feature_key(frames, dataclasses.replace(CARD, depths=(2, 8)), fps=30.0),
         # The same weights, read in the form of another release.
@@ -339,7 +340,7 @@ def test_the_key_follows_all_that_features_depend_on() -> None:
             frames, dataclasses.replace(CARD, architecture="vit_giant_patch16_224_t2.vjepa1"), fps=30.0
         ),
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
 
 
 def test_the_key_does_not_follow_the_rest() -> None:

@@ -225,6 +225,32 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         other.end()
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "it needs more memory than there is"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.20 GiB"), "choose a smaller one"),
+        (RuntimeError("no kernel"), "RuntimeError: no kernel"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
+    error: BaseException, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(service, "load_encoder", load)
+    client = Client(tmp_path, tmp_path)
+    try:
+        client.wait(lambda: bool(client.of(Failed)))
+        (failed,) = client.of(Failed)
+        assert says in failed.text
+        assert client.thread.is_alive()
+    finally:
+        client.end()
+    assert not client.thread.is_alive()
+
+
 def write_own_encoder(folder: Path) -> dict[str, Any]:
     """A tiny encoder with weights in a file, as a user may have trained it."""
     architecture = "vit_tiny_patch16_224_t2"
