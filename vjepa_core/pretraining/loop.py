@@ -137,8 +137,10 @@ class Trainer:
         if state is not None:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
-        fastest = inference_dtype(world.device) == torch.bfloat16
-        bf16 = config.precision == "bf16" or (config.precision == "auto" and fastest)
+        auto = inference_dtype(world.device) == torch.bfloat16
+        if state is not None:  # a run stays what it was; those that do not tell are older
+            auto = auto and bool(state.get("bf16", on_gpu))
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
         micro = config.micro_batch or config.batch // world.size
         if config.compile:
             self._compile()
@@ -246,6 +248,7 @@ class Trainer:
             {
                 "step": self.done,
                 "world": self.world.size,
+                "bf16": self.passes.bf16,
                 "config": as_dict(self.config),
                 **weights,
                 "monitor": self.monitor.state(),

@@ -320,3 +320,17 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
 def test_the_module_says_what_may_change() -> None:
     fields = set(PretrainConfig.__dataclass_fields__)
     assert fields >= loop._FREE
+
+
+@pytest.mark.parametrize(("stored", "used"), [(True, True), (False, False), (None, False)])
+def test_a_run_goes_on_in_its_own_precision(
+    stored: bool | None, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "inference_dtype", lambda device: torch.bfloat16)
+    config = tiny(precision="auto", steps=4)
+    pretrain(config, source(), tmp_path, should_stop=lambda: True)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert state.pop("bf16") is True
+    torch.save(state if stored is None else {**state, "bf16": stored}, tmp_path / CHECKPOINT)
+    trainer = Trainer(config, source(), tmp_path, World(torch.device("cpu")), resume=True)
+    assert trainer.passes.bf16 is used
