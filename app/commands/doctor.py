@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from app import paths
 from app.commands import system_libraries
-from app.commands.probes import decoders, encoders, gpus, memory_bytes, packages, probe_qt, probe_torch
+from app.commands.probes import decoders, encoders, gpus, packages, probe_qt, probe_torch
 from app.commands.report import Report, size
 from app.domain.errors import ProjectError
 from vjepa_core.fewshot.cache_folder import CAP_VARIABLE, DEFAULT_CAP, CacheFolder, parse_cap
+from vjepa_core.memory import machine_memory
 
 _LITTLE_DISK = 5 * 2**30
 _LITTLE_MEMORY = 4 * 2**30
@@ -72,7 +73,7 @@ def _versions(problems: list[Problem]) -> dict[str, str | None]:
 
 
 def _machine(problems: list[Problem]) -> dict[str, Any]:
-    memory = memory_bytes()
+    memory = machine_memory()
     if memory is not None and memory < _LITTLE_MEMORY:
         problems.append(Problem(f"There is little memory ({size(memory)}).", "Close other programs first."))
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,15 @@ from app.commands.report import Report, size, table
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.errors import EncoderError
+from vjepa_core.memory import is_lack_of_memory
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
+
+_SHARE = 0.8
+"""Of all memory, what an encoder may take: the rest is for the system and other programs."""
 
 _NO_FIGURES: dict[str, Any] = {
     "clip_s": None,
@@ -74,8 +81,6 @@ def _row(
     timed: dict[Architecture, float],
 ) -> dict[str, Any]:
     """One encoder's figures; what cannot be told is None, and `note` says why."""
-    import torch
-
     from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, needed_memory
     from vjepa_core.fewshot.features import plan_clips, temporal_stride
 
@@ -83,17 +88,17 @@ def _row(
     if length is not None:
         n_frames, fps = length
         row["clips"] = len(plan_clips(n_frames, temporal_stride(fps, card.fps)).starts)
+    where = "the GPU" if device.type == "cuda" else "this machine"
     try:
         architecture = Architecture.parse(card.architecture)
         needed, there = needed_memory(architecture, device), device_memory(device)
-        row |= {"memory_bytes": needed, "fits": there is None or needed <= there}
+        row |= {"memory_bytes": needed, "fits": there is None or needed <= _SHARE * there}
         if card.path is not None and not card.path.is_file():
             row["note"] = f"Its weight file {card.path} is missing: import it again, or remove the encoder."
         elif not row["fits"]:
-            where = "the GPU" if device.type == "cuda" else "this machine"
             row["note"] = (
-                f"It needs about {size(needed)} of memory and {where} has {size(there or 0)}: choose a "
-                "smaller one."
+                f"It needs about {size(needed)} of memory, and of the {size(there or 0)} of {where} at most "
+                f"{_SHARE:.0%} can be for it: choose a smaller one."
             )
         else:
             if architecture not in timed:
@@ -101,8 +106,13 @@ def _row(
             row["clip_s"] = round(timed[architecture], 4)
     except EncoderError as error:
         row["note"] = str(error)
-    except torch.OutOfMemoryError:
-        row["note"] = "The GPU has too little free memory now: close other programs and try again."
+    except (RuntimeError, MemoryError) as error:
+        log.warning("an encoder could not be timed", exc_info=True)
+        row["note"] = (
+            f"There is too little free memory on {where} now: close other programs and try again."
+            if is_lack_of_memory(error)
+            else f"Timing it failed on {where} ({type(error).__name__}): see `apical doctor`."
+        )
     if row["clip_s"] is not None and row["clips"] is not None:
         row["cine_s"] = round(row["clip_s"] * row["clips"], 2)
     return row

@@ -66,14 +66,6 @@ def _version(name: str) -> str | None:
         return None
 
 
-def memory_bytes() -> int | None:
-    """Physical memory, where the system tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def gpus() -> list[str]:
     """NVIDIA GPUs with memory and driver, as nvidia-smi tells them."""
     tool = shutil.which("nvidia-smi")

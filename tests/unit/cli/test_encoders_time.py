@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from app import cli, paths
 from tests.conftest import ROOT
+from vjepa_core import memory
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.encoder.cost import clip_flops, clip_memory, tokens_of, weight_bytes
@@ -19,6 +23,7 @@ from vjepa_core.encoder.precision import with_matrices_in
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot import clip_time
 from vjepa_core.fewshot.features import plan_clips, temporal_stride
+from vjepa_core.memory import machine_memory
 
 CPU = torch.device("cpu")
 TINY = "vit_w48d3h2m96_patch16_224_t2"
@@ -117,7 +122,7 @@ def test_what_cannot_be_timed_has_a_note(
         "gone": "is missing",
         "unknown": "resnet50",
         "uneven": "do not divide",
-        "large": "this machine has 1.0 GiB",
+        "large": "of the 1.0 GiB of this machine at most 80% can be for it",
         "bad": "bad.json cannot be read",
     }.items():
         assert word in found[name]["note"]
@@ -125,6 +130,40 @@ def test_what_cannot_be_timed_has_a_note(
     assert len(asked) == 1
     assert cli.main(["encoders", "time"]) == 0
     assert "large: It needs about" in capsys.readouterr().out
+
+
+def test_an_encoder_that_takes_all_memory_does_not_fit(
+    capsys: pytest.CaptureFixture[str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [need] = {one["memory_bytes"] for one in report(capsys)["encoders"]}
+    for there, fits in ((need / 0.79, True), (need / 0.81, False), (need, False), (None, True)):
+        monkeypatch.setattr(clip_time, "device_memory", lambda device, there=there: there)
+        assert {one["fits"] for one in report(capsys)["encoders"]} == {fits}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "too little free memory"),
+        (MemoryError(), "too little free memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "too little free memory"),
+        (RuntimeError("a kernel is missing"), "(RuntimeError): see `apical doctor`"),
+    ],
+)
+def test_one_that_fails_leaves_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def seconds(architecture: Architecture, device: torch.device) -> float:
+        if architecture.embed_dim == 48:
+            raise error
+        return 1.0
+
+    monkeypatch.setattr(clip_time, "clip_seconds", seconds)
+    write_card("bad", TINY)
+    found = {one["name"]: one for one in report(capsys)["encoders"]}
+    assert (found["bad"]["clip_s"], found["bad"]["fits"]) == (None, True)
+    assert words in found["bad"]["note"]
+    assert (found[DEFAULT_ENCODER]["clip_s"], found[DEFAULT_ENCODER]["note"]) == (1.0, None)
 
 
 @pytest.mark.parametrize(
@@ -142,24 +181,29 @@ def test_a_cine_that_cannot_be_opened_is_one_line(
 
 
 def test_time_grows_with_depth_beyond_the_blocks_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that a block moves on by a second, and the rest of a clip by half one."""
+    """On a clock that a block moves on by a second, a norm by a quarter, the rest of a clip by half one."""
     now = [0.0]
     monkeypatch.setattr(clip_time.time, "perf_counter", lambda: now[0])
+
+    def call(module: nn.Module, seconds: float) -> None:
+        for begun in module._forward_pre_hooks.values():
+            begun(module, ())
+        now[0] += seconds
+        for done in module._forward_hooks.values():
+            done(module, (), None)
 
     def extract(encoder: VisionTransformer3D, *_: object, **__: object) -> None:
         now[0] += 0.25
         for block in encoder.blocks:
-            for hook in block._forward_pre_hooks.values():
-                hook(block, ())
-            now[0] += 1
-            for hook in block._forward_hooks.values():
-                hook(block, (), None)
+            call(block, 1)
+        call(encoder._norm_at(len(encoder.blocks) - 1), 0.25)
         now[0] += 0.25
 
     monkeypatch.setattr(clip_time, "extract", extract)
-    for depth in (1, 2, 12, 48):
-        seconds = clip_time.clip_seconds(Architecture.parse(f"vit_w48d{depth}h2m96_patch16_224_t2"), CPU)
-        assert seconds == pytest.approx(depth + 0.5)
+    for depth, form in itertools.product((1, 2, 12, 48), ("", ".vjepa2")):
+        name = f"vit_w48d{depth}h2m96_patch16_224_t2{form}"
+        seconds = clip_time.clip_seconds(Architecture.parse(name), CPU)
+        assert seconds == pytest.approx(depth + 4 * 0.25 + 0.5)  # the program reads four depths
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224_t2", "vit_giant_patch16_256_t2.vjepa1"])
@@ -200,4 +244,16 @@ def test_memory_grows_with_clips_and_precision() -> None:
 
 def test_the_machine_has_memory() -> None:
     there = clip_time.device_memory(CPU)
+    assert there == machine_memory()
     assert there is None or there > 2**28
+
+
+def test_windows_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(status: Any) -> int:
+        status._obj.total = 8 * 2**30
+        return int(status._obj.length == 64)
+
+    kernel = SimpleNamespace(kernel32=SimpleNamespace(GlobalMemoryStatusEx=fill))
+    monkeypatch.setattr(memory.ctypes, "windll", kernel, raising=False)
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    assert machine_memory() == 8 * 2**30
