@@ -82,7 +82,7 @@ def run(
     """Measure every side of every encoder.
 
     All sides run in turn, `rounds` times, in processes of their own: what else the machine does falls on all,
-    and a process's peak memory is that of one side.
+    and a process's peak memory is that of one side. A side that fails is a row without figures.
 
     Parameters
     ----------
@@ -102,14 +102,17 @@ def run(
     Returns
     -------
     dict
-        `{name, machine, rows, ratios}`; seconds and bytes in the rows. A row has the differences of its last
-        tokens from those of the peer in float32, the operations of a clip over the measured rate of a square
-        matrix product in the row's precision (`floor_s`), and the share of that rate that it reached.
+        `{name, machine, rows, ratios}`; seconds and bytes in the rows. `as_used` is true in the row that is
+        as the program runs the encoder; `missing` is None, or a sentence why a row has no figures. A row has
+        the memory that the encoder took beside the libraries (`encoder_bytes`), the differences of its last
+        tokens from those of the peer in float32 (None without them), the operations of a clip over the
+        measured rate of a square matrix product in the row's precision (`floor_s`), and the share of that
+        rate that it reached.
 
     Raises
     ------
     BenchError
-        If the peer is not installed, or an encoder cannot be measured as asked.
+        If the peer is not installed, an encoder cannot be measured as asked, or nothing could be measured.
     """
     if importlib.util.find_spec("transformers") is None:
         raise BenchError(MISSING)
@@ -129,20 +132,28 @@ def run(
             on_progress(f"{label}: {what}", before * total + done, len(jobs) * total)
 
         told = _in_turn(job, all_sides, rounds, tell)
-        reference = told[Side(PEER, "float32")].tokens
+        peer = told[Side(PEER, "float32")]
+        reference = None if isinstance(peer, BenchError) else peer.tokens
+        measured: dict[Side, dict[str, Any]] = {}
         for side, found in told.items():
+            row: dict[str, Any] = {"architecture": name, "label": label, "side": side.name}
+            row |= {"dtype": side.dtype, "as_used": side == all_sides[0], "missing": None}
+            row |= {"frames": frames, "size": size, "batch": batch, "clip_flops": flops[name]}
+            rows.append(row)
+            if isinstance(found, BenchError):
+                row["missing"] = str(found)
+                continue
             machine = {key: found.passes[0][key] for key in ("device", "threads")}
             rates[side.dtype] = max(rates.get(side.dtype, 0.0), *(p["matrix_flops"] for p in found.passes))
-            rows.append(
-                {"architecture": name, "label": label, "side": side.name, "dtype": side.dtype}
-                | {"frames": frames, "size": size, "batch": batch, "clip_flops": flops[name]}
-                | _figures(found.passes, batch)
-                | _difference(found.tokens, reference)
-            )
-        ratios |= _ratios(label, dict(zip(all_sides, rows[-len(all_sides) :], strict=True)))
+            row |= _figures(found.passes, batch) | _difference(found.tokens, reference)
+            measured[side] = row
+        ratios |= _ratios(label, all_sides[0], measured)
+    if not machine:
+        raise BenchError(rows[0]["missing"])
     for row in rows:  # by the best rate of the whole run
-        row["floor_s"] = row["clip_flops"] / rates[row["dtype"]]
-        row["utilisation"] = row["floor_s"] / row["clip_s"]
+        if row["missing"] is None:
+            row["floor_s"] = row["clip_flops"] / rates[row["dtype"]]
+            row["utilisation"] = row["floor_s"] / row["clip_s"]
     machine |= {"matrix_flops": rates}
     return {"name": "encode", "machine": machine, "rows": rows, "ratios": ratios}
 
@@ -155,12 +166,17 @@ class _Told:
     tokens: NDArray[np.float32]
 
 
-def _in_turn(job: Task, all_sides: Sequence[Side], rounds: int, on_progress: OnProgress) -> dict[Side, _Told]:
-    """Every side once a round; `job` says all but the side."""
+def _in_turn(
+    job: Task, all_sides: Sequence[Side], rounds: int, on_progress: OnProgress
+) -> dict[Side, _Told | BenchError]:
+    """Every side once a round, no more after it failed; `job` says all but the side."""
     told: dict[Side, list[dict[str, Any]]] = {side: [] for side in all_sides}
+    failed: dict[Side, BenchError] = {}
     with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
         files = {side: Path(folder) / f"{at}.npy" for at, side in enumerate(all_sides)}
         for at, (number, side) in enumerate(itertools.product(range(rounds), all_sides)):
+            if side in failed:
+                continue
             on_progress(f"{side.name}, round {number + 1} of {rounds}", at, rounds * len(all_sides))
             task = replace(
                 job,
@@ -169,8 +185,14 @@ def _in_turn(job: Task, all_sides: Sequence[Side], rounds: int, on_progress: OnP
                 compiled=side.compiled,
                 tokens=str(files[side]),
             )
-            told[side].append(_fresh_process(task))
-        return {side: _Told(told[side], np.load(files[side])) for side in all_sides}
+            try:
+                told[side].append(_fresh_process(task))
+            except BenchError as error:
+                failed[side] = error
+        return {
+            side: failed[side] if side in failed else _Told(told[side], np.load(files[side]))
+            for side in all_sides
+        }
 
 
 def _flops(name: str, frames: int, size: int) -> int:
@@ -192,20 +214,22 @@ def _label(name: str, batch: int, architectures: Sequence[str], batches: Sequenc
 
 def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
     seconds = [value / batch for one in found for value in one["seconds"]]
-    peaks = [one["peak_bytes"] for one in found if one["peak_bytes"] is not None]
-    before = [one["before_bytes"] for one in found if one["before_bytes"] is not None]
+    told = [one for one in found if None not in (one["peak_bytes"], one["before_bytes"])]
     return {
         "passes": len(seconds),
         "clip_s": median(seconds),
         "best_s": min(seconds),
         "clips_per_second": 1 / median(seconds),
-        "peak_bytes": max(peaks, default=None),
-        "before_bytes": max(before, default=None),
+        "peak_bytes": max((one["peak_bytes"] for one in told), default=None),
+        "before_bytes": max((one["before_bytes"] for one in told), default=None),
+        "encoder_bytes": max((one["peak_bytes"] - one["before_bytes"] for one in told), default=None),
         "weight_bytes": found[0]["weight_bytes"],
     }
 
 
-def _difference(own: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, float]:
+def _difference(own: NDArray[np.float32], reference: NDArray[np.float32] | None) -> dict[str, float | None]:
+    if reference is None:
+        return {"largest_difference": None, "relative_difference": None}
     apart = own.astype(np.float64) - reference
     return {
         "largest_difference": float(np.abs(apart).max()),
@@ -213,20 +237,26 @@ def _difference(own: NDArray[np.float32], reference: NDArray[np.float32]) -> dic
     }
 
 
-def _ratios(label: str, rows: dict[Side, dict[str, Any]]) -> dict[str, float]:
-    """What ours is better by, as the program runs it, precision by precision, and compiled."""
-    first, peer = next(iter(rows)), Side(PEER, "float32")
-    pairs = [(first, peer, f"{label}: seconds of a clip, ours against {PEER}")]
+def _ratios(label: str, used: Side, rows: dict[Side, dict[str, Any]]) -> dict[str, float]:
+    """What ours is better by, as the program runs it, precision by precision, and compiled.
+
+    `rows` are those that have figures.
+    """
+    peer = Side(PEER, "float32")
+    pairs = [(used, peer, f"ours against {PEER}")]
     for side in rows:
         same = Side(PEER, side.dtype)
-        if side.who == OURS and not side.compiled:
-            pairs.append((side, same, f"{label}: seconds of a clip, same precision ({side.dtype})"))
-        elif side.compiled:
-            pairs.append((side, peer, f"{label}: seconds of a clip, ours compiled against {PEER}"))
-            pairs.append((side, same, f"{label}: seconds of a clip, compiled, same precision ({side.dtype})"))
-    ratios = {what: rows[other]["clip_s"] / rows[own]["clip_s"] for own, other, what in pairs}
-    if rows[first]["peak_bytes"] and rows[peer]["peak_bytes"]:
-        ratios[f"{label}: peak memory"] = rows[peer]["peak_bytes"] / rows[first]["peak_bytes"]
+        if side.compiled:
+            pairs.append((side, peer, f"ours compiled against {PEER}"))
+            pairs.append((side, same, f"compiled, same precision ({side.dtype})"))
+        elif side.who == OURS:
+            pairs.append((side, same, f"same precision ({side.dtype})"))
+    pairs = [pair for pair in pairs if pair[0] in rows and pair[1] in rows]
+    ratios: dict[str, float] = {}
+    for key, what in (("clip_s", "seconds of a clip"), ("encoder_bytes", "memory that the encoder took")):
+        for own, other, against in pairs:
+            if rows[own][key] and rows[other][key]:
+                ratios[f"{label}: {what}, {against}"] = rows[other][key] / rows[own][key]
     return ratios
 
 

@@ -19,6 +19,7 @@ from vjepa_core.bench.vjepa2_peer import model_class, ours, theirs
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.normalise import normalise
 from vjepa_core.errors import CoreError
+from vjepa_core.memory import is_lack_of_memory
 
 _FEWEST, _MOST = 3, 50
 
@@ -42,7 +43,7 @@ class Task:
     dtype : str
         "float32" or "bfloat16": of our matrices, of all that the peer has.
     compiled : bool
-        By `torch.compile`.
+        Our blocks by `torch.compile`.
     tokens : str
         File (.npy) for the last tokens, float32.
     """
@@ -71,11 +72,16 @@ def measure(task: Task) -> dict[str, Any]:
     -------
     dict
         `seconds` of each pass; bytes: `peak_bytes` of the process, `before_bytes` of it before there were
-        weights, `weight_bytes`; `matrix_flops`, operations a second in `dtype`; and what the device is.
+        weights, both None where the system does not tell, `weight_bytes`; `matrix_flops`, operations a
+        second in `dtype`; and what the device is.
+
+    Raises
+    ------
+    BenchError
+        If the peer's library is missing, for our side too, or unknown.
     """
     device, dtype = torch.device(task.device), _dtype(task.dtype)
-    if task.peer:
-        model_class()  # its library is no part of the model
+    model_class()  # its library is no part of what a model takes: both sides have it
     before = peak_memory(device)
     model, encode = _side(task, device, dtype)
     weights = sum(weight.nbytes for weight in model.parameters())
@@ -122,11 +128,28 @@ def _side(
 
         return peer, encode
     model = ours(architecture, dtype).to(device)
-    return model, torch.compile(model) if task.compiled else model
+    if task.compiled:
+        for block in model.blocks:  # as pre-training does: what is around them does not compile
+            block.compile(dynamic=False)
+    return model, model
 
 
 def _dtype(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def _reason(task: Task, error: Exception) -> str:
+    """A sentence for what a user can do something about; any other error is raised again."""
+    if isinstance(error, CoreError):
+        return str(error)
+    if is_lack_of_memory(error):
+        whose = "GPU" if task.device == "cuda" else "machine"
+        return f"The {whose}'s memory does not suffice: choose a smaller --batch or encoder."
+    if task.compiled:
+        said = str(error).partition("Set TORCHDYNAMO")[0]  # advice for its developers
+        said = " ".join(said.split())[:160] or type(error).__name__
+        return f"torch.compile fails here ({said}): install Triton and a C compiler, or do without this row."
+    raise error
 
 
 def main() -> int:
@@ -136,10 +159,8 @@ def main() -> int:
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library says
         try:
             told = {"result": measure(task)}
-        except CoreError as error:
-            told = {"error": str(error)}
-        except torch.OutOfMemoryError:
-            told = {"error": "The GPU's memory does not suffice: choose a smaller batch or encoder."}
+        except Exception as error:
+            told = {"error": _reason(task, error)}
     sys.stdout.write(json.dumps(told) + "\n")
     return 2 if "error" in told else 0
 

@@ -70,9 +70,12 @@ def text(result: dict[str, Any]) -> str:
         f"Clips of {first['frames']} frames of {first['size']} px",
         "",
     )
-    names = "ENCODER|WHO|A CLIP|BEST|CLIPS/S|FLOOR|UTILISATION|MEMORY|AT START|WEIGHTS|DIFFERENCE|LARGEST"
+    names = "ENCODER|WHO|A CLIP|BEST|CLIPS/S|FLOOR|UTILISATION|MEMORY|PROCESS|WEIGHTS|DIFFERENCE|LARGEST"
     lines = [names.split("|")]
     for row in result["rows"]:
+        if row["missing"] is not None:
+            lines.append([row["label"], row["side"], *["-"] * (len(lines[0]) - 2)])
+            continue
         lines.append(
             [
                 row["label"],
@@ -81,20 +84,29 @@ def text(result: dict[str, Any]) -> str:
                 f"{row['clips_per_second']:.2f}",
                 f"{row['floor_s']:.4f} s",
                 f"{row['utilisation']:.0%}",
-                *(_size(row[key]) for key in ("peak_bytes", "before_bytes", "weight_bytes")),
-                *(f"{row[key]:.1e}" for key in ("relative_difference", "largest_difference")),
+                *(_size(row[key]) for key in ("encoder_bytes", "peak_bytes", "weight_bytes")),
+                *(_apart(row[key]) for key in ("relative_difference", "largest_difference")),
             ]
         )
+    missing = [f"{row['label']}, {row['side']}: {row['missing']}" for row in result["rows"] if row["missing"]]
     how = (
         "",
+        *missing,
+        *([""] if missing else []),
+        f"The first row of an encoder, {first['side']}, is as the program runs it.",
         "A CLIP: the median. FLOOR: operations of a clip over the rate of the matrix product.",
-        "MEMORY: the most that the process held, AT START: of it before there were weights.",
+        "MEMORY: the most that the encoder took with its clips, beside the libraries, which both sides load.",
+        "PROCESS: the most that the whole process held.",
         "DIFFERENCE of the last tokens from those of VJEPA2Model in float32, relative, and the LARGEST.",
         "",
         "Ratios, over 1 in our favour:",
     )
     ratios = [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
     return "\n".join((*head, table(lines), *how, *ratios))
+
+
+def _apart(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
 
 
 def _size(value: int | None) -> str:

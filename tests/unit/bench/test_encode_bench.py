@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from app import cli
-from vjepa_core.bench import encode
+from app.commands.benches import encode as benches_encode
+from vjepa_core.bench import encode, encode_once
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.encode import OURS, PEER, Side, sides
 from vjepa_core.bench.encode_once import Task, measure
 from vjepa_core.bench.vjepa2_peer import ours, theirs
 from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.block import Block
 from vjepa_core.encoder.cost import clip_flops, weight_bytes
 
 TINY = "vit_w48d2h2m96_patch8_32_t2.vjepa2"
@@ -49,25 +53,27 @@ def test_half_precision_has_rows_of_its_own() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("peer", [False, True])
 def test_one_process_measures_one_side(tmp_path: Path, peer: bool, dtype: str) -> None:
-    if peer:
-        pytest.importorskip("transformers")
+    pytest.importorskip("transformers")
     file = str(tmp_path / "tokens.npy")
     told = measure(
         Task(TINY, "cpu", frames=4, size=32, batch=2, seconds=0, peer=peer, dtype=dtype, tokens=file)
     )
     assert len(told["seconds"]) == 3
     assert all(value > 0 for value in told["seconds"])
+    assert "transformers.models.vjepa2.modeling_vjepa2" in sys.modules  # for either side, or memory misleads
     full = weight_bytes(Architecture.parse(TINY), 4)
     assert full / 2 <= told["weight_bytes"] <= full
     assert np.load(file).shape == (2, 32, 48)
     assert np.load(file).dtype == np.float32
 
 
-def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks: list[Task] = []
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """What processes were asked for; none is started, and each answers at once."""
+    asked: list[Task] = []
 
     def told(task: Task) -> dict[str, Any]:
-        tasks.append(task)
+        asked.append(task)
         tokens = np.full((2, 4, 3), 2.0, np.float32)
         tokens[0, 0, 0] += 0.5 * (task.dtype == "bfloat16")
         np.save(task.tokens, tokens)
@@ -75,10 +81,10 @@ def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.
         second = (4.0 if task.peer else 2.0) / (2 if low else 1)
         return {
             "seconds": [second, second / 2, second],
-            "peak_bytes": 3000 if task.peer else 1000,
-            "before_bytes": 500,
+            "peak_bytes": 3500 if task.peer else 1400,
+            "before_bytes": 500 if task.peer else 400,
             "weight_bytes": 100,
-            "matrix_flops": 1e9 * len(tasks),
+            "matrix_flops": 1e9 * len(asked),
             "device": "CPU",
             "threads": 2,
         }
@@ -86,6 +92,10 @@ def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.
     monkeypatch.setattr(encode, "_fresh_process", told)
     monkeypatch.setattr(encode, "inference_dtype", lambda device: torch.bfloat16)
     monkeypatch.setattr(encode.importlib.util, "find_spec", lambda name: object())
+    return asked
+
+
+def test_rows_and_ratios_follow_from_what_the_processes_say(tasks: list[Task]) -> None:
     heard: list[tuple[str, int, int]] = []
     result = encode.run(
         [TINY],
@@ -121,8 +131,56 @@ def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.
         f"{label}: seconds of a clip, ours against VJEPA2Model": pytest.approx(4),
         f"{label}: seconds of a clip, same precision (bfloat16)": pytest.approx(2),
         f"{label}: seconds of a clip, same precision (float32)": pytest.approx(2),
-        f"{label}: peak memory": pytest.approx(3),
+        f"{label}: memory that the encoder took, ours against VJEPA2Model": pytest.approx(3),
+        f"{label}: memory that the encoder took, same precision (bfloat16)": pytest.approx(3),
+        f"{label}: memory that the encoder took, same precision (float32)": pytest.approx(3),
     }
+    assert (first["encoder_bytes"], first["peak_bytes"]) == (1000, 1400)
+    assert [row["as_used"] for row in result["rows"]] == [True, False, False, False]
+    assert {row["missing"] for row in result["rows"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("fails", "missing", "ratios"),
+    [
+        (lambda task: task.compiled, ["ours, bfloat16, compiled"], 6),
+        (lambda task: task.peer and task.dtype == "float32", ["VJEPA2Model, float32"], 4),
+    ],
+)
+def test_a_row_that_fails_costs_no_other(
+    tasks: list[Task],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[[Task], bool],
+    missing: list[str],
+    ratios: int,
+) -> None:
+    well = encode._fresh_process
+
+    def told(task: Task) -> dict[str, Any]:
+        if fails(task):
+            tasks.append(task)
+            raise BenchError("No compiler: install one.")
+        return well(task)
+
+    monkeypatch.setattr(encode, "_fresh_process", told)
+    result = encode.run([TINY], device="cuda", frames=4, size=32, rounds=2)
+    assert [row["side"] for row in result["rows"] if row["missing"] is not None] == missing
+    assert len(tasks) == 9  # four sides twice, one once
+    assert len(result["ratios"]) == ratios
+    assert json.dumps(result)
+    text = benches_encode.text({**result, "machine": {**result["machine"], "cores": 2, "cpu": "a CPU"}})
+    assert f"{missing[0]}: No compiler: install one." in text
+
+
+def test_where_nothing_is_measured_the_reason_is_said(
+    tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(task: Task) -> dict[str, Any]:
+        raise BenchError("Too large: choose a smaller one.")
+
+    monkeypatch.setattr(encode, "_fresh_process", told)
+    with pytest.raises(BenchError, match="Too large"):
+        encode.run([TINY], device="cpu", frames=4, size=32)
 
 
 def test_from_the_command_line(
@@ -178,7 +236,43 @@ def test_without_the_peer_it_says_how_to_get_it(
         theirs(Architecture.parse(TINY), torch.float32, 4, 32)
 
 
+def test_only_the_blocks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compiled.append(self))
+    file = str(tmp_path / "tokens.npy")
+    measure(Task(TINY, "cpu", frames=4, size=32, seconds=0, compiled=True, tokens=file))
+    assert [type(module) for module in compiled] == [Block, Block]
+
+
+@pytest.mark.parametrize(
+    ("error", "task", "message"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), {}, "The machine's memory does not"),
+        (MemoryError(), {}, "The machine's memory does not"),
+        (torch.OutOfMemoryError("CUDA out of memory"), {"device": "cuda"}, "The GPU's memory does not"),
+        (torch.OutOfMemoryError("CUDA out of memory"), {"device": "cuda", "compiled": True}, "The GPU's"),
+        (ImportError("backend raised:\nno Triton"), {"compiled": True}, "(backend raised: no Triton)"),
+        (KeyError(), {"compiled": True}, "(KeyError)"),
+    ],
+)
+def test_a_process_tells_in_a_sentence_what_a_user_can_mend(
+    error: Exception,
+    task: dict[str, Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(task: Task) -> None:
+        raise error
+
+    monkeypatch.setattr(encode_once, "measure", fail)
+    monkeypatch.setattr(sys, "argv", ["", Task(TINY, **{"device": "cpu", **task}).to_json()])
+    assert encode_once.main() == 2
+    assert message in json.loads(capsys.readouterr().out)["error"]
+
+
 def test_a_process_that_fails_is_no_result(tmp_path: Path) -> None:
-    broken = Task(TINY, "cpu", frames=3, size=32, tokens=str(tmp_path / "tokens.npy"))
-    with pytest.raises(RuntimeError, match="must be"):
+    broken = Task(TINY, "cpu", dtype="float1", tokens=str(tmp_path / "tokens.npy"))
+    with pytest.raises(RuntimeError, match="KeyError: 'float1'"):
         encode._fresh_process(broken)
