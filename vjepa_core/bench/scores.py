@@ -106,7 +106,7 @@ def summary(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[dict[s
     -------
     list of dict
         The values of `by`, ``seeds``, ``note``, and for every measure its mean over seeds and, as
-        ``{measure}_95``, half the width of the 95 % interval (None with one seed). Of HD95 the mean structure.
+        ``{measure}_95``, half the width of the 95 % interval (None with one seed). HD95 is that of `mean`.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
