@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.checkpoints.names import printable
 from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
 DEFAULT_ENCODER = "apical-vits16"
+DEEPEST, WIDEST = 128, 1 << 14
+"""Blocks and channels that no encoder of the family comes near."""
+FASTEST_FPS = 1000.0
+
+_LONGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,8 @@ def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> 
     for found in cards:
         if found.name == name:
             return found
-    for fault in faults.values():  # it may be the one
-        raise EncoderError(fault)
+    if name in faults:
+        raise EncoderError(faults[name])
     names = ", ".join(card.name for card in cards) or "none"
     raise EncoderError(f"No encoder is called {name}; there are: {names}.")
 
@@ -101,24 +109,70 @@ def _files(folders: Sequence[Path] | None) -> list[Path]:
 
 
 def read_card(file: Path) -> EncoderCard:
-    """Read one card; EncoderError if it cannot be read."""
+    """Read one card, whoever wrote it.
+
+    Raises
+    ------
+    EncoderError
+        If it cannot be read, or tells what cannot be.
+    """
+    raw = content(file)
     try:
-        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        weights = raw["file"]
-        return EncoderCard(
-            name=str(raw["name"]),
-            family=str(raw["family"]),
-            architecture=str(raw["architecture"]),
+        built = Architecture.parse(_text(raw, "architecture"))
+        card = EncoderCard(
+            name=_text(raw, "name"),
+            family=_text(raw, "family"),
+            architecture=_text(raw, "architecture"),
             parameters=int(raw["parameters"]),
-            licence=str(raw["licence"]),
-            description=str(raw["description"]),
-            trained=bool(raw["trained"]),
-            checksum=str(raw["checksum"]),
+            licence=_text(raw, "licence"),
+            description=_text(raw, "description"),
+            trained=raw["trained"],
+            checksum=_text(raw, "checksum"),
             # Beside the card, whatever path a stranger wrote into it.
-            path=None if weights is None else file.parent / Path(weights).name,
+            path=None if raw["file"] is None else file.parent / Path(_text(raw, "file")).name,
             seed=int(raw.get("seed", 0)),
             fps=float(raw["fps"]),
-            depths=tuple(int(depth) for depth in raw["depths"]),
+            depths=tuple(raw["depths"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EncoderError(f"The encoder card {file} cannot be read: remove it or put it right.") from error
+    except (EncoderError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _unreadable(file) from error
+    fits = (
+        card.name,
+        isinstance(card.trained, bool),
+        card.path is None or (card.path.name.strip(".") and card.path != file.parent),
+        built.depth <= DEEPEST and built.embed_dim <= WIDEST and built.mlp_dim <= WIDEST,
+        card.parameters >= 0 and 0 <= card.seed < 1 << 63,
+        math.isfinite(card.fps) and 0 < card.fps <= FASTEST_FPS,
+        card.depths and all(type(depth) is int and 0 <= depth < built.depth for depth in card.depths),
+    )
+    if not all(fits):
+        raise _unreadable(file)
+    return card
+
+
+def content(file: Path) -> dict[str, Any]:
+    """All that stands on a card.
+
+    Raises
+    ------
+    EncoderError
+        If it cannot be read.
+    """
+    try:
+        with file.open("rb") as card:
+            raw = json.loads(card.read(_LONGEST))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(file) from error
+    if not isinstance(raw, dict):
+        raise _unreadable(file)
+    return raw
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    if not isinstance(raw[key], str):
+        raise TypeError(key)
+    return printable(raw[key])
+
+
+def _unreadable(file: Path) -> EncoderError:
+    return EncoderError(f"The encoder card {file} cannot be read: remove it or put it right.")

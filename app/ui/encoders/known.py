@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from app import encoders
-from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.catalogue import EncoderCard, content
+from vjepa_core.errors import EncoderError
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _source(card: EncoderCard) -> Mapping[str, Any]:
     if card.path is None:
         return {}
     try:
-        source = json.loads(card.path.with_suffix(".json").read_text(encoding="utf-8")).get("source")
-    except (OSError, ValueError, AttributeError):
+        source = content(card.path.with_suffix(".json")).get("source")
+    except EncoderError:
         return {}
     return source if isinstance(source, dict) else {}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available, card
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available, card, read_card
 from vjepa_core.encoder.initialise import initialise, state_checksum
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.models import create_encoder
@@ -161,7 +161,59 @@ def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
         assert list(faults) == ["bad"]
         assert "bad.json cannot be read" in faults["bad"]
         with pytest.raises(EncoderError, match=r"bad\.json"):
-            card("perhaps-it", [tmp_path])
+            card("bad", [tmp_path])
+        with pytest.raises(EncoderError, match="No encoder is called another"):
+            card("another", [tmp_path])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ""},
+        {"name": 3},
+        {"architecture": "resnet"},
+        {"architecture": "vit_w64d999999999h1m64_patch16_224_t2"},
+        {"parameters": float("inf")},
+        {"parameters": -1},
+        {"parameters": [1]},
+        {"trained": "false"},
+        {"file": ""},
+        {"file": ".."},
+        {"file": 5},
+        {"seed": 1 << 70},
+        {"fps": 0},
+        {"fps": -5},
+        {"fps": float("nan")},
+        {"fps": float("inf")},
+        {"fps": 1e9},
+        {"depths": []},
+        {"depths": [12]},
+        {"depths": [-1]},
+        {"depths": [1.5]},
+        {"depths": 3},
+    ],
+)
+def test_a_card_that_tells_what_cannot_be_is_one_sentence(tmp_path: Path, changes: dict[str, object]) -> None:
+    write_card(tmp_path, "mine.safetensors", "0" * 64)
+    assert read_card(tmp_path / "mine.json").name == "mine"
+    told = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
+    (tmp_path / "mine.json").write_text(json.dumps(told | changes), encoding="utf-8")
+    cards, faults = available([tmp_path, resource_path("encoders")])
+    assert cards[0].name == DEFAULT_ENCODER
+    assert "mine.json cannot be read: remove it or put it right." in faults["mine"]
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"name": "\xff"}', b" " * (2 << 20) + b"{}", b"3"])
+def test_a_card_that_is_no_card_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.json").write_bytes(content)
+    assert list(available([tmp_path])[1]) == ["bad"]
+
+
+def test_the_words_of_a_card_cannot_order_a_terminal_about(tmp_path: Path) -> None:
+    words = {"licence": "free\x1b[2J\nTrained: yes", "description": "\u202etfel"}
+    write_card(tmp_path, "mine\n.safetensors", "0" * 64, **words)
+    found = read_card(tmp_path / "mine.json")
+    assert (found.licence, found.description) == ("free?[2J?Trained: yes", "?tfel")
 
 
 def test_listing_encoders_does_not_import_torch() -> None:

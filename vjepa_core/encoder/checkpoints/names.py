@@ -39,8 +39,13 @@ class Place:
 
 
 def shown(name: str) -> str:
-    """A name out of a file, fit for a sentence: a terminal must not take it for orders."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:80]
+    """A name out of a file, fit for a sentence."""
+    return printable(name[:80])
+
+
+def printable(text: str) -> str:
+    """Words out of a file: a terminal must not take them for orders."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def find(names: Collection[str]) -> Place | None:
