@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -100,13 +102,85 @@ class Evil:
 def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
     content = {"target_encoder": made.weights_of("v-jepa-2.1"), "args": Evil()}
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
-    assert "wants to run code (exec)" in refused(tmp_path / "x.pt")
+    assert "holds an object (exec) besides its tensors" in refused(tmp_path / "x.pt")
     assert "safetensors" in refused(tmp_path / "x.pt")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt", _use_new_zipfile_serialization=zipped)
-    assert "wants to run code" in refused(tmp_path / "module.pt")
+    assert "could run code" in refused(tmp_path / "module.pt")
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Evil()))
     refused(tmp_path / "plain.pkl")
     assert not Evil.ran
+
+
+def test_arguments_of_a_training_are_an_object_and_said_to_be_one(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(1), "args": argparse.Namespace(a=1)}, tmp_path / "x.pt")
+    assert "holds an object (argparse.Namespace) besides its tensors" in refused(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_of_numpy_beside_the_tensors_do_no_harm(tmp_path: Path, zipped: bool) -> None:
+    content = {"w": torch.ones(2), "loss": np.float64(0.4), "lr": np.float32(1), "t": np.datetime64("2020")}
+    torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    assert list(read(tmp_path / "x.pt").tensors) == ["w"]
+    torch.save({"w": torch.ones(2), "a": np.ones(3)}, tmp_path / "y.pt")
+    assert "numpy" in refused(tmp_path / "y.pt")
+
+
+class OfObjects:
+    """Pickled as NumPy's scalar of objects, whose bytes would be a pickle of their own."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (np.float64(0).__reduce__()[0], (np.dtype("O"), Evil()))
+
+
+def test_nothing_of_numpy_is_called_with_a_strangers_bytes(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(1), "x": OfObjects()}, tmp_path / "x.pt")
+    assert "(exec)" in refused(tmp_path / "x.pt")
+    assert not Evil.ran
+
+
+def repacked(path: Path, compression: int) -> Path:
+    new = path.with_name("repacked.pt")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w", compression) as archive:
+        for member in old.infolist():
+            archive.writestr(member.filename, old.read(member.filename))
+    return new
+
+
+def marked(path: Path, offset: int, value: int) -> Path:
+    """A zip whose directory says of its first tensor what is not so."""
+    content = bytearray(path.read_bytes())
+    (entry,) = (
+        found.start() for found in re.finditer(rb"PK\x01\x02.{42}[^/]{1,40}/data/0", content, re.DOTALL)
+    )
+    content[entry + offset] = value
+    path.write_bytes(content)
+    return path
+
+
+def test_a_zip_that_was_packed_again_is_refused(tmp_path: Path) -> None:
+    path = made.write("v-jepa-2", tmp_path)
+    assert "packed again" in refused(repacked(path, zipfile.ZIP_DEFLATED))
+    read(repacked(path, zipfile.ZIP_STORED))
+    for offset, value in ((8, 1), (10, 8), (10, 99)):  # encrypted, deflated, of a kind that is not known
+        assert "packed again" in refused(marked(made.write("v-jepa-2", tmp_path), offset, value))
+
+
+def test_members_that_are_longer_than_the_file_are_damage(tmp_path: Path) -> None:
+    assert "is damaged" in refused(marked(made.write("v-jepa-2", tmp_path), 27, 0x7F))  # of the length
+
+
+def test_a_small_file_of_endless_values_is_given_up(tmp_path: Path) -> None:
+    many: list[object] = [1] * 60
+    for _ in range(6):
+        many = [many] * 60
+    torch.save({"a": many, "w": torch.ones(1)}, tmp_path / "x.pt")
+    assert "holds more than 1,048,576 values" in refused(tmp_path / "x.pt")
+
+
+def test_keys_that_are_no_names_are_passed_over(tmp_path: Path) -> None:
+    content = {(1, 2): torch.ones(1), "k" * 5000: torch.ones(1), 2**2000: torch.ones(1), "w": torch.ones(1)}
+    torch.save(content, tmp_path / "x.pt")
+    assert list(read(tmp_path / "x.pt").tensors) == ["w"]
 
 
 def test_a_damaged_pickle_within_a_whole_zip(tmp_path: Path) -> None:
@@ -142,6 +216,12 @@ def test_parts_of_an_index(tmp_path: Path) -> None:
     assert "passwd, a part of" in refused(path)
     path.write_text(json.dumps({"weight_map": {"a": path.name}}), encoding="utf-8")
     refused(path)
+    for nothing in ("", ".", "/", "..", "a/..", 5, None):
+        path.write_text(json.dumps({"weight_map": {"a": nothing}}), encoding="utf-8")
+        assert "does not name the files of all its weights" in refused(path)
+    (tmp_path / "folder").mkdir()
+    path.write_text(json.dumps({"weight_map": {"a": "folder"}}), encoding="utf-8")
+    assert "folder, a part of" in refused(path)
     path.write_text(json.dumps({"weight_map": {"a": "b\x1b[2Jc"}}), encoding="utf-8")
     assert "b?[2Jc" in refused(path)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from vjepa_core.encoder.checkpoints.read import Checkpoint
+from vjepa_core.encoder.checkpoints.torch_file import ZIP
 from vjepa_core.errors import EncoderError
 
 _BLOCK = 4 << 20
@@ -32,10 +33,11 @@ def checksum(checkpoint: Checkpoint, tell: Callable[[int, int], None]) -> str:
     EncoderError
         If a file is damaged or can no longer be read.
     """
-    total, digest, done = checkpoint.bytes, hashlib.sha256(), 0
-    zipped = [path for path in checkpoint.files if zipfile.is_zipfile(path)]
-    passes = 2 if zipped else 1
+    digest, done = hashlib.sha256(), 0
     try:
+        total = checkpoint.bytes
+        zipped = [path for path in checkpoint.files if _is_zip(path)]
+        passes = 2 if zipped else 1
         for path in checkpoint.files:
             with path.open("rb") as file:
                 for block in _blocks(file):
@@ -55,6 +57,11 @@ def checksum(checkpoint: Checkpoint, tell: Callable[[int, int], None]) -> str:
     return digest.hexdigest()
 
 
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP)) == ZIP
+
+
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     while block := file.read(_BLOCK):
         yield block
@@ -62,7 +69,12 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 def _members(path: Path) -> Iterator[int]:
     """Sizes of blocks read; BadZipFile after those of a member that is not as it was written."""
-    with closing(zipfile.ZipFile(path)) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                yield from map(len, _blocks(file))
+    try:
+        with closing(zipfile.ZipFile(path)) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    yield from map(len, _blocks(file))
+    except (zipfile.BadZipFile, OSError):
+        raise
+    except Exception as error:  # packed, encrypted, or of a length that is not its own: one class for each
+        raise zipfile.BadZipFile(str(error)) from error

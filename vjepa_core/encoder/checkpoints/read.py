@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import pickle
 import re
 import struct
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
 from vjepa_core.encoder.checkpoints.foreign import HEAD, WAY_OUT, refuse_foreign
 from vjepa_core.encoder.checkpoints.names import shown
+from vjepa_core.encoder.checkpoints.torch_file import PICKLE, ZIP, from_torch
 from vjepa_core.errors import EncoderError
 
 _LONGEST_JSON = 64 << 20
-_DEEPEST = 8
-_OUR_RUN = {"objective", "teacher", "monitor", "config"}
 _PART = re.compile(r"(.+)-\d{5}-of-\d{5}\.safetensors")
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,9 @@ class Checkpoint:
     config : mapping
         Hugging Face's `config.json` beside it; empty if there is none.
     card : EncoderCard or None
-        This program's card beside it.
+        This program's card beside it, if it is this very file's.
+    card_aside : str
+        Why a card beside it is not used, one sentence; empty if there is none, or it is used.
     """
 
     name: str
@@ -55,6 +53,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     config: Mapping[str, Any] = field(default_factory=dict)
     card: EncoderCard | None = None
+    card_aside: str = ""
 
     @property
     def bytes(self) -> int:
@@ -89,7 +88,7 @@ def read(path: Path) -> Checkpoint:
         )
         tensors: dict[str, Tensor] = {}
         for file in files:
-            if not file.exists():
+            if not file.is_file():
                 raise EncoderError(
                     f"{shown(file.name)}, a part of {path.name}, is not beside it: "
                     "put all parts into one folder."
@@ -99,7 +98,8 @@ def read(path: Path) -> Checkpoint:
         files = (path,)
         tensors, kind = _tensors(path, head)
     config = _json(path.with_name("config.json"))
-    return Checkpoint(path.name, files, kind, tensors, config, _card(path))
+    card, aside = _card(path) if files == (path,) else (None, "")
+    return Checkpoint(path.name, files, kind, tensors, config, card, aside)
 
 
 def _head(path: Path) -> bytes:
@@ -116,11 +116,10 @@ def _tensors(path: Path, head: bytes) -> tuple[dict[str, Tensor], str]:
     if _is_safetensors(head):
         return _from_safetensors(path, head), "A safetensors file"
     refuse_foreign(path.name, head)
-    if head.startswith(_ZIP):
-        _check_zip(path)
-        return _from_torch(path, mapped=True), "A PyTorch file with tensors only"
-    if head.startswith(_PICKLE):
-        return _from_torch(path, mapped=False), "A PyTorch file of the format before 2020, with tensors only"
+    if head.startswith(ZIP):
+        return from_torch(path, mapped=True), "A PyTorch file with tensors only"
+    if head.startswith(PICKLE):
+        return from_torch(path, mapped=False), "A PyTorch file of the format before 2020, with tensors only"
     raise EncoderError(f"{path.name} is no file of weights that is known here: {WAY_OUT}.")
 
 
@@ -148,57 +147,6 @@ def _from_safetensors(path: Path, head: bytes) -> dict[str, Tensor]:
         raise EncoderError(f"{path.name} is damaged: download or copy it again.") from error
 
 
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.rpartition("/")[2] for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
-        raise EncoderError(f"{path.name} has been cut off: download or copy it again.") from error
-    except Exception as error:  # a stranger's bytes: anything may be wrong with them
-        raise _damaged(path) from error
-    if "constants.pkl" in names:
-        raise EncoderError(
-            f"{path.name} is a TorchScript program, which is not run here: "
-            "choose the checkpoint that it was made from."
-        )
-    if "data.pkl" not in names:
-        raise EncoderError(f"{path.name} is a zip archive without tensors: unpack it, or {WAY_OUT}.")
-
-
-def _from_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    try:
-        root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"safe_globals\(\[([\w.]+)\]|unrecognized|not allowed|blocked", str(error))
-        if wanted:
-            thing = f" ({wanted[1][:60]})" if wanted[1] else ""
-            raise EncoderError(
-                f"{path.name} wants to run code{thing} besides giving its tensors, which is not allowed: "
-                "save its state dict as safetensors where you trust it, then import that."
-            ) from error
-        raise _damaged(path) from error
-    except Exception as error:  # a stranger's bytes: anything may be wrong with them
-        raise _damaged(path) from error
-    if isinstance(root, Mapping) and root.keys() >= _OUR_RUN:
-        raise EncoderError(
-            f"{path.name} is the state of a pre-training run: "
-            "import the .safetensors file in the folder `encoder` beside it."
-        )
-    return dict(_named(root))
-
-
-def _damaged(path: Path) -> EncoderError:
-    return EncoderError(f"{path.name} is damaged or not written by PyTorch: download or copy it again.")
-
-
-def _named(node: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(node, Tensor):
-        yield name, node.detach()
-    elif isinstance(node, Mapping | list) and depth < _DEEPEST:
-        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from _named(value, f"{name}.{key}" if name else str(key), depth + 1)
-
-
 def _shards(path: Path) -> tuple[Path, ...]:
     where = _json(path).get("weight_map")
     if not isinstance(where, dict) or not where:
@@ -206,7 +154,10 @@ def _shards(path: Path) -> tuple[Path, ...]:
             f"{path.name} holds no weights: choose the .safetensors file or the .safetensors.index.json file."
         )
     # Beside the index, whatever path a stranger wrote into it.
-    return tuple(path.with_name(name) for name in sorted({Path(str(file)).name for file in where.values()}))
+    names = {Path(file).name if isinstance(file, str) else "" for file in where.values()}
+    if names & {"", ".", ".."}:
+        raise EncoderError(f"{path.name} does not name the files of all its weights: download it again.")
+    return tuple(path.with_name(name) for name in sorted(names))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -220,9 +171,17 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _card(path: Path) -> EncoderCard | None:
+def _card(path: Path) -> tuple[EncoderCard | None, str]:
+    """This file's card beside it, and why one that is there is left aside."""
+    file = path.with_suffix(".json")
+    if not file.is_file():
+        return None, ""
     try:
-        card = read_card(path.with_suffix(".json"))
+        card = read_card(file)
+        with path.open("rb") as weights:
+            own = card.path == path and hashlib.file_digest(weights, "sha256").hexdigest() == card.checksum
     except EncoderError:
-        return None
-    return card if card.path == path else None
+        return None, f"{file.name} beside the file is no card of an encoder and is left aside."
+    if not own:
+        return None, f"{file.name} beside the file is the card of other weights and is left aside."
+    return card, ""
