@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -85,13 +86,13 @@ def empty(of: Shapes) -> State:
 def places(tokens: int, width: int) -> Tensor:
     """Sines and cosines of the places of 16 frames, (1, tokens, width)."""
     half, side = math.ceil(width / 6), math.isqrt(tokens // 8)
-    rows = []
-    for t in range(8):
-        for y in range(side):
-            for x in range(side):
-                angles = [[p * 10000 ** (-k / half) for k in range(half)] for p in (t, y, x)]
-                rows.append([f(a) for axis in angles for f in (math.sin, math.cos) for a in axis][:width])
-    return torch.tensor(rows)[None]
+    waves = np.array([10000 ** (-k / half) for k in range(half)])
+    number = np.arange(8 * side * side)  # time, height, width
+    columns = []
+    for place in (number // side**2, number // side % side, number % side):
+        angles = np.outer(place, waves)
+        columns += [np.sin(angles), np.cos(angles)]
+    return torch.from_numpy(np.hstack(columns)[None, :, :width]).float()
 
 
 def hugging_face(weights: State) -> State:

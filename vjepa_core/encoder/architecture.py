@@ -29,7 +29,8 @@ _SIZES: dict[str, tuple[int, int, int, float]] = {
     "giant": (1408, 40, 22, 48 / 11),
     "gigantic": (1664, 48, 26, 64 / 13),
 }
-_GIANT_HEADS_V1 = 16
+# V-JEPA 1 has as many heads in its two largest sizes.
+_LARGEST, _LARGEST_HEADS_V1 = ("giant", "gigantic"), 16
 _NAME = re.compile(
     r"vit_(?P<size>[a-z]+|w(?P<w>\d+)d(?P<d>\d+)h(?P<h>\d+)m(?P<m>\d+))_patch(?P<patch>\d+)_(?P<px>\d+)"
     r"_t(?P<t>\d+)(\.(?P<form>vjepa1|vjepa2))?",
@@ -131,4 +132,4 @@ def default_depths(depth: int) -> tuple[int, ...]:
 
 
 def _heads(size: str, heads: int, form: Form) -> int:
-    return _GIANT_HEADS_V1 if (size, form) == ("giant", "vjepa1") else heads
+    return _LARGEST_HEADS_V1 if form == "vjepa1" and size in _LARGEST else heads

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests import made_up_checkpoints as made
+from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.checkpoints.family import CHOICES, hint
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
 from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
@@ -60,14 +61,16 @@ def test_every_release_is_recognised(
         (1024, 24, 4096, "vjepa1", 8 * 14**2, "vitl16.pth.tar", "vit_large_patch16_224_t2.vjepa1"),
         (1280, 32, 5120, "vjepa1", 8 * 24**2, "vith16-384.pth.tar", "vit_huge_patch16_384_t2.vjepa1"),
         (768, 12, 3072, "vjepa2", 0, "b.pt", "vit_base_patch16_256_t2.vjepa2"),
-        (1024, 24, 4096, "vjepa2", 8 * 16**2, "vitl.pt", "vit_large_patch16_256_t2.vjepa2"),
-        (1408, 40, 6144, "vjepa2", 8 * 24**2, "vitg-384.pt", "vit_giant_patch16_384_t2.vjepa2"),
+        (1024, 24, 4096, "vjepa2", 32 * 16**2, "vitl.pt", "vit_large_patch16_256_t2.vjepa2"),
+        (1408, 40, 6144, "vjepa2", 32 * 24**2, "vitg-384.pt", "vit_giant_patch16_384_t2.vjepa2"),
     ],
 )
 def test_published_sizes_with_their_names_and_shapes(
     width: int, depth: int, hidden: int, form: made.Form, tokens: int, file: str, name: str
 ) -> None:
     weights = made.empty(made.shapes(width, depth, hidden, form, tokens))
+    if form == "vjepa1":
+        weights["pos_embed"] = made.places(tokens, width)
     tensors = {f"ema_encoder.module.backbone.{key}": value for key, value in weights.items()}
     found = recognise(Checkpoint(file, (), "A file", tensors))
     assert found.architecture.name == name
@@ -75,13 +78,17 @@ def test_published_sizes_with_their_names_and_shapes(
     assert found.parameters == counted
 
 
-def test_the_giants_of_the_two_releases_have_their_own_heads() -> None:
-    weights = made.empty(made.shapes(1408, 40, 6144, "vjepa1", 8 * 14**2))
-    heads = [
-        recognise(Checkpoint("g.pt", (), "A file", weights), CHOICES[family]).architecture.num_heads
+@pytest.mark.parametrize(("width", "depth", "heads"), [(1408, 40, [16, 22]), (1664, 48, [16, 26])])
+def test_the_giants_of_the_two_releases_have_their_own_heads(
+    width: int, depth: int, heads: list[int]
+) -> None:
+    weights = made.empty(made.shapes(width, depth, 4 * width, "vjepa1", 8 * 14**2))
+    found = [
+        recognise(Checkpoint("g.pt", (), "A file", weights), CHOICES[family]).architecture
         for family in ("v-jepa", "v-jepa-2")
     ]
-    assert heads == [16, 22]
+    assert [one.num_heads for one in found] == heads
+    assert [Architecture.parse(one.name).num_heads for one in found] == heads
 
 
 @pytest.mark.parametrize(
@@ -97,6 +104,12 @@ def test_the_giants_of_the_two_releases_have_their_own_heads() -> None:
         ("vitl-kinetics-pt220-an55.pt", "EchoJEPA"),
         ("EchoJEPA_L.pt", "EchoJEPA"),
         ("weights.pt", None),
+        ("vitl16 (1).pth.tar", "V-JEPA"),
+        ("vjepa1-ours.pt", "V-JEPA"),
+        ("vitl (1).pt", "V-JEPA 2"),
+        ("vjepa_vitg-384.pt", None),
+        ("vitl160.pt", None),
+        ("checkpoint.pth.tar", None),
     ],
 )
 def test_what_the_name_of_a_file_speaks_of(name: str, family: str | None) -> None:
@@ -121,7 +134,7 @@ def test_where_weights_do_not_tell_the_user_decides_and_is_told_so(tmp_path: Pat
     [
         ("v-jepa-2.1", "v-jepa-2", "a norm for each depth"),
         ("v-jepa-2", "v-jepa-2.1", "a single norm"),
-        ("hugging-face", "v-jepa", "no table of places"),
+        ("hugging-face", "v-jepa", "stores no table of places"),
     ],
 )
 def test_a_family_that_cannot_be_is_refused(tmp_path: Path, kind: str, family: str, why: str) -> None:
@@ -133,8 +146,60 @@ def test_a_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
     def longer(weights: made.State) -> made.State:
         return weights | {"pos_embed": torch.zeros(1, 48, made.WIDTH)}
 
-    found = look(made.write("v-jepa", tmp_path, change=longer))
+    path = made.write("v-jepa", tmp_path, change=longer)
+    found = look(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
+    assert any("table of 48 places" in line for line in found.recognised)
+    with pytest.raises(EncoderError, match="its table has 48 places, not those of 16 frames"):
+        look(path, "v-jepa")
+
+
+def test_the_tables_that_v_jepa_2_was_published_with_are_not_v_jepas() -> None:
+    for side in (16, 24):
+        tokens = 32 * side**2
+        weights = made.empty(made.shapes(made.WIDTH, made.DEPTH, made.HIDDEN, "vjepa2", tokens))
+        found = recognise(Checkpoint("vitl16.pth.tar", (), "A file", weights))
+        assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
+        with pytest.raises(EncoderError, match=f"{tokens:,} places"):
+            recognise(Checkpoint("vitl16.pth.tar", (), "A file", weights), CHOICES["v-jepa"])
+
+
+def test_a_name_alone_does_not_make_it_v_jepa(tmp_path: Path) -> None:
+    def other(weights: made.State) -> made.State:
+        return weights | {"pos_embed": weights["pos_embed"].flip(1)}
+
+    path = made.write("v-jepa", tmp_path, change=other)
+    found = look(path)
+    assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
+    assert any("whatever the name of the file" in line for line in found.assumed)
+    said = look(path, "v-jepa")
+    assert said.architecture.form == "vjepa1"
+    assert any("used as it is stored" in line for line in said.assumed)
+    torch.testing.assert_close(said.weights["pos_embed"][0], other(made.weights_of("v-jepa"))["pos_embed"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtype: torch.dtype) -> None:
+    assert look(made.write("v-jepa", tmp_path, dtype=dtype)).family == "V-JEPA"
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "rate"),
+    [
+        ("v-jepa", "vitl16.pth.tar", "V-JEPA was trained at about 7.5"),
+        ("v-jepa-2", "vitl.pt", "V-JEPA 2 was trained at 4)"),
+        ("v-jepa-2.1", "a.pt", "follow the beat; for another rate"),
+        ("echojepa", "echojepa.pt", "8 (ViT-L) or 24 (ViT-g)"),
+    ],
+)
+def test_the_rate_is_assumed_and_that_of_the_training_is_told(
+    tmp_path: Path, kind: str, file: str, rate: str
+) -> None:
+    found = look(made.write(kind, tmp_path, file))
+    assert found.fps == 30
+    (line,) = (line for line in found.assumed if "--fps" in line)
+    assert line == found.rate_assumed
+    assert rate in line
 
 
 @pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}", "module.{}", "state_dict.net.backbone.{}"])
@@ -158,32 +223,113 @@ def test_a_model_of_hugging_face_with_a_classifier_gives_its_encoder(tmp_path: P
     assert any("left out: classifier, pooler" in line for line in found.recognised)
 
 
-def test_our_own_encoder_comes_with_what_its_card_says(tmp_path: Path) -> None:
-    # Four heads, which no weight tells.
-    save_file(made.weights_of("v-jepa-2.1"), tmp_path / "run.safetensors")
+def own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
+    """An encoder of ours with its card: four heads, which no weight tells."""
+    path = folder / "run.safetensors"
+    save_file(made.weights_of(kind), path)
     card = {
         "name": "run",
-        "family": "V-JEPA 2.1",
-        "architecture": "vit_w128d4h4m256_patch16_112_t2",
+        "family": "V-JEPA 2.1" if kind == "v-jepa-2.1" else "V-JEPA 2",
+        "architecture": "vit_w128d4h4m256_patch16_112_t2" + ("" if kind == "v-jepa-2.1" else ".vjepa2"),
         "parameters": 1,
         "licence": "Mine",
         "description": "",
-        "trained": True,
-        "checksum": hashlib.sha256().hexdigest(),
-        "file": "run.safetensors",
+        "trained": False,
+        "checksum": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "file": path.name,
         "fps": 15.0,
         "depths": [1, 3],
     }
-    (tmp_path / "run.json").write_text(json.dumps(card), encoding="utf-8")
-    found = look(tmp_path / "run.safetensors")
+    path.with_suffix(".json").write_text(json.dumps(card | changes), encoding="utf-8")
+    return path
+
+
+def test_our_own_encoder_comes_with_what_its_card_says(tmp_path: Path) -> None:
+    found = look(own(tmp_path))
     assert found.architecture.name == "vit_w128d4h4m256_patch16_112_t2"
-    assert (found.licence, found.fps, found.depths, found.assumed) == ("Mine", 15.0, (1, 3), ())
+    assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
+    assert found.assumed == ()
+    assert "V-JEPA 2.1, as the card beside the file says." in found.recognised
 
 
-def test_a_card_of_another_encoder_is_not_believed(tmp_path: Path) -> None:
-    save_file(made.weights_of("v-jepa-2.1"), tmp_path / "run.safetensors")
-    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
-    assert look(tmp_path / "run.safetensors").architecture.num_heads == 2
+def test_another_family_for_our_own_file_changes_the_family_alone(tmp_path: Path) -> None:
+    path = own(tmp_path, "v-jepa-2")
+    for option, family, form in (("echojepa", "EchoJEPA", "vjepa2"), ("v-jepa", "V-JEPA", "vjepa1")):
+        found = look(path, option)
+        assert (found.family, found.architecture.form, found.architecture.num_heads) == (family, form, 4)
+        assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
+    with pytest.raises(EncoderError, match=r"is no V-JEPA 2\.1"):
+        look(path, "v-jepa-2.1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"checksum": "0" * 64}, "is the card of other weights"),
+        ({"file": "other.safetensors"}, "is the card of other weights"),
+        ({"family": "V-JEPA 2"}, "names a family and another one's form"),
+        ({"family": "Mine"}, "names a family and another one's form"),
+        ({"architecture": "vit_w128d4h4m512_patch16_112_t2"}, "of another size"),
+        ({"depths": [1, 4]}, "is no card of an encoder"),
+        ({"fps": -1}, "is no card of an encoder"),
+    ],
+)
+def test_a_card_that_is_not_this_files_is_left_aside_and_said(
+    tmp_path: Path, changes: dict[str, object], why: str
+) -> None:
+    found = look(own(tmp_path, **changes))
+    assert found.architecture.num_heads == 2
+    assert (found.licence, found.fps, found.trained) == ("MIT", 30.0, True)
+    (line,) = (line for line in found.assumed if "aside" in line)
+    assert why in line
+
+
+def test_a_file_that_is_no_card_is_left_aside(tmp_path: Path) -> None:
+    path = own(tmp_path)
+    path.with_suffix(".json").write_text("{}", encoding="utf-8")
+    assert look(path).architecture.num_heads == 2
+
+
+def test_config_json_and_a_card_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    path = made.write("hugging-face", tmp_path)
+    card = json.loads(own(tmp_path, "v-jepa-2").with_suffix(".json").read_text())
+    card |= {"file": path.name, "checksum": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(EncoderError, match=r"2 attention heads after its config\.json, 4 after its card"):
+        look(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"hidden_act": "silu"}, "hidden_act"),
+        ({"hidden_act": None}, "hidden_act"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps"),
+        ({"layer_norm_eps": "x"}, "layer_norm_eps"),
+        ({"num_attention_heads": 3}, "do not divide"),
+        ({"num_attention_heads": 0}, "do not divide"),
+        ({"num_attention_heads": "2"}, "do not divide"),
+    ],
+)
+def test_a_config_json_of_something_else_is_refused(
+    tmp_path: Path, config: dict[str, object], why: str
+) -> None:
+    path = made.write("hugging-face", tmp_path)
+    path.with_name("config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(EncoderError, match=f"because config.json beside it has .*{why}"):
+        look(path)
+    # Beside V-JEPA's own names it is somebody else's.
+    look(made.write("v-jepa-2", tmp_path))
+
+
+@pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}"])
+@pytest.mark.parametrize("kind", ["v-jepa-2", "v-jepa-2.1"])
+def test_what_changes_nothing_is_left_out_and_said(tmp_path: Path, wrap: str, kind: str) -> None:
+    more = {"head.weight": torch.ones(3, 128), "classifier.bias": torch.ones(3), "predictor.x": torch.ones(3)}
+    weights = made.weights_of(kind) | {"pos_embed": torch.ones(1, 8, 128)} | more
+    torch.save({wrap.format(name): value for name, value in weights.items()}, tmp_path / "x.pt")
+    found = look(tmp_path / "x.pt")
+    assert any("left out: classifier, head, pos_embed, predictor." in line for line in found.recognised)
 
 
 def without(*names: str) -> made.State:
@@ -204,7 +350,11 @@ def without(*names: str) -> made.State:
             without() | {"blocks.0.mlp.fc2.bias": torch.ones(128, dtype=torch.int8)},
             "int8, and nothing quantised",
         ),
-        (without() | {"blocks.0.mlp.fc2.bias": torch.ones(128).double()}, "float64, and nothing quantised"),
+        (without() | {"blocks.0.mlp.fc2.bias": torch.ones(128).double()}, "float64: convert its weights to"),
+        (
+            without("img_mod_embed", "patch_embed_img.proj.weight", "patch_embed_img.proj.bias"),
+            "trained without stills, for it lacks img_mod_embed and 2 more weights",
+        ),
         (without() | {"cls_token": torch.ones(1, 1, 128)}, "class token"),
         (without() | {"blocks.0.attn.q_bias": torch.ones(128)}, "VideoMAE"),
         (without() | {"blocks.0.attn.qkv.lora_A.weight": torch.ones(4, 128)}, "LoRA"),

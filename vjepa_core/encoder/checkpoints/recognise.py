@@ -5,28 +5,29 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from vjepa_core.encoder.architecture import Architecture, Form, default_depths, heads_of
-from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.architecture import Architecture, Form, default_depths
+from vjepa_core.encoder.catalogue import DEEPEST, WIDEST
 from vjepa_core.encoder.checkpoints import names
-from vjepa_core.encoder.checkpoints.family import LICENCES, Release, release
+from vjepa_core.encoder.checkpoints.beside import Sizes, assumed_heads, heads_on_config, on_card, side_of
+from vjepa_core.encoder.checkpoints.family import LICENCES, Places, Release, on_rate, release
 from vjepa_core.encoder.checkpoints.read import Checkpoint
 from vjepa_core.encoder.checkpoints.stranger import refuse_no_encoder, refuse_other_models
+from vjepa_core.encoder.sincos import sincos_table
 from vjepa_core.encoder.vit import SINCOS_FRAMES, VisionTransformer3D
 from vjepa_core.errors import EncoderError
 
-_DEEPEST, _WIDEST = 128, 1 << 14
-_HEAD_DIM = 64
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_IMAGE_SIZE: dict[Form, int] = {"vjepa1": 224, "vjepa2": 256, "vjepa21": 224}
 _FPS = 30.0
-_ON_RATE = f"Read at {_FPS:.0f} frames a second: weights do not tell the rate of their training."
-# Beside an encoder whose names have no prefix; they take no part in what it computes.
-_BESIDE = re.compile(r"(predictor|opt|optimizer|scaler)\b")
+# Beside an encoder's weights under one prefix; they take no part in what it computes.
+_BESIDE = re.compile(r"(predictor|opt|optimizer|scaler|head|fc|classifiers?|pooler|probe|linear)\b")
+# Lengths of the tables of 64 frames that V-JEPA 2 was published with and does not use.
+_UNUSED = (32 * 16**2, 32 * 24**2)
+_CORNER = 4
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,16 @@ class Recognised:
         All about it but the weights.
     family, licence, dtype, container : str
         "EchoJEPA"; its terms; "float32"; what the checkpoint calls the encoder, empty if it is all there is.
-    recognised, assumed : tuple of str
+    recognised, form_assumed : tuple of str
         Sentences for the user.
+    licence_assumed, rate_assumed : str
+        One sentence each; empty where somebody has said it.
     ambiguous : bool
         The form had to be assumed, and another one is possible.
     parameters : int
         Number of weights.
+    trained : bool
+        False where our card beside the file says that its weights are random.
     fps : float
         Frame rate to use it at, Hz.
     depths : tuple of int
@@ -59,12 +64,20 @@ class Recognised:
     dtype: str
     container: str
     recognised: tuple[str, ...]
-    assumed: tuple[str, ...]
+    form_assumed: tuple[str, ...]
+    licence_assumed: str
+    rate_assumed: str
     ambiguous: bool
     parameters: int
+    trained: bool
     fps: float
     depths: tuple[int, ...]
     weights: Mapping[str, tuple[Tensor, ...]]
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """All that had to be assumed, a sentence each."""
+        return tuple(filter(None, (*self.form_assumed, self.licence_assumed, self.rate_assumed)))
 
 
 def recognise(checkpoint: Checkpoint, family: str | None = None) -> Recognised:
@@ -75,7 +88,8 @@ def recognise(checkpoint: Checkpoint, family: str | None = None) -> Recognised:
     checkpoint : Checkpoint
         As `read` gives it.
     family : str, optional
-        What the user says it is, one of `family.CHOICES`' values; default: by names, then by the file's.
+        What the user says it is, one of `family.CHOICES`' values; default: what our card beside it says, else
+        by the names of the weights, then by the file's.
 
     Raises
     ------
@@ -89,57 +103,52 @@ def recognise(checkpoint: Checkpoint, family: str | None = None) -> Recognised:
     cut = len(place.prefix)
     tensors = {name[cut:]: t for name, t in checkpoint.tensors.items() if name.startswith(place.prefix)}
     refuse_other_models(file, tensors)
-    shape = _sizes(file, tensors, place.hugging_face)
-    on_card = _on_card(checkpoint, shape) if family is None else None
-    assumed: tuple[str, ...]
-    if on_card is not None:
-        card, built = on_card
-        found = Release(card.family, built.form, f"{card.family}, as the card beside the file says.")
-        licence, fps, depths = card.licence, card.fps, card.depths
-        assumed = ()
+    sizes = _sizes(file, tensors, place.hugging_face)
+    heads = heads_on_config(checkpoint, sizes.width) if place.hugging_face else None
+    told = on_card(checkpoint, sizes, heads)
+    table = tensors.get("pos_embed")
+    side = _stored_side(table, sizes)
+    if told.card is not None and told.built is not None and family is None:
+        name = told.card.family
+        found = Release(name, told.built.form, f"{name}, as the card beside the file says.")
     else:
-        side = _stored_side(tensors.get("pos_embed"), shape)
-        found = release(tensors, file, family, side is not None)
-        if side is None or found.form != "vjepa1":
-            side = _side(checkpoint, place, found.form)
-        heads, on_heads = _heads(checkpoint, place, found.form, shape)
-        ratio = shape.hidden / shape.width
-        built = Architecture(
-            shape.width, shape.depth, heads, ratio, shape.patch, shape.tubelet, side, found.form
-        )
-        licence, fps, depths = LICENCES[found.family], _FPS, default_depths(shape.depth)
-        on_licence = f"Licence {licence}, from the family; check it where you found the file."
-        assumed = (found.assumed, on_heads, on_licence, _ON_RATE)
-    weights, parameters = _weights(file, built, tensors, place)
+        found = release(tensors, file, family, None if table is None else _places(table, side, sizes))
+    on_heads = ""
+    if told.built is not None:
+        heads = told.built.num_heads
+    elif heads is None:
+        heads, on_heads = assumed_heads(file, sizes, found.form)
+    if side is None or found.form != "vjepa1":
+        side = told.built.image_size if told.built else side_of(checkpoint, place.hugging_face, found.form)
+    built = sizes.architecture(heads, side, found.form)
+    taken, left_out = _beside(tensors, built.form)
+    weights, parameters = _weights(file, built, taken, place.hugging_face)
     dtypes = sorted({str(part.dtype).removeprefix("torch.") for parts in weights.values() for part in parts})
     dtype = " and ".join(dtypes)
+    place = replace(place, left_out=tuple(sorted({*place.left_out, *left_out})))
     recognised = (f"{checkpoint.kind}.", _where(place), found.recognised, _size(built, parameters, dtype))
+    card, licence = told.card, LICENCES[found.family]
+    on_licence = f"Licence {licence}, from the family; check it where you found the file."
     return Recognised(
-        built,
-        found.family,
-        licence,
-        dtype,
-        place.container,
-        tuple(filter(None, recognised)),
-        tuple(filter(None, assumed)),
-        found.ambiguous,
-        parameters,
-        fps,
-        depths,
-        weights,
+        architecture=built,
+        family=found.family,
+        licence=card.licence if card else licence,
+        dtype=dtype,
+        container=place.container,
+        recognised=tuple(filter(None, recognised)),
+        form_assumed=tuple(filter(None, (told.aside, found.assumed, on_heads))),
+        licence_assumed="" if card else on_licence,
+        rate_assumed="" if card else on_rate(found.family, _FPS),
+        ambiguous=found.ambiguous,
+        parameters=parameters,
+        trained=card.trained if card else True,
+        fps=card.fps if card else _FPS,
+        depths=card.depths if card else _depths(sizes.depth),
+        weights=weights,
     )
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    width: int
-    depth: int
-    hidden: int
-    patch: int
-    tubelet: int
-
-
-def _sizes(file: str, tensors: Mapping[str, Tensor], hugging_face: bool) -> _Sizes:
+def _sizes(file: str, tensors: Mapping[str, Tensor], hugging_face: bool) -> Sizes:
     (patches,) = names.in_file("patch_embed.proj.weight", hugging_face)
     shape = tensors[patches].shape
     if len(shape) == 4:
@@ -155,15 +164,15 @@ def _sizes(file: str, tensors: Mapping[str, Tensor], hugging_face: bool) -> _Siz
         )
     (fc1,) = names.in_file("blocks.0.mlp.fc1.weight", hugging_face)
     hidden = tensors[fc1].shape[0] if fc1 in tensors and tensors[fc1].ndim else 4 * shape[0]
-    if depth > _DEEPEST or max(shape[0], hidden) > _WIDEST:
+    if depth > DEEPEST or max(shape[0], hidden) > WIDEST:
         raise EncoderError(
             f"{file} holds an encoder of {depth} blocks and width {shape[0]}, larger than any of the family: "
             "choose a V-JEPA checkpoint."
         )
-    return _Sizes(shape[0], depth, hidden, shape[3], shape[2])
+    return Sizes(shape[0], depth, hidden, shape[3], shape[2])
 
 
-def _stored_side(table: Tensor | None, sizes: _Sizes) -> int | None:
+def _stored_side(table: Tensor | None, sizes: Sizes) -> int | None:
     """Pixels of the square picture that a table of places was stored for, None if it was none such."""
     if table is None or table.ndim != 3 or table.shape[0] != 1 or table.shape[2] != sizes.width:
         return None
@@ -172,56 +181,53 @@ def _stored_side(table: Tensor | None, sizes: _Sizes) -> int | None:
     return side * sizes.patch if side and times * side * side == table.shape[1] else None
 
 
-def _side(checkpoint: Checkpoint, place: names.Place, form: Form) -> int:
-    """Side of the pictures of its training; it changes nothing where places are not stored."""
-    said = checkpoint.config.get("crop_size") if place.hugging_face else None
-    if isinstance(said, int) and 0 < said <= _WIDEST:
-        return said
-    named = re.search(r"(?<!\d)(224|256|384|512)(?!\d)", checkpoint.name)
-    return int(named[1]) if named else _IMAGE_SIZE[form]
+def _places(table: Tensor, side: int | None, sizes: Sizes) -> Places:
+    tokens = table.shape[1] if table.ndim == 3 else table.numel()
+    sincos = side is not None and _is_sincos(table, side // sizes.patch)
+    return Places(tokens, side is not None and (sincos or tokens not in _UNUSED), sincos)
 
 
-def _heads(checkpoint: Checkpoint, place: names.Place, form: Form, sizes: _Sizes) -> tuple[int, str]:
-    """Number of heads, and what had to be assumed about it."""
-    said = checkpoint.config.get("num_attention_heads") if place.hugging_face else None
-    if isinstance(said, int) and said > 0 and sizes.width % said == 0:
-        return said, ""
-    heads = heads_of(sizes.width, sizes.depth, form)
-    if heads is not None:
-        return heads, f"{heads} attention heads, as the published size has: weights do not tell."
-    if sizes.width % _HEAD_DIM:
-        raise EncoderError(
-            f"{checkpoint.name} holds an encoder of width {sizes.width} and {sizes.depth} blocks, a size "
-            "that was not published, and weights do not tell its attention heads: import it with its card or "
-            "its config.json beside it."
-        )
-    heads = sizes.width // _HEAD_DIM
-    return heads, f"{heads} attention heads, one for every {_HEAD_DIM} channels: this size was not published."
+def _is_sincos(table: Tensor, side: int) -> bool:
+    """Whether a table is V-JEPA's of this grid: places are whole numbers, so that a corner tells."""
+    if table.dtype not in _DTYPES or table.is_meta or table.layout != torch.strided:
+        return False
+    few = min(side, _CORNER)
+    grid = table.unflatten(1, (-1, side, side))[:, :, :few, :few]
+    expected = sincos_table((grid.shape[1], few, few), grid.shape[-1]).to(table.dtype)
+    close = max(1e-4, torch.finfo(table.dtype).eps)
+    return torch.allclose(grid.flatten(1, 3).float(), expected.float(), rtol=0, atol=close)
 
 
-def _on_card(checkpoint: Checkpoint, sizes: _Sizes) -> tuple[EncoderCard, Architecture] | None:
-    """Our card beside the file, and the encoder that it names, where that has these sizes."""
-    card = checkpoint.card
-    if card is None:
-        return None
-    try:
-        built = Architecture.parse(card.architecture)
-    except EncoderError:
-        return None
-    own = _Sizes(built.embed_dim, built.depth, built.mlp_dim, built.patch_size, built.tubelet_size)
-    return (card, built) if own == sizes else None
+def _beside(tensors: Mapping[str, Tensor], form: Form) -> tuple[dict[str, Tensor], set[str]]:
+    """Tensors without those that an encoder of this form does not compute with, and what those are called."""
+    unused = {name for name in tensors if _BESIDE.match(name)}
+    if form != "vjepa1":  # turned by its place, a token needs no table
+        unused |= tensors.keys() & {"pos_embed"}
+    taken = {name: tensor for name, tensor in tensors.items() if name not in unused}
+    return taken, {name.split(".")[0] for name in unused}
+
+
+def _depths(depth: int) -> tuple[int, ...]:
+    """Blocks to read; fewer than four where there are fewer."""
+    return tuple(sorted({max(level, 0) for level in default_depths(depth)}))
 
 
 def _weights(
-    file: str, built: Architecture, tensors: Mapping[str, Tensor], place: names.Place
+    file: str, built: Architecture, tensors: Mapping[str, Tensor], hugging_face: bool
 ) -> tuple[dict[str, tuple[Tensor, ...]], int]:
     """Tensors of every weight of the encoder, and how many numbers they hold."""
     with torch.device("meta"):
         model = VisionTransformer3D(built)
     expected = model.state_dict()
-    parts = {name: names.in_file(name, place.hugging_face) for name in expected}
+    parts = {name: names.in_file(name, hugging_face) for name in expected}
     wanted = [part for of_one in parts.values() for part in of_one]
     missing = [part for part in wanted if part not in tensors]
+    stills = {name for name in wanted if "img_" in name or "_img" in name}
+    if missing and stills.issuperset(missing) and not stills & tensors.keys():
+        raise EncoderError(
+            f"{file} is a V-JEPA 2.1 that was trained without stills, for it lacks {_and_more(missing)}: "
+            "that is not supported; choose a published one."
+        )
     if missing:
         raise EncoderError(
             f"{file} lacks {_and_more(missing)} of an encoder of its size ({built.name}): "
@@ -233,6 +239,11 @@ def _weights(
             tensor = tensors[part]
             if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
                 kind = str(tensor.dtype).removeprefix("torch.")
+                if tensor.dtype == torch.float64:
+                    raise EncoderError(
+                        f"{file} has {names.shown(part)} in {kind}: convert its weights to float32, "
+                        "then import that."
+                    )
                 raise EncoderError(
                     f"{file} has {names.shown(part)} in {kind}, and nothing quantised or packed "
                     "can be taken: choose a checkpoint in float32, float16 or bfloat16."
@@ -242,9 +253,7 @@ def _weights(
                     f"{file} has {names.shown(part)} of the shape {tuple(tensor.shape)}, and an encoder of "
                     f"its size ({built.name}) {(rows // len(of_one), *rest)}: choose a V-JEPA checkpoint."
                 )
-    unused = {"pos_embed"} if built.form == "vjepa2" else set()
-    more = sorted(tensors.keys() - set(wanted) - unused)
-    more = [name for name in more if place.prefix or not _BESIDE.match(name)]
+    more = sorted(tensors.keys() - set(wanted))
     if more:
         raise EncoderError(
             f"{file} has {_and_more(more)}, for which an encoder of its form ({built.name}) has no use, "
