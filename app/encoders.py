@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 60
+_NEW = ".new"
 # Windows has devices of these names, whatever the suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -84,7 +85,7 @@ def keep(card: Path, name: str) -> EncoderCard:
     if found.path is None:
         raise EncoderError(f"{found.name} has no weights of its own to keep: it is there already.")
     source = found.path
-    content: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+    content = catalogue.content(card)
 
     def copy(file: BinaryIO) -> dict[str, Any]:
         checksum = _copy(source, file)
@@ -153,14 +154,19 @@ def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
             f"Another encoder is just being written to {folder}: wait until it is there, then try again."
         ) from error
     try:
-        for left in folder.glob(".*.new"):
-            left.unlink(missing_ok=True)
-        with _written_whole(weights) as file:
-            content = write(file) | {"name": name, "file": weights.name}
+        _clear_up(folder)
+        check_name(name)  # another one may have got it before the lock was free
+        if weights.exists():
+            raise EncoderError(
+                f"{weights} is there already and belongs to no encoder: move it away, or choose another name."
+            )
         try:
-            # Last: an encoder without its card is not there.
-            with _written_whole(written) as file:
-                file.write((json.dumps(content, indent=2) + "\n").encode())
+            # The card gets its name last: without it an encoder is not there. It is begun before the weights
+            # get theirs, so that weights whose card a killed program could not finish are known for such.
+            with contextlib.ExitStack() as last, _written_whole(weights) as file:
+                content = write(file) | {"name": name, "file": weights.name}
+                card = last.enter_context(_written_whole(written))
+                card.write((json.dumps(content, indent=2) + "\n").encode())
         except BaseException:
             weights.unlink(missing_ok=True)
             raise
@@ -190,8 +196,9 @@ def remove(name: str) -> None:
     assert found.path is not None  # noqa: S101 - an own encoder has weights
     was_chosen = _read_choice() == name
     try:
-        _card_file(found, found.path.parent).unlink()
+        card = _card_file(found, found.path.parent)
         found.path.unlink(missing_ok=True)
+        card.unlink()  # last: what is left of a removal that fails half way can be removed again
         if was_chosen:  # another one that gets this name later was not chosen
             _choice_file().unlink(missing_ok=True)
     except OSError as error:
@@ -236,6 +243,15 @@ def choose(name: str) -> None:
         ) from error
 
 
+def _clear_up(folder: Path) -> None:
+    """Remove what a killed program left of an encoder that it was adding."""
+    for left in folder.glob(f".*{_NEW}"):
+        name, ending = left.name[1 : -len(_NEW)].rsplit(".", 1)
+        if ending == "json" and not (folder / f"{name}.json").exists():
+            (folder / f"{name}.safetensors").unlink(missing_ok=True)
+        left.unlink(missing_ok=True)
+
+
 def _taken(folder: Path) -> Iterator[str]:
     for known in [resource_path("encoders"), folder]:
         for file in known.glob("*.json"):
@@ -270,7 +286,7 @@ def _copy(source: Path, target: BinaryIO) -> str:
 @contextlib.contextmanager
 def _written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file that is at `path` only once it is written whole."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}{_NEW}")
     try:
         with temporary.open("wb") as file:
             yield file

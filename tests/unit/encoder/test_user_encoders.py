@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from app import encoders, paths
 from app.domain.errors import ProjectError
+from app.storage.filelock import FileLock
+from tests.conftest import ROOT
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.models import create_encoder
@@ -152,6 +154,79 @@ def test_unknown_names_are_neither_chosen_nor_removed(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="ships with the program"):
         encoders.remove(DEFAULT_ENCODER)
     assert encoders.chosen() == DEFAULT_ENCODER
+
+
+def test_weights_go_before_their_card_and_a_card_alone_can_be_removed(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders.keep(write_encoder(tmp_path / "run"), "mine")
+    unlink = Path.unlink
+
+    def held(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".safetensors":
+            raise PermissionError(13, "in use")
+        unlink(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", held)
+        with pytest.raises(ProjectError, match="cannot be removed"):
+            encoders.remove("mine")
+    assert encoders.find("mine").name == "mine"
+    (home / "encoders" / "mine.safetensors").unlink()
+    encoders.remove("mine")
+    assert list((home / "encoders").iterdir()) == []
+
+
+def test_a_name_that_another_got_first_is_not_written_over(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = write_encoder(tmp_path / "a", content=b"first"), write_encoder(tmp_path / "b")
+
+    class Late(FileLock):
+        def __init__(self, path: Path) -> None:
+            monkeypatch.setattr(encoders, "FileLock", FileLock)
+            encoders.keep(first, "mine")
+            super().__init__(path)
+
+    monkeypatch.setattr(encoders, "FileLock", Late)
+    with pytest.raises(EncoderError, match="already: choose another name"):
+        encoders.keep(second, "mine")
+    assert (home / "encoders" / "mine.safetensors").read_bytes() == b"first"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from app import encoders
+
+def rename(self, target, old=Path.replace):
+    if target.suffix == ".json":
+        os._exit(9)
+    return old(self, target)
+
+Path.replace = rename
+encoders.keep(Path(sys.argv[1]), "mine")
+"""
+
+
+def test_weights_whose_card_was_never_finished_go_with_the_next(tmp_path: Path, home: Path) -> None:
+    card = write_encoder(tmp_path / "run")
+    assert subprocess.run([sys.executable, "-c", KILLED, str(card)], cwd=ROOT, check=False).returncode == 9
+    assert (home / "encoders" / "mine.safetensors").exists()
+    assert [c.name for c in encoders.cards()[0]] == SHIPPED
+    encoders.keep(card, "other")
+    left = {f.name for f in (home / "encoders").iterdir()} - {".adding.lock"}
+    assert left == {"other.json", "other.safetensors"}
+
+
+def test_weights_that_the_user_put_there_are_neither_swept_nor_written_over(tmp_path: Path) -> None:
+    card = write_encoder(tmp_path / "run")
+    theirs = paths.encoders_dir() / "mine.safetensors"
+    theirs.write_bytes(b"theirs")
+    encoders.keep(card, "other")
+    with pytest.raises(EncoderError, match="is there already and belongs to no encoder"):
+        encoders.keep(card, "mine")
+    assert theirs.read_bytes() == b"theirs"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"encoder": 3}', '{"encoder": "gone"}'])
