@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,13 +38,10 @@ class Found:
     @property
     def name(self) -> str:
         """A name for the encoder that fits and is free."""
-        name, folder = self.checkpoint.name, self.checkpoint.files[0].resolve().parent.name
+        name, folder = self.checkpoint.name, _folder_name(self.checkpoint.files[0])
         for ending in _ENDINGS:  # in this order: .pth.tar, .safetensors.index.json
             name = name[: -len(ending)] if name.lower().endswith(ending) else name
-        # Hugging Face calls every file alike; a folder of its cache is called after a checksum.
-        if name in _NAMELESS and folder and not re.fullmatch(r"[0-9a-f]{40}", folder):
-            name = folder
-        return encoders.free_name(name)
+        return encoders.free_name(folder if name in _NAMELESS and folder else name)
 
     @property
     def bytes(self) -> int:
@@ -59,6 +57,7 @@ class Found:
             "parameters": self.encoder.parameters,
             "bytes": self.bytes,
             "licence": self.encoder.licence,
+            "fps": self.encoder.fps,
             "recognised": list(self.encoder.recognised),
             "assumed": list(self.encoder.assumed),
             "ambiguous": self.encoder.ambiguous,
@@ -88,7 +87,11 @@ def look(path: Path, family: str | None = None) -> Found:
 
 
 def take(
-    found: Found, tell: Tell, name: str | None = None, licence: str | None = None
+    found: Found,
+    tell: Tell,
+    name: str | None = None,
+    licence: str | None = None,
+    fps: float | None = None,
 ) -> tuple[EncoderCard, dict[str, Any]]:
     """Convert an encoder into the user's folder; a failure or a stop leaves nothing there.
 
@@ -100,6 +103,8 @@ def take(
         What it raises ends the import.
     name, licence : str, optional
         Instead of the name made from the file's and the licence of the family.
+    fps : float, optional
+        Frames a second to use it at, instead of what `look` said.
 
     Returns
     -------
@@ -114,13 +119,13 @@ def take(
         If there is no room, or the folder cannot be written.
     """
     name = found.name if name is None else name
+    encoder, licence = found.encoder, " ".join((licence or "").split())
+    if licence and licence != encoder.licence:
+        encoder = replace(encoder, licence=licence, licence_assumed="")
+    if fps is not None:
+        encoder = replace(encoder, fps=fps, rate_assumed="")
+    found = replace(found, encoder=encoder)
     facts = found.facts() | {"name": name}
-    licence = " ".join((licence or "").split())
-    if licence and licence != facts["licence"]:
-        facts |= {
-            "licence": licence,
-            "assumed": [line for line in facts["assumed"] if not line.startswith("Licence")],
-        }
 
     def convert(file: BinaryIO) -> dict[str, Any]:
         _check_room(name, found.bytes)
@@ -134,6 +139,18 @@ def take(
     card = encoders.add(name, convert)
     assert card.path is not None  # noqa: S101 - just written
     return card, facts | {"card": str(card.path.with_suffix(".json"))}
+
+
+def _folder_name(file: Path) -> str:
+    """What the folder of a file is called after: Hugging Face calls every file alike.
+
+    A folder of its cache has the name of a revision, in a folder of the model's; the file in it is a link.
+    """
+    folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - `resolve` would follow the link
+    if not re.fullmatch(r"[0-9a-f]{40}", folder.name):
+        return folder.name
+    model = folder.parent.parent.name
+    return model.rpartition("--")[2] if model.startswith("models--") else ""
 
 
 def _check_room(name: str, needed: int) -> None:
@@ -155,7 +172,7 @@ def _content(found: Found, facts: dict[str, Any]) -> dict[str, Any]:
         "parameters": facts["parameters"],
         "licence": facts["licence"],
         "description": f"Imported from {facts['source']}. Compare it with others on your own labels.",
-        "trained": True,
+        "trained": found.encoder.trained,
         "checksum": facts["checksum"],
         "fps": found.encoder.fps,
         "depths": list(found.encoder.depths),

@@ -7,14 +7,6 @@ from pathlib import Path
 
 from app.child_process import Child
 
-FAMILIES = {
-    "v-jepa": "V-JEPA (the first)",
-    "v-jepa-2": "V-JEPA 2",
-    "v-jepa-2.1": "V-JEPA 2.1",
-    "echojepa": "EchoJEPA",
-}
-"""What `--family` takes, and how people call it."""
-
 
 def look(file: Path, family: str = "") -> Child:
     """Start finding out what a file holds; nothing is written."""

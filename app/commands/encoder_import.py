@@ -8,18 +8,19 @@ from typing import Any
 
 from app.commands.progress import Progress
 from app.commands.report import Report, size
+from vjepa_core.encoder.catalogue import FASTEST_FPS
+from vjepa_core.encoder.checkpoints.family import CHOICES
 
 _EVERY_S = 0.3
-# The learning core knows what each means; asking it here would load torch for `--help`.
-_FAMILIES = ("v-jepa", "v-jepa-2", "v-jepa-2.1", "echojepa")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """File, what the user knows better, and whether to look only."""
     parser.add_argument("file", type=Path, metavar="FILE", help=".pt, .pth.tar, .safetensors, .index.json")
     parser.add_argument("--name", metavar="NAME", help="default: from the file's name")
-    parser.add_argument("--family", choices=_FAMILIES, help="where the weights do not tell")
+    parser.add_argument("--family", choices=tuple(CHOICES), help="where the weights do not tell")
     parser.add_argument("--licence", metavar="TEXT", help="default: that of the family")
+    parser.add_argument("--fps", type=_rate, metavar="RATE", help="frames a second to use it at (default 30)")
     parser.add_argument("--look", action="store_true", help="say what it is and write nothing")
 
 
@@ -33,11 +34,21 @@ def run(args: argparse.Namespace) -> Report:
         end = f"Import it with `apical encoders import {args.file.name}`; it takes {size(facts['bytes'])}."
         return Report(facts, _text(facts, end))
     with Progress(_EVERY_S) as progress:
-        card, facts = take(found, progress, args.name, args.licence)
+        card, facts = take(found, progress, args.name, args.licence, args.fps)
     end = (
         f"{card.name} is imported ({size(facts['bytes'])}); use it with `apical encoders choose {card.name}`."
     )
     return Report(facts, _text(facts, f"{end}\nSHA-256 {card.checksum}"))
+
+
+def _rate(word: str) -> float:
+    try:
+        rate = float(word)
+    except ValueError:
+        rate = 0.0
+    if not 1 <= rate <= FASTEST_FPS:
+        raise argparse.ArgumentTypeError(f"{word} is no number from 1 to {FASTEST_FPS:.0f}")
+    return rate
 
 
 def _text(facts: dict[str, Any], end: str) -> str:
@@ -45,4 +56,4 @@ def _text(facts: dict[str, Any], end: str) -> str:
     lines += [f"  {line}" for line in facts["recognised"]]
     if facts["assumed"]:
         lines += ["Assumed:", *(f"  {line}" for line in facts["assumed"])]
-    return "\n".join([*lines, f"Licence: {facts['licence']}", end])
+    return "\n".join([*lines, f"Licence: {facts['licence']}", f"Frames a second: {facts['fps']:g}", end])

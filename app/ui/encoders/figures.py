@@ -7,6 +7,7 @@ import re
 from app.ui.encoders.compared import Measured
 
 _SAY = re.compile(r"say --family [\w.-]*\w")
+_SAY_RATE = re.compile(r"; for another rate, say --fps RATE")
 
 
 def size(n_bytes: float) -> str:
@@ -48,5 +49,5 @@ def signed(value: float) -> str:
 
 def spoken(sentence: str) -> str:
     """A sentence of `apical encoders import` without the options that only a command line has."""
-    sentence = _SAY.sub("choose that at the import", sentence)
+    sentence = _SAY_RATE.sub("", _SAY.sub("choose that at the import", sentence))
     return sentence.replace("leave --family out or name another", "choose another")

@@ -26,6 +26,7 @@ from app.ui import theme
 from app.ui.encoders.figures import size, spoken, weights
 from app.ui.watcher import Watcher
 from app.ui.words import label, paint
+from vjepa_core.encoder.checkpoints.family import CHOICES
 
 TAKEN = (
     "Taken are encoders of V-JEPA, V-JEPA 2, V-JEPA 2.1 and EchoJEPA, as they are published or by "
@@ -56,8 +57,8 @@ class ImportPage(QWidget):
         self._bar.setTextVisible(False)
         self.recognised, self.assumed, self.disk = label(), label(), label()
         self.family, self.name, self.licence = QComboBox(), QLineEdit(), QLineEdit()
-        for key, words in encoder_jobs.FAMILIES.items():
-            self.family.addItem(words, key)
+        for key, family in CHOICES.items():
+            self.family.addItem("V-JEPA (the first)" if key == "v-jepa" else family, key)
         self.family.activated.connect(self._look_again)
         self.name.textChanged.connect(self._show)
         self.name.setMaxLength(60)
@@ -246,8 +247,7 @@ class ImportPage(QWidget):
 
 def _family(found: dict[str, Any]) -> str:
     """Key of the family that an answer names."""
-    said = str(found.get("family", "")).lower().replace(" ", "-")
-    return {"v-jepa-1": "v-jepa"}.get(said, said)
+    return next((key for key, family in CHOICES.items() if family == found.get("family")), "")
 
 
 def _lines(sentences: object) -> str:

@@ -46,6 +46,7 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
     here.dialog.import_file(made_up_checkpoints.write(kind, tmp_path))
     here.settle()
     page = here.dialog.bring
+    assert "frames a second" in page.assumed.text()
     assert "--" not in page.assumed.text()  # options are of the command line
     if page.family.isVisible():
         assert page.family.currentData() is not None  # the family that is named is one of the choice

@@ -111,8 +111,29 @@ def test_files_that_all_have_one_name_are_called_after_their_folder(
         answer(capsys, made.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
         == "vjepa2-vitl"
     )
-    cached = made.write("hugging-face", tmp_path / ("0123456789" * 4))
-    assert answer(capsys, cached, "--look")["name"] == "model"
+    revision = "0123456789" * 4
+    assert answer(capsys, made.write("hugging-face", tmp_path / revision), "--look")["name"] == "model"
+    # Hugging Face's cache: links in a folder of a revision to files that are called after their checksums.
+    model = tmp_path / "models--facebook--vjepa2-vitl-fpc64-256"
+    linked = model / "snapshots" / revision / "model.safetensors"
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to(made.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12"))
+    assert answer(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
+
+
+def test_the_rate_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("echojepa", tmp_path)
+    seen = answer(capsys, path, "--look")
+    assert seen["fps"] == 30
+    assert any("8 (ViT-L) or 24 (ViT-g)" in line and "--fps" in line for line in seen["assumed"])
+    done = answer(capsys, path, "--fps", "24", "--name", "echo")
+    assert done["fps"] == encoders.find("echo").fps == 24
+    assert not any("--fps" in line for line in done["assumed"])
+    for rate in ("0", "1001", "nan", "x", "-3"):
+        assert cli.main(["encoders", "import", str(path), f"--fps={rate}"]) == 2
+        said = capsys.readouterr()
+        assert f"{rate} is no number from 1 to 1000" in said.err
+        assert said.err.count("\n") == 1
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,10 +243,3 @@ def test_help_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True)
     assert done.returncode == 0
-
-
-def test_the_choices_are_those_of_the_core() -> None:
-    from app.commands.encoder_import import _FAMILIES
-    from vjepa_core.encoder.checkpoints.family import CHOICES
-
-    assert tuple(CHOICES) == _FAMILIES

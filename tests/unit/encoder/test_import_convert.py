@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -96,6 +99,38 @@ def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="is damaged: download"):
         take(look(path), quiet)
     assert all(not encoders.is_own(card) for card in encoders.cards()[0])
+
+
+@pytest.mark.parametrize("damage", [RuntimeError, NotImplementedError, zlib.error, EOFError])
+def test_any_complaint_about_a_member_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: type[Exception]
+) -> None:
+    def complain(*_: object) -> None:
+        raise damage("odd")
+
+    found = look(made.write("v-jepa-2.1", tmp_path))
+    monkeypatch.setattr(zipfile.ZipFile, "open", complain)
+    with pytest.raises(EncoderError, match="is damaged: download"):
+        take(found, quiet)
+
+
+def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
+    path = made.write("hugging-face", tmp_path)
+    found = look(path)
+    path.unlink()
+    with pytest.raises(EncoderError, match="can no longer be read"):
+        take(found, quiet)
+
+
+def test_our_own_file_keeps_what_its_card_says(tmp_path: Path) -> None:
+    first, _ = take(look(made.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5)
+    assert (first.fps, first.licence) == (12.5, "Mine")
+    assert first.path is not None
+    card = first.path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained": False, "depths": [3]}))
+    again, facts = take(look(first.path), quiet, "again")
+    assert (again.fps, again.licence, again.trained, again.depths) == (12.5, "Mine", False, (3,))
+    assert (facts["assumed"], again.checksum) == ([], first.checksum)
 
 
 def test_the_file_is_what_the_library_reads(tmp_path: Path) -> None:
