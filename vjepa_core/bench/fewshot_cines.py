@@ -1,0 +1,273 @@
+"""Few labels within one cine: some of its frames are annotated, all other labelled ones are scored."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_core.bench.camus import CLASSES, BenchError
+from vjepa_core.bench.cine_rows import CARRIED, Learner, Ours
+from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
+from vjepa_core.bench.scores import score, summary
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.segmenter import prepare_cine, segment
+from vjepa_core.fewshot.study import UNLABELLED
+
+_CACHE_BYTES = 8 << 30
+
+
+def run_cines(
+    cines: Sequence[ScoredCine],
+    *,
+    ours: Sequence[Ours] = (),
+    learners: Sequence[Learner] = (),
+    carried: Collection[str] = tuple(CARRIED),
+    counts: Sequence[int] = (1, 2, 3),
+    seeds: Sequence[int] = (0,),
+    budget_s: float | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]]:
+    """Measure every row on every cine.
+
+    Parameters
+    ----------
+    cines : sequence of ScoredCine
+    ours, learners : sequence
+        Rows that learn.
+    carried : collection of str
+        Of `CARRIED`: rows that carry labels along. They have no seed and are measured once.
+    counts : sequence of int
+        How many frames are annotated, see `annotated_frames`. A cine without one more labelled frame is left
+        out at that count.
+    seeds : sequence of int
+        Of heads and fits.
+    budget_s : float, optional
+        Most seconds from the annotations to the end of a fit of ours, features being there; default: it takes
+        the steps that it takes in the program.
+    on_progress : callable
+        Told (stage, done, total).
+    should_stop : callable
+        Once it says yes, the rows that are there are returned.
+
+    Returns
+    -------
+    list of dict
+        ``what, encoder, kind, cine, frames`` (how many are annotated), ``annotated`` (which), ``scored`` (how
+        many), ``seed, budget_s, features_s`` (once a cine, features and motion), ``fit_s, predict_s`` (the
+        whole cine), ``steps, note``, and the scores of `vjepa_core.bench.scores.score`.
+
+    Raises
+    ------
+    BenchError
+        If there is nothing to score, or no time of ours to go by.
+    """
+    lessons = [
+        _Lesson(i, cine, tuple(annotated_frames(cine.labels, count)))
+        for i, cine in enumerate(cines)
+        for count in counts
+        if 0 < count < len(cine.labels)
+    ]
+    if not lessons:
+        raise BenchError(
+            "No frame is left to score: give cines with more labelled frames than are annotated."
+        )
+    if budget_s is None and not ours and any(one.budget_s == "ours" for one in learners):
+        raise BenchError("There is no time of ours to go by: measure a row of ours too, or give a budget.")
+    total = len(lessons) * (len(carried) + len(seeds) * (len(ours) + len(learners)))
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="apical-") as folder:
+        bench = _Bench(ours, learners, carried, seeds, budget_s, Path(folder), should_stop)
+        try:
+            for lesson in lessons:
+                stage = f"cine {lesson.cine + 1} of {len(cines)}, {len(lesson.annotated)} annotated"
+                on_progress(stage, len(rows), total)
+                for row in bench.rows(lesson):
+                    rows.append(row)
+                    on_progress(stage, len(rows), total)
+        except Cancelled:
+            pass
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    """A cine and which of its frames are annotated."""
+
+    cine: int
+    of: ScoredCine
+    annotated: tuple[int, ...]
+
+    @property
+    def labels(self) -> dict[int, NDArray[np.uint8]]:
+        return {frame: self.of.labels[frame] for frame in self.annotated}
+
+    def row(self, masks: NDArray[np.uint8], **measured: Any) -> dict[str, Any]:
+        """Scores of masks (T, h, w) on the other labelled frames, where those are labelled."""
+        rest = [frame for frame in sorted(self.of.labels) if frame not in self.annotated]
+        truth = np.stack([self.of.labels[frame] for frame in rest])
+        silent = truth == UNLABELLED
+        scores = score(np.where(silent, 0, masks[rest]), np.where(silent, 0, truth), mm=self.of.mm)
+        where = {"kind": self.of.kind, "cine": self.cine, "frames": len(self.annotated)}
+        return {**where, "annotated": list(self.annotated), "scored": len(rest), **measured, **scores}
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What is the same for all lessons."""
+
+    ours: Sequence[Ours]
+    learners: Sequence[Learner]
+    carried: Collection[str]
+    seeds: Sequence[int]
+    budget_s: float | None
+    folder: Path
+    should_stop: Callable[[], bool]
+    _known: dict[tuple[int, int], tuple[float, FeatureCache]] = field(default_factory=dict)
+
+    def rows(self, lesson: _Lesson) -> Iterator[dict[str, Any]]:
+        """Every row, in the order of the seeds."""
+        for what in self.carried:
+            yield self._carry(what, lesson)
+        for seed in self.seeds:
+            own_s: float | None = self.budget_s
+            for number, one in enumerate(self.ours):
+                row = self._own(number, one, lesson, seed)
+                yield row
+                if own_s is None:
+                    own_s = row["features_s"] + row["fit_s"]
+            for learner in self.learners:
+                yield self._learn(learner, lesson, seed, own_s)
+
+    def _carry(self, what: str, lesson: _Lesson) -> dict[str, Any]:
+        carry, note = CARRIED[what]
+        started = time.perf_counter()
+        masks = carry(lesson.of.frames, lesson.labels, should_stop=self.should_stop)
+        spent = time.perf_counter() - started
+        return lesson.row(
+            masks,
+            what=what,
+            encoder=None,
+            seed=None,
+            budget_s=None,
+            features_s=0.0,
+            fit_s=0.0,
+            predict_s=spent,
+            steps=0,
+            note=note,
+        )
+
+    def _own(self, number: int, one: Ours, lesson: _Lesson, seed: int) -> dict[str, Any]:
+        prepared_s, cache = self._prepared(number, one, lesson)
+        found = segment(
+            lesson.of.frames,
+            lesson.labels,
+            tuple(CLASSES),
+            fps=lesson.of.fps,
+            encoder=one.encoder,
+            cache=cache,
+            seed=seed,
+            budget_s=self.budget_s,
+            should_stop=self.should_stop,
+        )
+        return lesson.row(
+            found.masks,
+            what=one.what,
+            encoder=one.encoder[1].name if one.named else None,
+            seed=seed,
+            budget_s=self.budget_s,
+            features_s=prepared_s,
+            fit_s=found.seconds["fit"],
+            predict_s=found.seconds["predict"],
+            steps=found.steps,
+            note=one.note,
+        )
+
+    def _prepared(self, number: int, one: Ours, lesson: _Lesson) -> tuple[float, FeatureCache]:
+        """Seconds to prepare the cine, measured once, and where its features then are."""
+        if (number, lesson.cine) not in self._known:
+            # A cache each: without an encoder, an encoder's card is under other features.
+            cache = FeatureCache(self.folder / str(number), _CACHE_BYTES)
+            cine, started = lesson.of, time.perf_counter()
+            prepare_cine(
+                0, cine.frames, *one.encoder, fps=cine.fps, cache=cache, should_stop=self.should_stop
+            )
+            self._known[number, lesson.cine] = time.perf_counter() - started, cache
+        return self._known[number, lesson.cine]
+
+    def _learn(self, one: Learner, lesson: _Lesson, seed: int, own_s: float | None) -> dict[str, Any]:
+        budget_s = own_s if one.budget_s == "ours" else one.budget_s
+        labels = lesson.labels
+        images, masks = lesson.of.frames[list(labels)], np.stack(list(labels.values()))
+        model = one.rival.fit(images, masks, seed=seed, budget_s=budget_s, should_stop=self.should_stop)
+        started = time.perf_counter()
+        predicted = model.predict(lesson.of.frames)
+        spent = time.perf_counter() - started
+        return lesson.row(
+            predicted,
+            what=one.what,
+            encoder=one.encoder,
+            seed=seed,
+            budget_s=budget_s,
+            features_s=0.0,
+            fit_s=model.seconds,
+            predict_s=spent,
+            steps=model.steps,
+            note=" / ".join(filter(None, (one.note, model.note))),
+        )
+
+
+def summary_cines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the cines of a kind say together.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `run_cines` makes them.
+
+    Returns
+    -------
+    list of dict
+        As `vjepa_core.bench.scores.summary` by ``kind, what, encoder, frames``, with ``cines`` in place of
+        ``seeds``: intervals are over cines, of which each counts with the mean of its seeds.
+    """
+    by = ("kind", "what", "encoder", "frames")
+    means = summary(rows, (*by, "cine"))
+    return [
+        {("cines" if key == "seeds" else key): value for key, value in one.items()}
+        for one in summary(means, by)
+    ]
+
+
+def ratios_cines(table: Sequence[Mapping[str, Any]], what: str) -> dict[str, float]:
+    """The error (1 - Dice) of the best row that carries labels over that of one of our rows.
+
+    Parameters
+    ----------
+    table : sequence of dict
+        As `summary_cines` makes it.
+    what : str
+        Which of our rows.
+
+    Returns
+    -------
+    dict
+        By kind of cine and number of annotated frames; over 1 is in our favour.
+    """
+    found: dict[str, float] = {}
+    for own in (row for row in table if row["what"] == what):
+        same = [row for row in table if (row["kind"], row["frames"]) == (own["kind"], own["frames"])]
+        carried = [row["mean"] for row in same if row["what"] in CARRIED and row["mean"] is not None]
+        if carried and own["mean"] is not None and own["mean"] < 1:
+            count = "1 annotated frame" if own["frames"] == 1 else f"{own['frames']} annotated frames"
+            name = f"{own['kind']} cines, {count}: error of the best carried labels over ours"
+            found[name] = (1 - max(carried)) / (1 - own["mean"])
+    return found

@@ -1,0 +1,127 @@
+"""Cines with many labelled frames, to annotate a few of and to score the rest: made up here, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vjepa_core.bench.camus import BenchError, load_camus
+from vjepa_core.fewshot.compare import LabelledCine
+from vjepa_core.phantom import make_cines
+from vjepa_core.pretraining.pseudo import PairBank, pseudo_cine
+
+_PHANTOM_SEEDS = 0x5C04ED << 24
+"""Far from the seeds that anything is trained with: the scored hearts are nobody's training hearts."""
+
+_PSEUDO_FPS = 25.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCine(LabelledCine):
+    """A labelled cine to be measured on.
+
+    Attributes
+    ----------
+    kind : str
+        "phantom", "pseudo" or "given"; kinds are never averaged together.
+    mm : float, optional
+        Of a pixel, where that is known and pixels are square.
+    """
+
+    kind: str = "given"
+    mm: float | None = None
+
+
+def annotated_frames(labelled: Collection[int], count: int) -> list[int]:
+    """Which of the labelled frames are annotated.
+
+    The labelled frames, in order, are cut into `count` equal parts, and the middle one of each part is
+    annotated. So no frame is far from an annotated one, which helps those most who carry labels along.
+
+    Parameters
+    ----------
+    labelled : collection of int
+        Frame numbers, at least `count`.
+    count : int
+        At least 1.
+    """
+    order = sorted(labelled)
+    return [order[(2 * part + 1) * len(order) // (2 * count)] for part in range(count)]
+
+
+def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) -> list[ScoredCine]:
+    """Synthetic apical cines with the truth of every frame; cine i is that of seed `first` + i.
+
+    Parameters
+    ----------
+    n, frames, size : int
+        Cines, frames of each, side in pixels.
+    first : int
+        Seed of the first.
+
+    Raises
+    ------
+    BenchError
+        If a number makes no sense.
+    """
+    made = []
+    for seed in range(first, first + n):
+        generator = torch.Generator().manual_seed(_PHANTOM_SEEDS + seed)
+        try:
+            batch = make_cines(1, frames=frames, size=size, generator=generator)
+        except ValueError as error:
+            raise BenchError(f"Phantom cines cannot be made: {error}.") from error
+        height, width = batch.mm_per_px[0].tolist()
+        square = abs(height - width) < 1e-3 * width
+        made.append(
+            ScoredCine(
+                batch.frames[0].numpy(),
+                float(batch.fps[0]),
+                dict(enumerate(batch.masks[0].numpy())),
+                "phantom",
+                width if square else None,
+            )
+        )
+    return made
+
+
+def pseudo_cines(camus: Path, n: int, *, frames: int = 40, seed: int = 0) -> list[ScoredCine]:
+    """Hearts of scored CAMUS patients, made to beat between their two labelled stills; one cine a patient.
+
+    Parameters
+    ----------
+    camus : Path
+        As for `load_camus`.
+    n, frames, seed : int
+        Most cines, frames of each, and which patients and views.
+
+    Raises
+    ------
+    BenchError
+        If the file is no CAMUS file or has no patient with stills at end-diastole and end-systole.
+    """
+    _, stills = load_camus(camus)
+    with np.load(camus, allow_pickle=False) as arrays:
+        names = arrays["test_name" if "test_img" in arrays.files else "val_name"].tolist()
+    stems = sorted({name.rpartition("_")[0] for name in names})
+    chosen: dict[str, str] = {}
+    for i in np.random.default_rng(seed).permutation(len(stems)):
+        chosen.setdefault(stems[i].split("_")[0], stems[i])
+    wanted = set(list(chosen.values())[:n])
+    bank = PairBank.from_stills(
+        (name, stills.images[i], stills.masks[i])
+        for i, name in enumerate(names)
+        if name.rpartition("_")[0] in wanted
+    )
+    if bank is None:
+        raise BenchError(
+            f"{camus} has no patient to make a pseudo-cine of: names must end in _ED and _ES, two of a view."
+        )
+    made = [
+        pseudo_cine(bank, pair, frames=frames, fps=_PSEUDO_FPS, seed=seed + pair) for pair in range(len(bank))
+    ]
+    return [ScoredCine(one.frames, one.fps, dict(enumerate(one.masks)), "pseudo") for one in made]
