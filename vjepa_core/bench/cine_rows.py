@@ -1,18 +1,16 @@
-"""Who is measured within a cine: the program, rivals that learn, and labels carried along."""
+"""Who is measured within a cine besides rivals that learn: the program, and labels carried along."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.bench.rivals import flow
-from vjepa_core.bench.rivals.base import Rival
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
@@ -20,62 +18,18 @@ from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
     "flow": (flow.carried, "nearest mask along DIS flow, from frame to frame"),
-    "flow_both": (
+    "flow, blended": (
         partial(flow.carried, both=True),
-        "both neighbours' masks along DIS flow, from frame to frame, blended",
+        "both neighbours' masks along DIS flow, from frame to frame",
     ),
-    "flow_direct": (partial(flow.carried, chained=False), "nearest mask along one DIS flow"),
-    "flow_direct_both": (
+    "direct flow": (partial(flow.carried, chained=False), "nearest mask along one DIS flow"),
+    "direct flow, blended": (
         partial(flow.carried, both=True, chained=False),
-        "both neighbours' masks along one DIS flow each, blended",
+        "both neighbours' masks along one DIS flow each",
     ),
-    "copy": (flow.copied, "nearest mask as it is"),
+    "nearest mask": (flow.copied, "copied as it is"),
 }
 """Rows that carry labels and learn nothing, and what they do."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ours:
-    """A row of the program's own: an encoder, under the head that `segment` fits.
-
-    Attributes
-    ----------
-    what : str
-    encoder : (module, card)
-        See `without_encoder` for the row that has none.
-    note : str
-        What a reader of the row has to know.
-    named : bool
-        Whether the row says the encoder's name.
-    """
-
-    what: str
-    encoder: LoadedEncoder
-    note: str = ""
-    named: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Learner:
-    """A row of a rival that learns.
-
-    Attributes
-    ----------
-    what : str
-    rival : Rival
-    budget_s : float, "ours" or None
-        Most seconds of its fit; "ours": as long as the first of our rows took to prepare and fit.
-    encoder : str, optional
-        Name of the encoder that it uses.
-    note : str
-        What a reader of the row has to know, besides what the model says of itself.
-    """
-
-    what: str
-    rival: Rival
-    budget_s: float | Literal["ours"] | None = None
-    encoder: str | None = None
-    note: str = ""
 
 
 class _Nothing(VisionTransformer3D):
@@ -93,6 +47,30 @@ class _Nothing(VisionTransformer3D):
         b, _, frames, height, width = x.shape
         grid = (frames // self.tubelet_size, height // self.patch_size, width // self.patch_size)
         return [x.new_zeros(b, *grid, self.embed_dim) for _ in (self.depths if indices is None else indices)]
+
+
+@dataclass(frozen=True, eq=False)
+class Ours:
+    """A row of the program's own: an encoder, under the head that `segment` fits.
+
+    Attributes
+    ----------
+    what : str
+    encoder : (module, card)
+        See `without_encoder` for the row that has none.
+    note : str
+        What a reader of the row has to know.
+    """
+
+    what: str
+    encoder: LoadedEncoder
+    note: str = ""
+
+    @property
+    def name(self) -> str | None:
+        """Of the encoder; None without one."""
+        module, card = self.encoder
+        return None if isinstance(module, _Nothing) else card.name
 
 
 def without_encoder(card: EncoderCard) -> LoadedEncoder:

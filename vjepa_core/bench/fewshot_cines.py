@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import CLASSES, BenchError
-from vjepa_core.bench.cine_rows import CARRIED, Learner, Ours
+from vjepa_core.bench.cine_rows import CARRIED, Ours
+from vjepa_core.bench.fewshot import OURS, Contestant, differences
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.bench.scores import score, summary
 from vjepa_core.errors import Cancelled
@@ -28,12 +29,13 @@ def run_cines(
     cines: Sequence[ScoredCine],
     *,
     ours: Sequence[Ours] = (),
-    learners: Sequence[Learner] = (),
+    learners: Sequence[Contestant] = (),
     carried: Collection[str] = tuple(CARRIED),
     counts: Sequence[int] = (1, 2, 3),
     seeds: Sequence[int] = (0,),
     budget_s: float | None = None,
     on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    on_row: Callable[[dict[str, Any]], None] = lambda _row: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Measure every row on every cine.
@@ -41,8 +43,10 @@ def run_cines(
     Parameters
     ----------
     cines : sequence of ScoredCine
-    ours, learners : sequence
-        Rows that learn.
+    ours : sequence of Ours
+        The program's rows.
+    learners : sequence of Contestant
+        Rivals that learn. A budget "ours" is what the first of our rows took for features, motion and fit.
     carried : collection of str
         Of `CARRIED`: rows that carry labels along. They have no seed and are measured once.
     counts : sequence of int
@@ -55,6 +59,8 @@ def run_cines(
         the steps that it takes in the program.
     on_progress : callable
         Told (stage, done, total).
+    on_row : callable
+        Told of every row as soon as it is there.
     should_stop : callable
         Once it says yes, the rows that are there are returned.
 
@@ -92,6 +98,7 @@ def run_cines(
                 on_progress(stage, len(rows), total)
                 for row in bench.rows(lesson):
                     rows.append(row)
+                    on_row(row)
                     on_progress(stage, len(rows), total)
         except Cancelled:
             pass
@@ -125,7 +132,7 @@ class _Bench:
     """What is the same for all lessons."""
 
     ours: Sequence[Ours]
-    learners: Sequence[Learner]
+    learners: Sequence[Contestant]
     carried: Collection[str]
     seeds: Sequence[int]
     budget_s: float | None
@@ -181,7 +188,7 @@ class _Bench:
         return lesson.row(
             found.masks,
             what=one.what,
-            encoder=one.encoder[1].name if one.named else None,
+            encoder=one.name,
             seed=seed,
             budget_s=self.budget_s,
             features_s=prepared_s,
@@ -203,25 +210,30 @@ class _Bench:
             self._known[number, lesson.cine] = time.perf_counter() - started, cache
         return self._known[number, lesson.cine]
 
-    def _learn(self, one: Learner, lesson: _Lesson, seed: int, own_s: float | None) -> dict[str, Any]:
+    def _learn(self, one: Contestant, lesson: _Lesson, seed: int, own_s: float | None) -> dict[str, Any]:
         budget_s = own_s if one.budget_s == "ours" else one.budget_s
         labels = lesson.labels
-        images, masks = lesson.of.frames[list(labels)], np.stack(list(labels.values()))
+        frames, images = lesson.of.frames, lesson.of.frames[list(labels)]
+        masks = np.stack(list(labels.values()))
+        features_s = encoding_s = 0.0
+        if one.tokens is not None:
+            one.tokens.encode(frames)
+            features_s, encoding_s = one.tokens.cost(len(images)), one.tokens.cost(len(frames))
         model = one.rival.fit(images, masks, seed=seed, budget_s=budget_s, should_stop=self.should_stop)
         started = time.perf_counter()
-        predicted = model.predict(lesson.of.frames)
+        predicted = model.predict(frames)
         spent = time.perf_counter() - started
         return lesson.row(
             predicted,
             what=one.what,
-            encoder=one.encoder,
+            encoder=None if one.tokens is None else one.tokens.name,
             seed=seed,
             budget_s=budget_s,
-            features_s=0.0,
+            features_s=features_s,
             fit_s=model.seconds,
-            predict_s=spent,
+            predict_s=spent + encoding_s,
             steps=model.steps,
-            note=" / ".join(filter(None, (one.note, model.note))),
+            note="; ".join(filter(None, (one.note, model.note))),
         )
 
 
@@ -236,38 +248,57 @@ def summary_cines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        As `vjepa_core.bench.scores.summary` by ``kind, what, encoder, frames``, with ``cines`` in place of
+        As `vjepa_core.bench.scores.summary` by ``kind, frames, what, encoder``, with ``cines`` in place of
         ``seeds``: intervals are over cines, of which each counts with the mean of its seeds.
     """
-    by = ("kind", "what", "encoder", "frames")
-    means = summary(rows, (*by, "cine"))
-    return [
-        {("cines" if key == "seeds" else key): value for key, value in one.items()}
-        for one in summary(means, by)
-    ]
+    table = summary(_by_cine(rows), ("kind", "frames", "what", "encoder"))
+    return [{("cines" if key == "seeds" else key): value for key, value in one.items()} for one in table]
 
 
-def ratios_cines(table: Sequence[Mapping[str, Any]], what: str) -> dict[str, float]:
-    """The error (1 - Dice) of the best row that carries labels over that of one of our rows.
+def differences_cines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How far ours is ahead of every other row on the same cines and annotated frames, in mean Dice.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `run_cines` makes them.
+
+    Returns
+    -------
+    list of dict
+        As `vjepa_core.bench.fewshot.differences` by ``kind, frames``; intervals are over cines.
+    """
+    return differences([{**one, "seed": None} for one in _by_cine(rows)], ("kind", "frames"))
+
+
+def _by_cine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The mean of the seeds: one row for each cine."""
+    return summary(rows, ("kind", "frames", "what", "encoder", "cine"))
+
+
+def ratios_cines(table: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Errors (1 - mean Dice) over ours: of the best row that carries labels, and of every row that learns.
 
     Parameters
     ----------
     table : sequence of dict
         As `summary_cines` makes it.
-    what : str
-        Which of our rows.
 
     Returns
     -------
     dict
-        By kind of cine and number of annotated frames; over 1 is in our favour.
+        Over 1 is in our favour.
     """
     found: dict[str, float] = {}
-    for own in (row for row in table if row["what"] == what):
-        same = [row for row in table if (row["kind"], row["frames"]) == (own["kind"], own["frames"])]
-        carried = [row["mean"] for row in same if row["what"] in CARRIED and row["mean"] is not None]
-        if carried and own["mean"] is not None and own["mean"] < 1:
-            count = "1 annotated frame" if own["frames"] == 1 else f"{own['frames']} annotated frames"
-            name = f"{own['kind']} cines, {count}: error of the best carried labels over ours"
-            found[name] = (1 - max(carried)) / (1 - own["mean"])
+    known = [row for row in table if row["mean"] is not None]
+    for own in (row for row in known if row["what"] == OURS):
+        same = [row for row in known if (row["kind"], row["frames"]) == (own["kind"], own["frames"])]
+        errors = {row["what"]: 1 - row["mean"] for row in same if row is not own}
+        carried = [errors.pop(what) for what in CARRIED if what in errors]
+        if carried:
+            errors = {"the best labels carried along": min(carried), **errors}
+        many = "frame" if own["frames"] == 1 else "frames"
+        for what, error in errors.items():
+            name = f"{own['kind']} cines, {own['frames']} {many}: error (1 - Dice) of {what} over ours"
+            found[name] = error / max(1 - own["mean"], 1e-9)
     return found

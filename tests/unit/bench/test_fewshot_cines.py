@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.cine_rows import CARRIED, Learner, Ours, without_encoder
-from vjepa_core.bench.fewshot_cines import ratios_cines, run_cines, summary_cines
+from vjepa_core.bench.cine_rows import CARRIED, Ours, without_encoder
+from vjepa_core.bench.fewshot import Contestant
+from vjepa_core.bench.fewshot_cines import differences_cines, ratios_cines, run_cines, summary_cines
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines, pseudo_cines
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
@@ -84,12 +85,12 @@ def test_annotated_frames_are_spread_evenly() -> None:
 
 def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder: LoadedEncoder) -> None:
     nothing = without_encoder(encoder[1])
-    ours = [Ours("ours", encoder), Ours("no encoder", nothing, note="zeros", named=False)]
+    ours = [Ours("ours", encoder), Ours("no encoder", nothing, note="zeros")]
     told: list[tuple[int, int]] = []
     rows = run_cines(
         [_cine(mm=0.5)],
         ours=ours,
-        learners=[Learner("oracle", Oracle(), note="a test")],
+        learners=[Contestant("oracle", Oracle(), note="a test")],
         counts=(2,),
         seeds=(0, 1),
         budget_s=0.01,
@@ -108,7 +109,7 @@ def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder
     assert blind["encoder"] is None
     assert blind["note"] == "zeros"
     assert blind["mean"] != own["mean"]
-    assert oracle["note"] == "a test / cheats"
+    assert oracle["note"] == "a test; cheats"
     assert oracle["mean"] == 1.0
     assert oracle["steps"] == 7
     for row in rows:
@@ -137,7 +138,11 @@ def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
     encoder: LoadedEncoder,
 ) -> None:
     at_ours, free, own = Oracle(), Oracle(), Oracle()
-    learners = [Learner("a", at_ours, "ours"), Learner("b", free), Learner("c", own, 9.0)]
+    learners = [
+        Contestant("a", at_ours, budget_s="ours"),
+        Contestant("b", free),
+        Contestant("c", own, budget_s=9.0),
+    ]
     run_cines([_cine()], learners=learners, carried=(), counts=(1,), seeds=(5,), budget_s=2.0)
     for rival, budget in ((at_ours, 2.0), (free, None), (own, 9.0)):
         ((images, masks, seed, budget_s),) = rival.given
@@ -155,7 +160,7 @@ def test_without_a_budget_a_rival_gets_the_seconds_that_we_took(
     rows = run_cines(
         [_cine()],
         ours=[Ours("ours", encoder), Ours("again", encoder)],
-        learners=[Learner("rival", rival, "ours")],
+        learners=[Contestant("rival", rival, budget_s="ours")],
         carried=(),
         counts=(1,),
     )
@@ -170,7 +175,7 @@ def test_a_frame_that_is_labelled_in_part_is_scored_in_that_part() -> None:
     labels = {frame: MASKS[frame].copy() for frame in range(3)}
     labels[2][:, 60:] = 255
     copied_then_moved = ScoredCine(np.tile(FRAMES[0], (3, 1, 1)), 0.0, labels)
-    (row,) = run_cines([copied_then_moved], carried=("copy",), counts=(1,))
+    (row,) = run_cines([copied_then_moved], carried=("nearest mask",), counts=(1,))
     half = MASKS[2].copy()
     half[:, 60:] = 0
     said = MASKS[1].copy()
@@ -182,18 +187,24 @@ def test_a_frame_that_is_labelled_in_part_is_scored_in_that_part() -> None:
 
 def test_cines_with_too_few_labels_are_left_out_and_none_left_is_said() -> None:
     few, many = _cine(range(2)), _cine()
-    rows = run_cines([few, many], carried=("copy",), counts=(1, 2))
+    rows = run_cines([few, many], carried=("nearest mask",), counts=(1, 2))
     assert [(row["cine"], row["frames"]) for row in rows] == [(0, 1), (1, 1), (1, 2)]
     with pytest.raises(BenchError, match="No frame is left to score"):
-        run_cines([few], carried=("copy",), counts=(2, 3))
+        run_cines([few], carried=("nearest mask",), counts=(2, 3))
     with pytest.raises(BenchError, match="time of ours"):
-        run_cines([many], learners=[Learner("a", Oracle(), "ours")])
+        run_cines([many], learners=[Contestant("a", Oracle(), budget_s="ours")])
 
 
 def test_a_stop_keeps_the_rows_that_are_there() -> None:
     asked = itertools.count()
-    rows = run_cines([_cine()], carried=("copy", "flow"), counts=(1, 2), should_stop=lambda: next(asked) >= 8)
-    assert [(row["what"], row["frames"]) for row in rows] == [("copy", 1), ("flow", 1), ("copy", 2)]
+    rows = run_cines(
+        [_cine()], carried=("nearest mask", "flow"), counts=(1, 2), should_stop=lambda: next(asked) >= 8
+    )
+    assert [(row["what"], row["frames"]) for row in rows] == [
+        ("nearest mask", 1),
+        ("flow", 1),
+        ("nearest mask", 2),
+    ]
 
 
 def test_intervals_are_over_cines_and_kinds_stay_apart() -> None:
@@ -206,22 +217,31 @@ def test_intervals_are_over_cines_and_kinds_stay_apart() -> None:
 
     rows = [row("ours", "phantom", cine, seed, 0.9 + 0.02 * cine) for cine in (0, 1) for seed in (0, 1)]
     rows += [row("flow", "phantom", cine, None, 0.8) for cine in (0, 1)]
-    rows += [row("copy", "phantom", cine, None, 0.6) for cine in (0, 1)]
+    rows += [row("nearest mask", "phantom", cine, None, 0.6) for cine in (0, 1)]
+    rows += [row("U-Net", "phantom", cine, 0, 0.5) for cine in (0, 1)]
     rows += [row("ours", "given", 2, 0, 0.5)]
     table = summary_cines(rows)
     assert [(one["kind"], one["what"], one["cines"]) for one in table] == [
         ("phantom", "ours", 2),
         ("phantom", "flow", 2),
-        ("phantom", "copy", 2),
+        ("phantom", "nearest mask", 2),
+        ("phantom", "U-Net", 2),
         ("given", "ours", 1),
     ]
     assert table[0]["mean"] == pytest.approx(0.91)
     assert table[0]["mean_95"] == pytest.approx(12.71 * 0.01, rel=0.01)  # of two cines, not of four rows
     assert table[0]["hd95_px"] == 2.0
     assert table[0]["hd95_mm"] is None
-    ((name, ratio),) = ratios_cines(table, "ours").items()
-    assert "phantom cines, 1 annotated frame" in name
-    assert ratio == pytest.approx(0.2 / 0.09)
+    assert ratios_cines(table) == {
+        "phantom cines, 1 frame: error (1 - Dice) of the best labels carried along over ours": pytest.approx(
+            0.2 / 0.09
+        ),
+        "phantom cines, 1 frame: error (1 - Dice) of U-Net over ours": pytest.approx(0.5 / 0.09),
+    }
+    ahead = {(one["kind"], one["over"]): one for one in differences_cines(rows)}
+    assert set(ahead) == {("phantom", "flow"), ("phantom", "nearest mask"), ("phantom", "U-Net")}
+    assert ahead["phantom", "flow"]["ahead"] == pytest.approx(0.11)
+    assert ahead["phantom", "flow"]["ahead_95"] == pytest.approx(0.127, rel=0.01)
 
 
 def test_phantom_cines_are_one_a_seed_and_know_their_scale() -> None:
