@@ -46,7 +46,8 @@ class Rival(Protocol):
         For the rows.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def fit(
         self,

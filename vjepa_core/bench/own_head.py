@@ -1,0 +1,104 @@
+"""The program's own head on stills, measured as its rivals are."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vjepa_core.bench.camus import CLASSES
+from vjepa_core.bench.encoded_stills import EncodedStills
+from vjepa_core.bench.frozen import as_studies, predict_default
+from vjepa_core.bench.rivals.base import Stopwatch
+from vjepa_core.encoder.precision import inference_device
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.fit import Fit, FitConfig
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.study import StudyCine
+
+_AT_ONCE = 64  # pictures, in prediction
+_TRIED = 2  # steps that tell how many a budget is good for
+
+
+def for_stills() -> FitConfig:
+    """The program's own fit, but for stills: nothing moves, so that no label can be carried to them."""
+    return replace(FitConfig(), carried_share=0.0, prior_dropout=1.0, prior_dropout_many=1.0)
+
+
+@dataclass(frozen=True)
+class OwnHead:
+    """The head of the program over an encoder; its seconds are those of the fit, once the features are there.
+
+    Attributes
+    ----------
+    name : str
+    tokens : EncodedStills
+    config : FitConfig
+        Without a budget the fit takes its steps; with one, as many as the time is good for.
+    """
+
+    name: str
+    tokens: EncodedStills
+    config: FitConfig = field(default_factory=for_stills)
+
+    def fit(
+        self,
+        images: NDArray[np.uint8],
+        masks: NDArray[np.uint8],
+        *,
+        seed: int,
+        budget_s: float | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> OwnModel:
+        """Fit to stills whose sides are equal; see `vjepa_core.bench.rivals.base.Rival`."""
+        tokens = self.tokens(images)
+        watch = Stopwatch(budget_s)
+        studies = as_studies(images, tokens, masks)
+        config = replace(self.config, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            head = new_head(self.tokens.card, tuple(CLASSES), seed=seed).to(inference_device())
+            if budget_s is not None:
+                steps = _affordable(head, studies, config, budget_s, watch)
+                config = replace(config, steps=steps)
+            fit = Fit(head, studies, config, warm=False)
+            while not fit.done and (not fit.done_steps or watch.share < 1):
+                if should_stop():
+                    raise Cancelled
+                fit.step()
+        ended = "all its steps" if fit.done else "stopped by time"
+        return OwnModel(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
+
+
+def _affordable(
+    head: Head, studies: list[StudyCine], config: FitConfig, budget_s: float, watch: Stopwatch
+) -> int:
+    """Steps that fit into what is left of a budget, so that the rate falls to its end in time."""
+    trial = Fit(copy.deepcopy(head), studies, replace(config, steps=_TRIED + 1), warm=False)
+    trial.step()  # the first is slower than the others
+    began = time.perf_counter()
+    for _ in range(_TRIED):
+        trial.step()
+    each = (time.perf_counter() - began) / _TRIED
+    return max(1, int((budget_s - watch.seconds) / each))
+
+
+@dataclass
+class OwnModel:
+    """A fitted head."""
+
+    head: Head
+    tokens: EncodedStills
+    steps: int
+    seconds: float
+    note: str
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Label images (N, H, W)."""
+        parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
+        return np.concatenate([predict_default(self.head, part, self.tokens(part)) for part in parts])
