@@ -125,7 +125,7 @@ def test_the_rate_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture
     path = made.write("echojepa", tmp_path)
     seen = answer(capsys, path, "--look")
     assert seen["fps"] == 30
-    assert any("8 (ViT-L) or 24 (ViT-g)" in line and "--fps" in line for line in seen["assumed"])
+    assert any("8 with ViT-L, at 24 with ViT-g" in line and "--fps" in line for line in seen["assumed"])
     done = answer(capsys, path, "--fps", "24", "--name", "echo")
     assert done["fps"] == encoders.find("echo").fps == 24
     assert not any("--fps" in line for line in done["assumed"])

@@ -189,7 +189,7 @@ def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtyp
         ("v-jepa", "vitl16.pth.tar", "V-JEPA was trained at about 7.5"),
         ("v-jepa-2", "vitl.pt", "V-JEPA 2 was trained at 4)"),
         ("v-jepa-2.1", "a.pt", "follow the beat; for another rate"),
-        ("echojepa", "echojepa.pt", "8 (ViT-L) or 24 (ViT-g)"),
+        ("echojepa", "echojepa.pt", "8 with ViT-L, at 24 with ViT-g"),
     ],
 )
 def test_the_rate_is_assumed_and_that_of_the_training_is_told(
@@ -257,6 +257,7 @@ def test_another_family_for_our_own_file_changes_the_family_alone(tmp_path: Path
     for option, family, form in (("echojepa", "EchoJEPA", "vjepa2"), ("v-jepa", "V-JEPA", "vjepa1")):
         found = look(path, option)
         assert (found.family, found.architecture.form, found.architecture.num_heads) == (family, form, 4)
+        assert any("those of the card" in line for line in found.recognised)
         assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
     with pytest.raises(EncoderError, match=r"is no V-JEPA 2\.1"):
         look(path, "v-jepa-2.1")
@@ -270,8 +271,8 @@ def test_another_family_for_our_own_file_changes_the_family_alone(tmp_path: Path
         ({"family": "V-JEPA 2"}, "names a family and another one's form"),
         ({"family": "Mine"}, "names a family and another one's form"),
         ({"architecture": "vit_w128d4h4m512_patch16_112_t2"}, "of another size"),
-        ({"depths": [1, 4]}, "is no card of an encoder"),
-        ({"fps": -1}, "is no card of an encoder"),
+        ({"depths": [1, 4]}, "cannot be read as the card"),
+        ({"fps": -1}, "cannot be read as the card"),
     ],
 )
 def test_a_card_that_is_not_this_files_is_left_aside_and_said(

@@ -28,9 +28,9 @@ LICENCES: dict[str, str] = {
 
 # Frames a second, after the published configurations; V-JEPA counts frames, of videos of about 30.
 _TRAINED_AT: dict[str, str] = {
-    FAMILIES["vjepa1"]: "about 7.5 (every fourth frame)",
+    FAMILIES["vjepa1"]: "about 7.5, every fourth frame",
     FAMILIES["vjepa2"]: "4",
-    ECHOJEPA: "8 (ViT-L) or 24 (ViT-g)",
+    ECHOJEPA: "8 with ViT-L, at 24 with ViT-g",
 }
 
 # Names of published files, and of what the published code writes; the first that fits counts. A browser

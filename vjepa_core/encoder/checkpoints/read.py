@@ -181,7 +181,10 @@ def _card(path: Path) -> tuple[EncoderCard | None, str]:
         with path.open("rb") as weights:
             own = card.path == path and hashlib.file_digest(weights, "sha256").hexdigest() == card.checksum
     except EncoderError:
-        return None, f"{file.name} beside the file is no card of an encoder and is left aside."
+        return (
+            None,
+            f"{file.name} beside the file cannot be read as the card of an encoder and is left aside.",
+        )
     if not own:
         return None, f"{file.name} beside the file is the card of other weights and is left aside."
     return card, ""

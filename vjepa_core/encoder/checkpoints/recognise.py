@@ -126,8 +126,10 @@ def recognise(checkpoint: Checkpoint, family: str | None = None) -> Recognised:
     dtypes = sorted({str(part.dtype).removeprefix("torch.") for parts in weights.values() for part in parts})
     dtype = " and ".join(dtypes)
     place = replace(place, left_out=tuple(sorted({*place.left_out, *left_out})))
-    recognised = (f"{checkpoint.kind}.", _where(place), found.recognised, _size(built, parameters, dtype))
     card, licence = told.card, LICENCES[found.family]
+    rest = "Heads, depths, rate and licence are those of the card beside the file." if card and family else ""
+    size = _size(built, parameters, dtype)
+    recognised = (f"{checkpoint.kind}.", _where(place), found.recognised, rest, size)
     on_licence = f"Licence {licence}, from the family; check it where you found the file."
     return Recognised(
         architecture=built,
