@@ -21,6 +21,18 @@ def figure(width: float = 7.0, height: float = 4.2) -> Any:
     ApicalError
         If matplotlib is not installed.
     """
+    made, axes = panels(1, 1, width, height)
+    return made, axes[0][0]
+
+
+def panels(rows: int, columns: int, width: float = 6.0, height: float = 4.2) -> tuple[Any, Any]:
+    """An empty figure and its axes, (rows, columns), each panel `width` by `height` inches.
+
+    Raises
+    ------
+    ApicalError
+        If matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -28,10 +40,11 @@ def figure(width: float = 7.0, height: float = 4.2) -> Any:
             "A plot needs matplotlib, which is not installed: pip install 'apical[plots]', "
             "or leave --plot away."
         ) from error
-    made = Figure(figsize=(width, height), layout="constrained")
-    axes = made.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    made = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    axes = made.subplots(rows, columns, squeeze=False)
+    for one in axes.flat:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(alpha=0.25)
     return made, axes
 
 

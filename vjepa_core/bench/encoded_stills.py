@@ -41,7 +41,7 @@ class EncodedStills:
 
     def encode(self, images: NDArray[np.uint8]) -> list[bytes]:
         """Have the features of these pictures (N, H, W) uint8 ready; returns what they are kept by."""
-        keys = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
         if new and self._encoder is not None:
             began = time.perf_counter()

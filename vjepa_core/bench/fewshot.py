@@ -89,13 +89,13 @@ def run(
     BenchError
         If there are not so many patients, or pictures are not square, or no time of ours to go by.
     """
-    _check(train, scored, contestants, patients)
+    check(train, scored, contestants, patients)
     jobs = [(count, one, seed) for count in patients for seed in seeds for one in contestants]
     own_s: dict[tuple[int, int], float] = {}
     rows: list[dict[str, Any]] = []
     try:
         for done, (count, one, seed) in enumerate(jobs):
-            stage = f"{count} patients, seed {seed}: {one.what}"
+            stage = f"{_patients(count)}, seed {seed}: {one.what}"
             on_progress(stage, done, len(jobs))
             few = draw(train, count, seed)
             budget_s = own_s[count, seed] if one.budget_s == "ours" else one.budget_s
@@ -127,7 +127,8 @@ def some(stills: Stills, count: int) -> Stills:
     return Stills(stills.images[rows], stills.masks[rows], stills.patients[rows])
 
 
-def _check(train: Stills, scored: Stills, contestants: Sequence[Contestant], patients: Sequence[int]) -> None:
+def check(train: Stills, scored: Stills, contestants: Sequence[Contestant], patients: Sequence[int]) -> None:
+    """Raise BenchError where these could not be measured; see `run`."""
     there = len(np.unique(train.patients))
     if not patients or min(patients) < 1 or max(patients) > there:
         raise BenchError(f"The file has {there} training patients: ask for 1 to {there} of them.")
@@ -215,7 +216,7 @@ def ratios(summary: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         base = ours.get(row["patients"])
         if base is None or row["what"] == OURS:
             continue
-        label = f"{row['patients']} patient{'s' if row['patients'] > 1 else ''}"
+        label = _patients(row["patients"])
         found[f"{label}: error (1 - Dice) of {row['what']} over ours"] = _over(
             1 - row["mean"], 1 - base["mean"]
         )
@@ -225,6 +226,10 @@ def ratios(summary: Sequence[Mapping[str, Any]]) -> dict[str, float]:
                 row["fit_s"], took
             )
     return found
+
+
+def _patients(count: int) -> str:
+    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _over(theirs: float, ours: float) -> float:

@@ -71,7 +71,8 @@ class OwnHead:
                 if should_stop():
                     raise Cancelled
                 fit.step()
-        ended = "all its steps" if fit.done else "stopped by time"
+        planned = "all its steps" if budget_s is None else "as many steps as the time is good for"
+        ended = planned if fit.done else "stopped by time"
         return OwnModel(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
 
 

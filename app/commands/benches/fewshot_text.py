@@ -1,0 +1,66 @@
+"""What `apical bench fewshot` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.bench.fewshot_plot import labels, title
+from app.commands.report import table
+
+
+def text(result: dict[str, Any]) -> str:
+    """A table for each kind of pictures, how to read it, and the ratios in words."""
+    host = result["machine"]
+    parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads; GPU: {host['gpu']}"]
+    if result["stopped"]:
+        parts.append("Stopped before its end: not every row has all its seeds.")
+    for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
+        parts += ["", title(kind), _table(kind, result)]
+    notes = {row["what"]: row["note"].partition(" / ")[0] for row in result["summary"] if row["note"]}
+    parts += [
+        "",
+        "Dice in hundredths, HD95 in pixels; ± half the 95 % interval over seeds (in cines: over cines).",
+        "AHEAD: by how many points of mean Dice ours is above the row, the same labels and seeds compared.",
+        "FEATURES: the encoder on the annotated stills, or on the whole cine. FIT does not count it.",
+        "PREDICT: all that is scored.",
+        *(f"{what}: {note}" for what, note in notes.items()),
+    ]
+    if result["ratios"]:
+        parts += ["", "Ratios, over 1 in our favour:"]
+        parts += [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
+    return "\n".join(parts)
+
+
+def _table(kind: str, result: dict[str, Any]) -> str:
+    unit, counted = ("PATIENTS", "seeds") if kind == "camus" else ("FRAMES", "cines")
+    names = [unit, "ROW", counted.upper(), "MEAN", "LV", "MYO", "LA", "HD95", "AHEAD", "FEATURES", "FIT"]
+    lines = [[*names, "PREDICT", "STEPS"]]
+    ahead = {(labels(one), one["over"]): one for one in result["differences"] if one["kind"] == kind}
+    for row in result["summary"]:
+        if row["kind"] != kind:
+            continue
+        lead = ahead.get((labels(row), row["what"]))
+        lines.append(
+            [
+                str(labels(row)),
+                row["what"],
+                str(row[counted]),
+                *(_points(row[key], row[f"{key}_95"]) for key in ("mean", "LV", "MYO", "LA")),
+                _number(row["hd95_px"], row["hd95_px_95"]),
+                "-" if lead is None else _points(lead["ahead"], lead["ahead_95"], "+"),
+                *(f"{row[key]:.1f} s" for key in ("features_s", "fit_s", "predict_s")),
+                f"{row['steps']:.0f}",
+            ]
+        )
+    return table(lines)
+
+
+def _points(value: float | None, half: float | None, sign: str = "") -> str:
+    hundred = None if value is None else 100 * value
+    return _number(hundred, None if half is None else 100 * half, sign)
+
+
+def _number(value: float | None, half: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.1f}" + ("" if half is None else f" ± {half:.1f}")
