@@ -321,5 +321,5 @@ def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
     assert error == ""
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
     found, error = probes.encoders()
-    assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED]
+    assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED, "mine"]
     assert "bad.json cannot be read" in error
