@@ -42,11 +42,11 @@ def plot(path: Path, summary: list[dict[str, Any]]) -> None:
     kinds = list(dict.fromkeys(row["kind"] for row in summary))
     made, axes = panels(len(kinds), 2)
     rows = list(dict.fromkeys(row["what"] for row in summary))
-    colours = {what: COLOURS[i % len(COLOURS)] for i, what in enumerate(rows)}
+    styles = {what: _style(i) for i, what in enumerate(rows)}
     for (by_labels, by_seconds), kind in zip(axes, kinds, strict=True):
         of_kind = [row for row in summary if row["kind"] == kind and row["mean"] is not None]
         for what in dict.fromkeys(row["what"] for row in of_kind):
-            _lines(by_labels, by_seconds, [row for row in of_kind if row["what"] == what], colours[what])
+            _lines(by_labels, by_seconds, [row for row in of_kind if row["what"] == what], styles[what])
         unit = "patients" if kind == "camus" else "frames"
         counts = sorted({labels(row) for row in of_kind})
         by_labels.set(xscale="log", xlabel=f"annotated {unit}", ylabel="mean Dice", title=title(kind))
@@ -55,20 +55,29 @@ def plot(path: Path, summary: list[dict[str, Any]]) -> None:
         by_seconds.set(
             xscale="log",
             xlabel="seconds for features and fit",
-            title=f"The same, by seconds ({', '.join(map(str, counts))} {unit})",
+            title=f"By seconds; the numbers are annotated {unit}",
         )
-        by_labels.legend(frameon=False, fontsize="x-small")
+        by_seconds.xaxis.set_major_formatter("{x:g}")
+        by_seconds.xaxis.set_minor_formatter("")
+        # Beside both panels: there are too many rows for a place among the lines.
+        by_seconds.legend(
+            *by_labels.get_legend_handles_labels(),
+            frameon=False,
+            fontsize="small",
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            handlelength=3.0,
+        )
     save(made, path)
 
 
-def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], colour: str) -> None:
+def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], style: dict[str, Any]) -> None:
     dice = [row["mean"] for row in rows]
     spread = [row["mean_95"] or 0.0 for row in rows]
-    style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4}
     by_labels.errorbar([labels(row) for row in rows], dice, spread, label=rows[0]["what"], capsize=2, **style)
     # What only carries labels along fits nothing: its place is that of its prediction.
     seconds = [row["features_s"] + row["fit_s"] or row["predict_s"] for row in rows]
-    by_seconds.plot(seconds, dice, linewidth=0.8, **style)
+    by_seconds.plot(seconds, dice, **{**style, "linewidth": 0.8})
     for row, at, value in zip(rows, seconds, dice, strict=True):
         by_seconds.annotate(
             str(labels(row)),
@@ -76,5 +85,16 @@ def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], colour: 
             (3, 3),
             textcoords="offset points",
             fontsize="x-small",
-            color=colour,
+            color=style["color"],
         )
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Colours first; when they are used up, the same ones dashed."""
+    again, colour = divmod(number, len(COLOURS))
+    return {
+        "color": COLOURS[colour],
+        "marker": "os^"[again % 3],
+        "markersize": 4,
+        "linestyle": ("-", "--", ":")[again % 3],
+    }

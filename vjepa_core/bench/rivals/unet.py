@@ -21,7 +21,7 @@ from vjepa_core.errors import Cancelled
 
 BATCH = 8
 LEARNING_RATE = 2e-3
-_WARM_STEPS = 20
+_WARM_STEPS = 5
 _AT_ONCE = 32  # pictures, in prediction
 
 

@@ -1,0 +1,267 @@
+"""Few labels of CAMUS: who sees what, how it is scored, and what the seeds say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from vjepa_core.bench.camus import BenchError, Stills
+from vjepa_core.bench.encoded_stills import EncodedStills
+from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, ratios, run, some
+from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, start
+from vjepa_core.bench.own_head import OwnHead, for_stills
+from vjepa_core.bench.scores import hd95, interval, score, summary
+from vjepa_core.encoder.catalogue import EncoderCard, card
+from vjepa_core.encoder.initialise import initialise
+from vjepa_core.encoder.models import create_encoder
+from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.errors import Cancelled
+
+Loaded = tuple[VisionTransformer3D, EncoderCard]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Nets this small gain nothing from threads, and lose much where other programs run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _stills(patients: int = 4, each: int = 2, side: int = 64, first: int = 0) -> Stills:
+    """Squares in three stripes of class 1, 2 and 3, each of its own grey level."""
+    n = patients * each
+    random = np.random.default_rng(first)
+    images = random.integers(0, 30, (n, side, side)).astype(np.uint8)
+    masks = np.zeros_like(images)
+    for mask in masks:
+        y, x = random.integers(0, side // 2, 2)
+        for stripe, left in enumerate((x, x + 10, x + 20), start=1):
+            mask[y : y + 32, left : left + 10] = stripe
+    images += masks * 60
+    return Stills(images, masks, np.array([f"patient{first + i // each:04d}" for i in range(n)]))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    made = create_encoder("vit_tiny_patch16_224_t2")
+    initialise(made, 0)
+    tiny = replace(card(), architecture="vit_tiny_patch16_224_t2", name="tiny", depths=made.depths)
+    return made.eval(), tiny
+
+
+@dataclass
+class _Copy:
+    """Answers with the first label image that it was shown, and keeps what it saw."""
+
+    name: str = "copy"
+    seen: list[tuple[int, int, float | None]] = field(default_factory=list)
+    seconds: float = 2.0
+
+    def fit(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        *,
+        seed: int,
+        budget_s: float | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> _Copied:
+        if should_stop():
+            raise Cancelled
+        self.seen.append((len(images), seed, budget_s))
+        return _Copied(masks[0], self.seconds)
+
+
+@dataclass
+class _Copied:
+    mask: np.ndarray
+    seconds: float
+    steps: int = 1
+    note: str = "a copy"
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return np.stack([self.mask] * len(images))
+
+
+def test_hd95_by_hand() -> None:
+    one, other = np.zeros((2, 40, 40), bool)
+    one[10:20, 10:20], other[10:20, 13:23] = True, True
+    assert hd95(one, one) == 0
+    assert hd95(one, other) == pytest.approx(3)
+    assert hd95(one, other) == hd95(other, one)
+    one[35, 35] = True  # a single stray pixel is within the 5 %
+    assert hd95(one, other) < 4
+    nothing = np.zeros((40, 40), bool)
+    assert hd95(nothing, other) == pytest.approx(math.hypot(40, 40))
+    assert math.isnan(hd95(nothing, nothing))
+
+
+def test_scores_leave_out_what_is_not_in_the_truth() -> None:
+    truth = np.zeros((2, 40, 40), np.uint8)
+    truth[:, 10:20, 10:20], truth[0, 25:30, 25:30] = 1, 2
+    guess = truth.copy()
+    guess[0][truth[0] == 2] = 0
+    found = score(guess, truth, mm=0.5)
+    assert found["LV"] == 1
+    assert found["MYO"] == 0
+    assert math.isnan(found["LA"])
+    assert found["hd95_px"]["MYO"] == pytest.approx(math.hypot(40, 40))
+    assert found["hd95_mm"]["mean"] == pytest.approx(math.hypot(40, 40) / 2 / 2)
+    assert score(guess, truth)["hd95_mm"] is None
+
+
+def test_an_interval_is_students() -> None:
+    assert interval([0.5]) == (0.5, None)
+    mean, half = interval([0.4, 0.5, 0.6])
+    assert mean == pytest.approx(0.5)
+    assert half == pytest.approx(4.30 * 0.1 / math.sqrt(3))
+
+
+def test_the_fewer_patients_are_among_the_more() -> None:
+    stills = _stills(10)
+    few, more = draw(stills, 2, seed=1), draw(stills, 5, seed=1)
+    assert len(few) == 4
+    assert set(few.patients.tolist()) < set(more.patients.tolist())
+    assert set(draw(stills, 2, seed=2).patients.tolist()) != set(few.patients.tolist())
+    assert len(some(stills, 3)) == 3
+    assert some(stills, 99) is stills
+
+
+def test_rows_see_their_patients_alone_and_rivals_get_our_time() -> None:
+    ours, rival = _Copy(), _Copy()
+    told: list[str] = []
+    rows = run(
+        _stills(4),
+        _stills(2, first=50),
+        [Contestant(OURS, ours, note="made up"), Contestant("rival", rival, budget_s="ours")],
+        patients=(1, 3),
+        seeds=(0, 1),
+        on_progress=lambda stage, done, total: told.append(stage),
+    )
+    assert [row["patients"] for row in rows] == [1] * 4 + [3] * 4
+    assert ours.seen == [(2, 0, None), (2, 1, None), (6, 0, None), (6, 1, None)]
+    assert [budget for _, _, budget in rival.seen] == [2.0] * 4
+    first = rows[0]
+    assert first["note"] == "made up; a copy"
+    assert first["kind"] == "camus"
+    assert first["hd95_mm"] is None
+    assert 0 <= first["mean"] <= 1
+    assert told[0] == "1 patient, seed 0: ours"
+
+
+def test_a_stop_hands_back_what_is_there() -> None:
+    rows: list[dict[str, object]] = []
+    found = run(
+        _stills(2),
+        _stills(2, first=50),
+        [Contestant(OURS, _Copy())],
+        patients=(1,),
+        seeds=range(5),
+        on_row=rows.append,
+        should_stop=lambda: len(rows) == 2,
+    )
+    assert found == rows
+    assert len(rows) == 2
+
+
+def test_what_cannot_be_measured_is_said() -> None:
+    train, scored = _stills(2), _stills(1, first=50)
+    one = [Contestant(OURS, _Copy())]
+    with pytest.raises(BenchError, match="has 2 training patients"):
+        run(train, scored, one, patients=(3,), seeds=(0,))
+    with pytest.raises(BenchError, match="no time of ours"):
+        run(train, scored, [Contestant("U-Net", _Copy(), budget_s="ours")], patients=(1,), seeds=(0,))
+    flat = Stills(scored.images[:, :32], scored.masks[:, :32], scored.patients)
+    with pytest.raises(BenchError, match="not square"):
+        run(train, flat, one, patients=(1,), seeds=(0,))
+    with pytest.raises(BenchError, match="left to score"):
+        run(train, some(scored, 0), one, patients=(1,), seeds=(0,))
+
+
+def _row(what: str, seed: int, mean: float, fit_s: float = 1.0) -> dict[str, object]:
+    times = {"features_s": 1.0 if what == OURS else 0.0, "fit_s": fit_s, "predict_s": 1.0, "steps": 10}
+    dice = {"LV": mean, "MYO": mean, "LA": mean, "mean": mean, "hd95_px": {"mean": 4.0}, "hd95_mm": None}
+    return {"what": what, "encoder": None, "kind": "camus", "patients": 5, "seed": seed, **dice, **times}
+
+
+def test_seeds_together() -> None:
+    rows = [_row(OURS, 0, 0.9), _row(OURS, 1, 0.8), _row(CONVERGED, 0, 0.8, 40), _row(CONVERGED, 1, 0.7, 40)]
+    short = summary(rows, ("patients", "what"))
+    assert [one["seeds"] for one in short] == [2, 2]
+    assert short[0]["mean"] == pytest.approx(0.85)
+    assert short[0]["hd95_px"] == 4
+    assert short[0]["hd95_mm"] is None
+    (apart,) = differences(rows)
+    assert apart["over"] == CONVERGED
+    assert apart["ahead"] == pytest.approx(0.1)
+    assert apart["ahead_95"] == pytest.approx(0, abs=1e-9)  # paired: both seeds say the same
+    found = ratios(short)
+    assert found["5 patients: error (1 - Dice) of U-Net, converged over ours"] == pytest.approx(0.25 / 0.15)
+    assert next(value for what, value in found.items() if "seconds" in what) == pytest.approx(40 / 2)
+
+
+def test_features_are_computed_once(loaded: Loaded) -> None:
+    tokens = EncodedStills(*loaded)
+    images = _stills(2).images
+    first = tokens(images)
+    assert first.shape == (4, 4, 14, 14, 192)
+    cost = tokens.cost(4)
+    assert cost > 0
+    assert torch.equal(tokens(images[:2]), first[:2])
+    assert tokens.cost(4) == cost
+    assert tokens.name == "tiny"
+    blind = EncodedStills(None, loaded[1])
+    assert blind.name is None
+    assert blind(images).shape == first.shape
+    assert not blind(images).any()
+    assert blind.cost(4) == 0
+
+
+def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
+    stills = _stills(1)
+    own = OwnHead("ours", EncodedStills(*loaded), replace(for_stills(), steps=3))
+    model = own.fit(stills.images, stills.masks, seed=0)
+    assert model.steps == 3
+    answer = model.predict(stills.images)
+    assert answer.shape == stills.masks.shape
+    assert np.array_equal(answer, own.fit(stills.images, stills.masks, seed=0).predict(stills.images))
+    assert own.fit(stills.images, stills.masks, seed=0, budget_s=0.0).steps == 1
+    with pytest.raises(Cancelled):
+        own.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
+
+
+def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
+    asked: list[str] = []
+
+    def encoder(which: str) -> Loaded:
+        asked.append(which)
+        return loaded
+
+    everyone = LineUp(WORDS, encoder)
+    assert [one.what for one in everyone.on_stills()] == list(ROWS.values())
+    assert [one.what for one in everyone.within_cines()] == list(ROWS.values())[:3]
+    assert everyone.carried()
+    own, _, blind, quick, converged, _, forest = everyone.on_stills()
+    assert own.tokens is forest.tokens
+    assert blind.tokens is not None
+    assert blind.tokens.name is None
+    assert (quick.budget_s, converged.budget_s) == ("ours", 1800.0)
+
+    asked.clear()
+    alone = LineUp(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
+    assert [one.budget_s for one in alone.on_stills()] == [7.0]
+    assert not alone.carried()
+    assert not asked  # no encoder is loaded for rows that need none
+    with pytest.raises(BenchError, match="no row magic: choose of ours"):
+        LineUp(("magic",), encoder)
+
+
+def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
+    assert start(loaded[1]) in ("head from scratch", "head pre-trained on the phantom, no human label")
