@@ -120,7 +120,7 @@ def test_what_cannot_be_timed_has_a_note(
     assert [name for name, one in found.items() if not one["fits"]] == ["large"]
     for name, word in {
         "gone": "is missing",
-        "unknown": "resnet50",
+        "unknown": "unknown.json cannot be read",
         "uneven": "do not divide",
         "large": "of the 1.0 GiB of this machine at most 80% can be for it",
         "bad": "bad.json cannot be read",
