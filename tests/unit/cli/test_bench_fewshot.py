@@ -58,7 +58,7 @@ def test_a_table_a_file_and_a_picture(
     assert [row["what"] for row in found["rows"][:3]] == [
         "ours",
         "ours, without encoder",
-        "forest on filters",
+        "U-Net, our time",
     ]
     assert {row["hd95_mm"] for row in found["rows"]} == {None}
     assert len(found["differences"]) == len(found["ratios"]) == 2 * 2
