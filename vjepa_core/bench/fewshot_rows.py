@@ -131,7 +131,10 @@ class LineUp:
 
 
 def start(card: EncoderCard) -> str:
-    """From what the program's head starts over an encoder, for the notes of its rows."""
+    """From what the program's head starts over an encoder, for the notes of its rows.
+
+    It may have been trained before, but on nobody's labels: not on those of CAMUS, as the head that ships is.
+    """
     # The last layer of a head that was never trained is zero.
     trained = bool(new_head(card, tuple(CLASSES)).out.weight.any())
-    return "head pre-trained on the phantom, no human label" if trained else "head from scratch"
+    return "head pre-trained, no human label" if trained else "head from scratch"

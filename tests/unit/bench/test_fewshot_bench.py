@@ -21,6 +21,9 @@ from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.head import load_head
+from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.resources import resource_path
 
 Loaded = tuple[VisionTransformer3D, EncoderCard]
 
@@ -264,4 +267,13 @@ def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
 
 
 def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
-    assert start(loaded[1]) in ("head from scratch", "head pre-trained on the phantom, no human label")
+    assert start(loaded[1]) in ("head from scratch", "head pre-trained, no human label")
+
+
+def test_no_row_starts_from_the_head_that_learnt_from_camus() -> None:
+    file = resource_path("heads", "left-heart.safetensors")
+    if not file.exists():
+        pytest.skip("no such head ships")
+    ships, starts = load_head(file).state_dict(), new_head(card(), (1, 2, 3)).state_dict()
+    same = [key for key in starts if key in ships and starts[key].shape == ships[key].shape]
+    assert not any(torch.equal(starts[key], ships[key]) for key in same if key.endswith("weight"))
