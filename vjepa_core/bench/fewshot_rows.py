@@ -14,7 +14,7 @@ from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant
 from vjepa_core.bench.own_head import OwnHead
 from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
 from vjepa_core.bench.rivals.unet import UNet
-from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
 
 ROWS: Mapping[str, str] = {
@@ -87,7 +87,8 @@ class LineUp:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
                 own = OwnHead(what, tokens)
-                found.append(Contestant(what, own, tokens, self.budget_s, start(tokens.card)))
+                note = _note(start(tokens.card), seen(tokens.name))
+                found.append(Contestant(what, own, tokens, self.budget_s, note))
         return [*found, *self.learners()]
 
     def within_cines(self) -> list[Ours]:
@@ -97,7 +98,8 @@ class LineUp:
             if row in _OWN_ENCODERS:
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
-                found.append(Ours(ROWS[row], loaded, start(card)))
+                name = None if row == "ours-blind" else card.name
+                found.append(Ours(ROWS[row], loaded, _note(start(card), seen(name))))
         return found
 
     def learners(self) -> list[Contestant]:
@@ -107,7 +109,7 @@ class LineUp:
             what = ROWS[row]
             if row == "forest-features":
                 forest = Forest(what, upsampled(self._tokens))
-                found.append(Contestant(what, forest, self._tokens))
+                found.append(Contestant(what, forest, self._tokens, note=seen(self._tokens.name)))
             elif row == "forest-filters":
                 found.append(Contestant(what, Forest(what, filters)))
             elif row not in _OWN_ENCODERS:
@@ -138,3 +140,14 @@ def start(card: EncoderCard) -> str:
     # The last layer of a head that was never trained is zero.
     trained = bool(new_head(card, tuple(CLASSES)).out.weight.any())
     return "head pre-trained, no human label" if trained else "head from scratch"
+
+
+def seen(encoder: str | None) -> str:
+    """What an encoder that ships has seen of CAMUS, for the notes of rows that read it."""
+    if encoder != DEFAULT_ENCODER:
+        return ""
+    return "encoder saw CAMUS's training stills without labels, and pseudo-cines warped along their outlines"
+
+
+def _note(*parts: str) -> str:
+    return "; ".join(filter(None, parts))

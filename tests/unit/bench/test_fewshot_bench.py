@@ -13,7 +13,7 @@ import torch
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
 from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, ratios, run, some
-from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, start
+from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, seen, start
 from vjepa_core.bench.own_head import OwnHead, for_stills
 from vjepa_core.bench.scores import hd95, interval, score, summary
 from vjepa_core.encoder.catalogue import EncoderCard, card
@@ -267,6 +267,8 @@ def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
 
 
 def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
+    assert "CAMUS's training stills" in seen(card().name)
+    assert not seen("tiny")
     assert start(loaded[1]) in ("head from scratch", "head pre-trained, no human label")
 
 
