@@ -51,7 +51,8 @@ class OpenCine:
     """Learn to know a cine.
 
     `frames` holds (T, 224, 224) letterboxed grey frames; the engine copies them and says `CineReceived`.
-    `masks` holds (T, h, w) label images of the region, written by the engine.
+    `masks` holds (T, h, w) label images of the region, written by the engine. `left_heart` says that the
+    classes are those of the starter head, which then makes a draft before anything is outlined.
     """
 
     cine_id: int
@@ -61,6 +62,7 @@ class OpenCine:
     region_width: int
     fps: float
     classes: tuple[int, ...]
+    left_heart: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,14 @@ class Stage(StrEnum):
     FITTING = "fitting"
     PREDICTING = "predicting"
     WAITING = "waiting for labels"
+    DRAFT = "draft made"  # by the starter head: nothing is outlined yet
+    NO_DRAFT = "no apical view"  # waiting for labels as well
     UP_TO_DATE = "up to date"
     CANCELLED = "cancelled"
+
+
+RESTING = (Stage.WAITING, Stage.DRAFT, Stage.NO_DRAFT, Stage.UP_TO_DATE, Stage.CANCELLED)
+"""Nothing is under way."""
 
 
 @dataclass(frozen=True)

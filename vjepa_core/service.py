@@ -24,6 +24,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.starter import Starter, load_starter
 from vjepa_core.messages import (
     Cancel,
     CineReceived,
@@ -87,6 +88,7 @@ class Engine:
         self._cines: dict[int, CineWork] = {}
         self._looking_at = 0
         self._head: Head | None = None
+        self._starter: Starter | None = None
         self._fit: Fit | None = None
         self._draft: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
         self._cancelled = False
@@ -167,6 +169,10 @@ class Engine:
                 if self._fit is not None and self._fit.done_steps:
                     self._draft = self._fit
                 self._fit = None
+                if not any(w.labels for w in self._cines.values()) and work.left_heart:
+                    # What a head was learnt from is gone: back to the draft.
+                    self._head = self._draft = None
+                    work.predict_all()
                 self._cancelled = False
             case Look():
                 self._looking_at = request.cine_id
@@ -223,6 +229,9 @@ class Engine:
                 self._closing = isinstance(self._requests.get(), Shutdown)
             return
         self._encoder, self._card = encoder, card
+        self._starter = load_starter(card)
+        if self._starter is not None:
+            self._starter.head.to(self._device)
         self._tell(Ready(str(self._device), card.name, card.checksum, card.trained))
         while not self._closing:
             self._take_requests()
@@ -271,11 +280,36 @@ class Engine:
         if self._fit is not None:
             self._continue_fit(work)
             return True
-        if self._head is not None and work.to_predict:
-            self._predict_next(work)
+        head = self._head_for(work)
+        if head is not None and work.to_predict:
+            self._predict_next(work, head)
             return True
-        self._tell_idle(Stage.UP_TO_DATE if self._head is not None else Stage.WAITING)
+        self._tell_idle(self._idle_stage(work))
         return False
+
+    def _head_for(self, work: CineWork) -> Head | None:
+        """What draws a cine: the fitted head, or the starter's.
+
+        A cine that nobody has outlined keeps its draft while the fitted head knows a single other one.
+        """
+        starter = self._starter_head(work)
+        if starter is not None and sum(bool(w.labels) for w in self._cines.values()) < 2:
+            return starter
+        return self._head or starter
+
+    def _starter_head(self, work: CineWork) -> Head | None:
+        """The starter's head, for a cine on which it applies and nobody has outlined anything."""
+        if self._starter is None or not work.left_heart or work.labels or work.study is None:
+            return None
+        if work.drafts is None:
+            work.drafts = self._starter.applies(work.study)
+        return self._starter.head if work.drafts else None
+
+    def _idle_stage(self, work: CineWork) -> Stage:
+        head = self._head_for(work)
+        if head is None:
+            return Stage.WAITING if work.drafts is None else Stage.NO_DRAFT
+        return Stage.UP_TO_DATE if head is self._head else Stage.DRAFT
 
     def _prepare(self, work: CineWork) -> None:
         stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
@@ -303,6 +337,8 @@ class Engine:
         if self._draft is not None:
             start = self._draft.averaged
             warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
+        if start is None and self._starter is not None and work.left_heart:
+            start = self._starter.head
         head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
         if work.can_carry and not work.shown:
@@ -336,10 +372,9 @@ class Engine:
         revisions = tuple((w.cine_id, w.revision) for w in self._cines.values() if w.labels)
         self._tell(HeadReady(str(path), self._card.name, self._card.checksum, revisions, steps, loss))
 
-    def _predict_next(self, work: CineWork) -> None:
-        assert self._head is not None  # noqa: S101 - the caller has just looked
+    def _predict_next(self, work: CineWork, head: Head) -> None:
         frames = work.next_to_predict()
-        self._tell_predicted(work, work.predict(self._head, frames), final=True)
+        self._tell_predicted(work, work.predict(head, frames), final=True)
         done = work.n_frames - len(work.to_predict)
         self._progress(work, Stage.PREDICTING, done, work.n_frames)
 

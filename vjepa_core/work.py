@@ -42,6 +42,8 @@ class CineWork:
         self.learnt = False
         self.labels: dict[int, FrameLabel] = {}
         self.classes = request.classes
+        self.left_heart = request.left_heart
+        self.drafts: bool | None = None  # whether the starter head applies; None until it was asked
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones

@@ -29,6 +29,12 @@ class LabelSet:
     def values(self) -> tuple[int, ...]:
         return tuple(c.value for c in self.classes)
 
+    @property
+    def is_left_heart(self) -> bool:
+        """The structures of `LEFT_HEART`, whatever their colours and names: a starter head knows them."""
+        own, known = ([(c.value, c.snomed) for c in one.classes] for one in (self, LEFT_HEART))
+        return own == known
+
     def __getitem__(self, value: int) -> LabelClass:
         for label in self.classes:
             if label.value == value:

@@ -87,6 +87,7 @@ class _Told:
 
     cine: Cine
     classes: tuple[int, ...]
+    left_heart: bool = False
     revision: int = 0
     labels: dict[int, Frame] | None = None
     learnt: bool = False
@@ -132,10 +133,13 @@ class LearningSession:
         """Process id of the engine, None while there is none."""
         return self._engine.pid if self._engine is not None else None
 
-    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...]) -> None:
-        """Let the engine get to know a cine; it is decoded and passed on in the background."""
+    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False) -> None:
+        """Let the engine get to know a cine; it is decoded and passed on in the background.
+
+        With `left_heart`, the classes are cavity, myocardium and atrium, and the engine may make a draft.
+        """
         with self._lock:
-            self._told[cine_id] = _Told(cine, classes)
+            self._told[cine_id] = _Told(cine, classes, left_heart)
         self._later(lambda: self._send_cine(cine_id))
 
     def knows(self, cine_id: int) -> bool:
@@ -242,7 +246,8 @@ class LearningSession:
             if told.masks is None:
                 told.masks, told.mapped = masks, masks.open()
             self._frames_under_way.setdefault(cine_id, []).append(frames)
-            self._send(OpenCine(cine_id, frames, masks, region.height, region.width, fps, told.classes))
+            size = (region.height, region.width)
+            self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart))
             told.sent = True
         self._send(self._looking)
 

@@ -16,13 +16,11 @@ from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
 from app.ui.banner import Level
 from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import Failed, Progress, Ready, Stage
+from vjepa_core.messages import RESTING, Failed, Progress, Ready, Stage
 
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE_MS = 8000
-RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
-
 Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
 
 
@@ -102,7 +100,8 @@ class Learner(QObject):
             session.forget(opened.id)
         self._cines[opened.id] = opened
         if not self.knows(opened):
-            session.open(opened.id, opened.cine, project.label_set.values)
+            label_set = project.label_set
+            session.open(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
         if opened.revision:
             labels = dict(opened.recorder.annotated.labels)
             session.set_labels(opened.id, opened.revision, labels, learnt=self._learnt(opened, project))

@@ -17,9 +17,7 @@ from PySide6.QtWidgets import (
 from app.ui import theme
 from app.ui.loss_curve import LossCurve
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.messages import Progress, Ready, Stage
-
-RESTING = (Stage.WAITING, Stage.UP_TO_DATE, Stage.CANCELLED)
+from vjepa_core.messages import RESTING, Progress, Ready, Stage
 
 
 def describe(progress: Progress) -> str:
@@ -36,6 +34,10 @@ def describe(progress: Progress) -> str:
             return f"predicting {progress.done}/{progress.total} frames"
         case Stage.WAITING:
             return "waiting: outline a structure on two or three frames"
+        case Stage.DRAFT:
+            return "draft from other patients' hearts: correct it on two or three frames"
+        case Stage.NO_DRAFT:
+            return "no apical view recognised, so no draft: outline a structure on two or three frames"
         case Stage.UP_TO_DATE:
             return "up to date"
         case Stage.CANCELLED:
@@ -112,6 +114,8 @@ class LearningPanel(QWidget):
             self._curve.show()
             if progress.loss is not None:
                 self._curve.add(progress.done, progress.loss)
+        if progress.stage in (Stage.WAITING, Stage.DRAFT, Stage.NO_DRAFT):
+            self._curve.hide()  # of a fit that no longer counts
         self._stage = progress.stage
         resting = progress.stage in RESTING
         if progress.total:
@@ -119,12 +123,13 @@ class LearningPanel(QWidget):
             self._bar.setValue(progress.done)
         else:
             self._bar.setRange(0, 1 if resting else 0)
-            self._bar.setValue(1 if progress.stage is Stage.UP_TO_DATE else 0)
+            self._bar.setValue(progress.stage in (Stage.UP_TO_DATE, Stage.DRAFT))
         if progress.stage is Stage.CANCELLED:
             self._button.setText("Resume")
         else:
             self._button.setText("Stop")
-        self._button.setEnabled(progress.stage not in (Stage.WAITING, Stage.UP_TO_DATE, Stage.STARTING))
+        can_press = progress.stage is Stage.CANCELLED or progress.stage not in (*RESTING, Stage.STARTING)
+        self._button.setEnabled(can_press)
 
     def show_encoder(self, ready: Ready, card: EncoderCard | None) -> None:
         """Name the encoder and its training, and say plainly where it is untrained."""

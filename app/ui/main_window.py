@@ -272,7 +272,9 @@ class MainWindow(QMainWindow):
             text = "this frame is drawn by hand"  # of what is not shown, confidence says nothing
         else:
             stale = ", before your last stroke" if frame in opened.stale else ""
-            text = f"confidence here {prediction.confidence:.0%}{stale}"
+            draft = not opened.recorder.annotated.annotated_frames
+            whose = "draft, not learnt from this cine: check it; " if draft else ""
+            text = f"{whose}confidence here {prediction.confidence:.0%}{stale}"
         self.learning.show_confidence(text, can_accept)
         self.actions_by_id["accept_prediction"].setEnabled(can_accept)
 

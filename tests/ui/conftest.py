@@ -37,7 +37,7 @@ class QuietSession:
         self.calls: list[str] = []
         self.made.append(self)
 
-    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...]) -> None:
+    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False) -> None:
         self.known[cine_id] = cine
 
     def knows(self, cine_id: int) -> bool:

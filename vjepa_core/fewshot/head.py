@@ -8,6 +8,7 @@ training the head answers with the carried label.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -123,12 +124,11 @@ class HeadFileError(ValueError):
     """The file is not a head of ours; the text says why."""
 
 
-def save_head(head: Head, path: Path) -> None:
-    """Write weights and configuration as safetensors."""
+def save_head(head: Head, path: Path, more: Mapping[str, str] | None = None) -> None:
+    """Write weights and configuration as safetensors, and `more` beside the configuration."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    save_file(
-        tensors, str(path), metadata={"format": "apical-head-1", "config": json.dumps(asdict(head.config))}
-    )
+    metadata = {"format": "apical-head-1", "config": json.dumps(asdict(head.config))}
+    save_file(tensors, str(path), metadata={**(more or {}), **metadata})
 
 
 def load_head(path: Path) -> Head:

@@ -11,9 +11,9 @@ from PySide6.QtCore import QObject, Signal
 from app import encoder_jobs
 from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
-from app.ui.learner import RESTING
 from app.ui.watcher import Watcher
 from app.ui.workspace import Workspace
+from vjepa_core.messages import RESTING
 
 MEASURING, UNKNOWN = "measuring...", "not measured"
 WAITING, HELD = "once learning rests", "after comparing"

@@ -8,6 +8,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from vjepa_core import service
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.messages import (
     Cancel,
     CineReceived,
@@ -223,6 +225,104 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         assert other.of(Failed) == []
     finally:
         other.end()
+
+
+class StubStarter:
+    """Draws what an unfitted head draws, wherever it is told that it applies."""
+
+    def __init__(self, card: EncoderCard, applies: bool) -> None:
+        self.head = new_head(card, (1, 2, 3))
+        self._applies = applies
+        self.asked = 0
+
+    def applies(self, cine: object) -> bool:
+        self.asked += 1
+        return self._applies
+
+
+@pytest.fixture
+def with_starter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: Path
+) -> Iterator[Callable[[bool], tuple[Client, list[StubStarter]]]]:
+    """Make a client whose engine has a starter."""
+    clients: list[Client] = []
+
+    def make(applies: bool) -> tuple[Client, list[StubStarter]]:
+        made: list[StubStarter] = []
+
+        def load(card: EncoderCard) -> StubStarter:
+            made.append(StubStarter(card, applies))
+            return made[0]
+
+        monkeypatch.setattr(service, "load_starter", load)
+        monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+        clients.append(Client(tmp_path, features))
+        return clients[0], made
+
+    yield make
+    for client in clients:
+        client.end()
+
+
+def test_a_draft_comes_before_any_label_and_again_when_they_are_gone(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, made = with_starter(True)
+    client.send(replace(client.open(), left_heart=True))
+    client.wait_for(Stage.DRAFT)
+    assert {f for p in client.of(Predicted) for f in p.frames} == set(range(FRAMES))
+    assert client.of(HeadReady) == []
+    client.send(client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(client.heard)
+    client.send(client.labels(2))
+    client.wait_for(Stage.DRAFT, 2, since)
+    again = [p for p in client.heard[since:] if isinstance(p, Predicted)]
+    assert {f for p in again for f in p.frames} == set(range(FRAMES))
+    assert made[0].asked == 1
+
+
+def test_no_draft_where_the_starter_does_not_apply(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(False)
+    client.send(replace(client.open(), left_heart=True))
+    client.wait_for(Stage.NO_DRAFT)
+    assert client.of(Predicted) == []
+    client.send(client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+
+
+def test_other_structures_get_no_draft(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, made = with_starter(True)
+    client.send(client.open())
+    client.wait_for(Stage.WAITING)
+    assert client.of(Predicted) == []
+    assert made[0].asked == 0
+
+
+def test_a_fit_starts_from_the_starter_and_leaves_it_alone(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, made = with_starter(True)
+    client.wait(lambda: bool(made))
+    before = {name: value.clone() for name, value in made[0].head.state_dict().items()}
+    client.send(replace(client.open(), left_heart=True), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    after = made[0].head.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_cine_beside_a_single_outlined_one_keeps_its_draft(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    client.send(replace(client.open(1), left_heart=True), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    client.send(replace(client.open(2), left_heart=True), Look(2, 0))
+    client.wait_for(Stage.DRAFT)
 
 
 @pytest.mark.parametrize(

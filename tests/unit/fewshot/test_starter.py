@@ -1,0 +1,80 @@
+"""The head that ships: for which encoder, on which pictures, and how well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.dicom.open import open_cine
+from vjepa_core.bench.camus import dice, load_camus
+from vjepa_core.bench.frozen import features, predict_default
+from vjepa_core.encoder.catalogue import card
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.fewshot.segmenter import prepare_cine
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
+from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.resources import resource_path
+
+
+@pytest.fixture(scope="module")
+def starter() -> Starter:
+    found = load_starter(card())
+    assert found is not None
+    return found
+
+
+def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
+    assert starter.head.config.classes == LEFT_HEART
+    assert starter.head.config.encoder_checksum == card().checksum
+    assert bool(starter.head.active.all())
+    assert load_starter(replace(card(), checksum="another")) is None
+
+
+def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:
+    assert load_starter(card(), tmp_path / "gone.safetensors") is None
+    whole = resource_path("heads", "left-heart.safetensors").read_bytes()
+    for name, content in (("half", whole[: len(whole) // 2]), ("text", b"no head"), ("empty", b"")):
+        tmp_path.joinpath(name).write_bytes(content)
+        assert load_starter(card(), tmp_path / name) is None
+
+
+def test_it_comes_back_from_its_file(starter: Starter, tmp_path: Path) -> None:
+    save_starter(starter, tmp_path / "again.safetensors")
+    again = load_starter(card(), tmp_path / "again.safetensors")
+    assert again is not None
+    np.testing.assert_array_equal(again.shapes.precision, starter.shapes.precision)
+    assert again.shapes.limit == starter.shapes.limit
+
+
+def cine_of(path: Path) -> StudyCine:
+    cine = open_cine(path)
+    pixels = np.stack([cine.frame(i)[cine.region.slices] for i in range(16)])
+    cine.source.close()
+    encoder, found = load_encoder()
+    return prepare_cine(1, pixels, encoder, found, fps=cine.timing.fps)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("file", "apical"),
+    [
+        ("dicom/mglev1n-echocv__Image-43.dcm", True),
+        ("clips/unity-a4c__echo.mp4", True),
+        ("dicom/mglev1n-echocv__Image-20.dcm", False),  # short axis
+        ("clips/unity-plax__01-22744671.mp4", False),  # long axis, parasternal
+    ],
+)
+def test_it_knows_an_apical_view(starter: Starter, data_dir: Path, file: str, apical: bool) -> None:
+    assert starter.applies(cine_of(data_dir / file)) is apical
+
+
+@pytest.mark.data
+def test_it_draws_patients_that_it_has_not_seen(starter: Starter, data_dir: Path) -> None:
+    _, scored = load_camus(data_dir / "camus" / "camus_trainval_224.npz")
+    encoder, _ = load_encoder()
+    images, masks = scored.images[:24], scored.masks[:24]
+    answer = predict_default(starter.head, images, features(encoder, images))
+    assert dice(answer, masks)["mean"] > 0.86
