@@ -66,7 +66,7 @@ class Child:
         self._last = ""
         self._output = b""
         self._readers = [
-            threading.Thread(target=read, name="pretraining-reader", daemon=True)
+            threading.Thread(target=read, name="child-reader", daemon=True)
             for read in (self._read_lines, self._read_output)
         ]
         for reader in self._readers:
@@ -121,18 +121,21 @@ class Child:
         """End it at once."""
         self._process.kill()
         self._process.wait()
+        self.leave()  # nothing can be asked of it any more; the readers close the rest at its end
 
     def _read_lines(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - opened above
-        for line in self._process.stderr:
-            text = line.decode(errors="replace").strip()
-            if text:
-                self._lines.append(text)
-                self._last = text
+        with self._process.stderr as said:
+            for line in said:
+                text = line.decode(errors="replace").strip()
+                if text:
+                    self._lines.append(text)
+                    self._last = text
 
     def _read_output(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - opened above
-        self._output = self._process.stdout.read()
+        with self._process.stdout as said:
+            self._output = said.read()
 
 
 # The child
