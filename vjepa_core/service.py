@@ -25,6 +25,7 @@ from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
+from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.messages import (
     Cancel,
     CineReceived,
@@ -58,12 +59,6 @@ REPORT_EVERY_S = 0.05
 
 class InterruptedWork(Exception):  # noqa: N818 - no error
     """A request came in that changes what should be done next."""
-
-
-def _of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or the GPU."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
 
 
 class Engine:
@@ -252,13 +247,13 @@ class Engine:
 
     def _no_encoder(self, error: BaseException) -> str:
         what = f"{type(error).__name__}: {error}"
-        if _of_memory(error):
+        if is_lack_of_memory(error):
             what = "it needs more memory than there is"
         return f"The encoder {self._encoder_name} cannot be loaded ({what}): choose a smaller one or another."
 
     @staticmethod
     def _explain(error: BaseException) -> str:
-        if _of_memory(error):
+        if is_lack_of_memory(error):
             return "The engine ran out of memory: close other cines or programs, then press Resume learning."
         reason = f"{type(error).__name__}: {error}"
         return f"Learning stopped ({reason}). Your strokes are safe; press Resume learning."
