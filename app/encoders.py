@@ -245,8 +245,10 @@ def choose(name: str) -> None:
 
 def _clear_up(folder: Path) -> None:
     """Remove what a killed program left of an encoder that it was adding."""
-    for left in folder.glob(f".*{_NEW}"):
-        name, ending = left.name[1 : -len(_NEW)].rsplit(".", 1)
+    for left in folder.glob(f".*.*{_NEW}"):
+        name, _, ending = left.name[1 : -len(_NEW)].rpartition(".")
+        if ending not in ("json", "safetensors"):
+            continue  # not ours
         if ending == "json" and not (folder / f"{name}.json").exists():
             (folder / f"{name}.safetensors").unlink(missing_ok=True)
         left.unlink(missing_ok=True)

@@ -188,6 +188,7 @@ class Predicted:
     frames: tuple[int, ...]
     confidence: tuple[float, ...]
     final: bool
+    draft: bool = False
 
 
 @dataclass(frozen=True)

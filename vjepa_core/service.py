@@ -85,7 +85,7 @@ class Engine:
         self._head: Head | None = None
         self._starter: Starter | None = None
         self._fit: Fit | None = None
-        self._draft: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
+        self._cut_short: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
         self._cancelled = False
         self._closing = False
         self._told: Progress | None = None
@@ -156,18 +156,17 @@ class Engine:
             case SetLabels():
                 work = self._cines[request.cine_id]
                 pixels = None if request.labels is None else request.labels.open()
+                had_labels = bool(work.labels)
                 work.set_labels(request, pixels)
                 # Labels said to be learnt need the head that learnt them: it may have been refused.
                 work.learnt = work.learnt and self._head is not None
                 if request.labels is not None:
                     self._tell(LabelsReceived(request.labels))
                 if self._fit is not None and self._fit.done_steps:
-                    self._draft = self._fit
+                    self._cut_short = self._fit
                 self._fit = None
-                if not any(w.labels for w in self._cines.values()) and work.left_heart:
-                    # What a head was learnt from is gone: back to the draft.
-                    self._head = self._draft = None
-                    work.predict_all()
+                if had_labels and not work.labels and work.left_heart:
+                    self._unlearn(work)
                 self._cancelled = False
             case Look():
                 self._looking_at = request.cine_id
@@ -177,7 +176,7 @@ class Engine:
                 self._restore(load_head(Path(request.path)))
             case Cancel():
                 self._cancelled = True
-                self._fit = self._draft = None
+                self._fit = self._cut_short = None
             case Resume():
                 self._cancelled = False
             case Shutdown():
@@ -276,35 +275,44 @@ class Engine:
             self._continue_fit(work)
             return True
         head = self._head_for(work)
+        if head is not work.drawn_by and work.drawn_by is not None and head is not None:
+            work.predict_all()  # say, labels of other cines came in since
         if head is not None and work.to_predict:
             self._predict_next(work, head)
             return True
-        self._tell_idle(self._idle_stage(work))
+        self._tell_idle(self._idle_stage(work, head))
         return False
+
+    def _unlearn(self, work: CineWork) -> None:
+        """The last label of a cine is gone, and with it what the head learnt from that."""
+        others = [other for other in self._cines.values() if other.labels]
+        for other in others:
+            other.learnt = False  # a fit to what is left follows
+        if not others:
+            self._head = self._cut_short = None
+        for known in self._cines.values() if not others else [work]:
+            known.predict_all()
 
     def _head_for(self, work: CineWork) -> Head | None:
         """What draws a cine: the fitted head, or the starter's.
 
-        A cine that nobody has outlined keeps its draft while the fitted head knows a single other one.
+        A cine that nobody has outlined keeps its draft while the fitted head knows a single other one; a head
+        that was kept of labels that are no longer there draws nothing.
         """
-        starter = self._starter_head(work)
-        if starter is not None and sum(bool(w.labels) for w in self._cines.values()) < 2:
-            return starter
-        return self._head or starter
-
-    def _starter_head(self, work: CineWork) -> Head | None:
-        """The starter's head, for a cine on which it applies and nobody has outlined anything."""
-        if self._starter is None or not work.left_heart or work.labels or work.study is None:
-            return None
-        if work.drafts is None:
+        labelled = sum(bool(w.labels) for w in self._cines.values())
+        if self._starter is None or not work.left_heart or work.labels or labelled > 1:
+            return self._head
+        if work.drafts is None and work.study is not None:
             work.drafts = self._starter.applies(work.study)
-        return self._starter.head if work.drafts else None
+        return self._starter.head if work.drafts else self._head if labelled else None
 
-    def _idle_stage(self, work: CineWork) -> Stage:
-        head = self._head_for(work)
+    def _is_draft(self, head: Head | None) -> bool:
+        return self._starter is not None and head is self._starter.head
+
+    def _idle_stage(self, work: CineWork, head: Head | None) -> Stage:
         if head is None:
-            return Stage.WAITING if work.drafts is None else Stage.NO_DRAFT
-        return Stage.UP_TO_DATE if head is self._head else Stage.DRAFT
+            return Stage.NO_DRAFT if work.drafts is False else Stage.WAITING
+        return Stage.DRAFT if self._is_draft(head) else Stage.UP_TO_DATE
 
     def _prepare(self, work: CineWork) -> None:
         stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
@@ -329,9 +337,9 @@ class Engine:
         cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
         config = FitConfig()
         start, warm = self._head, self._head is not None
-        if self._draft is not None:
-            start = self._draft.averaged
-            warm = warm or self._draft.done_steps >= config.steps - config.warm_steps
+        if self._cut_short is not None:
+            start = self._cut_short.averaged
+            warm = warm or self._cut_short.done_steps >= config.steps - config.warm_steps
         if start is None and self._starter is not None and work.left_heart:
             start = self._starter.head
         head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
@@ -354,9 +362,10 @@ class Engine:
             if self._interrupted():
                 raise InterruptedWork
         self._head = fit.averaged
-        self._fit = self._draft = None
+        self._fit = self._cut_short = None
         for other in self._cines.values():
             other.learnt = True
+            other.drawn_by = None
             other.predict_all()
         self._save_head(fit.done_steps, loss)
 
@@ -368,8 +377,10 @@ class Engine:
         self._tell(HeadReady(str(path), self._card.name, self._card.checksum, revisions, steps, loss))
 
     def _predict_next(self, work: CineWork, head: Head) -> None:
-        frames = work.next_to_predict()
-        self._tell_predicted(work, work.predict(head, frames), final=True)
+        frames, shown, draft = work.next_to_predict(), work.shown, self._is_draft(head)
+        work.drawn_by = head
+        self._tell_predicted(work, work.predict(head, frames), final=True, draft=draft)
+        work.shown = shown if draft else work.shown  # a draft was not learnt from this cine's labels
         done = work.n_frames - len(work.to_predict)
         self._progress(work, Stage.PREDICTING, done, work.n_frames)
 
@@ -377,9 +388,11 @@ class Engine:
         for confidence in work.carry_labels():
             self._tell_predicted(work, confidence, final=False)
 
-    def _tell_predicted(self, work: CineWork, confidence: dict[int, float], *, final: bool) -> None:
+    def _tell_predicted(
+        self, work: CineWork, confidence: dict[int, float], *, final: bool, draft: bool = False
+    ) -> None:
         frames = tuple(confidence)
-        self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final))
+        self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final, draft))
 
 
 def serve(

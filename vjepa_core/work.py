@@ -43,6 +43,7 @@ class CineWork:
         self.labels: dict[int, FrameLabel] = {}
         self.classes = request.classes
         self.left_heart = request.left_heart
+        self.drawn_by: Head | None = None  # the head of the newest final masks
         self.drafts: bool | None = None  # whether the starter head applies; None until it was asked
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way

@@ -58,6 +58,7 @@ class Masks:
     masks: Mapping[int, Frame]
     confidence: Mapping[int, float]
     final: bool
+    draft: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,7 +336,7 @@ class LearningSession:
             mask[told.cine.region.slices] = told.mapped[frame]
             full[frame] = mask
         confidence = dict(zip(report.frames, report.confidence, strict=True))
-        return Masks(report.cine_id, report.revision, full, confidence, report.final)
+        return Masks(report.cine_id, report.revision, full, confidence, report.final, report.draft)
 
     # Supervision
 

@@ -177,7 +177,8 @@ class Learner(QObject):
         opened = self._cines.get(event.cine_id)
         if opened is None or event.revision != opened.revision:
             return
-        head_id = self._head_ids.get(opened.id) if event.final else None
+        # The head that ships drew a draft, and none of the project's.
+        head_id = self._head_ids.get(opened.id) if event.final and not event.draft else None
         fresh = {
             frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
             for frame, mask in event.masks.items()

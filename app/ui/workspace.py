@@ -216,6 +216,9 @@ class Workspace(QObject):
         opened = OpenedCine(
             cine, record, Recorder(self.project, record.id), self.project.predictions(record.id)
         )
+        if not opened.recorder.annotated.annotated_frames:
+            for frame in opened.stale:  # learnt from outlines that were undone since
+                del opened.predictions[frame]
         view = self.view()
         frame = view.get("frames", {}).get(str(record.id), 0)
         opened.frame = min(frame, cine.n_frames - 1) if isinstance(frame, int) and frame > 0 else 0
@@ -357,6 +360,8 @@ class Workspace(QObject):
         self.learner.start(self.project)
         self.learner.look(self.current)
         for opened in self.cines:
+            if not opened.recorder.annotated.annotated_frames:
+                opened.predictions.clear()  # a draft of the old one
             if opened is self.current or opened.recorder.annotated.annotated_frames:
                 self.learner.teach(opened)
 

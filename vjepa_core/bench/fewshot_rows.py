@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from vjepa_core.bench.camus import CLASSES, BenchError
+from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.cine_rows import CARRIED, Ours, without_encoder
 from vjepa_core.bench.encoded_stills import EncodedStills
 from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant
-from vjepa_core.bench.own_head import OwnHead
+from vjepa_core.bench.own_head import OwnHead, phantom_head
 from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
 from vjepa_core.bench.rivals.unet import UNet
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 ROWS: Mapping[str, str] = {
     "ours": OURS,
@@ -35,6 +35,8 @@ WORDS = (*ROWS, CARRY)
 
 BUNDLED, RANDOM = "bundled", "random"
 _OWN_ENCODERS = {"ours": BUNDLED, "ours-random": RANDOM, "ours-blind": BUNDLED}
+
+FROM_SCRATCH = "head from scratch"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class LineUp:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
                 own = OwnHead(what, tokens)
-                note = _note(start(tokens.card), seen(tokens.name))
+                note = _note(start(tokens), seen(tokens.name))
                 found.append(Contestant(what, own, tokens, self.budget_s, note))
         return [*found, *self.learners()]
 
@@ -99,7 +101,7 @@ class LineUp:
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
                 name = None if row == "ours-blind" else card.name
-                found.append(Ours(ROWS[row], loaded, _note(start(card), seen(name))))
+                found.append(Ours(ROWS[row], loaded, _note(FROM_SCRATCH, seen(name))))
         return found
 
     def learners(self) -> list[Contestant]:
@@ -132,14 +134,9 @@ class LineUp:
         return "ours" if "ours" in self.chosen or self.budget_s is None else self.budget_s
 
 
-def start(card: EncoderCard) -> str:
-    """From what the program's head starts over an encoder, for the notes of its rows.
-
-    It may have been trained before, but on nobody's labels: not on those of CAMUS, as the head that ships is.
-    """
-    # The last layer of a head that was never trained is zero.
-    trained = bool(new_head(card, tuple(CLASSES)).out.weight.any())
-    return "head pre-trained, no human label" if trained else "head from scratch"
+def start(tokens: EncodedStills) -> str:
+    """From what the program's head starts over these features, for the notes of its rows."""
+    return FROM_SCRATCH if phantom_head(tokens) is None else "head pre-trained on phantoms, no human label"
 
 
 def seen(encoder: str | None) -> str:

@@ -1,10 +1,13 @@
-"""Fit the head that ships to the training patients of CAMUS and to phantoms; tell its Dice on the others.
+"""Fit a head that ships, to the training patients of CAMUS and to phantoms or to phantoms alone.
 
-``python -m vjepa_core.bench.make_starter CAMUS.npz OUT.safetensors [STEPS]``
+``python -m vjepa_core.bench.make_starter CAMUS.npz OUT.safetensors [--phantom-only] [--steps N]``
+tells its Dice on the validation patients. The one fitted to phantoms alone has seen no human label: from it
+the program's head starts where it is compared with others on few patients of CAMUS.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from vjepa_core.bench.camus import CLASSES, dice, load_camus
+from vjepa_core.bench.camus import CLASSES, Stills, dice, load_camus
 from vjepa_core.bench.frozen import as_studies, features, predict_default
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.encoder.load import load_encoder
@@ -23,26 +26,24 @@ from vjepa_core.fewshot.plausible import Shapes
 from vjepa_core.fewshot.starter import Starter, save_starter
 from vjepa_core.preprocessing import INPUT_SIZE
 
-PHANTOMS = 600
-STEPS = 3000
 TOLD_EVERY = 500
 
 
-def make(camus: Path, out: Path, steps: int = STEPS) -> dict[str, float]:
+def make(camus: Path, out: Path, *, phantom_only: bool, steps: int) -> dict[str, float]:
     """Fit, write the starter, and return its Dice on the patients that it has not seen.
 
-    Half of the time and more it has to do without a carried label, as on a cine that nobody has outlined
+    More than half of the time it has to do without a carried label, as on a cine that nobody has outlined
     yet; else it gets the label itself, deformed, so that it knows what to do with one.
     """
     train, scored = load_camus(camus)
+    made = phantom_stills(1500 if phantom_only else 600, INPUT_SIZE, seed=5)
+    sets: list[Stills] = [made] if phantom_only else [train, made]
     device = inference_device()
     encoder, card = load_encoder(device=device, matrices=inference_dtype(device))
-    made = phantom_stills(PHANTOMS, INPUT_SIZE, seed=5)
-    tokens = torch.cat([features(encoder, stills.images) for stills in (train, made)])
+    tokens = torch.cat([features(encoder, stills.images) for stills in sets])
     seen = features(encoder, scored.images)
-    studies = as_studies(
-        np.concatenate([train.images, made.images]), tokens, np.concatenate([train.masks, made.masks])
-    )
+    masks = np.concatenate([stills.masks for stills in sets])
+    studies = as_studies(np.concatenate([stills.images for stills in sets]), tokens, masks)
     torch.manual_seed(0)
     head = Head(HeadConfig(tuple(CLASSES), card.name, card.checksum, tokens.shape[-1], tokens.shape[1]))
     config = FitConfig(
@@ -56,7 +57,9 @@ def make(camus: Path, out: Path, steps: int = STEPS) -> dict[str, float]:
         wobble=0.03,
     )
     fit = Fit(head, studies, config, warm=False)
-    small = [cv2.resize(m, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for m in train.masks]
+    small = [
+        cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in sets[0].masks
+    ]
     shapes = Shapes.of(np.stack(small))
     figures: dict[str, float] = {}
     while not fit.done:
@@ -70,4 +73,10 @@ def make(camus: Path, out: Path, steps: int = STEPS) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]))
+    parser = argparse.ArgumentParser(description="Fit a head that ships.")
+    parser.add_argument("camus", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--phantom-only", action="store_true")
+    parser.add_argument("--steps", type=int, default=3000)
+    asked = parser.parse_args()
+    make(asked.camus, asked.out, phantom_only=asked.phantom_only, steps=asked.steps)

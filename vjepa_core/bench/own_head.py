@@ -20,7 +20,9 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter
 from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.resources import resource_path
 
 _AT_ONCE = 64  # pictures, in prediction
 _TRIED = 2  # steps that tell how many a budget is good for
@@ -62,7 +64,7 @@ class OwnHead:
         studies = as_studies(images, tokens, masks)
         config = replace(self.config, seed=seed)
         with torch.random.fork_rng(devices=[]):
-            head = new_head(self.tokens.card, tuple(CLASSES), seed=seed).to(inference_device())
+            head = first_head(self.tokens, seed=seed).to(inference_device())
             if budget_s is not None:
                 steps = _affordable(head, studies, config, budget_s, watch)
                 config = replace(config, steps=steps)
@@ -74,6 +76,20 @@ class OwnHead:
         planned = "all its steps" if budget_s is None else "as many steps as the time is good for"
         ended = planned if fit.done else "stopped by time"
         return OwnModel(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
+
+
+def phantom_head(tokens: EncodedStills) -> Head | None:
+    """The head that was fitted to phantoms alone over these features; None where there is none."""
+    if tokens.name is None:
+        return None
+    starter = load_starter(tokens.card, resource_path("heads", PHANTOM_ONLY))
+    return None if starter is None else starter.head
+
+
+def first_head(tokens: EncodedStills, *, seed: int) -> Head:
+    """What a fit starts from: it has seen no label of a patient."""
+    found = phantom_head(tokens)
+    return new_head(tokens.card, tuple(CLASSES), seed=seed) if found is None else found
 
 
 def _affordable(

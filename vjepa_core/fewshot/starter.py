@@ -11,14 +11,18 @@ from statistics import median
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import Head, HeadFileError, load_head, save_head
-from vjepa_core.fewshot.plausible import Shapes
+from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)
+
+SHIPPED, PHANTOM_ONLY = "left-heart.safetensors", "left-heart-phantom.safetensors"
+"""Files of `resources/heads`: fitted to CAMUS's training patients and to phantoms, or to phantoms alone."""
 
 LEFT_HEART = (1, 2, 3)
 """Label values of LV cavity, LV myocardium and left atrium, which the starter draws."""
@@ -72,7 +76,7 @@ def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
     path : Path, optional
         Default the one that ships.
     """
-    path = resource_path("heads", "left-heart.safetensors") if path is None else path
+    path = resource_path("heads", SHIPPED) if path is None else path
     try:
         with safe_open(str(path), framework="pt") as file:
             told = json.loads((file.metadata() or {})[_SHAPES])
@@ -81,6 +85,8 @@ def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
     except (OSError, SafetensorError, HeadFileError, KeyError, TypeError, ValueError) as error:
         log.warning("there is no starter head: %s", error)
         return None
-    if head.config.encoder_checksum != card.checksum:
-        return None
-    return Starter(head, shapes)
+    config, n = head.config, (N_NUMBERS,)
+    fits = (config.encoder_checksum, config.n_depths) == (card.checksum, len(card.depths))
+    fits = fits and config.feature_dim == Architecture.parse(card.architecture).embed_dim
+    whole = config.classes == LEFT_HEART and shapes.mean.shape == n and shapes.precision.shape == n * 2
+    return Starter(head, shapes) if fits and whole else None

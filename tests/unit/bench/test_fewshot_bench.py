@@ -14,7 +14,7 @@ from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
 from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, ratios, run, some
 from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, seen, start
-from vjepa_core.bench.own_head import OwnHead, for_stills
+from vjepa_core.bench.own_head import OwnHead, first_head, for_stills
 from vjepa_core.bench.scores import hd95, interval, score, summary
 from vjepa_core.encoder.catalogue import EncoderCard, card
 from vjepa_core.encoder.initialise import initialise
@@ -22,7 +22,7 @@ from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.head import load_head
-from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, SHIPPED
 from vjepa_core.resources import resource_path
 
 Loaded = tuple[VisionTransformer3D, EncoderCard]
@@ -55,7 +55,8 @@ def _stills(patients: int = 4, each: int = 2, side: int = 64, first: int = 0) ->
 def loaded() -> Loaded:
     made = create_encoder("vit_tiny_patch16_224_t2")
     initialise(made, 0)
-    tiny = replace(card(), architecture="vit_tiny_patch16_224_t2", name="tiny", depths=made.depths)
+    architecture = "vit_tiny_patch16_224_t2"
+    tiny = replace(card(), architecture=architecture, name="tiny", checksum="-", depths=made.depths)
     return made.eval(), tiny
 
 
@@ -269,13 +270,15 @@ def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
 def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
     assert "CAMUS's training stills" in seen(card().name)
     assert not seen("tiny")
-    assert start(loaded[1]) in ("head from scratch", "head pre-trained, no human label")
+    assert start(EncodedStills(*loaded)) == "head from scratch"
+    assert start(EncodedStills(None, card())) == "head from scratch"
+    shipped = EncodedStills(loaded[0], card())  # whose weights do not matter here
+    assert start(shipped) == "head pre-trained on phantoms, no human label"
 
 
 def test_no_row_starts_from_the_head_that_learnt_from_camus() -> None:
-    file = resource_path("heads", "left-heart.safetensors")
-    if not file.exists():
-        pytest.skip("no such head ships")
-    ships, starts = load_head(file).state_dict(), new_head(card(), (1, 2, 3)).state_dict()
-    same = [key for key in starts if key in ships and starts[key].shape == ships[key].shape]
-    assert not any(torch.equal(starts[key], ships[key]) for key in same if key.endswith("weight"))
+    ships = load_head(resource_path("heads", SHIPPED)).state_dict()
+    phantom = load_head(resource_path("heads", PHANTOM_ONLY)).state_dict()
+    first = first_head(EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0).state_dict()
+    assert all(torch.equal(first[key], value) for key, value in phantom.items())
+    assert not any(torch.equal(first[key], ships[key]) for key in first if key.endswith("weight"))

@@ -31,6 +31,8 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
     assert starter.head.config.encoder_checksum == card().checksum
     assert bool(starter.head.active.all())
     assert load_starter(replace(card(), checksum="another")) is None
+    assert load_starter(replace(card(), depths=(11,))) is None
+    assert load_starter(replace(card(), architecture="vit_tiny_patch16_224_t2")) is None
 
 
 def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:

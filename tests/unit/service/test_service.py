@@ -24,6 +24,7 @@ from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.head import save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.messages import (
     Cancel,
@@ -323,6 +324,80 @@ def test_a_cine_beside_a_single_outlined_one_keeps_its_draft(
     client.wait_for(Stage.UP_TO_DATE, 1)
     client.send(replace(client.open(2), left_heart=True), Look(2, 0))
     client.wait_for(Stage.DRAFT)
+
+
+def left_heart(client: Client, cine: int) -> OpenCine:
+    return replace(client.open(cine), left_heart=True)
+
+
+def test_a_cine_undone_to_nothing_beside_an_outlined_one_gets_a_draft_and_the_rest_a_fit(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    client.send(left_heart(client, 1), left_heart(client, 2))
+    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), Look(2, 0))
+    client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
+    client.wait_for(Stage.UP_TO_DATE)
+    since = len(client.heard)
+    client.send(client.labels(2, cine=2))
+    client.wait_for(Stage.DRAFT, 2, since)
+    drawn = [p for p in client.of(Predicted, since) if p.cine_id == 2 and p.revision == 2]
+    assert {f for p in drawn for f in p.frames} == set(range(FRAMES))
+    assert all(p.draft for p in drawn if p.final)
+    assert dict(client.of(HeadReady, since)[-1].revisions) == {1: 1}
+
+
+def test_when_the_head_goes_every_cine_that_it_drew_is_drawn_anew(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    client.send(left_heart(client, 1), left_heart(client, 2), left_heart(client, 3))
+    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), Look(3, 0))
+    client.wait(lambda: any(p.cine_id == 3 and p.final and not p.draft for p in client.of(Predicted)))
+    client.wait_for(Stage.UP_TO_DATE)
+    since = len(client.heard)
+    client.send(client.labels(2, cine=1), client.labels(2, cine=2), Look(3, 1))
+    client.wait_for(Stage.DRAFT, None, since)
+    drafts = [p for p in client.of(Predicted, since) if p.cine_id == 3 and p.draft]
+    assert {f for p in drafts for f in p.frames} == set(range(FRAMES))
+
+
+def test_a_cine_without_labels_does_not_cost_a_kept_head(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
+) -> None:
+    client, made = with_starter(True)
+    client.wait(lambda: bool(made))
+    save_head(made[0].head, tmp_path / "kept.safetensors")
+    client.send(RestoreHead(str(tmp_path / "kept.safetensors")))
+    client.send(left_heart(client, 1), client.labels(2, cine=1))  # undone before the project was closed
+    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, learnt=True), Look(2, 0))
+    client.wait_for(Stage.UP_TO_DATE)
+    assert client.of(HeadReady) == []
+
+
+def test_a_kept_head_of_no_labels_draws_nothing(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
+) -> None:
+    client, made = with_starter(False)
+    client.wait(lambda: bool(made))
+    save_head(made[0].head, tmp_path / "kept.safetensors")
+    client.send(RestoreHead(str(tmp_path / "kept.safetensors")), left_heart(client, 1))
+    client.wait_for(Stage.NO_DRAFT)
+    assert client.of(Predicted) == []
+
+
+def test_a_draft_gives_way_when_labels_of_two_other_cines_come_in(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, made = with_starter(True)
+    client.wait(lambda: bool(made))
+    client.send(left_heart(client, 1))
+    client.wait_for(Stage.DRAFT)
+    client.send(left_heart(client, 2), left_heart(client, 3), Look(1, 0))
+    client.send(client.labels(1, 0, cine=2), client.labels(1, 2, cine=3))
+    client.wait_for(Stage.UP_TO_DATE)
+    last = {f: p.draft for p in client.of(Predicted) if p.cine_id == 1 and p.final for f in p.frames}
+    assert last == dict.fromkeys(range(FRAMES), False)
 
 
 @pytest.mark.parametrize(

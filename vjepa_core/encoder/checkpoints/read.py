@@ -180,7 +180,7 @@ def _card(path: Path) -> tuple[EncoderCard | None, str]:
         card = read_card(file)
         with path.open("rb") as weights:
             own = card.path == path and hashlib.file_digest(weights, "sha256").hexdigest() == card.checksum
-    except EncoderError:
+    except (EncoderError, OSError):
         return (
             None,
             f"{file.name} beside the file cannot be read as the card of an encoder and is left aside.",
