@@ -193,14 +193,16 @@ def differences(rows: Sequence[Mapping[str, Any]], by: Sequence[str] = ("patient
     list of dict
         The values of `by`, ``over`` (the other's `what`), ``ahead`` and ``ahead_95``, half its 95 % interval.
     """
-    pairs: dict[tuple[Any, ...], dict[Any, float]] = {}
+    pairs: dict[tuple[Any, ...], dict[Any, float | None]] = {}
     for row in rows:
         place = (*(row[key] for key in by), row["what"])
         pairs.setdefault(place, {})[row["seed"], row.get("cine")] = row["mean"]
     found = []
     for place, others in pairs.items():
         ours = pairs.get((*place[:-1], OURS), {})
-        apart = [ours[seed] - dice for seed, dice in others.items() if seed in ours]
+        both = [(ours[seed], dice) for seed, dice in others.items() if seed in ours]
+        # Nothing to compare on a cine whose scored frames show no structure.
+        apart = [own - dice for own, dice in both if own is not None and dice is not None]
         if place[-1] != OURS and apart:
             ahead, half = interval(apart)
             one = dict(zip(by, place[:-1], strict=True))

@@ -145,14 +145,14 @@ class _Bench:
         for what in self.carried:
             yield self._carry(what, lesson)
         for seed in self.seeds:
-            own_s: float | None = self.budget_s
+            own_s: float | None = None
             for number, one in enumerate(self.ours):
                 row = self._own(number, one, lesson, seed)
                 yield row
-                if own_s is None:
+                if number == 0:
                     own_s = row["features_s"] + row["fit_s"]
             for learner in self.learners:
-                yield self._learn(learner, lesson, seed, own_s)
+                yield self._learn(learner, lesson, seed, self.budget_s if own_s is None else own_s)
 
     def _carry(self, what: str, lesson: _Lesson) -> dict[str, Any]:
         carry, note = CARRIED[what]

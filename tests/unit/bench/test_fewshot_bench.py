@@ -282,3 +282,21 @@ def test_no_row_starts_from_the_head_that_learnt_from_camus() -> None:
     first = first_head(EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0).state_dict()
     assert all(torch.equal(first[key], value) for key, value in phantom.items())
     assert not any(torch.equal(first[key], ships[key]) for key in first if key.endswith("weight"))
+
+
+@pytest.mark.parametrize(("n", "t"), [(3, 4.303), (18, 2.110), (31, 2.042)])
+def test_intervals_are_those_of_student(n: int, t: float) -> None:
+    values = [float(i % 2) for i in range(n)]
+    mean, half = interval(values)
+    assert mean == pytest.approx(np.mean(values))
+    assert half == pytest.approx(t * np.std(values, ddof=1) / math.sqrt(n), rel=0.01)
+
+
+def test_a_cine_without_a_structure_to_score_is_not_compared() -> None:
+    rows = [
+        {"frames": 1, "what": what, "seed": 0, "cine": cine, "mean": mean}
+        for cine, means in enumerate(((0.8, 0.7), (None, None)))
+        for what, mean in zip((OURS, "flow"), means, strict=True)
+    ]
+    (told,) = differences(rows, ("frames",))
+    assert told["ahead"] == pytest.approx(0.1)
