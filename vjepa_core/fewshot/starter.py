@@ -31,9 +31,9 @@ _LOOKED_AT = 5  # frames, over the cine
 _SLACK = 1.45
 """Of `Shapes.limit`: a drawn shape is rougher than an outlined one.
 
-Medians over the frames of a cine, in units of the limit: five four-chamber cines of several makers 0.5 to 1.0;
-a two-chamber one on which the draft is torn 5.0, an oblique one 3.3; parasternal ones, a short axis and rotated
-pictures 6 and more; 40 lung videos 1.7 and more.
+Medians over the frames of a cine, in units of the limit: five four-chamber cines of several makers 0.5 to
+1.0; a two-chamber one on which the draft is torn 5.0, an oblique one 3.3; parasternal ones, a short axis
+and pictures turned by a quarter or half 4 and more; 40 lung videos 1.7 and more.
 """
 _SHAPES = "shapes"
 
