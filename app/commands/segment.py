@@ -73,9 +73,8 @@ def run(args: argparse.Namespace) -> Report:
             with _timed(seconds, "decode"):
                 frames, damaged = decode(cine, box, progress)
             _drop_damaged(labels, damaged)
-            found = _segment(
-                args, cine, frames, {f: image[box.slices] for f, image in labels.items()}, progress
-            )
+            inside = {f: image[box.slices] for f, image in labels.items()}
+            found, started_from = _segment(args, cine, frames, inside, progress)
             seconds.update(found.seconds)
             masks = np.zeros((cine.n_frames, cine.height, cine.width), np.uint8)
             masks[(slice(None), *box.slices)] = found.masks
@@ -89,7 +88,14 @@ def run(args: argparse.Namespace) -> Report:
         cine.source.close()
     _warn_of_leftovers(args.out, cine.n_frames, formats)
     summary = _summary(
-        cine, found, box=box, seed=args.seed, labelled=sorted(labels), damaged=damaged, seconds=seconds
+        cine,
+        found,
+        box=box,
+        started_from=started_from,
+        seed=args.seed,
+        labelled=sorted(labels),
+        damaged=damaged,
+        seconds=seconds,
     )
     files.append(_write_summary(args.out, summary))
     if found.stopped_by == "budget":
@@ -177,20 +183,26 @@ def _segment(
     frames: NDArray[np.uint8],
     labels: dict[int, Frame],
     progress: Callable[[str, int, int], None],
-) -> Segmentation:
+) -> tuple[Segmentation, str | None]:
+    """The masks, and the name of the head that the fit started from, None where it started from nothing."""
     from vjepa_core.fewshot import segmenter
+    from vjepa_core.fewshot.starter import SHIPPED, load_starter
 
-    return segmenter.segment(
+    # As in the window: the labels are those of the left heart, which the head that ships knows.
+    starter = load_starter(args.encoder)
+    found = segmenter.segment(
         frames,
         labels,
         LEFT_HEART.values,
         fps=cine.timing.fps,
         encoder=args.encoder,
+        start=None if starter is None else starter.head,
         cache=feature_cache(),
         seed=args.seed,
         budget_s=args.budget,
         on_progress=progress,
     )
+    return found, None if starter is None else Path(SHIPPED).stem
 
 
 def _summary(
@@ -198,6 +210,7 @@ def _summary(
     found: Segmentation,
     *,
     box: Box,
+    started_from: str | None,
     seed: int,
     labelled: list[int],
     damaged: list[int],
@@ -222,6 +235,7 @@ def _summary(
             "checksum": found.encoder_checksum,
             "trained": found.encoder_trained,
         },
+        "started_from": started_from,
         "seed": seed,
         "steps": found.steps,
         "stopped_by": found.stopped_by,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -165,6 +166,7 @@ def segment(
     *,
     fps: float,
     encoder: str | EncoderCard | LoadedEncoder | None = None,
+    start: Head | None = None,
     cache: FeatureCache | None = None,
     seed: int = 0,
     budget_s: float | None = None,
@@ -186,6 +188,9 @@ def segment(
         Frame rate, Hz; 0 if unknown.
     encoder : str, EncoderCard or (module, card), optional
         Name of one that ships, a card, or an encoder in memory; default the one that ships.
+    start : Head, optional
+        The fit starts from a copy of it; default a new head. It must read this encoder's features and draw
+        these classes, as `vjepa_core.fewshot.starter.load_starter` of the encoder's card makes sure.
     seed : int
         The same seed gives the same masks on the same machine.
     budget_s : float, optional
@@ -209,6 +214,7 @@ def segment(
     _check(frames, labels, classes)
     seconds: dict[str, float] = {}
     module, card = loaded_encoder(DEFAULT_ENCODER if encoder is None else encoder)
+    _check_start(start, card, classes)
     reached: list[float] = []
 
     def prepared(stage: str, done: int, total: int) -> None:
@@ -226,7 +232,8 @@ def segment(
 
     fit_started = time.monotonic()
     fit_config = replace(config or FitConfig(), seed=seed)
-    fit = Fit(new_head(card, classes, seed=seed), [cine], fit_config, warm=False)
+    head = new_head(card, classes, seed=seed) if start is None else copy.deepcopy(start)
+    fit = Fit(head.to(inference_device()), [cine], fit_config, warm=False)
     losses: list[float] = []
     stopped_by = "steps"
     while not fit.done:
@@ -274,6 +281,17 @@ def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
     found = catalogue.card(encoder) if isinstance(encoder, str) else encoder
     device = inference_device()
     return load_card(found, device, matrices=inference_dtype(device)), found
+
+
+def _check_start(start: Head | None, card: EncoderCard, classes: tuple[int, ...]) -> None:
+    if start is None:
+        return
+    config = start.config
+    if (config.encoder_checksum, config.classes) != (card.checksum, classes):
+        raise CoreError(
+            f"The head to start from reads {config.encoder} and draws the classes {config.classes}: "
+            f"start from another one, or from none, over {card.name} with the classes {classes}."
+        )
 
 
 def _check(

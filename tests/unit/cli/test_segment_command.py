@@ -19,6 +19,7 @@ from app import cli
 from app.dicom.open import open_cine
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot import segmenter
+from vjepa_core.fewshot.starter import LEFT_HEART
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ROOT / "resources" / "demo"
@@ -93,6 +94,23 @@ def test_the_summary_says_what_was_done_and_nothing_of_the_patient(
     assert "not trained" in out
     assert "Research use only" in out
     assert "fit ..." in err
+
+
+def test_the_fit_starts_from_the_head_that_ships_as_in_the_window(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path) == 0
+    assert calls[0]["start"].config.classes == calls[0]["classes"] == LEFT_HEART
+    assert calls[0]["start"].config.encoder_checksum == calls[0]["encoder"].checksum
+    assert json.loads((tmp_path / "summary.json").read_text())["started_from"] == "left-heart"
+
+
+def test_over_another_encoder_it_starts_from_nothing(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    assert _segment(demo_cine_path, LABELS, tmp_path, "--encoder", "apical-vits16-untrained") == 0
+    assert calls[0]["start"] is None
+    assert json.loads((tmp_path / "summary.json").read_text())["started_from"] is None
 
 
 def test_formats_are_chosen(demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.unit.fewshot.beating import beating, dice
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, segment
+from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, new_head, segment
 from vjepa_core.fewshot.study import frame_label
 from vjepa_core.preprocessing import Letterbox
 
@@ -67,6 +68,29 @@ def test_a_budget_cuts_the_fit_and_the_result_says_so(heart: Heart, small_encode
     found = run(frames, {0: masks[0]}, small_encoder, budget_s=0.0)
     assert (found.steps, found.stopped_by) == (1, "budget")
     assert found.masks.any()
+
+
+def test_a_fit_starts_from_a_copy_of_a_given_head(heart: Heart, small_encoder: LoadedEncoder) -> None:
+    frames, masks = heart
+    start = new_head(small_encoder[1], (1, 2), seed=8)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    own = run(frames, {0: masks[0]}, small_encoder, start=start)
+    again = run(frames, {0: masks[0]}, small_encoder, start=start)
+    plain = run(frames, {0: masks[0]}, small_encoder)
+    assert own.losses == again.losses != plain.losses
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+
+
+def test_a_head_of_other_classes_or_another_encoder_is_no_start(
+    heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    frames, masks = heart
+    for start in (
+        new_head(small_encoder[1], (1, 2, 3)),
+        new_head(replace(small_encoder[1], checksum="another"), (1, 2)),
+    ):
+        with pytest.raises(CoreError, match="from none"):
+            run(frames, {0: masks[0]}, small_encoder, start=start)
 
 
 @pytest.mark.parametrize("stage", ["features", "motion", "fit", "predict"])

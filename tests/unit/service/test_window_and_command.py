@@ -1,0 +1,50 @@
+"""The engine behind the window and the command line draw the same masks of the same labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.service.test_service import FRAMES, Client, picture
+from vjepa_core import service
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.segmenter import segment
+from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
+from vjepa_core.messages import SharedArray, Stage
+
+
+def test_window_and_command_give_the_same_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=4))
+    client = Client(tmp_path, tmp_path / "features")
+    try:
+        frames = np.stack([picture(index, 224) for index in range(FRAMES)])
+        request = replace(client.open(), frames=client.share("pictures", frames), left_heart=True)
+        request = replace(request, region_height=224, region_width=224)
+        request = replace(request, masks=SharedArray.create(tmp_path / "masks", (FRAMES, 224, 224)))
+        labels = {frame: (frames[frame] > 100).astype(np.uint8) for frame in (1, 4)}
+        shared = client.share("labels", np.stack(list(labels.values())))
+        client.send(request, replace(client.labels(1, *labels), labels=shared))
+        client.wait_for(Stage.UP_TO_DATE, 1)
+        drawn = np.array(request.masks.open())
+    finally:
+        client.end()
+    encoder = card(DEFAULT_ENCODER)
+    starter = load_starter(encoder)
+    assert starter is not None
+    found = segment(
+        frames,
+        labels,
+        LEFT_HEART,
+        fps=30.0,
+        encoder=encoder,
+        start=starter.head,
+        cache=FeatureCache(tmp_path / "features"),
+        config=FitConfig(steps=4),
+    )
+    assert drawn.any()
+    assert (drawn != found.masks).mean() < 1e-4  # frames are drawn in other groups, sums in another order
