@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +16,13 @@ from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.encode_once import Task
+from vjepa_core.bench.fresh_process import told_by
 from vjepa_core.bench.vjepa2_peer import MISSING
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.cost import clip_flops
 from vjepa_core.encoder.precision import inference_dtype
 
 OURS, PEER = "ours", "VJEPA2Model"
-_ROOT = Path(__file__).resolve().parents[2]
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -261,27 +257,10 @@ def _ratios(label: str, used: Side, rows: dict[Side, dict[str, Any]]) -> dict[st
 
 
 def _fresh_process(task: Task) -> dict[str, Any]:
-    # A checkout that is not installed is found as well; nothing is asked of the network.
-    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "vjepa_core.bench.encode_once", task.to_json()],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"},
-        text=True,
-        encoding="utf-8",
-        check=False,
+    return told_by(
+        "vjepa_core.bench.encode_once",
+        task.to_json(),
+        error=BenchError,
+        killed=f"The system ended the measurement of {task.architecture}, most likely for lack of memory: "
+        "choose a smaller encoder or batch.",
     )
-    if done.returncode < 0:
-        raise BenchError(
-            f"The system ended the measurement of {task.architecture}, most likely for lack of memory: "
-            "choose a smaller encoder or batch."
-        )
-    lines = done.stdout.splitlines()
-    told: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    if "error" in told:
-        raise BenchError(told["error"])
-    if "result" not in told:
-        raise RuntimeError(done.stderr[-2000:])
-    result: dict[str, Any] = told["result"]
-    return result

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -14,6 +9,7 @@ from typing import Any
 
 from vjepa_core.bench.every_token import every_token_config
 from vjepa_core.bench.flops import ClipFlops, clip_flops
+from vjepa_core.bench.fresh_process import told_by
 from vjepa_core.bench.pretrain_once import Task
 from vjepa_core.pretraining.config import PretrainConfig, as_dict
 from vjepa_core.pretraining.errors import PretrainingError
@@ -21,7 +17,6 @@ from vjepa_core.pretraining.errors import PretrainingError
 OURS, PEER = "ours", "every token"
 WARM_UP = 2
 _ROUNDS = 2
-_ROOT = Path(__file__).resolve().parents[2]
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -111,39 +106,16 @@ def _row(
 
 
 def _fresh_process(task: Task, what: str, on_progress: OnProgress | None) -> dict[str, Any]:
-    # A checkout that is not installed is found as well.
-    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    last: dict[str, Any] = {}
-    with tempfile.TemporaryFile() as complaints:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "vjepa_core.bench.pretrain_once", task.to_json()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env={**os.environ, "PYTHONPATH": paths},
-            text=True,
-            encoding="utf-8",
-        )
-        try:
-            if on_progress:
-                on_progress(what, 0, task.warm_up + task.steps)
-            for line in child.stdout or ():
-                last = json.loads(line)
-                if on_progress and "done" in last:
-                    on_progress(what, last["done"], task.warm_up + task.steps)
-            child.wait()
-        finally:
-            child.kill()
-            child.wait()
-        if "error" in last:
-            raise PretrainingError(last["error"])
-        if child.returncode < 0:
-            raise PretrainingError(
-                "The system ended the measurement, most likely for lack of memory: choose a smaller batch or "
-                "micro_batch."
-            )
-        if "result" not in last:
-            complaints.seek(0)
-            raise RuntimeError(complaints.read()[-2000:].decode(errors="replace"))
-    result: dict[str, Any] = last["result"]
-    return result
+    def tell(done: int) -> None:
+        if on_progress:
+            on_progress(what, done, task.warm_up + task.steps)
+
+    tell(0)
+    return told_by(
+        "vjepa_core.bench.pretrain_once",
+        task.to_json(),
+        error=PretrainingError,
+        killed="The system ended the measurement, most likely for lack of memory: choose a smaller batch or "
+        "micro_batch.",
+        on_line=lambda line: tell(line["done"]) if "done" in line else None,
+    )
