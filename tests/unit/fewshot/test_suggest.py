@@ -1,0 +1,128 @@
+"""Which frame and which cine to outline next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vjepa_core.fewshot.features import CineFeatures
+from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.suggest import (
+    WORTHWHILE,
+    first_frames,
+    gains,
+    likeness,
+    moments,
+    next_cine,
+    next_frame,
+)
+
+BEAT = 12
+
+
+def _beats(n: int, *, beat: int = BEAT) -> np.ndarray:
+    """Likeness of the frames of a heart that goes round a circle once a beat."""
+    phase = 2 * np.pi * np.arange(n) / beat
+    return likeness(np.stack([np.cos(phase), np.sin(phase)], 1).astype(np.float32))
+
+
+def test_likeness_is_symmetric_and_that_of_a_frame_with_itself_is_one() -> None:
+    alike = likeness(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
+    assert np.allclose(alike, alike.T)
+    assert np.all(np.diag(alike) == 1)
+    assert alike.min() >= 0
+    assert alike.max() <= 1
+
+
+def test_a_frame_is_as_like_the_same_phase_of_the_next_beat_as_itself() -> None:
+    alike = _beats(3 * BEAT)
+    assert np.allclose(alike[0, [BEAT, 2 * BEAT]], 1, atol=1e-3)
+    assert alike[0, BEAT // 2] < 0.2
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_frames_that_are_all_the_same_need_one_label(n: int) -> None:
+    alike = likeness(np.full((n, 3), 4.0, np.float32))
+    assert np.all(alike == 1)
+    assert next_frame(alike, np.ones(n)).frame == 0
+    assert next_frame(alike, np.ones(n), [n - 1]).frame is None
+
+
+def test_without_labels_the_frame_most_like_the_others_comes_first() -> None:
+    # Most of the cine is at rest; two frames are elsewhere.
+    seen = np.zeros((10, 2), np.float32)
+    seen[:, 0] = np.linspace(0, 0.5, 10)
+    seen[[3, 7]] = [[5, 0], [0, 5]]
+    assert next_frame(likeness(seen), np.ones(10)).frame not in (3, 7)
+
+
+def test_the_next_frame_is_of_another_phase_than_the_annotated_one_and_not_in_doubt_alone() -> None:
+    alike, doubt = _beats(3 * BEAT), np.full(3 * BEAT, 0.1)
+    doubt[BEAT] = 0.3  # the least sure, but of the phase that is annotated already
+    frame = next_frame(alike, doubt, [0]).frame
+    assert frame is not None
+    away = frame % BEAT
+    assert 3 <= away <= BEAT - 3
+
+
+def test_doubt_decides_between_phases() -> None:
+    alike, doubt = _beats(2 * BEAT), np.full(2 * BEAT, 0.02)
+    doubt[[4, 4 + BEAT]] = 0.4
+    frame = next_frame(alike, doubt, [0]).frame
+    assert frame is not None
+    assert abs(frame % BEAT - 4) <= 1
+
+
+def test_gains_are_dice_points_of_the_mean() -> None:
+    gain = gains(np.eye(5, dtype=np.float32), [0.5, 0.1, 0.0, 0.2, 1.0], [4])
+    assert gain == pytest.approx([0.1, 0.02, 0.0, 0.04, 0.0])
+
+
+def test_doubt_that_is_no_number_counts_in_full() -> None:
+    assert gains(np.eye(2, dtype=np.float32), [np.nan, 0.5]) == pytest.approx([0.5, 0.25])
+
+
+def test_nothing_is_suggested_where_no_label_would_help() -> None:
+    alike = _beats(2 * BEAT)
+    sure = next_frame(alike, np.full(2 * BEAT, WORTHWHILE / 2), [0])
+    assert sure.frame is None
+    assert sure.gain < WORTHWHILE
+    assert next_frame(alike, np.ones(2 * BEAT), range(2 * BEAT)).frame is None
+    assert next_frame(np.zeros((0, 0), np.float32), np.zeros(0)).frame is None
+
+
+def test_first_frames_spread_over_the_beat_and_end_when_all_is_told() -> None:
+    chosen = first_frames(_beats(4 * BEAT), 4)
+    phases = sorted(frame % BEAT for frame in chosen)
+    assert len(set(phases)) == 4
+    assert min(np.diff(phases)) >= 2
+    assert first_frames(np.ones((6, 6), np.float32), 3) == [0]
+    assert first_frames(_beats(4), 0) == []
+
+
+@pytest.mark.parametrize(
+    ("doubt", "annotated"), [(np.ones(3), []), (np.ones(4), [4]), (np.ones(4), [-1]), (np.ones((4, 1)), [])]
+)
+def test_sizes_that_do_not_agree_are_refused(doubt: np.ndarray, annotated: list[int]) -> None:
+    with pytest.raises(ValueError, match="agree"):
+        gains(np.eye(4, dtype=np.float32), doubt, annotated)
+
+
+def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
+    assert next_cine({7: 0.01, 3: 0.05, 5: 0.05}) == 3
+    assert next_cine({7: WORTHWHILE / 2}) is None
+    assert next_cine({}) is None
+
+
+def test_moments_have_one_row_a_frame_without_the_common_part(study: StudyCine) -> None:
+    assert study.features is not None
+    seen = moments(study.features, study.n_frames)
+    assert seen.shape == (study.n_frames, study.features.values.shape[-1])
+    assert np.allclose(seen.mean(0), 0, atol=1e-4)
+
+
+def test_moments_of_a_still() -> None:
+    features = CineFeatures(torch.randn(2, 1, 3, 3, 8).half(), torch.tensor([0.0], dtype=torch.float64))
+    assert moments(features, 1).shape == (1, 8)
+    assert next_frame(likeness(moments(features, 1)), [1.0]).frame == 0
