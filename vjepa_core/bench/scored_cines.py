@@ -89,7 +89,9 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
     return made
 
 
-def pseudo_cines(camus: Path, n: int, *, frames: int = 40, seed: int = 0) -> list[ScoredCine]:
+def pseudo_cines(
+    camus: Path, n: int, *, frames: int = 40, seed: int = 0, training: bool = False
+) -> list[ScoredCine]:
     """Hearts of scored CAMUS patients, made to beat between their two labelled stills; one cine a patient.
 
     Parameters
@@ -98,15 +100,19 @@ def pseudo_cines(camus: Path, n: int, *, frames: int = 40, seed: int = 0) -> lis
         As for `load_camus`.
     n, frames, seed : int
         Most cines, frames of each, and which patients and views.
+    training : bool
+        Those of training patients instead: for what is set before anything is scored.
 
     Raises
     ------
     BenchError
         If the file is no CAMUS file or has no patient with stills at end-diastole and end-systole.
     """
-    _, stills = load_camus(camus)
+    train, scored = load_camus(camus)
+    stills = train if training else scored
     with np.load(camus, allow_pickle=False) as arrays:
-        names = arrays["test_name" if "test_img" in arrays.files else "val_name"].tolist()
+        split = "train" if training else "test" if "test_img" in arrays.files else "val"
+        names = arrays[f"{split}_name"].tolist()
     stems = sorted({name.rpartition("_")[0] for name in names})
     chosen: dict[str, str] = {}
     for i in np.random.default_rng(seed).permutation(len(stems)):

@@ -1,39 +1,159 @@
-"""How far a frame's prediction can be trusted."""
+"""How far a prediction can be trusted: the Dice to expect of a frame, and where its labels may be wrong.
+
+The head's softmax, what motion says, and how far the two agree are signs; `calibration` makes probabilities
+of them. None needs the head to run again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped
 from vjepa_core.fewshot.study import StudyCine
 
+DICE_FLOOR, SOFTMAX_FLOOR = 0.01, 1e-4
+"""What `nines` is kept off 1 by, of Dice and of softmax."""
 
-def frame_confidence(probabilities: Tensor) -> Tensor:
-    """Dice that the head itself expects of its masks, one number a frame in 0..1.
 
-    If every pixel is right with the probability that the head gives it, a mask m drawn from probabilities p
-    has the expected overlap sum(p m) with the truth, so its Dice is about 2 sum(p m) / (sum p + sum m).
-    The mean over the classes drawn on the frame; 0 where none is drawn.
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """How far predictions of some frames can be trusted.
+
+    Attributes
+    ----------
+    dice : (B,) float
+        Mean Dice of the drawn structures to expect of each frame; 0 where nothing is drawn.
+    wrong : (B, grid, grid) float
+        Probability that the drawn label of a pixel is wrong.
+    """
+
+    dice: Tensor
+    wrong: Tensor
+
+
+def trust(
+    cine: StudyCine,
+    frames: Sequence[int],
+    probabilities: Tensor,
+    *,
+    carried: bool = False,
+    calibration: Calibration | None = None,
+) -> Trust:
+    """Trust in a prediction.
 
     Parameters
     ----------
-    probabilities : (B, K, h, w) float
-        Background and classes; sums to one over K.
+    cine : StudyCine
+    frames : sequence of int
+    probabilities : (len(frames), K, grid, grid) float
+        The head's answer on these frames; background and classes.
+    carried : bool
+        They are no head's answer but the labels of this cine, carried along motion.
+    calibration : Calibration, optional
+        Default the one that ships, for what the prediction rests on.
+    """
+    maps = calibration or shipped()[situation(cine, carried=carried)]
+    prior = cine.prior(frames, probabilities.shape[1])
+    dice = maps.expected_dice(frame_signs(cine, frames, probabilities, prior))
+    for row, frame in enumerate(frames):
+        known = _known_dice(cine, frame, probabilities[row])
+        dice[row] = dice[row] if known is None else known
+    # Trust in the pixels of a frame without structures does not fall because there is nothing to measure.
+    wrong = maps.wrong_share(pixel_signs(probabilities, prior, dice))
+    drawn = (probabilities.argmax(1) > 0).flatten(1).any(1).numpy()
+    return Trust(
+        torch.from_numpy(np.where(drawn, dice, 0.0)).float().clamp(0, 1), torch.from_numpy(wrong).float()
+    )
 
-    Returns
-    -------
-    (B,) float
+
+def confidence(cine: StudyCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
+    """Mean Dice to expect of each frame, (len(frames),) in 0..1: `trust`, without the pixels."""
+    return trust(cine, frames, probabilities).dice
+
+
+def situation(cine: StudyCine, *, carried: bool = False) -> Situation:
+    """What a prediction of this cine rests on."""
+    if carried:
+        return Situation.CARRIED
+    return Situation.FITTED if _shown(cine) else Situation.DRAFT
+
+
+def frame_signs(
+    cine: StudyCine, frames: Sequence[int], probabilities: Tensor, prior: Tensor
+) -> NDArray[np.float64]:
+    """Signs of trust in frames, (B, 5); more is better.
+
+    "soft" and "weakest": nines of the Dice that the softmax means, mean and least of the drawn structures.
+    "returned": nines of `motion_confidence`. "agreed": nines of the soft Dice between drawn and carried
+    labels. "near": minus the logarithm of 1 and the frames to the nearest outlined one. The last three are 0
+    in a cine without labels.
+
+    Parameters
+    ----------
+    probabilities, prior : (B, K, grid, grid) float
+        The head's answer, and the carried labels.
+    """
+    soft = soft_dice(probabilities)
+    drawn = ~soft.isnan()
+    mean, least = frame_confidence(probabilities), torch.where(drawn, soft, torch.inf).amin(1)
+    signs = np.zeros((len(frames), 5))
+    signs[:, 0] = nines(mean.numpy(), DICE_FLOOR)
+    signs[:, 1] = nines(torch.where(drawn.any(1), least, 0.0).numpy(), DICE_FLOOR)
+    shown = _shown(cine)
+    if shown:
+        signs[:, 2] = nines(motion_confidence(cine, frames).numpy(), DICE_FLOOR)
+        signs[:, 3] = nines(_agreement(probabilities, prior).numpy(), DICE_FLOOR)
+        signs[:, 4] = [-np.log1p(min(abs(source - frame) for source in shown)) for frame in frames]
+    return signs
+
+
+def pixel_signs(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signs of trust in pixels, (B, grid, grid, 3), see `calibration.PIXEL_SIGNS`; more is better.
+
+    Parameters
+    ----------
+    probabilities, prior : (B, K, grid, grid) float
+    dice : (B,) float
+        To expect of the frames.
+    """
+    best, label = probabilities.float().max(1)
+    carried = prior.gather(1, label[:, None])[:, 0]
+    signs = np.empty((*best.shape, 3))
+    signs[..., 0] = nines(best.numpy(), SOFTMAX_FLOOR)
+    signs[..., 1] = carried.numpy()
+    signs[..., 2] = nines(dice, DICE_FLOOR)[:, None, None]
+    return signs
+
+
+def soft_dice(probabilities: Tensor) -> Tensor:
+    """Dice of each class that the softmax means, (B, K - 1); NaN where the class is not drawn.
+
+    If every pixel is right with the probability that the head gives it, a mask m drawn from probabilities p
+    has the expected overlap sum(p m) with the truth, so its Dice is about 2 sum(p m) / (sum p + sum m).
     """
     p = probabilities.float()
     mask = torch.zeros_like(p).scatter_(1, p.argmax(1, keepdim=True), 1.0)[:, 1:]
     p = p[:, 1:]
     size = mask.sum((2, 3))
     dice = 2 * (p * mask).sum((2, 3)) / (p.sum((2, 3)) + size).clamp_min(1e-6)
-    drawn = (size > 0).float()
-    return ((dice * drawn).sum(1) / drawn.sum(1).clamp_min(1.0)).clamp(0.0, 1.0)
+    return dice.clamp(0.0, 1.0).masked_fill(size == 0, torch.nan)
+
+
+def frame_confidence(probabilities: Tensor) -> Tensor:
+    """Mean of `soft_dice` over the drawn classes, (B,) in 0..1; 0 where none is drawn. Not calibrated.
+
+    Parameters
+    ----------
+    probabilities : (B, K, h, w) float
+        Background and classes; sums to one over K.
+    """
+    return soft_dice(probabilities).nanmean(1).nan_to_num(0.0)
 
 
 def motion_confidence(cine: StudyCine, frames: Sequence[int]) -> Tensor:
@@ -51,7 +171,7 @@ def motion_confidence(cine: StudyCine, frames: Sequence[int]) -> Tensor:
     Returns
     -------
     (len(frames),) float
-        In 0..1; 1 on annotated frames.
+        In 0..1; 1 on annotated frames. Not calibrated.
     """
     shown = _shown(cine)
     out = torch.ones(len(frames))
@@ -65,21 +185,31 @@ def motion_confidence(cine: StudyCine, frames: Sequence[int]) -> Tensor:
     return out.clamp(0.0, 1.0)
 
 
-def confidence(cine: StudyCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
-    """Confidence in a prediction, (len(frames),) in 0..1.
+def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
+    """Soft Dice of the head's structures with the carried ones, (B,); 1 where neither has any."""
+    p, q = probabilities[:, 1:].float(), prior[:, 1:]
+    both, total = torch.minimum(p, q).sum((1, 2, 3)), p.sum((1, 2, 3)) + q.sum((1, 2, 3))
+    return torch.where(total > 1e-3, 2 * both / total.clamp_min(1e-3), 1.0)
 
-    `motion_confidence` in a cine with labels: on pseudo-cines it follows the true Dice of the frames
-    (correlation 0.6 to 0.9 within a cine), while the head's own probabilities do not (-0.3) and spoil the
-    product. `frame_confidence` in a cine without labels, where there is nothing else.
 
-    Parameters
-    ----------
-    cine : StudyCine
-    frames : sequence of int
-    probabilities : (len(frames), K, h, w) float
-        The head's answer on these frames.
-    """
-    return motion_confidence(cine, frames) if _shown(cine) else frame_confidence(probabilities)
+def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | None:
+    """Dice with what a human outlined on this very frame; None where not every structure is on it."""
+    label = cine.labels.get(frame)
+    shown = _shown(cine)
+    if label is None or not shown:
+        return None
+    everything = np.any([cine.labels[f].drawn for f in shown], axis=0)
+    if (everything & ~label.drawn).any():
+        return None
+    drawn, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
+    known = label.weight > 0.5
+    each = []
+    for k in np.flatnonzero(label.drawn[1:]) + 1:
+        ours, theirs = (drawn == k) & known, (truth == k) & known
+        total = int(ours.sum() + theirs.sum())
+        if total:
+            each.append(2 * int((ours & theirs).sum()) / total)
+    return float(np.mean(each)) if each else None
 
 
 def _shown(cine: StudyCine) -> list[int]:

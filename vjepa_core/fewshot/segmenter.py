@@ -30,6 +30,9 @@ from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total); stages are "features", "motion", "fit" and "predict"."""
 
+Watch = Callable[[StudyCine, list[int], Tensor], None]
+"""Told (cine with its labels, frames, their probabilities) of every group of predicted frames."""
+
 LoadedEncoder = tuple[VisionTransformer3D, EncoderCard]
 PREDICT_FRAMES = 4
 
@@ -51,7 +54,7 @@ class Segmentation:
     masks : array
         (T, h, w) uint8 label values.
     confidence : array
-        (T,) float32 in 0..1: see `vjepa_core.fewshot.confidence.confidence`.
+        (T,) float32 in 0..1, the mean Dice to expect: see `vjepa_core.fewshot.confidence.confidence`.
     losses : list of float
         One a step.
     steps : int
@@ -172,6 +175,7 @@ def segment(
     budget_s: float | None = None,
     config: FitConfig | None = None,
     on_progress: Progress | None = None,
+    watch: Watch | None = None,
     should_stop: Callable[[], bool] = _never,
 ) -> Segmentation:
     """Fit a head to a few labelled frames of a cine and draw all the others.
@@ -199,6 +203,8 @@ def segment(
         Length and strength of the fit; `seed` overrides its own.
     on_progress : callable, optional
         Told (stage, done, total).
+    watch : callable, optional
+        Told (cine, frames, probabilities) of every group of frames, for whoever measures.
     should_stop : callable
         Asked between clips, flows, steps and groups of frames.
 
@@ -257,6 +263,8 @@ def segment(
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
         probabilities = predict(fit.averaged, cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
+        if watch is not None:
+            watch(cine, chosen, probabilities)
         for frame, maps in zip(chosen, probabilities, strict=True):
             masks[frame] = label_image(maps, cine.box, classes)
     report("predict", len(frames), len(frames))

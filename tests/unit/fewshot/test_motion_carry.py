@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, dice
 from vjepa_core.errors import Cancelled
-from vjepa_core.fewshot.confidence import confidence, frame_confidence
+from vjepa_core.fewshot.confidence import frame_confidence, motion_confidence
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.study import StudyCine, frame_label
@@ -89,14 +89,13 @@ def test_pixels_that_nobody_labelled_are_no_background(study: StudyCine, heart: 
 
 
 def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, study: StudyCine) -> None:
-    uniform = torch.full((2, 3, 112, 112), 1 / 3)
-    sure = confidence(study, [0, 1, 3], uniform[:1].expand(3, -1, -1, -1))
+    sure = motion_confidence(study, [0, 1, 3])
     assert sure[0] == 1
     assert ((sure > 0.7) & (sure <= 1)).all()
     frames = study.frames.copy()
     frames[3] = np.random.default_rng(1).integers(0, 255, frames[3].shape)
     study.motion = Motion(frames, grid_size=112)
-    assert confidence(study, [3], uniform[:1])[0] < sure[2]
+    assert motion_confidence(study, [3])[0] < sure[2]
 
 
 def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
