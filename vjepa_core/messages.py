@@ -192,6 +192,19 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Suggested:
+    """The frame of a cine to outline next, None where no further label would help much.
+
+    `next_cine_id` is a cine in which a label would teach more than in this one, None where there is none.
+    """
+
+    cine_id: int
+    revision: int
+    frame: int | None
+    next_cine_id: int | None
+
+
+@dataclass(frozen=True)
 class HeadReady:
     """A fit ended: the head lies in `path`; `revisions` are (cine, revision) pairs that it was fitted to."""
 
@@ -211,4 +224,4 @@ class Failed:
     cine_id: int | None = None
 
 
-Report = Ready | CineReceived | LabelsReceived | Progress | Predicted | HeadReady | Failed
+Report = Ready | CineReceived | LabelsReceived | Progress | Predicted | Suggested | HeadReady | Failed

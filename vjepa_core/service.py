@@ -25,6 +25,7 @@ from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
+from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.messages import (
     Cancel,
@@ -45,6 +46,7 @@ from vjepa_core.messages import (
     SetLabels,
     Shutdown,
     Stage,
+    Suggested,
 )
 from vjepa_core.work import CineWork
 
@@ -89,6 +91,7 @@ class Engine:
         self._cancelled = False
         self._closing = False
         self._told: Progress | None = None
+        self._suggested: Suggested | None = None
         self._last_report = 0.0
         self._last_preview = 0.0
 
@@ -280,8 +283,20 @@ class Engine:
         if head is not None and work.to_predict:
             self._predict_next(work, head)
             return True
+        self._suggest(work)
         self._tell_idle(self._idle_stage(work, head))
         return False
+
+    def _suggest(self, work: CineWork) -> None:
+        """Tell which frame of a cine to outline next, and whether a label in another would teach more."""
+        known = [work, *(other for other in self._cines.values() if other is not work and other.prepared)]
+        found = {one.cine_id: one.suggestion() for one in known}
+        best = next_cine({cine: one.gain for cine, one in found.items()})
+        other = None if best == work.cine_id else best
+        told = Suggested(work.cine_id, work.revision, found[work.cine_id].frame, other)
+        if told != self._suggested:
+            self._suggested = told
+            self._tell(told)
 
     def _unlearn(self, work: CineWork) -> None:
         """The last label of a cine is gone, and with it what the head learnt from that."""

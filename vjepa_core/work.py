@@ -17,10 +17,14 @@ from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
+from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
 from vjepa_core.messages import OpenCine, SetLabels
 from vjepa_core.preprocessing import Letterbox
 
 PREDICT_FRAMES = 4
+
+USUAL_DOUBT = 0.05
+"""1 - Dice of a frame that was predicted from labels of its cine, where nobody knows better."""
 
 
 class CineWork:
@@ -49,6 +53,8 @@ class CineWork:
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
         self.study: StudyCine | None = None
+        self._sure: dict[int, float] = {}
+        self._alike: NDArray[np.float32] | None = None
         self._fps = request.fps
         self._frames = np.array(frames)
         self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
@@ -78,6 +84,8 @@ class CineWork:
         self.learnt = request.learnt
         self.previewed.clear()
         self.shown = self.shown and bool(self.labels)
+        if not self.labels:
+            self._sure.clear()
         if self.study is not None:
             self.study.labels = self.labels
         if request.learnt:
@@ -150,8 +158,20 @@ class CineWork:
             probabilities = self.study.prior(chosen, 1 + len(self.classes))
             yield self._write(chosen, probabilities, motion_confidence(self.study, chosen))
 
+    def suggestion(self) -> Suggestion:
+        """The frame to outline next, by the newest confidence of every frame."""
+        assert self.study is not None  # noqa: S101 - only prepared cines are asked
+        assert self.study.features is not None  # noqa: S101 - the same
+        if self._alike is None:
+            self._alike = likeness(moments(self.study.features, self.n_frames))
+        unknown = 1.0 - USUAL_DOUBT if self.labels else 0.0
+        doubt = [1.0 - self._sure.get(frame, unknown) for frame in range(self.n_frames)]
+        return next_frame(self._alike, doubt, self.labels)
+
     def _write(self, frames: list[int], probabilities: torch.Tensor, sure: torch.Tensor) -> dict[int, float]:
         self.shown = True
         for frame, maps in zip(frames, probabilities, strict=True):
             self._masks[frame] = label_image(maps, self._box, self.classes)
-        return dict(zip(frames, sure.tolist(), strict=True))
+        told = dict(zip(frames, sure.tolist(), strict=True))
+        self._sure.update(told)
+        return told

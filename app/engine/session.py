@@ -40,6 +40,7 @@ from vjepa_core.messages import (
     Resume,
     SetLabels,
     SharedArray,
+    Suggested,
 )
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
@@ -79,7 +80,7 @@ class EngineDied:
     restarted: bool
 
 
-Event = Masks | Learnt | EngineDied | Ready | Progress | Failed
+Event = Masks | Learnt | EngineDied | Ready | Progress | Suggested | Failed
 
 
 @dataclass(eq=False)
@@ -322,6 +323,12 @@ class LearningSession:
                     return
                 self._head = Path(report.path)
                 self._on_event(Learnt(blob, report.encoder, report.encoder_checksum, dict(report.revisions)))
+            case Suggested():
+                with self._lock:
+                    told = self._told.get(report.cine_id)
+                    stale = told is None or report.revision != told.revision
+                if not stale:
+                    self._on_event(report)
             case Ready() | Progress() | Failed():
                 self._on_event(report)
 

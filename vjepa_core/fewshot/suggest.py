@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vjepa_core.fewshot.features import CineFeatures
 
-REACH = 0.5
+REACH = 0.4
 """How unlike a frame may be and still be told about, in the median distance of two frames of the cine."""
 
 WORTHWHILE = 0.002
