@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, str] = {
     "encode": "seconds a clip of the encoder against VJEPA2Model with the same weights",
     "representation": "frozen encoders on CAMUS: Dice of heads over them",
     "ablation": "what each term of pre-training brings, on CAMUS",
+    "fit": "how soon an annotation shows, against a forest over the same features",
     "fewshot": "few labels: the program against a U-Net, forests and optical flow",
     "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",

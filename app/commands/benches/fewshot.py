@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.benches.fewshot_text import text
+from app.commands.benches.given import project_cines
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
     from vjepa_core.bench.fewshot_rows import LineUp
-    from vjepa_core.bench.scored_cines import ScoredCine
     from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 __all__ = ["add_arguments", "measure", "text"]
@@ -140,7 +140,7 @@ def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -
     from vjepa_core.bench.fewshot_cines import run_cines
     from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
 
-    given = [cine for path in args.cines for cine in _given(path, on_progress)]
+    given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     ours, learners = line_up.within_cines(), line_up.learners()
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
@@ -161,22 +161,6 @@ def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -
         )
 
     return stage
-
-
-def _given(project: Path, on_progress: OnProgress) -> list[ScoredCine]:
-    """The labelled cines of a project."""
-    from app.commands.labelled import from_project, pixels
-    from app.domain.labels import LEFT_HEART
-    from vjepa_core.bench.scored_cines import ScoredCine
-
-    with from_project(project) as study:
-        if study.label_set.values != LEFT_HEART.values:
-            raise ApicalError(
-                f"{project.name} has other structures than left ventricle, myocardium and atrium: "
-                "give a project with the left heart's labels."
-            )
-        both = [(*pixels(one, on_progress), one.cine.timing.fps) for one in study.cines.values()]
-    return [ScoredCine(frames, fps, labels) for frames, labels, fps in both]
 
 
 def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:

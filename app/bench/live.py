@@ -1,0 +1,196 @@
+"""An annotation's way through the engine as the window has it: what is shown, and when."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.domain.cine import Box, Cine, Frame, Timing, TimingSource
+from app.domain.errors import ApicalError
+from app.domain.labels import LEFT_HEART
+from app.engine.session import EngineDied, Event, LearningSession, Masks
+from vjepa_core.messages import RESTING, Failed, Progress, Stage
+
+if TYPE_CHECKING:
+    from vjepa_core.bench.fit_live import Annotation, Answer, Lesson
+    from vjepa_core.bench.scored_cines import ScoredCine
+
+_CINE = 1
+_PAUSE_S = 0.2  # between looks at the clock: Ctrl+C is heard
+
+
+def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]:
+    """The program as a side of `vjepa_core.bench.fit_live.run`: a new engine for each lesson.
+
+    The clock starts when the features, and the draft where there is one, have been there for a moment; it
+    starts before the label is passed on, and a mask counts when the window could show it.
+
+    Parameters
+    ----------
+    cache_folder : Path
+        Features end up in its subfolder "features".
+    encoder : str
+    """
+
+    def answer(lesson: Lesson) -> list[Answer]:
+        with _session(cache_folder, encoder) as (session, events):
+            session.look(_CINE, lesson.annotations[0].visible)
+            session.open(
+                _CINE, in_memory(lesson.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
+            )
+            _until(events, 0, *RESTING)
+            answers = []
+            for revision, annotation in enumerate(lesson.annotations, start=1):
+                session.look(_CINE, annotation.visible)
+                began = time.perf_counter()
+                session.set_labels(_CINE, revision, lesson.labels(annotation))
+                heard = _until(events, revision, Stage.UP_TO_DATE)
+                answers.append(_Heard.of(heard, revision, began, annotation).answer())
+        return answers
+
+    return answer
+
+
+Timed = tuple[float, Event]
+
+
+@contextmanager
+def _session(cache_folder: Path, encoder: str) -> Iterator[tuple[LearningSession, queue.SimpleQueue[Timed]]]:
+    events: queue.SimpleQueue[Timed] = queue.SimpleQueue()
+    session = LearningSession(
+        cache_folder=cache_folder,
+        encoder=encoder,
+        on_event=lambda event: events.put((time.perf_counter(), event)),
+    )
+    try:
+        yield session, events
+    finally:
+        session.close()
+
+
+def _until(events: queue.SimpleQueue[Timed], revision: int, *stages: Stage) -> list[Timed]:
+    """All that is heard until one of these stages is reached at this revision."""
+    heard: list[Timed] = []
+    while True:
+        try:
+            at, event = events.get(timeout=_PAUSE_S)
+        except queue.Empty:
+            continue
+        heard.append((at, event))
+        if isinstance(event, Failed):
+            raise ApicalError(event.text)
+        if isinstance(event, EngineDied):
+            raise ApicalError("The engine ended while it was measured: close other programs, and try again.")
+        if not isinstance(event, Progress) or event.stage not in stages:
+            continue
+        if (event.cine_id, event.revision) == (_CINE, revision):
+            return heard
+
+
+@dataclass
+class _Heard:
+    """When the visible frame changed, and the masks."""
+
+    began: float
+    visible: int
+    shown: list[float] = field(default_factory=list)
+    carried: tuple[float, Frame] | None = None
+    preview: tuple[float, Frame] | None = None
+    masks: dict[int, Frame] = field(default_factory=dict)
+    last: float = 0.0
+
+    @classmethod
+    def of(cls, heard: Iterable[Timed], revision: int, began: float, annotation: Annotation) -> _Heard:
+        own = cls(began, annotation.visible)
+        fitting = False
+        for at, event in heard:
+            if isinstance(event, Progress) and event.revision == revision:
+                fitting = fitting or event.stage is Stage.FITTING
+            elif isinstance(event, Masks) and event.revision == revision:
+                own._take(at, event, fitting=fitting)
+        return own
+
+    def _take(self, at: float, event: Masks, *, fitting: bool) -> None:
+        if event.final:
+            self.masks.update(event.masks)
+            self.last = at
+        mask = event.masks.get(self.visible)
+        if mask is None:
+            return
+        self.shown.append(at)
+        # The engine tells of its first step before it shows anything that was learnt.
+        if fitting:
+            self.preview = self.preview or (at, mask)
+        else:
+            self.carried = self.carried or (at, mask)
+
+    def answer(self) -> Answer:
+        from vjepa_core.bench.fit_live import Answer
+
+        if self.preview is None:
+            raise ApicalError("The engine gave no preview: try again with another cine.")
+        return Answer(
+            self.preview[0] - self.began,
+            self.preview[1],
+            self.last - self.began,
+            self.masks,
+            None if self.carried is None else self.carried[0] - self.began,
+            None if self.carried is None else self.carried[1],
+            max(
+                (after - before for before, after in zip(self.shown, self.shown[1:], strict=False)),
+                default=0.0,
+            ),
+        )
+
+
+class _Pictures:
+    """Frames that are decoded already."""
+
+    def __init__(self, frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+        self._frames = frames
+
+    def frame(self, index: int) -> Frame:
+        return self._frames[index]
+
+    def is_decoded(self, index: int) -> bool:
+        return True
+
+    def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
+        if on_frame is not None:
+            for index in order:
+                on_frame(index)
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+def in_memory(scored: ScoredCine) -> Cine:
+    """A cine of the program from frames in memory; all of the picture is its region."""
+    n_frames, height, width = scored.frames.shape
+    times = np.arange(n_frames, dtype=np.float64) * (1000.0 / scored.fps)
+    return Cine(
+        path=Path("cine"),
+        uid="cine",
+        content_hash="",
+        n_frames=n_frames,
+        height=height,
+        width=width,
+        timing=Timing(times.astype(np.float64), TimingSource.CONTAINER),
+        calibration=None,
+        regions=(),
+        region=Box(0, 0, width, height),
+        region_source="whole image",
+        colour_doppler=False,
+        burned_in_annotation=None,
+        view=None,
+        pixel_format="grey",
+        warnings=(),
+        source=_Pictures(scored.frames),
+    )

@@ -1,0 +1,117 @@
+"""The window's side of the benchmark: which of the engine's answers counts for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.bench import live
+from app.domain.errors import ApicalError
+from app.engine.session import EngineDied, Event, Masks
+from tests.unit.bench.test_fit_live import cine
+from vjepa_core.bench.fit_live import Lesson
+from vjepa_core.messages import Failed, Progress, Stage
+
+
+def masks(revision: int, value: int, *frames: int, final: bool = False, draft: bool = False) -> Masks:
+    drawn = {frame: np.full((48, 64), value, np.uint8) for frame in frames}
+    return Masks(1, revision, drawn, dict.fromkeys(frames, 1.0), final, draft)
+
+
+def answer_to(revision: int, visible: int) -> list[Event]:
+    rest = [frame for frame in range(8) if frame != visible]
+    return [
+        masks(revision - 1, 9, visible),  # of the labels before
+        masks(revision, 1, visible, 0),
+        Progress(1, revision, Stage.FITTING, 1, 80, 1.0),
+        masks(revision, 2, visible),
+        Progress(1, revision, Stage.FITTING, 2, 80, 1.0),
+        masks(revision, 3, visible, 3),
+        masks(revision, 4, visible, final=True),
+        masks(revision, 5, *rest, final=True),
+        Progress(1, revision, Stage.UP_TO_DATE),
+    ]
+
+
+class Session:
+    """Says what it is told to at each revision; revision 0 is the opened cine."""
+
+    says: Callable[[int, int], list[Event]]
+    closed = False
+
+    def __init__(self, *, on_event: Callable[[Event], None], **_: Any) -> None:
+        self._on_event, self.visible = on_event, -1
+        Session.closed = False
+
+    def look(self, cine_id: int, frame: int) -> None:
+        self.visible = frame
+
+    def open(self, cine_id: int, cine: Any, classes: Any, *, left_heart: bool) -> None:
+        assert left_heart
+        assert (cine.n_frames, cine.frame(3).shape, round(cine.timing.fps)) == (8, (48, 64), 30)
+        self._say(0)
+
+    def set_labels(self, cine_id: int, revision: int, labels: Any) -> None:
+        assert len(labels) == revision
+        self._say(revision)
+
+    def _say(self, revision: int) -> None:
+        for event in Session.says(revision, self.visible):
+            self._on_event(event)
+
+    def close(self) -> None:
+        Session.closed = True
+
+
+@pytest.fixture
+def ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[int, int], list[Event]]], Any]:
+    monkeypatch.setattr(live, "LearningSession", Session)
+
+    def start(says: Callable[[int, int], list[Event]]) -> Any:
+        monkeypatch.setattr(Session, "says", staticmethod(says), raising=False)
+        return live.window(tmp_path, "any")(Lesson.of(cine()))
+
+    return start
+
+
+def test_the_first_mask_after_a_step_is_the_preview_and_the_one_before_was_carried(ask: Any) -> None:
+    draft = [masks(0, 7, 0, final=True, draft=True), Progress(1, 0, Stage.DRAFT)]
+    both = ask(lambda revision, visible: answer_to(revision, visible) if revision else draft)
+    assert Session.closed
+    for answer in both:
+        assert answer.carried[0, 0] == 1
+        assert answer.preview[0, 0] == 2
+        assert 0 <= answer.carried_s <= answer.preview_s <= answer.whole_s
+        assert 0 <= answer.gap_s <= answer.whole_s
+        assert sorted(answer.masks) == list(range(8))
+    assert both[0].masks[7][0, 0] == 4
+    assert both[0].masks[0][0, 0] == 5
+
+
+def test_labels_need_not_be_carried(ask: Any) -> None:
+    def says(revision: int, visible: int) -> list[Event]:
+        return answer_to(revision, visible)[2:] if revision else [Progress(1, 0, Stage.NO_DRAFT)]
+
+    for answer in ask(says):
+        assert (answer.carried, answer.carried_s) == (None, None)
+        assert answer.preview[0, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (Failed("The engine ran out of memory: close other cines.", 1), "ran out of memory"),
+        (EngineDied(-9, True), "ended while it was measured"),
+        (Progress(1, 1, Stage.UP_TO_DATE), "no preview"),
+    ],
+)
+def test_an_engine_that_gives_up_is_one_sentence(ask: Any, event: Event, message: str) -> None:
+    with pytest.raises(ApicalError, match=message):
+        ask(lambda revision, visible: [event] if revision else [Progress(1, 0, Stage.WAITING)])
+    assert Session.closed
