@@ -55,6 +55,8 @@ class ActionTable:
             "frame_next_10": partial(w.step, 10),
             "annotated_prev": partial(w.step_annotated, -1),
             "annotated_next": partial(w.step_annotated, 1),
+            "suggested_frame": w.go_to_suggested_frame,
+            "suggested_cine": w.go_to_suggested_cine,
             "frame_first": lambda: w.player_bar.frame_wanted.emit(0),
             "frame_last": lambda: w.player_bar.frame_wanted.emit(1 << 30),
             "play_pause": player.toggle,

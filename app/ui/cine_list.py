@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from app.ui import theme
 from app.ui.opened_cine import OpenedCine
 
 
 class CineList(QWidget):
-    """One row a cine: file name, frames, how many are annotated."""
+    """One row a cine: file name, frames, how many are annotated; an amber diamond where to go on."""
 
     chosen = Signal(object)  # OpenedCine
 
@@ -28,6 +30,19 @@ class CineList(QWidget):
         self._list.itemClicked.connect(self._clicked)
         column.addWidget(self._list)
         self._rows: list[tuple[OpenedCine, str]] = []
+        self._suggested: OpenedCine | None = None
+
+    def set_suggested(self, suggested: OpenedCine | None) -> None:
+        """Mark the cine worth outlining next, None for none."""
+        self._suggested = suggested
+        self._mark()
+
+    def _mark(self) -> None:
+        for row, (opened, _) in enumerate(self._rows):
+            item, marked = self._list.item(row), opened is self._suggested
+            item.setIcon(QIcon(theme.tinted("suggested", theme.WARNING, 14)) if marked else QIcon())
+            path = str(opened.cine.path)
+            item.setToolTip(f"Worth outlining next\n{path}" if marked else path)
 
     def show_cines(self, cines: Sequence[OpenedCine], current: OpenedCine | None) -> None:
         """Bring the rows up to date."""
@@ -35,10 +50,9 @@ class CineList(QWidget):
         if rows != self._rows:
             self._rows = rows
             self._list.clear()
-            for opened, text in rows:
-                item = QListWidgetItem(text)
-                item.setToolTip(str(opened.cine.path))
-                self._list.addItem(item)
+            for _, text in rows:
+                self._list.addItem(QListWidgetItem(text))
+            self._mark()
         if current in cines:
             self._list.setCurrentRow(list(cines).index(current))  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
 from app.ui.banner import Level
 from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import RESTING, Failed, Progress, Ready, Stage
+from vjepa_core.messages import RESTING, Failed, Progress, Ready, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Learner(QObject):
     predicted = Signal(object)  # OpenedCine
     progress = Signal(object)  # Progress
     ready = Signal(object)  # Ready
+    suggested = Signal(object)  # Suggested
 
     _event = Signal(object, object)  # a token of the session that speaks, Event
 
@@ -151,6 +152,8 @@ class Learner(QObject):
                 self._tell_progress(event)
             case Ready():
                 self.ready.emit(event)
+            case Suggested():
+                self.suggested.emit(event)
             case Failed():
                 self._say(event.text, Level.ERROR, ("Resume learning", self.resume))
             case EngineDied():

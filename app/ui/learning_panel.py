@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from app.ui import theme
 from app.ui.loss_curve import LossCurve
+from app.ui.suggestion_line import SuggestionLine
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.messages import RESTING, Progress, Ready, Stage
 
@@ -77,6 +78,7 @@ class LearningPanel(QWidget):
         self._confidence = QLabel("")
         self._confidence.setStyleSheet(f"color: {theme.MUTED};")
         self._confidence.setWordWrap(True)
+        self.suggestion = SuggestionLine()
         self.accept = QPushButton(theme.icon("accept"), "Accept this frame")
         self.accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.accept.clicked.connect(self.accepted)
@@ -91,6 +93,7 @@ class LearningPanel(QWidget):
             column.addWidget(widget)
         column.addLayout(row)
         column.addWidget(self._confidence)
+        column.addWidget(self.suggestion)
         column.addWidget(self._encoder)
         column.addStretch(1)
         self._stage = Stage.STARTING
@@ -104,6 +107,7 @@ class LearningPanel(QWidget):
         self._button.setEnabled(False)
         self._curve.hide()
         self.show_confidence("", False)
+        self.suggestion.say("")
 
     def show_progress(self, progress: Progress) -> None:
         """Follow the engine."""

@@ -27,6 +27,7 @@ from app.ui.player_bar import PlayerBar
 from app.ui.pretraining.dialog import PretrainingDialog
 from app.ui.shortcut_sheet import ShortcutSheet
 from app.ui.status import StatusLine
+from app.ui.suggestion_line import sentence_for
 from app.ui.tool_panel import ToolPanel
 from app.ui.tools import Edit
 from app.ui.workspace import Workspace
@@ -130,7 +131,20 @@ class MainWindow(QMainWindow):
         for title, ids in (
             ("&File", ["open_files", "open_folder", "open_project", "-", "save_project_as", "-", "quit"]),
             ("&Edit", ["undo", "redo", "-", "accept_prediction", "clear_frame"]),
-            ("&Frames", ["play_pause", "-", "frame_prev", "frame_next", "annotated_prev", "annotated_next"]),
+            (
+                "&Frames",
+                [
+                    "play_pause",
+                    "-",
+                    "frame_prev",
+                    "frame_next",
+                    "annotated_prev",
+                    "annotated_next",
+                    "-",
+                    "suggested_frame",
+                    "suggested_cine",
+                ],
+            ),
             ("&View", ["toggle_masks", "reset_view"]),
             ("&Learning", ["cancel_learning", "resume_learning", "-", "encoders", "pretrain"]),
             ("&Help", ["shortcuts", "about"]),
@@ -148,6 +162,7 @@ class MainWindow(QMainWindow):
         w.current_changed.connect(self._show_current)
         w.labels_changed.connect(self._show_labels)
         w.predictions_changed.connect(self._show_labels)
+        w.suggestion_changed.connect(self._show_suggestion)
         w.learner.progress.connect(self._on_progress)
         w.learner.ready.connect(self._on_ready)
         w.saved_changed.connect(self._show_saved)
@@ -177,6 +192,8 @@ class MainWindow(QMainWindow):
         self.learning.resumed.connect(w.learner.resume)
         self.learning.accepted.connect(self.accept_prediction)
         self.learning.encoders_wanted.connect(self.show_encoders)
+        self.learning.suggestion.frame_wanted.connect(self.go_to_suggested_frame)
+        self.learning.suggestion.cine_wanted.connect(self.go_to_suggested_cine)
         self.player_bar.frame_wanted.connect(self.show_frame)
         self.player_bar.step_wanted.connect(self.step)
         self.cine_list.chosen.connect(self.choose)
@@ -200,6 +217,7 @@ class MainWindow(QMainWindow):
         if opened is None:
             self.canvas.set_frame(None)
             self.learning.show_nothing()
+            self._show_suggestion()
             self.status.show_engine("no cine open")
             self._enable()
             return
@@ -228,6 +246,7 @@ class MainWindow(QMainWindow):
         self.workspace.look(frame)
         self._show_picture(frame)
         self._show_overlay()
+        self._say_suggestion()
         self._view_timer.start()
 
     def _show_picture(self, frame: int) -> None:
@@ -252,6 +271,7 @@ class MainWindow(QMainWindow):
         confidence = {f: p.confidence for f, p in opened.predictions.items()}
         self.player_bar.timeline.set_predictions(confidence, opened.stale)
         self.cine_list.show_cines(self.workspace.cines, opened)
+        self._show_suggestion()
         self._enable()
 
     def _show_overlay(self) -> None:
@@ -277,6 +297,33 @@ class MainWindow(QMainWindow):
             text = f"{whose}confidence here {prediction.confidence:.0%}{stale}"
         self.learning.show_confidence(text, can_accept)
         self.actions_by_id["accept_prediction"].setEnabled(can_accept)
+
+    @property
+    def _suggested(self) -> tuple[int | None, OpenedCine | None]:
+        """The frame and the cine to outline next."""
+        opened, suggestions = self.current, self.workspace.suggestions
+        if opened is None:
+            return None, None
+        return suggestions.frame(opened), suggestions.cine(opened, self.workspace.cines)
+
+    def _show_suggestion(self) -> None:
+        """Bring marks, sentence and actions up to date with what is worth outlining next."""
+        frame, cine = self._suggested
+        self.player_bar.timeline.set_suggested(frame)
+        self.cine_list.set_suggested(cine)
+        self.actions_by_id["suggested_frame"].setEnabled(frame is not None)
+        self.actions_by_id["suggested_cine"].setEnabled(cine is not None)
+        self._say_suggestion()
+
+    def _say_suggestion(self) -> None:
+        opened = self.current
+        if opened is None or not self.workspace.suggestions.holds(opened):
+            self.learning.suggestion.say("")
+            return
+        frame, cine = self._suggested
+        name = None if cine is None else cine.cine.path.name
+        outlined = bool(opened.recorder.annotated.annotated_frames)
+        self.learning.suggestion.say(sentence_for(frame, opened.frame, name, outlined=outlined))
 
     def _enable(self) -> None:
         opened = self.current
@@ -319,6 +366,19 @@ class MainWindow(QMainWindow):
         if wanted:
             self.player_bar.player.pause()
             self.show_frame(wanted[0] if by > 0 else wanted[-1])
+
+    def go_to_suggested_frame(self) -> None:
+        """To the frame worth outlining next, where there is one."""
+        frame, _ = self._suggested
+        if frame is not None:
+            self.player_bar.player.pause()
+            self.show_frame(frame)
+
+    def go_to_suggested_cine(self) -> None:
+        """To the cine worth outlining next, where there is one."""
+        _, cine = self._suggested
+        if cine is not None:
+            self.choose(cine)
 
     def choose(self, opened: OpenedCine) -> None:
         """Put another cine on the table; the zoom of the one that goes is kept."""

@@ -32,6 +32,8 @@ from app.storage.relocate import relocate
 from app.ui.banner import Level
 from app.ui.learner import Learner
 from app.ui.opened_cine import OpenedCine
+from app.ui.suggestions import Suggestions
+from vjepa_core.messages import Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Workspace(QObject):
     current_changed = Signal()
     labels_changed = Signal()
     predictions_changed = Signal()
+    suggestion_changed = Signal()
     saved_changed = Signal()
     opening_changed = Signal(int)  # cines still being opened
     message = Signal(str, int, object)  # text, Level, (label, callback) or None
@@ -76,6 +79,8 @@ class Workspace(QObject):
         self._open_failed.connect(self._not_opened)
         self.learner = Learner(encoder, self._say, self)
         self.learner.predicted.connect(self._predicted)
+        self.suggestions = Suggestions(self.learner.knows)
+        self.learner.suggested.connect(self._suggested)
         self._retry = QTimer(self)
         self._retry.setInterval(RETRY_MS)
         self._retry.timeout.connect(self.retry_saving)
@@ -272,6 +277,7 @@ class Workspace(QObject):
             opened.recorder.retry()
             opened.cine.source.close()
         self.cines = []
+        self.suggestions.clear()
         self.learner.stop()
         if self.project is not None:
             self.project.close()
@@ -354,6 +360,7 @@ class Workspace(QObject):
             (ProjectError).
         """
         encoders.choose(name)
+        self.suggestions.clear()
         self.learner.stop()
         if self.project is None or self.current is None:
             return
@@ -450,6 +457,10 @@ class Workspace(QObject):
     def _predicted(self, opened: OpenedCine) -> None:
         if opened is self.current:
             self.predictions_changed.emit()
+
+    def _suggested(self, told: Suggested) -> None:
+        self.suggestions.take(told)
+        self.suggestion_changed.emit()
 
     def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
         self.message.emit(text, int(level), action)
