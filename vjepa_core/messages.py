@@ -43,6 +43,10 @@ class SharedArray:
             return
 
 
+DOUBT_SIZE = 112
+"""Edge of the grid on which the engine tells how likely a pixel's label is wrong: the head's."""
+
+
 # To the engine
 
 
@@ -52,7 +56,9 @@ class OpenCine:
 
     `frames` holds (T, 224, 224) letterboxed grey frames; the engine copies them and says `CineReceived`.
     `masks` holds (T, h, w) label images of the region, written by the engine. `left_heart` says that the
-    classes are those of the starter head, which then makes a draft before anything is outlined.
+    classes are those of the starter head, which then makes a draft before anything is outlined. `doubts`
+    holds (T, 112, 112) over the letterboxed square, written by the engine beside the masks: the probability
+    that the label of a pixel is wrong, times 255.
     """
 
     cine_id: int
@@ -63,6 +69,7 @@ class OpenCine:
     fps: float
     classes: tuple[int, ...]
     left_heart: bool = False
+    doubts: SharedArray | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,13 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Redraw:
+    """Predict every frame of a cine once more: its masks were kept, the doubts about them were not."""
+
+    cine_id: int
+
+
+@dataclass(frozen=True)
 class RestoreHead:
     """Take up a head that was saved earlier."""
 
@@ -116,7 +130,7 @@ class Shutdown:
     """End the process."""
 
 
-Request = OpenCine | CloseCine | SetLabels | Look | RestoreHead | Cancel | Resume | Shutdown
+Request = OpenCine | CloseCine | SetLabels | Look | Redraw | RestoreHead | Cancel | Resume | Shutdown
 
 # From the engine
 
@@ -178,7 +192,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Masks of these frames are in the cine's `masks`.
+    """Masks of these frames are in the cine's `masks`; `confidence` is the mean Dice to expect of each.
 
     `final` says that the fit to this revision is over and these masks will not change until the next one.
     """

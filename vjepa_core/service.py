@@ -39,6 +39,7 @@ from vjepa_core.messages import (
     Predicted,
     Progress,
     Ready,
+    Redraw,
     Report,
     Request,
     RestoreHead,
@@ -157,24 +158,13 @@ class Engine:
                 self._cines.pop(request.cine_id, None)
                 self._fit = None
             case SetLabels():
-                work = self._cines[request.cine_id]
-                pixels = None if request.labels is None else request.labels.open()
-                had_labels = bool(work.labels)
-                work.set_labels(request, pixels)
-                # Labels said to be learnt need the head that learnt them: it may have been refused.
-                work.learnt = work.learnt and self._head is not None
-                if request.labels is not None:
-                    self._tell(LabelsReceived(request.labels))
-                if self._fit is not None and self._fit.done_steps:
-                    self._cut_short = self._fit
-                self._fit = None
-                if had_labels and not work.labels and work.left_heart:
-                    self._unlearn(work)
-                self._cancelled = False
+                self._take_labels(request)
             case Look():
                 self._looking_at = request.cine_id
                 if request.cine_id in self._cines:
                     self._cines[request.cine_id].visible = request.frame
+            case Redraw():
+                self._cines[request.cine_id].predict_all()
             case RestoreHead():
                 self._restore(load_head(Path(request.path)))
             case Cancel():
@@ -184,6 +174,22 @@ class Engine:
                 self._cancelled = False
             case Shutdown():
                 self._closing = True
+
+    def _take_labels(self, request: SetLabels) -> None:
+        work = self._cines[request.cine_id]
+        pixels = None if request.labels is None else request.labels.open()
+        had_labels = bool(work.labels)
+        work.set_labels(request, pixels)
+        # Labels said to be learnt need the head that learnt them: it may have been refused.
+        work.learnt = work.learnt and self._head is not None
+        if request.labels is not None:
+            self._tell(LabelsReceived(request.labels))
+        if self._fit is not None and self._fit.done_steps:
+            self._cut_short = self._fit
+        self._fit = None
+        if had_labels and not work.labels and work.left_heart:
+            self._unlearn(work)
+        self._cancelled = False
 
     def _restore(self, head: Head) -> None:
         if head.config.encoder_checksum != self._card.checksum:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.fewshot.confidence import confidence, motion_confidence
+from vjepa_core.fewshot.confidence import Trust, trust
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
@@ -59,6 +59,7 @@ class CineWork:
         self._frames = np.array(frames)
         self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
         self._masks = request.masks.open(writable=True)
+        self._doubts = None if request.doubts is None else request.doubts.open(writable=True)
 
     @property
     def n_frames(self) -> int:
@@ -143,11 +144,11 @@ class CineWork:
         return sorted(frames, key=lambda f: (abs(f - self.visible), f))[:PREDICT_FRAMES]
 
     def predict(self, head: Head, frames: list[int]) -> dict[int, float]:
-        """Write the head's masks of these frames; returns their confidence by frame."""
+        """Write the head's masks of these frames; returns their expected Dice by frame."""
         assert self.study is not None  # noqa: S101 - only prepared cines are predicted
         probabilities = predict(head, self.study, frames)
         self.to_predict.difference_update(frames)
-        return self._write(frames, probabilities, confidence(self.study, frames, probabilities))
+        return self._write(frames, probabilities, trust(self.study, frames, probabilities))
 
     def carry_labels(self) -> Iterator[dict[int, float]]:
         """Write labels as motion alone carries them, a few frames at a time: a first answer, at once."""
@@ -156,7 +157,7 @@ class CineWork:
         for start in range(0, len(frames), PREDICT_FRAMES):
             chosen = frames[start : start + PREDICT_FRAMES]
             probabilities = self.study.prior(chosen, 1 + len(self.classes))
-            yield self._write(chosen, probabilities, motion_confidence(self.study, chosen))
+            yield self._write(chosen, probabilities, trust(self.study, chosen, probabilities, carried=True))
 
     def suggestion(self) -> Suggestion:
         """The frame to outline next, by the newest confidence of every frame."""
@@ -168,10 +169,12 @@ class CineWork:
         doubt = [1.0 - self._sure.get(frame, unknown) for frame in range(self.n_frames)]
         return next_frame(self._alike, doubt, self.labels)
 
-    def _write(self, frames: list[int], probabilities: torch.Tensor, sure: torch.Tensor) -> dict[int, float]:
+    def _write(self, frames: list[int], probabilities: torch.Tensor, found: Trust) -> dict[int, float]:
         self.shown = True
-        for frame, maps in zip(frames, probabilities, strict=True):
+        for frame, maps, wrong in zip(frames, probabilities, found.wrong, strict=True):
             self._masks[frame] = label_image(maps, self._box, self.classes)
-        told = dict(zip(frames, sure.tolist(), strict=True))
+            if self._doubts is not None:
+                self._doubts[frame] = (255 * wrong).round().byte().numpy()
+        told = dict(zip(frames, found.dice.tolist(), strict=True))
         self._sure.update(told)
         return told

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from app.domain.errors import ApicalError, CineError
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
 from vjepa_core.messages import (
+    DOUBT_SIZE,
     Cancel,
     CineReceived,
     CloseCine,
@@ -34,6 +35,7 @@ from vjepa_core.messages import (
     Predicted,
     Progress,
     Ready,
+    Redraw,
     Report,
     Request,
     RestoreHead,
@@ -52,7 +54,11 @@ MAX_QUICK_DEATHS = 3
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Predicted label images (height, width) of a cine's frames, with the revision that they belong to."""
+    """Predicted label images (height, width) of a cine's frames, with the revision that they belong to.
+
+    `confidence` is the mean Dice to expect. `doubts` are the probabilities that a label is wrong, times 255,
+    (112, 112) uint8 over the letterboxed region.
+    """
 
     cine_id: int
     revision: int
@@ -60,6 +66,7 @@ class Masks:
     confidence: Mapping[int, float]
     final: bool
     draft: bool = False
+    doubts: Mapping[int, Frame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,14 @@ class _Told:
     sent: bool = False
     masks: SharedArray | None = None
     mapped: np.ndarray | None = None
+    doubts: SharedArray | None = None
+    mapped_doubts: np.ndarray | None = None
+
+    def delete(self) -> None:
+        """Remove what the engine writes for this cine."""
+        for array in (self.masks, self.doubts):
+            if array is not None:
+                array.delete()
 
 
 class LearningSession:
@@ -165,6 +180,10 @@ class LearningSession:
         """Tell which frame is visible."""
         self._looking = Look(cine_id, frame)
         self._send(self._looking)
+
+    def redraw(self, cine_id: int) -> None:
+        """Have every frame of a cine predicted once more, for the doubts that no project keeps."""
+        self._send(Redraw(cine_id))
 
     def restore_head(self, blob: bytes) -> None:
         """Take up a head kept in a project."""
@@ -239,17 +258,20 @@ class LearningSession:
         frames = self._put_frames(told, lambda: self._told.get(cine_id) is told and not self._closed)
         if frames is None:
             return
-        masks = told.masks or self._exchange.allocate((told.cine.n_frames, region.height, region.width))
+        n = told.cine.n_frames
+        masks = told.masks or self._exchange.allocate((n, region.height, region.width))
+        doubts = told.doubts or self._exchange.allocate((n, DOUBT_SIZE, DOUBT_SIZE))
         with self._lock:
             if self._told.get(cine_id) is not told:  # forgotten meanwhile
-                frames.delete()
-                masks.delete()
+                for array in (frames, masks, doubts):
+                    array.delete()
                 return
             if told.masks is None:
                 told.masks, told.mapped = masks, masks.open()
+                told.doubts, told.mapped_doubts = doubts, doubts.open()
             self._frames_under_way.setdefault(cine_id, []).append(frames)
             size = (region.height, region.width)
-            self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart))
+            self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts))
             told.sent = True
         self._send(self._looking)
 
@@ -295,8 +317,8 @@ class LearningSession:
         with self._lock:
             told = self._told.pop(cine_id, None)
             self._send(CloseCine(cine_id))
-        if told is not None and told.masks is not None:
-            told.masks.delete()
+        if told is not None:
+            told.delete()
 
     # From the engine, in its reader's thread
 
@@ -335,15 +357,18 @@ class LearningSession:
     def _full_size(self, report: Predicted) -> Masks | None:
         with self._lock:
             told = self._told.get(report.cine_id)
-            if told is None or told.mapped is None or report.revision != told.revision:
+            if told is None or told.mapped is None or told.mapped_doubts is None:
+                return None  # forgotten
+            if report.revision != told.revision:
                 return None  # stale: drawn for labels that have changed since
         full: dict[int, Frame] = {}
         for frame in report.frames:
             mask = np.zeros((told.cine.height, told.cine.width), np.uint8)
             mask[told.cine.region.slices] = told.mapped[frame]
             full[frame] = mask
+        doubts = {frame: np.array(told.mapped_doubts[frame]) for frame in report.frames}
         confidence = dict(zip(report.frames, report.confidence, strict=True))
-        return Masks(report.cine_id, report.revision, full, confidence, report.final, report.draft)
+        return Masks(report.cine_id, report.revision, full, confidence, report.final, report.draft, doubts)
 
     # Supervision
 

@@ -66,6 +66,7 @@ class ActionTable:
             "brush_larger": partial(w.canvas.step_brush_radius, 1),
             "draw_behind": tools.toggle_behind,
             "toggle_masks": w.toggle_masks,
+            "toggle_uncertainty": w.toggle_uncertainty,
             "reset_view": w.canvas.reset_view,
             "cancel_learning": w.workspace.learner.cancel,
             "resume_learning": w.workspace.learner.resume,

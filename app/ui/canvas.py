@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
-from app.ui.overlay import HUMAN, PREDICTION, LabelLayer, ToolMarks
+from app.ui.overlay import HUMAN, PREDICTION, DoubtLayer, LabelLayer, ToolMarks
 from app.ui.painting import MIN_RADIUS, Point
 from app.ui.picture import PictureView
 from app.ui.tools import BRUSH, ERASER, PAN, POLYGON, TOOLS, BrushGesture, Edit, Gesture, Ink, OutlineGesture
@@ -56,10 +56,12 @@ class CineCanvas(PictureView):
         self.setAccessibleName("Picture")
         self._human = LabelLayer(self._view, HUMAN)
         self._predicted = LabelLayer(self._view, PREDICTION)
+        self._doubts = DoubtLayer(self._view)
         self._marks = ToolMarks(self._view)
         self._key: object = None
         self._annotation: Frame | None = None
         self._prediction: Frame | None = None
+        self._doubt: Frame | None = None
         self._from_prediction = False
         self._shown = (True, True)
         self._peeking = False
@@ -91,6 +93,7 @@ class CineCanvas(PictureView):
         self._show_picture(image)
         if image is None or (before is not None and image.shape != before.shape):
             self.set_labels(None, None)
+        self.set_doubt(None)
         self._update_marks()
         self._emit_hover()
 
@@ -112,6 +115,11 @@ class CineCanvas(PictureView):
         self._predicted.set_labels(prediction)
         if self._gesture is None:
             self._human.set_labels(annotation)
+
+    def set_doubt(self, doubt: Frame | None) -> None:
+        """Show how likely the prediction is wrong, (height, width) uint8, times 255; None for nothing."""
+        self._doubt = doubt
+        self._doubts.show(doubt if self._shown[1] and not self._peeking else None)
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Take the classes and their colours."""
@@ -137,6 +145,7 @@ class CineCanvas(PictureView):
     def _apply_shown(self) -> None:
         self._human.set_visible(self._shown[0] and not self._peeking)
         self._predicted.set_visible(self._shown[1] and not self._peeking)
+        self.set_doubt(self._doubt)
 
     def _set_peeking(self, on: bool) -> None:
         if on != self._peeking:

@@ -74,6 +74,8 @@ class Learner(QObject):
         self._tell_progress(Progress(0, 0, Stage.STARTING))
         if head is not None and head.label_set == project.label_set.name:
             self.session.restore_head(head.blob)
+            if head.id is not None:  # masks that are drawn once more are still this head's
+                self._head_ids = dict.fromkeys(head.revisions, head.id)
 
     def stop(self) -> None:
         """End the engine and forget the project."""
@@ -117,6 +119,11 @@ class Learner(QObject):
         except ProjectError:
             return False
         return head is not None and head.revisions.get(opened.id) == opened.revision
+
+    def redraw(self, opened: OpenedCine) -> None:
+        """Have a cine predicted once more where its masks were kept and the doubts about them were not."""
+        if self.knows(opened) and opened.predictions.keys() - opened.doubts.keys():
+            self.session.redraw(opened.id)  # type: ignore[union-attr]
 
     def cancel(self) -> None:
         """Stop what the engine is at; an engine that does not answer is killed and started anew."""
@@ -187,6 +194,7 @@ class Learner(QObject):
             for frame, mask in event.masks.items()
         }
         opened.predictions.update(fresh)
+        opened.doubts.update(event.doubts)
         if event.final and self._project is not None:
             try:
                 self._project.save_predictions(opened.id, fresh)

@@ -6,6 +6,7 @@ from html import escape
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
+    QCheckBox,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -46,6 +47,16 @@ def describe(progress: Progress) -> str:
     return "starting the engine"
 
 
+DICE = (
+    "Expected Dice: how far the prediction is likely to overlap with what you would draw here, from 0 "
+    "(not at all) to 1 (exactly). Measured on other hearts; on one unlike them it can be off."
+)
+HAZE = (
+    "Hatched green: here the label may well be wrong, and the border may lie anywhere in the haze. "
+    "Borders without haze are likely to be right."
+)
+
+
 class LearningPanel(QWidget):
     """State, progress, loss, encoder; stop or resume; accept the prediction."""
 
@@ -53,6 +64,7 @@ class LearningPanel(QWidget):
     resumed = Signal()
     accepted = Signal()
     encoders_wanted = Signal()
+    uncertainty_wanted = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -78,6 +90,11 @@ class LearningPanel(QWidget):
         self._confidence = QLabel("")
         self._confidence.setStyleSheet(f"color: {theme.MUTED};")
         self._confidence.setWordWrap(True)
+        self._confidence.setToolTip(DICE)
+        self.uncertainty = QCheckBox("Show where it may be wrong")
+        self.uncertainty.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.uncertainty.setToolTip(HAZE)
+        self.uncertainty.clicked.connect(self.uncertainty_wanted)
         self.suggestion = SuggestionLine()
         self.accept = QPushButton(theme.icon("accept"), "Accept this frame")
         self.accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -94,6 +111,7 @@ class LearningPanel(QWidget):
         column.addLayout(row)
         column.addWidget(self._confidence)
         column.addWidget(self.suggestion)
+        column.addWidget(self.uncertainty)
         column.addWidget(self._encoder)
         column.addStretch(1)
         self._stage = Stage.STARTING
@@ -157,6 +175,10 @@ class LearningPanel(QWidget):
         """Say how sure the head is of the visible frame."""
         self._confidence.setText(text)
         self.accept.setEnabled(can_accept)
+
+    def show_uncertainty(self, shown: bool) -> None:
+        """Say whether the picture shows where the prediction may be wrong."""
+        self.uncertainty.setChecked(shown)
 
     def _pressed(self) -> None:
         (self.resumed if self._stage is Stage.CANCELLED else self.cancelled).emit()

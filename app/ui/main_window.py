@@ -32,7 +32,7 @@ from app.ui.tool_panel import ToolPanel
 from app.ui.tools import Edit
 from app.ui.workspace import Workspace
 from vjepa_core.errors import CoreError
-from vjepa_core.messages import Progress, Ready
+from vjepa_core.messages import RESTING, Progress, Ready
 
 VIEW_SAVE_MS = 800
 EMPTY = "Open a cine: Ctrl+O, or drop a file here"
@@ -85,6 +85,7 @@ class MainWindow(QMainWindow):
         self._lay_out()
 
         self.actions_by_id = ActionTable(self, self.keymap).actions
+        self.actions_by_id["toggle_uncertainty"].setCheckable(True)
         self._build_menus()
         self._connect()
         self._view_timer = QTimer(self)
@@ -92,6 +93,7 @@ class MainWindow(QMainWindow):
         self._view_timer.setInterval(VIEW_SAVE_MS)
         self._view_timer.timeout.connect(self._save_view)
         self._masks_shown = True
+        self._doubts_shown = False
         self._want_corrections = True
         self._corrects = False
         self._warned = False
@@ -100,6 +102,8 @@ class MainWindow(QMainWindow):
         geometry = None if settings is None else settings.value("geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
+        if settings is not None and settings.value("uncertainty", False, bool):
+            self.show_uncertainty(True)
         if self.keymap.warning:
             self.banner.show_message(self.keymap.warning, Level.WARNING)
 
@@ -145,7 +149,7 @@ class MainWindow(QMainWindow):
                     "suggested_cine",
                 ],
             ),
-            ("&View", ["toggle_masks", "reset_view"]),
+            ("&View", ["toggle_masks", "toggle_uncertainty", "reset_view"]),
             ("&Learning", ["cancel_learning", "resume_learning", "-", "encoders", "pretrain"]),
             ("&Help", ["shortcuts", "about"]),
         ):
@@ -194,6 +198,7 @@ class MainWindow(QMainWindow):
         self.learning.encoders_wanted.connect(self.show_encoders)
         self.learning.suggestion.frame_wanted.connect(self.go_to_suggested_frame)
         self.learning.suggestion.cine_wanted.connect(self.go_to_suggested_cine)
+        self.learning.uncertainty_wanted.connect(self.show_uncertainty)
         self.player_bar.frame_wanted.connect(self.show_frame)
         self.player_bar.step_wanted.connect(self.step)
         self.cine_list.chosen.connect(self.choose)
@@ -284,6 +289,7 @@ class MainWindow(QMainWindow):
         if not self.canvas.is_stroke_in_progress():
             self._corrects = self._want_corrections and opened.can_correct(frame)
             self.canvas.set_start_from_prediction(self._corrects)
+        self.canvas.set_doubt(opened.doubt(frame) if self._doubts_shown else None)
         prediction = opened.predictions.get(frame)
         can_accept = shown is not None and bool(shown.any())
         if prediction is None:
@@ -294,7 +300,7 @@ class MainWindow(QMainWindow):
             stale = ", before your last stroke" if frame in opened.stale else ""
             draft = not opened.recorder.annotated.annotated_frames
             whose = "draft, not learnt from this cine: check it; " if draft else ""
-            text = f"{whose}confidence here {prediction.confidence:.0%}{stale}"
+            text = f"{whose}expected Dice here {prediction.confidence:.2f}{stale}"
         self.learning.show_confidence(text, can_accept)
         self.actions_by_id["accept_prediction"].setEnabled(can_accept)
 
@@ -428,6 +434,24 @@ class MainWindow(QMainWindow):
         """Show or hide both layers; the status line says so while they are hidden."""
         self._show_masks(not self._masks_shown)
 
+    def toggle_uncertainty(self) -> None:
+        """Show or hide where the prediction may be wrong."""
+        self.show_uncertainty(not self._doubts_shown)
+
+    def show_uncertainty(self, shown: bool) -> None:
+        """Show where the prediction may be wrong, or not; remembered."""
+        self._doubts_shown = shown
+        self.actions_by_id["toggle_uncertainty"].setChecked(shown)
+        self.learning.show_uncertainty(shown)
+        self._show_overlay()
+        self._fetch_doubts()
+
+    def _fetch_doubts(self) -> None:
+        """No project keeps doubts: those about a cine that is opened again are worked out when wanted."""
+        progress = self.workspace.learner.last_progress
+        if self._doubts_shown and self.current is not None and progress and progress.stage in RESTING:
+            self.workspace.learner.redraw(self.current)
+
     def _show_masks(self, shown: bool) -> None:
         self._masks_shown = shown
         self.canvas.set_layers_visible(shown, shown)
@@ -501,6 +525,7 @@ class MainWindow(QMainWindow):
     def _on_progress(self, progress: Progress) -> None:
         self.learning.show_progress(progress)
         self.status.show_engine(describe(progress))
+        self._fetch_doubts()
 
     def _on_ready(self, ready: Ready) -> None:
         try:
@@ -538,6 +563,7 @@ class MainWindow(QMainWindow):
         settings = _settings()
         if settings is not None:
             settings.setValue("geometry", self.saveGeometry())
+            settings.setValue("uncertainty", self._doubts_shown)
         self.workspace.retry_saving()
         if self.workspace.pending and not self._leave_unsaved():
             event.ignore()

@@ -9,6 +9,7 @@ import numpy as np
 from app.domain.cine import Cine, Frame
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
+from vjepa_core.preprocessing import Letterbox
 
 
 @dataclass(eq=False)
@@ -20,6 +21,7 @@ class OpenedCine:
     record: CineRecord
     recorder: Recorder
     predictions: dict[int, Prediction] = field(default_factory=dict)
+    doubts: dict[int, Frame] = field(default_factory=dict)  # as the engine tells them; no project keeps them
     frame: int = 0
     warned: bool = False
 
@@ -57,6 +59,20 @@ class OpenedCine:
         keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
         return np.where(keep, mask, 0).astype(np.uint8)
 
+    def doubt(self, frame: int) -> Frame | None:
+        """How likely the shown prediction is wrong, (height, width) uint8, times 255; None where unknown."""
+        shown = self.shown_prediction(frame)
+        if shown is None or not shown.any() or frame not in self.doubts:
+            return None
+        region = self.cine.region
+        box = Letterbox.fit(region.height, region.width)
+        full = np.zeros(shown.shape, np.uint8)
+        full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
+        drawn = self.recorder.annotated.label(frame)
+        if drawn is not None:
+            full[drawn > 0] = 0  # nobody doubts what a human drew
+        return full
+
     def can_correct(self, frame: int) -> bool:
         """True where a stroke may start from the prediction: there is one, for the labels as they are."""
         prediction = self.predictions.get(frame)
@@ -73,4 +89,5 @@ class OpenedCine:
             return False
         source = "widened to what was outlined" if region != self._found.region else self._found.region_source
         self.cine = replace(self.cine, region=region, region_source=source)
+        self.doubts.clear()  # they lie over the region as it was
         return True

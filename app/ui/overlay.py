@@ -202,6 +202,43 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return ((around[SMOOTH:] - around[:-SMOOTH]) / SMOOTH)[::2]
 
 
+class DoubtLayer:
+    """Where the prediction may be wrong: a hatched haze, as wide as the border may be off.
+
+    A thin line of doubt runs along every border; only what is more than that is shown.
+    """
+
+    HAZE = QColor(206, 236, 84)
+    FROM, FULL = 0.12, 0.5  # probability to be wrong at which the haze begins, and is at its densest
+    OPACITY = 0.45
+    HATCHED = 0.25  # from here on
+
+    def __init__(self, view: pg.ViewBox) -> None:
+        self._haze = SharpImage(smooth=True)
+        self._haze.setZValue(15)  # over the prediction's fill, under what a human drew
+        lut = np.zeros((256, 4), np.uint8)
+        lut[:, :3] = self.HAZE.red(), self.HAZE.green(), self.HAZE.blue()
+        share = (np.arange(256) / 255 - self.FROM) / (self.FULL - self.FROM)
+        lut[:, 3] = np.round(255 * self.OPACITY * np.clip(share, 0, 1))
+        self._haze.setLookupTable(lut)
+        self._hatch = QGraphicsPathItem()
+        self._hatch.setPen(QPen(Qt.PenStyle.NoPen))
+        self._hatch.setBrush(QBrush(self.HAZE, Qt.BrushStyle.BDiagPattern))
+        self._hatch.setZValue(16)
+        for item in (self._haze, self._hatch):
+            item.hide()
+            view.addItem(item, ignoreBounds=True)
+
+    def show(self, doubt: Frame | None) -> None:
+        """Show probabilities to be wrong, (height, width) uint8, times 255; None for nothing."""
+        for item in (self._haze, self._hatch):
+            item.setVisible(doubt is not None)
+        if doubt is None:
+            return
+        self._haze.setImage(doubt, autoLevels=False, levels=(0, 255))
+        self._hatch.setPath(outline_path((doubt >= 255 * self.HATCHED).astype(np.uint8), 1))
+
+
 class ToolMarks:
     """The brush's circle at its true size, and the outline in the air with its vertices."""
 

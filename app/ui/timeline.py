@@ -24,6 +24,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app.ui import theme
 
 MARGIN = 14
+LEAST_DICE = 0.6  # expected Dice of the shortest bar: below, everything is unsure
 STRIP = 30  # height of the strip in pixels
 SURE, UNSURE = QColor(theme.ACCENT), QColor(theme.WARNING)
 STALE = QColor(theme.LINE)
@@ -34,8 +35,9 @@ ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 class Timeline(QWidget):
     """Frames from left to right: white diamonds are annotated, bars are predictions.
 
-    A tall blue bar is a sure prediction, a short amber one an unsure one, a pale stub one that no longer
-    belongs to the latest head; nothing where there is none.
+    A tall blue bar is a prediction whose Dice is expected to be close to 1, a short amber one whose Dice is
+    expected to be 0.6 or less, a pale stub one that no longer belongs to the latest head; nothing where
+    there is none.
     """
 
     seek = Signal(int)
@@ -87,7 +89,7 @@ class Timeline(QWidget):
         self._redraw()
 
     def set_predictions(self, confidence: Mapping[int, float], stale: Collection[int] = ()) -> None:
-        """Confidence 0..1 of every predicted frame; `stale` ones belong to an older head."""
+        """Expected Dice 0..1 of every predicted frame; `stale` ones belong to an older head."""
         self._confidence = {i: c if math.isfinite(c) else 0.0 for i, c in confidence.items()}
         self._stale = frozenset(stale)
         self._redraw()
@@ -157,7 +159,7 @@ class Timeline(QWidget):
         if index in self._stale:
             parts.append("prediction out of date")
         elif index in self._confidence:
-            parts.append(f"predicted, confidence {self._confidence[index]:.0%}")
+            parts.append(f"predicted, expected Dice {self._confidence[index]:.2f}")
         if index == self._suggested:
             parts.append("worth outlining next")
         return " · ".join(parts)
@@ -229,7 +231,8 @@ class Timeline(QWidget):
         per_column = max(1, math.ceil(len(self._times) / strip.width()))
         columns: dict[int, float] = {}
         for index, value in self._confidence.items():
-            shown = -1.0 if index in self._stale else min(max(value, 0.0), 1.0)
+            share = (value - LEAST_DICE) / (1.0 - LEAST_DICE)
+            shown = -1.0 if index in self._stale else min(max(share, 0.0), 1.0)
             column = index // per_column
             columns[column] = min(shown, columns.get(column, 1.0))
         wide = strip.width() / len(self._times) * per_column

@@ -174,19 +174,34 @@ def make(camus: Path, out: Path, *, cines: int, frames: int) -> dict[str, Any]:
             seen.extend(on_cines(made, encoder, start=head, counts=[count], carried=True, on_progress=_tell))
     except KeyboardInterrupt:
         sys.stderr.write("stopped: fitting to what was seen\n")
+    return calibrate(seen, out, encoder[1].checksum)
+
+
+def calibrate(seen: Sequence[Seen], out: Path, checksum: str) -> dict[str, Any]:
+    """Fit the maps of every situation and write them, with a word on how they were made, which is returned.
+
+    Parameters
+    ----------
+    seen : sequence of Seen
+    out : Path
+    checksum : str
+        Of the encoder.
+
+    Raises
+    ------
+    BenchError
+        If nothing was seen of a situation.
+    """
+    groups = {situation: [one for one in seen if one.situation is situation] for situation in Situation}
     about = {
         "what": "expected Dice of a frame and probability that a pixel is wrong, from signs of trust",
         "made by": "python -m vjepa_core.bench.make_calibration",
-        "seen": {
-            situation.value: _counts([one for one in seen if one.situation is situation])
-            for situation in Situation
-        },
         "cines": "phantoms, and pseudo-cines of CAMUS's training patients; 1 to 3 frames annotated",
         "drafts": "stills of every other CAMUS validation patient",
-        "encoder": encoder[1].checksum,
+        "seen": {situation.value: _counts(group) for situation, group in groups.items()},
+        "encoder": checksum,
     }
-    maps = {s: fit([one for one in seen if one.situation is s]) for s in Situation}
-    write(out, maps, about)
+    write(out, {situation: fit(group) for situation, group in groups.items()}, about)
     return about
 
 

@@ -37,7 +37,8 @@ from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 BINS = 15
-"""Of an expected calibration error: as many equal parts of 0 to 1."""
+"""Of an expected calibration error: equal parts of 0 to 1 for pixels; for frames, whose Dice are all much
+the same, groups of equally many."""
 
 BORDER = 3
 """Pixels of the head's grid from a drawn or a true border that count as near it."""
@@ -289,6 +290,13 @@ def calibration_error(bins: NDArray[np.float64]) -> float:
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / total) if total else float("nan")
 
 
+def frame_error(expected: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+    """Expected calibration error of Dice (N,): frames by what was expected, in groups of equally many."""
+    order = np.argsort(expected, kind="stable")
+    groups = np.array_split(order, min(BINS, len(order)))
+    return float(sum(abs((expected[g] - true[g]).sum()) for g in groups) / len(order))
+
+
 def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Pearson's; NaN where one of them does not vary."""
     if len(x) < 3 or np.ptp(x) < 1e-9 or np.ptp(y) < 1e-9:
@@ -340,7 +348,7 @@ def _figures(members: Sequence[Seen], what: str) -> dict[str, Any]:
     known = [value for value in within if not np.isnan(value)]
     found = {
         "expected": float(expected.mean()),
-        "frame_ece": calibration_error(reliability(expected, true)),
+        "frame_ece": frame_error(expected, true),
         "pearson": correlation(expected, true),
         "spearman": correlation(ranks(expected), ranks(true)),
         "within": float(np.mean(known)) if known else float("nan"),

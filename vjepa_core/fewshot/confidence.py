@@ -17,7 +17,7 @@ from torch import Tensor
 from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped
 from vjepa_core.fewshot.study import StudyCine
 
-DICE_FLOOR, SOFTMAX_FLOOR = 0.01, 1e-4
+DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
 """What `nines` is kept off 1 by, of Dice and of softmax."""
 
 
