@@ -15,6 +15,7 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
+    QPen,
     QPixmap,
     QPolygonF,
     QResizeEvent,
@@ -33,7 +34,8 @@ ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 
 
 class Timeline(QWidget):
-    """Frames from left to right: white diamonds are annotated, bars are predictions.
+    """Frames from left to right: white diamonds are annotated, bars are predictions, an amber ring
+    of a diamond is worth outlining next.
 
     A tall blue bar is a prediction whose Dice is expected to be close to 1, a short amber one whose Dice is
     expected to be 0.6 or less, a pale stub one that no longer belongs to the latest head; nothing where
@@ -256,9 +258,9 @@ class Timeline(QWidget):
             painter.setPen(QColor(theme.CANVAS))
             painter.drawPolygon(_diamond(x, middle, 6))
         if self._suggested is not None and self._suggested not in self._annotated:
-            painter.setPen(UNSURE)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawPolygon(_diamond(self.x_of(self._suggested), middle, 6))
+            painter.setPen(QPen(UNSURE, 2))
+            painter.setBrush(QColor(theme.CANVAS))  # dark within, to stand out from bars of any colour
+            painter.drawPolygon(_diamond(self.x_of(self._suggested), middle, 7))
 
     def _paint_axis(self, painter: QPainter, strip: QRectF) -> None:
         n, metrics = len(self._times), QFontMetrics(self.font())
