@@ -196,6 +196,8 @@ class MainWindow(QMainWindow):
         self.learning.resumed.connect(w.learner.resume)
         self.learning.accepted.connect(self.accept_prediction)
         self.learning.encoders_wanted.connect(self.show_encoders)
+        hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
+        self.learning.suggestion.setToolTip("\n".join(hints))
         self.learning.suggestion.frame_wanted.connect(self.go_to_suggested_frame)
         self.learning.suggestion.cine_wanted.connect(self.go_to_suggested_cine)
         self.learning.uncertainty_wanted.connect(self.show_uncertainty)

@@ -34,8 +34,8 @@ ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 
 
 class Timeline(QWidget):
-    """Frames from left to right: white diamonds are annotated, bars are predictions, an amber ring
-    of a diamond is worth outlining next.
+    """Frames from left to right: white diamonds are annotated, the dark amber one is worth outlining
+    next, bars are predictions.
 
     A tall blue bar is a prediction whose Dice is expected to be close to 1, a short amber one whose Dice is
     expected to be 0.6 or less, a pale stub one that no longer belongs to the latest head; nothing where
