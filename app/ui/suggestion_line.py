@@ -58,7 +58,8 @@ def sentence_for(frame: int | None, here: int, cine: str | None, *, outlined: bo
         said.append(f"Worth outlining {begin}: {_link(FRAME, f'frame {frame}')}")
     if cine is not None:
         name = cine if len(cine) <= _NAME else f"{cine[: _NAME // 2]}…{cine[-(_NAME // 2) :]}"
-        said.append(f"{'Go on with' if frame is None else 'More is learnt from'} {_link(CINE, name)}")
+        # On a line of its own: a name must not be broken.
+        said.append(f"{'Go on with' if frame is None else 'More is learnt from'}<br>{_link(CINE, name)}")
     return "<br>".join(f"<span style='color:{theme.MUTED}'>{one}</span>" for one in said)
 
 
