@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, str] = {
     "ablation": "what each term of pre-training brings, on CAMUS",
     "fit": "how soon an annotation shows, against a forest over the same features",
     "fewshot": "few labels: the program against a U-Net, forests and optical flow",
+    "suggest": "labels that suggested frames spare, against random and evenly spaced ones",
     "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",
 }

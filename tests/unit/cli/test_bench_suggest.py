@@ -1,0 +1,63 @@
+"""`apical bench suggest` from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.cli import main
+from vjepa_core.bench import scored_cines
+from vjepa_core.bench.scored_cines import ScoredCine, phantom_cines
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def short(n: int) -> list[ScoredCine]:
+        return phantom_cines(n, frames=6, size=64)
+
+    monkeypatch.setattr(scored_cines, "phantom_cines", short)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_table_a_file_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, picture = tmp_path / "suggest.json", tmp_path / "suggest.png"
+    words = ["bench", "suggest", "--phantom", "1", "--frames", "2", "--draws", "1"]
+    assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
+    table = capsys.readouterr().out
+    assert "carried along motion" in table
+    assert "SPARED" in table
+    told = json.loads(result.read_text())
+    assert told["name"] == "suggest"
+    assert {row["what"] for row in told["rows"]} == {"suggested", "evenly spaced", "random"}
+    assert len(told["curves"]) == 6
+    assert all(ratio > 0 for ratio in told["ratios"].values())
+    assert picture.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["--frames", "0"], "count from 1"),
+        (["--draws", "0"], "count from 1"),
+        (["--phantom", "-1"], "from 0"),
+        (["--phantom", "0"], "nothing to measure"),
+        (["--encoder", "no-such"], "no-such"),
+        (["--plot", "/no/such/folder/a.png"], "cannot be written"),
+        (["--phantom", "1", "--data", "/no/such.npz"], "such.npz"),
+        (["--cines", "/no/such.apical"], "such.apical"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(
+    more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "suggest", *more]) == 2
+    error = capsys.readouterr().err
+    assert what in error
+    assert "Traceback" not in error

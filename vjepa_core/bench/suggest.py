@@ -1,0 +1,184 @@
+"""Do suggested frames spare labels? A cine is annotated frame by frame, and its other frames are scored."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa_core.bench.camus import CLASSES, BenchError, dice
+from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
+from vjepa_core.encoder.precision import inference_device
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.confidence import trust
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, new_head, prepare_cine
+from vjepa_core.fewshot.starter import load_starter
+from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.suggest import gains, likeness, moments
+
+SUGGESTED, RANDOM, EVEN = "suggested", "random", "evenly spaced"
+
+
+def run_suggest(
+    cines: Sequence[ScoredCine],
+    encoder: LoadedEncoder,
+    *,
+    most: int = 8,
+    draws: int = 4,
+    fit: bool = False,
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    on_row: Callable[[dict[str, Any]], None] = lambda _row: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]]:
+    """Annotate every cine in several orders and score it after each label.
+
+    Parameters
+    ----------
+    cines : sequence of ScoredCine
+        A cine without two labelled frames is passed over.
+    encoder : (module, card)
+    most : int
+        Most frames to annotate of a cine; one labelled frame is always left to score.
+    draws : int
+        How many random orders.
+    fit : bool
+        Fit a head after each label, from the head that ships or from none, as the window does on a first
+        annotation; else score the labels as motion alone carries them.
+    seed : int
+        Of random orders and fits.
+    on_progress : callable
+        Told (stage, done, total).
+    on_row : callable
+        Told of every row as soon as it is there.
+    should_stop : callable
+        Once it says yes, the rows that are there are returned.
+
+    Returns
+    -------
+    list of dict
+        ``kind, cine, what`` (`SUGGESTED`, `RANDOM` or `EVEN`), ``draw`` (of random ones, else 0), ``frames``
+        (how many are annotated), ``annotated`` (which, in order), ``mean`` (Dice on the other labelled
+        frames) and ``gain`` (how much the next suggested frame is expected to raise it; None but for
+        `SUGGESTED`).
+
+    Raises
+    ------
+    BenchError
+        If there is nothing to score, or a number makes no sense.
+    """
+    if most < 1 or draws < 1:
+        raise BenchError("Labels and random orders count from 1.")
+    usable = [(number, cine) for number, cine in enumerate(cines) if len(cine.labels) > 1]
+    if not usable:
+        raise BenchError("No frame is left to score: give cines with two labelled frames at least.")
+    rows: list[dict[str, Any]] = []
+    total = len(usable) * (draws + 2)
+    try:
+        for place, (number, cine) in enumerate(usable):
+            stage = f"cine {place + 1} of {len(usable)}"
+            on_progress(stage, place * (draws + 2), total)
+            study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps, should_stop=should_stop)
+            lesson = _Lesson(cine, study, encoder, fit, seed, should_stop)
+            for done, (what, draw, order) in enumerate(_orders(lesson, most, draws, seed + number)):
+                for row in order:
+                    rows.append({"kind": cine.kind, "cine": number, "what": what, "draw": draw, **row})
+                    on_row(rows[-1])
+                on_progress(stage, place * (draws + 2) + done + 1, total)
+    except Cancelled:
+        pass
+    return rows
+
+
+Rows = Iterator[dict[str, Any]]
+
+
+def _orders(lesson: _Lesson, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
+    """Every way to annotate a cine: its name, its draw, and a row after each label."""
+    labelled = sorted(lesson.cine.labels)
+    most = min(most, len(labelled) - 1)
+    yield SUGGESTED, 0, lesson.suggested(most)
+    # Evenly spaced frames are spread anew for each count: whoever picks them so knows the count beforehand.
+    yield EVEN, 0, (lesson.row(annotated_frames(labelled, count)) for count in range(1, most + 1))
+    random = np.random.default_rng(seed)
+    for draw in range(draws):
+        order = random.permutation(labelled)[:most].tolist()
+        yield RANDOM, draw, (lesson.row(order[:count]) for count in range(1, most + 1))
+
+
+@dataclass(eq=False)
+class _Lesson:
+    """One cine to annotate, and what is known of it before."""
+
+    cine: ScoredCine
+    study: StudyCine
+    encoder: LoadedEncoder
+    fit: bool
+    seed: int
+    should_stop: Callable[[], bool]
+    _answers: dict[frozenset[int], Tensor] = field(default_factory=dict)
+
+    def suggested(self, most: int) -> Rows:
+        """Annotate the suggested frame each time, among those whose truth is known, and score."""
+        study = self.study
+        assert study.features is not None  # noqa: S101 - the cine was prepared
+        alike = likeness(moments(study.features, study.n_frames))
+        unknown = [frame for frame in range(study.n_frames) if frame not in self.cine.labels]
+        doubt, chosen = np.ones(study.n_frames), list[int]()
+        while len(chosen) < most:
+            gain = gains(alike, doubt, chosen)
+            gain[[*unknown, *chosen]] = -1.0
+            chosen.append(int(gain.argmax()))
+            row = self.row(chosen)
+            frames = range(study.n_frames)
+            doubt = 1.0 - trust(study, frames, self._answer(chosen), carried=not self.fit).dice.numpy()
+            yield {**row, "gain": float(gains(alike, doubt, chosen).max())}
+
+    def row(self, chosen: Sequence[int]) -> dict[str, Any]:
+        """Annotate these frames and score the others."""
+        answer, rest = self._answer(chosen), sorted(set(self.cine.labels) - set(chosen))
+        masks = np.stack([label_image(answer[f], self.study.box, tuple(CLASSES)) for f in rest])
+        truth = np.stack([self.cine.labels[frame] for frame in rest])
+        silent = truth == UNLABELLED
+        score = dice(np.where(silent, 0, masks), np.where(silent, 0, truth))["mean"]
+        return {"frames": len(chosen), "annotated": list(chosen), "mean": score, "gain": None}
+
+    def _answer(self, chosen: Sequence[int]) -> Tensor:
+        """Probabilities (T, K, grid, grid) of every frame, learnt from these; sets the labels to them."""
+        study, classes, key = self.study, tuple(CLASSES), frozenset(chosen)
+        study.labels = {f: frame_label(self.cine.labels[f], study.box, classes) for f in sorted(key)}
+        if key not in self._answers:
+            self._answers.clear()  # the same are asked for in a row: one is enough to keep
+            head = self._fitted() if self.fit else None
+            parts = []
+            for start in range(0, study.n_frames, PREDICT_FRAMES):
+                if self.should_stop():
+                    raise Cancelled
+                frames = range(start, min(start + PREDICT_FRAMES, study.n_frames))
+                if head is None:
+                    parts.append(study.prior(frames, 1 + len(classes)))
+                else:
+                    parts.append(predict(head, study, frames))
+            self._answers[key] = torch.cat(parts)
+        return self._answers[key]
+
+    def _fitted(self) -> Head:
+        """A head that was fitted to the labels as they are."""
+        _, card = self.encoder
+        starter = load_starter(card)
+        head = new_head(card, tuple(CLASSES), seed=self.seed) if starter is None else starter.head
+        with torch.random.fork_rng(devices=[]):
+            config = FitConfig(seed=self.seed)
+            fit = Fit(copy.deepcopy(head).to(inference_device()), [self.study], config, warm=False)
+            while not fit.done:
+                if self.should_stop():
+                    raise Cancelled
+                fit.step()
+        return fit.averaged

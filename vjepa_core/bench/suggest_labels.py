@@ -1,0 +1,190 @@
+"""How many labels it took to reach a Dice, by which frame and which cine was annotated next."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vjepa_core.bench.scores import interval
+from vjepa_core.bench.suggest import EVEN, RANDOM, SUGGESTED
+
+TARGETS = (0.90, 0.93, 0.95, 0.97)
+AT = 6
+"""A target besides: what others reach with so many labels, on each cine for itself."""
+
+STUDY = 3  # cines
+TURNS = 3  # labels a cine, whose Dice in turn is a study's target
+NEXT_CINE, IN_TURN, ANY_CINE = "suggested cine", "in turn", "random cine"
+_DRAWS = 20
+
+Row = Mapping[str, Any]
+Curves = dict[str, list[list[float]]]
+
+
+def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Mean Dice by labels: ``kind, what, frames, cines, mean, mean_95``; intervals are over cines."""
+    found = []
+    for kind, cines in _by_kind(rows).items():
+        for what in (SUGGESTED, EVEN, RANDOM):
+            longest = max(len(curve) for one in cines.values() for curve in one[what])
+            for count in range(longest):
+                there = [
+                    statistics.fmean(curve[count] for curve in one[what])
+                    for one in cines.values()
+                    if all(len(curve) > count for curve in one[what])
+                ]
+                mean, half = interval(there)
+                told = {"kind": kind, "what": what, "frames": count + 1, "cines": len(there)}
+                found.append({**told, "mean": mean, "mean_95": half})
+    return found
+
+
+def labels_needed(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Labels to reach a Dice, by how frames were chosen.
+
+    Targets are those of `TARGETS`, and what evenly spaced and random frames reach with `AT` labels. A target
+    that nobody reaches on a cine leaves the cine out; whoever does not reach it where others do counts with
+    one label more than were tried.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `run_suggest` makes them.
+
+    Returns
+    -------
+    list of dict
+        ``kind, target`` (words), ``what, cines, labels, labels_95`` (mean over cines), ``reached`` (share of
+        orders that reached it), ``spared`` (share of these labels that suggestions spare), ``fewer`` and
+        ``fewer_95`` (how many a cine, paired).
+    """
+    found = []
+    for kind, cines in _by_kind(rows).items():
+        for target in (*TARGETS, EVEN, RANDOM):
+            found += _of_target(kind, target, list(cines.values()))
+    return found
+
+
+def _of_target(kind: str, target: float | str, cines: list[Curves]) -> list[dict[str, Any]]:
+    needed: dict[str, list[float]] = {SUGGESTED: [], EVEN: [], RANDOM: []}
+    reached: dict[str, list[bool]] = {SUGGESTED: [], EVEN: [], RANDOM: []}
+    for one in cines:
+        goal = target if isinstance(target, float) else _reached_with(one[target], AT)
+        when = {what: [_first(curve, goal) for curve in one[what]] for what in needed}
+        if not any(at is not None for each in when.values() for at in each):
+            continue
+        for what, found_at in when.items():
+            beyond = len(one[what][0]) + 1
+            needed[what].append(statistics.fmean(beyond if at is None else at for at in found_at))
+            reached[what] += [at is not None for at in found_at]
+    if not needed[SUGGESTED]:
+        return []
+    tried = max(len(curve) for one in cines for curve in one[SUGGESTED])
+    words = f"Dice {target:.2f}" if isinstance(target, float) else f"Dice of {min(AT, tried)}, {target}"
+    ours = statistics.fmean(needed[SUGGESTED])
+    found = []
+    for what, each in needed.items():
+        mean, half = interval(each)
+        fewer, fewer_half = interval([b - a for a, b in zip(needed[SUGGESTED], each, strict=True)])
+        told = {"kind": kind, "target": words, "what": what, "cines": len(each)}
+        told |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[what])}
+        found.append({**told, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
+    return found
+
+
+def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
+    """Labels until the mean Dice of a study's cines is reached, by which cine was annotated next.
+
+    Cines of a kind make studies of `STUDY`; within each cine the suggested frames are annotated, and each
+    gets its first label before any gets a second. The target is what `TURNS` labels a cine reach in turn.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `run_suggest` makes them.
+    seed : int
+        Of random orders.
+
+    Returns
+    -------
+    list of dict
+        ``kind, what`` (`NEXT_CINE`, `IN_TURN` or `ANY_CINE`), ``studies, labels, labels_95, spared`` as in
+        `labels_needed`.
+    """
+    random = np.random.default_rng(seed)
+    groups: dict[str, dict[int, list[Row]]] = {}
+    for row in rows:
+        if row["what"] == SUGGESTED:
+            groups.setdefault(row["kind"], {}).setdefault(row["cine"], []).append(row)
+    found = []
+    for kind, by_cine in groups.items():
+        cines = [one for one in by_cine.values() if len(one) > TURNS]
+        made = [cines[start : start + STUDY] for start in range(0, len(cines) - STUDY + 1, STUDY)]
+        if not made:
+            continue
+        needed: dict[str, list[float]] = {NEXT_CINE: [], IN_TURN: [], ANY_CINE: []}
+        for study in made:
+            goal = statistics.fmean(one[TURNS - 1]["mean"] for one in study)
+            needed[NEXT_CINE].append(
+                _annotate(study, goal, lambda s, k: [_gain(s[i], k[i]) for i in range(STUDY)])
+            )
+            needed[IN_TURN].append(_annotate(study, goal, lambda _, k: [-count for count in k]))
+            drawn = [
+                _annotate(study, goal, lambda _, k: random.random(STUDY).tolist()) for _ in range(_DRAWS)
+            ]
+            needed[ANY_CINE].append(statistics.fmean(drawn))
+        ours = statistics.fmean(needed[NEXT_CINE])
+        for what, each in needed.items():
+            mean, half = interval(each)
+            told = {"kind": kind, "what": what, "studies": len(each), "labels": mean, "labels_95": half}
+            found.append({**told, "spared": 1.0 - ours / mean})
+    return found
+
+
+def _annotate(study: list[list[Row]], goal: float, worth: Any) -> float:
+    """Labels until the mean Dice is reached, each given to the cine of the largest worth."""
+    counts = [1] * len(study)
+    while statistics.fmean(one[k - 1]["mean"] for one, k in zip(study, counts, strict=True)) < goal:
+        wanted = worth(study, counts)
+        free = [i for i, one in enumerate(study) if counts[i] < len(one)]
+        if not free:
+            return float(sum(counts) + 1)
+        counts[max(free, key=lambda i: wanted[i])] += 1
+    return float(sum(counts))
+
+
+def _gain(cine: list[Row], count: int) -> float:
+    return float(cine[count - 1]["gain"])
+
+
+def _by_kind(rows: Sequence[Row]) -> dict[str, dict[int, Curves]]:
+    """Curves of Dice by labels, by kind, cine and choice; without cines that not all were measured on."""
+    found: dict[str, dict[int, dict[str, dict[int, list[float]]]]] = {}
+    for row in rows:
+        one = found.setdefault(row["kind"], {}).setdefault(row["cine"], {})
+        one.setdefault(row["what"], {}).setdefault(row["draw"], []).append(row["mean"])
+    whole = {}
+    for kind, cines in found.items():
+        kept = {}
+        for cine, by_what in cines.items():
+            curves = {what: list(by_draw.values()) for what, by_draw in by_what.items()}
+            longest = max(len(curve) for each in curves.values() for curve in each)
+            # A run that was stopped leaves an order without its end.
+            curves = {what: [c for c in each if len(c) == longest] for what, each in curves.items()}
+            if all(curves.get(what) for what in (SUGGESTED, EVEN, RANDOM)):
+                kept[cine] = curves
+        if kept:
+            whole[kind] = kept
+    return whole
+
+
+def _reached_with(each: list[list[float]], count: int) -> float:
+    return statistics.fmean(curve[min(count, len(curve)) - 1] for curve in each)
+
+
+def _first(curve: list[float], goal: float) -> int | None:
+    """How many labels first reach a Dice; None where none do."""
+    return next((i + 1 for i, value in enumerate(curve) if value >= goal - 1e-9), None)
