@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, str] = {
     "fit": "how soon an annotation shows, against a forest over the same features",
     "fewshot": "few labels: the program against a U-Net, forests and optical flow",
     "suggest": "labels that suggested frames spare, against random and evenly spaced ones",
+    "uncertainty": "expected Dice and doubts of the program against the softmax alone",
     "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",
 }

@@ -21,7 +21,7 @@ from app.ui.canvas import CineCanvas
 from app.ui.cine_list import CineList
 from app.ui.encoders.dialog import EncodersDialog
 from app.ui.keymap import load_keymap
-from app.ui.learning_panel import LearningPanel, describe
+from app.ui.learning_panel import HAZE, LearningPanel, describe
 from app.ui.opened_cine import OpenedCine
 from app.ui.player_bar import PlayerBar
 from app.ui.pretraining.dialog import PretrainingDialog
@@ -86,6 +86,7 @@ class MainWindow(QMainWindow):
 
         self.actions_by_id = ActionTable(self, self.keymap).actions
         self.actions_by_id["toggle_uncertainty"].setCheckable(True)
+        self.learning.uncertainty.setToolTip(f"<qt>{self.keymap.hint('toggle_uncertainty')}. {HAZE}</qt>")
         self._build_menus()
         self._connect()
         self._view_timer = QTimer(self)

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QGraphicsEllipseItem, QGraphicsPathItem, QStyleOpt
 from app.domain.cine import Frame
 from app.domain.labels import LabelSet
 from app.ui.painting import Point
+from vjepa_core.messages import DOUBT_SIZE
 
 
 @dataclass(frozen=True)
@@ -203,19 +204,20 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class DoubtLayer:
-    """Where the prediction may be wrong: a hatched haze, as wide as the border may be off.
+    """Where the prediction may be wrong: a haze, as wide as the border may be off.
 
-    A thin line of doubt runs along every border; only what is more than that is shown.
+    A thin line of doubt runs along every border, so only wider places are hatched as well.
     """
 
     HAZE = QColor(206, 236, 84)
-    FROM, FULL = 0.12, 0.5  # probability to be wrong at which the haze begins, and is at its densest
+    FROM, FULL = 0.18, 0.5  # probability to be wrong at which the haze begins, and is at its densest
     OPACITY = 0.45
-    HATCHED = 0.25  # from here on
+    HATCHED = 0.3  # from here on
+    WIDE = 2.2  # pixels of the engine's grid: narrower places are not hatched
 
     def __init__(self, view: pg.ViewBox) -> None:
         self._haze = SharpImage(smooth=True)
-        self._haze.setZValue(15)  # over the prediction's fill, under what a human drew
+        self._haze.setZValue(PREDICTION.z + 0.5)  # between its fill and its outline
         lut = np.zeros((256, 4), np.uint8)
         lut[:, :3] = self.HAZE.red(), self.HAZE.green(), self.HAZE.blue()
         share = (np.arange(256) / 255 - self.FROM) / (self.FULL - self.FROM)
@@ -224,7 +226,7 @@ class DoubtLayer:
         self._hatch = QGraphicsPathItem()
         self._hatch.setPen(QPen(Qt.PenStyle.NoPen))
         self._hatch.setBrush(QBrush(self.HAZE, Qt.BrushStyle.BDiagPattern))
-        self._hatch.setZValue(16)
+        self._hatch.setZValue(PREDICTION.z + 0.6)
         for item in (self._haze, self._hatch):
             item.hide()
             view.addItem(item, ignoreBounds=True)
@@ -236,7 +238,10 @@ class DoubtLayer:
         if doubt is None:
             return
         self._haze.setImage(doubt, autoLevels=False, levels=(0, 255))
-        self._hatch.setPath(outline_path((doubt >= 255 * self.HATCHED).astype(np.uint8), 1))
+        wide = max(3, round(self.WIDE * max(doubt.shape) / DOUBT_SIZE))
+        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide))
+        grave = cv2.morphologyEx((doubt >= 255 * self.HATCHED).astype(np.uint8), cv2.MORPH_OPEN, shape)
+        self._hatch.setPath(outline_path(grave.astype(np.uint8, copy=False), 1))
 
 
 class ToolMarks:

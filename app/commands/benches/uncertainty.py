@@ -1,0 +1,145 @@
+"""Does the program know where it is wrong? Its expected Dice and doubts against the head's softmax alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.benches.given import project_cines
+from app.commands.report import table
+from app.domain.errors import ApicalError
+
+if TYPE_CHECKING:
+    from vjepa_core.bench.uncertainty import Seen
+
+FRAMES = (1, 2, 3)
+OnProgress = Callable[[str, int, int], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`[--data FILE] [--cines [PROJECT...]] [--frames LIST] [--phantom N] [--length T] [--seed N]`."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="CAMUS as .npz: drafts of its scored stills, and pseudo-cines of their patients",
+    )
+    parser.add_argument(
+        "--cines", type=Path, nargs="*", default=[], metavar="PROJECT", help="also the cines of projects"
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        nargs="+",
+        default=list(FRAMES),
+        metavar="N",
+        help="annotated of a cine (default 1 2 3); 0 is the draft",
+    )
+    parser.add_argument(
+        "--phantom", type=int, default=6, metavar="N", help="cines, and as many pseudo-cines (default 6)"
+    )
+    parser.add_argument("--length", type=int, default=40, metavar="T", help="frames of each (default 40)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of fits (default 0)")
+
+
+def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
+    """A row for every kind, number of annotated frames, and ours or softmax; Ctrl+C keeps what was seen."""
+    _check(args)
+
+    import torch
+
+    from app.bench.machine import machine
+    from vjepa_core.bench.camus import load_camus
+    from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
+    from vjepa_core.bench.uncertainty import halves, on_cines, on_stills, ratios, summary
+    from vjepa_core.encoder.load import load_encoder
+    from vjepa_core.encoder.precision import inference_device, inference_dtype
+    from vjepa_core.fewshot.starter import load_starter
+
+    stills = None if args.data is None else halves(load_camus(args.data)[1])[1]
+    given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
+    device = inference_device()
+    encoder = load_encoder(device=device, matrices=inference_dtype(device))
+    starter = load_starter(encoder[1])
+    head = None if starter is None else starter.head.to(device)
+    seen: list[Seen] = []
+    stopped = False
+    try:
+        on_progress("making cines", 0, 1)
+        made = phantom_cines(args.phantom, frames=args.length)
+        if args.data is not None and args.phantom:
+            made += pseudo_cines(args.data, args.phantom, frames=args.length)
+        if stills is not None and head is not None:
+            seen.extend(on_stills(stills, encoder, head, on_progress=on_progress))
+        # `extend` keeps what a generator has given when it is interrupted.
+        seen.extend(
+            on_cines(
+                [*given, *made],
+                encoder,
+                start=head,
+                counts=sorted(set(args.frames)),
+                seed=args.seed,
+                on_progress=on_progress,
+            )
+        )
+    except KeyboardInterrupt:
+        if not seen:
+            raise
+        stopped = True
+    rows = summary(seen)
+    about = {**machine("torch", "numpy"), "threads": torch.get_num_threads()}
+    return {"name": "uncertainty", "machine": about, "stopped": stopped, "rows": rows, "ratios": ratios(rows)}
+
+
+def text(result: dict[str, Any]) -> str:
+    """A table, how to read it, and the ratios in words."""
+    host = result["machine"]
+    parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads"]
+    if result["stopped"]:
+        parts.append("Stopped before its end: not every cine was looked at.")
+    names = ["KIND", "ANNOTATED", "CINES", "FRAMES", "DICE", "ROW", "EXPECTED", "FRAME ECE"]
+    lines = [[*names, "PEARSON", "SPEARMAN", "WITHIN", "PIXEL ECE", "NEAR BORDERS"]]
+    for row in result["rows"]:
+        lines.append(
+            [
+                row["kind"],
+                str(row["annotated"]),
+                str(row["cines"]),
+                str(row["frames"]),
+                _number(row["dice"], 3),
+                row["what"],
+                _number(row["expected"], 3),
+                _number(row["frame_ece"], 4),
+                *(_number(row[name], 2) for name in ("pearson", "spearman", "within")),
+                _number(row["pixel_ece"], 4),
+                _number(row["border_ece"], 4),
+            ]
+        )
+    parts += [
+        "",
+        table(lines),
+        "",
+        "DICE: true mean of the frames that were not annotated; EXPECTED: what was expected of them.",
+        "FRAME ECE: expected calibration error of Dice, 15 groups of equally many frames.",
+        "PIXEL ECE: of the probability that a pixel is right, 15 bins, all pixels of the head's 112 x 112",
+        "in the picture; NEAR BORDERS: of those within 3 pixels of a drawn or a true border.",
+        "PEARSON, SPEARMAN: expected with true Dice, over all frames; WITHIN: Spearman's, mean over cines.",
+        "softmax: the same predictions, trusted as the head's softmax says.",
+    ]
+    if result["ratios"]:
+        parts += ["", "Ratios, over 1 in our favour:"]
+        parts += [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
+    return "\n".join(parts)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.phantom < 0 or (args.phantom == 0 and args.data is None and not args.cines):
+        raise ApicalError("There is nothing to measure on: give --phantom, --data camus.npz or --cines.")
+    if min(args.frames) < 0 or args.length < 2:
+        raise ApicalError("--frames counts annotated frames from 0, --length frames of a cine from 2.")

@@ -1,0 +1,145 @@
+"""What is expected of a prediction: more with better signs, nothing of nothing, what is known if it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vjepa_core.errors import CoreError
+from vjepa_core.fewshot import calibration
+from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped, write
+from vjepa_core.fewshot.confidence import confidence, frame_signs, situation, soft_dice, trust
+from vjepa_core.fewshot.head import GRID_SIZE
+from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.messages import DOUBT_SIZE
+
+Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def sharpened(prior: Tensor, power: float) -> Tensor:
+    """Probabilities with the same largest class, surer for a higher power."""
+    p = prior.clamp_min(1e-3) ** power
+    return p / p.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("situation", Situation)
+def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> None:
+    maps = shipped()[situation]
+    signs = np.random.default_rng(0).uniform(-3, 7, (200, 5))
+    dice = maps.expected_dice(signs)
+    assert ((dice > 0) & (dice < 1)).all()
+    for k in range(5):
+        better = signs.copy()
+        better[:, k] += 1
+        assert (maps.expected_dice(better) >= dice).all()
+    of_pixels = np.random.default_rng(1).uniform(0, 7, (200, 3))
+    wrong = maps.wrong_share(of_pixels)
+    assert ((wrong >= 0) & (wrong <= 1)).all()
+    for k in range(3):
+        better = of_pixels.copy()
+        better[:, k] += 1
+        assert (maps.wrong_share(better) <= wrong).all()
+
+
+def test_a_surer_head_is_trusted_more(study: StudyCine) -> None:
+    unsure, sure = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
+    assert trust(study, [2, 3], sure).wrong.mean() < trust(study, [2, 3], unsure).wrong.mean()
+    study.labels = {}
+    one, other = trust(study, [2, 3], unsure), trust(study, [2, 3], sure)
+    assert (other.dice > one.dice).all()
+    assert other.wrong.mean() < one.wrong.mean()
+    assert other.wrong.shape == (2, GRID_SIZE, GRID_SIZE)
+
+
+def test_doubt_lies_along_borders(study: StudyCine) -> None:
+    answer = sharpened(study.prior([3], 3), 2.0)
+    drawn = answer[0].argmax(0) > 0
+    wrong = trust(study, [3], answer).wrong[0]
+    assert wrong[0, 0] < 0.02
+    border = drawn ^ torch.roll(drawn, 1, 0)
+    assert wrong[border].mean() > 5 * wrong[~border].mean()
+
+
+def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: StudyCine) -> None:
+    answer = study.prior([3], 3)
+    moved = torch.roll(answer, 14, 3)
+    with_it, against_it = (trust(study, [3], p) for p in (answer, moved))
+    assert against_it.dice < with_it.dice
+    assert against_it.wrong.mean() > with_it.wrong.mean()
+
+
+def test_on_an_outlined_frame_the_dice_is_known(study: StudyCine, heart: Heart) -> None:
+    truth = study.prior([0], 3)
+    assert confidence(study, [0], truth)[0] == 1
+    shifted = torch.roll(truth, 6, 3)
+    drawn, real = shifted[0].argmax(0), truth[0].argmax(0)
+    each = [2 * ((drawn == k) & (real == k)).sum() / ((drawn == k).sum() + (real == k).sum()) for k in (1, 2)]
+    assert confidence(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
+    # Of a structure that is outlined on another frame only, this one says nothing.
+    study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
+    assert confidence(study, [0], truth)[0] < 1
+
+
+def test_nothing_drawn_one_class_and_no_frames(study: StudyCine) -> None:
+    nothing = torch.zeros(1, 3, GRID_SIZE, GRID_SIZE)
+    nothing[:, 0] = 1
+    found = trust(study, [3], nothing)
+    assert found.dice[0] == 0
+    assert torch.isfinite(found.wrong).all()
+    one = nothing.clone()
+    one[0, :, 40:70, 40:70] = torch.tensor([0.1, 0.9, 0.0])[:, None, None]
+    assert soft_dice(one)[0].isnan().tolist() == [False, True]
+    study.labels = {}
+    assert 0 < confidence(study, [3], one)[0] < 1
+    assert confidence(study, [], nothing[:0]).shape == (0,)
+
+
+def test_what_a_prediction_rests_on(study: StudyCine, heart: Heart) -> None:
+    assert situation(study) is Situation.FITTED
+    assert situation(study, carried=True) is Situation.CARRIED
+    study.labels = {0: frame_label(np.zeros_like(heart[1][0]), study.box, (1, 2))}
+    assert situation(study) is Situation.DRAFT
+    signs = frame_signs(study, [3], torch.full((1, 3, GRID_SIZE, GRID_SIZE), 1 / 3), study.prior([3], 3))
+    assert signs.shape == (1, 5)
+    assert not signs[:, 2:].any()
+
+
+def test_a_calibration_is_written_and_read_again(tmp_path: Path) -> None:
+    one = Calibration(Linear(0.5, (1.0, 0, 0.25, 0, 0)), Linear(-1, (1.0, 0.5, 0)), (0.0, 2.0), (0.5, 0.1))
+    write(tmp_path / "c.json", dict.fromkeys(Situation, one), {"made by": "a test"})
+    assert read(tmp_path / "c.json") == dict.fromkeys(Situation, one)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("wrong", [0.1, 0.5]),
+        ("scores", [2.0, 0.0]),
+        ("scores", []),
+        ("bias", "x"),
+        ("weights", {"luck": 1.0}),
+    ],
+)
+def test_a_damaged_calibration_is_refused_in_one_sentence(tmp_path: Path, key: str, value: object) -> None:
+    one = Calibration(Linear(0, (1.0,) * 5), Linear(0, (1.0,) * 3), (0.0, 2.0), (0.5, 0.1))
+    path = tmp_path / "c.json"
+    write(path, dict.fromkeys(Situation, one), {})
+    told = json.loads(path.read_text())
+    told["situations"]["draft"]["pixel"][key] = value
+    path.write_text(json.dumps(told))
+    with pytest.raises(CoreError, match="install it again"):
+        read(path)
+    path.write_text("{")
+    with pytest.raises(CoreError, match="install it again"):
+        read(path)
+
+
+def test_the_window_knows_the_grid_of_doubts() -> None:
+    assert DOUBT_SIZE == GRID_SIZE
+    assert calibration.shipped() is shipped()
