@@ -15,6 +15,7 @@ from app.engine.exchange import Exchange
 from app.engine.session import EngineDied, LearningSession, Masks
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
 from vjepa_core.messages import (
+    DOUBT_SIZE,
     Cancel,
     CineReceived,
     CloseCine,
@@ -101,6 +102,7 @@ def test_masks_come_back_at_full_size(bench: Bench) -> None:
     bench.teach()
     (opened,) = bench.engine.of(OpenCine)
     opened.masks.open(writable=True)[4] = 2
+    opened.doubts.open(writable=True)[4] = 77
     bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
     (masks,) = bench.events
     assert isinstance(masks, Masks)
@@ -108,6 +110,8 @@ def test_masks_come_back_at_full_size(bench: Bench) -> None:
     assert masks.masks[4][5:85, 10:110].min() == 2
     assert masks.masks[4].sum() == 2 * 80 * 100
     assert (masks.confidence, masks.final) == ({4: 0.5}, True)
+    assert masks.doubts[4].shape == (DOUBT_SIZE, DOUBT_SIZE)
+    assert (masks.doubts[4] == 77).all()
 
 
 @pytest.mark.parametrize(("cine", "revision"), [(7, 1), (7, 3), (8, 2)])

@@ -27,6 +27,7 @@ from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.messages import (
+    DOUBT_SIZE,
     Cancel,
     CineReceived,
     CloseCine,
@@ -38,6 +39,7 @@ from vjepa_core.messages import (
     Predicted,
     Progress,
     Ready,
+    Redraw,
     RestoreHead,
     Resume,
     SetLabels,
@@ -66,6 +68,7 @@ class Client:
         self.pipe, theirs = multiprocessing.Pipe()
         self.heard: list[Any] = []
         self.masks: dict[int, SharedArray] = {}
+        self.doubts: dict[int, SharedArray] = {}
         self._theirs: Connection = theirs
         self.engine = service.Engine(
             theirs, cache_folder=features, scratch_folder=folder, encoder=encoder, **more
@@ -85,8 +88,17 @@ class Client:
     def open(self, cine: int = 1) -> OpenCine:
         frames = np.stack([picture(i + cine, 224) for i in range(FRAMES)])
         self.masks[cine] = SharedArray.create(self.folder / f"masks{cine}", (FRAMES, SIZE, SIZE))
+        size = (FRAMES, DOUBT_SIZE, DOUBT_SIZE)
+        self.doubts[cine] = SharedArray.create(self.folder / f"doubts{cine}", size)
         return OpenCine(
-            cine, self.share(f"frames{cine}", frames), self.masks[cine], SIZE, SIZE, 30.0, (1, 2, 3)
+            cine,
+            self.share(f"frames{cine}", frames),
+            self.masks[cine],
+            SIZE,
+            SIZE,
+            30.0,
+            (1, 2, 3),
+            doubts=self.doubts[cine],
         )
 
     def labels(self, revision: int, *frames: int, cine: int = 1, learnt: bool = False) -> SetLabels:
@@ -159,6 +171,20 @@ def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(cl
     assert head.revisions == ((1, 1),)
     assert Path(head.path).exists()
     assert set(np.unique(client.masks[1].open())) <= {0, 1, 2, 3}
+    assert client.doubts[1].open().any(axis=(1, 2)).all()  # no frame is beyond doubt
+
+
+def test_kept_masks_are_predicted_once_more_on_request(client: Client) -> None:
+    client.send(client.open(), client.labels(1, 0, 3))
+    client.wait_for(Stage.UP_TO_DATE)
+    before, since = np.array(client.masks[1].open()), len(client.heard)
+    client.doubts[1].open(writable=True)[...] = 0
+    client.send(Redraw(1))
+    client.wait_for(Stage.UP_TO_DATE, since=since)
+    assert not client.of(HeadReady, since)
+    assert sorted(f for p in client.of(Predicted, since) for f in p.frames) == list(range(FRAMES))
+    assert np.array_equal(client.masks[1].open(), before)
+    assert client.doubts[1].open().any(axis=(1, 2)).all()
 
 
 def test_a_second_fit_is_short_and_names_its_revision(client: Client) -> None:

@@ -1,0 +1,118 @@
+"""Where the prediction may be wrong: shown when wanted, where it is known, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from app.domain.cine import Frame
+from app.engine.session import Masks
+from tests.ui.conftest import HEIGHT, WIDTH, Desk, square
+from vjepa_core.messages import DOUBT_SIZE, Progress, Stage
+
+
+def doubtful(left: int = 40) -> Frame:
+    """Half wrong right of a column of the engine's grid."""
+    grid = np.zeros((DOUBT_SIZE, DOUBT_SIZE), np.uint8)
+    grid[:, left:] = 128
+    return grid
+
+
+def predict(desk: Desk, *frames: int, doubts: bool = True) -> None:
+    revision = desk.opened.revision
+    masks = {frame: square(1, x0=30, size=40) for frame in frames}
+    known = {frame: doubtful() for frame in frames if doubts}
+    sure = dict.fromkeys(masks, 0.87)
+    desk.tell(Masks(desk.opened.id, revision, masks, sure, True, doubts=known))
+
+
+def shown(desk: Desk) -> bool:
+    return desk.window.canvas._doubts._haze.isVisible()
+
+
+def test_doubts_are_hidden_until_they_are_wanted(heart: Desk) -> None:
+    predict(heart, 0, 1)
+    assert not shown(heart)
+    heart.hand.keys("U")
+    assert shown(heart)
+    assert heart.window.learning.uncertainty.isChecked()
+    assert heart.window.actions_by_id["toggle_uncertainty"].isChecked()
+    heart.window.show_frame(1)
+    assert shown(heart)
+    heart.window.show_frame(2)  # nothing is predicted there
+    assert not shown(heart)
+    heart.window.show_frame(0)
+    heart.window.learning.uncertainty.click()
+    assert not shown(heart)
+
+
+def test_doubts_go_with_the_masks(heart: Desk) -> None:
+    predict(heart, 0)
+    heart.hand.keys("U", "X")
+    assert not shown(heart)
+    heart.hand.keys("X")
+    assert shown(heart)
+    heart.window.canvas._set_peeking(True)
+    assert not shown(heart)
+    heart.window.canvas._set_peeking(False)
+    assert shown(heart)
+
+
+def test_doubts_lie_where_the_engine_said_and_not_on_what_was_drawn(heart: Desk) -> None:
+    predict(heart, 0)
+    doubt = heart.opened.doubt(0)
+    assert doubt is not None
+    assert doubt.shape == (HEIGHT, WIDTH)
+    region = heart.opened.cine.region
+    inside = doubt[region.slices]
+    column = round(40 / DOUBT_SIZE * inside.shape[1])
+    assert inside[:, column + 4 :].min() == 128
+    assert inside[:, : column - 4].max() == 0
+    heart.opened.recorder.draw(0, square(2, x0=90), "brush", "somebody")
+    again = heart.opened.doubt(0)
+    assert again is not None
+    assert not again[30:50, 90:110].any()
+    assert heart.opened.doubt(5) is None
+
+
+def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
+    predict(heart, 0)
+    heart.opened.recorder.draw(0, square(1), "brush", "somebody")
+    assert heart.opened.doubt(0) is None
+
+
+def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
+    predict(heart, 0)
+    assert heart.window.learning._confidence.text().endswith("expected Dice here 0.87")
+    assert heart.window.learning._confidence.text().startswith("draft")
+    assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
+
+
+def test_kept_masks_are_predicted_once_more_when_doubts_are_wanted(heart: Desk) -> None:
+    predict(heart, 0, 1, doubts=False)
+    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
+    assert "redraw" not in heart.session.calls
+    heart.hand.keys("U")
+    assert heart.session.calls.count("redraw") == 1
+    predict(heart, 0, 1)
+    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
+    assert heart.session.calls.count("redraw") == 1
+
+
+def test_it_is_not_asked_for_while_the_engine_is_at_work(heart: Desk) -> None:
+    predict(heart, 0, doubts=False)
+    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 1, 9))
+    heart.hand.keys("U")
+    assert "redraw" not in heart.session.calls
+    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
+    assert "redraw" in heart.session.calls
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_choice_is_remembered(open_desk: Callable[[], Desk], on: bool) -> None:
+    desk = open_desk()
+    desk.window.show_uncertainty(on)  # with no cine open, too
+    desk.window.close()
+    assert open_desk().window.learning.uncertainty.isChecked() is on
