@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMATS = ("nifti", "png", "csv")
+CONFIDENCE = "mean Dice to expect of each frame's structures, 0 to 1; on an annotated frame, as measured"
 NOTICE = "Research use only: not for diagnosis."
 
 
@@ -244,6 +245,7 @@ def _summary(
         "loss_last": found.losses[-1] if found.losses else None,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "confidence": confidence,
+        "confidence_is": CONFIDENCE,
         "warnings": list(cine.warnings),
     }
 

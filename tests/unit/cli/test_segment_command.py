@@ -86,6 +86,7 @@ def test_the_summary_says_what_was_done_and_nothing_of_the_patient(
     assert summary["loss_first"] == 1.5
     assert summary["loss_last"] is None  # JSON has no NaN
     assert len(summary["confidence"]) == 30
+    assert "Dice" in summary["confidence_is"]
     assert set(summary["seconds"]) >= {"decode", "features", "fit", "predict", "write"}
     assert "Research use only" in summary["notice"]
     assert "uid" not in summary
