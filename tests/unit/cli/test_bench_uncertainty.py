@@ -1,0 +1,109 @@
+"""`apical bench uncertainty`: from made-up predictions to a table, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from app.cli import main
+from tests.unit.fewshot.beating import beating
+from vjepa_core.bench import uncertainty
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.head import GRID_SIZE
+from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.preprocessing import Letterbox
+
+
+def carried(
+    frames: NDArray[np.uint8],
+    labels: dict[int, NDArray[np.uint8]],
+    classes: tuple[int, ...],
+    *,
+    watch: Any,
+    **_: Any,
+) -> None:
+    """In place of a fit: the labels as motion carries them."""
+    box = Letterbox.fit(*frames.shape[1:])
+    boxed = box.apply(frames)
+    study = StudyCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
+    study.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}
+    for frame in range(len(frames)):
+        watch(study, [frame], study.prior([frame], 1 + len(classes)))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    frames, masks = beating()
+
+    def cines(n: int, **_: Any) -> list[uncertainty.ScoredCine]:
+        one = uncertainty.ScoredCine(frames, 30.0, dict(enumerate(masks)), "phantom")
+        return [one] * n
+
+    monkeypatch.setattr(uncertainty, "segment", carried)
+    monkeypatch.setattr("vjepa_core.bench.scored_cines.phantom_cines", cines)
+    monkeypatch.setattr("vjepa_core.encoder.load.load_encoder", lambda **_: (None, None))
+    monkeypatch.setattr("vjepa_core.fewshot.starter.load_starter", lambda _: None)
+
+
+def test_a_table_and_its_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "u.json"
+    asked = ["bench", "uncertainty", "--phantom", "2", "--frames", "0", "1", "2", "--json", str(out)]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "SPEARMAN" in said
+    assert "over 1 in our favour" in said
+    told = json.loads(out.read_text())
+    # Nothing drew a draft: there is no head for it.
+    assert [(r["annotated"], r["what"]) for r in told["rows"]] == [
+        (1, "ours"),
+        (1, "softmax"),
+        (2, "ours"),
+        (2, "softmax"),
+    ]
+    n = len(beating()[0])
+    assert [r["frames"] for r in told["rows"]] == [2 * (n - 1)] * 2 + [2 * (n - 2)] * 2
+    assert all(0.5 < r["dice"] <= 1 and 0 <= r["pixel_ece"] < 0.2 for r in told["rows"])
+
+
+def test_what_was_seen_until_ctrl_c_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+
+    def interrupted(*args: Any, **more: Any) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        carried(*args, **more)
+
+    monkeypatch.setattr(uncertainty, "segment", interrupted)
+    assert main(["bench", "uncertainty", "--phantom", "2", "--frames", "1"]) == 0
+    assert "Stopped before its end" in capsys.readouterr().out
+
+
+def test_a_cancelled_fit_ends_it_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled(*_: Any, **__: Any) -> None:
+        raise Cancelled
+
+    monkeypatch.setattr(uncertainty, "segment", cancelled)
+    frames, masks = beating()
+    cine = uncertainty.ScoredCine(frames, 30.0, dict(enumerate(masks)), "phantom")
+    assert list(uncertainty.on_cines([cine], (None, None), start=None)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--phantom", "0"], ["--frames", "-1"], ["--length", "1"], ["--data", "nowhere.npz"]],
+)
+def test_bad_input_is_told_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "uncertainty", *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "Traceback" not in line
