@@ -52,7 +52,7 @@ DICE = (
     "(not at all) to 1 (exactly). Measured on other hearts; on one unlike them it can be off."
 )
 HAZE = (
-    "Hatched green: here the label may well be wrong, and the border may lie anywhere in the haze. "
+    "Green haze: the label may be wrong, and the border may lie anywhere in it; wide places are hatched. "
     "Borders without haze are likely to be right."
 )
 

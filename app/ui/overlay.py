@@ -211,7 +211,7 @@ class DoubtLayer:
 
     HAZE = QColor(206, 236, 84)
     FROM, FULL = 0.18, 0.5  # probability to be wrong at which the haze begins, and is at its densest
-    OPACITY = 0.45
+    OPACITY = 0.6
     HATCHED = 0.3  # from here on
     WIDE = 2.2  # pixels of the engine's grid: narrower places are not hatched
 
