@@ -278,6 +278,8 @@ class Engine:
             if other.labels and not other.prepared:
                 self._prepare(other)
                 return True
+        for known in self._cines.values():
+            known.complete_labels(self._starter.head if self._starter and known.left_heart else None)
         if self._fit is None and any(w.labels and not w.learnt for w in self._cines.values()):
             self._begin_fit(work)
         if self._fit is not None:

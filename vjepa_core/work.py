@@ -15,6 +15,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
@@ -122,6 +123,11 @@ class CineWork:
         )
         if not self.learnt:
             self.predict_all()
+
+    def complete_labels(self, teacher: Head | None) -> None:
+        """Let pixels that nobody labelled carry a guess, by a head that draws these classes or by none."""
+        if self.study is not None and self.study.labels:
+            self.study.labels = completed(self.study, teacher)
 
     def predict_all(self) -> None:
         """Every frame wants a prediction."""

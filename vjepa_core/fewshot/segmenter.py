@@ -24,6 +24,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
@@ -235,6 +236,7 @@ def segment(
     halfway = reached[0] if reached else now
     seconds["features"], seconds["motion"] = halfway - started, now - halfway
     cine.labels = {frame: frame_label(label, cine.box, classes) for frame, label in labels.items()}
+    cine.labels = completed(cine, start)
 
     fit_started = time.monotonic()
     fit_config = replace(config or FitConfig(), seed=seed)

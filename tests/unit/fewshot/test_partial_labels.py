@@ -1,0 +1,125 @@
+"""Not everything is labelled: some structures on some frames, or some pixels of a frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
+from tests.unit.fewshot.conftest import CLASSES
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
+from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, segment
+from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
+
+Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def scribbled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The innermost part of every structure, and a band of background around; the rest is unlabelled."""
+    out = np.full_like(mask, UNLABELLED)
+    for value in (CAVITY, WALL):
+        inside = cv2.distanceTransform((mask == value).astype(np.uint8), cv2.DIST_L2, 5)
+        out[inside > 0.6 * inside.max()] = value
+    outside = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    out[(outside > 4) & (outside < 7)] = 0
+    return out
+
+
+def test_structures_outlined_on_different_frames_are_drawn_on_all(
+    heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    frames, masks = heart
+    labels = {
+        frame: np.where(masks[frame] == value, value, 0).astype(np.uint8)
+        for frame, value in ((0, CAVITY), (6, WALL))
+    }
+    found = segment(frames, labels, CLASSES, fps=30, encoder=small_encoder, config=FitConfig(steps=12)).masks
+    for value in CLASSES:
+        assert np.mean([dice(found[t], masks[t], value) for t in range(12)]) > 0.7
+        assert all((mask == value).any() for mask in found)
+
+
+def test_pixels_that_nobody_labelled_carry_no_label(study: StudyCine, heart: Heart) -> None:
+    _, masks = heart
+    label = frame_label(scribbled(masks[3]), study.box, CLASSES)
+    study.labels = {3: label}
+    silent = label.weight == 0
+    assert 0.5 < silent.mean() < 1
+    prior = study.prior([3], 3)[0].sum(0).numpy()
+    assert (prior[silent] == 0).all()
+    assert prior[label.weight == 1] == pytest.approx(1)
+
+
+def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
+    study: StudyCine, heart: Heart
+) -> None:
+    _, masks = heart
+    whole = study.labels[6]
+    label = frame_label(scribbled(masks[0]), study.box, CLASSES)
+    study.labels = {0: label, 6: whole}
+    full = completed(study)
+    assert full[6] is whole
+    assert study.labels[0] is label
+    said = label.weight == 1
+    np.testing.assert_allclose(full[0].target[said], label.target[said])
+    assert (full[0].weight[said] == 1).all()
+    assert full[0].weight[label.weight == 0] == pytest.approx(GUESS_WEIGHT)
+    np.testing.assert_allclose(full[0].target.sum(-1), 1, atol=1e-5)
+    truth = frame_label(masks[0], study.box, CLASSES).target.argmax(-1)
+    assert (full[0].target.argmax(-1) == truth).mean() > 0.9
+    again = StudyCine(0, study.box, study.frames, study.features, study.motion, full)
+    assert completed(again)[6] is whole
+
+
+def test_a_structure_that_was_not_drawn_is_not_guessed(
+    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    _, masks = heart
+    part = scribbled(masks[0])
+    part[part == WALL] = UNLABELLED
+    study.labels = {0: frame_label(part, study.box, CLASSES)}
+    teacher = new_head(small_encoder[1], CLASSES)
+    torch.nn.init.normal_(teacher.out.weight)
+    for one in (None, teacher.eval()):
+        (full,) = completed(study, one).values()
+        assert not full.target[..., WALL].any()
+        np.testing.assert_allclose(full.target.sum(-1), 1, atol=1e-5)
+
+
+def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
+    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+) -> None:
+    _, masks = heart
+    teacher = new_head(small_encoder[1], CLASSES)
+    weights = teacher.state_dict()
+    weights["out.weight"].fill_(1e-6)
+    weights["out.bias"][WALL] += 9  # it says that all is wall
+    study.labels = {0: frame_label(scribbled(masks[0]), study.box, CLASSES)}
+    (full,) = completed(study, teacher.eval()).values()
+    assert full.target[study.labels[0].weight == 0][:, WALL].min() > 0.9
+
+
+def test_a_single_thing_is_not_grown_over_everything(study: StudyCine, heart: Heart) -> None:
+    silent = np.full((96, 120), UNLABELLED, np.uint8)
+    cavity = np.where(heart[1][4] == CAVITY, CAVITY, UNLABELLED).astype(np.uint8)
+    labels = {2: frame_label(silent, study.box, CLASSES), 4: frame_label(cavity, study.box, CLASSES)}
+    study.labels = labels
+    assert all(label is labels[frame] for frame, label in completed(study).items())
+
+
+def test_scribbles_suffice(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+    _, masks = beating()
+    study.labels = {t: frame_label(scribbled(masks[t]), study.box, CLASSES) for t in (0, 6)}
+    study.labels = completed(study)
+    fit = Fit(new_head(small_encoder[1], CLASSES), [study], FitConfig(steps=10), warm=False)
+    while not fit.done:
+        fit.step()
+    values = np.array([0, *CLASSES], np.uint8)
+    drawn = values[predict(fit.averaged, study, range(12)).argmax(1).numpy()]
+    for t in range(12):
+        truth = values[frame_label(masks[t], study.box, CLASSES).target.argmax(-1)]
+        assert min(dice(drawn[t], truth, value) for value in CLASSES) > 0.6
