@@ -30,6 +30,7 @@ from vjepa_core.messages import (
     Resume,
     SetLabels,
     Stage,
+    Suggested,
 )
 
 
@@ -118,7 +119,15 @@ def test_masks_come_back_at_full_size(bench: Bench) -> None:
 def test_a_stale_or_foreign_result_is_dropped(bench: Bench, cine: int, revision: int) -> None:
     bench.teach(revision=2)
     bench.engine.report(Predicted(cine, revision, (4,), (0.5,), True))
+    bench.engine.report(Suggested(cine, revision, 4, None))
     assert bench.events == []
+
+
+def test_a_suggestion_for_the_present_labels_comes_through(bench: Bench) -> None:
+    bench.teach(revision=2)
+    told = Suggested(7, 2, 4, 9)
+    bench.engine.report(told)
+    assert bench.events == [told]
 
 
 def test_labels_that_are_old_before_they_are_sent_are_passed_over(bench: Bench) -> None:
