@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.study import FrameLabel, StudyCine
+from vjepa_core.preprocessing import Letterbox
 
 GUESS_WEIGHT = 0.3
 """Of a guessed pixel against one that somebody labelled."""
@@ -56,7 +57,7 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
 def _completed(cine: StudyCine, frame: int, label: FrameLabel, teacher: Head | None) -> FrameLabel:
     if teacher is not None:
         guess = _drawn(cine, frame, teacher)
-    elif len(np.unique(seeds := _seeds(label))) > 2:  # nothing, and two things
+    elif len(np.unique((seeds := _seeds(label))[_inside(cine.box)])) > 2:  # nothing, and two things
         guess = _grown(cine.frames[frame], seeds, len(label.drawn))
     else:
         return label
@@ -76,6 +77,13 @@ def _drawn(cine: StudyCine, frame: int, teacher: Head) -> NDArray[np.float32]:
 def _seeds(label: FrameLabel) -> NDArray[np.int32]:
     """0 where nobody said what is there, else one more than the label (grid, grid)."""
     return np.where(label.weight > 0.5, 1 + label.target.argmax(-1), 0).astype(np.int32)
+
+
+def _inside(box: Letterbox) -> tuple[slice, slice]:
+    """Where the picture lies on the grid: the bars are background that nobody said."""
+    step = box.size // GRID_SIZE
+    rows, columns = (slice(-(-part.start // step), part.stop // step) for part in box.inner)
+    return rows, columns
 
 
 def _grown(picture: NDArray[np.uint8], seeds: NDArray[np.int32], n_outputs: int) -> NDArray[np.float32]:

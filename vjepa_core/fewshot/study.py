@@ -43,9 +43,12 @@ def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ..
             cv2.resize(boxed, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         )
 
-    masks = [shrink(label == value) for value in classes]
-    target = np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).astype(np.float32)
     weight = 1.0 - shrink(label == UNLABELLED)
+    # Of a pixel that is unlabelled in part, the labelled part says what it is.
+    masks = [shrink(label == value) / np.maximum(weight, 1e-3) for value in classes]
+    target = (
+        np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).clip(0.0, 1.0).astype(np.float32)
+    )
     drawn = np.array([True, *[bool((label == value).any()) for value in classes]])
     return FrameLabel(target, weight, drawn)
 

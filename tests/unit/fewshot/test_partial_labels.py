@@ -54,6 +54,17 @@ def test_pixels_that_nobody_labelled_carry_no_label(study: StudyCine, heart: Hea
     assert prior[label.weight == 1] == pytest.approx(1)
 
 
+def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: StudyCine) -> None:
+    part = np.full((96, 120), UNLABELLED, np.uint8)
+    part[20:60, 21:60] = WALL  # its border runs through pixels of the grid
+    label = frame_label(part, study.box, CLASSES)
+    mixed = (label.weight > 0.1) & (label.weight < 0.9)
+    mixed &= label.target[..., WALL] > 0.1
+    assert mixed.any()
+    assert label.target[mixed][:, WALL].min() > 0.95
+    assert label.target[mixed][:, 0].max() < 0.05
+
+
 def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
     study: StudyCine, heart: Heart
 ) -> None:
