@@ -63,6 +63,7 @@ class CineCanvas(PictureView):
         self._prediction: Frame | None = None
         self._doubt: Frame | None = None
         self._from_prediction = False
+        self._scribbles = False
         self._shown = (True, True)
         self._peeking = False
         self._peek_keys: tuple[QKeySequence, ...] = ()
@@ -213,6 +214,10 @@ class CineCanvas(PictureView):
         """Let the first stroke on a frame without annotation start from the shown prediction."""
         self._from_prediction = on
 
+    def set_scribbles(self, on: bool) -> None:
+        """Let the first stroke on a frame without annotation leave all else unlabelled."""
+        self._scribbles = on
+
     # Strokes
 
     def finish_stroke(self) -> None:
@@ -241,7 +246,7 @@ class CineCanvas(PictureView):
                 # An outline says where the whole structure is: it replaces the predicted one.
                 base[base == self._active_class] = 0
         if base is None:
-            base = np.zeros(self._frame.shape, np.uint8)
+            base = np.full(self._frame.shape, UNLABELLED if self._scribbles else 0, np.uint8)
         ink = Ink(self._active_class, self._behind, erase=self._tool == ERASER)
         if self._tool == POLYGON:
             self._gesture = OutlineGesture(base, ink)

@@ -96,6 +96,7 @@ class MainWindow(QMainWindow):
         self._masks_shown = True
         self._doubts_shown = False
         self._want_corrections = True
+        self._scribbles = False
         self._corrects = False
         self._warned = False
         self._show_current()
@@ -189,6 +190,7 @@ class MainWindow(QMainWindow):
         t.class_chosen.connect(c.set_active_class)
         t.radius_chosen.connect(c.set_brush_radius)
         t.behind_changed.connect(c.set_behind)
+        t.scribbles_changed.connect(self._set_scribbles)
         t.from_prediction_changed.connect(self._set_corrections)
         t.hidden_classes_changed.connect(c.set_hidden_classes)
         t.show_radius(c.brush_radius())
@@ -290,7 +292,8 @@ class MainWindow(QMainWindow):
         shown = opened.shown_prediction(frame)
         self.canvas.set_labels(opened.recorder.annotated.label(frame), shown)
         if not self.canvas.is_stroke_in_progress():
-            self._corrects = self._want_corrections and opened.can_correct(frame)
+            wanted = self._want_corrections and not self._scribbles
+            self._corrects = wanted and opened.can_correct(frame)
             self.canvas.set_start_from_prediction(self._corrects)
         self.canvas.set_doubt(opened.doubt(frame) if self._doubts_shown else None)
         prediction = opened.predictions.get(frame)
@@ -431,6 +434,11 @@ class MainWindow(QMainWindow):
 
     def _set_corrections(self, on: bool) -> None:
         self._want_corrections = on
+        self._show_overlay()
+
+    def _set_scribbles(self, on: bool) -> None:
+        self._scribbles = on
+        self.canvas.set_scribbles(on)
         self._show_overlay()
 
     def toggle_masks(self) -> None:

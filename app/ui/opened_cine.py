@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from app.domain.cine import Cine, Frame
+from app.domain.labels import UNLABELLED
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
 from vjepa_core.preprocessing import Letterbox
@@ -56,7 +57,11 @@ class OpenedCine:
         drawn = self.recorder.annotated.label(frame)
         if drawn is None:
             return mask
-        keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
+        scribbled = drawn == UNLABELLED
+        if scribbled.any():
+            keep = scribbled | (drawn == mask)
+        else:  # what is not drawn is left to the prediction class by class
+            keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
         return np.where(keep, mask, 0).astype(np.uint8)
 
     def doubt(self, frame: int) -> Frame | None:
@@ -70,7 +75,7 @@ class OpenedCine:
         full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
         drawn = self.recorder.annotated.label(frame)
         if drawn is not None:
-            full[drawn > 0] = 0  # nobody doubts what a human drew
+            full[(drawn > 0) & (drawn != UNLABELLED)] = 0  # nobody doubts what a human drew
         return full
 
     def can_correct(self, frame: int) -> bool:

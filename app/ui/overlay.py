@@ -19,7 +19,7 @@ from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPen, QPolygon
 from PySide6.QtWidgets import QGraphicsEllipseItem, QGraphicsPathItem, QStyleOptionGraphicsItem, QWidget
 
 from app.domain.cine import Frame
-from app.domain.labels import LabelSet
+from app.domain.labels import UNLABELLED, LabelSet
 from app.ui.painting import Point
 from vjepa_core.messages import DOUBT_SIZE
 
@@ -38,6 +38,7 @@ HUMAN = LayerStyle(fill=0.28, width=2.0, dashes=(), z=20)
 PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
 
 SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
+_VEIL = (0, 0, 0, 90)
 RAGGED = 1500  # points of an outline from which Qt strokes it with a one-pixel line, 30 times faster
 CRUMB = 9  # points of a contour between two common borders that are not worth a line
 SMOOTH_FROM = 24  # shorter contours would shrink visibly
@@ -141,6 +142,7 @@ class LabelLayer:
         for value, colour in self._colours.items():
             if value not in self._hidden:
                 lut[value] = (colour.red(), colour.green(), colour.blue(), round(255 * self._style.fill))
+        lut[UNLABELLED] = _VEIL  # what a scribble says nothing of
         self._fill.setLookupTable(lut)
 
 

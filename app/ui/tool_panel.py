@@ -33,6 +33,7 @@ class ToolPanel(QWidget):
     radius_chosen = Signal(float)
     behind_changed = Signal(bool)
     from_prediction_changed = Signal(bool)
+    scribbles_changed = Signal(bool)
     hidden_classes_changed = Signal(object)
 
     def __init__(self, keymap: Keymap, parent: QWidget | None = None) -> None:
@@ -62,9 +63,8 @@ class ToolPanel(QWidget):
             self._tools[tool] = button
         column.addLayout(grid)
         column.addLayout(self._brush_row(keymap))
-        self._behind, self._correct = self._options(keymap)
-        column.addWidget(self._behind)
-        column.addWidget(self._correct)
+        for box in self._options(keymap):
+            column.addWidget(box)
 
         heading = QLabel("Structures")
         heading.setStyleSheet(f"color: {theme.MUTED}; margin-top: 6px;")
@@ -75,7 +75,7 @@ class ToolPanel(QWidget):
             lambda _: self.hidden_classes_changed.emit(self._classes.hidden_classes())
         )
         column.addWidget(self._classes)
-        key = QLabel("solid: drawn by hand\ndashed: predicted")
+        key = QLabel("solid: drawn by hand\ndashed: predicted\ndimmed: left open by a scribble")
         key.setStyleSheet(f"color: {theme.MUTED}; margin-left: 6px;")
         column.addWidget(key)
         column.addStretch(1)
@@ -94,20 +94,27 @@ class ToolPanel(QWidget):
         size.addWidget(self._slider, 1)
         return size
 
-    def _options(self, keymap: Keymap) -> tuple[QCheckBox, QCheckBox]:
-        behind = QCheckBox("Draw behind other structures")
+    def _options(self, keymap: Keymap) -> tuple[QCheckBox, ...]:
+        self._behind = behind = QCheckBox("Draw behind other structures")
         behind.setToolTip(
             keymap.hint("draw_behind")
             + ": outline the epicardium over the cavity, and only the wall is filled"
         )
         behind.toggled.connect(self.behind_changed)
-        correct = QCheckBox("Strokes correct the prediction")
+        self._correct = correct = QCheckBox("Strokes correct the prediction")
         correct.setToolTip("The first stroke on a predicted frame starts from what is predicted there")
         correct.setChecked(True)
         correct.toggled.connect(self.from_prediction_changed)
-        for box in (behind, correct):
+        self._scribbles = scribbles = QCheckBox("Scribbles: the rest stays open")
+        scribbles.setToolTip(
+            "On a frame without outlines, strokes say what lies under them and nothing of the rest, which is "
+            "dimmed; the eraser says that no structure is there"
+        )
+        scribbles.toggled.connect(self.scribbles_changed)
+        scribbles.toggled.connect(correct.setDisabled)  # a scribble starts from nothing
+        for box in (behind, correct, scribbles):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        return behind, correct
+        return behind, correct, scribbles
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Show these structures; the active one stays where it is still there."""

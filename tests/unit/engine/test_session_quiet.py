@@ -329,3 +329,15 @@ def test_an_exchange_that_cannot_be_made_says_the_way_out(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(ProjectError, match="APICAL_HOME"):
         Exchange(tmp_path / "file" / "exchange")
+
+
+def test_scribbles_that_name_no_structure_are_not_passed_on(bench: Bench) -> None:
+    bench.teach()
+    nothing = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    nothing[20:30, 20:30] = 0
+    bench.session.set_labels(7, 2, {2: nothing})
+    bench.session.set_labels(7, 3, {2: nothing, 3: disk(3)})
+    bench.settle()
+    told = bench.engine.of(SetLabels)
+    assert told[-1].frames == (2, 3)
+    assert all(one.labels is None and one.frames == () for one in told if one.revision == 2)
