@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.bench.rivals import flow
+from vjepa_core.bench.scored_cines import GIVEN
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.segmenter import LoadedEncoder
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter
+from vjepa_core.resources import resource_path
 
 CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
     "flow": (flow.carried, "nearest mask along DIS flow, from frame to frame"),
@@ -71,6 +75,18 @@ class Ours:
         """Of the encoder; None without one."""
         module, card = self.encoder
         return None if isinstance(module, _Nothing) else card.name
+
+    def start(self, kind: str) -> Head | None:
+        """What fits start from on cines of a kind; None: from nothing.
+
+        It is the head that ships, as in the window; but on cines that were made of phantoms or of patients of
+        CAMUS the one that was fitted to phantoms alone.
+        """
+        if self.name is None:
+            return None
+        path = None if kind == GIVEN else resource_path("heads", PHANTOM_ONLY)
+        starter = load_starter(self.encoder[1], path)
+        return None if starter is None else starter.head
 
 
 def without_encoder(card: EncoderCard) -> LoadedEncoder:

@@ -180,6 +180,7 @@ class _Bench:
             tuple(CLASSES),
             fps=lesson.of.fps,
             encoder=one.encoder,
+            start=one.start(lesson.of.kind),
             cache=cache,
             seed=seed,
             budget_s=self.budget_s,

@@ -62,7 +62,7 @@ class OwnHead:
         tokens = self.tokens(images)
         watch = Stopwatch(budget_s)
         studies = as_studies(images, tokens, masks)
-        config = replace(self.config, seed=seed)
+        config = replace(self.config.for_labels(len(images)), seed=seed)
         with torch.random.fork_rng(devices=[]):
             head = first_head(self.tokens, seed=seed).to(inference_device())
             if budget_s is not None:

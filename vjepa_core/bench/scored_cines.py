@@ -19,6 +19,9 @@ _PHANTOM_SEEDS = 0x5C04ED << 24
 
 _PSEUDO_FPS = 25.0
 
+GIVEN = "given"
+"""The kind of cines that were not made up here."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredCine(LabelledCine):
@@ -32,7 +35,7 @@ class ScoredCine(LabelledCine):
         Of a pixel, where that is known and pixels are square.
     """
 
-    kind: str = "given"
+    kind: str = GIVEN
     mm: float | None = None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class FitConfig:
     Attributes
     ----------
     steps, warm_steps : int
-        Length of a fit from scratch, and of one that goes on from a fitted head.
+        Length of a fit, and of one that goes on from a head fitted to fewer of the same labels.
     batch : int
         Frames a step.
     learning_rate, warm_learning_rate, weight_decay
@@ -51,11 +52,21 @@ class FitConfig:
     weight_decay: float = 0.02
     ema: float = 0.96
     carried_share: float = 0.5
-    carried_weight: float = 1.0
+    carried_weight: float = 0.3
     prior_dropout: float = 0.1
     prior_dropout_many: float = 0.5
     wobble: float = 0.01
     seed: int = 0
+
+    def for_labels(self, n: int) -> FitConfig:
+        """As long a fit as `n` annotated frames are worth: the more there are, the more there is to learn.
+
+        Up to four take the steps as they are, n take sqrt(n / 4) times as many; but a warm fit, which
+        somebody is waiting for, at most twice.
+        """
+        growth = max(1.0, math.sqrt(n / 4))
+        warm = round(self.warm_steps * min(growth, 2.0))
+        return replace(self, steps=round(self.steps * growth), warm_steps=warm)
 
 
 @dataclass

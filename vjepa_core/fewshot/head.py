@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,9 @@ from torch.nn import functional
 
 GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
+
+IMAGE_CHANNELS = 3 * 4
+"""What the head's first layer reads of the picture: three frames, four pixels of each to one of the grid."""
 
 PRIOR_FLOOR = 0.02
 """Carried probabilities are kept off 0 and 1 by this much, so that the image can overrule them."""
@@ -64,7 +67,7 @@ class Head(nn.Module):
         super().__init__()
         self.config = config
         w, k = config.width, config.n_outputs
-        self.stem = _block(3 * 4 + k, w)
+        self.stem = _block(IMAGE_CHANNELS + k, w)
         self.down1 = nn.Sequential(_block(w, 2 * w, 2), _block(2 * w, 2 * w))
         self.down2 = nn.Sequential(_block(2 * w, 3 * w, 2), _block(3 * w, 3 * w))
         self.down3 = _block(3 * w, 4 * w, 2)
@@ -114,6 +117,33 @@ class Head(nn.Module):
         x = self.up0(torch.cat([_twice(x), x0], 1))
         inactive = ~self.active[None, :, None, None]
         return (self.out(x) + carried).masked_fill(inactive, -30.0)
+
+
+@torch.no_grad()
+def for_other_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) -> Head:
+    """A head for other classes that sees what `head` has learnt to see.
+
+    What `head` learnt of its own classes stays behind: how it reads their carried labels, and its last layer.
+    So the new one draws nothing but what is carried until it is fitted, as an untrained head does.
+
+    Parameters
+    ----------
+    head : Head
+    classes : tuple of int
+        Label values of the new one.
+    seed : int
+        Of the weights that are new.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        new = Head(replace(head.config, classes=classes))
+    weights = new.state_dict()
+    for name, value in head.state_dict().items():
+        if name == "stem.0.weight":
+            weights[name][:, :IMAGE_CHANNELS] = value[:, :IMAGE_CHANNELS]
+        elif name != "active" and not name.startswith("out."):
+            weights[name].copy_(value)
+    return new
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class Motion:
         self._to_next: list[Grid] = []
         self._frames = frames
         self._flow = flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        flow.setFinestScale(1)
+        flow.setFinestScale(0)
         for t in range(self.n_frames - 1):
             if should_stop():
                 raise Cancelled

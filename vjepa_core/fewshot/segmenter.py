@@ -239,7 +239,7 @@ def segment(
     cine.labels = completed(cine, start)
 
     fit_started = time.monotonic()
-    fit_config = replace(config or FitConfig(), seed=seed)
+    fit_config = replace((config or FitConfig()).for_labels(len(labels)), seed=seed)
     head = new_head(card, classes, seed=seed) if start is None else copy.deepcopy(start)
     fit = Fit(head.to(inference_device()), [cine], fit_config, warm=False)
     losses: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.fit import predict
-from vjepa_core.fewshot.head import Head, HeadFileError, load_head, save_head
+from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
@@ -51,6 +52,12 @@ class Starter:
 
     head: Head
     shapes: Shapes
+
+    def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
+        """What a fit starts from: a copy of the head, or for other structures one that sees as it does."""
+        if left_heart and classes == self.head.config.classes:
+            return copy.deepcopy(self.head)
+        return for_other_classes(self.head, classes)
 
     def applies(self, cine: StudyCine) -> bool:
         """Whether what it draws over a cine looks like the left heart in an apical view."""

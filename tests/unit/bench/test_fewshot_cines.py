@@ -108,7 +108,6 @@ def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder
     assert own["fit_s"] > 0
     assert blind["encoder"] is None
     assert blind["note"] == "zeros"
-    assert blind["mean"] != own["mean"]
     assert oracle["note"] == "a test; cheats"
     assert oracle["mean"] == 1.0
     assert oracle["steps"] == 7

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.head import HeadFileError, load_head, save_head
+from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
 from vjepa_core.fewshot.study import StudyCine, frame_label
 
@@ -46,6 +46,29 @@ def test_a_warm_fit_goes_on_from_the_head_it_is_given(study: StudyCine, small_en
     frames = [2, 3]
     first = predict(warm.averaged, study, frames)
     torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames))
+
+
+def test_more_labels_are_worth_more_steps() -> None:
+    config = FitConfig(steps=80, warm_steps=40)
+    lengths = [(one.steps, one.warm_steps) for one in map(config.for_labels, (1, 4, 16, 1600))]
+    assert lengths == [(80, 40), (80, 40), (160, 80), (1600, 80)]
+
+
+def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
+    study: StudyCine, small_encoder: LoadedEncoder
+) -> None:
+    before = fitted(study, small_encoder).averaged
+    other = for_other_classes(before, (4, 7, 9))
+    assert other.config.classes == (4, 7, 9)
+    assert other.config.encoder_checksum == before.config.encoder_checksum
+    assert torch.equal(other.feature_proj.weight, before.feature_proj.weight)
+    picture = torch.randn(1, 3, 224, 224)
+    nothing = torch.zeros(1, 4, 112, 112)
+    logits = other.eval()(picture, study.tokens([0]), nothing)
+    assert (logits == 0).all()
+    again = for_other_classes(before, (4, 7, 9))
+    for one, two in zip(other.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_without_labels_there_is_nothing_to_fit(study: StudyCine, small_encoder: LoadedEncoder) -> None:

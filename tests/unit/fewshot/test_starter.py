@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from app.dicom.open import open_cine
 from vjepa_core.bench.camus import dice, load_camus
@@ -33,6 +34,15 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
     assert load_starter(replace(card(), checksum="another")) is None
     assert load_starter(replace(card(), depths=(11,))) is None
     assert load_starter(replace(card(), architecture="vit_tiny_patch16_224_t2")) is None
+
+
+def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(starter: Starter) -> None:
+    same = starter.beginning(LEFT_HEART, left_heart=True)
+    assert same is not starter.head
+    assert torch.equal(same.out.weight, starter.head.out.weight)
+    for other in (starter.beginning(LEFT_HEART, left_heart=False), starter.beginning((1,), left_heart=False)):
+        assert not other.out.weight.any()
+        assert torch.equal(other.feature_proj.weight, starter.head.feature_proj.weight)
 
 
 def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import multiprocessing
@@ -24,7 +25,7 @@ from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.head import save_head
+from vjepa_core.fewshot.head import Head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.messages import (
     DOUBT_SIZE,
@@ -261,6 +262,11 @@ class StubStarter:
         self.head = new_head(card, (1, 2, 3))
         self._applies = applies
         self.asked = 0
+
+    def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
+        assert left_heart
+        assert classes == self.head.config.classes
+        return copy.deepcopy(self.head)
 
     def applies(self, cine: object) -> bool:
         self.asked += 1
