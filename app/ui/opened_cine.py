@@ -75,7 +75,8 @@ class OpenedCine:
         full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
         drawn = self.recorder.annotated.label(frame)
         if drawn is not None:
-            full[(drawn > 0) & (drawn != UNLABELLED)] = 0  # nobody doubts what a human drew
+            scribbled = drawn == UNLABELLED
+            full[~scribbled if scribbled.any() else drawn > 0] = 0  # nobody doubts what a human drew
         return full
 
     def can_correct(self, frame: int) -> bool:

@@ -77,6 +77,17 @@ def test_doubts_lie_where_the_engine_said_and_not_on_what_was_drawn(heart: Desk)
     assert heart.opened.doubt(5) is None
 
 
+def test_what_a_scribble_says_is_not_doubted_and_the_rest_is(heart: Desk) -> None:
+    predict(heart, 0)
+    scribble = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    scribble[:, 90:110] = 0
+    heart.opened.recorder.draw(0, scribble, "brush", "somebody")
+    doubt = heart.opened.doubt(0)
+    assert doubt is not None
+    assert not doubt[:, 90:110].any()
+    assert doubt[:, 112:].any()
+
+
 def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
     predict(heart, 0)
     heart.opened.recorder.draw(0, square(1), "brush", "somebody")

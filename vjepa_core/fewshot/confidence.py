@@ -20,6 +20,9 @@ from vjepa_core.fewshot.study import StudyCine
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
 """What `nines` is kept off 1 by, of Dice and of softmax."""
 
+KNOWN_SHARE = 0.98
+"""Of the pixels: a frame on which fewer are labelled does not tell its Dice."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trust:
@@ -194,16 +197,19 @@ def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
 
 
 def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | None:
-    """Dice with what a human outlined on this very frame; None where not every structure is on it."""
+    """Dice with what a human outlined on this very frame; None where that leaves something open.
+
+    It does where not every structure is outlined on it, or where it is scribbled on.
+    """
     label = cine.labels.get(frame)
     shown = _shown(cine)
     if label is None or not shown:
         return None
     everything = np.any([cine.labels[f].drawn for f in shown], axis=0)
-    if (everything & ~label.drawn).any():
+    known = label.weight > 0.5
+    if (everything & ~label.drawn).any() or known.mean() < KNOWN_SHARE:
         return None
     drawn, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
-    known = label.weight > 0.5
     each = []
     for k in np.flatnonzero(label.drawn[1:]) + 1:
         ours, theirs = (drawn == k) & known, (truth == k) & known

@@ -81,6 +81,10 @@ def test_on_an_outlined_frame_the_dice_is_known(study: StudyCine, heart: Heart) 
     drawn, real = shifted[0].argmax(0), truth[0].argmax(0)
     each = [2 * ((drawn == k) & (real == k)).sum() / ((drawn == k).sum() + (real == k).sum()) for k in (1, 2)]
     assert confidence(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
+    # A scribble does not tell the Dice of the whole frame.
+    scribble = np.where(np.arange(heart[1][0].shape[1]) < 70, heart[1][0], 255).astype(np.uint8)
+    study.labels[0] = frame_label(scribble, study.box, (1, 2))
+    assert confidence(study, [0], truth)[0] < 1
     # Of a structure that is outlined on another frame only, this one says nothing.
     study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
     assert confidence(study, [0], truth)[0] < 1
