@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, load_camus
+from vjepa_core.bench.reliability import Seen
 from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
-from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, Seen, halves, on_cines, on_stills
+from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves, on_cines, on_stills
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.fewshot.calibration import (

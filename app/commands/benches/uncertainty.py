@@ -12,7 +12,7 @@ from app.commands.report import table
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
-    from vjepa_core.bench.uncertainty import Seen
+    from vjepa_core.bench.reliability import Seen
 
 FRAMES = (1, 2, 3)
 OnProgress = Callable[[str, int, int], None]
@@ -52,8 +52,9 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
     from app.bench.machine import machine
     from vjepa_core.bench.camus import load_camus
+    from vjepa_core.bench.reliability import ratios, summary
     from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
-    from vjepa_core.bench.uncertainty import halves, on_cines, on_stills, ratios, summary
+    from vjepa_core.bench.uncertainty import halves, on_cines, on_stills
     from vjepa_core.encoder.load import load_encoder
     from vjepa_core.encoder.precision import inference_device, inference_dtype
     from vjepa_core.fewshot.starter import load_starter

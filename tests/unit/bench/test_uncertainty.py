@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.make_calibration import fit, knots, logistic
-from vjepa_core.bench.uncertainty import (
-    CARRIED_EDGES,
-    SOFTMAX_EDGES,
+from vjepa_core.bench.reliability import (
     Seen,
     calibration_error,
     correlation,
     frame_error,
-    halves,
     ranks,
     ratios,
     reliability,
     summary,
 )
+from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves
 from vjepa_core.fewshot.calibration import Situation, sigmoid
 
 RNG = np.random.default_rng(0)
