@@ -175,7 +175,7 @@ class _Lesson:
         starter = load_starter(card)
         head = new_head(card, tuple(CLASSES), seed=self.seed) if starter is None else starter.head
         with torch.random.fork_rng(devices=[]):
-            config = FitConfig(seed=self.seed)
+            config = FitConfig(seed=self.seed).for_labels(len(self.study.labels))
             fit = Fit(copy.deepcopy(head).to(inference_device()), [self.study], config, warm=False)
             while not fit.done:
                 if self.should_stop():

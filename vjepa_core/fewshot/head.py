@@ -73,7 +73,8 @@ class Head(nn.Module):
         self.down3 = _block(3 * w, 4 * w, 2)
         self.feature_norm = nn.LayerNorm(config.feature_dim, elementwise_affine=False)
         self.feature_proj = nn.Conv2d(config.feature_dim * config.n_depths, 4 * w, 1)
-        self.feature_drop = nn.Dropout2d(0.2)
+        # Of a few frames, tokens are easily learnt by heart: most of them are hidden at every step.
+        self.feature_drop = nn.Dropout2d(0.6)
         self.fuse = _block(8 * w, 4 * w)
         self.up2 = _block(7 * w, 3 * w)
         self.up1 = _block(5 * w, 2 * w)

@@ -65,6 +65,8 @@ class StudyCine:
     motion: Motion
     labels: dict[int, FrameLabel] = field(default_factory=dict)
     _mean_std: tuple[float, float] | None = None
+    _carried_of: dict[int, FrameLabel] = field(default_factory=dict)  # the labels that these were carried of
+    _carried_to: dict[tuple[int, bool], NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
@@ -107,9 +109,9 @@ class StudyCine:
         """
         out = np.zeros((len(frames), GRID_SIZE, GRID_SIZE, n_outputs), np.float32)
         for row, frame in zip(out, frames, strict=True):
-            labels = {f: label for f, label in self.labels.items() if not (leave_out and f == frame)}
-            if labels:
-                row[:] = self._carried(labels, frame)
+            left_out = leave_out and frame in self.labels
+            if len(self.labels) > left_out:
+                row[:] = self._carried_once(frame, left_out=left_out)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def there_and_back(self, prior: Tensor, frame: int, turn: int) -> Tensor:
@@ -117,6 +119,17 @@ class StudyCine:
         maps = np.ascontiguousarray(prior[0].permute(1, 2, 0).numpy())
         carried = self.motion.there_and_back(maps, frame, turn)
         return torch.from_numpy(carried).permute(2, 0, 1)[None].contiguous()
+
+    def _carried_once(self, frame: int, *, left_out: bool) -> NDArray[np.float32]:
+        """Fits ask for the same frames again and again: what was carried is kept until labels change."""
+        now, then = self.labels, self._carried_of
+        if now.keys() != then.keys() or any(now[f] is not then[f] for f in now):
+            self._carried_of, self._carried_to = dict(now), {}
+        key = frame, left_out
+        if key not in self._carried_to:
+            labels = {f: label for f, label in now.items() if not (left_out and f == frame)}
+            self._carried_to[key] = self._carried(labels, frame)
+        return self._carried_to[key]
 
     def _carried(self, labels: dict[int, FrameLabel], frame: int) -> NDArray[np.float32]:
         structures = {f: label.target[..., 1:] for f, label in labels.items()}

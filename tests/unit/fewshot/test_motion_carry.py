@@ -105,3 +105,15 @@ def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
     p[1, :, :4] = torch.tensor([0.4, 0.6, 0.0])[:, None, None]  # drawn, but unsure
     expected = torch.tensor([1.0, 2 * 0.6 / 1.6, 0.0])  # frame 2 shows nothing
     torch.testing.assert_close(frame_confidence(p), expected)
+
+
+def test_what_was_carried_is_kept_until_labels_change(study: StudyCine) -> None:
+    before, without = study.prior([3], 3), study.prior([0], 3, leave_out=True)
+    assert torch.equal(study.prior([3], 3), before)
+    assert not torch.equal(study.prior([0], 3), without)
+    assert torch.equal(study.prior([0], 3, leave_out=True), without)
+    known = study.labels.pop(6)
+    alone = study.prior([3], 3)
+    assert not torch.equal(alone, before)
+    study.labels[6] = known
+    assert torch.equal(study.prior([3], 3), before)
