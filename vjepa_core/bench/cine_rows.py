@@ -17,7 +17,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.segmenter import LoadedEncoder
-from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, SHIPPED, load_starter
 from vjepa_core.resources import resource_path
 
 CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
@@ -34,6 +34,9 @@ CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
     "nearest mask": (flow.copied, "copied as it is"),
 }
 """Rows that carry labels and learn nothing, and what they do."""
+
+FROM_SCRATCH = "head from scratch"
+FROM_PHANTOMS = "head pre-trained on phantoms, no human label"
 
 
 class _Nothing(VisionTransformer3D):
@@ -76,17 +79,17 @@ class Ours:
         module, card = self.encoder
         return None if isinstance(module, _Nothing) else card.name
 
-    def start(self, kind: str) -> Head | None:
-        """What fits start from on cines of a kind; None: from nothing.
+    def start(self, kind: str) -> tuple[Head | None, str]:
+        """What fits start from on cines of a kind (None: from nothing), and its words for the row's note.
 
         It is the head that ships, as in the window; but on cines that were made of phantoms or of patients of
         CAMUS the one that was fitted to phantoms alone.
         """
-        if self.name is None:
-            return None
-        path = None if kind == GIVEN else resource_path("heads", PHANTOM_ONLY)
-        starter = load_starter(self.encoder[1], path)
-        return None if starter is None else starter.head
+        path, words = resource_path("heads", PHANTOM_ONLY), FROM_PHANTOMS
+        if kind == GIVEN:
+            path, words = resource_path("heads", SHIPPED), "head that ships, fitted to CAMUS and phantoms"
+        starter = None if self.name is None else load_starter(self.encoder[1], path)
+        return (None, FROM_SCRATCH) if starter is None else (starter.head, words)
 
 
 def without_encoder(card: EncoderCard) -> LoadedEncoder:

@@ -174,13 +174,14 @@ class _Bench:
 
     def _own(self, number: int, one: Ours, lesson: _Lesson, seed: int) -> dict[str, Any]:
         prepared_s, cache = self._prepared(number, one, lesson)
+        start, words = one.start(lesson.of.kind)
         found = segment(
             lesson.of.frames,
             lesson.labels,
             tuple(CLASSES),
             fps=lesson.of.fps,
             encoder=one.encoder,
-            start=one.start(lesson.of.kind),
+            start=start,
             cache=cache,
             seed=seed,
             budget_s=self.budget_s,
@@ -196,7 +197,7 @@ class _Bench:
             fit_s=found.seconds["fit"],
             predict_s=found.seconds["predict"],
             steps=found.steps,
-            note=one.note,
+            note="; ".join(filter(None, (words, one.note))),
         )
 
     def _prepared(self, number: int, one: Ours, lesson: _Lesson) -> tuple[float, FeatureCache]:

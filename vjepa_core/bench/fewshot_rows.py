@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.cine_rows import CARRIED, Ours, without_encoder
+from vjepa_core.bench.cine_rows import CARRIED, FROM_PHANTOMS, FROM_SCRATCH, Ours, without_encoder
 from vjepa_core.bench.encoded_stills import EncodedStills
 from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant
 from vjepa_core.bench.own_head import OwnHead, phantom_head
@@ -35,8 +35,6 @@ WORDS = (*ROWS, CARRY)
 
 BUNDLED, RANDOM = "bundled", "random"
 _OWN_ENCODERS = {"ours": BUNDLED, "ours-random": RANDOM, "ours-blind": BUNDLED}
-
-FROM_SCRATCH = "head from scratch"
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class LineUp:
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
                 name = None if row == "ours-blind" else card.name
-                found.append(Ours(ROWS[row], loaded, _note(FROM_SCRATCH, seen(name))))
+                found.append(Ours(ROWS[row], loaded, seen(name)))
         return found
 
     def learners(self) -> list[Contestant]:
@@ -136,7 +134,7 @@ class LineUp:
 
 def start(tokens: EncodedStills) -> str:
     """From what the program's head starts over these features, for the notes of its rows."""
-    return FROM_SCRATCH if phantom_head(tokens) is None else "head pre-trained on phantoms, no human label"
+    return FROM_SCRATCH if phantom_head(tokens) is None else FROM_PHANTOMS
 
 
 def seen(encoder: str | None) -> str:

@@ -21,7 +21,7 @@ from vjepa_core.bench.fewshot import Contestant
 from vjepa_core.bench.fewshot_cines import differences_cines, ratios_cines, run_cines, summary_cines
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines, pseudo_cines
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.catalogue import EncoderCard, card
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.segmenter import LoadedEncoder, segment
@@ -107,7 +107,7 @@ def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder
     assert own["features_s"] > 0
     assert own["fit_s"] > 0
     assert blind["encoder"] is None
-    assert blind["note"] == "zeros"
+    assert blind["note"] == "head from scratch; zeros"
     assert oracle["note"] == "a test; cheats"
     assert oracle["mean"] == 1.0
     assert oracle["steps"] == 7
@@ -148,6 +148,19 @@ def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
         assert (images == FRAMES[[4]]).all()
         assert (masks == MASKS[[4]]).all()
         assert (seed, budget_s) == (5, budget)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("given", "head that ships"), ("phantom", "phantoms"), ("pseudo", "no human label")]
+)
+def test_fits_start_as_in_the_window_but_on_made_up_cines_from_a_head_that_saw_no_patient(
+    kind: str, words: str, encoder: LoadedEncoder
+) -> None:
+    head, told = Ours("ours", (encoder[0], card())).start(kind)
+    assert head is not None
+    assert head.config.encoder_checksum == card().checksum
+    assert words in told
+    assert Ours("ours", without_encoder(card())).start(kind) == (None, "head from scratch")
 
 
 def test_without_a_budget_a_rival_gets_the_seconds_that_we_took(
