@@ -52,6 +52,8 @@ def plot(path: Path, summary: list[dict[str, Any]]) -> None:
         by_labels.set(xscale="log", xlabel=f"annotated {unit}", ylabel="mean Dice", title=title(kind))
         by_labels.set_xticks(counts, [str(count) for count in counts])
         by_labels.minorticks_off()
+        low, high = by_labels.get_ylim()
+        by_labels.set_ylim(max(low, 0.0), min(high, 1.0))  # intervals of few seeds go beyond any Dice
         by_seconds.set(
             xscale="log",
             xlabel="seconds for features and fit",
