@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -164,7 +165,8 @@ class Engine:
                 if request.cine_id in self._cines:
                     self._cines[request.cine_id].visible = request.frame
             case Redraw():
-                self._cines[request.cine_id].predict_all()
+                if request.cine_id in self._cines:  # else it is still on its way, or was forgotten
+                    self._cines[request.cine_id].predict_all()
             case RestoreHead():
                 self._restore(load_head(Path(request.path)))
             case Cancel():
@@ -187,6 +189,8 @@ class Engine:
         if self._fit is not None and self._fit.done_steps:
             self._cut_short = self._fit
         self._fit = None
+        if not had_labels and not work.labels and not request.learnt:
+            work.predict_all()  # nothing was named, but what is drawn belongs to another revision now
         if had_labels and not work.labels and work.left_heart:
             self._unlearn(work)
         self._cancelled = False
@@ -279,7 +283,8 @@ class Engine:
                 self._prepare(other)
                 return True
         for known in self._cines.values():
-            known.complete_labels(self._starter.head if self._starter and known.left_heart else None)
+            if known.has_open_labels:
+                known.complete_labels(self._teacher(known))
         if self._fit is None and any(w.labels and not w.learnt for w in self._cines.values()):
             self._begin_fit(work)
         if self._fit is not None:
@@ -294,6 +299,18 @@ class Engine:
         self._suggest(work)
         self._tell_idle(self._idle_stage(work, head))
         return False
+
+    def _teacher(self, work: CineWork) -> Head | None:
+        """What guesses at pixels that a scribble leaves open: the starter's head, where it applies."""
+        if self._starter is None or not work.left_heart or not self._applies(work, self._starter):
+            return None
+        return self._starter.head
+
+    def _applies(self, work: CineWork, starter: Starter) -> bool:
+        """Whether the starter draws a left heart on this cine; not known, and so no, before its features."""
+        if work.drafts is None and work.study is not None and work.study.features is not None:
+            work.drafts = starter.applies(replace(work.study, labels={}))
+        return bool(work.drafts)
 
     def _suggest(self, work: CineWork) -> None:
         """Tell which frame of a cine to outline next, and whether a label in another would teach more."""
@@ -325,9 +342,9 @@ class Engine:
         labelled = sum(bool(w.labels) for w in self._cines.values())
         if self._starter is None or not work.left_heart or work.labels or labelled > 1:
             return self._head
-        if work.drafts is None and work.study is not None:
-            work.drafts = self._starter.applies(work.study)
-        return self._starter.head if work.drafts else self._head if labelled else None
+        if self._applies(work, self._starter):
+            return self._starter.head
+        return self._head if labelled else None
 
     def _is_draft(self, head: Head | None) -> bool:
         return self._starter is not None and head is self._starter.head
@@ -390,6 +407,8 @@ class Engine:
             other.learnt = True
             other.drawn_by = None
             other.predict_all()
+            if other.study is not None and other is not work:
+                other.study.forget_carried()
         self._save_head(fit.done_steps, loss)
 
     def _save_head(self, steps: int, loss: float) -> None:

@@ -15,7 +15,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.scribbles import completed
+from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
@@ -56,6 +56,7 @@ class CineWork:
         self.study: StudyCine | None = None
         self._sure: dict[int, float] = {}
         self._alike: NDArray[np.float32] | None = None
+        self._suggestion: Suggestion | None = None  # until labels or confidences change
         self._fps = request.fps
         self._frames = np.array(frames)
         self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
@@ -83,7 +84,7 @@ class CineWork:
             frame: frame_label(np.array(image), self._box, self.classes)
             for frame, image in zip(request.frames, pixels if pixels is not None else (), strict=True)
         }
-        self.learnt = request.learnt
+        self.learnt, self._suggestion = request.learnt, None
         self.previewed.clear()
         self.shown = self.shown and bool(self.labels)
         if not self.labels:
@@ -123,6 +124,13 @@ class CineWork:
         )
         if not self.learnt:
             self.predict_all()
+
+    @property
+    def has_open_labels(self) -> bool:
+        """Some pixels of labels say nothing: they are scribbles."""
+        return self.study is not None and any(
+            float(label.weight.min()) < GUESS_WEIGHT for label in self.study.labels.values()
+        )
 
     def complete_labels(self, teacher: Head | None) -> None:
         """Let pixels that nobody labelled carry a guess, by a head that draws these classes or by none."""
@@ -171,12 +179,14 @@ class CineWork:
         assert self.study.features is not None  # noqa: S101 - the same
         if self._alike is None:
             self._alike = likeness(moments(self.study.features, self.n_frames))
-        unknown = 1.0 - USUAL_DOUBT if self.labels else 0.0
-        doubt = [1.0 - self._sure.get(frame, unknown) for frame in range(self.n_frames)]
-        return next_frame(self._alike, doubt, self.labels)
+        if self._suggestion is None:
+            unknown = 1.0 - USUAL_DOUBT if self.labels else 0.0
+            doubt = [1.0 - self._sure.get(frame, unknown) for frame in range(self.n_frames)]
+            self._suggestion = next_frame(self._alike, doubt, self.labels)
+        return self._suggestion
 
     def _write(self, frames: list[int], probabilities: torch.Tensor, found: Trust) -> dict[int, float]:
-        self.shown = True
+        self.shown, self._suggestion = True, None
         for frame, maps, wrong in zip(frames, probabilities, found.wrong, strict=True):
             self._masks[frame] = label_image(maps, self._box, self.classes)
             if self._doubts is not None:

@@ -16,7 +16,7 @@ from app.commands.segment import decode
 from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError
-from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
 from app.storage import schema
 from app.storage.labels_io import read_labels
 from app.storage.project import Project
@@ -26,6 +26,7 @@ from app.storage.relocate import relocate
 log = logging.getLogger(__name__)
 
 _MOST_HASHED = 50
+_MOST_OPEN = 0.02  # of a frame's pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +106,18 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
         with Project.open(copy) as project:
             drawn = []
             for record in project.cines():
-                labels = {f: label for f, label in project.annotations(record.id).items() if label.any()}
+                labels = {
+                    f: label for f, label in project.annotations(record.id).items() if _is_outlined(label)
+                }
                 if labels:
                     drawn.append((record, labels))
             return project.label_set, drawn
+
+
+def _is_outlined(label: Frame) -> bool:
+    """Whether a frame says where structures end: a scribble does not, and can be no measure of anything."""
+    named = (label > 0) & (label != UNLABELLED)
+    return bool(named.any()) and float((label == UNLABELLED).mean()) < _MOST_OPEN
 
 
 def _open(record: CineRecord, beside: Path) -> Cine | None:

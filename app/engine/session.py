@@ -184,7 +184,9 @@ class LearningSession:
 
     def redraw(self, cine_id: int) -> None:
         """Have every frame of a cine predicted once more, for the doubts that no project keeps."""
-        self._send(Redraw(cine_id))
+        told = self._told.get(cine_id)
+        if told is not None and told.sent:
+            self._send(Redraw(cine_id))
 
     def restore_head(self, blob: bytes) -> None:
         """Take up a head kept in a project."""
@@ -260,8 +262,15 @@ class LearningSession:
         if frames is None:
             return
         n = told.cine.n_frames
-        masks = told.masks or self._exchange.allocate((n, region.height, region.width))
-        doubts = told.doubts or self._exchange.allocate((n, DOUBT_SIZE, DOUBT_SIZE))
+        masks = told.masks
+        try:
+            masks = masks or self._exchange.allocate((n, region.height, region.width))
+            doubts = told.doubts or self._exchange.allocate((n, DOUBT_SIZE, DOUBT_SIZE))
+        except OSError:  # the disk is full: leave nothing behind
+            for array in (frames, None if told.masks else masks):
+                if array is not None:
+                    array.delete()
+            raise
         with self._lock:
             if self._told.get(cine_id) is not told:  # forgotten meanwhile
                 for array in (frames, masks, doubts):

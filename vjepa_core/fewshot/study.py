@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 UNLABELLED = 255
 
+_MOST_CARRIED = 200  # frames; 40 MB with three structures
+
 
 @dataclass
 class FrameLabel:
@@ -127,9 +129,15 @@ class StudyCine:
             self._carried_of, self._carried_to = dict(now), {}
         key = frame, left_out
         if key not in self._carried_to:
+            if len(self._carried_to) >= _MOST_CARRIED:
+                self._carried_to.clear()
             labels = {f: label for f, label in now.items() if not (left_out and f == frame)}
             self._carried_to[key] = self._carried(labels, frame)
         return self._carried_to[key]
+
+    def forget_carried(self) -> None:
+        """Give the memory of carried labels back; they are carried anew when asked for."""
+        self._carried_to = {}
 
     def _carried(self, labels: dict[int, FrameLabel], frame: int) -> NDArray[np.float32]:
         structures = {f: label.target[..., 1:] for f, label in labels.items()}

@@ -69,9 +69,9 @@ def test_fit_stop_go_on_crash_and_replay(start: Start) -> None:
     assert ears.of(Learnt)[-1].revisions == {1: 2}
     assert not [m for m in ears.events[before:] if isinstance(m, Masks) and m.revision != 2]
     assert ears.of(Failed) == []
-    # What was passed through the exchange is gone; the masks' room and the head stay.
+    # What was passed through the exchange is gone; the room of masks and doubts, and the head, stay.
     left = sorted(p.suffix for p in session._exchange.folder.iterdir() if p.suffix != ".lock")
-    assert left == [".safetensors", ".u8"]
+    assert left == [".safetensors", ".u8", ".u8"]
 
 
 def test_three_quick_deaths_then_resume(start: Start) -> None:

@@ -107,7 +107,9 @@ def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
     torch.testing.assert_close(frame_confidence(p), expected)
 
 
-def test_what_was_carried_is_kept_until_labels_change(study: StudyCine) -> None:
+def test_what_was_carried_is_kept_until_labels_change(
+    study: StudyCine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, without = study.prior([3], 3), study.prior([0], 3, leave_out=True)
     assert torch.equal(study.prior([3], 3), before)
     assert not torch.equal(study.prior([0], 3), without)
@@ -116,4 +118,10 @@ def test_what_was_carried_is_kept_until_labels_change(study: StudyCine) -> None:
     alone = study.prior([3], 3)
     assert not torch.equal(alone, before)
     study.labels[6] = known
+    assert torch.equal(study.prior([3], 3), before)
+    monkeypatch.setattr("vjepa_core.fewshot.study._MOST_CARRIED", 2)
+    study.forget_carried()
+    for frame in (1, 2, 3, 4):
+        study.prior([frame], 3)
+        assert len(study._carried_to) <= 2
     assert torch.equal(study.prior([3], 3), before)

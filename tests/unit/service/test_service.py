@@ -27,6 +27,7 @@ from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import Head, save_head
 from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.study import FrameLabel, StudyCine
 from vjepa_core.messages import (
     DOUBT_SIZE,
     Cancel,
@@ -313,6 +314,52 @@ def test_a_draft_comes_before_any_label_and_again_when_they_are_gone(
     again = [p for p in client.heard[since:] if isinstance(p, Predicted)]
     assert {f for p in again for f in p.frames} == set(range(FRAMES))
     assert made[0].asked == 1
+
+
+def test_a_draft_is_made_anew_when_labels_come_that_name_nothing(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    client.send(replace(client.open(), left_heart=True))
+    client.wait_for(Stage.DRAFT)
+    since = len(client.heard)
+    client.send(client.labels(1))
+    client.wait_for(Stage.DRAFT, 1, since)
+    again = [p for p in client.of(Predicted, since) if p.revision == 1]
+    assert {f for p in again for f in p.frames} == set(range(FRAMES))
+
+
+def test_to_redraw_a_cine_that_is_not_there_yet_is_no_error(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    client.send(Redraw(7), replace(client.open(), left_heart=True))
+    client.wait_for(Stage.DRAFT)
+    assert client.of(Failed) == []
+
+
+@pytest.mark.parametrize("applies", [True, False])
+def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    monkeypatch: pytest.MonkeyPatch,
+    applies: bool,
+) -> None:
+    teachers: list[object] = []
+
+    def completed(study: StudyCine, teacher: object) -> dict[int, FrameLabel]:
+        teachers.append(teacher)
+        return dict(study.labels)
+
+    monkeypatch.setattr("vjepa_core.work.completed", completed)
+    client, made = with_starter(applies)
+    client.send(replace(client.open(), left_heart=True))
+    client.wait_for(Stage.DRAFT if applies else Stage.NO_DRAFT)
+    scribble = np.full((1, SIZE, SIZE), 255, np.uint8)
+    scribble[0, 10:20, 10:20] = 1
+    client.send(SetLabels(1, 1, (0,), client.share("scribble", scribble)))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    assert teachers
+    assert all(teacher is (made[0].head if applies else None) for teacher in teachers)
 
 
 def test_no_draft_where_the_starter_does_not_apply(
