@@ -16,7 +16,7 @@ from app.commands.segment import decode
 from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
+from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet, named
 from app.storage import schema
 from app.storage.labels_io import read_labels
 from app.storage.project import Project
@@ -116,8 +116,7 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
 
 def _is_outlined(label: Frame) -> bool:
     """Whether a frame says where structures end: a scribble does not, and can be no measure of anything."""
-    named = (label > 0) & (label != UNLABELLED)
-    return bool(named.any()) and float((label == UNLABELLED).mean()) < _MOST_OPEN
+    return bool(named(label).any()) and float((label == UNLABELLED).mean()) < _MOST_OPEN
 
 
 def _open(record: CineRecord, beside: Path) -> Cine | None:

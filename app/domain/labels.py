@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 UNLABELLED = 255
 """Pixel value for 'nobody has said what this is'; 0 is background, 1.. are classes."""
+
+
+def named(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a label image names a structure: neither background nor unlabelled; of the same shape."""
+    return np.asarray((label > 0) & (label != UNLABELLED))
 
 
 @dataclass(frozen=True)

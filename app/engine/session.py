@@ -20,7 +20,7 @@ import numpy as np
 
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError
-from app.domain.labels import UNLABELLED
+from app.domain.labels import named
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
 from vjepa_core.messages import (
@@ -311,7 +311,7 @@ class LearningSession:
             if told is None or told.labels is None or told.revision != revision:
                 return  # a newer revision follows
             labels, learnt, sent = told.labels, told.learnt, told.sent
-        if not any(((label > 0) & (label != UNLABELLED)).any() for label in labels.values()):
+        if not any(named(label).any() for label in labels.values()):
             labels = {}  # scribbles that name no structure yet: nothing to learn from
         if not sent:  # the disk refused its pixels: try once more
             self._send_cine(cine_id)

@@ -22,7 +22,7 @@ from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, ProjectError
 from app.domain.history import StrokeKind
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
+from app.domain.labels import LEFT_HEART, LabelSet, named
 from app.log import log_fault
 from app.storage.library import SUFFIX, automatic_path, find_project, projects_in, read_recent, remember
 from app.storage.project import Project
@@ -413,7 +413,7 @@ class Workspace(QObject):
         drawn = opened.recorder.annotated.label(frame)
         after = shown
         if drawn is not None:
-            after = np.where((drawn > 0) & (drawn != UNLABELLED), drawn, shown)
+            after = np.where(named(drawn), drawn, shown)
         self.draw(opened, frame, after.astype(np.uint8), "accept")
         return True
 
