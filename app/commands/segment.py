@@ -197,7 +197,7 @@ def _segment(
         LEFT_HEART.values,
         fps=cine.timing.fps,
         encoder=args.encoder,
-        start=None if starter is None else starter.head,
+        start=starter,
         cache=feature_cache(),
         seed=args.seed,
         budget_s=args.budget,

@@ -15,9 +15,8 @@ from vjepa_core.bench.scored_cines import GIVEN
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.segmenter import LoadedEncoder
-from vjepa_core.fewshot.starter import PHANTOM_ONLY, SHIPPED, load_starter
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, SHIPPED, Starter, load_starter
 from vjepa_core.resources import resource_path
 
 CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
@@ -79,17 +78,17 @@ class Ours:
         module, card = self.encoder
         return None if isinstance(module, _Nothing) else card.name
 
-    def start(self, kind: str) -> tuple[Head | None, str]:
+    def start(self, kind: str) -> tuple[Starter | None, str]:
         """What fits start from on cines of a kind (None: from nothing), and its words for the row's note.
 
-        It is the head that ships, as in the window; but on cines that were made of phantoms or of patients of
-        CAMUS the one that was fitted to phantoms alone.
+        It is the starter that ships, as in the window; but on cines that were made of phantoms or of patients
+        of CAMUS the one that was fitted to phantoms alone.
         """
         path, words = resource_path("heads", PHANTOM_ONLY), FROM_PHANTOMS
         if kind == GIVEN:
             path, words = resource_path("heads", SHIPPED), "head that ships, fitted to CAMUS and phantoms"
         starter = None if self.name is None else load_starter(self.encoder[1], path)
-        return (None, FROM_SCRATCH) if starter is None else (starter.head, words)
+        return (None, FROM_SCRATCH) if starter is None else (starter, words)
 
 
 def without_encoder(card: EncoderCard) -> LoadedEncoder:

@@ -172,7 +172,9 @@ def make(camus: Path, out: Path, *, cines: int, frames: int) -> dict[str, Any]:
         # Drafts first: they are quick, and a run that is stopped early then has some of everything.
         seen.extend(on_stills(halves(load_camus(camus)[1])[0], encoder, head, on_progress=_tell))
         for count in (1, 2, 3):
-            seen.extend(on_cines(made, encoder, start=head, counts=[count], carried=True, on_progress=_tell))
+            seen.extend(
+                on_cines(made, encoder, start=starter, counts=[count], carried=True, on_progress=_tell)
+            )
     except KeyboardInterrupt:
         sys.stderr.write("stopped: fitting to what was seen\n")
     return calibrate(seen, out, encoder[1].checksum)

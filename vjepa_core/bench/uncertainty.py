@@ -33,6 +33,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, prepare_cine, segment
+from vjepa_core.fewshot.starter import Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
@@ -112,7 +113,7 @@ def on_cines(
     cines: Sequence[ScoredCine],
     encoder: LoadedEncoder,
     *,
-    start: Head | None,
+    start: Starter | None,
     counts: Sequence[int] = (1, 2, 3),
     seed: int = 0,
     carried: bool = False,
@@ -125,8 +126,8 @@ def on_cines(
     ----------
     cines : sequence of ScoredCine
     encoder : (module, card)
-    start : Head, optional
-        That fits start from; at a count of 0 it draws by itself. A count of 0 without one is left out.
+    start : Starter, optional
+        That fits start from; at a count of 0 its head draws by itself. A count of 0 without one is left out.
     counts : sequence of int
         How many frames are annotated, see `annotated_frames`.
     seed : int
@@ -161,7 +162,7 @@ def on_cines(
                     study = prepare_cine(
                         i, cine.frames, *encoder, fps=cine.fps, cache=cache, should_stop=should_stop
                     )
-                    lesson.draft(start, study, should_stop)
+                    lesson.draft(start.head, study, should_stop)
             except Cancelled:
                 return
             yield from lesson.seen

@@ -23,6 +23,11 @@ GUESS_WEIGHT = 0.3
 _SOFT_PX = 1.5  # of the grid: borders of a guess are not where they seem
 
 
+def is_open(label: FrameLabel) -> bool:
+    """Whether some pixels carry neither a label nor a guess."""
+    return float(label.weight.min()) < GUESS_WEIGHT
+
+
 def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
     """Labels of a cine in which pixels that nobody labelled carry a guess of little weight.
 
@@ -49,7 +54,7 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
     if teacher is not None and not teacher.out.weight.any():
         teacher = None
     return {
-        frame: label if label.weight.min() >= GUESS_WEIGHT else _completed(cine, frame, label, teacher)
+        frame: _completed(cine, frame, label, teacher) if is_open(label) else label
         for frame, label in cine.labels.items()
     }
 

@@ -24,7 +24,8 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.scribbles import completed
+from vjepa_core.fewshot.scribbles import completed, is_open
+from vjepa_core.fewshot.starter import Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
@@ -170,7 +171,7 @@ def segment(
     *,
     fps: float,
     encoder: str | EncoderCard | LoadedEncoder | None = None,
-    start: Head | None = None,
+    start: Starter | None = None,
     cache: FeatureCache | None = None,
     seed: int = 0,
     budget_s: float | None = None,
@@ -193,9 +194,10 @@ def segment(
         Frame rate, Hz; 0 if unknown.
     encoder : str, EncoderCard or (module, card), optional
         Name of one that ships, a card, or an encoder in memory; default the one that ships.
-    start : Head, optional
-        The fit starts from a copy of it; default a new head. It must read this encoder's features and draw
-        these classes, as `vjepa_core.fewshot.starter.load_starter` of the encoder's card makes sure.
+    start : Starter, optional
+        The fit starts from a copy of its head, which also guesses at what scribbles leave open, where it
+        applies; default a new head. It must read this encoder's features and draw these classes, as
+        `vjepa_core.fewshot.starter.load_starter` of the encoder's card makes sure.
     seed : int
         The same seed gives the same masks on the same machine.
     budget_s : float, optional
@@ -236,11 +238,11 @@ def segment(
     halfway = reached[0] if reached else now
     seconds["features"], seconds["motion"] = halfway - started, now - halfway
     cine.labels = {frame: frame_label(label, cine.box, classes) for frame, label in labels.items()}
-    cine.labels = completed(cine, start)
+    cine.labels = completed(cine, _teacher(cine, start))
 
     fit_started = time.monotonic()
     fit_config = replace((config or FitConfig()).for_labels(len(labels)), seed=seed)
-    head = new_head(card, classes, seed=seed) if start is None else copy.deepcopy(start)
+    head = new_head(card, classes, seed=seed) if start is None else copy.deepcopy(start.head)
     fit = Fit(head.to(inference_device()), [cine], fit_config, warm=False)
     losses: list[float] = []
     stopped_by = "steps"
@@ -293,10 +295,18 @@ def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
     return load_card(found, device, matrices=inference_dtype(device)), found
 
 
-def _check_start(start: Head | None, card: EncoderCard, classes: tuple[int, ...]) -> None:
+def _teacher(cine: StudyCine, start: Starter | None) -> Head | None:
+    """What guesses at pixels that nobody labelled: the starter's head, where there are any and it applies."""
+    if start is None or not any(map(is_open, cine.labels.values())):
+        return None
+    start = replace(start, head=copy.deepcopy(start.head).to(inference_device()))
+    return start.head if start.applies(replace(cine, labels={})) else None
+
+
+def _check_start(start: Starter | None, card: EncoderCard, classes: tuple[int, ...]) -> None:
     if start is None:
         return
-    config = start.config
+    config = start.head.config
     if (config.encoder_checksum, config.classes) != (card.checksum, classes):
         raise CoreError(
             f"The head to start from reads {config.encoder} and draws the classes {config.classes}: "

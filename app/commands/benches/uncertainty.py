@@ -79,7 +79,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
             on_cines(
                 [*given, *made],
                 encoder,
-                start=head,
+                start=starter,
                 counts=sorted(set(args.frames)),
                 seed=args.seed,
                 on_progress=on_progress,

@@ -156,9 +156,9 @@ def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
 def test_fits_start_as_in_the_window_but_on_made_up_cines_from_a_head_that_saw_no_patient(
     kind: str, words: str, encoder: LoadedEncoder
 ) -> None:
-    head, told = Ours("ours", (encoder[0], card())).start(kind)
-    assert head is not None
-    assert head.config.encoder_checksum == card().checksum
+    start, told = Ours("ours", (encoder[0], card())).start(kind)
+    assert start is not None
+    assert start.head.config.encoder_checksum == card().checksum
     assert words in told
     assert Ours("ours", without_encoder(card())).start(kind) == (None, "head from scratch")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,32 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating, dice
 from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot import segmenter
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, new_head, segment
-from vjepa_core.fewshot.study import frame_label
+from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.study import UNLABELLED, FrameLabel, StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=4)
+
+
+@dataclass(frozen=True, eq=False)
+class StubStarter(Starter):
+    """Applies or not, as it is told."""
+
+    shapes: Shapes = field(default_factory=lambda: Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
+    answer: bool = True
+    asked: list[StudyCine] = field(default_factory=list)
+
+    def applies(self, cine: StudyCine) -> bool:
+        self.asked.append(cine)
+        return self.answer
 
 
 def run(
@@ -72,25 +90,49 @@ def test_a_budget_cuts_the_fit_and_the_result_says_so(heart: Heart, small_encode
 
 def test_a_fit_starts_from_a_copy_of_a_given_head(heart: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = heart
-    start = new_head(small_encoder[1], (1, 2), seed=8)
-    before = {name: value.clone() for name, value in start.state_dict().items()}
+    start = StubStarter(new_head(small_encoder[1], (1, 2), seed=8))
+    before = {name: value.clone() for name, value in start.head.state_dict().items()}
     own = run(frames, {0: masks[0]}, small_encoder, start=start)
     again = run(frames, {0: masks[0]}, small_encoder, start=start)
     plain = run(frames, {0: masks[0]}, small_encoder)
     assert own.losses == again.losses != plain.losses
-    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in start.head.state_dict().items())
+    assert start.asked == []  # no label leaves anything open
 
 
 def test_a_head_of_other_classes_or_another_encoder_is_no_start(
     heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = heart
-    for start in (
+    for head in (
         new_head(small_encoder[1], (1, 2, 3)),
         new_head(replace(small_encoder[1], checksum="another"), (1, 2)),
     ):
         with pytest.raises(CoreError, match="from none"):
-            run(frames, {0: masks[0]}, small_encoder, start=start)
+            run(frames, {0: masks[0]}, small_encoder, start=StubStarter(head))
+
+
+@pytest.mark.parametrize("applies", [True, False])
+def test_the_starter_guesses_at_what_a_scribble_leaves_open_only_where_it_applies(
+    heart: Heart, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch, applies: bool
+) -> None:
+    frames, masks = heart
+    teachers: list[Head | None] = []
+
+    def watched(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
+        teachers.append(teacher)
+        return completed(cine, teacher)
+
+    monkeypatch.setattr(segmenter, "completed", watched)
+    start = StubStarter(new_head(small_encoder[1], (1, 2), seed=8), answer=applies)
+    scribble = masks[0].copy()
+    scribble[:, 60:] = UNLABELLED
+    run(frames, {0: scribble}, small_encoder, start=start)
+    assert [sorted(cine.labels) for cine in start.asked] == [[]]  # asked once, of the cine without labels
+    (teacher,) = teachers
+    assert (teacher is not None) is applies
+    if teacher is not None:
+        assert torch.equal(teacher.feature_proj.weight.cpu(), start.head.feature_proj.weight)
 
 
 @pytest.mark.parametrize("stage", ["features", "motion", "fit", "predict"])

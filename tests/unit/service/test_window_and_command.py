@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.unit.service.test_service import FRAMES, Client, picture
 from vjepa_core import service
@@ -18,7 +20,24 @@ from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
 from vjepa_core.messages import SharedArray, Stage
 
 
-def test_window_and_command_give_the_same_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def outlined(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return (frame > 100).astype(np.uint8)
+
+
+def scribbled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Strokes on a picture that is no heart: the starter does not apply, and may guess at nothing."""
+    label = np.full_like(frame, 255)
+    label[100:124, 90:134] = 1
+    label[10:20, 10:214] = 0
+    return label
+
+
+@pytest.mark.parametrize("labelled", [outlined, scribbled])
+def test_window_and_command_give_the_same_masks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labelled: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> None:
     monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=4))
     client = Client(tmp_path, tmp_path / "features")
     try:
@@ -26,7 +45,7 @@ def test_window_and_command_give_the_same_masks(tmp_path: Path, monkeypatch: pyt
         request = replace(client.open(), frames=client.share("pictures", frames), left_heart=True)
         request = replace(request, region_height=224, region_width=224)
         request = replace(request, masks=SharedArray.create(tmp_path / "masks", (FRAMES, 224, 224)))
-        labels = {frame: (frames[frame] > 100).astype(np.uint8) for frame in (1, 4)}
+        labels = {frame: labelled(frames[frame]) for frame in (1, 4)}
         shared = client.share("labels", np.stack(list(labels.values())))
         client.send(request, replace(client.labels(1, *labels), labels=shared))
         client.wait_for(Stage.UP_TO_DATE, 1)
@@ -42,7 +61,7 @@ def test_window_and_command_give_the_same_masks(tmp_path: Path, monkeypatch: pyt
         LEFT_HEART,
         fps=30.0,
         encoder=encoder,
-        start=starter.head,
+        start=starter,
         cache=FeatureCache(tmp_path / "features"),
         config=FitConfig(steps=4),
     )
