@@ -155,9 +155,11 @@ class LearningSession:
         """Let the engine get to know a cine; it is decoded and passed on in the background.
 
         With `left_heart`, the classes are cavity, myocardium and atrium, and the engine may make a draft.
+        What `cancel` stopped goes on with it.
         """
         with self._lock:
             self._told[cine_id] = _Told(cine, classes, left_heart)
+            self._cancelled = False
         self._later(lambda: self._send_cine(cine_id))
 
     def knows(self, cine_id: int) -> bool:
@@ -200,7 +202,7 @@ class LearningSession:
         self._later(restore)
 
     def cancel(self) -> None:
-        """Stop what is under way; the previous head stays."""
+        """Stop what is under way, until `resume`, new labels or a new cine; the previous head stays."""
         self._cancelled = True
         self._send(Cancel())
 
@@ -283,6 +285,8 @@ class LearningSession:
             size = (region.height, region.width)
             self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts))
             told.sent = True
+            if not self._cancelled:  # an engine that was stopped, or stopped at a failure, starts on it
+                self._send(Resume())
         self._send(self._looking)
 
     def _put_frames(self, told: _Told, wanted: Callable[[], bool]) -> SharedArray | None:

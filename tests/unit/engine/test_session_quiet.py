@@ -240,6 +240,28 @@ def test_a_stop_outlives_a_crash(bench: Bench) -> None:
     assert not bench.engine.of(Cancel)
 
 
+def test_a_cine_opened_after_a_stop_is_worked_on(bench: Bench) -> None:
+    bench.teach()
+    bench.session.cancel()
+    bench.session.open(8, make_cine(), (1, 2, 3))
+    bench.settle()
+    told = bench.engine.of(OpenCine, Cancel, Resume)[-3:]
+    assert [type(one) for one in told] == [Cancel, OpenCine, Resume]
+    bench.engine.kill()
+    bench.settle()
+    assert not bench.engine.of(Cancel)
+
+
+def test_a_stop_while_a_cine_is_decoded_holds_for_it(bench: Bench) -> None:
+    gate = threading.Event()
+    bench.session.open(7, make_cine(gate=gate), (1,))
+    bench.session.cancel()
+    gate.set()
+    bench.settle()
+    assert bench.engine.of(OpenCine)
+    assert not bench.engine.of(Resume)
+
+
 def test_damaged_frames_do_not_stop_the_learning(bench: Bench) -> None:
     bench.session.open(7, make_cine(damaged=(0, 3)), (1,))
     bench.session.set_labels(7, 1, {2: disk(2)})

@@ -74,6 +74,18 @@ def test_fit_stop_go_on_crash_and_replay(start: Start) -> None:
     assert left == [".safetensors", ".u8", ".u8"]
 
 
+def test_a_cine_opened_after_a_stop_gets_its_features(start: Start) -> None:
+    ears = start()
+    ears.session.open(1, make_cine(), (1, 2, 3))
+    ears.wait(lambda: ears.at(Stage.MOTION) or ears.at(Stage.FEATURES))
+    ears.session.cancel()
+    ears.wait(lambda: ears.at(Stage.CANCELLED))
+    before = len(ears.events)
+    ears.session.open(2, make_cine(), (1, 2, 3))
+    ears.session.look(2, 0)
+    ears.wait(lambda: [p for p in ears.at(Stage.WAITING, before) if p.cine_id == 2])
+
+
 def test_three_quick_deaths_then_resume(start: Start) -> None:
     ears = start()
     ears.session.open(1, make_cine(), (1, 2, 3))
