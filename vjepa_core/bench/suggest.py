@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,10 @@ from torch import Tensor
 
 from vjepa_core.bench.camus import CLASSES, BenchError, dice
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
-from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.confidence import trust
-from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, new_head, prepare_cine
+from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
 from vjepa_core.fewshot.suggest import gains, likeness, moments
@@ -153,10 +150,14 @@ class _Lesson:
     def _answer(self, chosen: Sequence[int]) -> Tensor:
         """Probabilities (T, K, grid, grid) of every frame, learnt from these; sets the labels to them."""
         study, classes, key = self.study, tuple(CLASSES), frozenset(chosen)
-        study.labels = {f: frame_label(self.cine.labels[f], study.box, classes) for f in sorted(key)}
         if key not in self._answers:
             self._answers.clear()  # the same are asked for in a row: one is enough to keep
-            head = self._fitted() if self.fit else None
+            study.labels = {f: frame_label(self.cine.labels[f], study.box, classes) for f in sorted(key)}
+            head = None
+            if self.fit:
+                card, config = self.encoder[1], FitConfig(seed=self.seed)
+                starter = load_starter(card)
+                head = fitted(study, card, classes, config, start=starter, should_stop=self.should_stop).head
             parts = []
             for start in range(0, study.n_frames, PREDICT_FRAMES):
                 if self.should_stop():
@@ -168,17 +169,3 @@ class _Lesson:
                     parts.append(predict(head, study, frames))
             self._answers[key] = torch.cat(parts)
         return self._answers[key]
-
-    def _fitted(self) -> Head:
-        """A head that was fitted to the labels as they are."""
-        _, card = self.encoder
-        starter = load_starter(card)
-        head = new_head(card, tuple(CLASSES), seed=self.seed) if starter is None else starter.head
-        with torch.random.fork_rng(devices=[]):
-            config = FitConfig(seed=self.seed).for_labels(len(self.study.labels))
-            fit = Fit(copy.deepcopy(head).to(inference_device()), [self.study], config, warm=False)
-            while not fit.done:
-                if self.should_stop():
-                    raise Cancelled
-                fit.step()
-        return fit.averaged

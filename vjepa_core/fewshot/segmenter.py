@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -238,23 +239,17 @@ def segment(
     halfway = reached[0] if reached else now
     seconds["features"], seconds["motion"] = halfway - started, now - halfway
     cine.labels = {frame: frame_label(label, cine.box, classes) for frame, label in labels.items()}
-    cine.labels = completed(cine, _teacher(cine, start))
-
     fit_started = time.monotonic()
-    fit_config = replace((config or FitConfig()).for_labels(len(labels)), seed=seed)
-    head = new_head(card, classes, seed=seed) if start is None else copy.deepcopy(start.head)
-    fit = Fit(head.to(inference_device()), [cine], fit_config, warm=False)
-    losses: list[float] = []
-    stopped_by = "steps"
-    while not fit.done:
-        if should_stop():
-            raise Cancelled
-        report("fit", fit.done_steps, fit.total)
-        losses.append(fit.step())
-        if budget_s is not None and not fit.done and time.monotonic() - started > budget_s:
-            stopped_by = "budget"
-            break
-    report("fit", fit.done_steps, fit.total)
+    found = fitted(
+        cine,
+        card,
+        classes,
+        replace(config or FitConfig(), seed=seed),
+        start=start,
+        ends_at=math.inf if budget_s is None else started + budget_s,
+        on_step=lambda done, total: report("fit", done, total),
+        should_stop=should_stop,
+    )
     seconds["fit"] = time.monotonic() - fit_started
 
     predict_started = time.monotonic()
@@ -265,7 +260,7 @@ def segment(
             raise Cancelled
         report("predict", first, len(frames))
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
-        probabilities = predict(fit.averaged, cine, chosen)
+        probabilities = predict(found.head, cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
         if watch is not None:
             watch(cine, chosen, probabilities)
@@ -276,14 +271,73 @@ def segment(
     return Segmentation(
         masks,
         trust,
-        losses,
-        fit.done_steps,
-        stopped_by,
+        found.losses,
+        len(found.losses),
+        "steps" if found.whole else "budget",
         seconds,
         card.name,
         card.checksum,
         card.trained,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A head to predict with, the loss of every step, and whether no step was cut off."""
+
+    head: Head
+    losses: list[float]
+    whole: bool
+
+
+def fitted(
+    cine: StudyCine,
+    card: EncoderCard,
+    classes: tuple[int, ...],
+    config: FitConfig,
+    *,
+    start: Starter | None = None,
+    ends_at: float = math.inf,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
+    should_stop: Callable[[], bool] = _never,
+) -> Fitted:
+    """Fit a head to the labels of one cine as the window does on a first annotation.
+
+    Parameters
+    ----------
+    cine : StudyCine
+        With its features and labels. What its labels leave open carries a guess from now on.
+    card : EncoderCard
+        Of the encoder of these features.
+    classes : tuple of int
+    config : FitConfig
+        For up to four labels; more take more steps.
+    start : Starter, optional
+        See `segment`.
+    ends_at : float
+        Of `time.monotonic`: the fit is cut then; at least one step is done.
+    on_step : callable
+        Told (done, total) before the first step and after each.
+    should_stop : callable
+        Asked before each step.
+
+    Raises
+    ------
+    Cancelled
+        If `should_stop` said yes.
+    """
+    cine.labels = completed(cine, _teacher(cine, start))
+    head = new_head(card, classes, seed=config.seed) if start is None else copy.deepcopy(start.head)
+    losses: list[float] = []
+    with torch.random.fork_rng(devices=[]):
+        fit = Fit(head.to(inference_device()), [cine], config.for_labels(len(cine.labels)), warm=False)
+        on_step(0, fit.total)
+        while not fit.done and not (losses and time.monotonic() > ends_at):
+            if should_stop():
+                raise Cancelled
+            losses.append(fit.step())
+            on_step(fit.done_steps, fit.total)
+    return Fitted(fit.averaged, losses, fit.done)
 
 
 def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
