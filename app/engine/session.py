@@ -72,9 +72,9 @@ class Masks:
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A head that was fitted to the end, as bytes to keep."""
+    """A head that was fitted to the end, as bytes to keep; None where they were lost on their way."""
 
-    blob: bytes
+    blob: bytes | None
     encoder: str
     encoder_checksum: str
     revisions: Mapping[int, int]
@@ -354,12 +354,12 @@ class LearningSession:
                 if masks is not None:
                     self._on_event(masks)
             case HeadReady():
+                blob = None
                 try:
                     blob = Path(report.path).read_bytes()
+                    self._head = Path(report.path)
                 except OSError:
                     logger.exception("a head was lost on its way")
-                    return
-                self._head = Path(report.path)
                 self._on_event(Learnt(blob, report.encoder, report.encoder_checksum, dict(report.revisions)))
             case Suggested():
                 with self._lock:

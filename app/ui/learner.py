@@ -50,7 +50,8 @@ class Learner(QObject):
         self.last_progress: Progress | None = None
         self._project: Project | None = None
         self._cines: dict[int, OpenedCine] = {}
-        self._head_ids: dict[int, int] = {}
+        self._head_id: int | None = None  # of the engine's head, where the project keeps it
+        self._head_encoder = ""  # checksum of what that head reads
         self._speaker: object = None  # token of the present session
         self._event.connect(self._on_event)
 
@@ -74,8 +75,7 @@ class Learner(QObject):
         self._tell_progress(Progress(0, 0, Stage.STARTING))
         if head is not None and head.label_set == project.label_set.name:
             self.session.restore_head(head.blob)
-            if head.id is not None:  # masks that are drawn once more are still this head's
-                self._head_ids = dict.fromkeys(head.revisions, head.id)
+            self._head_id, self._head_encoder = head.id, head.encoder_checksum
 
     def stop(self) -> None:
         """End the engine and forget the project."""
@@ -83,7 +83,7 @@ class Learner(QObject):
             self.session.close()
         self.session, self._project, self.last_progress = None, None, None
         self._cines.clear()
-        self._head_ids.clear()
+        self._head_id = None
 
     def look(self, opened: OpenedCine) -> None:
         """Tell which frame of which cine is visible."""
@@ -158,6 +158,8 @@ class Learner(QObject):
             case Progress():
                 self._tell_progress(event)
             case Ready():
+                if event.encoder_checksum != self._head_encoder:
+                    self._head_id = None  # it reads another encoder's features: the engine refused it
                 self.ready.emit(event)
             case Suggested():
                 self.suggested.emit(event)
@@ -188,7 +190,7 @@ class Learner(QObject):
         if opened is None or event.revision != opened.revision:
             return
         # The head that ships drew a draft, and none of the project's.
-        head_id = self._head_ids.get(opened.id) if event.final and not event.draft else None
+        head_id = self._head_id if event.final and not event.draft else None
         fresh = {
             frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
             for frame, mask in event.masks.items()
@@ -203,7 +205,8 @@ class Learner(QObject):
         self.predicted.emit(opened)
 
     def _keep_head(self, event: Learnt) -> None:
-        if self._project is None:
+        self._head_id, self._head_encoder = None, event.encoder_checksum
+        if self._project is None or event.blob is None:
             return
         record = HeadRecord(
             event.blob,
@@ -214,8 +217,6 @@ class Learner(QObject):
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
         try:
-            head_id = self._project.save_head(record)
+            self._head_id = self._project.save_head(record)
         except ProjectError as error:
             logger.warning("the head is not saved: %s", error)
-            return
-        self._head_ids = dict.fromkeys(self._cines, head_id)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QPushButton
 
+from app.domain.errors import ProjectError
 from app.engine.session import EngineDied, Learnt
 from app.ui.banner import Level
 from tests.ui.conftest import Desk, square
@@ -175,6 +176,56 @@ def test_previews_are_shown_but_not_kept(heart: Desk) -> None:
     assert heart.workspace.project.predictions(heart.opened.id) == {}
     heart.predict({3: square(1)})
     assert set(heart.workspace.project.predictions(heart.opened.id)) == {3}
+
+
+def drawn_by(heart: Desk, frame: int) -> int | None:
+    """The head that the project names for a kept mask."""
+    assert heart.workspace.project is not None
+    return heart.workspace.project.predictions(heart.opened.id)[frame].head_id
+
+
+def test_masks_name_the_head_that_drew_them(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = heart.workspace.project
+    assert project is not None
+    heart.hand.click(20, 20)
+    heart.predict({0: square(1)})
+    assert drawn_by(heart, 0) is None
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.predict({1: square(1)})
+    latest = project.latest_head()
+    assert latest is not None
+    assert drawn_by(heart, 1) == latest.id
+
+    def refuse(_: object) -> int:
+        raise ProjectError("The disk is full: free some space.")
+
+    monkeypatch.setattr(project, "save_head", refuse)
+    heart.tell(Learnt(b"another", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.predict({2: square(1)})
+    assert drawn_by(heart, 2) is None
+
+
+def test_a_head_lost_on_its_way_leaves_masks_without_a_name(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    for place, blob in enumerate((b"a head", None)):
+        heart.tell(Learnt(blob, "encoder", "checksum", {heart.opened.id: 1}))
+        heart.predict({place: square(1)})
+    assert [drawn_by(heart, 0) is None, drawn_by(heart, 1) is None] == [False, True]
+
+
+@pytest.mark.parametrize(("checksum", "named"), [("checksum", True), ("another", False)])
+def test_a_kept_head_is_named_only_by_an_engine_that_takes_it(
+    heart: Desk, checksum: str, named: bool
+) -> None:
+    heart.hand.click(20, 20)
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    assert heart.workspace.project is not None
+    project = heart.workspace.project.path
+    heart.workspace.close_project()
+    heart.open(project, cines=1)
+    heart.tell(Ready("cpu", "encoder", checksum, True))
+    heart.predict({5: square(1)})
+    assert (drawn_by(heart, 5) is not None) is named
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from vjepa_core.messages import (
     CineReceived,
     CloseCine,
     Failed,
+    HeadReady,
     LabelsReceived,
     Look,
     OpenCine,
@@ -260,6 +261,17 @@ def test_a_stop_while_a_cine_is_decoded_holds_for_it(bench: Bench) -> None:
     bench.settle()
     assert bench.engine.of(OpenCine)
     assert not bench.engine.of(Resume)
+
+
+def test_a_head_that_cannot_be_read_is_told_without_its_bytes(bench: Bench, tmp_path: Path) -> None:
+    kept = tmp_path / "head.safetensors"
+    kept.write_bytes(b"weights")
+    for path in (kept, tmp_path / "gone.safetensors"):
+        bench.engine.report(HeadReady(str(path), "any", "checksum", ((7, 1),), 80, 0.1))
+    assert [event.blob for event in bench.events] == [b"weights", None]
+    bench.engine.kill()
+    bench.settle()
+    assert bench.engine.of(RestoreHead) == [RestoreHead(str(kept))]
 
 
 def test_damaged_frames_do_not_stop_the_learning(bench: Bench) -> None:
