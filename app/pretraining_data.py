@@ -49,18 +49,22 @@ class Skipped:
         self.by_reason.setdefault(reason, []).append(path.name)
 
 
-def read_cines(paths: Sequence[Path], skipped: Skipped | None = None) -> Iterator[RawCine]:
+def read_cines(
+    paths: Sequence[Path], skipped: Skipped | None = None, *, outlines: bool = True
+) -> Iterator[RawCine]:
     """Every cine worth training on in files and folders, one at a time.
 
     Left out are colour Doppler, single pictures and cines under 8 frames, pictures that are almost black,
     copies, label images (``_gt``), and patients that a CAMUS file in or above the folder keeps for
-    validation. Of a CAMUS file itself only the training stills are read, with their masks.
+    validation. Of a CAMUS file itself only the training stills are read.
 
     Parameters
     ----------
     paths : sequence of Path
     skipped : Skipped, optional
         Filled with what was left out.
+    outlines : bool
+        Read the masks of CAMUS's stills as well; pseudo-cines are warped along them.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def read_cines(paths: Sequence[Path], skipped: Skipped | None = None) -> Iterato
             raise CineError(f"{path} does not exist; check the path.")
     arrays = [p for path in paths for p in _arrays_in(path)]
     for array in arrays:
-        yield from _camus_stills(array)
+        yield from _camus_stills(array, outlines)
     held_out = _held_out({*arrays, *(p for path in paths for p in _arrays_above(path))})
     seen: set[str] = set()
     for file in _cine_files(paths, allow_none=bool(arrays)):
@@ -90,11 +94,19 @@ def read_cines(paths: Sequence[Path], skipped: Skipped | None = None) -> Iterato
 
 
 def pack(
-    paths: Sequence[Path], out: Path, *, size: int = 256, quality: int = 60, skipped: Skipped | None = None
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    size: int = 256,
+    quality: int = 60,
+    skipped: Skipped | None = None,
+    outlines: bool = True,
 ) -> PackSummary:
     """Read cines and write them as a packed set, see `read_cines` and `pack_cines`."""
     skipped = Skipped() if skipped is None else skipped
-    summary = pack_cines(read_cines(paths, skipped), out, size=size, quality=quality, limits=LIMITS)
+    summary = pack_cines(
+        read_cines(paths, skipped, outlines=outlines), out, size=size, quality=quality, limits=LIMITS
+    )
     for reason, names in skipped.by_reason.items():
         log.info("%d files left out: %s", len(names), reason)
     return summary
@@ -185,13 +197,13 @@ def _load(path: Path) -> Any | None:
         return None
 
 
-def _camus_stills(path: Path) -> Iterator[RawCine]:
+def _camus_stills(path: Path, outlines: bool) -> Iterator[RawCine]:
     arrays = _load(path)
     if arrays is None or not {"train_img", "train_mask", "train_name"} <= set(arrays.files):
         return
     images, masks, names = arrays["train_img"], arrays["train_mask"], arrays["train_name"]
     for image, mask, name in zip(images, masks, names, strict=True):
-        yield RawCine(str(name), image[None], 0.0, "still", mask[None])
+        yield RawCine(str(name), image[None], 0.0, "still", mask[None] if outlines else None)
 
 
 def _held_out(files: set[Path]) -> set[str]:
@@ -211,10 +223,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="new folder for the packed set")
     parser.add_argument("--size", type=int, default=256, help="longest side of a picture (default 256)")
     parser.add_argument("--quality", type=int, default=60, help="of the compression, 1..100 (default 60)")
+    parser.add_argument(
+        "--no-outlines",
+        dest="outlines",
+        action="store_false",
+        help="leave CAMUS's outlines out: an encoder that has had nothing of any human label; no pseudo-cines then",
+    )
     options = parser.parse_args(argv)
     skipped = Skipped()
     try:
-        summary = pack(options.data, options.out, size=options.size, quality=options.quality, skipped=skipped)
+        summary = pack(
+            options.data,
+            options.out,
+            size=options.size,
+            quality=options.quality,
+            skipped=skipped,
+            outlines=options.outlines,
+        )
     except (ApicalError, CoreError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

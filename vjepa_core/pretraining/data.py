@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CLIP_FRAMES = 16
 SHARES: Mapping[str, float] = {"echo": 0.25, "pseudo": 0.4, "lung": 0.2, "still": 0.15}
-"""Share of each group in a batch; groups that are not there leave theirs to the others."""
+"""Share of each group in a batch; groups that are not there leave theirs to the others, pseudo-cines to stills."""
 SLOWEST = 8.0
 """Frames a second below which a beat is too short to be seen as one."""
 
@@ -170,7 +170,7 @@ def load_clips(
         Where everything lies.
     shares : mapping
         Share of each group in a batch. "pseudo" needs labelled pairs of end-diastole and end-systole among
-        the stills; without them, or with a share of 0, no pseudo-cine is made.
+        the stills; without them their share goes to the stills, and with a share of 0 none is made.
     augment : Augment, optional
         Default: the ultrasound augmentations at their usual strength; ``Augment.none()`` switches them off.
     max_pairs : int, optional
@@ -191,6 +191,13 @@ def load_clips(
     groups = {group for group, share in shares.items() if share > 0}
     parts: list[tuple[ClipSource, float]] = []
 
+    bank: PairBank | None = None
+    if "pseudo" in groups:
+        bank = PairBank.from_packed(sets, size=size, device=device, limit=max_pairs)
+        if bank is None and "still" in groups:
+            # Without outlines no still can be warped: the stills stand in as they are.
+            shares = {**shares, "still": shares["still"] + shares["pseudo"]}
+
     chosen = [c for s in sets for c in s.cines if c.group in groups]
     if chosen:
         frames, cines = hold(
@@ -205,12 +212,10 @@ def load_clips(
         )
         parts.append((held, share))
         log.info("%d frames of %d cines held, %.0f MB", len(frames), len(cines), frames.numel() / 1e6)
-    if "pseudo" in groups:
-        bank = PairBank.from_packed(sets, size=size, device=device, limit=max_pairs)
-        if bank is not None:
-            pseudo = PseudoSource(bank, rates=(slow, target_fps), clip=clip, transform=transform)
-            parts.append((pseudo, shares["pseudo"]))
-            log.info("%d pairs registered for pseudo-cines", len(bank))
+    if bank is not None:
+        pseudo = PseudoSource(bank, rates=(slow, target_fps), clip=clip, transform=transform)
+        parts.append((pseudo, shares["pseudo"]))
+        log.info("%d pairs registered for pseudo-cines", len(bank))
     if not parts:
         found = sorted({c.group for s in sets for c in s.cines})
         raise PretrainingError(

@@ -17,6 +17,7 @@ from vjepa_core.pretraining.data import HeldCine, HeldClips, load_clips
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
+from vjepa_core.pretraining.shards import PackedSet
 from vjepa_core.pretraining.source import ClipSource, MixedSource
 
 
@@ -176,6 +177,17 @@ def test_validation_patients_stay_out(tmp_path: Path) -> None:
     # The folder of one's own, with the arrays above it, gives the same answer.
     assert len(list(read_cines([tmp_path / "native"]))) == 1
     assert len(list(read_cines([tmp_path / "camus.npz"]))) == 2
+
+
+def test_outlines_left_out_leave_no_trace_and_their_share_goes_to_the_stills(tmp_path: Path) -> None:
+    camus(tmp_path / "camus.npz", [])
+    command = [str(tmp_path / "camus.npz"), "--no-outlines", "--out", str(tmp_path / "set")]
+    assert main(command) == 0
+    assert all(masks is None for _, _, masks in PackedSet(tmp_path / "set").read({"still"}))
+    source = load_clips(tmp_path / "set", size=32, shares={"pseudo": 0.9, "still": 0.1})
+    assert isinstance(source, HeldClips)
+    with pytest.raises(PretrainingError, match="has a share"):
+        load_clips(tmp_path / "set", size=32, shares={"pseudo": 1.0})
 
 
 def test_no_path(tmp_path: Path) -> None:
