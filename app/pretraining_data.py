@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-outlines",
         dest="outlines",
         action="store_false",
-        help="leave CAMUS's outlines out: an encoder that has had nothing of any human label; no pseudo-cines then",
+        help="leave CAMUS's outlines out, and so pseudo-cines: nothing of any human label",
     )
     options = parser.parse_args(argv)
     skipped = Skipped()

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CLIP_FRAMES = 16
 SHARES: Mapping[str, float] = {"echo": 0.25, "pseudo": 0.4, "lung": 0.2, "still": 0.15}
-"""Share of each group in a batch; groups that are not there leave theirs to the others, pseudo-cines to stills."""
+"""Share of each group in a batch; one that is not there leaves its own to the others, "pseudo" to "still"."""
 SLOWEST = 8.0
 """Frames a second below which a beat is too short to be seen as one."""
 

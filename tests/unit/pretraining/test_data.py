@@ -17,7 +17,6 @@ from vjepa_core.pretraining.data import HeldCine, HeldClips, load_clips
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
-from vjepa_core.pretraining.shards import PackedSet
 from vjepa_core.pretraining.source import ClipSource, MixedSource
 
 
