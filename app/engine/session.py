@@ -88,7 +88,14 @@ class EngineDied:
     restarted: bool
 
 
-Event = Masks | Learnt | EngineDied | Ready | Progress | Suggested | Failed
+@dataclass(frozen=True)
+class NotStarted:
+    """The engine cannot load its encoder, and why in a sentence; it does nothing until `resume`."""
+
+    text: str
+
+
+Event = Masks | Learnt | EngineDied | NotStarted | Ready | Progress | Suggested | Failed
 
 
 @dataclass(eq=False)
@@ -138,6 +145,8 @@ class LearningSession:
         self._head: Path | None = None
         self._cancelled = False
         self._closed = False
+        self._ready = False  # the engine has said that it can work
+        self._unable = False  # it has said that it cannot
         self._deaths: list[float] = []
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learning-session")
@@ -207,12 +216,15 @@ class LearningSession:
         self._send(Cancel())
 
     def resume(self) -> None:
-        """Go on after a cancel, or start an engine that gave up."""
+        """Go on after a cancel, or start a new engine where one gave up."""
         self._cancelled = False
         with self._lock:
-            gone = self._engine is None or not self._engine.alive
+            gone = self._unable or self._engine is None or not self._engine.alive
             if gone:
                 self._deaths.clear()
+                old, self._engine = self._engine, None
+                if old is not None:
+                    old.kill()
                 self._start_engine()
         if gone:
             self._replay()
@@ -367,7 +379,13 @@ class LearningSession:
                     stale = told is None or report.revision != told.revision
                 if not stale:
                     self._on_event(report)
-            case Ready() | Progress() | Failed():
+            case Failed() if not self._ready:
+                self._unable = True
+                self._on_event(NotStarted(report.text))
+            case Ready():
+                self._ready = True
+                self._on_event(report)
+            case Progress() | Failed():
                 self._on_event(report)
 
     def _full_size(self, report: Predicted) -> Masks | None:
@@ -392,6 +410,7 @@ class LearningSession:
         with self._lock:
             if self._closed:
                 return
+            self._ready = self._unable = False
             for told in self._told.values():
                 told.sent = False
             for frames in itertools.chain.from_iterable(self._frames_under_way.values()):
@@ -410,7 +429,9 @@ class LearningSession:
             if self._closed or engine is not self._engine:
                 return  # asked for, or replaced already
             now = time.monotonic()
-            self._deaths = [t for t in self._deaths if now - t < QUICK_DEATH_S] + [now]
+            if self._ready:  # else it died of starting, however long that took
+                self._deaths = [t for t in self._deaths if now - t < QUICK_DEATH_S]
+            self._deaths.append(now)
             restart = len(self._deaths) < MAX_QUICK_DEATHS
             self._engine = None
             logger.warning("the engine ended with %s", exit_code)

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from app import encoders
 from app import paths as places
 from app.domain.errors import ProjectError
-from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
+from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
 from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
 from app.ui.banner import Level
@@ -48,6 +48,7 @@ class Learner(QObject):
         self._say = say
         self.session: LearningSession | None = None
         self.last_progress: Progress | None = None
+        self.obstacle = ""  # why there is no engine, in a sentence
         self._project: Project | None = None
         self._cines: dict[int, OpenedCine] = {}
         self._head_id: int | None = None  # of the engine's head, where the project keeps it
@@ -83,7 +84,7 @@ class Learner(QObject):
             self.session.close()
         self.session, self._project, self.last_progress = None, None, None
         self._cines.clear()
-        self._head_id = None
+        self._head_id, self.obstacle = None, ""
 
     def look(self, opened: OpenedCine) -> None:
         """Tell which frame of which cine is visible."""
@@ -142,8 +143,12 @@ class Learner(QObject):
 
     def resume(self) -> None:
         """Go on learning."""
-        if self.session is not None:
-            self.session.resume()
+        if self.session is None:
+            return
+        self.session.resume()
+        if self.obstacle:
+            self.obstacle = ""
+            self._tell_progress(Progress(0, 0, Stage.STARTING))
 
     # Answers
 
@@ -165,6 +170,8 @@ class Learner(QObject):
                 self.suggested.emit(event)
             case Failed():
                 self._say(event.text, Level.ERROR, ("Resume learning", self.resume))
+            case NotStarted():
+                self._tell_obstacle(event.text)
             case EngineDied():
                 self._tell_death(event)
 
@@ -178,12 +185,14 @@ class Learner(QObject):
             self._tell_progress(Progress(0, 0, Stage.STARTING))
             self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING, None)
             return
-        self._tell_progress(Progress(0, 0, Stage.CANCELLED))
-        self._say(
-            f"{text} three times: drawing goes on without it. Close other programs, then resume.",
-            Level.ERROR,
-            ("Resume learning", self.resume),
+        self._tell_obstacle(
+            f"{text} three times: drawing goes on without it. Close other programs, then resume."
         )
+
+    def _tell_obstacle(self, text: str) -> None:
+        self.obstacle = text
+        self._tell_progress(Progress(0, 0, Stage.CANCELLED))
+        self._say(text, Level.ERROR, ("Resume learning", self.resume))
 
     def _take_masks(self, event: Masks) -> None:
         opened = self._cines.get(event.cine_id)

@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtWidgets import QPushButton
 
 from app.domain.errors import ProjectError
-from app.engine.session import EngineDied, Learnt
+from app.engine.session import EngineDied, Event, Learnt, NotStarted
 from app.ui.banner import Level
 from tests.ui.conftest import Desk, square
 from tests.unit.dicom.dicom_oracle import grey_cine
@@ -233,12 +233,11 @@ def test_a_kept_head_is_named_only_by_an_engine_that_takes_it(
     [
         (EngineDied(-9, True), "started again", Level.WARNING),
         (EngineDied(-9, False), "three times", Level.ERROR),
+        (NotStarted("The encoder is too big: choose a smaller one."), "too big", Level.ERROR),
         (Failed("The engine ran out of memory: close something."), "out of memory", Level.ERROR),
     ],
 )
-def test_trouble_is_said_and_stops_nothing(
-    heart: Desk, event: EngineDied | Failed, words: str, level: Level
-) -> None:
+def test_trouble_is_said_and_stops_nothing(heart: Desk, event: Event, words: str, level: Level) -> None:
     heart.tell(event)
     ((told, text), *_) = heart.window.banner.messages()
     assert words in text
@@ -260,6 +259,15 @@ def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
     ):
         heart.tell(progress)
         assert heart.window.status.engine_text() == words
+
+
+@pytest.mark.parametrize("event", [NotStarted("The encoder is too big."), EngineDied(-9, False)])
+def test_an_engine_that_is_not_there_is_no_engine_that_is_starting(heart: Desk, event: Event) -> None:
+    heart.tell(event)
+    assert heart.window.status.engine_text() == "learning stopped"
+    heart.hand.keys("Ctrl+R")
+    assert heart.session.calls == ["resume"]
+    assert heart.window.status.engine_text() == "starting the engine"
 
 
 @pytest.mark.parametrize("stage", [Stage.UP_TO_DATE, Stage.WAITING, Stage.CANCELLED])

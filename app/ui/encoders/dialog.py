@@ -43,6 +43,8 @@ class EncodersDialog(QDialog):
         self.bring.another_wanted.connect(self.ask_for_file)
         self.bring.left.connect(self.show_list)
         self.bring.imported.connect(self._on_imported)
+        self._obstacle = ""
+        workspace.learner.progress.connect(self._tell_obstacle)
         workspace.learner.ready.connect(self._refresh)  # another encoder may be in use
 
     # The pages
@@ -75,6 +77,15 @@ class EncodersDialog(QDialog):
         self.banner.clear()  # what was told before is overtaken
         self.banner.show_message(text, Level.INFO)
 
+    def _tell_obstacle(self) -> None:
+        """Say here too why there is no engine: another encoder may be the way out."""
+        obstacle = self._workspace.learner.obstacle
+        if obstacle != self._obstacle:
+            self.banner.dismiss(self._obstacle)
+            if obstacle:
+                self.banner.show_message(obstacle, Level.ERROR)
+            self._obstacle = obstacle
+
     def _refresh(self) -> None:
         if self.isVisible():
             self.list.refresh()
@@ -85,6 +96,7 @@ class EncodersDialog(QDialog):
         super().showEvent(event)
         if not event.spontaneous():
             self.list.refresh()
+            self._tell_obstacle()
             self.list.timing.start()
 
     def changeEvent(self, event: QEvent) -> None:
@@ -106,6 +118,7 @@ class EncodersDialog(QDialog):
                 self._workspace.message.emit(text, int(Level.INFO), None)
         self._pages.setCurrentWidget(self.list)
         self.banner.clear()
+        self._obstacle = ""  # said again when the dialog comes back
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

@@ -47,6 +47,7 @@ class ListPage(QWidget):
         self.table.chosen.connect(self._show_selected)
         self.table.itemDoubleClicked.connect(self._use)
         self.timing.changed.connect(self._show)
+        self.timing.failed.connect(self.trouble)
         self.comparing.changed.connect(self._on_comparing)
         self.comparing.progress.connect(self._on_progress)
         self.comparing.refused.connect(lambda text: self._say(text, theme.WARNING))

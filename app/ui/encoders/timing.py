@@ -23,6 +23,7 @@ class Timing(QObject):
     """Measures when asked, and anew for another cine; never beside other work, which would falsify it."""
 
     changed = Signal()
+    failed = Signal(str)  # why nothing was measured
 
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -109,3 +110,4 @@ class Timing(QObject):
     def _fail(self, why: str) -> None:
         self._answers[self._cine] = {}  # not again and again
         self.complaint = why
+        self.failed.emit(f"The times were not measured: {why}")

@@ -8,6 +8,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from app import encoders, paths
+from app.engine.session import NotStarted
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
@@ -85,10 +86,27 @@ def test_time_waits_for_learning_and_says_so(open_bench: Callable[[], Bench], he
     assert len(bench.asked("time")) == before + 1
 
 
+def test_an_engine_that_cannot_start_is_told_and_the_times_are_measured_without_it(
+    open_bench: Callable[[], Bench], heart: Desk
+) -> None:
+    bench = open_bench()
+    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "once learning rests"
+    heart.tell(NotStarted("The encoder is too big: choose a smaller one."))
+    assert bench.told == ["The encoder is too big: choose a smaller one."]
+    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "measuring..."
+    bench.dialog.close()
+    assert not bench.dialog.isVisible()
+    bench.show()
+    assert bench.told == ["The encoder is too big: choose a smaller one."]
+    heart.workspace.learner.resume()
+    assert bench.told == []
+
+
 def test_a_measurement_that_fails_is_not_repeated(bench: Bench, heart: Desk) -> None:
     bench.end(2, sentence="The cine is gone: open it from its new place.")
     bench.rest()
     assert len(bench.asked("time")) == 1
+    assert bench.told == ["The times were not measured: The cine is gone: open it from its new place."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "not measured"
 
 

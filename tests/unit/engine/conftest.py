@@ -102,15 +102,15 @@ class Heard:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], Heard]]:
-    """`start()`: a session with a new engine, and its ears."""
+def start(tmp_path: Path) -> Iterator[Callable[..., Heard]]:
+    """`start()`, `start(encoder)`: a session with a new engine, and its ears."""
     heard: list[Heard] = []
 
-    def make() -> Heard:
+    def make(encoder: str = DEFAULT_ENCODER) -> Heard:
         ears = Heard()
         heard.append(ears)
         ears.session = LearningSession(
-            cache_folder=tmp_path / "cache", encoder=DEFAULT_ENCODER, on_event=ears.events.append
+            cache_folder=tmp_path / "cache", encoder=encoder, on_event=ears.events.append
         )
         return ears
 

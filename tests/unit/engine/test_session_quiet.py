@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.errors import ProjectError
 from app.engine.exchange import Exchange
-from app.engine.session import EngineDied, LearningSession, Masks
+from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
 from vjepa_core.messages import (
     DOUBT_SIZE,
@@ -26,6 +26,7 @@ from vjepa_core.messages import (
     OpenCine,
     Predicted,
     Progress,
+    Ready,
     Request,
     RestoreHead,
     Resume,
@@ -209,8 +210,36 @@ def test_deaths_far_apart_are_forgiven(bench: Bench, monkeypatch: pytest.MonkeyP
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr("app.engine.session.time.monotonic", lambda: float(next(clock)))
     for _ in range(6):
+        bench.engine.report(Ready("cpu", "any", "checksum", True))
         bench.engine.kill()
-    assert all(e.restarted for e in bench.events)
+    assert [e.restarted for e in bench.events if isinstance(e, EngineDied)] == [True] * 6
+
+
+def test_an_engine_that_dies_of_starting_is_given_up_however_long_that_takes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setattr("app.engine.session.time.monotonic", lambda: float(next(clock)))
+    for _ in range(3):
+        bench.engine.kill()
+    assert [e.restarted for e in bench.events] == [True, True, False]
+
+
+def test_an_engine_that_cannot_start_is_told_and_replaced_when_learning_is_resumed(bench: Bench) -> None:
+    bench.teach()
+    first = bench.engine
+    first.report(Failed("The encoder is too big: choose a smaller one."))
+    assert bench.events == [NotStarted("The encoder is too big: choose a smaller one.")]
+    bench.session.resume()
+    bench.settle()
+    assert not first.alive
+    assert len(Listener.made) == 2
+    assert [type(told) for told in bench.engine.of(OpenCine, SetLabels)] == [OpenCine, SetLabels]
+    bench.engine.report(Ready("cpu", "any", "checksum", True))
+    bench.engine.report(Failed("A step went wrong."))
+    assert bench.events[-1] == Failed("A step went wrong.")
+    bench.session.resume()
+    assert len(Listener.made) == 2
 
 
 def test_resuming_in_the_moment_of_a_death_starts_one_engine(bench: Bench) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.engine.session import EngineDied, LearningSession, Learnt, Masks
+from app.engine.session import EngineDied, LearningSession, Learnt, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, Heard, disk, make_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.messages import Failed, Ready, Stage
 
 ROOT = Path(__file__).resolve().parents[3]
-Start = Callable[[], Heard]
+Start = Callable[..., Heard]
 
 
 def overlap(masks: Masks, frame: int) -> float:
@@ -84,6 +84,17 @@ def test_a_cine_opened_after_a_stop_gets_its_features(start: Start) -> None:
     ears.session.open(2, make_cine(), (1, 2, 3))
     ears.session.look(2, 0)
     ears.wait(lambda: [p for p in ears.at(Stage.WAITING, before) if p.cine_id == 2])
+
+
+def test_an_encoder_that_cannot_be_loaded_is_tried_again_on_resume(start: Start) -> None:
+    ears = start("nobody")
+    ears.wait(lambda: ears.of(NotStarted))
+    first = ears.session.engine_pid
+    ears.session.resume()
+    ears.wait(lambda: len(ears.of(NotStarted)) == 2)
+    assert ears.session.engine_pid != first
+    assert "nobody" in ears.of(NotStarted)[0].text
+    assert ears.of(EngineDied) == []
 
 
 def test_three_quick_deaths_then_resume(start: Start) -> None:
