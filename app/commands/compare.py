@@ -81,7 +81,7 @@ def _compare(
         "encoders": rows,
         "classes": scored or [c.name for c in study.label_set.classes],
         "labelled_frames": study.labelled_frames,
-        "note": _note(rows, len(cines), study.missing),
+        "note": _note(rows, len(cines), _remarks(names, cards, study.missing)),
         "pictures": [] if args.out is None else _pictures(args.out, names, outcomes, cines, study.label_set),
     }
     return Report(data, _text(data, scored))
@@ -120,7 +120,7 @@ def _rows(names: Sequence[str], outcomes: Sequence[Outcome], label_set: LabelSet
     return rows
 
 
-def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, missing: int) -> str:
+def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, remarks: Sequence[str]) -> str:
     """What the figures can and cannot say."""
     first, n = rows[0], rows[0]["frames"]
     parts = []
@@ -145,9 +145,24 @@ def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, missing: int) -> str:
             parts.append(f"{row['name']} against {first['name']}: {figures}, {verdict}.")
     if n > 1:
         parts.append("Frames of one cine are alike: other patients may show otherwise.")
+    return " ".join((*parts, *remarks))
+
+
+def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], missing: int) -> list[str]:
+    """What was otherwise than in the window, or left out."""
+    from vjepa_core.fewshot.starter import load_starter
+
+    remarks = []
+    others = [name for name, card in zip(names, cards, strict=True) if load_starter(card) is not None]
+    if others:
+        alike = ", alike for all encoders" if len(cards) > 1 else ""
+        remarks.append(
+            f"Fits start from an untrained head{alike}; in the window those over {' and '.join(others)} "
+            "start from the head that ships."
+        )
     if missing:
-        parts.append(f"{_count(missing, 'labelled cine')} not found and left out.")
-    return " ".join(parts)
+        remarks.append(f"{_count(missing, 'labelled cine')} not found and left out.")
+    return remarks
 
 
 def _count(n: int, what: str) -> str:

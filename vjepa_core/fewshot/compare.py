@@ -1,7 +1,9 @@
 """Encoders side by side on somebody's own labels.
 
-Each labelled frame in turn is drawn by a head that was fitted to the other labelled frames of its cine; all
-encoders get the same frames, steps and seed.
+Each labelled frame in turn is drawn by a head that was fitted to the other labelled frames of its cine. All
+encoders get the same frames, steps and seed, and fit as the window does, but from an untrained head: the one
+that ships reads the features of one encoder alone and was fitted to many patients, so that scores of fits
+from it would tell of that head more than of its encoder.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import CineFeatures
-from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, label_image, loaded_encoder, new_head
+from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
 from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
@@ -42,7 +43,8 @@ class LabelledCine:
     fps : float
         Frame rate, Hz; 0 if unknown.
     labels : mapping
-        Frame number to label image (h, w) uint8: 0 is background, 255 not labelled.
+        Frame number to label image (h, w) uint8: 0 is background, 255 not labelled. Scribbles among them are
+        learnt from; they should be no targets.
     """
 
     frames: NDArray[np.uint8]
@@ -118,7 +120,7 @@ def compare(
     seed : int
         Of heads and fits, the same for all.
     config : FitConfig, optional
-        Length and strength of the fits; `seed` overrides its own.
+        Length and strength of a fit to up to four labels; `seed` overrides its own.
     on_progress : callable, optional
         Told (stage, done, total).
     should_stop : callable
@@ -174,12 +176,20 @@ class _Bench:
         card = loaded[1]
         drawn: dict[Target, Drawing] = {}
         lessons = self._lessons()
-        for done, ((i, taught), targets) in enumerate(lessons.items()):
+        done, total = 0, sum(self.config.for_labels(len(taught)).steps for _, taught in lessons)
+
+        def on_step(step: int, _: int) -> None:
+            self.tell(f"{card.name}: fits", done + step, total)
+
+        for (i, taught), targets in lessons.items():
             study, labels = studies[i], self.cines[i].labels
             study.labels = {frame: frame_label(labels[frame], study.box, self.classes) for frame in taught}
-            head = self._fit(card, study, done, len(lessons))
+            found = fitted(
+                study, card, self.classes, self.config, on_step=on_step, should_stop=self.should_stop
+            )
+            done += len(found.losses)
             for target in targets:
-                mask = label_image(predict(head, study, [target.frame])[0], study.box, self.classes)
+                mask = label_image(predict(found.head, study, [target.frame])[0], study.box, self.classes)
                 scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
                 drawn[target] = Drawing(target, mask, scores)
         return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)
@@ -203,15 +213,6 @@ class _Bench:
             on_progress=lambda done, total: self.tell(stage, done, total),
             should_stop=self.should_stop,
         )
-
-    def _fit(self, card: EncoderCard, study: StudyCine, done: int, fits: int) -> Head:
-        fit = Fit(new_head(card, self.classes, seed=self.config.seed), [study], self.config, warm=False)
-        while not fit.done:
-            if self.should_stop():
-                raise Cancelled
-            fit.step()
-            self.tell(f"{card.name}: fits", done * fit.total + fit.done_steps, fits * fit.total)
-        return fit.averaged
 
 
 def dice(mask: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:

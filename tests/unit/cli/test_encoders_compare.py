@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from app.storage.project import Project
 from app.storage.recorder import Recorder
 from tests.conftest import ROOT
 from tests.unit.fewshot.beating import beating
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot import compare as core
+from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.left_out import Target
 
 NAMES = ["LV cavity", "LV myocardium"]
 
@@ -146,6 +148,7 @@ def test_compare_on_files(
     assert one["checksum"] == other["checksum"] != third["checksum"]
     assert "run and mine are the same weights." in found["note"]
     assert "2 left-out frames of 1 cine." in found["note"]
+    assert "untrained head" not in found["note"]  # no head ships over any of them
     assert one["difference"] is None
     assert third["difference"]["low"] <= third["difference"]["mean"] <= third["difference"]["high"]
     assert [p["frame"] for p in found["pictures"]] == [2, 6]
@@ -175,6 +178,34 @@ def test_compare_on_a_project_that_the_window_has_open(
     assert "run (2) against run: " in text
     after = {f.name: f.read_bytes() for f in project.path.parent.iterdir() if f.suffix != ".apical-shm"}
     assert before == after
+
+
+def drawn_alike(
+    cines: Mapping[int, LabelledCine],
+    classes: tuple[int, ...],
+    cards: Sequence[EncoderCard],
+    targets: Sequence[Target],
+    **_: object,
+) -> list[Outcome]:
+    """In place of fits: every encoder draws the truth."""
+    drawings = [
+        Drawing(target, cines[target.cine].labels[target.frame], dict.fromkeys(target.scored, 1.0))
+        for target in targets
+    ]
+    return [Outcome(card, drawings, 1.0) for card in cards]
+
+
+def test_where_the_window_starts_from_a_head_that_ships_the_note_says_that_fits_do_not(
+    capsys: pytest.CaptureFixture[str],
+    runs: list[Path],
+    heart: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(core, "compare", drawn_alike)
+    words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
+    note = report(capsys, *words)["note"]
+    assert "untrained head, alike for all encoders" in note
+    assert f"in the window those over {DEFAULT_ENCODER} start from the head that ships" in note
 
 
 def test_one_labelled_frame_gives_pictures_and_says_so(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from vjepa_core.errors import Cancelled
-from vjepa_core.fewshot import compare
+from vjepa_core.fewshot import compare, segmenter
 from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, dice, interval
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.left_out import Target, choose_targets
+from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
 from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 Image = NDArray[np.uint8]
@@ -112,13 +114,47 @@ def test_the_left_out_frame_has_no_part_in_its_own_drawing(
 ) -> None:
     frames, masks = heart
 
+    scribble = masks[0].copy()
+    scribble[:, 60:] = 255
+
     def draw(own: Image) -> Image:
-        cine = LabelledCine(frames, 30.0, {0: masks[0], 6: own})
+        cine = LabelledCine(frames, 30.0, {0: scribble, 6: own})
         run = {"config": FitConfig(steps=2)}
         (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], **run)  # type: ignore[arg-type]
         return found.drawings[0].mask
 
     assert np.array_equal(draw(masks[6]), draw(np.ones_like(masks[6])))
+
+
+def test_fits_are_as_long_as_the_window_s_and_guess_at_what_a_scribble_leaves_open(
+    heart: tuple[Image, Image], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, masks = heart
+    fits: list[tuple[int, float, list[int]]] = []
+
+    class Seen(segmenter.Fit):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            (cine,) = {id(cine): cine for cine, _ in self.samples}.values()
+            least = min(float(label.weight.min()) for label in cine.labels.values())
+            fits.append((self.total, least, sorted(cine.labels)))
+
+    monkeypatch.setattr(segmenter, "Fit", Seen)
+    labels = {frame: masks[frame] for frame in range(9)}
+    labels[2] = np.where(masks[2] == 0, 255, masks[2]).astype(np.uint8)
+    labels[2][:10] = 0
+    told: list[tuple[str, int, int]] = []
+    compare.compare(
+        {1: LabelledCine(frames, 30.0, labels)},
+        (1, 2),
+        [small_encoder],
+        [Target(1, 0, (1,)), Target(1, 5, (1,))],
+        config=FitConfig(steps=2),
+        on_progress=lambda *step: told.append(step),
+    )
+    others = [[frame for frame in range(9) if frame != target] for target in (0, 5)]
+    assert fits == [(3, pytest.approx(GUESS_WEIGHT), others[0]), (3, pytest.approx(GUESS_WEIGHT), others[1])]
+    assert told[-1] == ("small: fits", 6, 6)
 
 
 def test_frames_without_a_label_are_drawn_and_not_scored(
@@ -127,12 +163,12 @@ def test_frames_without_a_label_are_drawn_and_not_scored(
     frames, masks = heart
     fits: list[object] = []
 
-    class Counted(compare.Fit):
+    class Counted(segmenter.Fit):
         def __init__(self, *args: object, **more: object) -> None:
             fits.append(args)
             super().__init__(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compare, "Fit", Counted)
+    monkeypatch.setattr(segmenter, "Fit", Counted)
     cine = LabelledCine(frames, 0.0, {0: masks[0]})
     targets = choose_targets({1: cine.labels}, {1: len(frames)}, (1, 2))
     (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], targets, config=FitConfig(steps=2))
