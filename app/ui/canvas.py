@@ -266,11 +266,13 @@ class CineCanvas(PictureView):
             return
         after = gesture.labels()
         changed = not np.array_equal(after, gesture.base)
-        if changed:
+        # Over what is drawn already such a stroke says nothing new, over a prediction that it is right.
+        accepts = self._before is None and after.any() and gesture.agrees()
+        if changed or accepts:
             self._annotation = after
         self._drop_gesture()
         self._human.set_labels(self._annotation)
-        if changed:
+        if changed or accepts:
             self.edited.emit(Edit(self._before, after, gesture.kind, self._key))
 
     def _after_gesture_input(self) -> None:

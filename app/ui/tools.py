@@ -23,7 +23,8 @@ TOOLS = (BRUSH, ERASER, POLYGON, PAN)
 class Edit:
     """One finished stroke: the label image of one frame before and after it.
 
-    `before` is None where the frame had no annotation yet; `kind` is the tool's name; `key` is what the
+    `before` is None where the frame had no annotation yet; a stroke that started from the prediction and
+    agrees with it has changed no pixel. `kind` is the tool's name; `key` is what the
     owner gave to `CineCanvas.set_frame` for the frame that the stroke was drawn on.
     """
 
@@ -87,6 +88,10 @@ class Gesture:
         """The label image as it would be if the gesture ended now."""
         raise NotImplementedError
 
+    def agrees(self) -> bool:
+        """True where it went over pixels that are already what it draws."""
+        return False
+
 
 class BrushGesture(Gesture):
     """A round brush or eraser, continuous along the pointer's path."""
@@ -116,6 +121,9 @@ class BrushGesture(Gesture):
 
     def labels(self) -> Frame:
         return self._labels
+
+    def agrees(self) -> bool:
+        return bool((self.base[self._mask] == self.ink.value).any())
 
 
 class OutlineGesture(Gesture):

@@ -424,11 +424,16 @@ class Workspace(QObject):
             self.draw(self.current, frame, np.zeros((cine.height, cine.width), np.uint8), "clear")
 
     def correct(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
-        """Commit a stroke that started from the prediction: accepting it is a step of its own to undo."""
-        shown = opened.shown_prediction(frame)
+        """Commit a stroke that started from the prediction: accepting it is a step of its own to undo.
+
+        A stroke that changed nothing accepts the frame, and that is all.
+        """
+        shown, accepted = opened.shown_prediction(frame), None
         if shown is not None and opened.recorder.annotated.label(frame) is None:
-            opened.recorder.draw(frame, shown, "accept", self.rater)
-        self.draw(opened, frame, after, kind)
+            accepted = opened.recorder.draw(frame, shown, "accept", self.rater)
+        drawn = opened.recorder.draw(frame, after, kind, self.rater)
+        if accepted is not None or drawn is not None:
+            self._labels_changed(opened)
 
     def _labels_changed(self, opened: OpenedCine) -> None:
         if not opened.recorder.annotated.annotated_frames:

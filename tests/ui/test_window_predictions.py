@@ -91,6 +91,48 @@ def test_a_correction_starts_from_the_prediction_and_undoes_in_two_steps(heart: 
     assert heart.annotated == (0,)
 
 
+@pytest.mark.parametrize(("tool", "at"), [("B", (40, 40)), ("E", (80, 80))])
+def test_a_stroke_that_agrees_with_the_prediction_accepts_the_frame(
+    heart: Desk, tool: str, at: tuple[float, float]
+) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("Right", tool)
+    heart.hand.click(*at)
+    assert np.array_equal(heart.drawn(1), square(1))
+    assert heart.session.labels[-1][1] == 2
+    assert list(heart.session.labels[-1][2]) == [0, 1]
+    assert heart.window.player_bar.timeline._annotated == {0, 1}
+    heart.hand.keys("Ctrl+Z")
+    assert heart.annotated == (0,)
+
+
+def test_an_outline_that_is_the_predicted_one_accepts_the_frame(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.hand.keys("Right", "P")
+    corners: list[tuple[float, float]] = [(30, 30), (50, 30), (50, 50), (30, 50), (30, 30)]
+    heart.hand.drag(corners)
+    traced = heart.drawn(1)
+    heart.hand.keys("Ctrl+Z")
+    heart.predict({1: traced})
+    heart.hand.drag(corners)
+    assert np.array_equal(heart.drawn(1), traced)
+    assert list(heart.session.labels[-1][2]) == [0, 1]
+
+
+def test_strokes_beside_the_picture_and_lone_corners_accept_nothing(heart: Desk) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("Right")
+    heart.hand.click(-20, 40)
+    heart.hand.keys("P")
+    heart.hand.click(40, 40)
+    heart.hand.keys("Return")
+    heart.hand.keys("2", "D", "B")
+    heart.hand.click(40, 40)  # behind the predicted structure: it may draw nothing there
+    assert heart.annotated == (0,)
+
+
 def test_an_outline_replaces_the_predicted_structure(heart: Desk) -> None:
     heart.hand.click(100, 80)
     heart.predict({f: square(1) + square(2, x0=80) for f in range(12)})

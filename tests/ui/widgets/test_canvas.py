@@ -250,6 +250,26 @@ def test_a_correction_can_start_from_the_prediction(canvas: CineCanvas, hand: Ha
     assert edit.after[0, 0] == 0
 
 
+def test_a_stroke_over_a_right_prediction_is_an_edit_and_over_no_prediction_none(
+    canvas: CineCanvas, hand: Hand
+) -> None:
+    canvas.set_start_from_prediction(True)
+    canvas.set_labels(None, np.zeros((HEIGHT, WIDTH), np.uint8))
+    canvas.set_tool("eraser")
+    hand.click(30, 30)
+    assert hand.edits == []
+    predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
+    predicted[20:60, 20:60] = 1
+    canvas.set_labels(None, predicted)
+    canvas.set_tool("brush")
+    hand.click(40, 40)
+    (edit,) = hand.edits
+    assert edit.before is None
+    assert np.array_equal(edit.after, predicted)
+    hand.click(40, 40)  # it is an annotation now
+    assert len(hand.edits) == 1
+
+
 def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, hand: Hand) -> None:
     hand.drag((-10, 60), (10, 60))
     (edit,) = hand.edits
