@@ -366,12 +366,7 @@ class LearningSession:
                 if masks is not None:
                     self._on_event(masks)
             case HeadReady():
-                blob = None
-                try:
-                    blob = Path(report.path).read_bytes()
-                    self._head = Path(report.path)
-                except OSError:
-                    logger.exception("a head was lost on its way")
+                blob = self._take_head(Path(report.path))
                 self._on_event(Learnt(blob, report.encoder, report.encoder_checksum, dict(report.revisions)))
             case Suggested():
                 with self._lock:
@@ -387,6 +382,15 @@ class LearningSession:
                 self._on_event(report)
             case Progress() | Failed():
                 self._on_event(report)
+
+    def _take_head(self, path: Path) -> bytes | None:
+        try:
+            blob = path.read_bytes()
+        except OSError:
+            logger.exception("a head was lost on its way")
+            return None
+        self._head = path
+        return blob
 
     def _full_size(self, report: Predicted) -> Masks | None:
         with self._lock:
