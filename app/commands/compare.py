@@ -64,24 +64,29 @@ def _compare(
 
     classes = study.label_set.values
     lengths = {i: one.cine.n_frames for i, one in study.cines.items()}
-    targets = choose_targets({i: one.labels for i, one in study.cines.items()}, lengths, classes)
+    outlined = {i: one.outlined for i, one in study.cines.items()}
+    targets = choose_targets(outlined, lengths, classes)
     cines: dict[int, LabelledCine] = {}
     for i in dict.fromkeys(target.cine for target in targets):
         frames, labels = pixels(study.cines[i], progress)
         cines[i] = compare.LabelledCine(frames, study.cines[i].cine.timing.fps, labels)
     # Again, without the labels of damaged frames.
-    targets = choose_targets({i: cine.labels for i, cine in cines.items()}, lengths, classes)
+    sound = {
+        i: {f: label for f, label in cine.labels.items() if f in outlined[i]} for i, cine in cines.items()
+    }
+    targets = choose_targets(sound, lengths, classes)
     outcomes = compare.compare(
         cines, classes, cards, targets, cache=feature_cache(), seed=args.seed, on_progress=progress
     )
     names = _names(cards)
     rows = _rows(names, outcomes, study.label_set)
     scored = [c.name for c in study.label_set.classes if any(c.value in o.per_class for o in outcomes)]
+    scribbled = sum(study.cines[i].scribbled for i in cines)
     data: dict[str, Any] = {
         "encoders": rows,
         "classes": scored or [c.name for c in study.label_set.classes],
-        "labelled_frames": study.labelled_frames,
-        "note": _note(rows, len(cines), _remarks(names, cards, study.missing)),
+        "labelled_frames": study.outlined_frames,
+        "note": _note(rows, len(cines), _remarks(names, cards, scribbled, study.missing)),
         "pictures": [] if args.out is None else _pictures(args.out, names, outcomes, cines, study.label_set),
     }
     return Report(data, _text(data, scored))
@@ -148,7 +153,7 @@ def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, remarks: Sequence[str
     return " ".join((*parts, *remarks))
 
 
-def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], missing: int) -> list[str]:
+def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], scribbled: int, missing: int) -> list[str]:
     """What was otherwise than in the window, or left out."""
     from vjepa_core.fewshot.starter import load_starter
 
@@ -160,6 +165,8 @@ def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], missing: int) -
             f"Fits start from an untrained head{alike}; in the window those over {' and '.join(others)} "
             "start from the head that ships."
         )
+    if scribbled:
+        remarks.append(f"{_count(scribbled, 'scribbled frame')} learnt from and not scored.")
     if missing:
         remarks.append(f"{_count(missing, 'labelled cine')} not found and left out.")
     return remarks
@@ -202,7 +209,8 @@ def _pictures(
     pictures = []
     for place, drawing in enumerate(outcomes[0].drawings):
         cine, frame = drawing.target.cine, drawing.target.frame
-        image, truth = cines[cine].frames[frame], cines[cine].labels.get(frame)
+        image = cines[cine].frames[frame]
+        truth = cines[cine].labels[frame] if drawing.target.scored else None
         stem = f"cine{cine}_frame{frame:04d}"
         files = {}
         for number, (name, outcome) in enumerate(zip(names, outcomes, strict=True), 1):

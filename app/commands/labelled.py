@@ -31,23 +31,33 @@ _MOST_OPEN = 0.02  # of a frame's pixels
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """An open cine and the label images (height, width) of its frames."""
+    """An open cine and the label images (height, width) of its frames, scribbles among them."""
 
     cine: Cine
     labels: Mapping[int, Frame]
 
+    @property
+    def outlined(self) -> dict[int, Frame]:
+        """The label images that say where structures end: what a mask can be measured with."""
+        return {frame: label for frame, label in self.labels.items() if _is_outlined(label)}
+
+    @property
+    def scribbled(self) -> int:
+        """How many frames name structures and leave much open."""
+        return sum(bool(named(label).any()) for label in self.labels.values()) - len(self.outlined)
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Labelled cines by number, what the labels mean, and how many labelled cines could not be opened."""
+    """Cines with outlined frames by number, what the labels mean, and how many could not be opened."""
 
     cines: Mapping[int, Labelled]
     label_set: LabelSet
     missing: int = 0
 
     @property
-    def labelled_frames(self) -> int:
-        return sum(len(one.labels) for one in self.cines.values())
+    def outlined_frames(self) -> int:
+        return sum(len(one.outlined) for one in self.cines.values())
 
 
 @contextlib.contextmanager
@@ -56,14 +66,20 @@ def from_files(cine: Path, labels: Path) -> Iterator[Study]:
     opened = open_cine(cine)
     try:
         shape = (opened.n_frames, opened.height, opened.width)
-        yield Study({1: Labelled(opened, read_labels(labels, shape, LEFT_HEART))}, LEFT_HEART)
+        one = Labelled(opened, read_labels(labels, shape, LEFT_HEART))
+        if not one.outlined:
+            raise LabelError(
+                f"{labels.name} holds scribbles alone: label all pixels of at least one frame, with 0 where "
+                "there is no structure."
+            )
+        yield Study({1: one}, LEFT_HEART)
     finally:
         opened.source.close()
 
 
 @contextlib.contextmanager
 def from_project(path: Path) -> Iterator[Study]:
-    """The labelled cines of a project, which may be open in the window: it is read, not written.
+    """The cines of a project with outlined frames; it may be open in the window: it is read, not written.
 
     Raises
     ------
@@ -106,10 +122,8 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
         with Project.open(copy) as project:
             drawn = []
             for record in project.cines():
-                labels = {
-                    f: label for f, label in project.annotations(record.id).items() if _is_outlined(label)
-                }
-                if labels:
+                labels = project.annotations(record.id)
+                if any(map(_is_outlined, labels.values())):
                     drawn.append((record, labels))
             return project.label_set, drawn
 

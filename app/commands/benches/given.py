@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,17 @@ from app.domain.errors import ApicalError
 if TYPE_CHECKING:
     from vjepa_core.bench.scored_cines import ScoredCine
 
+log = logging.getLogger(__name__)
+
 
 def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -> list[ScoredCine]:
-    """The labelled cines of a project; ApicalError where its structures are not those of the left heart."""
+    """The cines of a project with their outlined frames; scribbles, no measure of anything, are left out.
+
+    Raises
+    ------
+    ApicalError
+        If the project's structures are not those of the left heart.
+    """
     from app.commands.labelled import from_project, pixels
     from app.domain.labels import LEFT_HEART
     from vjepa_core.bench.scored_cines import ScoredCine
@@ -24,5 +34,9 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
                 f"{project.name} has other structures than left ventricle, myocardium and atrium: "
                 "give a project with the left heart's labels."
             )
-        both = [(*pixels(one, on_progress), one.cine.timing.fps) for one in study.cines.values()]
+        scribbled = sum(one.scribbled for one in study.cines.values())
+        if scribbled:
+            log.warning("Scribbled frames of %s are left out: %d.", project.name, scribbled)
+        cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
+        both = [(*pixels(one, on_progress), one.cine.timing.fps) for one in cines]
     return [ScoredCine(frames, fps, labels) for frames, labels, fps in both]

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app import cli, encoders
+from app.commands.benches.given import project_cines
 from app.commands.labelled import from_project
 from app.dicom.open import open_cine
 from app.domain.labels import LEFT_HEART
@@ -202,10 +203,54 @@ def test_where_the_window_starts_from_a_head_that_ships_the_note_says_that_fits_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(core, "compare", drawn_alike)
+    ships = {DEFAULT_ENCODER: object()}
+    monkeypatch.setattr("vjepa_core.fewshot.starter.load_starter", lambda card: ships.get(card.name))
     words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
     note = report(capsys, *words)["note"]
     assert "untrained head, alike for all encoders" in note
     assert f"in the window those over {DEFAULT_ENCODER} start from the head that ships" in note
+
+
+def test_scribbles_are_learnt_from_and_not_scored(
+    capsys: pytest.CaptureFixture[str],
+    runs: list[Path],
+    heart: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[LabelledCine] = []
+
+    def compared(cines: Mapping[int, LabelledCine], *more: Any, **_: object) -> list[Outcome]:
+        seen.extend(cines.values())
+        return drawn_alike(cines, *more)
+
+    monkeypatch.setattr(core, "compare", compared)
+    labels = shutil.copytree(heart[1], tmp_path / "labels")
+    scribble = np.array(Image.open(labels / "frame_0002.png"))
+    scribble[:, 60:] = 255
+    Image.fromarray(scribble).save(labels / "frame_0004.png")
+    words = ("compare", runs[0], "--cine", heart[0], "--labels", labels)
+    found = report(capsys, *words)
+    assert (found["encoders"][0]["frames"], found["labelled_frames"]) == (2, 2)
+    assert "1 scribbled frame learnt from and not scored." in found["note"]
+    assert [sorted(cine.labels) for cine in seen] == [[2, 4, 6]]
+    for frame in (2, 6):
+        (labels / f"frame_{frame:04d}.png").unlink()
+    refused(capsys, "holds scribbles alone", *words)
+
+
+def test_benchmarks_leave_the_scribbles_of_a_project_out_and_say_so(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    (record,) = project.cines()
+    scribble = np.full_like(next(iter(project.annotations(record.id).values())), 255)
+    scribble[40:50, 50:60] = 1
+    Recorder(project, record.id).draw(4, scribble, "brush", "somebody")
+    (cine,) = project_cines(project.path, lambda *_: None)
+    assert sorted(cine.labels) == [2, 6]
+    assert "Scribbled frames of heart.apical are left out: 1." in caplog.text
+    with from_project(project.path) as study:
+        assert sorted(study.cines[record.id].labels) == [2, 4, 6]
 
 
 def test_one_labelled_frame_gives_pictures_and_says_so(
@@ -262,7 +307,7 @@ def test_moved_cines_are_found_beside_the_project_or_left_out(
             cine.source.close()
         cines[0].rename(tmp_path / "here" / "renamed.nii")
         with from_project(opened.path) as study:
-            assert (len(study.cines), study.missing, study.labelled_frames) == (2, 0, 2)
+            assert (len(study.cines), study.missing, study.outlined_frames) == (2, 0, 2)
             assert study.cines[1].cine.path.name == "renamed.nii"
         cines[1].unlink()
         with from_project(opened.path) as study:
