@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Run one benchmark and write its file."""
+    """Run one benchmark and write its file; "exit_code" in its answer is that of the command, if there."""
     if args.json_file is not None and not args.json_file.absolute().parent.is_dir():
         raise ApicalError(f"{args.json_file} cannot be written: its folder does not exist; make it first.")
     benchmark = _benchmark(args.name)
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> Report:
         result: dict[str, Any] = benchmark.measure(args, progress)
     if args.json_file is not None:
         _write(args.json_file, result)
-    return Report(result, benchmark.text(result))
+    return Report(result, benchmark.text(result), result.get("exit_code", 0))
 
 
 def _benchmark(name: str) -> ModuleType:

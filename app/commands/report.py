@@ -45,6 +45,22 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def ratio_lines(ratios: Mapping[str, float], goal: str = "") -> list[str]:
+    """The ratios of a benchmark under their heading, a line each after an empty one; nothing without any.
+
+    Parameters
+    ----------
+    ratios : mapping
+        By what is compared.
+    goal : str
+        For the heading: what the ratios should be.
+    """
+    if not ratios:
+        return []
+    heading = f"Ratios, over 1 in our favour{f'; {goal}' if goal else ''}:"
+    return ["", heading, *(f"  {ratio:.2f}  {what}" for what, ratio in ratios.items())]
+
+
 def size(n_bytes: float) -> str:
     """Bytes for a reader: "1.5 GiB"."""
     for unit in ("bytes", "KiB", "MiB"):

@@ -34,7 +34,7 @@ from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, prepare_cine, segment
 from vjepa_core.fewshot.starter import Starter
-from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 BORDER = 3
@@ -85,7 +85,7 @@ def observe(
         drawn, true = probabilities[i].argmax(0).numpy(), label.target.argmax(-1)
         known = (label.weight > 0.5) & inside
         mask = label_image(probabilities[i], study.box, classes)
-        silent = image == 255
+        silent = image == UNLABELLED
         real = dice(np.where(silent, 0, mask)[None], np.where(silent, 0, image)[None])["mean"]
         if np.isnan(real):
             continue

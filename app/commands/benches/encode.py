@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from app.commands.report import size, table
+from app.commands.report import ratio_lines, size, table
 from app.domain.errors import ApicalError
 
 _FORM = "_patch16_224_t2.vjepa2"
@@ -98,11 +98,8 @@ def text(result: dict[str, Any]) -> str:
         "MEMORY: the most that the encoder took with its clips, beside the libraries, which both sides load.",
         "PROCESS: the most that the whole process held.",
         "DIFFERENCE of the last tokens from those of VJEPA2Model in float32, relative, and the LARGEST.",
-        "",
-        "Ratios, over 1 in our favour:",
     )
-    ratios = [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
-    return "\n".join((*head, table(lines), *how, *ratios))
+    return "\n".join((*head, table(lines), *how, *ratio_lines(result["ratios"])))
 
 
 def _apart(value: float | None) -> str:

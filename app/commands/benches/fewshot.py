@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from app.domain.errors import ApicalError
 if TYPE_CHECKING:
     from vjepa_core.bench.fewshot_rows import LineUp
     from vjepa_core.fewshot.segmenter import LoadedEncoder
+
+log = logging.getLogger(__name__)
 
 __all__ = ["add_arguments", "measure", "text"]
 
@@ -67,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Rows, their summary, how far ours is ahead, and ratios. Ctrl+C ends it with the rows that are there."""
+    """Rows, their summary, how far ours is ahead, and ratios.
+
+    Ctrl+C, or an error, ends it with the rows that are there. The error is told on stderr and under "error".
+    """
     _check(args)
 
     from app.bench.machine import machine
@@ -83,18 +89,23 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         *([_cines(args, line_up, on_progress)] if args.cines is not None else []),
     ]
     rows: list[dict[str, Any]] = []
-    stopped = False
+    stopped, error, code = False, None, 0
     try:
         for stage in stages:
             stage(rows.append)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as end:
         if not rows:
             raise
         stopped = True
+        if not isinstance(end, KeyboardInterrupt):
+            error, code = _told(end)
+            log.error("%s The rows measured before are kept.", error)
     result = {
         "name": "fewshot",
         "machine": _threads(machine("torch", "monai", "scikit-learn", "scikit-image", "numpy")),
         "stopped": stopped,
+        "error": error,
+        "exit_code": code,
         "rows": rows,
         **_together(rows),
     }
@@ -103,6 +114,16 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
         plot(args.plot, result["summary"])
     return result
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """An error in words, and the exit code that it asks for."""
+    from app.log import log_fault
+    from vjepa_core.errors import CoreError
+
+    if isinstance(error, ApicalError | CoreError):
+        return str(error), 2
+    return f"Something went wrong inside ({type(error).__name__}); {log_fault(error)}", 1
 
 
 Stage = Callable[[Callable[[dict[str, Any]], None]], None]

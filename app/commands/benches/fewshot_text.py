@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.bench.fewshot_plot import labels, title
-from app.commands.report import table
+from app.commands.report import ratio_lines, table
 
 
 def text(result: dict[str, Any]) -> str:
@@ -13,7 +13,8 @@ def text(result: dict[str, Any]) -> str:
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads; GPU: {host['gpu']}"]
     if result["stopped"]:
-        parts.append("Stopped before its end: not every row has all its seeds.")
+        why = " by an error" if result.get("error") else ""
+        parts.append(f"Stopped{why} before its end: not every row has all its seeds.")
     for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
         parts += ["", title(kind), _table(kind, result)]
     notes = {row["what"]: row["note"].partition(" / ")[0] for row in result["summary"] if row["note"]}
@@ -25,10 +26,7 @@ def text(result: dict[str, Any]) -> str:
         "PREDICT: all that is scored.",
         *(f"{what}: {note}" for what, note in notes.items()),
     ]
-    if result["ratios"]:
-        parts += ["", "Ratios, over 1 in our favour:"]
-        parts += [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
-    return "\n".join(parts)
+    return "\n".join((*parts, *ratio_lines(result["ratios"])))
 
 
 def _table(kind: str, result: dict[str, Any]) -> str:

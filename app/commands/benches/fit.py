@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.report import table
+from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
 
 def text(result: dict[str, Any]) -> str:
     """The machine, a table, how to read it, targets and ratios in words."""
+    from vjepa_core.bench.fit_live import GOAL
+
     host = result["machine"]
     head = (
         f"{host['cores']} cores, {host['cpu']}; GPU: {host['gpu']}, "
@@ -141,10 +143,9 @@ def text(result: dict[str, Any]) -> str:
         f"{one['limit_s']:g} s"
         for one in result["targets"]
     ]
-    ratios = [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
+    ratios = ratio_lines(result["ratios"], f"the goal for seconds is {GOAL:g}")
     stopped = ["", "Stopped early: medians of what there is."] if result["stopped"] else []
-    goal = "Ratios, over 1 in our favour; the goal for seconds is 10:"
-    return "\n".join((head, "", table(lines), *how, *targets, "", goal, *ratios, *stopped))
+    return "\n".join((head, "", table(lines), *how, *targets, *ratios, *stopped))
 
 
 def _seconds(value: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.benches.given import project_cines
-from app.commands.report import table
+from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
@@ -129,10 +129,7 @@ def text(result: dict[str, Any]) -> str:
         "PEARSON, SPEARMAN: expected with true Dice, over all frames; WITHIN: Spearman's, mean over cines.",
         "softmax: the same predictions, trusted as the head's softmax says.",
     ]
-    if result["ratios"]:
-        parts += ["", "Ratios, over 1 in our favour:"]
-        parts += [f"  {ratio:.2f}  {what}" for what, ratio in result["ratios"].items()]
-    return "\n".join(parts)
+    return "\n".join((*parts, *ratio_lines(result["ratios"])))
 
 
 def _number(value: float | None, digits: int) -> str:

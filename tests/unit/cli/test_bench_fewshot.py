@@ -13,6 +13,7 @@ import torch
 from app.bench.fewshot_plot import plot
 from app.cli import main
 from app.commands.benches.fewshot_text import text
+from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.own_head import OwnHead, for_stills
 
 
@@ -105,6 +106,42 @@ def test_control_c_ends_with_the_rows_that_are_there(
 
 
 @pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BenchError("No such cine: give another."), 2, "No such cine: give another."),
+        (MemoryError("much of it"), 1, "Something went wrong inside (MemoryError)"),
+    ],
+)
+def test_a_late_error_is_told_and_leaves_the_rows_that_are_there(
+    error: Exception,
+    code: int,
+    said: str,
+    camus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def none(_: int) -> None:
+        raise error
+
+    monkeypatch.setattr("vjepa_core.bench.scored_cines.phantom_cines", none)
+    words = ["bench", "fewshot", "--cines", "--rows", "flow", "ours-blind"]
+    assert main(words) == code  # nothing is there
+    capsys.readouterr()
+    result = tmp_path / "fewshot.json"
+    words += ["--data", str(camus), "--patients", "1", "--seeds", "1", "--stills", "1", "--budget", "0.01"]
+    assert main([*words, "--json", str(result)]) == code
+    told = capsys.readouterr()
+    assert "Stopped by an error before its end" in told.out
+    assert "CAMUS stills" in told.out
+    assert said in told.err
+    assert "Traceback" not in told.err
+    found = json.loads(result.read_text())
+    assert len(found["rows"]) == 1
+    assert said in found["error"]
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "nothing to measure on"),
@@ -152,4 +189,6 @@ def test_fits_on_stills_use_no_carried_label() -> None:
 
 def test_a_table_without_rows_can_be_printed() -> None:
     empty = {"summary": [], "differences": [], "ratios": {}, "stopped": True}
-    assert "Stopped" in text({**empty, "machine": {"cores": 2, "cpu": "x", "threads": 2, "gpu": "none"}})
+    told = text({**empty, "machine": {"cores": 2, "cpu": "x", "threads": 2, "gpu": "none"}})
+    assert "Stopped before its end" in told
+    assert "Ratios" not in told
