@@ -27,7 +27,7 @@ def open_demo(window: MainWindow) -> None:
             for frame, label in starter_labels().items():
                 window.workspace.draw(opened, frame, label, "accept")
         if window.current is opened:
-            window.show_frame(DEMO_FRAME)
+            window.navigation.show_frame(DEMO_FRAME)
 
     window.workspace.open_paths([cine_path()], then=add_labels)
 

@@ -88,7 +88,7 @@ def test_a_cine_drawn_on_in_another_project_says_so(open_desk: OpenDesk, tmp_pat
     first.window.close()
     second = open_desk()
     second.open(new, old, cines=2)
-    second.window.step_cine(1)
+    second.window.navigation.step_cine(1)
     ((_, text),) = [m for m in second.window.banner.messages() if "another project" in m[1]]
     assert text.startswith("old.dcm")
     button = next(b for b in second.window.banner.findChildren(QPushButton) if "project" in b.text())
@@ -126,7 +126,7 @@ def test_saving_over_another_project_is_asked_of_its_whole_name(
         return True
 
     monkeypatch.setattr(QFileDialog, "exec", choose)
-    heart.window.save_project_as()
+    heart.window.files.save_project_as()
     assert asked == ["apical"]
     assert (tmp_path / "study.apical").exists()
 
@@ -172,7 +172,7 @@ def test_going_to_and_fro_between_cines_tells_no_labels_again(desk: Desk, tmp_pa
     desk.hand.click(60, 50)
     told = len(desk.session.labels)
     for _ in range(4):
-        desk.window.step_cine(1)
+        desk.window.navigation.step_cine(1)
     assert told == 1
     assert len(desk.session.labels) == told
 

@@ -28,7 +28,7 @@ from vjepa_core.messages import Progress, Stage
     ],
 )
 def test_keys_that_move_through_time(heart: Desk, start: int, keys: list[str], end: int) -> None:
-    heart.window.show_frame(start)
+    heart.window.navigation.show_frame(start)
     heart.hand.keys(*keys)
     assert heart.opened.frame == end
     assert heart.session.looks[-1] == (heart.opened.id, end)
@@ -37,7 +37,7 @@ def test_keys_that_move_through_time(heart: Desk, start: int, keys: list[str], e
 
 def test_shift_arrows_go_to_annotated_frames(heart: Desk) -> None:
     for frame in (2, 7, 9):
-        heart.window.show_frame(frame)
+        heart.window.navigation.show_frame(frame)
         heart.hand.click(50, 50)
     heart.hand.keys("Home", "Shift+Right")
     assert heart.opened.frame == 2

@@ -27,7 +27,7 @@ def test_every_stroke_is_told_with_its_revision(heart: Desk) -> None:
 def test_a_prediction_is_shown_apart_from_what_was_drawn(heart: Desk) -> None:
     heart.hand.click(20, 20)
     heart.predict({0: square(1), 3: square(2)})
-    heart.window.show_frame(3)
+    heart.window.navigation.show_frame(3)
     canvas = heart.window.canvas
     assert canvas._annotation is None
     assert canvas._prediction is not None

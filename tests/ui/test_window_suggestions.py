@@ -98,7 +98,7 @@ def test_a_cine_that_nobody_has_seen_follows_one_that_is_learnt(two: Desk) -> No
     assert marked(two) == [1]
     two.window.learning.suggestion.linkActivated.emit("cine")
     assert two.opened is two.workspace.cines[1]
-    two.window.choose(two.workspace.cines[0])
+    two.window.navigation.choose(two.workspace.cines[0])
     assert marked(two) == []  # seen now
 
 

@@ -39,11 +39,11 @@ def test_doubts_are_hidden_until_they_are_wanted(heart: Desk) -> None:
     assert shown(heart)
     assert heart.window.learning.uncertainty.isChecked()
     assert heart.window.actions_by_id["toggle_uncertainty"].isChecked()
-    heart.window.show_frame(1)
+    heart.window.navigation.show_frame(1)
     assert shown(heart)
-    heart.window.show_frame(2)  # nothing is predicted there
+    heart.window.navigation.show_frame(2)  # nothing is predicted there
     assert not shown(heart)
-    heart.window.show_frame(0)
+    heart.window.navigation.show_frame(0)
     heart.window.learning.uncertainty.click()
     assert not shown(heart)
 
@@ -124,6 +124,6 @@ def test_it_is_not_asked_for_while_the_engine_is_at_work(heart: Desk) -> None:
 @pytest.mark.parametrize("on", [True, False])
 def test_the_choice_is_remembered(open_desk: Callable[[], Desk], on: bool) -> None:
     desk = open_desk()
-    desk.window.show_uncertainty(on)  # with no cine open, too
+    desk.window.layers.show_uncertainty(on)  # with no cine open, too
     desk.window.close()
     assert open_desk().window.learning.uncertainty.isChecked() is on

@@ -194,5 +194,5 @@ def test_a_damaged_result_is_none(kept: Any, heart: Desk) -> None:
 
 def test_the_view_of_the_canvas_does_not_push_the_result_out(outlined: Bench, heart: Desk) -> None:
     heart.workspace.save_view({KEY: keep(_answer(outlined), {"1": 2})})
-    heart.window._save_view()
+    heart.window.memory.save_view()
     assert Compared.read(heart.workspace.view()[KEY]) is not None
