@@ -1,6 +1,6 @@
 """What the window works on: the project, its open cines, what was drawn and what was predicted.
 
-Knows no widgets. Opening runs in a thread; everything else happens in the window's thread.
+Knows no widgets, and lives in the window's thread.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,24 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app import encoders
-from app import paths as places
-from app.dicom.browse import cine_paths
-from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
-from app.domain.errors import ApicalError, CineError, ProjectError
+from app.domain.errors import ProjectError
 from app.domain.history import StrokeKind
 from app.domain.labels import LEFT_HEART, LabelSet, named
-from app.log import log_fault
-from app.storage.library import SUFFIX, automatic_path, find_project, projects_in, read_recent, remember
+from app.storage.library import SUFFIX
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import CineRecord
-from app.storage.relocate import relocate
 from app.ui.banner import Level
+from app.ui.known_projects import drawn_elsewhere, project_for, remember_project
 from app.ui.learner import Learner
 from app.ui.opened_cine import OpenedCine
+from app.ui.opener import Opener, Then
 from app.ui.suggestions import Suggestions
 from vjepa_core.messages import Suggested
 
 logger = logging.getLogger(__name__)
 
 RETRY_MS = 4000
-
-Then = Callable[[OpenedCine], None]
 
 
 class Workspace(QObject):
@@ -61,10 +54,6 @@ class Workspace(QObject):
     message = Signal(str, int, object)  # text, Level, (label, callback) or None
     retract = Signal(str)  # a message that no longer holds
 
-    _opened = Signal(object, object, object)  # Cine, what to do once it is there, the project that asked
-    _found = Signal(object, object)  # cine files of a folder, what to do with the first
-    _open_failed = Signal(str)
-
     def __init__(self, encoder: str | None = None) -> None:
         super().__init__()
         self.project: Project | None = None
@@ -72,11 +61,10 @@ class Workspace(QObject):
         self.current: OpenedCine | None = None
         self.rater = _rater()
         self._save_message = ""
-        self._opening = 0
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
-        self._opened.connect(self._adopt)
-        self._found.connect(self._open_found)
-        self._open_failed.connect(self._not_opened)
+        self._opener = Opener(self)
+        self._opener.opened.connect(self._adopt)
+        self._opener.failed.connect(lambda text: self._say(text, Level.ERROR))
+        self._opener.waiting_changed.connect(self.opening_changed)
         self.learner = Learner(encoder, self._say, self)
         self.learner.predicted.connect(self._predicted)
         self.suggestions = Suggestions(self.learner.knows)
@@ -92,6 +80,11 @@ class Workspace(QObject):
 
     # Opening
 
+    @property
+    def opening(self) -> int:
+        """Cines still being opened."""
+        return self._opener.waiting
+
     def open_paths(self, wanted: Sequence[Path], then: Then | None = None) -> None:
         """Open cines, folders of them, or a project; `then` is called with each cine once it is there."""
         cines = [path for path in wanted if path.suffix != SUFFIX]
@@ -100,57 +93,10 @@ class Workspace(QObject):
                 self.open_project(path)
         for place, path in enumerate(dict.fromkeys(cines)):
             chosen = then or (self.show if place == 0 else None)
-            if path.is_dir():
-                self._walk_later(path, chosen)
-            else:
-                self._open_later(lambda p=path: p, chosen)  # type: ignore[misc]
-
-    def _walk_later(self, folder: Path, then: Then | None) -> None:
-        def work() -> None:
-            try:
-                self._found.emit(cine_paths([folder]), then)
-            except ApicalError as error:
-                self._open_failed.emit(str(error))
-            except OSError as error:
-                self._open_failed.emit(f"{folder} cannot be read ({error.strerror}): check its permissions.")
-
-        self._count_opening(1)
-        self._threads.submit(work)
-
-    def _open_found(self, files: list[Path], then: Then | None) -> None:
-        for place, path in enumerate(files):
-            self._open_later(lambda p=path: p, then if place == 0 else None)  # type: ignore[misc]
-        self._count_opening(-1)
-
-    def _open_later(
-        self, find: Callable[[], Path], then: Then | None, project: Project | None = None
-    ) -> None:
-        def work() -> None:
-            name = "A file"
-            try:
-                path = find()
-                name = path.name
-                self._opened.emit(open_cine(path), then, project)
-            except ApicalError as error:
-                self._open_failed.emit(str(error))
-            except Exception as error:  # a reader's fault must not take the window down
-                self._open_failed.emit(
-                    f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
-                )
-
-        self._count_opening(1)
-        self._threads.submit(work)
-
-    def _not_opened(self, text: str) -> None:
-        self._count_opening(-1)
-        self._say(text, Level.ERROR)
-
-    def _count_opening(self, by: int) -> None:
-        self._opening += by
-        self.opening_changed.emit(self._opening)
+            open_it = self._opener.open_folder if path.is_dir() else self._opener.open_file
+            open_it(path, chosen)
 
     def _adopt(self, cine: Cine, then: Then | None, project: Project | None) -> None:
-        self._count_opening(-1)
         if project is not None and project is not self.project:
             cine.source.close()  # its project was closed while it was being opened
             return
@@ -160,7 +106,7 @@ class Workspace(QObject):
         else:
             try:
                 if self.project is None:
-                    self._take_project(self._project_for(cine))
+                    self._take_project(project_for(cine))
                 opened = self._place(cine)
             except ProjectError as error:
                 cine.source.close()
@@ -175,25 +121,11 @@ class Workspace(QObject):
         if then is not None:
             then(opened)
 
-    def _project_for(self, cine: Cine) -> Project:
-        """The project that this cine was last drawn on in, else that knows it, else a new one of its own."""
-        known = self._known_projects()
-        found = find_project(cine.content_hash, known, drawn=True) or find_project(cine.content_hash, known)
-        return Project.open_or_create(found or automatic_path(places.projects_dir(), cine.content_hash))
-
-    @staticmethod
-    def _known_projects() -> list[Path]:
-        return [*projects_in(places.projects_dir()), *read_recent(places.config_dir() / "recent.json")]
-
     def _tell_of_other_project(self, opened: OpenedCine) -> None:
         """Say where a cine without annotations has some: its work must not seem to be gone."""
         if self.project is None or opened.revision:
             return
-        try:
-            others = [path for path in self._known_projects() if path != self.project.path]
-        except ProjectError:
-            return
-        found = find_project(opened.cine.content_hash, others, drawn=True)
+        found = drawn_elsewhere(opened.cine, self.project)
         if found is None:
             return
         text = f"{opened.cine.path.name} was drawn on before, in another project ({found.name})."
@@ -206,14 +138,7 @@ class Workspace(QObject):
 
     def _take_project(self, project: Project) -> None:
         self.project = project
-        self._remember(project)
-
-    @staticmethod
-    def _remember(project: Project) -> None:
-        try:
-            remember(places.config_dir() / "recent.json", project.path)
-        except ProjectError as error:
-            logger.info("the project is not listed as recent: %s", error)
+        remember_project(project)
 
     def _place(self, cine: Cine) -> OpenedCine:
         assert self.project is not None  # noqa: S101 - a project was taken just before
@@ -251,24 +176,7 @@ class Workspace(QObject):
         self.cines_changed.emit()
         remembered = self.view().get("cine")
         for record in project.cines():
-            self._open_record(record, show=record.id == remembered)
-
-    def _open_record(self, record: CineRecord, *, show: bool) -> None:
-        assert self.project is not None  # noqa: S101 - its record is being opened
-        folders = [record.path.parent, self.project.path.parent]
-
-        def find() -> Path:
-            if record.path.exists():
-                return record.path
-            found = relocate(record, folders, lambda p: open_cine(p).content_hash)
-            if found is None:
-                raise CineError(
-                    f"{record.path.name} is no longer where it was: open it from its new place; its "
-                    "annotations are kept."
-                )
-            return found
-
-        self._open_later(find, self.show if show else None, self.project)
+            self._opener.open_record(record, self.show if record.id == remembered else None, project)
 
     def close_project(self) -> None:
         """Close cines and project; everything drawn is on disk or was reported as not."""
@@ -286,7 +194,7 @@ class Workspace(QObject):
 
     def close(self) -> None:
         """End of the program."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._opener.close()
         self._retry.stop()
         self.blockSignals(True)
         self.close_project()
@@ -301,7 +209,7 @@ class Workspace(QObject):
             self._say(str(error), Level.ERROR)
             return
         self.retry_saving()
-        self._remember(self.project)
+        remember_project(self.project)
         self._say(f"The project is now {self.project.path.name} in {self.project.path.parent}.", Level.INFO)
         self.saved_changed.emit()
 

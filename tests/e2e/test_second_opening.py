@@ -156,7 +156,7 @@ def outline(opened: OpenedCine, frame: int, beside: int = 0) -> Frame:
 
 def step_through(desk: Desk) -> None:
     """Look at each cine until the engine has nothing more to do for it."""
-    desk.wait(lambda: len(desk.workspace.cines) == CINES and desk.workspace._opening == 0)
+    desk.wait(lambda: len(desk.workspace.cines) == CINES and desk.workspace.opening == 0)
     for opened in sorted(desk.workspace.cines, key=number):
         desk.workspace.show(opened)
         rest(desk, opened)

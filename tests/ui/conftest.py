@@ -80,7 +80,7 @@ class Desk:
             assert len(self.workspace.cines) == cines
 
     def settle(self) -> None:
-        self.qtbot.waitUntil(lambda: self.workspace._opening == 0, timeout=20_000)
+        self.qtbot.waitUntil(lambda: self.workspace.opening == 0, timeout=20_000)
 
     @property
     def session(self) -> QuietSession:
