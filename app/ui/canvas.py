@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
@@ -11,7 +10,6 @@ from PySide6.QtGui import (
     QColor,
     QFocusEvent,
     QKeyEvent,
-    QKeySequence,
     QMouseEvent,
     QWheelEvent,
 )
@@ -19,9 +17,9 @@ from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
-from app.ui.overlay import HUMAN, PREDICTION, DoubtLayer, LabelLayer, ToolMarks
+from app.ui.labelled_picture import LabelledPicture
+from app.ui.overlay import ToolMarks
 from app.ui.painting import MIN_RADIUS, Point
-from app.ui.picture import PictureView
 from app.ui.tools import BRUSH, ERASER, PAN, POLYGON, TOOLS, BrushGesture, Edit, Gesture, Ink, OutlineGesture
 
 Button = Qt.MouseButton
@@ -32,7 +30,7 @@ MAX_RADIUS = 150.0
 GESTURE_KEYS = (Key.Key_Escape, Key.Key_Return, Key.Key_Enter, Key.Key_Backspace)
 
 
-class CineCanvas(PictureView):
+class CineCanvas(LabelledPicture):
     """Shows a frame, an annotation and a prediction; turns mouse movements into edits.
 
     Left = tool, wheel = frame, Shift+wheel = annotated frame, Ctrl+wheel = zoom at the pointer,
@@ -49,25 +47,16 @@ class CineCanvas(PictureView):
     annotated_step = Signal(int)
     hover = Signal(object)  # (x, y, grey value) or None
     brush_radius_changed = Signal(float)
-    peek = Signal(bool)  # the peek key is held: layers are hidden meanwhile
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Picture")
-        self._human = LabelLayer(self._view, HUMAN)
-        self._predicted = LabelLayer(self._view, PREDICTION)
-        self._doubts = DoubtLayer(self._view)
         self._marks = ToolMarks(self._view)
         self._key: object = None
         self._annotation: Frame | None = None
         self._prediction: Frame | None = None
-        self._doubt: Frame | None = None
         self._from_prediction = False
         self._scribbles = False
-        self._shown = (True, True)
-        self._peeking = False
-        self._peek_keys: tuple[QKeySequence, ...] = ()
-        self._peek_held: int | None = None  # the key that must come up again
         self._tool = BRUSH
         self._active_class = 1
         self._behind = False
@@ -117,42 +106,11 @@ class CineCanvas(PictureView):
         if self._gesture is None:
             self._human.set_labels(annotation)
 
-    def set_doubt(self, doubt: Frame | None) -> None:
-        """Show how likely the prediction is wrong, (height, width) uint8, times 255; None for nothing."""
-        self._doubt = doubt
-        self._doubts.show(doubt if self._shown[1] and not self._peeking else None)
-
     def set_label_set(self, labels: LabelSet) -> None:
         """Take the classes and their colours."""
+        super().set_label_set(labels)
         self._label_set = labels
-        self._human.set_label_set(labels)
-        self._predicted.set_label_set(labels)
         self.set_active_class(self._active_class)
-
-    def set_hidden_classes(self, values: Collection[int]) -> None:
-        """Hide these classes in both layers."""
-        self._human.set_hidden_classes(values)
-        self._predicted.set_hidden_classes(values)
-
-    def set_layers_visible(self, annotation: bool, prediction: bool) -> None:
-        """Show or hide what the human drew and what the head predicts."""
-        self._shown = (annotation, prediction)
-        self._apply_shown()
-
-    def set_peek_keys(self, keys: Sequence[QKeySequence]) -> None:
-        """Keys that hide the layers for as long as they are held."""
-        self._peek_keys = tuple(keys)
-
-    def _apply_shown(self) -> None:
-        self._human.set_visible(self._shown[0] and not self._peeking)
-        self._predicted.set_visible(self._shown[1] and not self._peeking)
-        self.set_doubt(self._doubt)
-
-    def _set_peeking(self, on: bool) -> None:
-        if on != self._peeking:
-            self._peeking = on
-            self._apply_shown()
-            self.peek.emit(on)
 
     # Tool, class, brush
 
@@ -386,12 +344,6 @@ class CineCanvas(PictureView):
             (self.annotated_step if shift else self.frame_step).emit(-steps)
 
     def event(self, event: QEvent) -> bool:
-        if isinstance(event, QKeyEvent) and self._is_peek(event):
-            if event.type() == QEvent.Type.ShortcutOverride:
-                event.accept()
-            elif not event.isAutoRepeat():
-                self._set_peeking(event.type() == QEvent.Type.KeyPress)
-            return True
         if (
             event.type() == QEvent.Type.ShortcutOverride
             and isinstance(event, QKeyEvent)
@@ -419,7 +371,6 @@ class CineCanvas(PictureView):
             self.finish_stroke()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        self._set_peeking(False)
         if self._dragging:  # the release may never arrive
             self._release_gesture()
         self._let_go()
@@ -430,14 +381,6 @@ class CineCanvas(PictureView):
         self._update_marks()
         self.hover.emit(None)
         super().leaveEvent(event)
-
-    def _is_peek(self, event: QKeyEvent) -> bool:
-        if event.type() == QEvent.Type.KeyRelease:  # whatever Shift or Ctrl do by then
-            return self._peeking and event.key() == self._peek_held
-        mine = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
-        if mine:
-            self._peek_held = event.key()
-        return mine
 
     def _let_go(self) -> None:
         if self._held is not None:

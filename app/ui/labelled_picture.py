@@ -1,0 +1,87 @@
+"""One frame with what lies over it: masks drawn, masks predicted, where they may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from PySide6.QtCore import QEvent, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from app.domain.cine import Frame
+from app.domain.labels import LabelSet
+from app.ui.overlay import HUMAN, PREDICTION, DoubtLayer, LabelLayer
+from app.ui.picture import PictureView
+
+
+class LabelledPicture(PictureView):
+    """Shows the layers of a frame; a key hides them for as long as it is held."""
+
+    peek = Signal(bool)  # the peek key is held: layers are hidden meanwhile
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._human = LabelLayer(self._view, HUMAN)
+        self._predicted = LabelLayer(self._view, PREDICTION)
+        self._doubts = DoubtLayer(self._view)
+        self._doubt: Frame | None = None
+        self._shown = (True, True)
+        self._peeking = False
+        self._peek_keys: tuple[QKeySequence, ...] = ()
+        self._peek_held: int | None = None  # the key that must come up again
+
+    def set_doubt(self, doubt: Frame | None) -> None:
+        """Show how likely the prediction is wrong, (height, width) uint8, times 255; None for nothing."""
+        self._doubt = doubt
+        self._doubts.show(doubt if self._shown[1] and not self._peeking else None)
+
+    def set_label_set(self, labels: LabelSet) -> None:
+        """Take the classes and their colours."""
+        self._human.set_label_set(labels)
+        self._predicted.set_label_set(labels)
+
+    def set_hidden_classes(self, values: Collection[int]) -> None:
+        """Hide these classes in both layers."""
+        self._human.set_hidden_classes(values)
+        self._predicted.set_hidden_classes(values)
+
+    def set_layers_visible(self, annotation: bool, prediction: bool) -> None:
+        """Show or hide what the human drew and what the head predicts."""
+        self._shown = (annotation, prediction)
+        self._apply_shown()
+
+    def set_peek_keys(self, keys: Sequence[QKeySequence]) -> None:
+        """Keys that hide the layers for as long as they are held."""
+        self._peek_keys = tuple(keys)
+
+    def _apply_shown(self) -> None:
+        self._human.set_visible(self._shown[0] and not self._peeking)
+        self._predicted.set_visible(self._shown[1] and not self._peeking)
+        self.set_doubt(self._doubt)
+
+    def _set_peeking(self, on: bool) -> None:
+        if on != self._peeking:
+            self._peeking = on
+            self._apply_shown()
+            self.peek.emit(on)
+
+    def _is_peek(self, event: QKeyEvent) -> bool:
+        if event.type() == QEvent.Type.KeyRelease:  # whatever Shift or Ctrl do by then
+            return self._peeking and event.key() == self._peek_held
+        mine = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
+        if mine:
+            self._peek_held = event.key()
+        return mine
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QKeyEvent) and self._is_peek(event):
+            if event.type() == QEvent.Type.ShortcutOverride:
+                event.accept()
+            elif not event.isAutoRepeat():
+                self._set_peeking(event.type() == QEvent.Type.KeyPress)
+            return True
+        return super().event(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        self._set_peeking(False)
+        super().focusOutEvent(event)
