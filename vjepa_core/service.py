@@ -376,13 +376,16 @@ class Engine:
         """Start from the newest head there is; a short fit will do where it has learnt something already."""
         cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
         config = FitConfig().for_labels(sum(len(cine.labels) for cine in cines))
-        start, warm = self._head, self._head is not None
+        newest, warm = self._head, self._head is not None
         if self._cut_short is not None:
-            start = self._cut_short.averaged
+            newest = self._cut_short.averaged
             warm = warm or self._cut_short.done_steps >= config.steps - config.warm_steps
-        if start is None and self._starter is not None:
-            start = self._starter.beginning(work.classes, left_heart=work.left_heart)
-        head = new_head(self._card, work.classes) if start is None else copy.deepcopy(start)
+        if newest is not None:
+            head = copy.deepcopy(newest)
+        elif self._starter is not None:
+            head = self._starter.beginning(work.classes, left_heart=work.left_heart)
+        else:
+            head = new_head(self._card, work.classes)
         self._fit = Fit(head.to(self._device), cines, config, warm=warm)
         if work.can_carry and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
