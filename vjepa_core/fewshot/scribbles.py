@@ -42,8 +42,7 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
     cine : StudyCine
         Its labels are left alone.
     teacher : Head, optional
-        One that draws these classes in any cine, such as the starter's; one that never learnt anything is
-        none.
+        One that draws these classes in this cine, such as the starter's where that applies.
 
     Returns
     -------
@@ -51,8 +50,6 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
         By frame; a label that says, or guesses, something of every pixel is the same object, and so is one
         that names a single thing only, which would be grown over everything.
     """
-    if teacher is not None and not teacher.out.weight.any():
-        teacher = None
     return {
         frame: _completed(cine, frame, label, teacher) if is_open(label) else label
         for frame, label in cine.labels.items()
