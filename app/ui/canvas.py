@@ -225,7 +225,7 @@ class CineCanvas(LabelledPicture):
         after = gesture.labels()
         changed = not np.array_equal(after, gesture.base)
         # Over what is drawn already such a stroke says nothing new, over a prediction that it is right.
-        accepts = self._before is None and after.any() and gesture.agrees()
+        accepts = self._before is None and gesture.agrees()
         if changed or accepts:
             self._annotation = after
         self._drop_gesture()

@@ -89,12 +89,14 @@ class Gesture:
         raise NotImplementedError
 
     def agrees(self) -> bool:
-        """True where it went over pixels that are already what it draws."""
+        """True where it was led over pixels that are already what it draws."""
         return False
 
 
 class BrushGesture(Gesture):
     """A round brush or eraser, continuous along the pointer's path."""
+
+    LEAST_DRAG = 3.0  # in reaches: less, or less than the radius, is a click and agrees with nothing
 
     def __init__(self, base: Frame, ink: Ink, radius: float) -> None:
         super().__init__(base, ink)
@@ -102,12 +104,17 @@ class BrushGesture(Gesture):
         self._radius = radius
         self._mask = np.zeros(base.shape, bool)
         self._labels = base.copy()
+        self._first: Point | None = None
         self._last: Point | None = None
+        self._dragged = False
 
     def press(self, point: Point, reach: float) -> None:
+        self._first = point
         self._stamp(point, point)
 
     def drag(self, point: Point, reach: float) -> None:
+        least = max(self._radius, self.LEAST_DRAG * reach)
+        self._dragged = self._dragged or math.dist(self._first or point, point) > least
         self._stamp(self._last or point, point)
 
     def release(self, reach: float) -> None:
@@ -123,7 +130,8 @@ class BrushGesture(Gesture):
         return self._labels
 
     def agrees(self) -> bool:
-        return bool((self.base[self._mask] == self.ink.value).any())
+        drawn = self._dragged and not self.ink.erase
+        return drawn and bool((self.base[self._mask] == self.ink.value).any())
 
 
 class OutlineGesture(Gesture):

@@ -91,19 +91,47 @@ def test_a_correction_starts_from_the_prediction_and_undoes_in_two_steps(heart: 
     assert heart.annotated == (0,)
 
 
-@pytest.mark.parametrize(("tool", "at"), [("B", (40, 40)), ("E", (80, 80))])
-def test_a_stroke_that_agrees_with_the_prediction_accepts_the_frame(
-    heart: Desk, tool: str, at: tuple[float, float]
-) -> None:
+def test_a_brush_led_over_what_is_predicted_accepts_the_frame(heart: Desk) -> None:
     heart.hand.click(100, 80)
     heart.predict({f: square(1) for f in range(12)})
-    heart.hand.keys("Right", tool)
-    heart.hand.click(*at)
+    heart.hand.keys("Right")
+    heart.hand.drag([(36, 40), (44, 40)])
     assert np.array_equal(heart.drawn(1), square(1))
     assert heart.session.labels[-1][1] == 2
     assert list(heart.session.labels[-1][2]) == [0, 1]
     assert heart.window.player_bar.timeline._annotated == {0, 1}
     heart.hand.keys("Ctrl+Z")
+    assert heart.annotated == (0,)
+
+
+@pytest.mark.parametrize(
+    ("tool", "points"),
+    [
+        ("B", [(40, 40)]),
+        ("B", [(38, 40), (42, 40), (38, 40)]),  # an unsteady click: within the brush's own radius
+        ("E", [(80, 80)]),
+        ("E", [(70, 20), (100, 20), (100, 80)]),
+    ],
+)
+def test_clicks_and_the_eraser_accept_nothing(
+    heart: Desk, tool: str, points: list[tuple[float, float]]
+) -> None:
+    heart.hand.click(100, 80)
+    heart.predict({f: square(1) for f in range(12)})
+    heart.hand.keys("Right", tool)
+    heart.hand.drag(points)
+    assert heart.annotated == (0,)
+    assert heart.window.canvas._annotation is None
+    assert [revision for _, revision, *_ in heart.session.labels] == [1]
+
+
+def test_a_thin_brush_has_to_be_led_some_way_on_the_screen(heart: Desk) -> None:
+    heart.predict({0: square(1)})
+    heart.window.canvas.set_brush_radius(0.5)
+    screen = heart.window.canvas.map_from_image(41, 40).x() - heart.window.canvas.map_from_image(40, 40).x()
+    heart.hand.drag([(35, 40), (35 + 20 / screen, 40)])
+    assert heart.annotated == ()
+    heart.hand.drag([(35, 40), (35 + 40 / screen, 40)])
     assert heart.annotated == (0,)
 
 
@@ -129,7 +157,7 @@ def test_strokes_beside_the_picture_and_lone_corners_accept_nothing(heart: Desk)
     heart.hand.click(40, 40)
     heart.hand.keys("Return")
     heart.hand.keys("2", "D", "B")
-    heart.hand.click(40, 40)  # behind the predicted structure: it may draw nothing there
+    heart.hand.drag([(35, 40), (45, 40)])  # behind the predicted structure: it may draw nothing there
     assert heart.annotated == (0,)
 
 

@@ -263,10 +263,12 @@ def test_a_stroke_over_a_right_prediction_is_an_edit_and_over_no_prediction_none
     canvas.set_labels(None, predicted)
     canvas.set_tool("brush")
     hand.click(40, 40)
+    assert hand.edits == []
+    hand.drag((34, 40), (46, 40))
     (edit,) = hand.edits
     assert edit.before is None
     assert np.array_equal(edit.after, predicted)
-    hand.click(40, 40)  # it is an annotation now
+    hand.drag((34, 40), (46, 40))  # it is an annotation now
     assert len(hand.edits) == 1
 
 
