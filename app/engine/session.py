@@ -212,8 +212,9 @@ class LearningSession:
 
     def cancel(self) -> None:
         """Stop what is under way, until `resume`, new labels or a new cine; the previous head stays."""
-        self._cancelled = True
-        self._send(Cancel())
+        with self._lock:  # else a Resume that was decided on before could follow
+            self._cancelled = True
+            self._send(Cancel())
 
     def resume(self) -> None:
         """Go on after a cancel, or start a new engine where one gave up."""

@@ -292,6 +292,23 @@ def test_a_stop_while_a_cine_is_decoded_holds_for_it(bench: Bench) -> None:
     assert not bench.engine.of(Resume)
 
 
+def test_a_stop_in_the_moment_of_going_on_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Thread(target=bench.session.cancel)
+    listen = bench.engine.send
+
+    def send(request: Request) -> None:
+        if isinstance(request, Resume):
+            stop.start()
+            stop.join(0.3)
+        listen(request)
+
+    monkeypatch.setattr(bench.engine, "send", send)
+    bench.session.open(7, make_cine(), (1,))
+    bench.settle()
+    stop.join(10)
+    assert [type(one) for one in bench.engine.of(Cancel, Resume)] == [Resume, Cancel]
+
+
 def test_a_head_that_cannot_be_read_is_told_without_its_bytes(bench: Bench, tmp_path: Path) -> None:
     kept = tmp_path / "head.safetensors"
     kept.write_bytes(b"weights")
