@@ -31,8 +31,8 @@ class Learner(QObject):
     ----------
     encoder : str or None
         Name of the encoder; None for the chosen one.
-    say : callable
-        Shows a message to the user.
+    say, retract : callable
+        Show a message to the user, and take it away by its text once it no longer holds.
     """
 
     predicted = Signal(object)  # OpenedCine
@@ -42,13 +42,20 @@ class Learner(QObject):
 
     _event = Signal(object, object)  # a token of the session that speaks, Event
 
-    def __init__(self, encoder: str | None, say: Say, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        encoder: str | None,
+        say: Say,
+        retract: Callable[[str], object],
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self._encoder = encoder
-        self._say = say
+        self._say, self._retract = say, retract
         self.session: LearningSession | None = None
         self.last_progress: Progress | None = None
         self.obstacle = ""  # why there is no engine, in a sentence
+        self._told_to_resume: set[str] = set()  # messages that offer it
         self._project: Project | None = None
         self._cines: dict[int, OpenedCine] = {}
         self._head_id: int | None = None  # of the engine's head, where the project keeps it
@@ -84,7 +91,8 @@ class Learner(QObject):
             self.session.close()
         self.session, self._project, self.last_progress = None, None, None
         self._cines.clear()
-        self._head_id, self.obstacle = None, ""
+        self._head_id = None
+        self._overcome()
 
     def look(self, opened: OpenedCine) -> None:
         """Tell which frame of which cine is visible."""
@@ -146,8 +154,9 @@ class Learner(QObject):
         if self.session is None:
             return
         self.session.resume()
-        if self.obstacle:
-            self.obstacle = ""
+        starts = bool(self.obstacle)
+        self._overcome()
+        if starts:
             self._tell_progress(Progress(0, 0, Stage.STARTING))
 
     # Answers
@@ -165,11 +174,12 @@ class Learner(QObject):
             case Ready():
                 if event.encoder_checksum != self._head_encoder:
                     self._head_id = None  # it reads another encoder's features: the engine refused it
+                self._overcome()
                 self.ready.emit(event)
             case Suggested():
                 self.suggested.emit(event)
             case Failed():
-                self._say(event.text, Level.ERROR, ("Resume learning", self.resume))
+                self._tell_to_resume(event.text)
             case NotStarted():
                 self._tell_obstacle(event.text)
             case EngineDied():
@@ -192,7 +202,17 @@ class Learner(QObject):
     def _tell_obstacle(self, text: str) -> None:
         self.obstacle = text
         self._tell_progress(Progress(0, 0, Stage.CANCELLED))
+        self._tell_to_resume(text)
+
+    def _tell_to_resume(self, text: str) -> None:
+        self._told_to_resume.add(text)
         self._say(text, Level.ERROR, ("Resume learning", self.resume))
+
+    def _overcome(self) -> None:
+        """Take back what was said of an engine that had stopped."""
+        self.obstacle = ""
+        while self._told_to_resume:
+            self._retract(self._told_to_resume.pop())
 
     def _take_masks(self, event: Masks) -> None:
         opened = self._cines.get(event.cine_id)

@@ -65,7 +65,7 @@ class Workspace(QObject):
         self._opener.opened.connect(self._adopt)
         self._opener.failed.connect(lambda text: self._say(text, Level.ERROR))
         self._opener.waiting_changed.connect(self.opening_changed)
-        self.learner = Learner(encoder, self._say, self)
+        self.learner = Learner(encoder, self._say, self.retract.emit, self)
         self.learner.predicted.connect(self._predicted)
         self.suggestions = Suggestions(self.learner.knows)
         self.learner.suggested.connect(self._suggested)

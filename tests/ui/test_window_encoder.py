@@ -1,4 +1,4 @@
-"""The window learns over the chosen encoder, and over another one as soon as that is chosen."""
+"""The window learns over the chosen encoder, and over another one as soon as that is chosen or works."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from app import encoders
+from app.engine.session import EngineDied, Event, NotStarted
+from app.ui.banner import Level
 from tests.ui.conftest import Desk, square
 from tests.unit.dicom.dicom_oracle import grey_cine
 from tests.unit.encoder.test_user_encoders import write_encoder
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import EncoderError
-from vjepa_core.messages import Ready
+from vjepa_core.messages import Failed, Ready
 
 
 @pytest.fixture
@@ -70,3 +72,34 @@ def test_the_window_says_how_the_encoder_was_trained(mine: str, heart: Desk) -> 
     heart.tell(Ready("cpu", DEFAULT_ENCODER, "abc", False))
     texts = [label.text() for label in heart.window.learning.findChildren(QLabel)]
     assert any("Untrained encoder" in text for text in texts)
+
+
+TROUBLE = [
+    NotStarted("The encoder is too big."),
+    EngineDied(-9, False),
+    Failed("The engine ran out of memory: close something."),
+]
+
+
+@pytest.mark.parametrize("event", TROUBLE)
+def test_trouble_is_taken_back_when_learning_goes_on(heart: Desk, event: Event) -> None:
+    for again in (
+        lambda: heart.hand.keys("Ctrl+R"),
+        lambda: heart.tell(Ready("cpu", "an encoder", "checksum", True)),
+        lambda: heart.workspace.change_encoder(DEFAULT_ENCODER),
+        heart.workspace.close_project,
+    ):
+        heart.tell(event)
+        assert len(heart.messages) == 1
+        again()
+        assert heart.messages == []
+        assert heart.workspace.learner.obstacle == ""
+
+
+def test_other_messages_stay_when_learning_goes_on(heart: Desk) -> None:
+    heart.workspace.message.emit("The disk is full.", int(Level.ERROR), None)
+    heart.tell(NotStarted("The encoder is too big."))
+    heart.hand.keys("Ctrl+R")
+    assert heart.messages == ["The disk is full."]
+    heart.tell(NotStarted("The encoder is too big."))
+    assert heart.messages == ["The encoder is too big.", "The disk is full."]
