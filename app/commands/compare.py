@@ -65,7 +65,8 @@ def _compare(
     classes = study.label_set.values
     lengths = {i: one.cine.n_frames for i, one in study.cines.items()}
     outlined = {i: one.outlined for i, one in study.cines.items()}
-    targets = choose_targets(outlined, lengths, classes)
+    labelled = {i: one.labels.keys() for i, one in study.cines.items()}
+    targets = choose_targets(outlined, lengths, classes, labelled=labelled)
     cines: dict[int, LabelledCine] = {}
     for i in dict.fromkeys(target.cine for target in targets):
         frames, labels = pixels(study.cines[i], progress)
@@ -74,7 +75,7 @@ def _compare(
     sound = {
         i: {f: label for f, label in cine.labels.items() if f in outlined[i]} for i, cine in cines.items()
     }
-    targets = choose_targets(sound, lengths, classes)
+    targets = choose_targets(sound, lengths, classes, labelled=labelled)
     outcomes = compare.compare(
         cines, classes, cards, targets, cache=feature_cache(), seed=args.seed, on_progress=progress
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ def choose_targets(
     lengths: Mapping[int, int],
     classes: Sequence[int],
     *,
+    labelled: Mapping[int, Collection[int]] | None = None,
     most: int = MOST_FRAMES,
     most_cines: int = MOST_CINES,
 ) -> list[Target]:
@@ -48,13 +49,16 @@ def choose_targets(
         What is drawn on each cine, as label images (h, w) by frame, and how many frames it has.
     classes : sequence of int
         Label values.
+    labelled : mapping, optional
+        Frames of each cine that are learnt from, those of scribbles among them: they are not left out to be
+        looked at. Default: those of `labels`.
     """
     candidates = {
         cine: [Target(cine, f, scored) for f in sorted(drawn) if (scored := _scored(drawn, f, classes))]
         for cine, drawn in labels.items()
     }
     if not any(candidates.values()):
-        return _previews(labels, lengths, classes)
+        return _previews(labels, lengths, classes, labelled or labels)
     fullest = sorted(candidates, key=lambda cine: -len(candidates[cine]))[:most_cines]
     share = dict.fromkeys(fullest, 0)
     while sum(share.values()) < most:
@@ -72,10 +76,13 @@ def _scored(drawn: Mapping[int, NDArray[np.uint8]], frame: int, classes: Sequenc
 
 
 def _previews(
-    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]], lengths: Mapping[int, int], classes: Sequence[int]
+    labels: Mapping[int, Mapping[int, NDArray[np.uint8]]],
+    lengths: Mapping[int, int],
+    classes: Sequence[int],
+    labelled: Mapping[int, Collection[int]],
 ) -> list[Target]:
     for cine, drawn in labels.items():
-        free = [Target(cine, frame, ()) for frame in range(lengths[cine]) if frame not in drawn]
+        free = [Target(cine, frame, ()) for frame in range(lengths[cine]) if frame not in labelled[cine]]
         if free and any(np.isin(label, classes).any() for label in drawn.values()):
             return _spread(free, _PREVIEWS)
     return []

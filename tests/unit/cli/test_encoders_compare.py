@@ -188,11 +188,12 @@ def drawn_alike(
     targets: Sequence[Target],
     **_: object,
 ) -> list[Outcome]:
-    """In place of fits: every encoder draws the truth."""
-    drawings = [
-        Drawing(target, cines[target.cine].labels[target.frame], dict.fromkeys(target.scored, 1.0))
-        for target in targets
-    ]
+    """In place of fits: every encoder draws the truth, and nothing where there is none."""
+    drawings = []
+    for target in targets:
+        cine = cines[target.cine]
+        mask = cine.labels.get(target.frame, np.zeros(cine.frames.shape[1:], np.uint8))
+        drawings.append(Drawing(target, mask, dict.fromkeys(target.scored, 1.0)))
     return [Outcome(card, drawings, 1.0) for card in cards]
 
 
@@ -234,8 +235,13 @@ def test_scribbles_are_learnt_from_and_not_scored(
     assert (found["encoders"][0]["frames"], found["labelled_frames"]) == (2, 2)
     assert "1 scribbled frame learnt from and not scored." in found["note"]
     assert [sorted(cine.labels) for cine in seen] == [[2, 4, 6]]
-    for frame in (2, 6):
-        (labels / f"frame_{frame:04d}.png").unlink()
+    (labels / "frame_0006.png").unlink()
+    for frame in (1, 3, 5, 7, 8):
+        shutil.copy(labels / "frame_0004.png", labels / f"frame_{frame:04d}.png")
+    out = tmp_path / "out"
+    pictures = report(capsys, *words, "--out", out)["pictures"]
+    assert [picture["frame"] for picture in pictures] == [0, 6, 9]  # a look at what was not learnt from
+    (labels / "frame_0002.png").unlink()
     refused(capsys, "holds scribbles alone", *words)
 
 

@@ -63,6 +63,13 @@ def test_with_one_labelled_frame_there_are_frames_to_look_at() -> None:
     assert choose_targets({}, {}, (1, 2)) == []
 
 
+def test_frames_of_scribbles_are_not_left_out_to_be_looked_at() -> None:
+    outlined = {5: {3: label(2)}}
+    targets = choose_targets(outlined, {5: 7}, (1, 2), labelled={5: (1, 3, 4)})
+    assert [target.frame for target in targets] == [0, 5, 6]
+    assert choose_targets(outlined, {5: 3}, (1, 2), labelled={5: (0, 1, 2, 3)}) == []
+
+
 def test_dice_counts_only_where_somebody_said_what_it_is() -> None:
     truth = np.array([[1, 1, 0, 255]], np.uint8)
     assert dice(np.array([[1, 0, 0, 1]], np.uint8), truth, 1) == pytest.approx(2 / 3)
