@@ -19,9 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from app.commands.report import Report, plain
+from app.commands.report import DONE, STOPPED, Report, in_words, plain
 from app.domain.errors import ApicalError
-from app.log import log_fault, logs
+from app.log import logs
 
 # One module each in app.commands, imported when asked for: `apical info` loads neither torch nor Qt.
 COMMANDS: dict[str, str] = {
@@ -34,10 +34,8 @@ COMMANDS: dict[str, str] = {
     "bench": "measure against peers, in one run",
 }
 
-DONE, FAULT, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
-
-class _UsageError(Exception):
+class _UsageError(ApicalError):
     """Bad usage, in one line."""
 
 
@@ -86,19 +84,13 @@ def _run(arguments: list[str]) -> int:
         return report.code
     except SystemExit as done:  # argparse, after --help or --version
         return done.code if isinstance(done.code, int) else DONE
-    except (_UsageError, ApicalError) as error:
-        return _say(f"apical: {error}", BAD_INPUT)
     except KeyboardInterrupt:
         return _say("Stopped.", STOPPED)
     except BrokenPipeError:
         raise
     except Exception as error:
-        kind = type(error)
-        if _is_named(kind, "vjepa_core.errors", "CoreError"):
-            return _say(f"apical: {error}", BAD_INPUT)
-        if _is_named(kind, "vjepa_core.errors", "Cancelled"):
-            return _say("Stopped.", STOPPED)
-        return _say(f"apical: something went wrong inside ({kind.__name__}); {log_fault(error)}", FAULT)
+        words, code = in_words(error)
+        return _say(words if code == STOPPED else f"apical: {words}", code)
 
 
 def _parse(arguments: list[str]) -> tuple[ModuleType, argparse.Namespace]:
@@ -142,11 +134,6 @@ def _version() -> str:
         return version("apical")
     except PackageNotFoundError:
         return "(not installed)"
-
-
-def _is_named(kind: type[BaseException], module: str, name: str) -> bool:
-    """Whether an exception is of a class known by name: asking must not import the learning core."""
-    return any(base.__module__ == module and base.__name__ == name for base in kind.__mro__)
 
 
 def _print(report: Report, *, as_json: bool, stdout: TextIO) -> None:

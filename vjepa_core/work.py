@@ -15,7 +15,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
+from vjepa_core.fewshot.scribbles import completed, is_open
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
@@ -128,9 +128,7 @@ class CineWork:
     @property
     def has_open_labels(self) -> bool:
         """Some pixels of labels say nothing: they are scribbles."""
-        return self.study is not None and any(
-            float(label.weight.min()) < GUESS_WEIGHT for label in self.study.labels.values()
-        )
+        return self.study is not None and any(map(is_open, self.study.labels.values()))
 
     def complete_labels(self, teacher: Head | None) -> None:
         """Let pixels that nobody labelled carry a guess, by a head that draws these classes or by none."""

@@ -159,11 +159,11 @@ def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], scribbled: int,
     from vjepa_core.fewshot.starter import load_starter
 
     remarks = []
-    others = [name for name, card in zip(names, cards, strict=True) if load_starter(card) is not None]
-    if others:
+    started = [name for name, card in zip(names, cards, strict=True) if load_starter(card) is not None]
+    if started:
         alike = ", alike for all encoders" if len(cards) > 1 else ""
         remarks.append(
-            f"Fits start from an untrained head{alike}; in the window those over {' and '.join(others)} "
+            f"Fits start from an untrained head{alike}; in the window those over {' and '.join(started)} "
             "start from the head that ships."
         )
     if scribbled:

@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.errors import ApicalError
+from app.log import log_fault
+from vjepa_core.errors import Cancelled, CoreError
+
+DONE, FAULT, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
 
 @dataclass(frozen=True)
 class Report:
@@ -19,12 +25,21 @@ class Report:
     text : str
         The same for a reader; may be empty.
     code : int
-        Exit code: 0 done, 1 the program cannot work.
+        Exit code: 0 done, 1 the program is at fault or cannot work here, 2 bad input, 130 stopped.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
     text: str = ""
-    code: int = 0
+    code: int = DONE
+
+
+def in_words(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code that it asks for; a fault of the program is logged."""
+    if isinstance(error, ApicalError | CoreError):
+        return str(error), BAD_INPUT
+    if isinstance(error, Cancelled):
+        return "Stopped.", STOPPED
+    return f"Something went wrong inside ({type(error).__name__}); {log_fault(error)}", FAULT
 
 
 def plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.benches.fewshot_text import text
 from app.commands.benches.given import project_cines
+from app.commands.report import in_words
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 __all__ = ["add_arguments", "measure", "text"]
 
 PATIENTS = (1, 2, 5, 10, 40, 400)
-RANDOM_ENCODER = "apical-vits16-untrained"
+RANDOM_ENCODER = "apical-vitt16-untrained"
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -98,7 +99,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
             raise
         stopped = True
         if not isinstance(end, KeyboardInterrupt):
-            error, code = _told(end)
+            error, code = in_words(end)
             log.error("%s The rows measured before are kept.", error)
     result = {
         "name": "fewshot",
@@ -114,16 +115,6 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
         plot(args.plot, result["summary"])
     return result
-
-
-def _told(error: Exception) -> tuple[str, int]:
-    """An error in words, and the exit code that it asks for."""
-    from app.log import log_fault
-    from vjepa_core.errors import CoreError
-
-    if isinstance(error, ApicalError | CoreError):
-        return str(error), 2
-    return f"Something went wrong inside ({type(error).__name__}); {log_fault(error)}", 1
 
 
 Stage = Callable[[Callable[[dict[str, Any]], None]], None]

@@ -13,6 +13,8 @@ import pytest
 from app import cli, paths
 from app.commands import system_libraries, window
 from app.commands.report import Report
+from app.domain.errors import CineError
+from vjepa_core.errors import Cancelled, EncoderError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -136,6 +138,33 @@ def test_our_own_fault_is_logged_without_what_it_says(
     assert "ValueError" in written
     assert "test_cli_contract.py" in written
     assert "DOE" not in written + err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (CineError("scan.dcm holds no picture."), 2, "apical: scan.dcm holds no picture."),
+        (EncoderError("mine has no weights."), 2, "apical: mine has no weights."),
+        (Cancelled(), 130, "Stopped."),
+    ],
+)
+def test_errors_that_are_no_fault_are_said_and_not_logged(
+    error: Exception,
+    code: int,
+    said: str,
+    demo_cine_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from app.dicom import open as opening
+
+    def failing(_: Path) -> object:
+        raise error
+
+    monkeypatch.setattr(opening, "open_cine", failing)
+    assert cli.main(["info", str(demo_cine_path)]) == code
+    assert _one_line(capsys.readouterr().err) == said
+    assert not paths.log_file().exists()
 
 
 def test_a_fault_without_a_log(
