@@ -23,7 +23,7 @@ from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.fewshot.head import Head, load_head, save_head
+from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
 from vjepa_core.fewshot.suggest import next_cine
@@ -168,7 +168,7 @@ class Engine:
                 if request.cine_id in self._cines:  # else it is still on its way, or was forgotten
                     self._cines[request.cine_id].predict_all()
             case RestoreHead():
-                self._restore(load_head(Path(request.path)))
+                self._restore(Path(request.path))
             case Cancel():
                 self._cancelled = True
                 self._fit = self._cut_short = None
@@ -195,10 +195,15 @@ class Engine:
             self._unlearn(work)
         self._cancelled = False
 
-    def _restore(self, head: Head) -> None:
-        if head.config.encoder_checksum != self._card.checksum:
-            return  # it reads another encoder's features; the labels will make a new one
-        self._head = head.to(self._device)
+    def _restore(self, path: Path) -> None:
+        """Take a kept head; an older one, or one over another encoder, is passed over: labels make anew."""
+        try:
+            head = load_head(path)
+        except OlderHeadError as error:
+            logger.info("the kept head is passed over: %s", error)
+            return
+        if head.config.encoder_checksum == self._card.checksum:
+            self._head = head.to(self._device)
 
     def _interrupted(self) -> bool:
         """Take what came in; True where the work under way should be dropped or looked at anew."""
@@ -382,6 +387,8 @@ class Engine:
             warm = warm or self._cut_short.done_steps >= config.steps - config.warm_steps
         if newest is not None:
             head = copy.deepcopy(newest)
+            if self._head is not None:
+                head.heard.copy_(self._head.heard)  # a net that a cut fit had only begun with has not learnt
         elif self._starter is not None:
             head = self._starter.beginning(work.classes, left_heart=work.left_heart)
         else:

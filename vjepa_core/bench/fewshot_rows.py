@@ -141,7 +141,7 @@ def seen(encoder: str | None) -> str:
     """What an encoder that ships has seen of CAMUS, for the notes of rows that read it."""
     if encoder != DEFAULT_ENCODER:
         return ""
-    return "encoder saw CAMUS's training stills without labels, and pseudo-cines warped along their outlines"
+    return "encoder saw CAMUS's training stills, without their labels"
 
 
 def _note(*parts: str) -> str:

@@ -150,7 +150,13 @@ def fit_default(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch:
         shape = HeadConfig(tuple(CLASSES), "frozen", "", tokens.shape[-1], tokens.shape[1])
         head = Head(shape)
         config = FitConfig(
-            steps=steps, batch=batch, carried_share=0.0, prior_dropout=1.0, prior_dropout_many=1.0, seed=seed
+            steps=steps,
+            batch=batch,
+            carried_share=0.0,
+            prior_dropout=1.0,
+            prior_dropout_many=1.0,
+            both_from=len(tokens) + 1,  # the encoder is on trial, not a net that does without
+            seed=seed,
         )
         fit = Fit(head, as_studies(stills.images, tokens, stills.masks), config, warm=False)
         while not fit.done:

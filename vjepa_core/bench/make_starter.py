@@ -3,49 +3,122 @@
 ``python -m vjepa_core.bench.make_starter CAMUS.npz OUT.safetensors [--phantom-only] [--steps N]``
 tells its Dice on the validation patients. The one fitted to phantoms alone has seen no human label: from it
 the program's head starts where it is compared with others on few patients of CAMUS.
+
+Of the head's two nets the one that reads the picture alone knows no encoder. ``--net picture`` fits it alone,
+``--net features --with HEAD`` the other one beside it: all that has to be made anew for a new encoder.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from vjepa_core.bench.camus import CLASSES, Stills, dice, load_camus
-from vjepa_core.bench.frozen import as_studies, features, predict_default
+from vjepa_core.bench.encoded_stills import EncodedStills
+from vjepa_core.bench.frozen import as_studies, predict_default
 from vjepa_core.bench.representation import phantom_stills
+from vjepa_core.bench.rivals.strong_augmentation import places, shadow
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
-from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
+from vjepa_core.fewshot.augment import vary_image
+from vjepa_core.fewshot.fit import Batch, Fit, FitConfig
+from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig, load_head
 from vjepa_core.fewshot.plausible import Shapes
 from vjepa_core.fewshot.starter import Starter, save_starter
+from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.preprocessing import INPUT_SIZE
 
 TOLD_EVERY = 500
 
 
-def make(camus: Path, out: Path, *, phantom_only: bool, steps: int) -> dict[str, float]:
-    """Fit, write the starter, and return its Dice on the patients that it has not seen.
+class PictureFit(Fit):
+    """Fit of the net that reads the picture alone.
 
-    More than half of the time it has to do without a carried label, as on a cine that nobody has outlined
+    There is no feature that would have to follow, so that pictures are bent, blurred and shaded as for a
+    network that is trained from scratch.
+    """
+
+    def __init__(self, head: Head, cines: Sequence[StudyCine], config: FitConfig) -> None:
+        super().__init__(head, cines, config, warm=False)
+        for one in (self.head, self.averaged):
+            one.heard.copy_(torch.tensor([False, True]))
+
+    def _augment(self, batch: Batch) -> Batch:
+        grid = places(len(batch.image), GRID_SIZE, self._generator)
+        k = batch.prior.shape[1]
+        maps = torch.cat([batch.prior, batch.target], 1)
+        maps = functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+        known = functional.grid_sample(batch.weight[:, None], grid, align_corners=False)[:, 0]
+        fine = functional.interpolate(grid.movedim(-1, 1), batch.image.shape[-2:], mode="bilinear")
+        image = functional.grid_sample(
+            batch.image, fine.movedim(1, -1), padding_mode="border", align_corners=False
+        )
+        return replace(
+            batch,
+            image=self._shaded(vary_image(image, self._generator)),
+            prior=maps[:, :k],
+            target=maps[:, k:],
+            weight=known.round(),  # nothing is known of what is moved in from outside
+        )
+
+    def _shaded(self, image: Tensor) -> Tensor:
+        n, _, h, w = image.shape
+        blurred, shaded = torch.rand(2, n, 1, 1, 1, generator=self._generator) < torch.tensor(
+            [0.25, 0.5]
+        ).view(2, 1, 1, 1, 1)
+        soft = functional.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
+        image = torch.where(blurred, soft, image)
+        depth = 0.4 + 0.6 * torch.rand(n, 1, 1, 1, generator=self._generator)
+        black = image.amin((1, 2, 3), keepdim=True)
+        return black + (image - black) * (1 - shadow(n, h, w, self._generator) * depth * shaded)
+
+
+def make(
+    camus: Path,
+    out: Path,
+    *,
+    phantom_only: bool,
+    steps: int,
+    net: str = "both",
+    beside: Path | None = None,
+) -> dict[str, float]:
+    """Fit both nets, one after the other, write the starter, and return its Dice on patients it has not seen.
+
+    More than half of the time a net has to do without a carried label, as on a cine that nobody has outlined
     yet; else it gets the label itself, deformed, so that it knows what to do with one.
+
+    Parameters
+    ----------
+    camus, out : Path
+    phantom_only : bool
+        Fit to phantoms alone.
+    steps : int
+        Of each net.
+    net : {"both", "features", "picture"}
+        Which of them is fitted.
+    beside : Path, optional
+        A head whose net that reads the picture is taken over; with ``net="features"``.
     """
     train, scored = load_camus(camus)
-    made = phantom_stills(1500 if phantom_only else 600, INPUT_SIZE, seed=5)
+    made = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
     sets: list[Stills] = [made] if phantom_only else [train, made]
     device = inference_device()
     encoder, card = load_encoder(device=device, matrices=inference_dtype(device))
-    tokens = torch.cat([features(encoder, stills.images) for stills in sets])
-    seen = features(encoder, scored.images)
+    encoded = EncodedStills(None if net == "picture" else encoder, card)
+    tokens = torch.cat([encoded(stills.images) for stills in sets])
+    seen = encoded(scored.images)
     masks = np.concatenate([stills.masks for stills in sets])
     studies = as_studies(np.concatenate([stills.images for stills in sets]), tokens, masks)
-    torch.manual_seed(0)
-    head = Head(HeadConfig(tuple(CLASSES), card.name, card.checksum, tokens.shape[-1], tokens.shape[1]))
+    shape = HeadConfig(tuple(CLASSES), card.name, card.checksum, tokens.shape[-1], tokens.shape[1])
     config = FitConfig(
         steps=steps,
         batch=8,
@@ -55,21 +128,41 @@ def make(camus: Path, out: Path, *, phantom_only: bool, steps: int) -> dict[str,
         prior_dropout=0.6,
         prior_dropout_many=0.6,
         wobble=0.03,
+        both_from=len(studies) + 1,
     )
-    fit = Fit(head, studies, config, warm=False)
+    torch.manual_seed(0)
+    head = Head(shape)
+    figures: dict[str, float] = {}
+
+    def run(fit: Fit) -> Head:
+        nonlocal figures
+        while not fit.done:
+            loss = fit.step()
+            if fit.done_steps % TOLD_EVERY == 0 or fit.done:
+                figures = dice(predict_default(fit.averaged, scored.images, seen), scored.masks)
+                _tell(f"step {fit.done_steps}, loss {loss:.3f}", figures)
+        return fit.averaged
+
+    if net != "picture":
+        head = run(Fit(head, studies, config, warm=False))
+    if net != "features":
+        head = run(PictureFit(head, studies, config))
+    if beside is not None:
+        head.picture_net.load_state_dict(load_head(beside).picture_net.state_dict())
+    if net == "both" or beside is not None:
+        head.heard.fill_(True)
+        figures = dice(predict_default(head, scored.images, seen), scored.masks)
+        _tell("both nets", figures)
     small = [
         cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in sets[0].masks
     ]
-    shapes = Shapes.of(np.stack(small))
-    figures: dict[str, float] = {}
-    while not fit.done:
-        loss = fit.step()
-        if fit.done_steps % TOLD_EVERY == 0 or fit.done:
-            figures = dice(predict_default(fit.averaged, scored.images, seen), scored.masks)
-            told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            sys.stderr.write(f"step {fit.done_steps}, loss {loss:.3f}, Dice {told}\n")
-    save_starter(Starter(fit.averaged, shapes), out)
+    save_starter(Starter(head, Shapes.of(np.stack(small))), out)
     return figures
+
+
+def _tell(what: str, figures: dict[str, float]) -> None:
+    told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    sys.stderr.write(f"{what}, Dice {told}\n")
 
 
 if __name__ == "__main__":
@@ -78,5 +171,18 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--phantom-only", action="store_true")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--net", choices=["both", "features", "picture"], default="both")
+    parser.add_argument(
+        "--with", dest="beside", type=Path, metavar="HEAD", help="take the picture's net over from this head"
+    )
     asked = parser.parse_args()
-    make(asked.camus, asked.out, phantom_only=asked.phantom_only, steps=asked.steps)
+    if asked.beside is not None and asked.net != "features":
+        parser.error("--with HEAD goes with --net features")
+    make(
+        asked.camus,
+        asked.out,
+        phantom_only=asked.phantom_only,
+        steps=asked.steps,
+        net=asked.net,
+        beside=asked.beside,
+    )

@@ -41,6 +41,9 @@ class FitConfig:
         The same where several cines are annotated: the head is then wanted for cines without a label too.
     wobble : float
         Size of smooth deformations of a prior made from the frame's own label, fraction of the edge.
+    both_from : int
+        Annotated cines from which on the net that reads the picture alone is fitted too and has a say. Within
+        a few cines motion knows better than it, and the fit is twice as fast without.
     seed : int
     """
 
@@ -56,6 +59,7 @@ class FitConfig:
     prior_dropout: float = 0.1
     prior_dropout_many: float = 0.5
     wobble: float = 0.01
+    both_from: int = 4
     seed: int = 0
 
     def for_labels(self, n: int) -> FitConfig:
@@ -70,7 +74,7 @@ class FitConfig:
 
 
 @dataclass
-class _Batch:
+class Batch:
     """One step's frames; every tensor's first axis is the batch, maps are on the head's grid."""
 
     image: Tensor
@@ -97,9 +101,14 @@ class Fit:
         if not self.samples:
             raise ValueError("no annotated frame to fit to")
         self.config = config
+        annotated = sum(bool(cine.labels) for cine in cines)
+        both = annotated >= config.both_from
+        # A net that has had no say yet has not learnt these labels: a short fit will not do for it.
+        warm = warm and (bool(head.heard[1]) or not both)
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
         head.active.copy_(torch.stack([cine.drawn for cine in cines if cine.labels]).any(0))
+        head.heard.copy_(torch.tensor([True, both]))
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
         self._device = next(head.parameters()).device
@@ -116,8 +125,7 @@ class Fit:
             div_factor=5,
             final_div_factor=20,
         )
-        many = sum(bool(cine.labels) for cine in cines) > 1
-        self._prior_dropout = config.prior_dropout_many if many else config.prior_dropout
+        self._prior_dropout = config.prior_dropout_many if annotated > 1 else config.prior_dropout
         self._order: list[int] = []
 
     @property
@@ -128,11 +136,13 @@ class Fit:
         """One optimiser step; returns its loss."""
         batch = self._augment(self._assemble(self._draw()))
         to = self._device
-        logits = self.head(batch.image.to(to), batch.tokens.to(to), batch.prior.to(to))
-        loss = partial_label_loss(logits, batch.target.to(to), batch.drawn.to(to), batch.weight.to(to))
+        answers = self.head.answers(batch.image.to(to), batch.tokens.to(to), batch.prior.to(to))
+        target, drawn, weight = batch.target.to(to), batch.drawn.to(to), batch.weight.to(to)
+        losses = [partial_label_loss(logits, target, drawn, weight) for logits in answers]
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
+        torch.stack(losses).sum().backward()  # the nets share no weight: each learns as if alone
+        for net in self.head.nets:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         self._optimizer.step()
         self._schedule.step()
         self.done_steps += 1
@@ -141,7 +151,7 @@ class Fit:
         with torch.no_grad():
             for mean, value in zip(self.averaged.parameters(), self.head.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
-        return float(loss.detach())
+        return float(torch.stack(losses).detach().mean())
 
     def _draw(self) -> list[tuple[StudyCine, int]]:
         """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
@@ -157,7 +167,7 @@ class Fit:
             batch[i] = (cine, frame)
         return batch
 
-    def _assemble(self, frames: list[tuple[StudyCine, int]]) -> _Batch:
+    def _assemble(self, frames: list[tuple[StudyCine, int]]) -> Batch:
         k = self.head.config.n_outputs
         target, weight, drawn = [], [], []
         for cine, frame in frames:
@@ -171,7 +181,7 @@ class Fit:
                 target.append(torch.from_numpy(label.target).permute(2, 0, 1))
                 weight.append(torch.from_numpy(label.weight))
                 drawn.append(torch.from_numpy(label.drawn))
-        return _Batch(
+        return Batch(
             image=torch.cat([cine.image([frame]) for cine, frame in frames]),
             tokens=torch.cat([cine.tokens([frame]) for cine, frame in frames]).float(),
             prior=self._priors(frames),
@@ -201,13 +211,13 @@ class Fit:
         dropped = torch.rand(n, generator=self._generator) < self._prior_dropout
         return prior.masked_fill(dropped[:, None, None, None], 0.0)
 
-    def _augment(self, batch: _Batch) -> _Batch:
+    def _augment(self, batch: Batch) -> Batch:
         theta = random_affine(len(batch.image), self._generator)
         b, depths, h, w, dim = batch.tokens.shape
         flat = batch.tokens.permute(0, 1, 4, 2, 3).reshape(b, depths * dim, h, w)
         k = batch.prior.shape[1]
         maps = warp_affine(torch.cat([batch.prior, batch.target, batch.weight[:, None]], 1), theta)
-        return _Batch(
+        return Batch(
             image=vary_image(warp_affine(batch.image, theta), self._generator),
             tokens=warp_affine(flat, theta).reshape(b, depths, dim, h, w).permute(0, 1, 3, 4, 2),
             prior=maps[:, :k],

@@ -1,13 +1,13 @@
-"""The segmentation head: frozen video features, the image, and labels carried by motion, in one small net.
+"""The segmentation head: frozen video features, the picture, and labels carried by motion.
 
-Features say *what* is where on a 16-pixel grid; the image path draws the border between grid cells; the
-carried label says where the structure was a moment ago. The last layer starts at zero, so that before any
-training the head answers with the carried label.
+Two small nets answer: one reads the features, the other the picture alone. Where cines that nobody has
+outlined are to be drawn, the mean of both is better than either: they err in different places.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,16 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
+
+from vjepa_core.fewshot.nets import PICTURE_CHANNELS, FeatureNet, PictureNet
 
 GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
 
-IMAGE_CHANNELS = 3 * 4
-"""What the head's first layer reads of the picture: three frames, four pixels of each to one of the grid."""
-
-PRIOR_FLOOR = 0.02
-"""Carried probabilities are kept off 0 and 1 by this much, so that the image can overrule them."""
+_FORMATS = ("apical-head-1", "apical-head-2")  # the last is written
 
 
 @dataclass(frozen=True)
@@ -45,49 +42,43 @@ class HeadConfig:
         return 1 + len(self.classes)
 
 
-def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-        nn.GroupNorm(8, channels_out),
-        nn.SiLU(inplace=True),
-    )
-
-
-def prior_logits(prior: Tensor) -> Tensor:
-    """Log of carried probabilities (B, K, h, w), kept finite; a sum of zero (no prior) gives zeros."""
-    has_prior = prior.sum(1, keepdim=True) > 0.5
-    logits = torch.log(prior.clamp(PRIOR_FLOOR, 1 - PRIOR_FLOOR))
-    return torch.where(has_prior, logits, torch.zeros_like(logits))
-
-
 class Head(nn.Module):
-    """Reads features, image and carried label of a frame and gives logits on a 112-pixel grid."""
+    """Reads features, picture and carried label of a frame and gives logits on a 112-pixel grid.
+
+    Attributes
+    ----------
+    active : Tensor
+        (K,) bool: the outputs that somebody has drawn; the others are left out of every answer.
+    heard : Tensor
+        (2,) bool: whether the net that reads features has a say, and the one that reads the picture alone.
+    """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        w, k = config.width, config.n_outputs
-        self.stem = _block(IMAGE_CHANNELS + k, w)
-        self.down1 = nn.Sequential(_block(w, 2 * w, 2), _block(2 * w, 2 * w))
-        self.down2 = nn.Sequential(_block(2 * w, 3 * w, 2), _block(3 * w, 3 * w))
-        self.down3 = _block(3 * w, 4 * w, 2)
-        self.feature_norm = nn.LayerNorm(config.feature_dim, elementwise_affine=False)
-        self.feature_proj = nn.Conv2d(config.feature_dim * config.n_depths, 4 * w, 1)
-        # Of a few frames, tokens are easily learnt by heart: most of them are hidden at every step.
-        self.feature_drop = nn.Dropout2d(0.6)
-        self.fuse = _block(8 * w, 4 * w)
-        self.up2 = _block(7 * w, 3 * w)
-        self.up1 = _block(5 * w, 2 * w)
-        self.up0 = _block(3 * w, w)
-        self.out = nn.Conv2d(w, k, 1)
+        k = config.n_outputs
+        self.feature_net = FeatureNet(
+            config.width, k, feature_dim=config.feature_dim, n_depths=config.n_depths
+        )
+        self.picture_net = PictureNet(config.width, k)
         self.active: Tensor
-        """(K,) bool: the outputs that somebody has drawn; the others are left out of every answer."""
+        self.heard: Tensor
         self.register_buffer("active", torch.ones(k, dtype=torch.bool))
-        nn.init.zeros_(self.out.weight)
-        self.out.bias = nn.Parameter(torch.zeros(k))
+        self.register_buffer("heard", torch.tensor([True, False]))
+
+    @property
+    def nets(self) -> list[nn.Module]:
+        """Those that have a say."""
+        pairs = zip((self.feature_net, self.picture_net), self.heard.tolist(), strict=True)
+        return [net for net, heard in pairs if heard]
+
+    def answers(self, image: Tensor, features: Tensor, prior: Tensor) -> list[Tensor]:
+        """Logits of each net that has a say; shapes as for `forward`."""
+        inactive = ~self.active[None, :, None, None]
+        return [net(image, features, prior).masked_fill(inactive, -30.0) for net in self.nets]
 
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
-        """Logits of background and classes.
+        """Logits of background and classes; of two nets, those of their mean probability.
 
         Parameters
         ----------
@@ -102,29 +93,18 @@ class Head(nn.Module):
         -------
         (B, K, 112, 112) float
         """
-        carried = prior_logits(prior)
-        x0 = self.stem(torch.cat([functional.pixel_unshuffle(image, 2), carried], 1))
-        x1 = self.down1(x0)
-        x2 = self.down2(x1)
-        x3 = self.down3(x2)
-        tokens = self.feature_norm(features.float())
-        tokens = tokens.permute(0, 1, 4, 2, 3).flatten(1, 2)
-        tokens = self.feature_drop(self.feature_proj(tokens))
-        if tokens.shape[-2:] != x3.shape[-2:]:
-            tokens = functional.interpolate(tokens, x3.shape[-2:], mode="bilinear", align_corners=False)
-        x = self.fuse(torch.cat([x3, tokens], 1))
-        x = self.up2(torch.cat([_twice(x), x2], 1))
-        x = self.up1(torch.cat([_twice(x), x1], 1))
-        x = self.up0(torch.cat([_twice(x), x0], 1))
-        inactive = ~self.active[None, :, None, None]
-        return (self.out(x) + carried).masked_fill(inactive, -30.0)
+        answers = self.answers(image, features, prior)
+        if len(answers) == 1:
+            return answers[0]
+        logs = torch.stack([answer.log_softmax(1) for answer in answers])
+        return logs.logsumexp(0) - math.log(len(answers))
 
 
 @torch.no_grad()
 def for_other_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) -> Head:
     """A head for other classes that sees what `head` has learnt to see.
 
-    What `head` learnt of its own classes stays behind: how it reads their carried labels, and its last layer.
+    What `head` learnt of its own classes stays behind: how it reads their carried labels, its last layers.
     So the new one draws nothing but what is carried until it is fitted, as an untrained head does.
 
     Parameters
@@ -140,34 +120,36 @@ def for_other_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) ->
         new = Head(replace(head.config, classes=classes))
     weights = new.state_dict()
     for name, value in head.state_dict().items():
-        if name == "stem.0.weight":
-            weights[name][:, :IMAGE_CHANNELS] = value[:, :IMAGE_CHANNELS]
-        elif name != "active" and not name.startswith("out."):
+        if name.endswith("_net.stem.0.weight"):
+            weights[name][:, :PICTURE_CHANNELS] = value[:, :PICTURE_CHANNELS]
+        elif name != "active" and "_net.out." not in name:
             weights[name].copy_(value)
     return new
-
-
-def _twice(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class HeadFileError(ValueError):
     """The file is not a head of ours; the text says why."""
 
 
+class OlderHeadError(HeadFileError):
+    """A head of an older version of the program, whose weights have no place in the head of today."""
+
+
 def save_head(head: Head, path: Path, more: Mapping[str, str] | None = None) -> None:
     """Write weights and configuration as safetensors, and `more` beside the configuration."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    metadata = {"format": "apical-head-1", "config": json.dumps(asdict(head.config))}
+    metadata = {"format": _FORMATS[-1], "config": json.dumps(asdict(head.config))}
     save_file(tensors, str(path), metadata={**(more or {}), **metadata})
 
 
 def load_head(path: Path) -> Head:
-    """Read a head; raises `HeadFileError` where the file is damaged or something else."""
+    """Read a head; raises `HeadFileError` where the file is damaged, something else, or too old."""
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != "apical-head-1":
+            if metadata.get("format") in _FORMATS[:-1]:
+                raise OlderHeadError(f"{path.name} was written by an older version of Apical; fit it again")
+            if metadata.get("format") != _FORMATS[-1]:
                 raise HeadFileError(f"{path.name} is not a head written by Apical")
             fields = json.loads(metadata["config"])
             fields["classes"] = tuple(fields["classes"])

@@ -140,6 +140,8 @@ class Motion:
 
     def _register(self, frame: int, source: int, start: Grid) -> Grid:
         """Positions of `frame` in `source` by one flow between the two, begun from chained positions."""
+        if frame == source:
+            return self._identity
         edge = self._frames.shape[1]
         offset = cv2.resize(start - self._identity, (edge, edge), interpolation=cv2.INTER_LINEAR)
         offset = np.asarray(offset * (edge / self.grid_size), dtype=np.float32)

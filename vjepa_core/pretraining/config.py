@@ -147,7 +147,7 @@ class PretrainConfig:
             (self.seed < 0, "seed must not be negative"),
             (not self.fps > 0, "fps must be above 0"),
             (not 0 <= self.phantom < 1, "phantom must be at least 0 and below 1"),
-            (not self.truth_share > 0, "truth_share must be above 0"),
+            (not 0 < self.truth_share <= 8, "truth_share must be above 0 and at most 8"),
             (not self.masks, "masks must name at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),

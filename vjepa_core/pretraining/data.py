@@ -196,6 +196,7 @@ def load_clips(
         bank = PairBank.from_packed(sets, size=size, device=device, limit=max_pairs)
         if bank is None and "still" in groups:
             # Without outlines no still can be warped: the stills stand in as they are.
+            log.info("no outlines, so no pseudo-cines: stills take their share")
             shares = {**shares, "still": shares["still"] + shares["pseudo"]}
 
     chosen = [c for s in sets for c in s.cines if c.group in groups]

@@ -61,7 +61,7 @@ def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
     other = for_other_classes(before, (4, 7, 9))
     assert other.config.classes == (4, 7, 9)
     assert other.config.encoder_checksum == before.config.encoder_checksum
-    assert torch.equal(other.feature_proj.weight, before.feature_proj.weight)
+    assert torch.equal(other.feature_net.feature_proj.weight, before.feature_net.feature_proj.weight)
     picture = torch.randn(1, 3, 224, 224)
     nothing = torch.zeros(1, 4, 112, 112)
     logits = other.eval()(picture, study.tokens([0]), nothing)
@@ -128,7 +128,7 @@ def test_a_damaged_head_file_is_refused_by_name(small_encoder: LoadedEncoder, tm
         content[: len(content) // 2],
         b"",
         b"\xff" * 200,
-        content.replace(b"apical-head-1", b"other--head-9"),
+        content.replace(b"apical-head-2", b"other--head-9"),
     ):
         path.write_bytes(damage)
         with pytest.raises(HeadFileError, match=r"mine\.safetensors"):

@@ -39,10 +39,12 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
 def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(starter: Starter) -> None:
     same = starter.beginning(LEFT_HEART, left_heart=True)
     assert same is not starter.head
-    assert torch.equal(same.out.weight, starter.head.out.weight)
+    assert torch.equal(same.feature_net.out.weight, starter.head.feature_net.out.weight)
     for other in (starter.beginning(LEFT_HEART, left_heart=False), starter.beginning((1,), left_heart=False)):
-        assert not other.out.weight.any()
-        assert torch.equal(other.feature_proj.weight, starter.head.feature_proj.weight)
+        assert not other.feature_net.out.weight.any()
+        assert torch.equal(
+            other.feature_net.feature_proj.weight, starter.head.feature_net.feature_proj.weight
+        )
 
 
 def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:

@@ -256,6 +256,14 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         other.end()
 
 
+def test_a_head_of_an_older_version_is_passed_over(client: Client, tmp_path: Path) -> None:
+    save_file({}, str(tmp_path / "old"), metadata={"format": "apical-head-1"})
+    client.send(RestoreHead(str(tmp_path / "old")), client.open(), client.labels(1, 0, learnt=True))
+    client.wait_for(Stage.UP_TO_DATE)
+    assert len(client.of(HeadReady)) == 1  # the labels were learnt anew
+    assert client.of(Failed) == []
+
+
 class StubStarter:
     """Draws what an unfitted head draws, wherever it is told that it applies."""
 

@@ -29,7 +29,7 @@ def augment(images: Tensor, masks: Tensor, generator: Generator) -> tuple[Tensor
     images, masks
         Of the same shapes; images standardised each on its own.
     """
-    grid = _places(len(images), images.shape[-1], generator).to(images.device)
+    grid = places(len(images), images.shape[-1], generator).to(images.device)
     moved = functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
     # One more than the label, so that the zeros from outside are told from background.
     labels = functional.grid_sample(
@@ -53,7 +53,7 @@ def _sometimes(n: int, share: float, generator: Generator) -> Tensor:
     return (torch.rand(n, 1, 1, 1, generator=generator) < share).float()
 
 
-def _places(n: int, side: int, generator: Generator) -> Tensor:
+def places(n: int, side: int, generator: Generator) -> Tensor:
     """Where each pixel comes from, (n, side, side, 2)."""
     angle = _between(n, -0.35, 0.35, generator).flatten()
     scale = torch.exp(_between(n, -0.25, 0.25, generator)).flatten()
@@ -84,10 +84,10 @@ def _greys(x: Tensor, generator: Generator) -> Tensor:
     speckle = torch.lerp(speckle, functional.avg_pool2d(speckle, 3, 1, 1) * 2, between(0, 1))
     x = x + speckle * (0.03 + 0.5 * x.clamp(0, 1)) * between(0, 0.3)
     x = torch.lerp(x, functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), sometimes(0.25))
-    return x * (1 - _shadow(n, h, w, generator).to(x.device) * sometimes(0.5) * between(0.4, 1.0))
+    return x * (1 - shadow(n, h, w, generator).to(x.device) * sometimes(0.5) * between(0.4, 1.0))
 
 
-def _shadow(n: int, h: int, w: int, generator: Generator) -> Tensor:
+def shadow(n: int, h: int, w: int, generator: Generator) -> Tensor:
     """Soft wedges from the probe downward for some, blocks for the others, (n, 1, h, w) in 0..1."""
     y = torch.linspace(0, 1, h).view(1, 1, h, 1)
     x = torch.linspace(-0.5, 0.5, w).view(1, 1, 1, w)

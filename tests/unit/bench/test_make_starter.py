@@ -1,0 +1,30 @@
+"""The fit of the net that reads the picture alone, as the heads that ship are made."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vjepa_core.bench.frozen import as_studies
+from vjepa_core.bench.make_starter import PictureFit
+from vjepa_core.bench.representation import phantom_stills
+from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.head import Head, HeadConfig
+
+
+def test_only_the_net_of_the_picture_learns_and_is_heard() -> None:
+    stills = phantom_stills(2, 224)
+    studies = as_studies(stills.images, torch.zeros(2, 2, 14, 14, 8), stills.masks)
+    torch.manual_seed(0)
+    head = Head(HeadConfig((1, 2, 3), "none", "", 8, 2))
+    others = [p.clone() for p in head.feature_net.parameters()]
+    config = FitConfig(steps=12, batch=2, carried_share=0.0, prior_dropout=1.0, prior_dropout_many=1.0)
+    fit = PictureFit(head, studies, config)
+    losses = [fit.step() for _ in range(12)]
+    assert fit.done
+    assert np.isfinite(losses).all()
+    assert min(losses[-3:]) < losses[0]
+    assert fit.averaged.heard.tolist() == [False, True]
+    for before, after in zip(others, fit.averaged.feature_net.parameters(), strict=True):
+        assert torch.equal(before, after)
+    assert predict(fit.averaged, studies[0], [0]).shape == (1, 4, 112, 112)

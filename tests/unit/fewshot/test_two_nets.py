@@ -1,0 +1,76 @@
+"""The head's two nets: who has a say, and what each learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.head import Head, for_other_classes
+from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
+from vjepa_core.fewshot.study import StudyCine
+
+QUICK = FitConfig(steps=6, warm_steps=3)
+BOTH = replace(QUICK, both_from=1)
+
+
+def fitted(head: Head, study: StudyCine, config: FitConfig) -> Head:
+    fit = Fit(head, [study], config, warm=False)
+    while not fit.done:
+        fit.step()
+    return fit.averaged
+
+
+@pytest.fixture(name="head")
+def _head(small_encoder: LoadedEncoder) -> Head:
+    return new_head(small_encoder[1], (1, 2))
+
+
+def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, study: StudyCine) -> None:
+    before = [p.clone() for p in head.picture_net.parameters()]
+    after = fitted(head, study, QUICK)
+    assert after.heard.tolist() == [True, False]
+    for one, two in zip(before, after.picture_net.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_two_nets_answer_with_their_mean_probability(head: Head, study: StudyCine) -> None:
+    after = fitted(head, study, BOTH)
+    assert after.heard.all()
+    together = predict(after, study, [4])
+    alone = []
+    for heard in ([True, False], [False, True]):
+        after.heard.copy_(torch.tensor(heard))
+        alone.append(predict(after, study, [4]))
+    assert not torch.equal(*alone)
+    torch.testing.assert_close(together, torch.stack(alone).mean(0))
+
+
+def test_each_net_learns_as_if_the_other_were_not_there(
+    head: Head, study: StudyCine, small_encoder: LoadedEncoder
+) -> None:
+    both = fitted(head, study, BOTH)
+    one = fitted(new_head(small_encoder[1], (1, 2)), study, QUICK)
+    for a, b in zip(both.feature_net.parameters(), one.feature_net.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: StudyCine) -> None:
+    assert Fit(head, [study], QUICK, warm=True).total == QUICK.warm_steps
+    assert Fit(head, [study], BOTH, warm=True).total == BOTH.steps
+    both = fitted(head, study, BOTH)
+    assert Fit(both, [study], BOTH, warm=True).total == BOTH.warm_steps
+
+
+def test_for_other_classes_both_nets_see_as_before(head: Head, study: StudyCine) -> None:
+    before = fitted(head, study, BOTH)
+    other = for_other_classes(before, (7,))
+    assert torch.equal(
+        other.picture_net.state_dict()["down4.0.0.weight"],
+        before.picture_net.state_dict()["down4.0.0.weight"],
+    )
+    nothing = torch.zeros(1, 2, 112, 112)
+    logits = other.eval()(torch.randn(1, 3, 224, 224), study.tokens([0]), nothing)
+    torch.testing.assert_close(logits.softmax(1), torch.full_like(logits, 0.5))
