@@ -230,8 +230,16 @@ class Fit:
 @torch.inference_mode()
 def predict(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
     """Probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
+    return head(*_read(head, cine, frames)).softmax(1).float().cpu()
+
+
+@torch.inference_mode()
+def predict_each(head: Head, cine: StudyCine, frames: Sequence[int]) -> list[Tensor]:
+    """As `predict`, of each net that has a say; the mean of all is what `predict` gives."""
+    return [logits.softmax(1).float().cpu() for logits in head.answers(*_read(head, cine, frames))]
+
+
+def _read(head: Head, cine: StudyCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     device = next(head.parameters()).device
-    frames = list(frames)
     prior = cine.prior(frames, head.config.n_outputs)
-    logits = head(cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device))
-    return logits.softmax(1).float().cpu()
+    return cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from app.dicom.open import open_cine
 from vjepa_core.bench.camus import dice, load_camus
-from vjepa_core.bench.frozen import features, predict_default
+from vjepa_core.bench.frozen import as_studies, features, predict_default
+from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
+from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.segmenter import prepare_cine
-from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter, _agreement, load_starter, save_starter
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
 
@@ -33,7 +37,7 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
     assert bool(starter.head.active.all())
     assert load_starter(replace(card(), checksum="another")) is None
     assert load_starter(replace(card(), depths=(11,))) is None
-    assert load_starter(replace(card(), architecture="vit_tiny_patch16_224_t2")) is None
+    assert load_starter(replace(card(), architecture="vit_small_patch16_224_t2")) is None
 
 
 def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(starter: Starter) -> None:
@@ -75,10 +79,12 @@ def cine_of(path: Path) -> StudyCine:
 @pytest.mark.parametrize(
     ("file", "apical"),
     [
+        ("dicom/mglev1n-echocv__Image-41.dcm", True),  # two chambers
         ("dicom/mglev1n-echocv__Image-43.dcm", True),
         ("clips/unity-a4c__echo.mp4", True),
         ("dicom/mglev1n-echocv__Image-20.dcm", False),  # short axis
         ("clips/unity-plax__01-22744671.mp4", False),  # long axis, parasternal
+        ("lung/lung_145.mp4", False),  # what is drawn looks likely, but each net draws another heart
     ],
 )
 def test_it_knows_an_apical_view(starter: Starter, data_dir: Path, file: str, apical: bool) -> None:
@@ -92,3 +98,34 @@ def test_it_draws_patients_that_it_has_not_seen(starter: Starter, data_dir: Path
     images, masks = scored.images[:24], scored.masks[:24]
     answer = predict_default(starter.head, images, features(encoder, images))
     assert dice(answer, masks)["mean"] > 0.86
+
+
+def test_two_drawings_agree_by_their_structures() -> None:
+    one = torch.zeros(8, 8, dtype=torch.int64)
+    one[2:6, 2:6] = 1
+    moved = one.roll(2, 1)
+    assert _agreement(one, one) == 1
+    assert _agreement(one, moved) == 0.5
+    assert _agreement(one, torch.where(one == 1, 2, 0)) == 0
+    assert _agreement(torch.zeros_like(one), torch.zeros_like(one)) == 0
+
+
+@pytest.mark.parametrize(("shift", "applies"), [(0, True), (25, False)])
+def test_a_likely_heart_on_which_the_nets_do_not_agree_is_none(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch, shift: int, applies: bool
+) -> None:
+    stills = phantom_stills(4, 224, seed=3)
+    small = [
+        cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in stills.masks
+    ]
+    heart = min(small, key=starter.shapes.distance)
+    assert starter.shapes.distance(heart) <= starter.shapes.limit
+    sure = functional.one_hot(torch.from_numpy(heart).long(), 4).movedim(-1, 0)[None].float()
+
+    def drawn(*_: object) -> list[torch.Tensor]:
+        return [0.6 * sure + 0.1, 0.4 * sure.roll(shift, 3) + 0.15]  # the first has the last word
+
+    monkeypatch.setattr("vjepa_core.fewshot.starter.predict_each", drawn)
+    images = stills.images[:1]
+    (study,) = as_studies(images, torch.zeros(1, 4, 14, 14, 192))
+    assert starter.applies(study) is applies
