@@ -37,7 +37,7 @@ _AGREED = 0.75
 """Dice of the two nets' drawings, median over frames, from which on they see the same heart.
 
 Where there is none, each makes up its own. Eight apical cines of several makers 0.84 and more; parasternal
-ones, a short axis and 40 lung videos @AGREE and less, among them two with a likely shape.
+ones, a short axis and 20 lung videos 0.68 and less, among them two on which the shapes are likely.
 """
 _SHAPES = "shapes"
 
