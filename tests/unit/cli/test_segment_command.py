@@ -102,7 +102,7 @@ def test_the_fit_starts_from_the_head_that_ships_as_in_the_window(
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path) == 0
     assert calls[0]["start"].head.config.classes == calls[0]["classes"] == LEFT_HEART
-    assert calls[0]["start"].config.encoder_checksum == calls[0]["encoder"].checksum
+    assert calls[0]["start"].head.config.encoder_checksum == calls[0]["encoder"].checksum
     assert json.loads((tmp_path / "summary.json").read_text())["started_from"] == "left-heart"
 
 
