@@ -24,8 +24,9 @@ from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
-from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
 # 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.
@@ -213,14 +214,6 @@ class _Bench:
             on_progress=lambda done, total: self.tell(stage, done, total),
             should_stop=self.should_stop,
         )
-
-
-def dice(mask: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:
-    """2 |A and B| / (|A| + |B|) of one label value where the truth is known; 1 if neither has it."""
-    said = truth != UNLABELLED
-    a, b = (mask == value) & said, truth == value
-    total = int(a.sum() + b.sum())
-    return 2.0 * int((a & b).sum()) / total if total else 1.0
 
 
 def interval(one: Outcome, other: Outcome) -> tuple[float, float, float] | None:

@@ -11,13 +11,14 @@ from statistics import fmean, median
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.fit import predict_each
 from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
+from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
@@ -70,18 +71,14 @@ class Starter:
         values = np.array([0, *self.head.config.classes], np.uint8)
         drawn = values[torch.stack(answers).mean(0).argmax(1).numpy()]
         likely = median(self.shapes.distance(mask) for mask in drawn) <= _SLACK * self.shapes.limit
-        one, other = answers[0].argmax(1), answers[-1].argmax(1)
+        one, other = (values[answer.argmax(1).numpy()] for answer in (answers[0], answers[-1]))
         return likely and median(map(_agreement, one, other)) >= _AGREED
 
 
-def _agreement(one: Tensor, other: Tensor) -> float:
-    """Mean Dice over the structures of two drawings (h, w) of outputs; 0 where there is none."""
-    found = []
-    for k in range(1, 1 + int(torch.maximum(one, other).max())):
-        a, b = one == k, other == k
-        if (a | b).any():
-            found.append(float(2 * (a & b).sum() / (a.sum() + b.sum())))
-    return fmean(found) if found else 0.0
+def _agreement(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Mean Dice over the structures that either of two label images (h, w) shows; 0 where there is none."""
+    shown = np.union1d(one, other)
+    return fmean([dice(one, other, int(value)) for value in shown if value] or [0.0])
 
 
 def save_starter(starter: Starter, path: Path) -> None:
