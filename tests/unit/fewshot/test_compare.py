@@ -13,8 +13,8 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot import compare, segmenter
 from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, interval
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.left_out import Target, choose_targets
+from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
 from vjepa_core.fewshot.segmenter import LoadedEncoder
 
