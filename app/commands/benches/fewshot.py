@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.commands.benches.early_end import keeping
 from app.commands.benches.fewshot_text import text
 from app.commands.benches.given import project_cines
-from app.commands.report import in_words
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
     from vjepa_core.bench.fewshot_rows import LineUp
     from vjepa_core.fewshot.segmenter import LoadedEncoder
-
-log = logging.getLogger(__name__)
 
 __all__ = ["add_arguments", "measure", "text"]
 
@@ -73,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     """Rows, their summary, how far ours is ahead, and ratios.
 
-    Ctrl+C, or an error, ends it with the rows that are there. The error is told on stderr and under "error".
+    Ctrl+C, SIGTERM or an error ends it with the rows that are there. The error is told on stderr and under
+    "error".
     """
     _check(args)
 
@@ -90,23 +88,13 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         *([_cines(args, line_up, on_progress)] if args.cines is not None else []),
     ]
     rows: list[dict[str, Any]] = []
-    stopped, error, code = False, None, 0
-    try:
+    with keeping(rows) as ending:
         for stage in stages:
             stage(rows.append)
-    except (KeyboardInterrupt, Exception) as end:
-        if not rows:
-            raise
-        stopped = True
-        if not isinstance(end, KeyboardInterrupt):
-            error, code = in_words(end)
-            log.error("%s The rows measured before are kept.", error)
     result = {
         "name": "fewshot",
         "machine": _threads(machine("torch", "monai", "scikit-learn", "scikit-image", "numpy")),
-        "stopped": stopped,
-        "error": error,
-        "exit_code": code,
+        **ending.fields,
         "rows": rows,
         **_together(rows),
     }

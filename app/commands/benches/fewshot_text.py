@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.bench.fewshot_plot import labels, title
+from app.commands.benches.early_end import in_short
 from app.commands.report import ratio_lines, table
 
 
@@ -12,9 +13,7 @@ def text(result: dict[str, Any]) -> str:
     """A table for each kind of pictures, how to read it, and the ratios in words."""
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads; GPU: {host['gpu']}"]
-    if result["stopped"]:
-        why = " by an error" if result.get("error") else ""
-        parts.append(f"Stopped{why} before its end: not every row has all its seeds.")
+    parts += in_short(result)
     for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
         parts += ["", title(kind), _table(kind, result)]
     notes = {row["what"]: row["note"].partition(" / ")[0] for row in result["summary"] if row["note"]}

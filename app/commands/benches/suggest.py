@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.commands.benches.early_end import in_short, keeping
 from app.commands.benches.given import project_cines
 from app.commands.report import table
 from app.domain.errors import ApicalError
@@ -36,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Rows, curves, labels needed and ratios. Ctrl+C ends it with the rows that are there."""
+    """Rows, curves, labels needed and ratios.
+
+    Ctrl+C, SIGTERM or an error ends it with the rows that are there.
+    """
     if min(args.frames, args.draws) < 1 or args.phantom < 0:
         raise ApicalError("--frames and --draws count from 1, --phantom from 0.")
     if not args.phantom and not args.cines:
@@ -61,8 +65,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     if args.data is not None and args.phantom:
         cines += pseudo_cines(args.data, args.phantom)
     rows: list[dict[str, Any]] = []
-    stopped = False
-    try:
+    with keeping(rows) as ending:
         run_suggest(
             cines,
             encoder,
@@ -73,17 +76,13 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
             on_progress=on_progress,
             on_row=rows.append,
         )
-    except KeyboardInterrupt:
-        if not rows:
-            raise
-        stopped = True
     needed = labels_needed(rows)
     result: dict[str, Any] = {
         "name": "suggest",
         "machine": machine("torch", "numpy"),
         "mode": "fit" if args.fit else "carried labels",
         "encoder": encoder[1].name,
-        "stopped": stopped,
+        **ending.fields,
         "rows": rows,
         "curves": curves(rows),
         "labels": needed,
@@ -106,8 +105,7 @@ def text(result: dict[str, Any]) -> str:
         "a head fitted after each label" if result["mode"] == "fit" else "labels carried along motion, no fit"
     )
     parts = [f"Scored by {how}."]
-    if result["stopped"]:
-        parts.append("Stopped before its end: not every cine was measured.")
+    parts += in_short(result)
     lines = [("CINES", "TARGET", "FRAMES ARE", "N", "LABELS", "REACHED", "SPARED", "FEWER A CINE")]
     for one in result["labels"]:
         ours = one["what"] == "suggested"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.commands.benches.early_end import in_short, keeping
 from app.commands.benches.given import project_cines
 from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """A row for every kind, number of annotated frames, and ours or softmax; Ctrl+C keeps what was seen."""
+    """A row for every kind, number of annotated frames, and ours or softmax; what was seen is kept
+    where Ctrl+C, SIGTERM or an error ends it."""
     _check(args)
 
     import torch
@@ -66,8 +68,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     starter = load_starter(encoder[1])
     head = None if starter is None else starter.head.to(device)
     seen: list[Seen] = []
-    stopped = False
-    try:
+    with keeping(seen) as ending:
         on_progress("making cines", 0, 1)
         made = phantom_cines(args.phantom, frames=args.length)
         if args.data is not None and args.phantom:
@@ -85,21 +86,16 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
                 on_progress=on_progress,
             )
         )
-    except KeyboardInterrupt:
-        if not seen:
-            raise
-        stopped = True
     rows = summary(seen)
     about = {**machine("torch", "numpy"), "threads": torch.get_num_threads()}
-    return {"name": "uncertainty", "machine": about, "stopped": stopped, "rows": rows, "ratios": ratios(rows)}
+    return {"name": "uncertainty", "machine": about, **ending.fields, "rows": rows, "ratios": ratios(rows)}
 
 
 def text(result: dict[str, Any]) -> str:
     """A table, how to read it, and the ratios in words."""
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads"]
-    if result["stopped"]:
-        parts.append("Stopped before its end: not every cine was looked at.")
+    parts += in_short(result)
     names = ["KIND", "ANNOTATED", "CINES", "FRAMES", "DICE", "ROW", "EXPECTED", "FRAME ECE"]
     lines = [[*names, "PEARSON", "SPEARMAN", "WITHIN", "PIXEL ECE", "NEAR BORDERS"]]
     for row in result["rows"]:
