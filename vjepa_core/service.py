@@ -191,6 +191,7 @@ class Engine:
         self._fit = None
         if not had_labels and not work.labels and not request.learnt:
             work.predict_all()  # nothing was named, but what is drawn belongs to another revision now
+        work.withdrawn = (had_labels or work.withdrawn) and not work.labels
         if had_labels and not work.labels and work.left_heart:
             self._unlearn(work)
         self._cancelled = False
@@ -380,7 +381,7 @@ class Engine:
     def _begin_fit(self, work: CineWork) -> None:
         """Start from the newest head there is; a short fit will do where it has learnt something already."""
         cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
-        config = FitConfig().for_labels(sum(len(cine.labels) for cine in cines))
+        config = FitConfig().for_labels(sum(len(cine.labels) for cine in cines), len(cines))
         newest, warm = self._head, self._head is not None
         if self._cut_short is not None:
             newest = self._cut_short.averaged
@@ -393,7 +394,8 @@ class Engine:
             head = self._starter.beginning(work.classes, left_heart=work.left_heart)
         else:
             head = new_head(self._card, work.classes)
-        self._fit = Fit(head.to(self._device), cines, config, warm=warm)
+        silent = [w.study for w in self._cines.values() if w.study is not None and w.may_teach]
+        self._fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
         if work.can_carry and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
             self._tell_carried(work)

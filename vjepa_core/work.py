@@ -46,6 +46,7 @@ class CineWork:
         self.visible = 0
         self.learnt = False
         self.labels: dict[int, FrameLabel] = {}
+        self.withdrawn = False  # it had labels, and has none any more
         self.classes = request.classes
         self.left_heart = request.left_heart
         self.drawn_by: Head | None = None  # the head of the newest final masks
@@ -71,6 +72,14 @@ class CineWork:
     def prepared(self) -> bool:
         """Motion and features are there."""
         return self.study is not None and self.study.features is not None
+
+    @property
+    def may_teach(self) -> bool:
+        """Nobody outlined it: a fit to other cines may learn from what the head sees here.
+
+        Not where labels were taken back: the head would be taught what it had learnt of them.
+        """
+        return self.prepared and not self.labels and not self.withdrawn
 
     @property
     def can_carry(self) -> bool:

@@ -1,25 +1,30 @@
 """Few labels of CAMUS: the program's head against what users would do instead, in one run.
 
-A row at k patients sees the stills and labels of k training patients and nothing else of CAMUS.
+A row at k patients learns from the stills and labels of k training patients; ours may look at stills of other
+training patients, without their labels. Nobody sees anything of the patients that are scored.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
+from vjepa_core.bench.own_head import OwnHead
 from vjepa_core.bench.rivals.base import Rival
 from vjepa_core.bench.scores import interval, score
 from vjepa_core.errors import Cancelled
 
 OURS = "ours"
 CONVERGED = "U-Net, converged"
+UNLABELLED = 200
+"""Stills of other training patients that our head may look at."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -94,10 +99,11 @@ def run(
     own_s: dict[tuple[int, int], float] = {}
     rows: list[dict[str, Any]] = []
     try:
-        for done, (count, one, seed) in enumerate(jobs):
-            stage = f"{_patients(count)}, seed {seed}: {one.what}"
+        for done, (count, contestant, seed) in enumerate(jobs):
+            stage = f"{_patients(count)}, seed {seed}: {contestant.what}"
             on_progress(stage, done, len(jobs))
             few = draw(train, count, seed)
+            one = _among(contestant, others(train, few, seed), len(few))
             budget_s = own_s[count, seed] if one.budget_s == "ours" else one.budget_s
             row = {
                 "patients": count,
@@ -117,6 +123,12 @@ def draw(stills: Stills, count: int, seed: int) -> Stills:
     """All stills of `count` random patients; with the same seed, the fewer are among the more."""
     order = np.random.default_rng(seed).permutation(np.unique(stills.patients))
     return stills.of(order[:count])
+
+
+def others(stills: Stills, few: Stills, seed: int) -> NDArray[np.uint8]:
+    """`UNLABELLED` random stills of patients who are not among the few; fewer where there are not so many."""
+    left = np.flatnonzero(~np.isin(stills.patients, few.patients))
+    return stills.images[np.random.default_rng(seed).permutation(left)[:UNLABELLED]]
 
 
 def some(stills: Stills, count: int) -> Stills:
@@ -144,6 +156,16 @@ def check(train: Stills, scored: Stills, contestants: Sequence[Contestant], pati
         before.add(one.what)
 
 
+def _among(one: Contestant, unlabelled: NDArray[np.uint8], labels: int) -> Contestant:
+    """Our head among stills without labels; anybody else, who makes no use of them, as before."""
+    if not isinstance(one.rival, OwnHead):
+        return one
+    rival = one.rival.among(unlabelled, labels)
+    seen = 0 if rival.unlabelled is None else len(rival.unlabelled)
+    note = f"while labels are few, {seen} unlabelled stills of other training patients" if seen else ""
+    return replace(one, rival=rival, note="; ".join(filter(None, (one.note, note))))
+
+
 def _measured(
     one: Contestant,
     few: Stills,
@@ -157,7 +179,11 @@ def _measured(
     if one.tokens is not None:
         one.tokens.encode(few.images)
         one.tokens.encode(scored.images)
-        features_s, encoding_s = one.tokens.cost(len(few)), one.tokens.cost(len(scored))
+        read = len(few)
+        if isinstance(one.rival, OwnHead) and one.rival.unlabelled is not None:
+            one.tokens.encode(one.rival.unlabelled)
+            read += len(one.rival.unlabelled)
+        features_s, encoding_s = one.tokens.cost(read), one.tokens.cost(len(scored))
     model = one.rival.fit(few.images, few.masks, seed=seed, budget_s=budget_s, should_stop=should_stop)
     began = time.perf_counter()
     answer = model.predict(scored.images)

@@ -19,6 +19,7 @@ from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 ROWS: Mapping[str, str] = {
     "ours": OURS,
+    "ours-alone": "ours, labels alone",
     "ours-random": "ours, random encoder",
     "ours-blind": "ours, without encoder",
     "unet": "U-Net, our time",
@@ -34,7 +35,7 @@ CARRY = "flow"
 WORDS = (*ROWS, CARRY)
 
 BUNDLED, RANDOM = "bundled", "random"
-_OWN_ENCODERS = {"ours": BUNDLED, "ours-random": RANDOM, "ours-blind": BUNDLED}
+_OWN_ENCODERS = {"ours": BUNDLED, "ours-alone": BUNDLED, "ours-random": RANDOM, "ours-blind": BUNDLED}
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class LineUp:
         for row in self.chosen:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
-                own = OwnHead(what, tokens)
+                own = OwnHead(what, tokens, labels_alone=row == "ours-alone")
                 note = _note(start(tokens), seen(tokens.name))
                 found.append(Contestant(what, own, tokens, self.budget_s, note))
         return [*found, *self.learners()]
@@ -95,7 +96,7 @@ class LineUp:
         """Our rows for `vjepa_core.bench.fewshot_cines.run_cines`."""
         found = []
         for row in self.chosen:
-            if row in _OWN_ENCODERS:
+            if row in _OWN_ENCODERS and row != "ours-alone":  # a single cine has no other beside it
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
                 name = None if row == "ours-blind" else card.name
@@ -121,7 +122,7 @@ class LineUp:
         return list(CARRIED) if CARRY in self.rows else []
 
     def _tokens_for(self, row: str) -> EncodedStills:
-        if row == "ours":
+        if row in {"ours", "ours-alone"}:
             return self._tokens
         module, card = self.encoder(_OWN_ENCODERS[row])
         return EncodedStills(None if row == "ours-blind" else module, card)

@@ -11,6 +11,7 @@ to what was seen.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from vjepa_core.fewshot.calibration import (
     Linear,
     Situation,
     nines,
+    read,
     sigmoid,
     write,
 )
@@ -132,7 +134,7 @@ def knots(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Share of wrong pixels by score, made to fall: scores and shares of a few knots.
 
-    The knots have as many wrong pixels each; neighbours whose shares would rise are merged.
+    The knots have as many wrong pixels each; neighbours whose shares would rise, or scores not, are merged.
 
     Parameters
     ----------
@@ -146,18 +148,32 @@ def knots(
     for k in np.unique(place):
         rows = place == k
         merged.append([float(scores[rows] @ many[rows]), float(many[rows].sum()), float(wrong[rows].sum())])
-        while len(merged) > 1 and _wrong(merged[-1]) >= _wrong(merged[-2]):
+        while len(merged) > 1 and not _better(merged[-1], merged[-2]):
             last = merged.pop()
             merged[-1] = [a + b for a, b in zip(merged[-1], last, strict=True)]
     return tuple(total / n for total, n, _ in merged), tuple(map(_wrong, merged))
+
+
+def _better(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Wrong less often at a higher score, by more than the file's four places leave of it."""
+    return _wrong(one) < _wrong(other) and one[0] / one[1] > other[0] / other[1] + 1e-3
 
 
 def _wrong(part: Sequence[float]) -> float:
     return part[2] / part[1]
 
 
-def make(camus: Path, out: Path, *, cines: int, frames: int) -> dict[str, Any]:
-    """Look, fit and write; returns what the file says of itself."""
+def make(camus: Path, out: Path, *, cines: int, frames: int, drafts_only: bool = False) -> dict[str, Any]:
+    """Look, fit and write; returns what the file says of itself.
+
+    Parameters
+    ----------
+    camus, out : Path
+    cines, frames : int
+        How many phantoms, and as many pseudo-cines, and their length.
+    drafts_only : bool
+        Look at drafts alone, and leave the maps of the other situations as they are in `out`.
+    """
     encoder = load_encoder(device=(device := inference_device()), matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     if starter is None:
@@ -167,20 +183,20 @@ def make(camus: Path, out: Path, *, cines: int, frames: int) -> dict[str, Any]:
     head = starter.head.to(device)
     seen: list[Seen] = []
     try:
-        made = [*pseudo_cines(camus, cines, frames=frames, training=True)]
-        made += phantom_cines(cines, frames=frames, first=_FIRST)
         # Drafts first: they are quick, and a run that is stopped early then has some of everything.
         seen.extend(on_stills(halves(load_camus(camus)[1])[0], encoder, head, on_progress=_tell))
+        made = [] if drafts_only else pseudo_cines(camus, cines, frames=frames, training=True)
+        made += [] if drafts_only else phantom_cines(cines, frames=frames, first=_FIRST)
         for count in (1, 2, 3):
             seen.extend(
                 on_cines(made, encoder, start=starter, counts=[count], carried=True, on_progress=_tell)
             )
     except KeyboardInterrupt:
         sys.stderr.write("stopped: fitting to what was seen\n")
-    return calibrate(seen, out, encoder[1].checksum)
+    return calibrate(seen, out, encoder[1].checksum, keep=drafts_only)
 
 
-def calibrate(seen: Sequence[Seen], out: Path, checksum: str) -> dict[str, Any]:
+def calibrate(seen: Sequence[Seen], out: Path, checksum: str, *, keep: bool = False) -> dict[str, Any]:
     """Fit the maps of every situation and write them, with a word on how they were made, which is returned.
 
     Parameters
@@ -189,22 +205,33 @@ def calibrate(seen: Sequence[Seen], out: Path, checksum: str) -> dict[str, Any]:
     out : Path
     checksum : str
         Of the encoder.
+    keep : bool
+        Leave the maps of a situation of which nothing was seen as they are in `out`.
 
     Raises
     ------
     BenchError
-        If nothing was seen of a situation.
+        If nothing was seen of a situation, unless its maps are kept.
+    CoreError
+        If they are to be kept and `out` is damaged.
     """
     groups = {situation: [one for one in seen if one.situation is situation] for situation in Situation}
+    kept = {situation: one for situation, one in read(out).items() if not groups[situation]} if keep else {}
+    before = json.loads(out.read_text(encoding="utf-8"))["about"] if kept else {}
     about = {
         "what": "expected Dice of a frame and probability that a pixel is wrong, from signs of trust",
         "made by": "python -m vjepa_core.bench.make_calibration",
         "cines": "phantoms, and pseudo-cines of CAMUS's training patients; 1 to 3 frames annotated",
         "drafts": "stills of every other CAMUS validation patient",
-        "seen": {situation.value: _counts(group) for situation, group in groups.items()},
+        "seen": {
+            situation.value: before["seen"][situation.value] if situation in kept else _counts(group)
+            for situation, group in groups.items()
+        },
+        "kept, and of which encoder": {situation.value: before["encoder"] for situation in kept},
         "encoder": checksum,
     }
-    write(out, {situation: fit(group) for situation, group in groups.items()}, about)
+    maps = {situation: kept.get(situation) or fit(group) for situation, group in groups.items()}
+    write(out, maps, about)
     return about
 
 
@@ -222,5 +249,8 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path, nargs="?", default=resource_path(SHIPPED))
     parser.add_argument("--cines", type=int, default=12, help="pseudo-cines, and as many phantoms")
     parser.add_argument("--frames", type=int, default=40, help="of each")
+    parser.add_argument(
+        "--drafts-only", action="store_true", help="leave the maps of the other situations as they are"
+    )
     asked = parser.parse_args()
-    make(asked.camus, asked.out, cines=asked.cines, frames=asked.frames)
+    make(asked.camus, asked.out, cines=asked.cines, frames=asked.frames, drafts_only=asked.drafts_only)

@@ -5,7 +5,8 @@ tells its Dice on the validation patients. The one fitted to phantoms alone has 
 the program's head starts where it is compared with others on few patients of CAMUS.
 
 Of the head's two nets the one that reads the picture alone knows no encoder. ``--net picture`` fits it alone,
-``--net features --with HEAD`` the other one beside it: all that has to be made anew for a new encoder.
+``--net features --with HEAD`` the other one, which goes on from what it has learnt: all that has to be made
+anew for a new encoder.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def make(
     net : {"both", "features", "picture"}
         Which of them is fitted.
     beside : Path, optional
-        A head whose net that reads the picture is taken over; with ``net="features"``.
+        A head whose net that reads the picture is taken over, and gone on from; with ``net="features"``.
     """
     train, scored = load_camus(camus)
     made = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
@@ -143,12 +144,13 @@ def make(
                 _tell(f"step {fit.done_steps}, loss {loss:.3f}", figures)
         return fit.averaged
 
-    if net != "picture":
-        head = run(Fit(head, studies, config, warm=False))
-    if net != "features":
-        head = run(PictureFit(head, studies, config))
     if beside is not None:
         head.picture_net.load_state_dict(load_head(beside).picture_net.state_dict())
+    if net != "features":
+        head = run(PictureFit(head, studies, config))
+    if net != "picture":
+        head.feature_net.go_on_from(head.picture_net)
+        head = run(Fit(head, studies, config, warm=False))
     if net == "both" or beside is not None:
         head.heard.fill_(True)
         figures = dice(predict_default(head, scored.images, seen), scored.masks)

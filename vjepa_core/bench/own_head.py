@@ -43,11 +43,23 @@ class OwnHead:
     tokens : EncodedStills
     config : FitConfig
         Without a budget the fit takes its steps; with one, as many as the time is good for.
+    labels_alone : bool
+        Look at no other stills, whatever `among` offers.
+    unlabelled : array, optional
+        (N, H, W) uint8: stills of others, without labels, that the fit may learn from.
     """
 
     name: str
     tokens: EncodedStills
     config: FitConfig = field(default_factory=for_stills)
+    labels_alone: bool = False
+    unlabelled: NDArray[np.uint8] | None = None
+
+    def among(self, unlabelled: NDArray[np.uint8], labels: int) -> OwnHead:
+        """The same with stills that have no label, if its fit to so many labels makes use of them."""
+        useful = not self.labels_alone and bool(self.config.unlabelled_places(labels))
+        useful = useful and labels >= self.config.both_from
+        return replace(self, unlabelled=unlabelled if useful and len(unlabelled) else None)
 
     def fit(
         self,
@@ -60,15 +72,18 @@ class OwnHead:
     ) -> OwnModel:
         """Fit to stills whose sides are equal; see `vjepa_core.bench.rivals.base.Rival`."""
         tokens = self.tokens(images)
+        others = self.unlabelled
+        of_others = None if others is None else self.tokens(others)
         watch = Stopwatch(budget_s)
         studies = as_studies(images, tokens, masks)
-        config = replace(self.config.for_labels(len(images)), seed=seed)
+        unlabelled = [] if others is None or of_others is None else as_studies(others, of_others)
+        config = replace(self.config.for_labels(len(images), len(images)), seed=seed)
         with torch.random.fork_rng(devices=[]):
             head = first_head(self.tokens, seed=seed).to(inference_device())
             if budget_s is not None:
-                steps = _affordable(head, studies, config, budget_s, watch)
-                config = replace(config, steps=steps)
-            fit = Fit(head, studies, config, warm=False)
+                each = _seconds_a_step(head, studies, unlabelled, config)
+                config = replace(config, steps=max(1, int((budget_s - watch.seconds) / each)))
+            fit = Fit(head, studies, config, warm=False, unlabelled=unlabelled)
             while not fit.done and (not fit.done_steps or watch.share < 1):
                 if should_stop():
                     raise Cancelled
@@ -92,17 +107,17 @@ def first_head(tokens: EncodedStills, *, seed: int) -> Head:
     return new_head(tokens.card, tuple(CLASSES), seed=seed) if found is None else found
 
 
-def _affordable(
-    head: Head, studies: list[StudyCine], config: FitConfig, budget_s: float, watch: Stopwatch
-) -> int:
-    """Steps that fit into what is left of a budget, so that the rate falls to its end in time."""
-    trial = Fit(copy.deepcopy(head), studies, replace(config, steps=_TRIED + 1), warm=False)
+def _seconds_a_step(
+    head: Head, studies: list[StudyCine], unlabelled: list[StudyCine], config: FitConfig
+) -> float:
+    """Of a short trial, so that with a budget the rate falls to its end in time."""
+    shortest = replace(config, steps=_TRIED + 1)
+    trial = Fit(copy.deepcopy(head), studies, shortest, warm=False, unlabelled=unlabelled)
     trial.step()  # the first is slower than the others
     began = time.perf_counter()
     for _ in range(_TRIED):
         trial.step()
-    each = (time.perf_counter() - began) / _TRIED
-    return max(1, int((budget_s - watch.seconds) / each))
+    return (time.perf_counter() - began) / _TRIED
 
 
 @dataclass

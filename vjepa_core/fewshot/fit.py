@@ -14,6 +14,7 @@ from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine, w
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
 from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.unlabelled import own_targets
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class FitConfig:
     Attributes
     ----------
     steps, warm_steps : int
-        Length of a fit, and of one that goes on from a head fitted to fewer of the same labels.
+        Length of a fit, and of one that goes on from a head fitted to fewer of the same labels; see
+        `for_labels`.
     batch : int
         Frames a step.
     learning_rate, warm_learning_rate, weight_decay
@@ -35,6 +37,17 @@ class FitConfig:
         head to what motion knows, which a few annotated frames alone do not.
     carried_weight : float
         Weight of such a frame's pixels against those of an annotated frame.
+    unlabelled_share : float
+        Share of the batch that are frames of cines that nobody has outlined, with the averaged head's own
+        answer as target: see `vjepa_core.fewshot.unlabelled`. Where frames with a carried label are in the
+        batch, half of it, in their place.
+    unlabelled_up_to : int
+        Annotated frames up to which they have this share; beyond, it falls as labels become many.
+    unlabelled_from : float
+        Share of a fit's steps after which they come in: before, the answers are worth little. A warm fit has
+        them from its first step.
+    sure : float
+        Probability from which on such an answer is a target.
     prior_dropout : float
         How often the head has to do without a carried label.
     prior_dropout_many : float
@@ -44,6 +57,8 @@ class FitConfig:
     both_from : int
         Annotated cines from which on the net that reads the picture alone is fitted too and has a say. Within
         a few cines motion knows better than it, and the fit is twice as fast without.
+    both_steps : float
+        Takes the place of `steps` there, see `for_labels`.
     seed : int
     """
 
@@ -56,21 +71,33 @@ class FitConfig:
     ema: float = 0.96
     carried_share: float = 0.5
     carried_weight: float = 0.3
+    unlabelled_share: float = 0.5
+    unlabelled_up_to: int = 20
+    unlabelled_from: float = 1 / 3
+    sure: float = 0.8
     prior_dropout: float = 0.1
     prior_dropout_many: float = 0.5
     wobble: float = 0.01
     both_from: int = 4
+    both_steps: float = 100.0
     seed: int = 0
 
-    def for_labels(self, n: int) -> FitConfig:
-        """As long a fit as `n` annotated frames are worth: the more there are, the more there is to learn.
+    def for_labels(self, n: int, cines: int = 1) -> FitConfig:
+        """As long a fit as `n` annotated frames of so many cines are worth: more of them teach more.
 
-        Up to four take the steps as they are, n take sqrt(n / 4) times as many; but a warm fit, which
-        somebody is waiting for, at most twice.
+        Up to four frames take the steps as they are, n take sqrt(n / 4) times as many; but a warm fit, which
+        somebody is waiting for, at most twice. Where both nets learn it is `both_steps` times the fourth root
+        of n.
         """
         growth = max(1.0, math.sqrt(n / 4))
-        warm = round(self.warm_steps * min(growth, 2.0))
-        return replace(self, steps=round(self.steps * growth), warm_steps=warm)
+        both = cines >= self.both_from
+        steps = self.both_steps * n**0.25 if both else self.steps * growth
+        return replace(self, steps=round(steps), warm_steps=round(self.warm_steps * min(growth, 2.0)))
+
+    def unlabelled_places(self, n: int) -> int:
+        """Places of a batch for frames of cines without a label, beside `n` annotated frames."""
+        share = self.unlabelled_share / (2 if self.carried_share else 1)
+        return round(share * self.batch * min(1.0, self.unlabelled_up_to / n))
 
 
 @dataclass
@@ -90,13 +117,32 @@ class Fit:
 
     Call `step` until `done`; `averaged` is the head to predict with at any moment.
 
+    Parameters
+    ----------
+    head : Head
+    cines : sequence of StudyCine
+        With labels.
+    config : FitConfig
+    warm : bool
+        The head has learnt some of the same labels before.
+    unlabelled : sequence of StudyCine
+        Cines of the same structures without a label; they take part where both nets do.
+
     Raises
     ------
     ValueError
         If no frame is annotated.
     """
 
-    def __init__(self, head: Head, cines: Sequence[StudyCine], config: FitConfig, *, warm: bool) -> None:
+    def __init__(
+        self,
+        head: Head,
+        cines: Sequence[StudyCine],
+        config: FitConfig,
+        *,
+        warm: bool,
+        unlabelled: Sequence[StudyCine] = (),
+    ) -> None:
         self.samples = [(cine, frame) for cine in cines for frame in sorted(cine.labels)]
         if not self.samples:
             raise ValueError("no annotated frame to fit to")
@@ -107,6 +153,8 @@ class Fit:
         warm = warm and (bool(head.heard[1]) or not both)
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
+        self._unlabelled = list(unlabelled) if both else []
+        self._unlabelled_from = 0 if warm else round(config.unlabelled_from * self.total)
         head.active.copy_(torch.stack([cine.drawn for cine in cines if cine.labels]).any(0))
         head.heard.copy_(torch.tensor([True, both]))
         self.head = head.train()
@@ -157,22 +205,37 @@ class Fit:
         """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
         batch: list[tuple[StudyCine, int]] = []
         n_carried = round(self.config.carried_share * self.config.batch)
-        while len(batch) < self.config.batch:
+        n_unlabelled = 0
+        if self._unlabelled and self.done_steps >= self._unlabelled_from:
+            n_unlabelled = self.config.unlabelled_places(len(self.samples))
+            n_carried = max(0, n_carried - n_unlabelled)
+        while len(batch) < self.config.batch - n_unlabelled:
             if not self._order:
                 self._order = torch.randperm(len(self.samples), generator=self._generator).tolist()
             batch.append(self.samples[self._order.pop()])
-        for i in range(self.config.batch - n_carried, self.config.batch):
-            cine, _ = batch[i]
-            frame = int(torch.randint(cine.n_frames, (1,), generator=self._generator))
-            batch[i] = (cine, frame)
+        for i in range(len(batch) - n_carried, len(batch)):
+            batch[i] = (batch[i][0], self._below(batch[i][0].n_frames))
+        for _ in range(n_unlabelled):
+            cine = self._unlabelled[self._below(len(self._unlabelled))]
+            batch.append((cine, self._below(cine.n_frames)))
         return batch
+
+    def _below(self, n: int) -> int:
+        return int(torch.randint(n, (1,), generator=self._generator))
 
     def _assemble(self, frames: list[tuple[StudyCine, int]]) -> Batch:
         k = self.head.config.n_outputs
         target, weight, drawn = [], [], []
+        taught = iter(self._taught([(cine, frame) for cine, frame in frames if not cine.labels]))
         for cine, frame in frames:
             label = cine.labels.get(frame)
-            if label is None:
+            if not cine.labels:
+                own, sure = next(taught)
+                target.append(own)
+                weight.append(sure)
+                # What the head does not see may be there all the same: that is no reason to unlearn it.
+                drawn.append((own * sure).amax((1, 2)) > 0)
+            elif label is None:
                 carried = cine.prior([frame], k)[0]
                 target.append(carried)
                 weight.append(self.config.carried_weight * (carried.sum(0) > 0.5))
@@ -189,6 +252,17 @@ class Fit:
             weight=torch.stack(weight),
             drawn=torch.stack(drawn),
         )
+
+    def _taught(self, frames: list[tuple[StudyCine, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Target and weight of each frame of a cine without a label."""
+        if not frames:
+            return []
+        read = [_read(self.averaged, cine, [frame]) for cine, frame in frames]
+        image, tokens, prior = (torch.cat(parts) for parts in zip(*read, strict=True))
+        with torch.no_grad():
+            answers = self.averaged.answers(image, tokens, prior)
+        target, weight = own_targets(answers, self.config.sure)
+        return list(zip(target.cpu(), weight.cpu(), strict=True))
 
     def _priors(self, frames: list[tuple[StudyCine, int]]) -> Tensor:
         """Carried labels with the errors that they have at prediction, never a frame's own label as drawn.

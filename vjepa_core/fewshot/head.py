@@ -22,7 +22,7 @@ from vjepa_core.fewshot.nets import PICTURE_CHANNELS, FeatureNet, PictureNet
 GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
 
-_FORMATS = ("apical-head-1", "apical-head-2")  # the last is written
+_FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last is written
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def _twice(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class _Net(nn.Module):
-    """A U-Net over picture and carried label, from the grid down to a quarter of it, the bottom, and back.
+class PictureNet(nn.Module):
+    """A U-Net over picture and carried label, deep enough to tell chambers apart by what lies around them.
 
     Parameters
     ----------
@@ -57,6 +57,9 @@ class _Net(nn.Module):
         self.stem = _block(PICTURE_CHANNELS + n_outputs, w)
         self.down1 = _down(w, 2 * w)
         self.down2 = _down(2 * w, 3 * w)
+        self.down3 = _down(3 * w, 4 * w)
+        self.down4 = _down(4 * w, 6 * w)
+        self.up3 = _block(10 * w, 4 * w)
         self.up2 = _block(7 * w, 3 * w)
         self.up1 = _block(5 * w, 2 * w)
         self.up0 = _block(3 * w, w)
@@ -64,54 +67,50 @@ class _Net(nn.Module):
         nn.init.zeros_(self.out.weight)
         self.out.bias = nn.Parameter(torch.zeros(n_outputs))
 
-    def _bottom(self, x: Tensor, features: Tensor) -> Tensor:
-        """Maps (B, 4 w, h / 2, w / 2) made of maps (B, 3 w, h, w), a quarter of the grid wide."""
-        raise NotImplementedError
-
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
         """Logits (B, K, 112, 112); shapes as for `vjepa_core.fewshot.head.Head`."""
         carried = prior_logits(prior)
         x0 = self.stem(torch.cat([functional.pixel_unshuffle(image, 2), carried], 1))
         x1 = self.down1(x0)
         x2 = self.down2(x1)
-        x = self._bottom(x2, features)
+        x3 = self.down3(x2)
+        x = self.up3(torch.cat([_twice(self.down4(x3)), x3], 1))
+        x = self.with_features(x, features)
         x = self.up2(torch.cat([_twice(x), x2], 1))
         x = self.up1(torch.cat([_twice(x), x1], 1))
         x = self.up0(torch.cat([_twice(x), x0], 1))
         return self.out(x) + carried
 
+    def with_features(self, x: Tensor, features: Tensor) -> Tensor:
+        """Maps (B, 4 w, 14, 14), the size of the features' grid; this net has no use for features."""
+        return x
 
-class FeatureNet(_Net):
-    """Features say *what* is where on a 16-pixel grid, the picture draws the border between its cells."""
+
+class FeatureNet(PictureNet):
+    """The same, with features added where the maps are as coarse as they are.
+
+    They say *what* is where on a 16-pixel grid, the picture draws the border between its cells. They add
+    nothing before any training: it can go on from what a `PictureNet` has learnt.
+    """
 
     def __init__(self, width: int, n_outputs: int, *, feature_dim: int, n_depths: int) -> None:
         super().__init__(width, n_outputs)
-        self.down3 = _block(3 * width, 4 * width, 2)
         self.feature_norm = nn.LayerNorm(feature_dim, elementwise_affine=False)
         self.feature_proj = nn.Conv2d(feature_dim * n_depths, 4 * width, 1)
+        nn.init.zeros_(self.feature_proj.weight)
+        self.feature_proj.bias = nn.Parameter(torch.zeros(4 * width))
         # Of a few frames, tokens are easily learnt by heart: most of them are hidden at every step.
         self.feature_drop = nn.Dropout2d(0.6)
-        self.fuse = _block(8 * width, 4 * width)
 
-    def _bottom(self, x: Tensor, features: Tensor) -> Tensor:
-        x = self.down3(x)
+    def go_on_from(self, net: PictureNet) -> None:
+        """Take over what another net has learnt to see."""
+        self.load_state_dict({**self.state_dict(), **net.state_dict()})
+
+    def with_features(self, x: Tensor, features: Tensor) -> Tensor:
+        """Maps (B, 4 w, 14, 14) and what tokens (B, depths, h, w, dim) add to them."""
         tokens = self.feature_norm(features.float())
         tokens = tokens.permute(0, 1, 4, 2, 3).flatten(1, 2)
         tokens = self.feature_drop(self.feature_proj(tokens))
         if tokens.shape[-2:] != x.shape[-2:]:
             tokens = functional.interpolate(tokens, x.shape[-2:], mode="bilinear", align_corners=False)
-        return self.fuse(torch.cat([x, tokens], 1))
-
-
-class PictureNet(_Net):
-    """Never sees a feature, and goes one level deeper to tell chambers apart by what lies around them."""
-
-    def __init__(self, width: int, n_outputs: int) -> None:
-        super().__init__(width, n_outputs)
-        self.down3 = _down(3 * width, 4 * width)
-        self.down4 = _down(4 * width, 6 * width)
-        self.up3 = _block(10 * width, 4 * width)
-
-    def _bottom(self, x: Tensor, features: Tensor) -> Tensor:
-        x = self.down3(x)
-        return self.up3(torch.cat([_twice(self.down4(x)), x], 1))
+        return x + tokens

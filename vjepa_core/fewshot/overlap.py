@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.fewshot.study import UNLABELLED
+
+AGREED = 0.75
+"""`agreement` of the two nets of a head from which on they see the same heart.
+
+Where there is none, each makes up its own. Eight apical cines of several makers 0.89 and more; parasternal
+ones, a short axis and 20 lung videos 0.65 and less.
+"""
+
+
+def agreement(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Mean Dice over the structures that either of two label images (h, w) shows; 0 where there is none."""
+    shown = np.union1d(one, other)
+    return fmean([dice(one, other, int(value)) for value in shown if value] or [0.0])
 
 
 def dice(mask: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:

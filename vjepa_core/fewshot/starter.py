@@ -7,18 +7,17 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.fit import predict_each
 from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
-from vjepa_core.fewshot.overlap import dice
+from vjepa_core.fewshot.overlap import AGREED, agreement
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
@@ -34,12 +33,6 @@ LEFT_HEART = (1, 2, 3)
 _LOOKED_AT = 5  # frames, over the cine
 _SLACK = 1.45
 """Of `Shapes.limit`: a drawn shape is rougher than an outlined one."""
-_AGREED = 0.75
-"""Dice of the two nets' drawings, median over frames, from which on they see the same heart.
-
-Where there is none, each makes up its own. Eight apical cines of several makers 0.84 and more; parasternal
-ones, a short axis and 20 lung videos 0.68 and less, among them two on which the shapes are likely.
-"""
 _SHAPES = "shapes"
 
 
@@ -72,13 +65,7 @@ class Starter:
         drawn = values[torch.stack(answers).mean(0).argmax(1).numpy()]
         likely = median(self.shapes.distance(mask) for mask in drawn) <= _SLACK * self.shapes.limit
         one, other = (values[answer.argmax(1).numpy()] for answer in (answers[0], answers[-1]))
-        return likely and median(map(_agreement, one, other)) >= _AGREED
-
-
-def _agreement(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Mean Dice over the structures that either of two label images (h, w) shows; 0 where there is none."""
-    shown = np.union1d(one, other)
-    return fmean([dice(one, other, int(value)) for value in shown if value] or [0.0])
+        return likely and median(map(agreement, one, other)) >= AGREED
 
 
 def save_starter(starter: Starter, path: Path) -> None:

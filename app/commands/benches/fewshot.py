@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="annotated of a cine (default 1,2,3)",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="of them (default 0)")
     parser.add_argument(
         "--budget",
         type=float,
@@ -122,7 +123,7 @@ def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) 
     check(train, scored, contestants, patients)
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
-        seeds = range(args.seeds)
+        seeds = _seeds(args)
         run(
             train,
             scored,
@@ -154,7 +155,7 @@ def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -
             learners=learners,
             carried=line_up.carried(),
             counts=args.frames,
-            seeds=range(args.seeds),
+            seeds=_seeds(args),
             budget_s=args.budget,
             on_progress=on_progress,
             on_row=on_row,
@@ -208,11 +209,15 @@ def _threads(about: dict[str, Any]) -> dict[str, Any]:
     return {**about, "threads": torch.get_num_threads(), "gpu": gpu}
 
 
+def _seeds(args: argparse.Namespace) -> range:
+    return range(args.first_seed, args.first_seed + args.seeds)
+
+
 def _check(args: argparse.Namespace) -> None:
     if args.data is None and args.cines is None:
         raise ApicalError("There is nothing to measure on: give --data camus.npz, --cines, or both.")
-    if args.seeds < 1 or (args.stills is not None and args.stills < 1):
-        raise ApicalError("--seeds and --stills count from 1.")
+    if args.seeds < 1 or args.first_seed < 0 or (args.stills is not None and args.stills < 1):
+        raise ApicalError("--seeds and --stills count from 1, --first-seed from 0.")
     if args.phantom < 0 or (args.cines == [] and args.phantom < 1):
         raise ApicalError("--phantom counts from 1, or from 0 where --cines names projects.")
     if not args.converged >= 0 or (args.budget is not None and not args.budget > 0):

@@ -16,14 +16,18 @@ def text(result: dict[str, Any]) -> str:
     parts += in_short(result)
     for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
         parts += ["", title(kind), _table(kind, result)]
-    notes = {row["what"]: row["note"].partition(" / ")[0] for row in result["summary"] if row["note"]}
+    notes: dict[str, dict[str, None]] = {}  # what applies to some counts only is told as well
+    for row in result["summary"]:
+        if row["note"]:
+            parts_of = row["note"].replace(" / ", "; ").split("; ")
+            notes.setdefault(row["what"], {}).update(dict.fromkeys(parts_of))
     parts += [
         "",
         "Dice in hundredths, HD95 in pixels; ± half the 95 % interval over seeds (in cines: over cines).",
         "AHEAD: by how many points of mean Dice ours is above the row, the same labels and seeds compared.",
         "FEATURES: the encoder on the annotated stills, or on the whole cine. FIT does not count it.",
         "PREDICT: all that is scored.",
-        *(f"{what}: {note}" for what, note in notes.items()),
+        *(f"{what}: {'; '.join(note)}" for what, note in notes.items()),
     ]
     return "\n".join((*parts, *ratio_lines(result["ratios"])))
 

@@ -12,7 +12,7 @@ import torch
 
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, ratios, run, some
+from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, others, ratios, run, some
 from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, seen, start
 from vjepa_core.bench.own_head import OwnHead, first_head, for_stills
 from vjepa_core.bench.scores import hd95, interval, score, summary
@@ -241,6 +241,42 @@ def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
         own.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
 
 
+def test_others_are_stills_of_patients_who_are_not_among_the_few() -> None:
+    stills = _stills(8)
+    few = draw(stills, 3, seed=1)
+    found = others(stills, few, seed=1)
+    assert {image.tobytes() for image in found} == {
+        image.tobytes()
+        for image, patient in zip(stills.images, stills.patients, strict=True)
+        if patient not in few.patients
+    }
+    assert not len(others(stills, stills, seed=1))
+
+
+def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> None:
+    tokens = EncodedStills(*loaded)
+    quick = replace(for_stills(), both_steps=1.0)
+    rows = []
+    for alone in (False, True):
+        own = OwnHead("ours", tokens, quick, labels_alone=alone)
+        rows += run(_stills(4), _stills(1, first=9), [Contestant(OURS, own, tokens)], patients=[2], seeds=[0])
+    among, without = rows
+    assert among["steps"] == without["steps"] == 1
+    assert among["features_s"] == pytest.approx(2 * without["features_s"], rel=0.5)
+    assert among["features_s"] > without["features_s"]
+    assert "4 unlabelled stills of other training patients" in among["note"]
+    assert "unlabelled" not in without["note"]
+
+
+def test_others_are_left_out_where_they_would_not_be_looked_at(loaded: Loaded) -> None:
+    own = OwnHead("ours", EncodedStills(*loaded))
+    images = _stills(2).images
+    assert own.among(images, 20).unlabelled is images
+    assert own.among(images, 3).unlabelled is None  # one net
+    assert own.among(images, 160).unlabelled is None
+    assert own.among(images[:0], 20).unlabelled is None
+
+
 def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
     asked: list[str] = []
 
@@ -250,18 +286,20 @@ def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
 
     everyone = LineUp(WORDS, encoder)
     assert [one.what for one in everyone.on_stills()] == list(ROWS.values())
-    assert [one.what for one in everyone.within_cines()] == list(ROWS.values())[:3]
+    assert [one.what for one in everyone.within_cines()] == [
+        ROWS[row] for row in ("ours", "ours-random", "ours-blind")
+    ]
     assert everyone.carried()
-    own, _, blind, quick, converged, _, forest = everyone.on_stills()
-    assert own.tokens is forest.tokens
+    own, alone, _, blind, quick, converged, _, forest = everyone.on_stills()
+    assert own.tokens is forest.tokens is alone.tokens
     assert blind.tokens is not None
     assert blind.tokens.name is None
     assert (quick.budget_s, converged.budget_s) == ("ours", 1800.0)
 
     asked.clear()
-    alone = LineUp(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
-    assert [one.budget_s for one in alone.on_stills()] == [7.0]
-    assert not alone.carried()
+    rival = LineUp(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
+    assert [one.budget_s for one in rival.on_stills()] == [7.0]
+    assert not rival.carried()
     assert not asked  # no encoder is loaded for rows that need none
     with pytest.raises(BenchError, match="no row magic: choose of ours"):
         LineUp(("magic",), encoder)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills
-from vjepa_core.bench.make_calibration import fit, knots, logistic
+from vjepa_core.bench.make_calibration import calibrate, fit, knots, logistic
 from vjepa_core.bench.reliability import (
     Seen,
     calibration_error,
@@ -22,7 +25,8 @@ from vjepa_core.bench.reliability import (
     summary,
 )
 from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves
-from vjepa_core.fewshot.calibration import Situation, sigmoid
+from vjepa_core.fewshot.calibration import SHIPPED, Situation, read, shipped, sigmoid
+from vjepa_core.resources import resource_path
 
 RNG = np.random.default_rng(0)
 
@@ -57,6 +61,10 @@ def test_shares_of_wrong_pixels_fall_with_the_score() -> None:
     assert all(a >= b for a, b in pairwise(share))
     assert np.interp(1.0, at, share) == pytest.approx(0.5 * math.exp(-1), abs=0.04)
     assert knots(np.zeros(3), np.ones(3), np.zeros(3)) == ((0.0,), (0.0,))
+    # Many pixels of one score share a knot: no two are at the same place.
+    at, _ = knots(np.repeat([1.0, 2.0], 50), np.full(100, 10.0), np.repeat([5.0, 1.0], 50))
+    assert (at[0], at[-1]) == (1.0, 2.0)
+    assert np.diff(at).min() > 1e-3
 
 
 def test_what_was_fitted_expects_what_was_seen() -> None:
@@ -70,6 +78,25 @@ def test_what_was_fitted_expects_what_was_seen() -> None:
     assert sure[1] < 0.05
     with pytest.raises(BenchError, match="more cines"):
         fit([])
+
+
+def test_maps_of_a_situation_that_was_not_looked_at_can_be_kept(tmp_path: Path) -> None:
+    out = tmp_path / "calibration.json"
+    shutil.copyfile(resource_path(SHIPPED), out)
+    drafts = [
+        replace(seen(signs, 0.8, ours=0.8, softmax=0.9), situation=Situation.DRAFT)
+        for signs in RNG.uniform(0, 4, (20, 5))
+    ]
+    with pytest.raises(BenchError, match="more cines"):
+        calibrate(drafts, out, "today")
+    about = calibrate(drafts, out, "today", keep=True)
+    assert about["encoder"] == "today"
+    assert list(about["kept, and of which encoder"]) == ["fitted", "carried"]
+    assert about["seen"]["draft"] == {"cines": 1, "frames": 20}
+    assert about["seen"]["carried"]["frames"] > 20
+    now = read(out)
+    assert now[Situation.FITTED] == shipped()[Situation.FITTED]
+    assert now[Situation.DRAFT] != shipped()[Situation.DRAFT]
 
 
 def test_errors_of_calibration() -> None:

@@ -124,12 +124,9 @@ def test_a_damaged_head_file_is_refused_by_name(small_encoder: LoadedEncoder, tm
     path = tmp_path / "mine.safetensors"
     save_head(new_head(small_encoder[1], (1, 2)), path)
     content = path.read_bytes()
-    for damage in (
-        content[: len(content) // 2],
-        b"",
-        b"\xff" * 200,
-        content.replace(b"apical-head-2", b"other--head-9"),
-    ):
+    other = content.replace(b"apical-head-3", b"other--head-9")
+    assert other != content
+    for damage in (content[: len(content) // 2], b"", b"\xff" * 200, other):
         path.write_bytes(damage)
         with pytest.raises(HeadFileError, match=r"mine\.safetensors"):
             load_head(path)

@@ -18,8 +18,9 @@ from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.fewshot.head import GRID_SIZE
+from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.segmenter import prepare_cine
-from vjepa_core.fewshot.starter import LEFT_HEART, Starter, _agreement, load_starter, save_starter
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
 
@@ -104,10 +105,10 @@ def test_two_drawings_agree_by_their_structures() -> None:
     one = np.zeros((8, 8), np.uint8)
     one[2:6, 2:6] = 1
     moved = np.roll(one, 2, 1)
-    assert _agreement(one, one) == 1
-    assert _agreement(one, moved) == 0.5
-    assert _agreement(one, 2 * one) == 0
-    assert _agreement(np.zeros_like(one), np.zeros_like(one)) == 0
+    assert agreement(one, one) == 1
+    assert agreement(one, moved) == 0.5
+    assert agreement(one, 2 * one) == 0
+    assert agreement(np.zeros_like(one), np.zeros_like(one)) == 0
 
 
 @pytest.mark.parametrize(("shift", "applies"), [(0, True), (25, False)])

@@ -1,0 +1,114 @@
+"""What cines without a label add to a fit: where the averaged head is believed, and when it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa_core.fewshot.fit import Fit, FitConfig
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
+from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.unlabelled import own_targets
+
+BOTH = FitConfig(steps=6, warm_steps=3, both_from=1)
+
+
+def square(left: int, sure: float = 6.0) -> Tensor:
+    """Logits (1, 2, 16, 16) of a square of 8 pixels."""
+    drawn = torch.full((16, 16), -sure)
+    drawn[4:12, left : left + 8] = sure
+    return torch.stack([-drawn, drawn])[None] / 2
+
+
+@pytest.fixture(name="head")
+def _head(small_encoder: LoadedEncoder) -> Head:
+    return new_head(small_encoder[1], (1, 2))
+
+
+def test_nets_are_believed_where_they_say_the_same_and_are_sure() -> None:
+    target, weight = own_targets([square(4), square(5)], 0.8)
+    assert target.shape == (1, 2, 16, 16)
+    assert (target.sum(1) == 1).all()
+    apart = torch.zeros(16, 16, dtype=torch.bool)
+    apart[4:12, [4, 12]] = True
+    assert torch.equal(weight[0] == 0, apart)
+    _, unsure = own_targets([square(4, 1.0), square(4, 1.0)], 0.8)  # 0.73 everywhere
+    assert not unsure.any()
+
+
+def test_a_frame_on_which_they_see_different_hearts_or_none_teaches_nothing() -> None:
+    nothing = torch.tensor([3.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16)
+    for one, other in ((square(0), square(8)), (nothing, nothing), (square(4), nothing)):
+        assert not own_targets([one, other], 0.8)[1].any()
+
+
+def test_they_come_in_when_a_third_of_the_steps_is_done(
+    head: Head, study: StudyCine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def spy(self: Fit, frames: list[tuple[StudyCine, int]]) -> list[tuple[Tensor, Tensor]]:
+        asked.append(len(frames))
+        return real(self, frames)
+
+    real = Fit._taught
+    monkeypatch.setattr(Fit, "_taught", spy)
+    silent = replace(study, labels={})
+    fit = Fit(head, [study], BOTH, warm=False, unlabelled=[silent])
+    while not fit.done:
+        assert np.isfinite(fit.step())
+    assert asked == [0, 0, 1, 1, 1, 1]  # of four: two labels, a carried one, and this
+    asked.clear()
+    warm = Fit(fit.averaged, [study], BOTH, warm=True, unlabelled=[silent])
+    warm.step()
+    few = Fit(head, [study], replace(BOTH, both_from=4), warm=True, unlabelled=[silent])
+    few.step()
+    assert asked == [1, 0]
+
+
+def test_their_share_falls_as_labels_become_many() -> None:
+    stills = FitConfig(carried_share=0.0)
+    assert [stills.unlabelled_places(n) for n in (1, 4, 20, 40, 160)] == [2, 2, 2, 1, 0]
+    cines = FitConfig()  # where half of the places are for carried labels
+    assert [cines.unlabelled_places(n) for n in (1, 4, 20, 40, 160)] == [1, 1, 1, 0, 0]
+
+
+def test_a_structure_that_the_head_does_not_see_is_not_unlearnt(
+    head: Head, study: StudyCine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_alone(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
+        target = torch.zeros_like(answers[0])
+        target[:, 1, :40], target[:, 0, 40:] = 1.0, 1.0
+        return target, torch.ones_like(target[:, 0])
+
+    monkeypatch.setattr("vjepa_core.fewshot.fit.own_targets", first_alone)
+    silent = replace(study, labels={})
+    fit = Fit(head, [study], BOTH, warm=True, unlabelled=[silent])
+    batch = fit._assemble([(silent, 0)])
+    assert batch.drawn.tolist() == [[True, True, False]]
+
+
+def test_what_they_say_changes_what_is_learnt(
+    head: Head, study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
+        target = torch.zeros_like(answers[0])
+        target[:, 1] = 1.0
+        return target, torch.ones_like(target[:, 0])
+
+    monkeypatch.setattr("vjepa_core.fewshot.fit.own_targets", everything)
+    config = replace(BOTH, steps=10, carried_share=0.0)
+    drawn = []
+    for unlabelled in ([], [replace(study, labels={})]):
+        fit = Fit(new_head(small_encoder[1], (1, 2)), [study], config, warm=False, unlabelled=unlabelled)
+        while not fit.done:
+            fit.step()
+        nothing = torch.zeros(1, 3, 112, 112)
+        logits = fit.averaged(study.image([4]), study.tokens([4]).float(), nothing)
+        drawn.append(logits.softmax(1)[:, 1].mean().item())
+    assert drawn[1] > drawn[0] + 0.01
