@@ -32,11 +32,11 @@ class Ending:
 def keeping(rows: Sized) -> Iterator[Ending]:
     """Take Ctrl+C, a SIGTERM or an error as the end of the run, if there is a row by then.
 
-    SIGTERM is for a run in the background: what a shell starts there does not hear Ctrl+C. An error is told
-    at once. Without a row, all of them go on as they came.
+    SIGTERM is for a run in the background, where a shell has Ctrl+C ignored; here SIGINT is heard there too.
+    An error is told at once. Without a row, all of them go on as they came.
     """
     ending = Ending()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield ending
     except (KeyboardInterrupt, Exception) as end:
@@ -47,7 +47,8 @@ def keeping(rows: Sized) -> Iterator[Ending]:
             ending.error, ending.exit_code = in_words(end)
             log.error("%s The rows measured before are kept.", ending.error)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def in_short(result: dict[str, Any]) -> list[str]:

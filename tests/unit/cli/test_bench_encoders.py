@@ -55,7 +55,7 @@ def test_ablation_then_localisation_of_its_runs(
     config.write_text(TINY)
     work, result = tmp_path / "work", tmp_path / "ablation.json"
     words = ["bench", "ablation", "--camus", str(camus), "--data", str(packed), "--work", str(work)]
-    words += ["--config", str(config), "--steps", "2", "--seeds", "1", "--head-steps", "2"]
+    words += ["--config", str(config), "--steps", "2", "--seeds", "1", "--head-steps", "12"]
     words += ["--rows", "random", "V-JEPA", "V-JEPA + localisation", "--json", str(result)]
     assert main(words) == 0
     table = capsys.readouterr().out
