@@ -103,7 +103,7 @@ def run(
             stage = f"{_patients(count)}, seed {seed}: {contestant.what}"
             on_progress(stage, done, len(jobs))
             few = draw(train, count, seed)
-            one = _among(contestant, others(train, few, seed), len(few))
+            one = _among(contestant, train, few, seed)
             budget_s = own_s[count, seed] if one.budget_s == "ours" else one.budget_s
             row = {
                 "patients": count,
@@ -156,11 +156,11 @@ def check(train: Stills, scored: Stills, contestants: Sequence[Contestant], pati
         before.add(one.what)
 
 
-def _among(one: Contestant, unlabelled: NDArray[np.uint8], labels: int) -> Contestant:
+def _among(one: Contestant, train: Stills, few: Stills, seed: int) -> Contestant:
     """Our head among stills without labels; anybody else, who makes no use of them, as before."""
     if not isinstance(one.rival, OwnHead):
         return one
-    rival = one.rival.among(unlabelled, labels)
+    rival = one.rival.among(others(train, few, seed), len(few))
     seen = 0 if rival.unlabelled is None else len(rival.unlabelled)
     note = f"while labels are few, {seen} unlabelled stills of other training patients" if seen else ""
     return replace(one, rival=rival, note="; ".join(filter(None, (one.note, note))))

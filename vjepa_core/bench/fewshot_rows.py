@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,7 +11,7 @@ from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.cine_rows import CARRIED, FROM_PHANTOMS, FROM_SCRATCH, Ours, without_encoder
 from vjepa_core.bench.encoded_stills import EncodedStills
 from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant
-from vjepa_core.bench.own_head import OwnHead, phantom_head
+from vjepa_core.bench.own_head import OwnHead, for_stills, phantom_head
 from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
 from vjepa_core.bench.rivals.unet import UNet
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
@@ -87,7 +87,8 @@ class LineUp:
         for row in self.chosen:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
-                own = OwnHead(what, tokens, labels_alone=row == "ours-alone")
+                config = for_stills() if row != "ours-alone" else replace(for_stills(), unlabelled_share=0.0)
+                own = OwnHead(what, tokens, config)
                 note = _note(start(tokens), seen(tokens.name))
                 found.append(Contestant(what, own, tokens, self.budget_s, note))
         return [*found, *self.learners()]

@@ -1,6 +1,6 @@
 """Fit the calibration that ships: from signs of trust to expected Dice, and to the share of wrong pixels.
 
-``python -m vjepa_core.bench.make_calibration CAMUS.npz [OUT.json] [--cines N] [--frames T]``
+``python -m vjepa_core.bench.make_calibration CAMUS.npz [OUT.json] [--cines N] [--frames T] [--drafts-only]``
 
 Fits as the program's, from the head that ships, on phantom cines and on pseudo-cines of CAMUS's training
 patients. That head was fitted to those patients, so its drafts are looked at on stills of every other

@@ -43,8 +43,6 @@ class OwnHead:
     tokens : EncodedStills
     config : FitConfig
         Without a budget the fit takes its steps; with one, as many as the time is good for.
-    labels_alone : bool
-        Look at no other stills, whatever `among` offers.
     unlabelled : array, optional
         (N, H, W) uint8: stills of others, without labels, that the fit may learn from.
     """
@@ -52,13 +50,11 @@ class OwnHead:
     name: str
     tokens: EncodedStills
     config: FitConfig = field(default_factory=for_stills)
-    labels_alone: bool = False
     unlabelled: NDArray[np.uint8] | None = None
 
     def among(self, unlabelled: NDArray[np.uint8], labels: int) -> OwnHead:
         """The same with stills that have no label, if its fit to so many labels makes use of them."""
-        useful = not self.labels_alone and bool(self.config.unlabelled_places(labels))
-        useful = useful and labels >= self.config.both_from
+        useful = self.config.unlabelled_places(labels) > 0 and labels >= self.config.both_from
         return replace(self, unlabelled=unlabelled if useful and len(unlabelled) else None)
 
     def fit(

@@ -46,8 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """A row for every kind, number of annotated frames, and ours or softmax; what was seen is kept
-    where Ctrl+C, SIGTERM or an error ends it."""
+    """A row for every kind, number of annotated frames, and ours or softmax.
+
+    Ctrl+C, SIGTERM or an error ends it with what was seen.
+    """
     _check(args)
 
     import torch

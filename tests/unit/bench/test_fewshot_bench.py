@@ -257,8 +257,8 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
     tokens = EncodedStills(*loaded)
     quick = replace(for_stills(), both_steps=1.0)
     rows = []
-    for alone in (False, True):
-        own = OwnHead("ours", tokens, quick, labels_alone=alone)
+    for config in (quick, replace(quick, unlabelled_share=0.0)):
+        own = OwnHead("ours", tokens, config)
         rows += run(_stills(4), _stills(1, first=9), [Contestant(OURS, own, tokens)], patients=[2], seeds=[0])
     among, without = rows
     assert among["steps"] == without["steps"] == 1
