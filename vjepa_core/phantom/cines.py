@@ -10,7 +10,7 @@ from torch import Tensor
 from vjepa_core.phantom.beat import draw_beat
 from vjepa_core.phantom.draw import Draw
 from vjepa_core.phantom.geometry import draw_heart
-from vjepa_core.phantom.imaging import Scanner, draw_scanner, in_sector, insonify, scan_convert
+from vjepa_core.phantom.imaging import Scanner, draw_scanner, insonify, scan_convert
 from vjepa_core.phantom.motion import labels, locate
 from vjepa_core.phantom.scatter import draw_scatterers
 from vjepa_core.phantom.tissue import Unevenness, draw_look, echogenicity
@@ -124,6 +124,8 @@ def _make(
 ) -> PhantomBatch:
     heart, beat = draw_heart(draw, view), draw_beat(draw, frames, fps)
     reach = heart.apex_z + heart.length + heart.atrium_length * draw.uniform(0.7, 1.3)
+    # Many look deeper than the heart reaches.
+    reach = reach + draw.chance(0.3) * draw.uniform(0.0, 60.0)
     scanner = draw_scanner(
         draw, (reach + 4.0).clamp(max=200.0), max(192, 3 * size // 2), max(96, 3 * size // 4)
     )
@@ -142,7 +144,8 @@ def _make(
     )
     x, z, mm_per_px = _picture_grid(scanner, size, stretch)
     picture = scan_convert(scanner, grey, x, z)
-    truth = labels(heart, locate(heart, beat, x, z)) * in_sector(scanner, x, z)
+    # Also beyond the edges of the sector, where people go on with an outline.
+    truth = labels(heart, locate(heart, beat, x, z))
     return PhantomBatch(
         frames=(picture * 255.0).round().to(torch.uint8),
         masks=truth,

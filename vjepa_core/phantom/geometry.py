@@ -160,7 +160,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
     length = (normal(86.0, 8.0, 66.0, 108.0) + 6.0 * dilated) * foreshortened
     breadth = length * normal(0.52, 0.06, 0.4, 0.68) * (1.0 + 0.18 * dilated) / foreshortened**0.5
     left = u(0.44, 0.56)
-    wall = normal(12.0, 2.4, 7.5, 18.0)
+    wall = normal(14.0, 3.5, 7.5, 24.0)
     narrowing = u(0.08, 0.36)
     atrium_length = normal(41.0, 9.0, 22.0, 66.0)
     width = Sides(breadth * left, breadth * (1.0 - left))
@@ -193,7 +193,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
         rv_wall=u(3.0, 5.5),
         apex_x=u(-12.0, 10.0),
         # A wide heart is looked at from farther away, else the sector cuts it.
-        apex_z=apex_wall + normal(19.0, 5.0, 8.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
+        apex_z=apex_wall + normal(15.0, 6.0, 3.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
         tilt=normal(0.07, 0.09, -0.16, 0.28),
         bend=normal(0.0, 2.5, -6.0, 6.0),
         annulus_tilt=normal(0.0, 0.1, -0.22, 0.22),

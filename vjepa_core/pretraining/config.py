@@ -95,6 +95,8 @@ class PretrainConfig:
         VideoMAE does it, for comparison), the phantom's labels.
     truth_share : float
         Labelled phantom clips of a step, besides the batch, as a share of it; made only if `truth` counts.
+    truth_frames : tuple of int
+        Lengths of the labelled clips, one drawn a step; shorter ones are as many more. Empty: `frames`.
     localisation, predictor, optimiser
         See there.
     precision : {"auto", "bf16", "fp32"}
@@ -127,6 +129,7 @@ class PretrainConfig:
     pixels: TermWeight = field(default=TermWeight(0.0))
     truth: TermWeight = field(default=TermWeight(0.0))
     truth_share: float = 0.25
+    truth_frames: tuple[int, ...] = ()
     localisation: LocalisationConfig = field(default=LocalisationConfig())
     predictor: PredictorConfig = field(default=PredictorConfig())
     optimiser: OptimiserConfig = field(default=OptimiserConfig())
@@ -148,6 +151,10 @@ class PretrainConfig:
             (not self.fps > 0, "fps must be above 0"),
             (not 0 <= self.phantom < 1, "phantom must be at least 0 and below 1"),
             (not 0 < self.truth_share <= 8, "truth_share must be above 0 and at most 8"),
+            (
+                any(n < TUBELET or n % TUBELET or n > self.frames for n in self.truth_frames),
+                f"truth_frames must be multiples of {TUBELET}, up to frames",
+            ),
             (not self.masks, "masks must name at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),

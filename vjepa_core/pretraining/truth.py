@@ -8,6 +8,7 @@ whose tokens have had to tell structures apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -31,7 +32,10 @@ class LabelledSource(Protocol):
     """Makes clips and their label images on the training device; rules as for `ClipSource`."""
 
     def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips and labels, each (n, T, H, W) uint8; labels 0..3."""
+        """Clips and labels, each (N, T, H, W) uint8; labels 0..3.
+
+        As many frames as `n` clips of the run's length have: N is larger where T is smaller.
+        """
         ...
 
 
@@ -41,6 +45,10 @@ class PhantomTruth:
     Parameters
     ----------
     source : PhantomSource
+        Its clips are the longest.
+    lengths : sequence of int
+        Frames of the clips, drawn once a call; default those of `source`. An encoder that is shown single
+        stills as well as cines has to know structures in short clips too.
     augment : Augment, optional
         Default: the ultrasound augmentations at their usual strength.
     scale, degrees
@@ -51,15 +59,25 @@ class PhantomTruth:
         self,
         source: PhantomSource,
         *,
+        lengths: Sequence[int] = (),
         augment: Augment | None = None,
         scale: tuple[float, float] = (0.6, 1.0),
         degrees: float = 15.0,
     ) -> None:
-        self.source, self.scale, self.degrees = source, scale, degrees
+        self.sources = [
+            replace(source, frames=t, chunk=source.chunk * source.frames // t)
+            for t in lengths or (source.frames,)
+        ]
+        self.longest, self.scale, self.degrees = source.frames, scale, degrees
         self.augment = Augment() if augment is None else augment
 
     def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        made = self.source.labelled(n, generator)
+        source = self.sources[0]
+        if len(self.sources) > 1:
+            chosen = torch.randint(len(self.sources), (1,), generator=generator, device=generator.device)
+            source = self.sources[int(chosen)]
+        n = n * self.longest // source.frames
+        made = source.labelled(n, generator)
         theta = crop_affine(n, generator, made.frames.device, scale=self.scale, degrees=self.degrees)
         size = made.frames.shape[-1]
         clips = self.augment(resample(made.frames, theta, size), generator)
@@ -72,7 +90,8 @@ def labelled_source(config: PretrainConfig, device: torch.device) -> LabelledSou
     """The labelled clips that a configuration asks for, or none."""
     if not config.truth.peak:
         return None
-    return PhantomTruth(PhantomSource(config.frames, config.size, device))
+    longest = PhantomSource(config.frames, config.size, device)
+    return PhantomTruth(longest, lengths=config.truth_frames)
 
 
 def with_phantom(own: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
