@@ -14,7 +14,7 @@ from vjepa_core.encoder.checkpoints.names import printable
 from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
-DEFAULT_ENCODER = "apical-vitt16"
+DEFAULT_ENCODER = "apical-vits16"
 DEEPEST, WIDEST = 128, 1 << 14
 """Blocks and channels that no encoder of the family comes near."""
 FASTEST_FPS = 1000.0

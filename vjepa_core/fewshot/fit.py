@@ -309,7 +309,7 @@ def predict(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
 
 @torch.inference_mode()
 def predict_each(head: Head, cine: StudyCine, frames: Sequence[int]) -> list[Tensor]:
-    """As `predict`, of each net that has a say; the mean of all is what `predict` gives."""
+    """As `predict`, of each net that has a say; a mean of all is what `predict` gives."""
     return [logits.softmax(1).float().cpu() for logits in head.answers(*_read(head, cine, frames))]
 
 

@@ -1,7 +1,7 @@
 """The segmentation head: frozen video features, the picture, and labels carried by motion.
 
 Two small nets answer: one reads the features, the other the picture alone. Where cines that nobody has
-outlined are to be drawn, the mean of both is better than either: they err in different places.
+outlined are to be drawn, a mean of both is better than either: they err in different places.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from vjepa_core.fewshot.nets import PICTURE_CHANNELS, FeatureNet, PictureNet
 
 GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
+
+_SHARES = (1 / 3, 2 / 3)
+# Of the net that reads features and of the other in an answer of both. From few labels the picture's net learns
+# more, since its pictures can be varied as those of another scanner and features that are stored cannot.
 
 _FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last is written
 
@@ -78,7 +82,7 @@ class Head(nn.Module):
         return [net(image, features, prior).masked_fill(inactive, -30.0) for net in self.nets]
 
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
-        """Logits of background and classes; of two nets, those of their mean probability.
+        """Logits of background and classes; of two nets, those of a weighted mean of their probabilities.
 
         Parameters
         ----------
@@ -96,8 +100,10 @@ class Head(nn.Module):
         answers = self.answers(image, features, prior)
         if len(answers) == 1:
             return answers[0]
-        logs = torch.stack([answer.log_softmax(1) for answer in answers])
-        return logs.logsumexp(0) - math.log(len(answers))
+        logs = [
+            answer.log_softmax(1) + math.log(share) for answer, share in zip(answers, _SHARES, strict=True)
+        ]
+        return torch.stack(logs).logsumexp(0)
 
 
 @torch.no_grad()

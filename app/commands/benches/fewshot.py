@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "measure", "text"]
 
 PATIENTS = (1, 2, 5, 10, 40, 400)
-RANDOM_ENCODER = "apical-vitt16-untrained"
+RANDOM_ENCODER = "apical-vits16-untrained"
 OnProgress = Callable[[str, int, int], None]
 
 

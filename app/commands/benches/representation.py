@@ -38,7 +38,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
     from vjepa_core.encoder.load import load_encoder
 
-    names = args.encoder or list(dict.fromkeys(("apical-vitt16-untrained", DEFAULT_ENCODER)))
+    names = args.encoder or list(dict.fromkeys(("apical-vits16-untrained", DEFAULT_ENCODER)))
     folders = encoder_folders()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoders = [(name, load_encoder(name, device, folders=folders)[0]) for name in names]

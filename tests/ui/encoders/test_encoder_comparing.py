@@ -57,7 +57,7 @@ def test_all_are_compared_with_the_one_in_use_and_shown(outlined: Bench, heart: 
     page.compare_every.trigger()
     project = heart.workspace.project
     assert project is not None
-    names = ["mine", DEFAULT_ENCODER, "apical-vitt16-untrained"]
+    names = ["mine", DEFAULT_ENCODER, "apical-vits16-untrained"]
     assert outlined.children[-1].words == [
         *("encoders", "compare", *names),
         *("--project", str(project.path), "--json"),
@@ -84,7 +84,7 @@ def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, hear
     page = outlined.dialog.list
     page.compare_every.trigger()
     outlined.end(0, _answer(outlined))
-    untrained = "apical-vitt16-untrained"
+    untrained = "apical-vits16-untrained"
     answer = _answer(outlined)
     answer["encoders"][1] = _row(outlined, untrained, 0.80, (-0.11, -0.2, -0.05))
     page.table.select(untrained)

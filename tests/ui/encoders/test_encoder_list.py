@@ -16,7 +16,7 @@ from tests.unit.dicom.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.messages import Progress, Stage
 
-UNTRAINED = "apical-vitt16-untrained"
+UNTRAINED = "apical-vits16-untrained"
 
 
 def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:

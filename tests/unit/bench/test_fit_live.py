@@ -15,7 +15,7 @@ from vjepa_core.bench.fit_live import CORRECTION, FIRST, OURS, PEER, Annotation,
 from vjepa_core.bench.scored_cines import ScoredCine
 from vjepa_core.resources import resource_path
 
-UNTRAINED = "apical-vitt16-untrained"
+UNTRAINED = "apical-vits16-untrained"
 
 
 def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, width: int = 64) -> ScoredCine:

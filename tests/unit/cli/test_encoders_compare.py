@@ -37,7 +37,7 @@ from vjepa_core.fewshot.left_out import Target
 
 NAMES = ["LV cavity", "LV myocardium"]
 
-UNTRAINED = "apical-vitt16-untrained"
+UNTRAINED = "apical-vits16-untrained"
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([tmp_path / "gone.pt"], "is not there"),
         ([page], "web page"),
         ([good, "--name", "a/b"], "is no name"),
-        ([good, "--name", "apical-vitt16"], "already"),
+        ([good, "--name", "apical-vits16"], "already"),
         ([good, "--family", "v-jepa"], "is no V-JEPA:"),
         ([good, "--family", "dino"], "invalid choice"),
         ([], "required"),

@@ -20,7 +20,7 @@ from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
 ARCHITECTURE = "vit_tiny_patch16_224_t2"
-UNTRAINED = "apical-vitt16-untrained"
+UNTRAINED = "apical-vits16-untrained"
 
 
 def write_card(folder: Path, file: str | None, checksum: str, **changes: object) -> None:

@@ -38,7 +38,7 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
     assert bool(starter.head.active.all())
     assert load_starter(replace(card(), checksum="another")) is None
     assert load_starter(replace(card(), depths=(11,))) is None
-    assert load_starter(replace(card(), architecture="vit_small_patch16_224_t2")) is None
+    assert load_starter(replace(card(), architecture="vit_tiny_patch16_224_t2")) is None
 
 
 def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(starter: Starter) -> None:

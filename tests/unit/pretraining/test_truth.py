@@ -12,6 +12,7 @@ from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.build import build_objective, build_student
 from vjepa_core.pretraining.ema import teacher_of
+from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.loop import Trainer, pretrain
 from vjepa_core.pretraining.masks import MaskSampler, random_tubes
@@ -152,3 +153,16 @@ def test_random_tubes_hide_single_places_for_all_of_the_time() -> None:
     seen = torch.stack([torch.bincount(row, minlength=100) for row in places])
     # A place that is seen is seen at most times; a few tokens were dropped for the fixed length.
     assert seen[seen > 0].float().mean() > 2.5
+
+
+def test_labelled_clips_of_several_lengths_are_as_many_frames() -> None:
+    truth = PhantomTruth(PhantomSource(4, 64), lengths=(2, 4))
+    generator = torch.Generator().manual_seed(0)
+    shapes = {tuple(truth.labelled(2, generator)[1].shape) for _ in range(8)}
+    assert shapes == {(4, 2, 64, 64), (2, 4, 64, 64)}
+
+
+@pytest.mark.parametrize("lengths", [(3,), (0, 2), (18,)])
+def test_lengths_that_do_not_fit_are_refused(lengths: tuple[int, ...]) -> None:
+    with pytest.raises(PretrainingError, match="truth_frames must be multiples of 2"):
+        PretrainConfig(truth_frames=lengths)
