@@ -89,8 +89,11 @@ def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlop
 
     truth = 0
     if objective.truth is not None:
-        whole = _trained(student, tokens) + 3 * tokens * _per_row(objective.truth.parameters())
-        truth = round(config.truth_share * whole)
+        lengths = config.truth_frames or (config.frames,)
+        # As many frames whatever their length, which are not as many operations: attention sees a clip whole.
+        each = [_trained(student, tokens * t // config.frames) * config.frames // t for t in lengths]
+        linear = 3 * tokens * _per_row(objective.truth.parameters())
+        truth = round(config.truth_share * (sum(each) / len(each) + linear))
     return ClipFlops(
         teacher=_patches(student, tokens) + _blocks(student.blocks, tokens, student.embed_dim),
         student=sum(_trained(student, seen) for seen, _ in lists),

@@ -23,8 +23,8 @@ GRID_SIZE = 112
 """Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
 
 _SHARES = (1 / 3, 2 / 3)
-# Of the net that reads features and of the other in an answer of both. From few labels the picture's net learns
-# more, since its pictures can be varied as those of another scanner and features that are stored cannot.
+# Of the net that reads features and of the other in an answer of both. From few labels the net of the picture
+# learns more: its pictures can be varied as if from another scanner, stored features cannot.
 
 _FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last is written
 
@@ -76,6 +76,11 @@ class Head(nn.Module):
         pairs = zip((self.feature_net, self.picture_net), self.heard.tolist(), strict=True)
         return [net for net, heard in pairs if heard]
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What each of `nets` counts for in an answer of all; they sum to 1."""
+        return _SHARES if all(self.heard.tolist()) else (1.0,)
+
     def answers(self, image: Tensor, features: Tensor, prior: Tensor) -> list[Tensor]:
         """Logits of each net that has a say; shapes as for `forward`."""
         inactive = ~self.active[None, :, None, None]
@@ -100,10 +105,8 @@ class Head(nn.Module):
         answers = self.answers(image, features, prior)
         if len(answers) == 1:
             return answers[0]
-        logs = [
-            answer.log_softmax(1) + math.log(share) for answer, share in zip(answers, _SHARES, strict=True)
-        ]
-        return torch.stack(logs).logsumexp(0)
+        pairs = zip(answers, self.shares, strict=True)
+        return torch.stack([one.log_softmax(1) + math.log(share) for one, share in pairs]).logsumexp(0)
 
 
 @torch.no_grad()

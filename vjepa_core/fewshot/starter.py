@@ -62,7 +62,8 @@ class Starter:
         frames = sorted({round(last * share / (_LOOKED_AT - 1)) for share in range(_LOOKED_AT)})
         answers = predict_each(self.head, cine, frames)
         values = np.array([0, *self.head.config.classes], np.uint8)
-        drawn = values[torch.stack(answers).mean(0).argmax(1).numpy()]
+        together = sum(share * answer for share, answer in zip(self.head.shares, answers, strict=True))
+        drawn = values[torch.as_tensor(together).argmax(1).numpy()]
         likely = median(self.shapes.distance(mask) for mask in drawn) <= _SLACK * self.shapes.limit
         one, other = (values[answer.argmax(1).numpy()] for answer in (answers[0], answers[-1]))
         return likely and median(map(agreement, one, other)) >= AGREED

@@ -2,7 +2,7 @@
 
 A mean teacher (Tarvainen and Valpola, NeurIPS 2017): the average of the weights so far answers on a frame as
 it is, and the weights that are being fitted learn that answer on the frame as augmentation changes it. Here
-the teacher is two nets, and is listened to only where they see the same.
+the teacher is two nets with an equal say, and is listened to only where they see the same.
 """
 
 from __future__ import annotations

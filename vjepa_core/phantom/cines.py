@@ -25,7 +25,7 @@ class PhantomBatch:
     frames : Tensor
         uint8 (B, T, H, W).
     masks : Tensor
-        uint8 (B, T, H, W): 0 background, 1 LV cavity, 2 myocardium, 3 left atrium.
+        uint8 (B, T, H, W): 0 background, 1 LV cavity, 2 myocardium, 3 left atrium; also outside the sector.
     edv, esv, ef : Tensor
         Volumes (ml) of the imaged plane by disk summation for a beat of nominal strength, and
         (edv - esv) / edv, 0..1; (B,).

@@ -193,7 +193,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
         rv_wall=u(3.0, 5.5),
         apex_x=u(-12.0, 10.0),
         # A wide heart is looked at from farther away, else the sector cuts it.
-        apex_z=apex_wall + normal(15.0, 6.0, 3.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
+        apex_z=apex_wall + normal(15.0, 6.0, 4.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
         tilt=normal(0.07, 0.09, -0.16, 0.28),
         bend=normal(0.0, 2.5, -6.0, 6.0),
         annulus_tilt=normal(0.0, 0.1, -0.22, 0.22),

@@ -155,6 +155,8 @@ class PretrainConfig:
                 any(n < TUBELET or n % TUBELET or n > self.frames for n in self.truth_frames),
                 f"truth_frames must be multiples of {TUBELET}, up to frames",
             ),
+            # Each process draws its own length, and shards must take the same passes.
+            (self.shard and len(self.truth_frames) > 1, "with shard, truth_frames may name one length only"),
             (not self.masks, "masks must name at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),

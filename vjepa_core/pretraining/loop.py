@@ -84,7 +84,7 @@ def pretrain(
     run : Path
         Gets `config.json`, `log.jsonl`, `checkpoint.pt`.
     labelled : LabelledSource, optional
-        Labelled clips of the same shape; needed if `config.truth` counts.
+        Labelled clips of the same size; needed if `config.truth` counts.
     world : World, optional
         See `joined`; default this process alone on the CPU.
     resume : bool

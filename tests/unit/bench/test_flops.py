@@ -30,7 +30,9 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
     if every_token:
         drop_no_token(objective)
     pictures = clips(BATCH)
-    labelled = (pictures.to("meta"),) * 2 if objective.truth is not None else ()
+    length = (config.truth_frames or (config.frames,))[0]
+    taught = pictures.flatten(0, 1).unflatten(0, (-1, length)).to("meta")
+    labelled = (taught, taught) if objective.truth is not None else ()
     drawn = objective.draw(pictures, torch.Generator())
     masks = [Masks(m.context.to("meta"), m.target.to("meta")) for m in drawn.masks]
     windows = tuple(window.to("meta") for window in drawn.windows)
@@ -51,6 +53,7 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
         {"deep": True, "ctx": {"peak": 0.5}, "pixels": {"peak": 1.0}, "loc": {"peak": 0.0}},
         {"localisation": {"where": "inside", "variant": "axis_ce"}},
         {"localisation": {"where": "unplaced"}, "truth": {"peak": 1.0}, "truth_share": 1.0},
+        {"truth": {"peak": 1.0}, "truth_share": 1.0, "truth_frames": [2]},
     ],
 )
 def test_the_count_is_what_torch_counts(values: dict[str, Any]) -> None:

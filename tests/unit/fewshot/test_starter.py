@@ -124,9 +124,9 @@ def test_a_likely_heart_on_which_the_nets_do_not_agree_is_none(
     sure = functional.one_hot(torch.from_numpy(heart).long(), 4).movedim(-1, 0)[None].float()
 
     def drawn(*_: object) -> list[torch.Tensor]:
-        return [0.6 * sure + 0.1, 0.4 * sure.roll(shift, 3) + 0.15]  # the first has the last word
+        return [0.6 * sure.roll(shift, 3) + 0.1, 0.6 * sure + 0.1]  # the second has the last word
 
     monkeypatch.setattr("vjepa_core.fewshot.starter.predict_each", drawn)
     images = stills.images[:1]
-    (study,) = as_studies(images, torch.zeros(1, 4, 14, 14, 192))
+    (study,) = as_studies(images, torch.zeros(1, 4, 14, 14, 384))
     assert starter.applies(study) is applies

@@ -11,8 +11,8 @@ from tests.unit.pretraining.runs import clips, tiny
 from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.build import build_objective, build_student
-from vjepa_core.pretraining.ema import teacher_of
 from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.ema import teacher_of
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.loop import Trainer, pretrain
 from vjepa_core.pretraining.masks import MaskSampler, random_tubes
@@ -160,6 +160,11 @@ def test_labelled_clips_of_several_lengths_are_as_many_frames() -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = {tuple(truth.labelled(2, generator)[1].shape) for _ in range(8)}
     assert shapes == {(4, 2, 64, 64), (2, 4, 64, 64)}
+
+
+def test_shards_take_one_length() -> None:
+    with pytest.raises(PretrainingError, match="one length only"):
+        PretrainConfig(truth_frames=(2, 16), shard=True)
 
 
 @pytest.mark.parametrize("lengths", [(3,), (0, 2), (18,)])
