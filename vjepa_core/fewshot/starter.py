@@ -62,8 +62,8 @@ class Starter:
         frames = sorted({round(last * share / (_LOOKED_AT - 1)) for share in range(_LOOKED_AT)})
         answers = predict_each(self.head, cine, frames)
         values = np.array([0, *self.head.config.classes], np.uint8)
-        together = sum(share * answer for share, answer in zip(self.head.shares, answers, strict=True))
-        drawn = values[torch.as_tensor(together).argmax(1).numpy()]
+        together = np.average(torch.stack(answers).numpy(), axis=0, weights=self.head.shares)
+        drawn = values[together.argmax(1)]
         likely = median(self.shapes.distance(mask) for mask in drawn) <= _SLACK * self.shapes.limit
         one, other = (values[answer.argmax(1).numpy()] for answer in (answers[0], answers[-1]))
         return likely and median(map(agreement, one, other)) >= AGREED
