@@ -54,7 +54,7 @@ class PictureFit(Fit):
             one.heard.copy_(torch.tensor([False, True]))
 
     def _augment(self, batch: Batch) -> Batch:
-        grid = places(len(batch.image), GRID_SIZE, self._generator)
+        grid = places(len(batch.image), GRID_SIZE, self._generator).to(batch.image)
         k = batch.prior.shape[1]
         maps = torch.cat([batch.prior, batch.target], 1)
         maps = functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)
@@ -73,14 +73,14 @@ class PictureFit(Fit):
 
     def _shaded(self, image: Tensor) -> Tensor:
         n, _, h, w = image.shape
-        blurred, shaded = torch.rand(2, n, 1, 1, 1, generator=self._generator) < torch.tensor(
-            [0.25, 0.5]
-        ).view(2, 1, 1, 1, 1)
+        often = torch.tensor([0.25, 0.5]).view(2, 1, 1, 1, 1)
+        blurred, shaded = torch.rand(2, n, 1, 1, 1, generator=self._generator) < often
         soft = functional.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
-        image = torch.where(blurred, soft, image)
+        image = torch.where(blurred.to(image.device), soft, image)
         depth = 0.4 + 0.6 * torch.rand(n, 1, 1, 1, generator=self._generator)
         black = image.amin((1, 2, 3), keepdim=True)
-        return black + (image - black) * (1 - shadow(n, h, w, self._generator) * depth * shaded)
+        dark = (shadow(n, h, w, self._generator) * depth * shaded).to(image.device)
+        return black + (image - black) * (1 - dark)
 
 
 def make(

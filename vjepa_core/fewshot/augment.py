@@ -1,4 +1,8 @@
-"""Augmentation of a frame together with its cached features, label and carried label."""
+"""Augmentation of a frame together with its cached features, label and carried label.
+
+Random numbers are drawn on the CPU, so that a seed means the same on every device; maps are changed where
+they lie.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ def random_affine(n: int, generator: Generator) -> Tensor:
 
 def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
     """Resample (B, C, h, w) by `theta`; the same theta moves maps of any resolution alike."""
-    grid = functional.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    grid = functional.affine_grid(theta.to(x), list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
 
@@ -55,13 +59,14 @@ def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
 def vary_image(image: Tensor, generator: Generator) -> Tensor:
     """Gain, offset, gamma-like curve, depth attenuation and speckle-like noise on (B, 3, h, w)."""
     n, _, h, _ = image.shape
-    gain = torch.exp(_uniform(n, -0.3, 0.3, generator)).reshape(n, 1, 1, 1)
-    offset = _uniform(n, -0.25, 0.25, generator).reshape(n, 1, 1, 1)
-    bend = _uniform(n, -0.12, 0.12, generator).reshape(n, 1, 1, 1)
-    depth = torch.linspace(-1, 1, h).reshape(1, 1, h, 1) * _uniform(n, -0.3, 0.3, generator).reshape(
-        n, 1, 1, 1
-    )
-    noise = functional.avg_pool2d(torch.randn(image.shape, generator=generator), 3, 1, 1)
-    level = _uniform(n, 0.0, 0.5, generator).reshape(n, 1, 1, 1)
+
+    def each(low: float, high: float) -> Tensor:
+        return _uniform(n, low, high, generator).to(image.device).reshape(n, 1, 1, 1)
+
+    gain, offset, bend = torch.exp(each(-0.3, 0.3)), each(-0.25, 0.25), each(-0.12, 0.12)
+    depth = torch.linspace(-1, 1, h, device=image.device).reshape(1, 1, h, 1) * each(-0.3, 0.3)
+    noise = torch.randn(image.shape, generator=generator).to(image.device)
+    noise = functional.avg_pool2d(noise, 3, 1, 1)
+    level = each(0.0, 0.5)
     varied = image * gain * (1 + depth) + offset + bend * image.square().clamp_max(9.0)
     return varied + level * noise * (1 + image.clamp(-1, 2)) / math.sqrt(2)

@@ -111,6 +111,9 @@ class Batch:
     weight: Tensor
     drawn: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 class Fit:
     """One fit of `head` to the labels of `cines`; starts from the head as it is.
@@ -182,11 +185,9 @@ class Fit:
 
     def step(self) -> float:
         """One optimiser step; returns its loss."""
-        batch = self._augment(self._assemble(self._draw()))
-        to = self._device
-        answers = self.head.answers(batch.image.to(to), batch.tokens.to(to), batch.prior.to(to))
-        target, drawn, weight = batch.target.to(to), batch.drawn.to(to), batch.weight.to(to)
-        losses = [partial_label_loss(logits, target, drawn, weight) for logits in answers]
+        batch = self._augment(self._assemble(self._draw()).to(self._device))
+        answers = self.head.answers(batch.image, batch.tokens, batch.prior)
+        losses = [partial_label_loss(logits, batch.target, batch.drawn, batch.weight) for logits in answers]
         self._optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()  # the nets share no weight: each learns as if alone
         for net in self.head.nets:
