@@ -15,6 +15,8 @@ from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
 DEFAULT_ENCODER = "apical-vits16"
+UNTRAINED_ENCODER = "apical-vits16-untrained"
+"""The same architecture at its random start: what training is measured against."""
 DEEPEST, WIDEST = 128, 1 << 14
 """Blocks and channels that no encoder of the family comes near."""
 FASTEST_FPS = 1000.0

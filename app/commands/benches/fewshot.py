@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "measure", "text"]
 
 PATIENTS = (1, 2, 5, 10, 40, 400)
-RANDOM_ENCODER = "apical-vits16-untrained"
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -187,7 +186,7 @@ def _loader(own: str | None) -> Callable[[str], LoadedEncoder]:
 
     from app.encoders import encoder_folders
     from vjepa_core.bench.fewshot_rows import BUNDLED
-    from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
+    from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER, card
     from vjepa_core.encoder.load import load_encoder
     from vjepa_core.encoder.precision import inference_device, inference_dtype
 
@@ -196,7 +195,7 @@ def _loader(own: str | None) -> Callable[[str], LoadedEncoder]:
 
     @cache
     def load(which: str) -> LoadedEncoder:
-        name = names.get(which, RANDOM_ENCODER)
+        name = names.get(which, UNTRAINED_ENCODER)
         return load_encoder(name, device, folders, matrices=inference_dtype(device))
 
     return load

@@ -35,10 +35,10 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     from app.encoders import encoder_folders
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.representation import Protocol, measure, summary
-    from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+    from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
     from vjepa_core.encoder.load import load_encoder
 
-    names = args.encoder or list(dict.fromkeys(("apical-vits16-untrained", DEFAULT_ENCODER)))
+    names = args.encoder or list(dict.fromkeys((UNTRAINED_ENCODER, DEFAULT_ENCODER)))
     folders = encoder_folders()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoders = [(name, load_encoder(name, device, folders=folders)[0]) for name in names]

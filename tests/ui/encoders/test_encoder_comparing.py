@@ -12,7 +12,7 @@ from app.ui.encoders.compared import KEY, Compared, keep
 from app.ui.encoders.dialog import EncodersDialog
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, timed
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
 
 DICE = "On your labels (Dice)"
 
@@ -57,7 +57,7 @@ def test_all_are_compared_with_the_one_in_use_and_shown(outlined: Bench, heart: 
     page.compare_every.trigger()
     project = heart.workspace.project
     assert project is not None
-    names = ["mine", DEFAULT_ENCODER, "apical-vits16-untrained"]
+    names = ["mine", DEFAULT_ENCODER, UNTRAINED_ENCODER]
     assert outlined.children[-1].words == [
         *("encoders", "compare", *names),
         *("--project", str(project.path), "--json"),
@@ -84,18 +84,17 @@ def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, hear
     page = outlined.dialog.list
     page.compare_every.trigger()
     outlined.end(0, _answer(outlined))
-    untrained = "apical-vits16-untrained"
     answer = _answer(outlined)
-    answer["encoders"][1] = _row(outlined, untrained, 0.80, (-0.11, -0.2, -0.05))
-    page.table.select(untrained)
+    answer["encoders"][1] = _row(outlined, UNTRAINED_ENCODER, 0.80, (-0.11, -0.2, -0.05))
+    page.table.select(UNTRAINED_ENCODER)
     page.compare_pair.trigger()
     outlined.end(0, answer)
-    assert outlined.cell(untrained, DICE).startswith("0.800")
+    assert outlined.cell(UNTRAINED_ENCODER, DICE).startswith("0.800")
     assert outlined.cell("mine", DICE).startswith("0.930")
     heart.hand.click(80, 60)  # other labels: figures of before do not stand beside those of now
     page.compare_pair.trigger()
     outlined.end(0, answer)
-    assert outlined.cell(untrained, DICE).startswith("0.800")
+    assert outlined.cell(UNTRAINED_ENCODER, DICE).startswith("0.800")
     assert outlined.cell("mine", DICE) == "-"
 
 

@@ -13,14 +13,12 @@ from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.dicom.dicom_oracle import grey_cine
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
 from vjepa_core.messages import Progress, Stage
-
-UNTRAINED = "apical-vits16-untrained"
 
 
 def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:
-    assert bench.names == [DEFAULT_ENCODER, UNTRAINED, "mine"]
+    assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "mine"]
     assert bench.cell(DEFAULT_ENCODER, "Size") == "22 M weights\n44 MB on disk"
     assert bench.cell(DEFAULT_ENCODER, "Licence") == "Research only, non-commercial"
     assert [bench.cell(name, "Trained") for name in bench.names] == ["yes", "no", "yes"]
@@ -44,7 +42,7 @@ def test_a_broken_card_is_told_once_and_hides_none_of_the_others(open_bench: Cal
     add_own("gone")
     (paths.encoders_dir() / "gone.safetensors").unlink()
     bench = open_bench()
-    assert bench.names == [DEFAULT_ENCODER, UNTRAINED, "gone"]
+    assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "gone"]
     assert "broken.json cannot be read" in bench.told[0]
     bench.dialog.banner.clear()
     bench.dialog.list.refresh()
@@ -61,7 +59,7 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Be
     assert bench.cell("mine", "Time for this cine") == "measuring..."
     rows = [
         timed(DEFAULT_ENCODER),
-        timed(UNTRAINED, cine_s=0.4),
+        timed(UNTRAINED_ENCODER, cine_s=0.4),
         timed("mine", cine_s=None, clip_s=None, fits=False, memory_bytes=9.9e9, note="It needs 9.9 GB."),
     ]
     bench.end(0, {"device": "CPU, 2 threads", "encoders": rows})
@@ -148,7 +146,7 @@ def test_only_an_own_encoder_is_removed_and_only_after_a_question(
     bench: Bench, heart: Desk, in_use: bool
 ) -> None:
     page = bench.dialog.list
-    page.table.select(UNTRAINED)
+    page.table.select(UNTRAINED_ENCODER)
     assert not page.remove.isEnabled()
     page.table.select("mine")
     if in_use:
@@ -158,18 +156,18 @@ def test_only_an_own_encoder_is_removed_and_only_after_a_question(
     assert "mine" in bench.names
     page.remove.click()
     bench.answer("Remove")
-    assert bench.names == [DEFAULT_ENCODER, UNTRAINED]
+    assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER]
     assert (heart.session.encoder, encoders.chosen()) == (DEFAULT_ENCODER, DEFAULT_ENCODER)
 
 
 def test_an_encoder_from_elsewhere_appears_and_the_selection_stays(bench: Bench) -> None:
-    bench.dialog.list.table.select(UNTRAINED)
+    bench.dialog.list.table.select(UNTRAINED_ENCODER)
     add_own("another")
     bench.dialog.list.refresh()
     assert "another" in bench.names
     selected = bench.dialog.list.table.selected
     assert selected is not None
-    assert selected.name == UNTRAINED
+    assert selected.name == UNTRAINED_ENCODER
 
 
 def test_closing_ends_what_is_measured_and_opening_begins_anew(bench: Bench) -> None:

@@ -13,9 +13,8 @@ from vjepa_core.bench import fit_live, fit_once
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.fit_live import CORRECTION, FIRST, OURS, PEER, Annotation, Answer, Lesson
 from vjepa_core.bench.scored_cines import ScoredCine
+from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.resources import resource_path
-
-UNTRAINED = "apical-vits16-untrained"
 
 
 def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, width: int = 64) -> ScoredCine:
@@ -144,7 +143,7 @@ def test_a_cine_without_outlines_gets_stand_ins() -> None:
 def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     lesson = Lesson.of(cine(5))
-    side = fit_live.forest(tmp_path / "features", UNTRAINED, [resource_path("encoders")], trees=4)
+    side = fit_live.forest(tmp_path / "features", UNTRAINED_ENCODER, [resource_path("encoders")], trees=4)
     first, correction = side(lesson)
     for answer in (first, correction):
         assert 0 < answer.preview_s <= answer.whole_s
@@ -164,7 +163,7 @@ def test_what_the_forest_s_process_cannot_do_is_a_sentence(
         raise BenchError("No room: make some.")
 
     monkeypatch.setattr(fit_once, "measure", fail)
-    task = fit_once.Task("a", "b", "c", UNTRAINED, (), 30.0, ({"annotated": [2], "visible": 7},))
+    task = fit_once.Task("a", "b", "c", UNTRAINED_ENCODER, (), 30.0, ({"annotated": [2], "visible": 7},))
     monkeypatch.setattr(sys, "argv", ["", task.to_json()])
     assert fit_once.main() == 2
     assert capsys.readouterr().out == '{"error": "No room: make some."}\n'
@@ -173,4 +172,4 @@ def test_what_the_forest_s_process_cannot_do_is_a_sentence(
 def test_without_scikit_learn_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_live.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BenchError, match="apical\\[bench\\]"):
-        fit_live.forest(tmp_path, UNTRAINED, [])
+        fit_live.forest(tmp_path, UNTRAINED_ENCODER, [])

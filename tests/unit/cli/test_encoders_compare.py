@@ -28,7 +28,7 @@ from app.storage.project import Project
 from app.storage.recorder import Recorder
 from tests.conftest import ROOT
 from tests.unit.fewshot.beating import beating
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot import compare as core
 from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome
@@ -36,8 +36,6 @@ from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.left_out import Target
 
 NAMES = ["LV cavity", "LV myocardium"]
-
-UNTRAINED = "apical-vits16-untrained"
 
 
 @pytest.fixture(scope="module")
@@ -397,11 +395,11 @@ def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
     found, error = probes.encoders()
     assert [(e["name"], e["chosen"], e["sound"]) for e in found] == [
         (DEFAULT_ENCODER, False, True),
-        (UNTRAINED, False, None),
+        (UNTRAINED_ENCODER, False, None),
         ("mine", True, True),
     ]
     assert error == ""
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
     found, error = probes.encoders()
-    assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED, "mine"]
+    assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "mine"]
     assert "bad.json cannot be read" in error

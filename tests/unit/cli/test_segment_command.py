@@ -17,6 +17,7 @@ from PIL import Image
 
 from app import cli
 from app.dicom.open import open_cine
+from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot import segmenter
 from vjepa_core.fewshot.starter import LEFT_HEART
@@ -109,7 +110,7 @@ def test_the_fit_starts_from_the_head_that_ships_as_in_the_window(
 def test_over_another_encoder_it_starts_from_nothing(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
-    assert _segment(demo_cine_path, LABELS, tmp_path, "--encoder", "apical-vits16-untrained") == 0
+    assert _segment(demo_cine_path, LABELS, tmp_path, "--encoder", UNTRAINED_ENCODER) == 0
     assert calls[0]["start"] is None
     assert json.loads((tmp_path / "summary.json").read_text())["started_from"] is None
 

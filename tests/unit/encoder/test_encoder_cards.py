@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available, card, read_card
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER, available, card, read_card
 from vjepa_core.encoder.initialise import initialise, state_checksum
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.models import create_encoder
@@ -20,7 +20,6 @@ from vjepa_core.errors import EncoderError
 from vjepa_core.resources import resource_path
 
 ARCHITECTURE = "vit_tiny_patch16_224_t2"
-UNTRAINED = "apical-vits16-untrained"
 
 
 def write_card(folder: Path, file: str | None, checksum: str, **changes: object) -> None:
@@ -55,7 +54,7 @@ def test_the_default_encoder_comes_first_and_says_how_little_it_was_trained() ->
 
 
 def test_the_untrained_encoder_says_so() -> None:
-    found = card(UNTRAINED)
+    found = card(UNTRAINED_ENCODER)
     assert not found.trained
     assert found.path is None
     assert found.description.startswith("Untrained")
@@ -79,7 +78,7 @@ def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
 
 
 def test_the_untrained_encoder_is_as_its_card_says() -> None:
-    model, found = load_encoder(UNTRAINED)
+    model, found = load_encoder(UNTRAINED_ENCODER)
     assert state_checksum(model.state_dict()) == found.checksum
 
 
