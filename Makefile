@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PYTHON ?=
+WORKERS ?= 2
 
 # The first Python of a fitting version that runs and can make environments, else one that
 # installer/check_system.py can complain about.
@@ -46,9 +47,9 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# pytest last: its closing line is the end of the output.
+# pytest last: its closing line is the end of the output. A file's tests stay in one worker, with its fixtures.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
