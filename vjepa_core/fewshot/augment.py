@@ -49,8 +49,10 @@ def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
     # A common shift on top: flow errors are strongly correlated along a wall.
     coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
     amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
-    offset = functional.interpolate(coarse, (h, w), mode="bicubic", align_corners=True) * amount
-    identity = functional.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, h, w], align_corners=False)
+    offset = functional.interpolate(coarse.to(x), (h, w), mode="bicubic", align_corners=True) * amount.to(x)
+    identity = functional.affine_grid(
+        torch.eye(2, 3).to(x).expand(n, 2, 3), [n, 1, h, w], align_corners=False
+    )
     return functional.grid_sample(
         x, identity + offset.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
     )

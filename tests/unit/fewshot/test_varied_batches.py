@@ -2,7 +2,7 @@
 
 import torch
 
-from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine
+from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine, wobble
 
 
 def test_maps_on_another_device_are_changed_there() -> None:
@@ -12,7 +12,7 @@ def test_maps_on_another_device_are_changed_there() -> None:
     image = torch.zeros(2, 3, 32, 32, device=elsewhere)
     theta = random_affine(2, generator)
 
-    varied = vary_image(warp_affine(image, theta), generator)
+    varied = vary_image(wobble(warp_affine(image, theta), 0.01, generator), generator)
 
     assert varied.device == elsewhere
     assert varied.shape == image.shape

@@ -41,7 +41,7 @@ def test_test_checks_sets_up_and_ends_with_pytest() -> None:
     ]
     places = [plan.index(step) for step in steps]
     assert places == sorted(places)
-    assert " -m pytest" in plan.strip().splitlines()[-1]
+    assert plan.strip().splitlines()[-1].endswith("-m pytest -n 2 --dist loadfile")
 
 
 def test_run_checks_for_a_window_first_and_opens_the_demo() -> None:
