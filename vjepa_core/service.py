@@ -396,6 +396,7 @@ class Engine:
             head = new_head(self._card, work.classes)
         silent = [w.study for w in self._cines.values() if w.study is not None and w.may_teach]
         self._fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
+        self._progress(work, Stage.FITTING, 0, self._fit.total)  # a first answer takes time, on busy cores
         if work.can_carry and not work.shown:
             # Something to look at on every frame at once; the head will do better in a moment.
             self._tell_carried(work)

@@ -112,7 +112,7 @@ class _Heard:
         fitting = False
         for at, event in heard:
             if isinstance(event, Progress) and event.revision == revision:
-                fitting = fitting or event.stage is Stage.FITTING
+                fitting = fitting or (event.stage is Stage.FITTING and event.done > 0)
             elif isinstance(event, Masks) and event.revision == revision:
                 own._take(at, event, fitting=fitting)
         return own

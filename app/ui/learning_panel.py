@@ -132,8 +132,8 @@ class LearningPanel(QWidget):
         if progress.stage is Stage.FITTING:
             if self._stage is not Stage.FITTING or progress.done <= 1:
                 self._curve.start()
-            self._curve.show()
             if progress.loss is not None:
+                self._curve.show()
                 self._curve.add(progress.done, progress.loss)
         if progress.stage in (Stage.WAITING, Stage.DRAFT, Stage.NO_DRAFT):
             self._curve.hide()  # of a fit that no longer counts

@@ -324,6 +324,7 @@ def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
     heart.tell(Ready("cpu", "an encoder", "checksum", False))
     for progress, words in (
         (Progress(1, 0, Stage.FEATURES, 12, 38), "features 12/38 clips"),
+        (Progress(1, 0, Stage.FITTING, 0, 120), "fitting 0/120 steps"),
         (Progress(1, 0, Stage.FITTING, 40, 120, 0.3), "fitting 40/120 steps, loss 0.300"),
         (Progress(1, 0, Stage.UP_TO_DATE), "up to date"),
     ):

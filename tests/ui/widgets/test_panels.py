@@ -12,7 +12,9 @@ from app.domain.labels import LEFT_HEART
 from app.ui import theme
 from app.ui.banner import Banner, Level
 from app.ui.class_list import ClassList
+from app.ui.learning_panel import LearningPanel
 from app.ui.loss_curve import LossCurve
+from vjepa_core.messages import Progress, Stage
 from vjepa_core.resources import resource_path
 
 
@@ -108,6 +110,18 @@ def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
     classes.set_label_set(LEFT_HEART)
     assert classes.hidden_classes() == set()
     assert classes.active() == 1
+
+
+def test_the_loss_curve_appears_with_its_first_point(qtbot: QtBot) -> None:
+    panel = LearningPanel()
+    qtbot.addWidget(panel)
+    curve = panel.findChild(LossCurve)
+    assert isinstance(curve, LossCurve)
+    panel.show_progress(Progress(1, 1, Stage.FITTING, 0, 80))
+    assert curve.isHidden()
+    panel.show_progress(Progress(1, 1, Stage.FITTING, 1, 80, 1.5))
+    assert not curve.isHidden()
+    assert curve.points() == [(1, 1.5)]
 
 
 def test_loss_curve_keeps_what_it_can_show(qtbot: QtBot) -> None:

@@ -176,6 +176,18 @@ def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(cl
     assert client.doubts[1].open().any(axis=(1, 2)).all()  # no frame is beyond doubt
 
 
+def test_it_says_that_learning_begins_before_the_first_answer(client: Client) -> None:
+    """On busy cores the carried answer takes seconds: nobody should wonder whether the outline counts."""
+    client.send(client.open())
+    client.wait_for(Stage.WAITING)
+    since = len(client.heard)
+    client.send(client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    heard = [report for report in client.heard[since:] if isinstance(report, Progress | Predicted)]
+    assert heard[0] == Progress(1, 1, Stage.FITTING, 0, 8)
+    assert isinstance(heard[1], Predicted)
+
+
 def test_kept_masks_are_predicted_once_more_on_request(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE)
