@@ -86,6 +86,8 @@ class OwnHead:
                 fit.step()
         planned = "all its steps" if budget_s is None else "as many steps as the time is good for"
         ended = planned if fit.done else "stopped by time"
+        if not fit.averaged.heard[0]:
+            ended = f"many labels, so by the net of the picture alone; {ended}"
         return OwnModel(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
 
 

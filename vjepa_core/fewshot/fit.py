@@ -59,6 +59,9 @@ class FitConfig:
         a few cines motion knows better than it, and the fit is twice as fast without.
     both_steps : float
         Takes the place of `steps` there, see `for_labels`.
+    alone_from : int
+        Annotated frames of so many cines from which on that net is fitted alone, twice as long: of many
+        labels a longer fit makes more than a second net's opinion.
     seed : int
     """
 
@@ -80,19 +83,27 @@ class FitConfig:
     wobble: float = 0.01
     both_from: int = 4
     both_steps: float = 100.0
+    alone_from: int = 80
     seed: int = 0
+
+    def says(self, n: int, cines: int) -> tuple[bool, bool]:
+        """Whether the features' net and the picture's learn from `n` annotated frames of so many cines."""
+        many = cines >= self.both_from
+        return not many or n < self.alone_from, many
 
     def for_labels(self, n: int, cines: int = 1) -> FitConfig:
         """As long a fit as `n` annotated frames of so many cines are worth: more of them teach more.
 
         Up to four frames take the steps as they are, n take sqrt(n / 4) times as many; but a warm fit, which
         somebody is waiting for, at most twice. Where both nets learn it is `both_steps` times the fourth root
-        of n.
+        of n. A step of the picture's net alone takes half the time, so that there are twice as many.
         """
         growth = max(1.0, math.sqrt(n / 4))
-        both = cines >= self.both_from
-        steps = self.both_steps * n**0.25 if both else self.steps * growth
-        return replace(self, steps=round(steps), warm_steps=round(self.warm_steps * min(growth, 2.0)))
+        of_features, of_picture = self.says(n, cines)
+        steps = self.both_steps * n**0.25 if of_picture else self.steps * growth
+        warm_steps = self.warm_steps * min(growth, 2.0)
+        more = 1 if of_features else 2
+        return replace(self, steps=round(more * steps), warm_steps=round(more * warm_steps))
 
     def unlabelled_places(self, n: int) -> int:
         """Places of a batch for frames of cines without a label, beside `n` annotated frames."""
@@ -151,15 +162,15 @@ class Fit:
             raise ValueError("no annotated frame to fit to")
         self.config = config
         annotated = sum(bool(cine.labels) for cine in cines)
-        both = annotated >= config.both_from
+        says = torch.tensor(config.says(len(self.samples), annotated))
         # A net that has had no say yet has not learnt these labels: a short fit will not do for it.
-        warm = warm and (bool(head.heard[1]) or not both)
+        warm = warm and bool((head.heard.cpu() | ~says).all())
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
-        self._unlabelled = list(unlabelled) if both else []
+        self._unlabelled = list(unlabelled) if says[1] else []
         self._unlabelled_from = 0 if warm else round(config.unlabelled_from * self.total)
         head.active.copy_(torch.stack([cine.drawn for cine in cines if cine.labels]).any(0))
-        head.heard.copy_(torch.tensor([True, both]))
+        head.heard.copy_(says)
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
         self._device = next(head.parameters()).device

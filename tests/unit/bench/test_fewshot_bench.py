@@ -237,6 +237,11 @@ def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
     assert answer.shape == stills.masks.shape
     assert np.array_equal(answer, own.fit(stills.images, stills.masks, seed=0).predict(stills.images))
     assert own.fit(stills.images, stills.masks, seed=0, budget_s=0.0).steps == 1
+    assert "alone" not in model.note
+    many = replace(own, config=replace(own.config, both_from=1, both_steps=1.0, alone_from=1))
+    assert many.fit(stills.images, stills.masks, seed=0).note == (
+        "many labels, so by the net of the picture alone; all its steps"
+    )
     with pytest.raises(Cancelled):
         own.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
 

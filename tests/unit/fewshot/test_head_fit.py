@@ -52,6 +52,8 @@ def test_more_labels_are_worth_more_steps() -> None:
     config = FitConfig(steps=80, warm_steps=40)
     lengths = [(one.steps, one.warm_steps) for one in map(config.for_labels, (1, 4, 16, 1600))]
     assert lengths == [(80, 40), (80, 40), (160, 80), (1600, 80)]
+    across = [(one.steps, one.warm_steps) for one in (config.for_labels(n, n) for n in (4, 16, 81, 256))]
+    assert across == [(141, 40), (200, 80), (600, 160), (800, 160)]  # from 80 on, of one net
 
 
 def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(

@@ -14,6 +14,7 @@ from vjepa_core.fewshot.study import StudyCine
 
 QUICK = FitConfig(steps=6, warm_steps=3)
 BOTH = replace(QUICK, both_from=1)
+ALONE = replace(BOTH, alone_from=1)
 
 
 def fitted(head: Head, study: StudyCine, config: FitConfig) -> Head:
@@ -48,6 +49,17 @@ def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head,
     torch.testing.assert_close(together, (alone[0] + 2 * alone[1]) / 3)
 
 
+def test_many_labels_leave_the_net_of_features_alone(head: Head, study: StudyCine) -> None:
+    before = [p.clone() for p in head.feature_net.parameters()]
+    after = fitted(head, study, ALONE)
+    assert after.heard.tolist() == [False, True]
+    for one, two in zip(before, after.feature_net.parameters(), strict=True):
+        assert torch.equal(one, two)
+    image, prior = study.image([4]), study.prior([4], 3)
+    one, two = (after(image, tokens, prior) for tokens in (study.tokens([4]), torch.zeros(1, 1, 14, 14, 1)))
+    assert torch.equal(one, two)
+
+
 def test_each_net_learns_as_if_the_other_were_not_there(
     head: Head, study: StudyCine, small_encoder: LoadedEncoder
 ) -> None:
@@ -62,6 +74,9 @@ def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: Study
     assert Fit(head, [study], BOTH, warm=True).total == BOTH.steps
     both = fitted(head, study, BOTH)
     assert Fit(both, [study], BOTH, warm=True).total == BOTH.warm_steps
+    alone = Fit(both, [study], ALONE, warm=True)
+    assert alone.total == ALONE.warm_steps
+    assert Fit(alone.averaged, [study], BOTH, warm=True).total == BOTH.steps
 
 
 def test_for_other_classes_both_nets_see_as_before(head: Head, study: StudyCine) -> None:
