@@ -73,7 +73,7 @@ class LearningPanel(QWidget):
         column.setSpacing(6)
         self._state = QLabel()
         self._state.setWordWrap(True)
-        self._state.setMinimumHeight(34)
+        self._state.setMinimumHeight(3 * self._state.fontMetrics().lineSpacing())  # nothing jumps
         self._state.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
