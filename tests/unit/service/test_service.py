@@ -25,7 +25,7 @@ from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.fewshot.head import Head, save_head
+from vjepa_core.fewshot.head import Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.study import FrameLabel, StudyCine
 from vjepa_core.messages import (
@@ -576,6 +576,26 @@ def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
     client.send(client.labels(2, 0, 4))
     client.wait(lambda: any(head.revisions == ((1, 2),) for head in client.of(HeadReady)))
     assert taken[-1] == []
+
+
+def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_other_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
+    monkeypatch.setattr(service, "FitConfig", lambda: many)
+    client.send(client.open())
+    for revision, frames, total, heard in (
+        (1, (0, 3), 10, [False, True]),
+        (2, (0, 3, 5), 6, [False, True]),  # goes on from what it has learnt
+        (3, (0,), 4, [True, True]),  # the other net has not learnt these labels
+    ):
+        since = len(client.heard)
+        client.send(client.labels(revision, *frames))
+        client.wait_for(Stage.UP_TO_DATE, revision)
+        fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
+        assert {p.total for p in fits} == {total}
+        assert load_head(Path(client.of(HeadReady)[-1].path)).heard.tolist() == heard
+    assert client.of(Failed) == []
 
 
 def test_a_closed_cine_is_forgotten(client: Client) -> None:
