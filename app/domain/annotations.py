@@ -13,19 +13,20 @@ from app.domain.history import (
     History,
     PackedStroke,
     Stroke,
-    StrokeKind,
     frozen,
     stroke_between,
 )
+from app.domain.provenance import State, States, StrokeKind, derived_states, structures_in
 
 __all__ = ["AnnotatedCine", "Stroke", "StrokeKind", "stroke_between"]
 
 
 class AnnotatedCine:
-    """Label images of one cine and the history that made them.
+    """Label images of one cine, the state of each structure on them, and the history that made them.
 
-    A frame is annotated where any pixel is non-zero; 0 means nothing drawn. Label images are never
-    changed in place: what `label` once returned stays as it was.
+    A frame is annotated where a human has stated something about it: a structure has a state, or a pixel
+    is non-zero. A structure with a state and without a pixel is stated to be absent, so that a frame can be
+    annotated as empty. Label images are never changed in place: what `label` once returned stays as it was.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ class AnnotatedCine:
         Size of the cine.
     labels
         Label images to start from, by frame, shape (height, width), uint8.
+    states
+        States of the structures on these frames; default drawn, for every structure that has a pixel.
     revision
         Number of changes made so far.
     done, undone
@@ -48,6 +51,7 @@ class AnnotatedCine:
         width: int,
         *,
         labels: Mapping[int, Frame] | None = None,
+        states: Mapping[int, States] | None = None,
         revision: int = 0,
         done: Iterable[PackedStroke] = (),
         undone: Iterable[PackedStroke] = (),
@@ -57,13 +61,17 @@ class AnnotatedCine:
         self._n_frames = n_frames
         self._shape = (height, width)
         self._labels: dict[int, Frame] = {}
+        self._states: dict[int, dict[int, State]] = {}
         self._revision = revision
         self._history = History(done, undone, max_steps, max_bytes)
         for frame, label in (labels or {}).items():
             self._check_frame(frame)
             if label.shape != self._shape:
                 raise ValueError(f"label image of shape {label.shape} on a cine of {self._shape}")
-            self._set(frame, frozen(label))
+            found = (states or {}).get(frame)
+            self._set(
+                frame, frozen(label), derived_states(None, {}, label, "brush") if found is None else found
+            )
 
     @property
     def n_frames(self) -> int:
@@ -83,6 +91,12 @@ class AnnotatedCine:
     def annotated_frames(self) -> tuple[int, ...]:
         """Annotated frames, ascending."""
         return tuple(sorted(self._labels))
+
+    @property
+    def drawn_frames(self) -> tuple[int, ...]:
+        """Annotated frames on which something was drawn, and not only predictions accepted; ascending."""
+        accepted_only = {f for f, s in self._states.items() if s and State.DRAWN not in s.values()}
+        return tuple(frame for frame in self.annotated_frames if frame not in accepted_only)
 
     @property
     def labels(self) -> dict[int, Frame]:
@@ -108,6 +122,22 @@ class AnnotatedCine:
         self._check_frame(frame)
         return self._labels.get(frame)
 
+    def states(self, frame: int) -> dict[int, State]:
+        """State of every structure that was stated on a frame, in a dict of the caller's own.
+
+        Raises
+        ------
+        IndexError
+            If the cine has no such frame.
+        """
+        self._check_frame(frame)
+        return dict(self._states.get(frame, {}))
+
+    @property
+    def states_by_frame(self) -> dict[int, dict[int, State]]:
+        """`states` of every annotated frame."""
+        return {frame: self.states(frame) for frame in self.annotated_frames}
+
     def apply(self, stroke: Stroke) -> None:
         """Draw a stroke; what could have been redone is gone.
 
@@ -116,27 +146,31 @@ class AnnotatedCine:
         IndexError
             If the cine has no such frame.
         ValueError
-            If the stroke leaves the picture or starts from other pixels than those that are there,
-            which would make its undo wrong. Nothing has changed then.
+            If the stroke leaves the picture or starts from other pixels or states than those that are
+            there, which would make its undo wrong. Nothing has changed then.
         """
         current = self._patch_under(stroke)
         if stroke.before.shape != stroke.after.shape or not np.array_equal(current, stroke.before):
             raise ValueError(f"the stroke on frame {stroke.frame} starts from other pixels than those drawn")
+        if stroke.states_before != self._states.get(stroke.frame, {}):
+            raise ValueError(
+                f"the stroke on frame {stroke.frame} starts from other states than those recorded"
+            )
         self._history.push(stroke)
-        self._paint(stroke, stroke.after)
+        self._paint(stroke, stroke.after, stroke.states_after)
 
     def undo(self) -> Stroke | None:
         """Take back the newest stroke, on whatever frame it is, and return it; None if there is none."""
         stroke = self._history.undo()
         if stroke is not None:
-            self._paint(stroke, stroke.before)
+            self._paint(stroke, stroke.before, stroke.states_before)
         return stroke
 
     def redo(self) -> Stroke | None:
         """Draw again the stroke undone last and return it; None if there is none."""
         stroke = self._history.redo()
         if stroke is not None:
-            self._paint(stroke, stroke.after)
+            self._paint(stroke, stroke.after, stroke.states_after)
         return stroke
 
     def _check_frame(self, frame: int) -> None:
@@ -152,16 +186,18 @@ class AnnotatedCine:
         label = self._labels.get(stroke.frame)
         return np.zeros_like(stroke.after) if label is None else label[stroke.slices]
 
-    def _paint(self, stroke: Stroke, patch: Frame) -> None:
+    def _paint(self, stroke: Stroke, patch: Frame, states: States) -> None:
         label = self._labels.get(stroke.frame)
         image = np.zeros(self._shape, np.uint8) if label is None else label.copy()
         image[stroke.slices] = patch
         image.setflags(write=False)
-        self._set(stroke.frame, image)
+        self._set(stroke.frame, image, states)
         self._revision += 1
 
-    def _set(self, frame: int, image: Frame) -> None:
-        if image.any():
+    def _set(self, frame: int, image: Frame, states: States) -> None:
+        if states or image.any():
             self._labels[frame] = image
+            self._states[frame] = dict.fromkeys(structures_in(image), State.DRAWN) | dict(states)
         else:
             self._labels.pop(frame, None)
+            self._states.pop(frame, None)

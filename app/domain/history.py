@@ -5,15 +5,18 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.domain.cine import Frame
-
-StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear"]
-"""What a human did: drew, outlined, erased, accepted a prediction, or cleared a frame."""
+from app.domain.provenance import (
+    States,
+    StrokeKind,
+    derived_states,
+    states_from_json,
+    states_to_json,
+)
 
 MAX_STEPS = 500
 MAX_BYTES = 64 * 2**20
@@ -35,6 +38,8 @@ class Stroke:
         What the human did.
     rater
         Who did it: a short name chosen by the user, never the patient.
+    states_before, states_after
+        State of each structure that a human has stated on this frame, before and after the stroke.
     """
 
     frame: int
@@ -44,6 +49,8 @@ class Stroke:
     after: Frame
     kind: StrokeKind
     rater: str
+    states_before: States = field(default_factory=dict)
+    states_after: States = field(default_factory=dict)
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -53,9 +60,16 @@ class Stroke:
 
 
 def stroke_between(
-    frame: int, before: Frame | None, after: Frame, kind: StrokeKind, rater: str
+    frame: int,
+    before: Frame | None,
+    after: Frame,
+    kind: StrokeKind,
+    rater: str,
+    *,
+    states_before: States | None = None,
+    states_after: States | None = None,
 ) -> Stroke | None:
-    """Return the stroke that turns one label image into another.
+    """Return the stroke that turns one annotation of a frame into another.
 
     Parameters
     ----------
@@ -65,11 +79,13 @@ def stroke_between(
         Label images, shape (height, width), uint8; `before` None means nothing drawn yet.
     kind, rater
         As in `Stroke`.
+    states_before, states_after
+        As in `Stroke`; derived from the pixels and the kind by default.
 
     Returns
     -------
     Stroke or None
-        None where no pixel changed.
+        None where neither a pixel nor a state changed.
 
     Raises
     ------
@@ -80,14 +96,31 @@ def stroke_between(
         before = np.zeros_like(after)
     if before.ndim != 2 or before.shape != after.shape:
         raise ValueError(f"label images of shapes {before.shape} and {after.shape} do not match")
+    if states_before is None:
+        states_before = derived_states(None, {}, before, "brush")
+    if states_after is None:
+        states_after = derived_states(before, states_before, after, kind)
     changed = before != after
     rows = np.flatnonzero(changed.any(axis=1))
     if rows.size == 0:
-        return None
-    columns = np.flatnonzero(changed.any(axis=0))
-    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        if states_before == states_after:
+            return None
+        y0, y1, x0, x1 = 0, 1, 0, 1  # one pixel that stays as it is
+    else:
+        columns = np.flatnonzero(changed.any(axis=0))
+        y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     box = (slice(y0, y1), slice(x0, x1))
-    return Stroke(frame, y0, x0, frozen(before[box]), frozen(after[box]), kind, rater)
+    return Stroke(
+        frame,
+        y0,
+        x0,
+        frozen(before[box]),
+        frozen(after[box]),
+        kind,
+        rater,
+        dict(states_before),
+        dict(states_after),
+    )
 
 
 def frozen(image: Frame) -> Frame:
@@ -134,21 +167,41 @@ class PackedStroke:
     after: bytes
     kind: StrokeKind
     rater: str
+    states_before: str = "{}"
+    states_after: str = "{}"
 
     @classmethod
     def of(cls, stroke: Stroke) -> PackedStroke:
         """Compress a stroke."""
         height, width = stroke.after.shape
-        before, after = pack_pixels(stroke.before), pack_pixels(stroke.after)
         return cls(
-            stroke.frame, stroke.y0, stroke.x0, height, width, before, after, stroke.kind, stroke.rater
+            stroke.frame,
+            stroke.y0,
+            stroke.x0,
+            height,
+            width,
+            pack_pixels(stroke.before),
+            pack_pixels(stroke.after),
+            stroke.kind,
+            stroke.rater,
+            states_to_json(stroke.states_before),
+            states_to_json(stroke.states_after),
         )
 
     def unpack(self) -> Stroke:
         """Return the stroke; ValueError if its bytes are damaged."""
         shape = (self.height, self.width)
-        before, after = unpack_pixels(self.before, shape), unpack_pixels(self.after, shape)
-        return Stroke(self.frame, self.y0, self.x0, before, after, self.kind, self.rater)
+        return Stroke(
+            self.frame,
+            self.y0,
+            self.x0,
+            unpack_pixels(self.before, shape),
+            unpack_pixels(self.after, shape),
+            self.kind,
+            self.rater,
+            states_from_json(self.states_before),
+            states_from_json(self.states_after),
+        )
 
     @property
     def n_bytes(self) -> int:

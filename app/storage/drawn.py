@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 
 from app.domain.history import MAX_STEPS, PackedStroke
@@ -28,9 +29,9 @@ def write_change(sql: sqlite3.Connection, cine_id: int, change: Change) -> None:
         sql.execute("DELETE FROM annotations WHERE cine_id = ? AND frame = ?", key)
     else:
         sql.execute(
-            "INSERT OR REPLACE INTO annotations (cine_id, frame, label, rater, revision) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (*key, change.label, change.rater, change.revision),
+            "INSERT OR REPLACE INTO annotations (cine_id, frame, label, rater, revision, states) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (*key, change.label, change.rater, change.revision, change.states),
         )
     sql.execute("UPDATE cines SET revision = ? WHERE id = ?", (change.revision, cine_id))
 
@@ -38,7 +39,8 @@ def write_change(sql: sqlite3.Connection, cine_id: int, change: Change) -> None:
 def read_strokes(connection: Connection, cine_id: int, undone: bool) -> list[PackedStroke]:
     """Return the strokes in force, oldest first, or those that redo brings back, the next one last."""
     rows = connection.rows(
-        "SELECT frame, y0, x0, height, width, before, after, kind, rater FROM strokes "
+        "SELECT frame, y0, x0, height, width, before, after, kind, rater, states_before, states_after "
+        "FROM strokes "
         "WHERE cine_id = ? AND undone = ? ORDER BY id DESC LIMIT ?",
         (cine_id, int(undone), -1 if undone else MAX_STEPS),
     )
@@ -48,12 +50,11 @@ def read_strokes(connection: Connection, cine_id: int, undone: bool) -> list[Pac
 
 def _log(sql: sqlite3.Connection, cine_id: int, change: Change) -> None:
     if change.stroke is not None:
-        s = change.stroke
         sql.execute("DELETE FROM strokes WHERE cine_id = ? AND undone = 1", (cine_id,))
         sql.execute(
-            "INSERT INTO strokes (cine_id, frame, y0, x0, height, width, before, after, kind, rater) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (cine_id, s.frame, s.y0, s.x0, s.height, s.width, s.before, s.after, s.kind, s.rater),
+            "INSERT INTO strokes (cine_id, frame, y0, x0, height, width, before, after, kind, rater, "
+            "states_before, states_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (cine_id, *dataclasses.astuple(change.stroke)),
         )
     elif change.action == "undo":
         sql.execute(

@@ -17,6 +17,7 @@ from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
 from app.domain.history import unpack_pixels
 from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.provenance import State, states_from_json
 from app.storage import schema
 from app.storage.codec import label_set_from_json, label_set_to_json
 from app.storage.connection import Connection
@@ -242,6 +243,14 @@ class Project:
         )
         return {frame: self._unpack(label, (height, width)) for frame, label in rows}
 
+    def annotation_states(self, cine_id: int) -> dict[int, dict[int, State]]:
+        """State of every stated structure (see `State`), by annotated frame."""
+        rows = self._human.rows("SELECT frame, states FROM annotations WHERE cine_id = ?", (cine_id,))
+        try:
+            return {frame: states_from_json(text) for frame, text in rows}
+        except ValueError as error:
+            raise damaged(self._path) from error
+
     def annotated(self, cine_id: int) -> AnnotatedCine:
         """Bring back a cine's annotations with their undo and redo history."""
         n_frames, height, width, revision = self._size(cine_id)
@@ -253,6 +262,7 @@ class Project:
                 height,
                 width,
                 labels=self.annotations(cine_id),
+                states=self.annotation_states(cine_id),
                 revision=revision,
                 done=done,
                 undone=undone,

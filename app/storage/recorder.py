@@ -9,7 +9,8 @@ from pathlib import Path
 from app.domain.annotations import AnnotatedCine
 from app.domain.cine import Frame
 from app.domain.errors import ProjectError
-from app.domain.history import Stroke, StrokeKind, stroke_between
+from app.domain.history import Stroke, stroke_between
+from app.domain.provenance import States, StrokeKind
 from app.storage.project import Project
 from app.storage.records import Action, Change
 
@@ -65,9 +66,22 @@ class Recorder:
         self._annotated.apply(stroke)
         self._write("apply", stroke)
 
-    def draw(self, frame: int, after: Frame, kind: StrokeKind, rater: str) -> Stroke | None:
-        """Make a frame's label image equal to `after`, as one stroke; None if it is so already."""
-        stroke = stroke_between(frame, self._annotated.label(frame), after, kind, rater)
+    def draw(
+        self, frame: int, after: Frame, kind: StrokeKind, rater: str, states: States | None = None
+    ) -> Stroke | None:
+        """Make a frame's label image equal to `after`, as one stroke; None if nothing changes.
+
+        `states` are the states of its structures from then on; derived from the pixels by default.
+        """
+        stroke = stroke_between(
+            frame,
+            self._annotated.label(frame),
+            after,
+            kind,
+            rater,
+            states_before=self._annotated.states(frame),
+            states_after=states,
+        )
         if stroke is not None:
             self.apply(stroke)
         return stroke
@@ -116,6 +130,6 @@ class Recorder:
             raise self._last_error
 
     def _write(self, action: Action, stroke: Stroke) -> None:
-        label = self._annotated.label(stroke.frame)
-        self._queue.append(Change.of(action, stroke, label, self._annotated.revision))
+        label, states = self._annotated.label(stroke.frame), self._annotated.states(stroke.frame)
+        self._queue.append(Change.of(action, stroke, label, self._annotated.revision, states))
         self.retry()

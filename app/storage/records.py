@@ -9,6 +9,7 @@ from typing import Literal
 
 from app.domain.cine import Frame
 from app.domain.history import PackedStroke, Stroke, pack_pixels, unpack_pixels
+from app.domain.provenance import States, states_to_json
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class Change:
         The frame's label image after the change, packed; None where nothing is drawn any more.
     revision
         The cine's revision after the change.
+    states
+        States of the frame's structures after the change, as `states_to_json` writes them.
     """
 
     action: Action
@@ -113,9 +116,10 @@ class Change:
     stroke: PackedStroke | None
     label: bytes | None
     revision: int
+    states: str = "{}"
 
     @classmethod
-    def of(cls, action: Action, stroke: Stroke, label: Frame | None, revision: int) -> Change:
+    def of(cls, action: Action, stroke: Stroke, label: Frame | None, revision: int, states: States) -> Change:
         """Pack a change for the disk."""
         packed = PackedStroke.of(stroke) if action == "apply" else None
         return cls(
@@ -125,4 +129,5 @@ class Change:
             packed,
             None if label is None else pack_pixels(label),
             revision,
+            states_to_json(states),
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.domain.errors import ProjectError
 from app.storage.errors import damaged, project_error
+from app.storage.states_migration import add_states
 
 APPLICATION_ID = 0x41504943  # "APIC"; SQLite keeps it in the file's header, `file` can show it
 
 # STEPS[n] leads from version n to n + 1; an empty file is version 0. Published steps never change.
 # Label images are zlib-compressed uint8 rows, the size of their cine.
-STEPS: tuple[tuple[str, ...], ...] = (
+STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
     (
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         """CREATE TABLE cines (
@@ -68,6 +69,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
             head_id INTEGER REFERENCES heads (id),
             PRIMARY KEY (cine_id, frame)
         ) STRICT""",
+    ),
+    (
+        # JSON objects: state ("drawn", "accepted") by structure value.
+        "ALTER TABLE annotations ADD COLUMN states TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE strokes ADD COLUMN states_before TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE strokes ADD COLUMN states_after TEXT NOT NULL DEFAULT '{}'",
+        add_states,
     ),
 )
 
@@ -209,7 +217,10 @@ def copy(source: Path, target: Path) -> None:
 def _step_up(connection: sqlite3.Connection, version: int) -> None:
     for statements in STEPS[version:]:
         for statement in statements:
-            connection.execute(statement)
+            if callable(statement):
+                statement(connection)
+            else:
+                connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
 
 

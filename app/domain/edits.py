@@ -1,0 +1,223 @@
+"""What a stroke makes of a frame: which structures it states, and which pixels they have then."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.cine import Frame
+from app.domain.gaps import close_gap, fill_released, without_slivers
+from app.domain.labels import UNLABELLED, LabelSet, named
+from app.domain.provenance import State, States, structures_in
+
+Mask = NDArray[np.bool_]
+
+ENCLOSED = 0.9
+"""Share of a structure's pixels inside an outline from which on the structure counts as enclosed."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMasks:
+    """What is on a frame: the annotation of a human, and the prediction for everything they left open.
+
+    Attributes
+    ----------
+    shape
+        (height, width) of the frame.
+    annotation
+        Label image (height, width) uint8 with 255 for unlabelled; None where nothing was drawn.
+    states
+        State of each stated structure.
+    prediction
+        Label image that a head predicted, of the same shape; None where there is none. Structures with a
+        state are not read from it.
+    walls
+        (wall, cavity) values as `LabelSet.walls` gives them.
+    """
+
+    shape: tuple[int, int]
+    annotation: Frame | None = None
+    states: States = field(default_factory=dict)
+    prediction: Frame | None = None
+    walls: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def predicted(self) -> Frame | None:
+        """The prediction without what a human has stated, (height, width) uint8; None without prediction."""
+        prediction, drawn = self.prediction, self.annotation
+        if prediction is None:
+            return None
+        if drawn is None:
+            return prediction
+        open_pixels = drawn == UNLABELLED
+        if open_pixels.any():  # a scribble speaks for its own pixels only
+            return np.where(open_pixels | (drawn == prediction), prediction, 0).astype(np.uint8)
+        stated = np.isin(prediction, list(self.states))
+        out = np.where(~stated & (drawn == 0), prediction, 0).astype(np.uint8)
+        for wall, cavity in self.walls:
+            if cavity in self.states and wall not in self.states:
+                # What the drawn cavity no longer covers lies between it and the predicted wall.
+                out = fill_released(out, drawn, (prediction == cavity) & (drawn == 0), wall, cavity)
+        return out
+
+    @property
+    def shown(self) -> Frame:
+        """The mask on the screen: human structures over predicted ones, (height, width) uint8.
+
+        255 where a scribble leaves a pixel open and nothing is predicted.
+        """
+        drawn, predicted = self.annotation, self.predicted
+        if drawn is None:
+            return np.zeros(self.shape, np.uint8) if predicted is None else predicted
+        if predicted is None:
+            return drawn
+        return np.where(~named(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
+
+    def state_of(self, value: int) -> State | None:
+        """State of a structure; None where no human has stated it."""
+        return self.states.get(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What a tool covered, and what it does there.
+
+    Attributes
+    ----------
+    mask
+        Pixels under the tool, shape (height, width), bool.
+    value
+        Structure to draw; 0 erases.
+    outline
+        The mask is the whole structure, not an addition to it.
+    behind
+        Leave other structures alone.
+    active
+        The only structure to erase where `behind` is set.
+    """
+
+    mask: Mask
+    value: int
+    outline: bool = False
+    behind: bool = False
+    active: int = 0
+
+
+def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: bool = False) -> FrameMasks:
+    """Return what a frame holds after a stroke; the same object where the stroke changes no pixel.
+
+    Only structures that the stroke is about become drawn: the active one, or those that were erased from.
+    They start from what is shown, so that a stroke corrects a prediction.
+
+    Parameters
+    ----------
+    masks
+        The frame when the stroke began.
+    shape
+        What the stroke covered.
+    labels
+        The label set.
+    scribbles
+        A first stroke on a frame leaves every other pixel unlabelled.
+    """
+    shown = masks.shown
+    first_scribble = scribbles and masks.annotation is None
+    fill = UNLABELLED if first_scribble else 0
+    drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
+    open_pixels = bool((drawn == UNLABELLED).any())
+    touched = _touched(shown, shape)
+    states = dict(masks.states) | dict.fromkeys(touched, State.DRAWN)
+    if not open_pixels:
+        _take_over(drawn, shown, [value for value in touched if value not in masks.states])
+    if shape.value:
+        released = _draw(drawn, shown, shape, labels, open_pixels)
+        if not open_pixels:
+            drawn = _without_rims(drawn, released, shape.value, states, labels)
+    elif open_pixels:
+        drawn[shape.mask] = 0
+    else:
+        erased = shape.mask & np.isin(shown, touched)
+        drawn[erased] = 0
+        drawn = without_slivers(drawn, erased, touched)
+    result = replace(masks, annotation=drawn, states=states)
+    if open_pixels:
+        before = np.full_like(drawn, UNLABELLED) if masks.annotation is None else masks.annotation
+        return masks if np.array_equal(before, drawn) else result
+    return masks if np.array_equal(result.shown, shown) else result
+
+
+def accepted(masks: FrameMasks) -> FrameMasks:
+    """Return a frame whose predicted structures are accepted; those that a human stated stay as they are.
+
+    The same object where nothing is predicted.
+    """
+    predicted = masks.predicted
+    if predicted is None or not predicted.any():
+        return masks
+    drawn = np.zeros(masks.shape, np.uint8) if masks.annotation is None else masks.annotation
+    after = np.where(named(drawn), drawn, predicted).astype(np.uint8)
+    states = dict.fromkeys(structures_in(predicted), State.ACCEPTED) | dict(masks.states)
+    return replace(masks, annotation=after, states=states)
+
+
+def emptied(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
+    """Return a frame on which every one of these structures is stated to be absent."""
+    return replace(
+        masks, annotation=np.zeros(masks.shape, np.uint8), states=dict.fromkeys(values, State.DRAWN)
+    )
+
+
+def without_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
+    """Return a frame without some pixels of its shown structures, which become drawn by that."""
+    return with_shape(masks, Shape(removed, 0), LabelSet("", ()))
+
+
+def _touched(shown: Frame, shape: Shape) -> list[int]:
+    """Structures that a stroke is about."""
+    if shape.value:
+        return [shape.value] if shape.mask.any() else []
+    under = structures_in(shown[shape.mask])
+    return [value for value in under if not shape.behind or value == shape.active]
+
+
+def _take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
+    """Copy structures from the shown mask into a drawn one, in place."""
+    if values:
+        predicted = np.isin(shown, list(values)) & ~named(drawn)
+        drawn[predicted] = shown[predicted]
+
+
+def may_cover(shown: Frame, shape: Shape, *, keep_enclosed: bool) -> Mask:
+    """Pixels of a shape that get its structure, (height, width) bool."""
+    if shape.behind:
+        return shape.mask & np.isin(shown, (0, UNLABELLED, shape.value))
+    covered = shape.mask.copy()
+    if shape.outline and keep_enclosed:
+        for other in structures_in(shown):
+            pixels = shown == other
+            if other != shape.value and (pixels & shape.mask).sum() >= ENCLOSED * pixels.sum():
+                covered &= ~pixels
+    return covered
+
+
+def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, open_pixels: bool) -> Mask:
+    """Draw a structure in place; returns the pixels that it no longer has."""
+    covered = may_cover(shown, shape, keep_enclosed=labels.keep_enclosed)
+    before = drawn == shape.value
+    if shape.outline and covered.any():
+        drawn[before] = UNLABELLED if open_pixels else 0
+    drawn[covered] = shape.value
+    return np.asarray(before & (drawn != shape.value))
+
+
+def _without_rims(drawn: Frame, released: Mask, value: int, states: States, labels: LabelSet) -> Frame:
+    """Leave no unlabelled pixels between a cavity and its wall where both are drawn."""
+    for wall, cavity in labels.walls:
+        if value in (wall, cavity) and wall in states and cavity in states:
+            if value == cavity and released.any():
+                drawn = fill_released(drawn, drawn, released, wall, cavity)
+            drawn = close_gap(drawn, wall, cavity)
+    return drawn
