@@ -83,7 +83,8 @@ class CloseCine:
 class SetLabels:
     """All labels of a cine at a revision: `labels` holds (len(frames), h, w) label images of the region.
 
-    `learnt` says that the present head was fitted to exactly these.
+    `learnt` says that the present head was fitted to exactly these. `stated` holds, for each frame, the label
+    values that were outlined on it or stated to be absent; None where that follows from the pixels.
     """
 
     cine_id: int
@@ -91,6 +92,7 @@ class SetLabels:
     frames: tuple[int, ...]
     labels: SharedArray | None
     learnt: bool = False
+    stated: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -397,8 +397,8 @@ class Engine:
         silent = [w.study for w in self._cines.values() if w.study is not None and w.may_teach]
         self._fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
         self._progress(work, Stage.FITTING, 0, self._fit.total)  # a first answer takes time, on busy cores
-        if work.can_carry and not work.shown:
-            # Something to look at on every frame at once; the head will do better in a moment.
+        if work.can_carry and not work.shown and not work.drafts:
+            # Something to look at on every frame at once. A draft is worth more, and it is on the screen.
             self._tell_carried(work)
         self._last_preview = 0.0
 

@@ -89,9 +89,11 @@ class CineWork:
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
         """Take over all labels of a revision."""
         self.revision = request.revision
+        images = pixels if pixels is not None else ()
+        stated = request.stated or [None] * len(images)
         self.labels = {
-            frame: frame_label(np.array(image), self._box, self.classes)
-            for frame, image in zip(request.frames, pixels if pixels is not None else (), strict=True)
+            frame: frame_label(np.array(image), self._box, self.classes, values)
+            for frame, image, values in zip(request.frames, images, stated, strict=True)
         }
         self.learnt, self._suggestion = request.learnt, None
         self.previewed.clear()

@@ -11,7 +11,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +107,7 @@ class _Told:
     left_heart: bool = False
     revision: int = 0
     labels: dict[int, Frame] | None = None
+    stated: dict[int, tuple[int, ...]] | None = None
     learnt: bool = False
     sent: bool = False
     masks: SharedArray | None = None
@@ -176,15 +177,24 @@ class LearningSession:
         return cine_id in self._told
 
     def set_labels(
-        self, cine_id: int, revision: int, labels: Mapping[int, Frame], *, learnt: bool = False
+        self,
+        cine_id: int,
+        revision: int,
+        labels: Mapping[int, Frame],
+        *,
+        stated: Mapping[int, Collection[int]] | None = None,
+        learnt: bool = False,
     ) -> None:
         """Tell all label images (height, width) of a cine at a revision.
 
-        `learnt` says that the head restored before was fitted to exactly these.
+        `stated` holds, for each frame, the label values that were outlined on it or stated to be absent; by
+        default those that have a pixel. `learnt` says that the head restored before was fitted to exactly
+        these.
         """
         with self._lock:
             told = self._told[cine_id]
             told.revision, told.labels, told.learnt = revision, dict(labels), learnt
+            told.stated = None if stated is None else {f: tuple(stated[f]) for f in labels}
             self._cancelled = False
         self._later(lambda: self._send_labels(cine_id, revision))
 
@@ -327,7 +337,7 @@ class LearningSession:
             told = self._told.get(cine_id)
             if told is None or told.labels is None or told.revision != revision:
                 return  # a newer revision follows
-            labels, learnt, sent = told.labels, told.learnt, told.sent
+            labels, stated, learnt, sent = told.labels, told.stated, told.learnt, told.sent
         if not any(named(label).any() for label in labels.values()):
             labels = {}  # scribbles that name no structure yet: nothing to learn from
         if not sent:  # the disk refused its pixels: try once more
@@ -339,7 +349,8 @@ class LearningSession:
         if frames:
             crop = told.cine.region.slices
             pixels = self._exchange.put(np.stack([labels[f][crop] for f in frames]))
-        self._send(SetLabels(cine_id, revision, frames, pixels, learnt))
+        said = None if stated is None else tuple(stated[f] for f in frames)
+        self._send(SetLabels(cine_id, revision, frames, pixels, learnt, said))
 
     def forget(self, cine_id: int) -> None:
         """Let the engine forget a cine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,11 +33,29 @@ class FrameLabel:
     weight: NDArray[np.float32]
     """(grid, grid) 0 where unlabelled."""
     drawn: NDArray[np.bool_]
-    """(K,) which classes were outlined on this frame."""
+    """(K,) which classes were outlined on this frame, or stated to be absent from it."""
 
 
-def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ...]) -> FrameLabel:
-    """Bring a label image (h, w) of the region to the head's grid, keeping partial coverage of pixels."""
+def frame_label(
+    label: NDArray[np.uint8],
+    box: Letterbox,
+    classes: tuple[int, ...],
+    stated: Collection[int] | None = None,
+) -> FrameLabel:
+    """Bring a label image to the head's grid, keeping partial coverage of pixels.
+
+    Parameters
+    ----------
+    label : array
+        (h, w) uint8 over the region: 0 background, 255 unlabelled.
+    box : Letterbox
+        Of the region.
+    classes : tuple of int
+        Label values of the head's outputs after background.
+    stated : collection of int, optional
+        Classes about which the label image says where they are, or that they are absent; default those that
+        have a pixel.
+    """
 
     def shrink(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         boxed = box.apply((mask.astype(np.uint8) * 255)[None])[0]
@@ -51,7 +69,8 @@ def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ..
     target = (
         np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).clip(0.0, 1.0).astype(np.float32)
     )
-    drawn = np.array([True, *[bool((label == value).any()) for value in classes]])
+    said = np.unique(label) if stated is None else list(stated)
+    drawn = np.array([True, *np.isin(classes, said)])
     return FrameLabel(target, weight, drawn)
 
 

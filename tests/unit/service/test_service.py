@@ -336,6 +336,29 @@ def test_a_draft_comes_before_any_label_and_again_when_they_are_gone(
     assert made[0].asked == 1
 
 
+def test_drafts_stay_until_the_head_has_better_masks(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = with_starter(True)
+    client.send(replace(client.open(), left_heart=True))
+    client.wait_for(Stage.DRAFT)
+    carried: list[int] = []
+    carry = CineWork.carry_labels
+    monkeypatch.setattr(CineWork, "carry_labels", lambda work: carried.append(work.cine_id) or carry(work))
+    client.send(client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    assert carried == []
+
+
+def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
+    client.send(client.open(), replace(client.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    labels = client.engine._cines[1].labels
+    assert labels[0].drawn.tolist() == [True, True, False, True]
+    assert labels[3].drawn.tolist() == [True, True, True, True]
+    assert labels[0].target[..., 3].max() == 0
+
+
 def test_a_draft_is_made_anew_when_labels_come_that_name_nothing(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
