@@ -49,6 +49,8 @@ class ActionTable:
             "redo": w.editing.redo,
             "accept_prediction": w.editing.accept_prediction,
             "clear_frame": w.editing.clear_frame,
+            "mark_empty": w.editing.mark_empty,
+            "remove_islands": w.editing.remove_islands,
             "frame_prev": partial(w.navigation.step, -1),
             "frame_next": partial(w.navigation.step, 1),
             "frame_prev_10": partial(w.navigation.step, -10),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -16,7 +16,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
+from app.domain.edits import FrameMasks, with_shape
+from app.domain.labels import LEFT_HEART, LabelSet
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
 from app.ui.painting import MIN_RADIUS, Point
@@ -37,8 +38,8 @@ class CineCanvas(LabelledPicture):
     middle-drag or Alt+left = pan, right-drag = window and level. The canvas keeps no history and writes
     nothing: the owner commits each `Edit`.
 
-    The owner calls `finish_stroke` before it changes frame or undoes; an edit carries the `key` of the
-    frame that it was drawn on, so that a late one cannot land on another.
+    A brush stroke ends with its frame, tool or window. An outline waits on its frame until Enter, a double
+    click or Esc, whatever is looked at meanwhile. An edit carries the `key` of its own frame.
     """
 
     edited = Signal(object)  # Edit, once per stroke, at its end
@@ -47,64 +48,78 @@ class CineCanvas(LabelledPicture):
     annotated_step = Signal(int)
     hover = Signal(object)  # (x, y, grey value) or None
     brush_radius_changed = Signal(float)
+    outline_waits = Signal(object)  # key of the frame whose outline must be finished before another stroke
+    nothing_behind = Signal()  # drawing behind changed nothing, because other structures cover the place
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Picture")
         self._marks = ToolMarks(self._view)
         self._key: object = None
-        self._annotation: Frame | None = None
-        self._prediction: Frame | None = None
-        self._from_prediction = False
+        self._group: object = None
+        self._masks = FrameMasks((0, 0))
+        self._outdated = False
+        self._corrections = True
         self._scribbles = False
-        self._tool = BRUSH
+        self._tool = PAN
         self._active_class = 1
         self._behind = False
         self._radius = 8.0
         self._gesture: Gesture | None = None
+        self._gesture_key: object = None  # of the frame that the stroke belongs to
+        self._gesture_group: object = None
         self._dragging = False  # the left button is down in a gesture
         self._held: Button | None = None  # another drag under way: pan or window/level
         self._last = QPointF()
         self._pointer: Point | None = None
         self._wheel = 0
         self.set_label_set(LEFT_HEART)
-        self.set_tool(BRUSH)
+        self.set_tool(PAN)
 
     # What is shown
 
-    def set_frame(self, image: Frame | None, key: object = None) -> None:
+    def set_frame(self, image: Frame | None, key: object = None, group: object = None) -> None:
         """Show a grey frame, shape (height, width), uint8; None for no cine.
 
-        `key` names the frame and comes back in `Edit.key`. A stroke still in the air is finished first.
+        `key` names the frame and comes back in `Edit.key`; frames of one `group` share their coordinates. A
+        brush stroke in progress is finished first.
         """
         self.finish_stroke()
-        self._key = key
-        before = self._frame
+        self._key, self._group = key, group
         self._show_picture(image)
-        if image is None or (before is not None and image.shape != before.shape):
-            self.set_labels(None, None)
+        self.set_masks(FrameMasks((0, 0) if image is None else (image.shape[0], image.shape[1])))
         self.set_doubt(None)
         self._update_marks()
         self._emit_hover()
 
-    def set_labels(self, annotation: Frame | None, prediction: Frame | None) -> None:
-        """Show label images of the current frame, uint8; call it after every `set_frame`.
+    def set_masks(self, masks: FrameMasks, *, outdated: bool = False) -> None:
+        """Show what is on the current frame; call it after every `set_frame`.
 
-        A stroke in the air goes on undisturbed.
+        A stroke in progress is not affected. `outdated` says that the prediction is older than the newest
+        annotation.
 
         Raises
         ------
         ValueError
-            If a label image is not the size of the frame.
+            If the masks are not of the frame's size.
         """
-        size = None if self._frame is None else self._frame.shape
-        for labels in (annotation, prediction):
-            if labels is not None and labels.shape != size:
-                raise ValueError(f"a label image of {labels.shape} on a frame of {size}")
-        self._annotation, self._prediction = annotation, prediction
-        self._predicted.set_labels(prediction)
-        if self._gesture is None:
-            self._human.set_labels(annotation)
+        size = (0, 0) if self._frame is None else self._frame.shape
+        if masks.shape != size:
+            raise ValueError(f"label images of {masks.shape} on a frame of {size}")
+        self._masks, self._outdated = masks, outdated
+        if isinstance(self._gesture, BrushGesture):
+            return  # the stroke shows its own masks, and goes on from what was visible when it began
+        if self._gesture is not None and self._outline_is_here:
+            self._gesture.masks = self._basis()
+        self._show_masks()
+
+    def _show_masks(self) -> None:
+        self._show_annotation(self._masks.annotation, self._masks.states)
+        self._show_prediction(self._masks.predicted, outdated=self._outdated)
+
+    def _basis(self) -> FrameMasks:
+        """What a stroke starts from."""
+        return self._masks if self._corrections else replace(self._masks, prediction=None)
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Take the classes and their colours."""
@@ -115,7 +130,7 @@ class CineCanvas(LabelledPicture):
     # Tool, class, brush
 
     def set_tool(self, name: str) -> None:
-        """Take 'brush', 'eraser', 'polygon' or 'pan' in hand; a stroke in the air is finished first.
+        """Activate 'brush', 'eraser', 'polygon' or 'pan'; a brush stroke in progress is finished first.
 
         Raises
         ------
@@ -130,11 +145,11 @@ class CineCanvas(LabelledPicture):
         self._update_marks()
 
     def tool(self) -> str:
-        """The tool in hand."""
+        """The active tool."""
         return self._tool
 
     def set_active_class(self, value: int) -> None:
-        """Draw this class from now on; an outline in the air changes with it."""
+        """Draw this structure from now on; an unfinished outline changes with it."""
         self._active_class = value
         if isinstance(self._gesture, OutlineGesture):
             self._gesture.ink.active = value
@@ -168,9 +183,9 @@ class CineCanvas(LabelledPicture):
         if isinstance(self._gesture, OutlineGesture):
             self._gesture.ink.behind = behind
 
-    def set_start_from_prediction(self, on: bool) -> None:
-        """Let the first stroke on a frame without annotation start from the shown prediction."""
-        self._from_prediction = on
+    def set_corrections(self, on: bool) -> None:
+        """Let a stroke start from what is predicted of its structure, or from nothing."""
+        self._corrections = on
 
     def set_scribbles(self, on: bool) -> None:
         """Let the first stroke on a frame without annotation leave all else unlabelled."""
@@ -179,38 +194,55 @@ class CineCanvas(LabelledPicture):
     # Strokes
 
     def finish_stroke(self) -> None:
-        """End the stroke in the air, if any, and emit it: on its own frame, with what was drawn."""
-        if self._gesture is not None:
+        """End the brush stroke in progress, if any, and emit it."""
+        if isinstance(self._gesture, BrushGesture):
             self._gesture.confirm()
             self._end_gesture()
 
+    def finish_outline(self) -> None:
+        """Close the unfinished outline, if any, and emit it, whatever frame it belongs to."""
+        if isinstance(self._gesture, OutlineGesture):
+            self._gesture.confirm()
+            self._end_gesture()
+
+    def step_outline_back(self) -> bool:
+        """Take the last point of an outline on this frame back; False where there is none."""
+        gesture = self._gesture
+        if not isinstance(gesture, OutlineGesture) or not self._outline_is_here:
+            return False
+        gesture.back()
+        if not gesture.vertices:
+            self.cancel_stroke()
+        self._update_marks()
+        return True
+
     def cancel_stroke(self) -> None:
-        """Drop the stroke in the air, if any, with nothing changed."""
+        """Discard the stroke in progress or the unfinished outline, if any, with nothing changed."""
         if self._gesture is not None:
             self._drop_gesture()
-            self._human.set_labels(self._annotation)
+            self._show_masks()
 
     def is_stroke_in_progress(self) -> bool:
         """True from the first press of a stroke to its end."""
         return self._gesture is not None
 
+    def unfinished_outline(self) -> object | None:
+        """Key of the frame that has an unfinished outline; None for none."""
+        return self._gesture_key if isinstance(self._gesture, OutlineGesture) else None
+
+    @property
+    def _outline_is_here(self) -> bool:
+        return self._gesture_key == self._key
+
     def _begin_gesture(self) -> None:
         if self._frame is None:
             return
-        base = self._annotation
-        if base is None and self._from_prediction and self._prediction is not None:
-            base = np.where(self._prediction == UNLABELLED, 0, self._prediction).astype(np.uint8)
-            if self._tool == POLYGON:
-                # An outline says where the whole structure is: it replaces the predicted one.
-                base[base == self._active_class] = 0
-        if base is None:
-            base = np.full(self._frame.shape, UNLABELLED if self._scribbles else 0, np.uint8)
         ink = Ink(self._active_class, self._behind, erase=self._tool == ERASER)
         if self._tool == POLYGON:
-            self._gesture = OutlineGesture(base, ink)
+            self._gesture = OutlineGesture(self._basis(), ink)
         else:
-            self._gesture = BrushGesture(base, ink, self._radius)
-        self._before = self._annotation
+            self._gesture = BrushGesture(self._basis(), ink, self._radius, scribbles=self._scribbles)
+        self._gesture_key, self._gesture_group = self._key, self._group
         self.stroke_in_progress.emit(True)
 
     def _drop_gesture(self) -> None:
@@ -219,19 +251,22 @@ class CineCanvas(LabelledPicture):
         self.stroke_in_progress.emit(False)
 
     def _end_gesture(self) -> None:
-        gesture = self._gesture
+        gesture, key = self._gesture, self._gesture_key
         if gesture is None:
             return
-        after = gesture.labels()
-        changed = not np.array_equal(after, gesture.base)
-        # Over what is drawn already such a stroke says nothing new, over a prediction that it is right.
-        accepts = self._before is None and gesture.agrees()
-        if changed or accepts:
-            self._annotation = after
+        basis, shape = gesture.masks, gesture.shape()
+        result = with_shape(basis, shape, self._label_set, scribbles=self._scribbles)
+        here = self._outline_is_here
         self._drop_gesture()
-        self._human.set_labels(self._annotation)
-        if changed or accepts:
-            self.edited.emit(Edit(self._before, after, gesture.kind, self._key))
+        if result is basis:
+            self._show_masks()
+            if shape.behind and shape.value and (shape.mask & (basis.shown != shape.value)).any():
+                self.nothing_behind.emit()
+            return
+        if here:
+            self._masks = replace(self._masks, annotation=result.annotation, states=result.states)
+            self._show_masks()
+        self.edited.emit(Edit(basis.annotation, result, gesture.kind, key))
 
     def _after_gesture_input(self) -> None:
         gesture = self._gesture
@@ -241,7 +276,8 @@ class CineCanvas(LabelledPicture):
             self._end_gesture()
             return
         if isinstance(gesture, BrushGesture):
-            self._human.set_labels(gesture.labels())
+            self._show_annotation(gesture.preview(), gesture.states)
+            self._show_prediction(gesture.untouched(), outdated=self._outdated)
         self._update_marks()
 
     def _release_gesture(self) -> None:
@@ -258,7 +294,11 @@ class CineCanvas(LabelledPicture):
         if not isinstance(gesture, OutlineGesture):
             self._marks.show_line((), None, False)
             return
-        at = self._pointer
+        if not self._outline_is_here:
+            points = gesture.line() if self._gesture_group is self._group else ()
+            self._marks.show_line(points, None, False, faint=True)
+            return
+        at = self._pointer if self._tool == POLYGON else None
         closing = at is not None and gesture.closes_at(at, REACH / self._scale) and not self._dragging
         self._marks.show_line(gesture.line(), at, closing)
 
@@ -276,6 +316,9 @@ class CineCanvas(LabelledPicture):
             self._track(event.position())
             if self._gesture is None:
                 self._begin_gesture()
+            elif not self._outline_is_here or self._tool != POLYGON:
+                self.outline_waits.emit(self._gesture_key)
+                return
             if self._gesture is not None and self._pointer is not None:
                 self._dragging = True
                 self._gesture.press(self._pointer, REACH / self._scale)
@@ -319,9 +362,10 @@ class CineCanvas(LabelledPicture):
             self._release_gesture()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Button.LeftButton and isinstance(self._gesture, OutlineGesture):
+        outline = isinstance(self._gesture, OutlineGesture) and self._outline_is_here
+        if event.button() == Button.LeftButton and outline and self._tool == POLYGON:
             event.accept()
-            self.finish_stroke()
+            self.finish_outline()
         else:  # two quick dabs of the brush are two dabs
             self.mousePressEvent(event)
 
@@ -350,7 +394,7 @@ class CineCanvas(LabelledPicture):
             and self._gesture is not None
             and event.key() in GESTURE_KEYS
         ):
-            event.accept()  # these keys belong to the stroke in the air, not to a menu
+            event.accept()  # these keys belong to the stroke in progress, not to a menu
             return True
         return super().event(event)
 
@@ -363,12 +407,9 @@ class CineCanvas(LabelledPicture):
         if event.key() == Key.Key_Escape:
             self.cancel_stroke()
         elif event.key() == Key.Key_Backspace:
-            gesture.back()
-            if isinstance(gesture, OutlineGesture) and not gesture.vertices:
-                self.cancel_stroke()
-            self._update_marks()
+            self.step_outline_back()
         elif not self._dragging:
-            self.finish_stroke()
+            self.finish_outline()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         if self._dragging:  # the release may never arrive

@@ -1,6 +1,8 @@
-"""The classes of a label set: which one is drawn, which ones are seen."""
+"""The structures of a label set: which one is drawn, which ones are visible, who stated them."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
@@ -18,7 +20,8 @@ from app.ui import theme
 
 
 class ClassList(QWidget):
-    """One row a class: colour and name (click to draw it), its digit key, an eye to hide it."""
+    """One row per structure: colour and name (click to draw it), its state on the visible frame, its digit
+    key, an eye to hide it."""
 
     class_selected = Signal(int)
     visibility_changed = Signal(object)  # set of the visible classes' values
@@ -31,6 +34,7 @@ class ClassList(QWidget):
         self._rows: list[QWidget] = []
         self._names: dict[int, QToolButton] = {}
         self._eyes: dict[int, QToolButton] = {}
+        self._states: dict[int, QLabel] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self.class_selected)
 
@@ -41,7 +45,7 @@ class ClassList(QWidget):
             row.deleteLater()
         for button in self._group.buttons():
             self._group.removeButton(button)
-        self._rows, self._names, self._eyes = [], {}, {}
+        self._rows, self._names, self._eyes, self._states = [], {}, {}, {}
         for place, label in enumerate(labels.classes, start=1):
             name = QToolButton()
             name.setText(label.name)
@@ -65,7 +69,10 @@ class ClassList(QWidget):
             row = QWidget()
             cells = QHBoxLayout(row)
             cells.setContentsMargins(0, 0, 0, 0)
-            for cell in (name, key, eye):
+            state = QLabel("")
+            state.setStyleSheet(f"color: {theme.MUTED}; font-size: 11px;")
+            self._states[label.value] = state
+            for cell in (name, state, key, eye):
                 cell.setFocusPolicy(Qt.FocusPolicy.NoFocus)
                 cells.addWidget(cell)
             self._group.addButton(name, label.value)
@@ -81,6 +88,17 @@ class ClassList(QWidget):
     def active(self) -> int:
         """Value of the class being drawn; -1 where there are no classes."""
         return self._group.checkedId()
+
+    def show_states(self, states: Mapping[int, str]) -> None:
+        """Show a word for the state of each structure on the visible frame; '' for none."""
+        for value, label in self._states.items():
+            label.setText(states.get(value, ""))
+
+    def show_classes(self, values: Collection[int] | None) -> None:
+        """Open the eyes of these structures, or of all."""
+        for value, eye in self._eyes.items():
+            if values is None or value in values:
+                eye.setChecked(True)
 
     def value_at(self, place: int) -> int | None:
         """Class that a digit key 1..9 stands for."""

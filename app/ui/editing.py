@@ -1,45 +1,77 @@
-"""What the user changes on frames: strokes, accepting, clearing, undo and redo."""
+"""What the user changes on frames: strokes, accepting, clearing, emptying, undo and redo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from app.domain.history import StrokeKind
+from app.domain.edits import FrameMasks
+from app.domain.provenance import StrokeKind
+from app.ui.banner import Level
 from app.ui.shown_cine import FrameKey
-from app.ui.tools import Edit
+from app.ui.tools import ERASER, Edit
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
 
+OUTLINE_WAITS = "An outline is not finished: press Enter to fill it, or Esc to discard it."
 STROKES: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
 
 
 class Editing:
-    """Turns what the hand does on a window's picture into calls on its workspace."""
+    """Turns strokes and commands on a window's picture into calls on its workspace."""
 
     def __init__(self, window: MainWindow) -> None:
         self._window = window
+        self._seen: tuple[FrameKey, FrameMasks] | None = None  # when the accept button was pressed
 
-    def hold_still(self, drawing: bool) -> None:
-        """Nobody can draw on a moving picture."""
-        if drawing:
-            self._window.player_bar.player.pause()
-            self._window.layers.show_masks(True)  # nor draw or accept what cannot be seen
+    def stroke_begins(self, drawing: bool) -> None:
+        """Stop playing, and show every structure that the stroke may change."""
+        if not drawing:
+            return
+        w = self._window
+        w.player_bar.player.pause()
+        w.layers.show_masks(True)
+        w.tools.show_structures(None if w.canvas.tool() == ERASER else {w.tools.active_class()})
 
     def commit(self, edit: Edit) -> None:
-        """A stroke has ended."""
-        workspace = self._window.workspace
+        """Record a stroke that has ended, and show its frame."""
         key: FrameKey = edit.key  # type: ignore[assignment]
-        commit = workspace.correct if self._window.layers.corrects else workspace.draw
-        commit(key.opened, key.frame, edit.after, STROKES[edit.kind])
+        w = self._window
+        w.workspace.apply(key.opened, key.frame, edit.result, STROKES[edit.kind])
+        w.banner.dismiss(OUTLINE_WAITS)
+        if key.opened is not w.current or key.frame != key.opened.frame:
+            self._show_frame_of(key)
+
+    def explain_waiting_outline(self) -> None:
+        """Say why nothing else can be drawn while an outline is unfinished."""
+        key = self._window.canvas.unfinished_outline()
+        if isinstance(key, FrameKey):
+            self._window.banner.show_message(
+                OUTLINE_WAITS, Level.WARNING, ("Show it", lambda: self._show_frame_of(key))
+            )
+
+    def _show_frame_of(self, key: FrameKey) -> None:
+        self._window.banner.dismiss(OUTLINE_WAITS)
+        self._window.navigation.choose(key.opened)
+        self._window.navigation.go_to(key.frame)
+
+    def turn_behind_off(self) -> None:
+        """Drawing behind could change nothing here: the next stroke draws."""
+        self._window.tools.set_behind(False)
+        self._window.banner.show_message(
+            "Nothing was drawn: 'Draw behind' spares other structures, and they cover this place. It is off "
+            "now, so draw again.",
+            Level.INFO,
+        )
 
     def undo(self) -> None:
-        """Take back the newest stroke and go to its frame."""
-        self._step(self._window.workspace.undo)
+        """Take back the last point of an unfinished outline, or the newest stroke and go to its frame."""
+        if not self._window.canvas.step_outline_back():
+            self._step(self._window.workspace.undo)
 
     def redo(self) -> None:
-        """Draw the stroke again and go to its frame."""
+        """Apply the stroke again and go to its frame."""
         self._step(self._window.workspace.redo)
 
     def _step(self, step: Callable[[], int | None]) -> None:
@@ -48,17 +80,39 @@ class Editing:
         if frame is not None:
             self._window.navigation.go_to(frame)
 
+    def note_what_is_seen(self) -> None:
+        """Keep what is on the screen while the accept button is held down: that is what it accepts."""
+        opened = self._window.current
+        if opened is not None:
+            self._seen = FrameKey(opened, opened.frame), opened.masks(opened.frame)
+
     def accept_prediction(self) -> None:
-        """Make the prediction on this frame an annotation."""
+        """Accept the prediction on this frame."""
         w, opened = self._window, self._window.current
+        seen, self._seen = self._seen, None
         if opened is not None:
             w.canvas.finish_stroke()
             w.layers.show_masks(True)
-            w.workspace.accept(opened.frame)
+            key = FrameKey(opened, opened.frame)
+            w.workspace.accept(opened.frame, seen[1] if seen is not None and seen[0] == key else None)
 
     def clear_frame(self) -> None:
-        """Take everything drawn off this frame."""
+        """Remove everything that was annotated on this frame."""
         w, opened = self._window, self._window.current
         if opened is not None:
-            w.canvas.cancel_stroke()
+            w.canvas.finish_stroke()
             w.workspace.clear(opened.frame)
+
+    def mark_empty(self) -> None:
+        """State that none of the structures is on this frame."""
+        w, opened = self._window, self._window.current
+        if opened is not None:
+            w.canvas.finish_stroke()
+            w.workspace.mark_empty(opened.frame)
+
+    def remove_islands(self) -> None:
+        """Remove the small islands of the structures on this frame."""
+        w, opened = self._window, self._window.current
+        if opened is not None:
+            w.canvas.finish_stroke()
+            w.workspace.remove_islands(opened.frame)

@@ -1,16 +1,18 @@
-"""One frame with what lies over it: masks drawn, masks predicted, where they may be wrong."""
+"""One frame with what lies over it: masks drawn, accepted and predicted, and where they may be wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.domain.labels import LabelSet
-from app.ui.overlay import HUMAN, PREDICTION, DoubtLayer, LabelLayer
+from app.domain.provenance import State, States
+from app.ui.overlay import ACCEPTED, DRAWN, OUTDATED, PREDICTION, DoubtLayer, LabelLayer
 from app.ui.picture import PictureView
 
 
@@ -21,7 +23,8 @@ class LabelledPicture(PictureView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._human = LabelLayer(self._view, HUMAN)
+        self._drawn = LabelLayer(self._view, DRAWN)
+        self._accepted = LabelLayer(self._view, ACCEPTED)
         self._predicted = LabelLayer(self._view, PREDICTION)
         self._doubts = DoubtLayer(self._view)
         self._doubt: Frame | None = None
@@ -30,6 +33,22 @@ class LabelledPicture(PictureView):
         self._peek_keys: tuple[QKeySequence, ...] = ()
         self._peek_held: int | None = None  # the key that must come up again
 
+    def _show_annotation(self, annotation: Frame | None, states: States) -> None:
+        """Show a label image (height, width) uint8, each structure in the style of its state."""
+        accepted = [value for value, state in states.items() if state is State.ACCEPTED]
+        if annotation is None or not accepted:
+            self._drawn.set_labels(annotation)
+            self._accepted.set_labels(None)
+            return
+        theirs = np.isin(annotation, accepted)
+        self._drawn.set_labels(np.where(theirs, 0, annotation).astype(np.uint8))
+        self._accepted.set_labels(np.where(theirs, annotation, 0).astype(np.uint8))
+
+    def _show_prediction(self, prediction: Frame | None, *, outdated: bool) -> None:
+        """Show a label image (height, width) uint8 as predicted, or as outdated."""
+        self._predicted.set_style(OUTDATED if outdated else PREDICTION)
+        self._predicted.set_labels(prediction)
+
     def set_doubt(self, doubt: Frame | None) -> None:
         """Show how likely the prediction is wrong, (height, width) uint8, times 255; None for nothing."""
         self._doubt = doubt
@@ -37,16 +56,16 @@ class LabelledPicture(PictureView):
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Take the classes and their colours."""
-        self._human.set_label_set(labels)
-        self._predicted.set_label_set(labels)
+        for layer in (self._drawn, self._accepted, self._predicted):
+            layer.set_label_set(labels)
 
     def set_hidden_classes(self, values: Collection[int]) -> None:
-        """Hide these classes in both layers."""
-        self._human.set_hidden_classes(values)
-        self._predicted.set_hidden_classes(values)
+        """Hide these classes in every layer."""
+        for layer in (self._drawn, self._accepted, self._predicted):
+            layer.set_hidden_classes(values)
 
     def set_layers_visible(self, annotation: bool, prediction: bool) -> None:
-        """Show or hide what the human drew and what the head predicts."""
+        """Show or hide what a human stated and what is predicted."""
         self._shown = (annotation, prediction)
         self._apply_shown()
 
@@ -55,7 +74,8 @@ class LabelledPicture(PictureView):
         self._peek_keys = tuple(keys)
 
     def _apply_shown(self) -> None:
-        self._human.set_visible(self._shown[0] and not self._peeking)
+        for layer in (self._drawn, self._accepted):
+            layer.set_visible(self._shown[0] and not self._peeking)
         self._predicted.set_visible(self._shown[1] and not self._peeking)
         self.set_doubt(self._doubt)
 

@@ -115,8 +115,14 @@ class Learner(QObject):
             label_set = project.label_set
             session.open(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
         if opened.revision:
-            labels = dict(opened.recorder.annotated.labels)
-            session.set_labels(opened.id, opened.revision, labels, learnt=self._learnt(opened, project))
+            annotated = opened.recorder.annotated
+            session.set_labels(
+                opened.id,
+                opened.revision,
+                annotated.labels,
+                stated=annotated.states_by_frame,
+                learnt=self._learnt(opened, project),
+            )
 
     @staticmethod
     def _learnt(opened: OpenedCine, project: Project) -> bool:

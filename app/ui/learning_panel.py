@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, SignalInstance
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -63,6 +64,7 @@ class LearningPanel(QWidget):
     cancelled = Signal()
     resumed = Signal()
     accepted = Signal()
+    islands_removed = Signal()
     encoders_wanted = Signal()
     uncertainty_wanted = Signal(bool)
 
@@ -84,9 +86,7 @@ class LearningPanel(QWidget):
         keep.setRetainSizeWhenHidden(True)
         self._curve.setSizePolicy(keep)
         self._curve.hide()  # empty axes say nothing
-        self._button = QPushButton("Stop")
-        self._button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._button.clicked.connect(self._pressed)
+        self._button = _quiet_button(self._pressed, "Stop")
         self._confidence = QLabel("")
         self._confidence.setStyleSheet(f"color: {theme.MUTED};")
         self._confidence.setWordWrap(True)
@@ -95,9 +95,9 @@ class LearningPanel(QWidget):
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.uncertainty.clicked.connect(self.uncertainty_wanted)
         self.suggestion = SuggestionLine()
-        self.accept = QPushButton(theme.icon("accept"), "Accept this frame")
-        self.accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.accept.clicked.connect(self.accepted)
+        self.accept = _quiet_button(self.accepted, "Accept this frame")
+        self.accept.setIcon(theme.icon("accept"))
+        self._islands = _quiet_button(self.islands_removed)
         self._encoder = QLabel("")
         self._encoder.setWordWrap(True)
         self._encoder.setTextFormat(Qt.TextFormat.RichText)
@@ -109,6 +109,7 @@ class LearningPanel(QWidget):
             column.addWidget(widget)
         column.addLayout(row)
         column.addWidget(self._confidence)
+        column.addWidget(self._islands)
         column.addWidget(self.suggestion)
         column.addWidget(self.uncertainty)
         column.addWidget(self._encoder)
@@ -124,6 +125,7 @@ class LearningPanel(QWidget):
         self._button.setEnabled(False)
         self._curve.hide()
         self.show_confidence("", False)
+        self.show_islands(0)
         self.suggestion.say("")
 
     def show_progress(self, progress: Progress) -> None:
@@ -170,8 +172,13 @@ class LearningPanel(QWidget):
         if card is not None:
             self._encoder.setToolTip(card.description)
 
+    def show_islands(self, count: int) -> None:
+        """Offer to remove the small islands on the visible frame, where there are any."""
+        self._islands.setText(f"Remove {count} small island{'' if count == 1 else 's'}")
+        self._islands.setVisible(count > 0)
+
     def show_confidence(self, text: str, can_accept: bool) -> None:
-        """Say how sure the head is of the visible frame."""
+        """Say who stated what on the visible frame, and how far its prediction can be trusted."""
         self._confidence.setText(text)
         self.accept.setEnabled(can_accept)
 
@@ -181,3 +188,11 @@ class LearningPanel(QWidget):
 
     def _pressed(self) -> None:
         (self.resumed if self._stage is Stage.CANCELLED else self.cancelled).emit()
+
+
+def _quiet_button(pressed: Callable[[], object] | SignalInstance, text: str = "") -> QPushButton:
+    """A button that leaves the keyboard to the picture."""
+    button = QPushButton(text)
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    button.clicked.connect(pressed)
+    return button

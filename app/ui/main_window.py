@@ -80,7 +80,7 @@ class MainWindow(QMainWindow):
         self.shown, self.layers, self.suggestion = ShownCine(self), Layers(self), ShownSuggestion(self)
         self.navigation, self.editing, self.files = Navigation(self), Editing(self), FileDialogs(self)
         self.memory = WindowMemory(self)
-        self._warned = False
+        self._warned = self._warned_of_outline = False
         self.actions_by_id = ActionTable(self, self.keymap).actions
         self.actions_by_id["toggle_uncertainty"].setCheckable(True)
         self.learning.uncertainty.setToolTip(f"<qt>{self.keymap.hint('toggle_uncertainty')}. {HAZE}</qt>")
@@ -135,7 +135,9 @@ class MainWindow(QMainWindow):
 
         c = self.canvas
         c.edited.connect(self.editing.commit)
-        c.stroke_in_progress.connect(self.editing.hold_still)
+        c.stroke_in_progress.connect(self.editing.stroke_begins)
+        c.outline_waits.connect(self.editing.explain_waiting_outline)
+        c.nothing_behind.connect(self.editing.turn_behind_off)
         c.frame_step.connect(self.navigation.step)
         c.annotated_step.connect(self.navigation.step_annotated)
         c.levels_changed.connect(lambda *_: self.memory.save_view_soon())
@@ -147,14 +149,16 @@ class MainWindow(QMainWindow):
         t.class_chosen.connect(c.set_active_class)
         t.radius_chosen.connect(c.set_brush_radius)
         t.behind_changed.connect(c.set_behind)
-        t.scribbles_changed.connect(self.layers.set_scribbles)
-        t.from_prediction_changed.connect(self.layers.set_corrections)
+        t.scribbles_changed.connect(c.set_scribbles)
+        t.from_prediction_changed.connect(c.set_corrections)
         t.hidden_classes_changed.connect(c.set_hidden_classes)
         t.show_radius(c.brush_radius())
 
         self.learning.cancelled.connect(w.learner.cancel)
         self.learning.resumed.connect(w.learner.resume)
+        self.learning.accept.pressed.connect(self.editing.note_what_is_seen)
         self.learning.accepted.connect(self.editing.accept_prediction)
+        self.learning.islands_removed.connect(self.editing.remove_islands)
         self.learning.encoders_wanted.connect(self.show_encoders)
         hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
         self.learning.suggestion.setToolTip("\n".join(hints))
@@ -218,6 +222,9 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         self.canvas.finish_stroke()
         self.player_bar.player.pause()
+        if self.canvas.unfinished_outline() is not None and not self._discard_outline():
+            event.ignore()
+            return
         self.memory.save()
         self.workspace.retry_saving()
         if self.workspace.pending and not self._leave_unsaved():
@@ -229,6 +236,18 @@ class MainWindow(QMainWindow):
         self.hide()  # gone at once: the engine may take a moment to end
         self.workspace.close()
         super().closeEvent(event)
+
+    def _discard_outline(self) -> bool:
+        """Warn of an unfinished outline; a second attempt to close within a minute discards it."""
+        if self._warned_of_outline:
+            self.canvas.cancel_stroke()
+            return True
+        self._warned_of_outline = True
+        QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned_of_outline", False))
+        self.banner.show_message(
+            "An outline is not finished: press Enter to fill it, or close again to discard it.", Level.WARNING
+        )
+        return False
 
     def _leave_unsaved(self) -> bool:
         """Strokes wait in memory: the first try to close says so, a second one within the minute goes."""

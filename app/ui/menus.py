@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMenuBar
 LINE = "-"
 MENUS: Mapping[str, tuple[str, ...]] = {
     "&File": ("open_files", "open_folder", "open_project", LINE, "save_project_as", LINE, "quit"),
-    "&Edit": ("undo", "redo", LINE, "accept_prediction", "clear_frame"),
+    "&Edit": ("undo", "redo", LINE, "accept_prediction", "clear_frame", "mark_empty", "remove_islands"),
     "&Frames": (
         "play_pause",
         LINE,

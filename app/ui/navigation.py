@@ -66,7 +66,7 @@ class Navigation:
             self.choose(cine)
 
     def choose(self, opened: OpenedCine) -> None:
-        """Put another cine on the table; the zoom of the one that goes is kept."""
+        """Make another cine the current one; the zoom of the last one is kept."""
         self._window.canvas.finish_stroke()
         self._window.memory.save_view()
         self._window.workspace.show(opened)

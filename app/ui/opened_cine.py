@@ -1,33 +1,65 @@
-"""A cine on the table: pixels, annotations, predictions."""
+"""An open cine: pixels, annotations, predictions."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from app.domain.cine import Cine, Frame
+from app.domain.edits import FrameMasks
 from app.domain.labels import UNLABELLED
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
 from vjepa_core.preprocessing import Letterbox
 
+MAX_REMEMBERED = 30
+"""Strokes for which what was visible before is kept; packed predictions of 500 frames take about 1 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Predictions at one revision of the annotations."""
+
+    revision: int
+    predictions: dict[int, Prediction]
+
 
 @dataclass(eq=False)
 class OpenedCine:
-    """One cine of the open project; `frame` is the visible one, `warned` once its
-    warnings were said."""
+    """One cine of the open project.
+
+    Attributes
+    ----------
+    cine, record, recorder
+        Pixels, row in the project, annotations.
+    predictions
+        Newest prediction of each frame, whatever annotations it was learnt from.
+    doubts
+        How likely each label of a prediction is wrong, as the engine sends it; not kept in the project.
+    frame
+        The visible frame.
+    shown, warned
+        Whether the cine was on the screen, and its warnings were shown, since it was opened.
+    walls
+        (wall, cavity) values of the label set.
+    """
 
     cine: Cine
     record: CineRecord
     recorder: Recorder
     predictions: dict[int, Prediction] = field(default_factory=dict)
-    doubts: dict[int, Frame] = field(default_factory=dict)  # as the engine tells them; no project keeps them
+    doubts: dict[int, Frame] = field(default_factory=dict)
     frame: int = 0
+    shown: bool = False
     warned: bool = False
+    walls: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         self._found = self.cine  # with the region as the file has it, or as it was found
+        self._past: deque[_Shown] = deque(maxlen=MAX_REMEMBERED)  # before each stroke in force
+        self._future: deque[_Shown] = deque(maxlen=MAX_REMEMBERED)  # before each undo
 
     @property
     def id(self) -> int:
@@ -44,25 +76,64 @@ class OpenedCine:
         """Frames whose prediction belongs to labels that have changed since."""
         return {f for f, p in self.predictions.items() if p.revision != self.revision}
 
+    def masks(self, frame: int) -> FrameMasks:
+        """What is on a frame now: annotation, states and prediction."""
+        annotated = self.recorder.annotated
+        return FrameMasks(
+            (self.cine.height, self.cine.width),
+            annotated.label(frame),
+            annotated.states(frame),
+            self._prediction(frame),
+            self.walls,
+        )
+
     def shown_prediction(self, frame: int) -> Frame | None:
-        """The prediction as far as the human has not spoken: without the classes drawn on this frame."""
+        """The prediction without the structures that a human has stated on this frame; None without one."""
+        return self.masks(frame).predicted
+
+    def _prediction(self, frame: int) -> Frame | None:
         prediction = self.predictions.get(frame)
         if prediction is None:
             return None
         try:
-            mask = prediction.mask
+            return prediction.mask
         except ValueError:  # damaged on disk: it will be predicted again
             del self.predictions[frame]
             return None
-        drawn = self.recorder.annotated.label(frame)
-        if drawn is None:
-            return mask
-        scribbled = drawn == UNLABELLED
-        if scribbled.any():
-            keep = scribbled | (drawn == mask)
-        else:  # what is not drawn is left to the prediction class by class
-            keep = ~np.isin(mask, np.unique(drawn)) & (drawn == 0)
-        return np.where(keep, mask, 0).astype(np.uint8)
+
+    # What was visible before a stroke comes back when the stroke is undone
+
+    def remember(self) -> None:
+        """Note what is visible, just before a stroke is applied."""
+        self._past.append(self._visible())
+        self._future.clear()
+
+    def forget_last(self) -> None:
+        """Drop what `remember` noted last: the stroke changed nothing."""
+        self._past.pop()
+
+    def step_back(self) -> None:
+        """Show again what was visible before the newest stroke, which was just undone."""
+        self._swap(self._past, self._future)
+
+    def step_forward(self) -> None:
+        """Show again what was visible before the undo that was just redone."""
+        self._swap(self._future, self._past)
+
+    def _visible(self) -> _Shown:
+        return _Shown(self.revision, dict(self.predictions))
+
+    def _swap(self, source: deque[_Shown], target: deque[_Shown]) -> None:
+        target.append(replace(self._visible(), revision=self.revision - 1))
+        if not source:  # made before the cine was opened: the newest predictions stay, as outdated ones
+            return
+        then = source.pop()
+        self.doubts.clear()
+        self.predictions = {
+            # Predictions that belonged to the annotations of then belong to them again.
+            frame: replace(p, revision=self.revision) if p.revision == then.revision else p
+            for frame, p in then.predictions.items()
+        }
 
     def doubt(self, frame: int) -> Frame | None:
         """How likely the shown prediction is wrong, (height, width) uint8, times 255; None where unknown."""
@@ -76,13 +147,8 @@ class OpenedCine:
         drawn = self.recorder.annotated.label(frame)
         if drawn is not None:
             scribbled = drawn == UNLABELLED
-            full[~scribbled if scribbled.any() else drawn > 0] = 0  # nobody doubts what a human drew
+            full[~scribbled if scribbled.any() else drawn > 0] = 0  # what a human drew is not in doubt
         return full
-
-    def can_correct(self, frame: int) -> bool:
-        """True where a stroke may start from the prediction: there is one, for the labels as they are."""
-        prediction = self.predictions.get(frame)
-        return prediction is not None and prediction.revision == self.revision
 
     def fit_region(self) -> bool:
         """Make the ultrasound region hold everything that is outlined now; True if that changed it.

@@ -1,7 +1,8 @@
-"""Label layers over the picture, and the marks of the tool in hand.
+"""Label layers over the picture, and the marks of the active tool.
 
-A human's annotation has a solid outline, the head's prediction a dashed one over a paler fill: the two
-differ in form and not in colour alone, so they stay apart in a grey print as well.
+What was drawn has a solid outline, what was accepted long dashes, a prediction short dashes over a paler
+fill, and an outdated prediction dots: they differ in form and not in colour alone, so that they stay apart in
+a grey print as well.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ class LayerStyle:
     z: float
 
 
-HUMAN = LayerStyle(fill=0.28, width=2.0, dashes=(), z=20)
+DRAWN = LayerStyle(fill=0.28, width=2.0, dashes=(), z=20)
+ACCEPTED = LayerStyle(fill=0.2, width=1.8, dashes=(10.0, 2.5), z=18)
 PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
+OUTDATED = LayerStyle(fill=0.06, width=1.4, dashes=(1.0, 3.0), z=10)
 
 SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
 _VEIL = (0, 0, 0, 90)
@@ -75,6 +78,24 @@ class LabelLayer:
         self._shown = True
         self._hidden: frozenset[int] = frozenset()
 
+    def set_style(self, style: LayerStyle) -> None:
+        """Draw the layer in another style from now on."""
+        if style is self._style:
+            return
+        self._style = style
+        for value, item in self._outlines.items():
+            item.setPen(self._pen(self._colours[value]))
+        self._refresh_lut()
+
+    def _pen(self, colour: QColor) -> QPen:
+        pen = QPen(colour, self._style.width)
+        pen.setCosmetic(True)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        if self._style.dashes:
+            pen.setDashPattern(self._style.dashes)
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+        return pen
+
     def set_label_set(self, labels: LabelSet) -> None:
         """Take colours and classes from a label set."""
         for item in self._outlines.values():
@@ -82,14 +103,8 @@ class LabelLayer:
         self._outlines.clear()
         self._colours = {c.value: QColor(*c.colour) for c in labels.classes}
         for value, colour in self._colours.items():
-            pen = QPen(colour, self._style.width)
-            pen.setCosmetic(True)
-            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-            if self._style.dashes:
-                pen.setDashPattern(self._style.dashes)
-                pen.setCapStyle(Qt.PenCapStyle.FlatCap)
             item = QGraphicsPathItem()
-            item.setPen(pen)
+            item.setPen(self._pen(colour))
             item.setZValue(self._style.z + 1)
             self._view.addItem(item, ignoreBounds=True)
             self._outlines[value] = item
@@ -247,7 +262,7 @@ class DoubtLayer:
 
 
 class ToolMarks:
-    """The brush's circle at its true size, and the outline in the air with its vertices."""
+    """The brush's circle at its true size, and an unfinished outline with its vertices."""
 
     DOT = 6.0  # screen pixels
 
@@ -277,11 +292,17 @@ class ToolMarks:
             if centre is not None:
                 ring.setRect(centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
 
-    def show_line(self, points: Sequence[Point], pointer: Point | None, closing: bool) -> None:
-        """Show an outline in the air with a rubber line to the pointer, or to its start if it closes."""
+    def show_line(
+        self, points: Sequence[Point], pointer: Point | None, closing: bool, *, faint: bool = False
+    ) -> None:
+        """Show an unfinished outline with a rubber line to the pointer, or to its start if it closes.
+
+        `faint` is for an outline that belongs to another frame.
+        """
         visible = len(points) > 0
         for item in (self._under, self._line, self._dots):
             item.setVisible(visible)
+            item.setOpacity(0.4 if faint else 1.0)
         if not visible:
             return
         corners = [QPointF(*p) for p in points]

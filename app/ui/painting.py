@@ -8,12 +8,10 @@ to a shape when its centre does: areas then carry no half-pixel bias, as they wo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from app.domain.cine import Frame
 
 Point = tuple[float, float]
 Mask = NDArray[np.bool_]
@@ -95,29 +93,6 @@ def polygon_mask(shape: tuple[int, int], vertices: Sequence[Point]) -> Mask:
     turns = np.zeros((height, width + 1), np.int32)
     np.add.at(turns, (row, column), np.where(b[edge, 1] > a[edge, 1], 1, -1))
     return np.cumsum(turns, axis=1)[:, :width] != 0
-
-
-def paint(labels: Frame, mask: Mask, value: int, only_over: Collection[int] | None = None) -> Frame:
-    """Return a copy of a label image in which `mask` has been given `value`.
-
-    Parameters
-    ----------
-    labels
-        Shape (height, width), uint8.
-    mask
-        Same shape, bool.
-    value
-        Class to write, 0..254.
-    only_over
-        Values that may be overwritten; None for all. Every other pixel is left alone.
-    """
-    if only_over is not None:
-        may = np.zeros(256, bool)
-        may[list(only_over)] = True
-        mask = mask & may[labels]
-    out = labels.copy()
-    out[mask] = value
-    return out
 
 
 def path_length(points: Sequence[Point]) -> float:

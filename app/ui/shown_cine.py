@@ -1,4 +1,4 @@
-"""The cine on the table, shown: its picture, its time, its place in the list."""
+"""The current cine, shown: its picture, its time, its place in the list."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from app.domain.errors import CineError
 from app.ui.banner import Level
 from app.ui.opened_cine import OpenedCine
+from app.ui.tools import PAN
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
@@ -30,7 +31,7 @@ class ShownCine:
         self._window = window
 
     def show(self) -> None:
-        """Another cine, or none, is on the table."""
+        """Another cine, or none, is the current one."""
         w, opened = self._window, self._window.current
         w.canvas.finish_stroke()
         w.canvas.set_label_set(w.workspace.label_set)
@@ -40,12 +41,16 @@ class ShownCine:
         w.status.show_cine(None if opened is None else opened.cine)
         w.player_bar.set_cine(None if opened is None else opened.cine)
         if opened is None:
+            self._discard_outline()
             w.canvas.set_frame(None)
             w.learning.show_nothing()
             w.suggestion.show()
             w.status.show_engine("no cine open")
             self._enable()
             return
+        if not opened.shown:
+            w.tools.choose_tool(PAN)  # a stray click on a new picture must draw nothing
+            opened.shown = True
         cine = opened.cine
         # The picture first: this frame was decoded when the file was opened or is decoded here, alone.
         self.show_picture(opened.frame)
@@ -57,6 +62,16 @@ class ShownCine:
         self.show_labels()
         w.canvas.setFocus()
 
+    def _discard_outline(self) -> None:
+        """The cine of an unfinished outline was closed."""
+        key = self._window.canvas.unfinished_outline()
+        if isinstance(key, FrameKey):
+            self._window.canvas.cancel_stroke()
+            name = key.opened.cine.path.name
+            self._window.banner.show_message(
+                f"The unfinished outline on frame {key.frame} of {name} was discarded.", Level.WARNING
+            )
+
     def show_picture(self, frame: int) -> None:
         """Show a frame without what lies over it; black where it is damaged."""
         w, opened = self._window, self._window.current
@@ -67,7 +82,7 @@ class ShownCine:
         except CineError as error:
             image = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
             w.banner.show_message(str(error), Level.ERROR)
-        w.canvas.set_frame(image, key=FrameKey(opened, frame))
+        w.canvas.set_frame(image, key=FrameKey(opened, frame), group=opened)
         w.player_bar.set_current(frame)
 
     def show_labels(self) -> None:
@@ -76,9 +91,10 @@ class ShownCine:
         if opened is None:
             return
         w.layers.show()
-        w.player_bar.timeline.set_annotated(opened.recorder.annotated.annotated_frames)
-        confidence = {f: p.confidence for f, p in opened.predictions.items()}
-        w.player_bar.timeline.set_predictions(confidence, opened.stale)
+        annotated = opened.recorder.annotated
+        drawn = annotated.drawn_frames
+        w.player_bar.timeline.set_annotated(drawn, set(annotated.annotated_frames) - set(drawn))
+        w.player_bar.timeline.set_predictions(_expected_dice(opened), opened.stale)
         w.cine_list.show_cines(w.workspace.cines, opened)
         w.suggestion.show()
         self._enable()
@@ -89,3 +105,13 @@ class ShownCine:
         w.actions_by_id["undo"].setEnabled(annotated is not None and annotated.can_undo)
         w.actions_by_id["redo"].setEnabled(annotated is not None and annotated.can_redo)
         w.actions_by_id["save_project_as"].setEnabled(w.workspace.project is not None)
+
+
+def _expected_dice(opened: OpenedCine) -> dict[int, float]:
+    """Expected Dice of every frame that shows a prediction: what a human stated has none."""
+    dice = {frame: prediction.confidence for frame, prediction in opened.predictions.items()}
+    for frame in opened.recorder.annotated.annotated_frames:
+        predicted = opened.shown_prediction(frame)
+        if predicted is None or not predicted.any():
+            dice.pop(frame, None)
+    return dice

@@ -34,8 +34,8 @@ ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 
 
 class Timeline(QWidget):
-    """Frames from left to right: white diamonds are annotated, the dark amber one is worth outlining
-    next, bars are predictions.
+    """Frames from left to right: full white diamonds are drawn, hollow white ones accepted, the amber one is
+    worth outlining next, bars are predictions.
 
     A tall blue bar is a prediction whose Dice is expected to be close to 1, a short amber one whose Dice is
     expected to be 0.6 or less, a pale stub one that no longer belongs to the latest head; nothing where
@@ -55,7 +55,7 @@ class Timeline(QWidget):
         self.setFont(font)
         self._times: NDArray[np.float64] = np.zeros(0)
         self._current = 0
-        self._annotated: frozenset[int] = frozenset()
+        self._annotated: dict[int, bool] = {}  # whether a human drew on the frame, or only accepted
         self._confidence: dict[int, float] = {}
         self._stale: frozenset[int] = frozenset()
         self._suggested: int | None = None
@@ -76,7 +76,7 @@ class Timeline(QWidget):
             raise ValueError(f"{len(times_ms)} times for {n_frames} frames")
         self._times = np.asarray(times_ms, np.float64)
         self._current, self._suggested, self._decoded = 0, None, 0.0
-        self._annotated, self._confidence, self._stale = frozenset(), {}, frozenset()
+        self._annotated, self._confidence, self._stale = {}, {}, frozenset()
         self._redraw()
 
     def set_current(self, index: int) -> None:
@@ -85,9 +85,9 @@ class Timeline(QWidget):
             self._current = index
             self.update()
 
-    def set_annotated(self, frames: Collection[int]) -> None:
-        """Frames that a human has outlined."""
-        self._annotated = frozenset(frames)
+    def set_annotated(self, drawn: Collection[int], accepted: Collection[int] = ()) -> None:
+        """Frames on which something was drawn, and those on which predictions were accepted, no more."""
+        self._annotated = dict.fromkeys(accepted, False) | dict.fromkeys(drawn, True)
         self._redraw()
 
     def set_predictions(self, confidence: Mapping[int, float], stale: Collection[int] = ()) -> None:
@@ -157,7 +157,7 @@ class Timeline(QWidget):
         """What the tooltip says of a frame: 'frame 12 · 0.240 s · annotated'."""
         parts = [f"frame {index}", f"{self._seconds(index):.3f} s"]
         if index in self._annotated:
-            parts.append("annotated")
+            parts.append("annotated" if self._annotated[index] else "accepted")
         if index in self._stale:
             parts.append("prediction out of date")
         elif index in self._confidence:
@@ -255,8 +255,10 @@ class Timeline(QWidget):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(ANNOTATED)
             painter.drawRect(QRectF(x - 0.75, strip.top() + 1, 1.5, STRIP - 2))
-            painter.setPen(QColor(theme.CANVAS))
-            painter.drawPolygon(_diamond(x, middle, 6))
+            drawn = self._annotated[index]
+            painter.setPen(QColor(theme.CANVAS) if drawn else QPen(ANNOTATED, 1.5))
+            painter.setBrush(ANNOTATED if drawn else QColor(theme.CANVAS))
+            painter.drawPolygon(_diamond(x, middle, 6 if drawn else 5))
         if self._suggested is not None and self._suggested not in self._annotated:
             painter.setPen(QPen(UNSURE, 2))
             painter.setBrush(QColor(theme.CANVAS))  # dark within, to stand out from bars of any colour

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -20,7 +22,7 @@ from app.domain.labels import LabelSet
 from app.ui import theme
 from app.ui.class_list import ClassList
 from app.ui.keymap import Keymap
-from app.ui.tools import BRUSH, TOOLS
+from app.ui.tools import PAN, TOOLS
 
 MAX_SLIDER_RADIUS = 60
 
@@ -55,7 +57,7 @@ class ToolPanel(QWidget):
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.setCheckable(True)
-            button.setChecked(tool == BRUSH)
+            button.setChecked(tool == PAN)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _=False, t=tool: self.tool_chosen.emit(t))
             group.addButton(button)
@@ -75,7 +77,10 @@ class ToolPanel(QWidget):
             lambda _: self.hidden_classes_changed.emit(self._classes.hidden_classes())
         )
         column.addWidget(self._classes)
-        key = QLabel("solid: drawn by hand\ndashed: predicted\ndimmed: left open by a scribble")
+        key = QLabel(
+            "solid: drawn\nlong dashes: accepted\nshort dashes: predicted\n"
+            "dots: predicted, outdated\ndimmed: left open by a scribble"
+        )
         key.setStyleSheet(f"color: {theme.MUTED}; margin-left: 6px;")
         column.addWidget(key)
         column.addStretch(1)
@@ -96,13 +101,10 @@ class ToolPanel(QWidget):
 
     def _options(self, keymap: Keymap) -> tuple[QCheckBox, ...]:
         self._behind = behind = QCheckBox("Draw behind other structures")
-        behind.setToolTip(
-            keymap.hint("draw_behind")
-            + ": outline the epicardium over the cavity, and only the wall is filled"
-        )
+        behind.setToolTip(keymap.hint("draw_behind") + ": a stroke fills only what no other structure covers")
         behind.toggled.connect(self.behind_changed)
         self._correct = correct = QCheckBox("Strokes correct the prediction")
-        correct.setToolTip("The first stroke on a predicted frame starts from what is predicted there")
+        correct.setToolTip("A stroke starts from what is predicted of its structure on this frame")
         correct.setChecked(True)
         correct.toggled.connect(self.from_prediction_changed)
         self._scribbles = scribbles = QCheckBox("Scribbles: the rest stays open")
@@ -128,7 +130,7 @@ class ToolPanel(QWidget):
         return self._classes.active()
 
     def choose_tool(self, tool: str) -> None:
-        """Take a tool in hand."""
+        """Activate a tool."""
         self._tools[tool].setChecked(True)
         self.tool_chosen.emit(tool)
 
@@ -138,6 +140,18 @@ class ToolPanel(QWidget):
         if value is not None:
             self._classes.set_active(value)
             self.class_chosen.emit(value)
+
+    def show_states(self, states: Mapping[int, str]) -> None:
+        """Show the state of each structure on the visible frame, in a word."""
+        self._classes.show_states(states)
+
+    def show_structures(self, values: Collection[int] | None) -> None:
+        """Make hidden structures visible; None for all of them."""
+        self._classes.show_classes(values)
+
+    def set_behind(self, on: bool) -> None:
+        """Turn drawing behind other structures on or off."""
+        self._behind.setChecked(on)
 
     def toggle_behind(self) -> None:
         """Turn drawing behind other structures on or off."""

@@ -1,7 +1,7 @@
-"""Drawing tools as gestures: what one edit looks like from the first press to its end.
+"""Drawing tools as gestures: one stroke from the first press to its end.
 
-A gesture knows nothing of Qt: it is fed points in image pixels and answers with a label image. The
-canvas owns at most one at a time, shows what it says, and emits one `Edit` when it ends.
+A gesture needs no Qt: it is given points in image pixels and returns the shape that they cover. The canvas
+owns at most one at a time, shows it, and emits one `Edit` when it ends.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.labels import UNLABELLED
-from app.ui.painting import Point, paint, path_length, polygon_mask, stamp_segment
+from app.domain.edits import FrameMasks, Shape, may_cover
+from app.domain.labels import UNLABELLED, named
+from app.domain.provenance import State, structures_in
+from app.ui.painting import Point, path_length, polygon_mask, stamp_segment
 
 BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
 TOOLS = (BRUSH, ERASER, POLYGON, PAN)
@@ -21,22 +23,35 @@ TOOLS = (BRUSH, ERASER, POLYGON, PAN)
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One finished stroke: the label image of one frame before and after it.
+    """One finished stroke.
 
-    `before` is None where the frame had no annotation yet; a stroke that started from the prediction and
-    agrees with it has changed no pixel. `kind` is the tool's name; `key` is what the
-    owner gave to `CineCanvas.set_frame` for the frame that the stroke was drawn on.
+    Attributes
+    ----------
+    before
+        Label image (height, width) uint8 that the frame had; None where it had no annotation.
+    result
+        What the frame holds after it.
+    kind
+        The tool's name.
+    key
+        What the owner gave to `CineCanvas.set_frame` for the frame that the stroke belongs to.
     """
 
     before: Frame | None
-    after: Frame
+    result: FrameMasks
     kind: str
     key: object = None
+
+    @property
+    def after(self) -> Frame:
+        """Label image (height, width) uint8 after the stroke."""
+        assert self.result.annotation is not None  # noqa: S101 - a stroke leaves an annotation
+        return self.result.annotation
 
 
 @dataclass
 class Ink:
-    """What a gesture draws: the active class, and whether other classes are left alone."""
+    """What a gesture draws: the active structure, and whether other structures are left alone."""
 
     active: int
     behind: bool = False
@@ -46,21 +61,22 @@ class Ink:
     def value(self) -> int:
         return 0 if self.erase else self.active
 
-    @property
-    def only_over(self) -> tuple[int, ...] | None:
-        """Values that may be overwritten, None for all."""
-        if not self.behind:
-            return None
-        return (self.active,) if self.erase else (0, UNLABELLED, self.active)
-
 
 class Gesture:
-    """One edit in the making on a base label image (height, width), uint8, which it never changes."""
+    """One stroke in progress on one frame.
+
+    Parameters
+    ----------
+    masks
+        What was on the frame when the stroke began; it is never changed.
+    ink
+        What the stroke draws.
+    """
 
     kind = ""
 
-    def __init__(self, base: Frame, ink: Ink) -> None:
-        self.base = base
+    def __init__(self, masks: FrameMasks, ink: Ink) -> None:
+        self.masks = masks
         self.ink = ink
         self.finished = False
 
@@ -74,64 +90,98 @@ class Gesture:
         """Button up."""
 
     def confirm(self) -> None:
-        """Finish now, with what there is (Enter, double click, focus lost, frame changed)."""
+        """Finish now, with what there is."""
         self.finished = True
 
     def back(self) -> None:
-        """Take the last step back (Backspace), where the tool has steps."""
+        """Take the last step back, where the tool has steps."""
 
     def line(self) -> list[Point]:
-        """Polyline to show while the gesture is in the air; empty where the labels show it all."""
+        """Polyline to show while the stroke is in progress; empty where the labels show it all."""
         return []
 
-    def labels(self) -> Frame:
-        """The label image as it would be if the gesture ended now."""
+    def shape(self) -> Shape:
+        """What the stroke covers if it ends now."""
         raise NotImplementedError
-
-    def agrees(self) -> bool:
-        """True where it was led over pixels that are already what it draws."""
-        return False
 
 
 class BrushGesture(Gesture):
-    """A round brush or eraser, continuous along the pointer's path."""
+    """A round brush or eraser, continuous along the pointer's path.
 
-    LEAST_DRAG = 3.0  # in reaches: less, or less than the radius, is a click and agrees with nothing
+    Attributes
+    ----------
+    states
+        States of the structures as the stroke would leave them.
+    """
 
-    def __init__(self, base: Frame, ink: Ink, radius: float) -> None:
-        super().__init__(base, ink)
+    def __init__(self, masks: FrameMasks, ink: Ink, radius: float, *, scribbles: bool = False) -> None:
+        super().__init__(masks, ink)
         self.kind = ERASER if ink.erase else BRUSH
         self._radius = radius
-        self._mask = np.zeros(base.shape, bool)
-        self._labels = base.copy()
-        self._first: Point | None = None
+        self._mask = np.zeros(masks.shape, bool)
         self._last: Point | None = None
-        self._dragged = False
+        self._shown = masks.shown
+        fill = UNLABELLED if scribbles else 0
+        drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
+        self._open = bool((drawn == UNLABELLED).any())
+        self._base, self._preview, self._taken = drawn, drawn.copy(), set(masks.states)
+        self._untouched: Frame | None = None
+        self.states: dict[int, State] = dict(masks.states)
 
     def press(self, point: Point, reach: float) -> None:
-        self._first = point
         self._stamp(point, point)
 
     def drag(self, point: Point, reach: float) -> None:
-        least = max(self._radius, self.LEAST_DRAG * reach)
-        self._dragged = self._dragged or math.dist(self._first or point, point) > least
         self._stamp(self._last or point, point)
 
     def release(self, reach: float) -> None:
         self.finished = True
 
+    def shape(self) -> Shape:
+        return Shape(self._mask, self.ink.value, behind=self.ink.behind, active=self.ink.active)
+
+    def preview(self) -> Frame:
+        """Annotation as the stroke would leave it, (height, width) uint8; the array is used again."""
+        return self._preview
+
+    def untouched(self) -> Frame | None:
+        """The predicted structures that the stroke has not changed, (height, width) uint8; None for none."""
+        predicted = self.masks.predicted
+        if predicted is None or not self._taken:
+            return predicted
+        if self._untouched is None:
+            keep = ~np.isin(predicted, list(self._taken)) | self._open
+            self._untouched = np.where(keep, predicted, 0).astype(np.uint8)
+        return self._untouched
+
     def _stamp(self, start: Point, end: Point) -> None:
-        box = stamp_segment(self._mask, start, end, self._radius)
         # Only the touched box is painted again: a long stroke stays as quick as a short one.
-        self._labels[box] = paint(self.base[box], self._mask[box], self.ink.value, self.ink.only_over)
+        box = stamp_segment(self._mask, start, end, self._radius)
         self._last = end
+        if not self._mask[box].any():
+            return
+        shown = self._shown[box]
+        under = structures_in(shown[self._mask[box]]) if self.ink.erase else (self.ink.active,)
+        touched = [v for v in under if not (self.ink.erase and self.ink.behind) or v == self.ink.active]
+        for value in set(touched) - self._taken:
+            self._take_over(value)
+        part = Shape(self._mask[box], self.ink.value, behind=self.ink.behind)
+        if self.ink.erase:
+            covered = part.mask if self._open else part.mask & np.isin(shown, touched)
+        else:
+            covered = may_cover(shown, part, keep_enclosed=False)
+        self._preview[box] = np.where(covered, self.ink.value, self._base[box])
 
-    def labels(self) -> Frame:
-        return self._labels
-
-    def agrees(self) -> bool:
-        drawn = self._dragged and not self.ink.erase
-        return drawn and bool((self.base[self._mask] == self.ink.value).any())
+    def _take_over(self, value: int) -> None:
+        """Start a predicted structure from what is shown of it."""
+        self._taken.add(value)
+        self._untouched = None
+        self.states[value] = State.DRAWN
+        if self._open:
+            return
+        pixels = (self._shown == value) & ~named(self._base)
+        self._base[pixels] = value
+        self._preview[pixels & ~named(self._preview)] = value
 
 
 class OutlineGesture(Gesture):
@@ -140,8 +190,8 @@ class OutlineGesture(Gesture):
     kind = POLYGON
     LONG_DRAG = 6.0  # in reaches: a first drag this long is a whole freehand outline
 
-    def __init__(self, base: Frame, ink: Ink) -> None:
-        super().__init__(base, ink)
+    def __init__(self, masks: FrameMasks, ink: Ink) -> None:
+        super().__init__(masks, ink)
         self.vertices: list[Point] = []
         self._steps: list[int] = []  # where each click or trace begins in `vertices`
 
@@ -181,7 +231,6 @@ class OutlineGesture(Gesture):
     def line(self) -> list[Point]:
         return self.vertices
 
-    def labels(self) -> Frame:
-        height, width = self.base.shape
-        mask = polygon_mask((height, width), self.vertices)
-        return paint(self.base, mask, self.ink.value, self.ink.only_over)
+    def shape(self) -> Shape:
+        mask = polygon_mask(self.masks.shape, self.vertices)
+        return Shape(mask, self.ink.value, outline=True, behind=self.ink.behind)

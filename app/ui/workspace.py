@@ -16,13 +16,15 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from app import encoders
 from app.domain.cine import Cine, Frame
+from app.domain.edits import FrameMasks, accepted, emptied, without_pixels
 from app.domain.errors import ProjectError
-from app.domain.history import StrokeKind
-from app.domain.labels import LEFT_HEART, LabelSet, named
+from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.provenance import States, StrokeKind
 from app.storage.library import SUFFIX
 from app.storage.project import Project
 from app.storage.recorder import Recorder
 from app.ui.banner import Level
+from app.ui.islands import islands
 from app.ui.known_projects import drawn_elsewhere, project_for, remember_project
 from app.ui.learner import Learner
 from app.ui.opened_cine import OpenedCine
@@ -144,7 +146,11 @@ class Workspace(QObject):
         assert self.project is not None  # noqa: S101 - a project was taken just before
         record = self.project.add_cine(cine)
         opened = OpenedCine(
-            cine, record, Recorder(self.project, record.id), self.project.predictions(record.id)
+            cine,
+            record,
+            Recorder(self.project, record.id),
+            self.project.predictions(record.id),
+            walls=self.label_set.walls,
         )
         if not opened.recorder.annotated.annotated_frames:
             for frame in opened.stale:  # learnt from outlines that were undone since
@@ -244,7 +250,7 @@ class Workspace(QObject):
         if not self.learner.knows(opened):
             self.learner.teach(opened)  # once: told again, the same labels would cut a fit short
         self.current_changed.emit()
-        if not opened.warned:  # said of what is looked at, once: a folder of films would drown the rest
+        if not opened.warned:  # only for the cine on the screen, once: a folder of cines would bury the rest
             opened.warned = True
             for text in opened.cine.warnings:
                 self._say(f"{opened.cine.path.name}: {text}", Level.WARNING)
@@ -288,64 +294,87 @@ class Workspace(QObject):
         return sum(opened.recorder.pending for opened in self.cines)
 
     def draw(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
-        """Commit a stroke; the annotation is on disk, or reported, when this returns."""
-        if opened.recorder.draw(frame, after, kind, self.rater) is not None:
-            self._labels_changed(opened)
+        """Make a frame's label image equal to `after`; its structures' states follow from what changed."""
+        self._record(opened, frame, after, kind, None)
+
+    def apply(self, opened: OpenedCine, frame: int, masks: FrameMasks, kind: StrokeKind) -> bool:
+        """Commit what a frame holds from now on, as one stroke; False where nothing changes.
+
+        The annotation is on disk, or reported, when this returns.
+        """
+        if masks.annotation is None:
+            return False
+        return self._record(opened, frame, masks.annotation, kind, masks.states)
+
+    def _record(
+        self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind, states: States | None
+    ) -> bool:
+        opened.remember()
+        if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
+            opened.forget_last()
+            return False
+        self._labels_changed(opened)
+        return True
 
     def undo(self) -> int | None:
         """Take back the newest stroke of the current cine; returns its frame."""
-        return self._step_history(lambda recorder: recorder.undo())
+        opened = self.current
+        stroke = None if opened is None else opened.recorder.undo()
+        if opened is None or stroke is None:
+            return None
+        opened.step_back()
+        self._labels_changed(opened)
+        return stroke.frame
 
     def redo(self) -> int | None:
-        """Draw again what was undone last; returns its frame."""
-        return self._step_history(lambda recorder: recorder.redo())
+        """Apply again the stroke that was undone last; returns its frame."""
+        opened = self.current
+        stroke = None if opened is None else opened.recorder.redo()
+        if opened is None or stroke is None:
+            return None
+        opened.step_forward()
+        self._labels_changed(opened)
+        return stroke.frame
 
-    def _step_history(self, step: Callable[[Recorder], object]) -> int | None:
+    def accept(self, frame: int, masks: FrameMasks | None = None) -> bool:
+        """Accept the predicted structures of a frame; those that a human stated stay as they are.
+
+        Parameters
+        ----------
+        frame
+            Frame of the current cine.
+        masks
+            What was on the screen when the user decided; default what is there now.
+        """
         opened = self.current
         if opened is None:
-            return None
-        stroke = step(opened.recorder)
-        if stroke is None:
-            return None
-        self._labels_changed(opened)
-        return int(stroke.frame)  # type: ignore[attr-defined]
+            return False
+        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept")
 
-    def accept(self, frame: int) -> bool:
-        """Make the prediction on a frame the annotation; structures drawn by hand stay as drawn."""
+    def clear(self, frame: int) -> bool:
+        """Remove everything that was annotated on a frame, as one stroke."""
+        if self.current is None or self.current.recorder.annotated.label(frame) is None:
+            return False
+        nothing = np.zeros((self.current.cine.height, self.current.cine.width), np.uint8)
+        return self._record(self.current, frame, nothing, "clear", {})
+
+    def mark_empty(self, frame: int) -> bool:
+        """State that none of the structures is on a frame."""
         opened = self.current
-        if opened is None or frame not in opened.predictions:
+        if opened is None:
             return False
-        shown = opened.shown_prediction(frame)
-        if shown is None or not shown.any():
+        return self.apply(opened, frame, emptied(opened.masks(frame), self.label_set.values), "empty")
+
+    def remove_islands(self, frame: int) -> bool:
+        """Remove the small islands of the structures shown on a frame, as one stroke."""
+        opened = self.current
+        if opened is None:
             return False
-        drawn = opened.recorder.annotated.label(frame)
-        after = shown
-        if drawn is not None:
-            after = np.where(named(drawn), drawn, shown)
-        self.draw(opened, frame, after.astype(np.uint8), "accept")
-        return True
-
-    def clear(self, frame: int) -> None:
-        """Take everything drawn off a frame, as one stroke."""
-        if self.current is not None and self.current.recorder.annotated.label(frame) is not None:
-            cine = self.current.cine
-            self.draw(self.current, frame, np.zeros((cine.height, cine.width), np.uint8), "clear")
-
-    def correct(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
-        """Commit a stroke that started from the prediction: accepting it is a step of its own to undo.
-
-        A stroke that changed nothing accepts the frame, and that is all.
-        """
-        shown, accepted = opened.shown_prediction(frame), None
-        if shown is not None and opened.recorder.annotated.label(frame) is None:
-            accepted = opened.recorder.draw(frame, shown, "accept", self.rater)
-        drawn = opened.recorder.draw(frame, after, kind, self.rater)
-        if accepted is not None or drawn is not None:
-            self._labels_changed(opened)
+        masks = opened.masks(frame)
+        after = without_pixels(masks, islands(masks.shown))
+        return after is not masks and self.apply(opened, frame, after, "islands")
 
     def _labels_changed(self, opened: OpenedCine) -> None:
-        if not opened.recorder.annotated.annotated_frames:
-            opened.predictions.clear()  # what they were learnt from is gone
         self._check_saved()
         self.learner.teach(opened)
         self.labels_changed.emit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class QuietSession:
         self.labels: list[tuple[int, int, dict[int, Frame], bool]] = []
         self.looks: list[tuple[int, int]] = []
         self.calls: list[str] = []
+        self.stated: dict[int, tuple[int, ...]] = {}
         self.made.append(self)
 
     def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False) -> None:
@@ -44,8 +45,15 @@ class QuietSession:
         return cine_id in self.known
 
     def set_labels(
-        self, cine_id: int, revision: int, labels: Mapping[int, Frame], *, learnt: bool = False
+        self,
+        cine_id: int,
+        revision: int,
+        labels: Mapping[int, Frame],
+        *,
+        stated: Mapping[int, Collection[int]] | None = None,
+        learnt: bool = False,
     ) -> None:
+        self.stated = {} if stated is None else {f: tuple(values) for f, values in stated.items()}
         self.labels.append((cine_id, revision, dict(labels), learnt))
 
     def look(self, cine_id: int, frame: int) -> None:
@@ -73,9 +81,10 @@ class Desk:
         qtbot.waitExposed(self.window)
 
     def open(self, *paths: Path, cines: int | None = None) -> None:
-        """Open and wait until nothing is being opened any more."""
+        """Open, wait until nothing is being opened any more, and take the brush."""
         self.workspace.open_paths(list(paths))
         self.settle()
+        self.window.tools.choose_tool("brush")
         if cines is not None:
             assert len(self.workspace.cines) == cines
 

@@ -182,7 +182,7 @@ def test_two_cines_keep_their_own_strokes_and_frames(desk: Desk, tmp_path: Path)
     a, b = desk.workspace.cines
     desk.hand.keys("Right")
     desk.hand.click(50, 50)
-    desk.hand.keys("PgDown", "End")
+    desk.hand.keys("PgDown", "End", "B")
     assert desk.opened is b
     assert desk.drawn(1).max() == 0
     desk.hand.click(80, 60)

@@ -101,14 +101,14 @@ def test_d_draws_behind(heart: Desk) -> None:
 
 def test_x_hides_the_masks_and_tab_while_held(heart: Desk) -> None:
     heart.hand.click(50, 50)
-    human = heart.window.canvas._human
+    human = heart.window.canvas._drawn
     heart.hand.keys("X")
     assert heart.window.canvas._shown == (False, False)
     heart.hand.keys("X")
     assert heart.window.canvas._shown == (True, True)
     heart.hand.keys("Tab")  # pressed and let go
     assert heart.window.canvas._peeking is False
-    assert human is heart.window.canvas._human
+    assert human is heart.window.canvas._drawn
 
 
 def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(heart: Desk) -> None:

@@ -97,7 +97,7 @@ def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
 def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
     predict(heart, 0)
     assert heart.window.learning._confidence.text().endswith("expected Dice here 0.87")
-    assert heart.window.learning._confidence.text().startswith("draft")
+    assert heart.window.learning._confidence.text().startswith("Draft")
     assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
 
 

@@ -13,6 +13,10 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from app.domain.cine import Frame
+from app.domain.edits import FrameMasks
+from app.domain.labels import LEFT_HEART
+from app.domain.provenance import State, derived_states
 from app.ui.canvas import CineCanvas
 from app.ui.tools import Edit
 
@@ -31,7 +35,15 @@ def canvas(qtbot: QtBot) -> CineCanvas:
     qtbot.waitExposed(canvas)
     canvas.set_frame(np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH).astype(np.uint8), 7)
     canvas.set_brush_radius(5.0)
+    canvas.set_tool("brush")
     return canvas
+
+
+def show(canvas: CineCanvas, annotation: Frame | None, prediction: Frame | None = None) -> None:
+    """Show masks on the current frame, as drawn by hand and as predicted."""
+    states = {} if annotation is None else derived_states(None, {}, annotation, "brush")
+    size = next((m.shape for m in (annotation, prediction) if m is not None), (HEIGHT, WIDTH))
+    canvas.set_masks(FrameMasks((size[0], size[1]), annotation, states, prediction, LEFT_HEART.walls))
 
 
 class Hand:
@@ -112,7 +124,7 @@ def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, hand: Hand) -
 
 def test_an_annotation_handed_in_is_never_changed_in_place(canvas: CineCanvas, hand: Hand) -> None:
     mine = np.zeros((HEIGHT, WIDTH), np.uint8)
-    canvas.set_labels(mine, None)
+    show(canvas, mine, None)
     hand.drag((30, 30), (60, 60))
     assert not mine.any()
     assert hand.edits[0].before is mine
@@ -122,7 +134,7 @@ def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(canvas: Cin
     canvas.set_tool("eraser")
     hand.click(50, 50)
     assert hand.edits == []
-    canvas.set_labels(np.ones((HEIGHT, WIDTH), np.uint8), None)
+    show(canvas, np.ones((HEIGHT, WIDTH), np.uint8), None)
     hand.click(50, 50)
     assert hand.edits[0].kind == "eraser"
     assert hand.edits[0].after[50, 50] == 0
@@ -132,7 +144,7 @@ def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(canvas: Cin
 def test_drawing_behind_spares_other_classes(canvas: CineCanvas, hand: Hand) -> None:
     cavity = np.zeros((HEIGHT, WIDTH), np.uint8)
     cavity[50:70, 70:90] = 1
-    canvas.set_labels(cavity, None)
+    show(canvas, cavity, None)
     canvas.set_active_class(2)
     canvas.set_behind(True)
     canvas.set_tool("polygon")
@@ -156,7 +168,7 @@ def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, hand: Hand)
     assert not canvas.is_stroke_in_progress()
 
 
-@pytest.mark.parametrize("how", ["enter", "double click", "finish_stroke", "other tool", "other frame"])
+@pytest.mark.parametrize("how", ["enter", "double click", "finish_outline"])
 def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, hand: Hand, how: str) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90)):
@@ -166,15 +178,75 @@ def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, hand: Hand
     elif how == "double click":
         hand.click(40, 90)
         QTest.mouseDClick(hand.viewport, LEFT, NONE, hand.at(40, 90))
-    elif how == "finish_stroke":
-        canvas.finish_stroke()
-    elif how == "other tool":
-        canvas.set_tool("brush")
     else:
-        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
+        canvas.finish_outline()
     (edit,) = hand.edits
     assert edit.key == 7
     assert edit.after[40, 90] == 1
+
+
+def half_an_outline(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    for point in ((40, 30), (100, 30), (100, 90)):
+        hand.click(*point)
+
+
+@pytest.mark.parametrize("what", ["finish_stroke", "other tool", "other frame", "other structure", "wheel"])
+def test_an_unfinished_outline_waits(canvas: CineCanvas, hand: Hand, what: str) -> None:
+    half_an_outline(canvas, hand)
+    if what == "finish_stroke":
+        canvas.finish_stroke()
+    elif what == "other tool":
+        canvas.set_tool("brush")
+    elif what == "other frame":
+        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
+    elif what == "other structure":
+        canvas.set_active_class(2)
+    else:
+        hand.wheel(1)
+    assert hand.edits == []
+    assert canvas.unfinished_outline() == 7
+    QTest.keyClick(canvas, Qt.Key.Key_Return)
+    (edit,) = hand.edits
+    assert edit.key == 7
+    assert edit.after[40, 90] == (2 if what == "other structure" else 1)
+
+
+def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
+    canvas: CineCanvas, hand: Hand
+) -> None:
+    frame = np.zeros((HEIGHT, WIDTH), np.uint8)
+    canvas.set_frame(frame, 7, group="a")
+    half_an_outline(canvas, hand)
+    line = canvas._marks._line
+    assert (line.isVisible(), line.opacity()) == (True, 1.0)
+    canvas.set_frame(frame, 8, group="a")
+    assert line.isVisible()
+    assert line.opacity() < 0.6
+    canvas.set_frame(frame, 1, group="another cine")
+    assert not line.isVisible()
+    canvas.set_frame(frame, 7, group="a")
+    assert (line.isVisible(), line.opacity()) == (True, 1.0)
+    hand.click(40, 90)
+    QTest.keyClick(canvas, Qt.Key.Key_Return)
+    assert hand.edits[0].after.sum() == pytest.approx(60 * 60, rel=0.05)
+
+
+@pytest.mark.parametrize("where", ["other frame", "other tool"])
+def test_nothing_else_is_drawn_while_an_outline_waits(canvas: CineCanvas, hand: Hand, where: str) -> None:
+    told: list[object] = []
+    canvas.outline_waits.connect(told.append)
+    half_an_outline(canvas, hand)
+    if where == "other frame":
+        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
+    else:
+        canvas.set_tool("brush")
+    hand.drag((20, 100), (60, 100))
+    assert hand.edits == []
+    assert told == [7]
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    hand.click(20, 100)
+    assert canvas.unfinished_outline() in (None, 8)
 
 
 def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, hand: Hand) -> None:
@@ -221,7 +293,7 @@ def test_two_corners_are_no_outline(canvas: CineCanvas, hand: Hand) -> None:
     canvas.set_tool("polygon")
     hand.click(40, 30)
     hand.click(100, 30)
-    canvas.finish_stroke()
+    canvas.finish_outline()
     assert hand.edits == []
     assert not canvas.is_stroke_in_progress()
 
@@ -229,7 +301,7 @@ def test_two_corners_are_no_outline(canvas: CineCanvas, hand: Hand) -> None:
 def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, hand: Hand) -> None:
     hand.press(30, 60)
     hand.move(60, 60)
-    canvas.set_labels(None, np.ones((HEIGHT, WIDTH), np.uint8))
+    show(canvas, None, np.ones((HEIGHT, WIDTH), np.uint8))
     hand.move(100, 60)
     hand.release(100, 60)
     (edit,) = hand.edits
@@ -237,39 +309,52 @@ def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, 
     assert edit.after[10, 10] == 0
 
 
-def test_a_correction_can_start_from_the_prediction(canvas: CineCanvas, hand: Hand) -> None:
-    predicted = np.full((HEIGHT, WIDTH), 255, np.uint8)
-    predicted[20:40, 20:40] = 3
-    canvas.set_labels(None, predicted)
-    canvas.set_start_from_prediction(True)
+def test_a_correction_starts_from_the_predicted_structure_alone(canvas: CineCanvas, hand: Hand) -> None:
+    predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
+    predicted[20:40, 20:40] = 1
+    predicted[60:90, 20:40] = 3
+    show(canvas, None, predicted)
     hand.click(100, 80)
     (edit,) = hand.edits
     assert edit.before is None
-    assert edit.after[30, 30] == 3
+    assert edit.after[30, 30] == 1
     assert edit.after[80, 100] == 1
-    assert edit.after[0, 0] == 0
+    assert not (edit.after == 3).any()
+    assert dict(edit.result.states) == {1: State.DRAWN}
+    assert edit.result.shown[70, 30] == 3
 
 
-def test_a_stroke_over_a_right_prediction_is_an_edit_and_over_no_prediction_none(
-    canvas: CineCanvas, hand: Hand
-) -> None:
-    canvas.set_start_from_prediction(True)
-    canvas.set_labels(None, np.zeros((HEIGHT, WIDTH), np.uint8))
-    canvas.set_tool("eraser")
-    hand.click(30, 30)
-    assert hand.edits == []
+def test_corrections_can_be_off(canvas: CineCanvas, hand: Hand) -> None:
+    predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
+    predicted[20:40, 20:40] = 1
+    show(canvas, None, predicted)
+    canvas.set_corrections(False)
+    hand.click(100, 80)
+    (edit,) = hand.edits
+    assert edit.after[30, 30] == 0
+
+
+def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, hand: Hand) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 1
-    canvas.set_labels(None, predicted)
-    canvas.set_tool("brush")
+    show(canvas, None, predicted)
+    hand.drag((34, 40), (46, 40))
+    canvas.set_tool("eraser")
+    hand.click(100, 100)
+    assert hand.edits == []
+    assert canvas._masks.annotation is None
+
+
+def test_drawing_behind_says_where_it_can_change_nothing(canvas: CineCanvas, hand: Hand) -> None:
+    said: list[bool] = []
+    canvas.nothing_behind.connect(lambda: said.append(True))
+    predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
+    predicted[20:60, 20:60] = 3
+    show(canvas, None, predicted)
+    canvas.set_behind(True)
     hand.click(40, 40)
     assert hand.edits == []
-    hand.drag((34, 40), (46, 40))
-    (edit,) = hand.edits
-    assert edit.before is None
-    assert np.array_equal(edit.after, predicted)
-    hand.drag((34, 40), (46, 40))  # it is an annotation now
-    assert len(hand.edits) == 1
+    assert said == [True]
 
 
 def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, hand: Hand) -> None:
@@ -391,7 +476,7 @@ def test_holding_the_peek_key_hides_the_layers(canvas: CineCanvas) -> None:
     seen: list[bool] = []
     canvas.peek.connect(seen.append)
     canvas.set_peek_keys([QKeySequence("Tab")])
-    canvas.set_labels(np.ones((HEIGHT, WIDTH), np.uint8), None)
+    show(canvas, np.ones((HEIGHT, WIDTH), np.uint8), None)
 
     def middle() -> tuple[int, int, int]:
         QApplication.processEvents()
@@ -425,7 +510,7 @@ def test_mistakes_of_the_caller_are_refused(canvas: CineCanvas) -> None:
     with pytest.raises(ValueError, match="tool"):
         canvas.set_tool("lasso")
     with pytest.raises(ValueError, match="label image"):
-        canvas.set_labels(np.zeros((3, 3), np.uint8), None)
+        show(canvas, np.zeros((3, 3), np.uint8), None)
 
 
 def test_human_and_prediction_differ_without_colour(canvas: CineCanvas) -> None:
@@ -434,7 +519,7 @@ def test_human_and_prediction_differ_without_colour(canvas: CineCanvas) -> None:
     canvas.set_frame(np.full((HEIGHT, WIDTH), 60, np.uint8))
     shots = []
     for layers in ((labels, None), (None, labels)):
-        canvas.set_labels(*layers)
+        show(canvas, *layers)
         QApplication.processEvents()
         picture = canvas.grab().toImage()
         y = round(canvas.map_from_image(0, 30.5).y())

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from app.ui.painting import paint, polygon_mask, stamp_segment
+from app.ui.painting import polygon_mask, stamp_segment
 
 
 def circle(cx: float, cy: float, radius: float, n: int = 360) -> list[tuple[float, float]]:
@@ -64,11 +64,3 @@ def test_a_polygon_reaching_outside_is_clipped_and_a_degenerate_one_is_empty() -
     assert not polygon_mask((8, 9), [(1, 1), (5, 5)]).any()
     assert not polygon_mask((8, 9), [(1, 1), (1, 1), (1, 1)]).any()
     assert not polygon_mask((8, 9), []).any()
-
-
-def test_paint_leaves_the_original_and_protected_classes_alone() -> None:
-    labels = np.array([[0, 1, 2, 255]], np.uint8)
-    everything = np.ones((1, 4), bool)
-    assert paint(labels, everything, 3).tolist() == [[3, 3, 3, 3]]
-    assert paint(labels, everything, 2, only_over=(0, 255, 2)).tolist() == [[2, 1, 2, 2]]
-    assert labels.tolist() == [[0, 1, 2, 255]]
