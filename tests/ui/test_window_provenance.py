@@ -45,8 +45,8 @@ def test_accepted_structures_are_told_apart_from_drawn_ones(heart: Desk) -> None
     assert states(heart, 0) == {1: ACCEPTED, 2: DRAWN, 3: ACCEPTED}
     assert words(heart) == ["accepted", "drawn", "accepted"]
     canvas = heart.window.canvas
-    assert set(np.unique(canvas._drawn._labels)) == {0, 2}
-    assert set(np.unique(canvas._accepted._labels)) == {0, 1, 3}
+    assert set(np.unique(np.asarray(canvas._drawn._labels))) == {0, 2}
+    assert set(np.unique(np.asarray(canvas._accepted._labels))) == {0, 1, 3}
     assert (
         heart.window.learning._confidence.text() == "Drawn: LV myocardium. Accepted: LV cavity, Left atrium."
     )

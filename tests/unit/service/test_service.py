@@ -344,7 +344,12 @@ def test_drafts_stay_until_the_head_has_better_masks(
     client.wait_for(Stage.DRAFT)
     carried: list[int] = []
     carry = CineWork.carry_labels
-    monkeypatch.setattr(CineWork, "carry_labels", lambda work: carried.append(work.cine_id) or carry(work))
+
+    def count(work: CineWork) -> Iterator[dict[int, float]]:
+        carried.append(work.cine_id)
+        return carry(work)
+
+    monkeypatch.setattr(CineWork, "carry_labels", count)
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     assert carried == []

@@ -1,0 +1,104 @@
+"""Work on the screen survives impatience: strokes on frames whose masks are older than the newest stroke."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.domain.cine import Frame
+from app.domain.provenance import State
+from tests.e2e.conftest import Desk
+from tests.ui.hand import outline
+from vjepa_core.messages import Stage
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the engine is slowed by SIGSTOP")
+
+CAVITY, WALL, ATRIUM = 1, 2, 3
+FRAMES = (10, 11, 12, 13, 14)
+
+Visible = dict[int, Frame]
+
+
+@contextmanager
+def stalled(desk: Desk) -> Iterator[None]:
+    """The engine answers nothing for as long as this lasts."""
+    assert desk.workspace.learner.session is not None
+    pid = desk.workspace.learner.session.engine_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        desk.qtbot.wait(100)  # what was on its way arrives
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def visible(desk: Desk) -> Visible:
+    return {frame: desk.opened.masks(frame).shown.copy() for frame in FRAMES}
+
+
+def same(first: Visible, second: Visible) -> bool:
+    return all(np.array_equal(first[frame], second[frame]) for frame in FRAMES)
+
+
+def border(mask: Frame, value: int) -> tuple[float, float]:
+    """A point on the left border of a structure, half way down."""
+    rows = np.flatnonzero((mask == value).any(axis=1))
+    row = int(rows[len(rows) // 2])
+    return float(np.flatnonzero(mask[row] == value)[0]), row + 0.5
+
+
+def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
+    open_desk: Callable[[Path], Desk], demo_cine_path: Path
+) -> None:
+    desk = open_desk(demo_cine_path)
+    hand = desk.hand
+    last = lambda: desk.workspace.learner.last_progress  # noqa: E731
+    desk.wait(lambda: (p := last()) is not None and p.stage is Stage.DRAFT)
+    hand.go_to(10)
+    seen = [visible(desk)]
+    assert all((mask == CAVITY).any() and (mask == WALL).any() for mask in seen[0].values())
+
+    with stalled(desk):
+        hand.keys("Return")  # accept
+        seen.append(visible(desk))
+        hand.keys("Right", "B", "1")
+        desk.window.canvas.set_brush_radius(6.0)
+        hand.click(*border(seen[-1][11], CAVITY))
+        assert (
+            time.monotonic() - started < 10 * SOON_S
+        )  # of a busy machine; the engine is silent all the while
+        seen.append(visible(desk))
+        hand.keys("Right", "E")
+        hand.click(*border(seen[-1][12], WALL))
+        seen.append(visible(desk))
+        hand.keys("Right", "P", "1")
+        smaller = np.roll(seen[-1][13], 2, axis=0)
+        hand.drag(outline(smaller, CAVITY))
+        seen.append(visible(desk))
+        hand.keys("Right", "Ctrl+0")
+        seen.append(visible(desk))
+
+        annotated = desk.opened.recorder.annotated
+        assert annotated.annotated_frames == FRAMES
+        assert set(annotated.states(10).values()) == {State.ACCEPTED}
+        assert annotated.states(11) == annotated.states(13) == {CAVITY: State.DRAWN}
+        for frame in (11, 12, 13):
+            for value in (CAVITY, WALL, ATRIUM):
+                before, after = (int((s[frame] == value).sum()) for s in (seen[0], seen[-1]))
+                assert after > 0.8 * before, f"structure {value} of frame {frame} was destroyed"
+        assert not seen[-1][14].any()
+        for step, after in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
+            hand.keys("Ctrl+Z")
+            assert same(visible(desk), after), f"undo of step {step}"
+        assert annotated.annotated_frames == ()
+        for step, after in enumerate(seen[1:], start=1):
+            hand.keys("Ctrl+Y")
+            assert same(visible(desk), after), f"redo of step {step}"
