@@ -72,9 +72,6 @@ def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
         hand.keys("Right", "B", "1")
         desk.window.canvas.set_brush_radius(6.0)
         hand.click(*border(seen[-1][11], CAVITY))
-        assert (
-            time.monotonic() - started < 10 * SOON_S
-        )  # of a busy machine; the engine is silent all the while
         seen.append(visible(desk))
         hand.keys("Right", "E")
         hand.click(*border(seen[-1][12], WALL))
