@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.cine import Frame
 from app.domain.gaps import close_gap, fill_released, without_slivers
-from app.domain.labels import UNLABELLED, LabelSet, named
+from app.domain.labels import UNLABELLED, LabelSet, has_value, named
 from app.domain.provenance import State, States, structures_in
 
 Mask = NDArray[np.bool_]
@@ -44,7 +45,7 @@ class FrameMasks:
     prediction: Frame | None = None
     walls: tuple[tuple[int, int], ...] = ()
 
-    @property
+    @cached_property
     def predicted(self) -> Frame | None:
         """The prediction without what a human has stated, (height, width) uint8; None without prediction."""
         prediction, drawn = self.prediction, self.annotation
@@ -55,7 +56,7 @@ class FrameMasks:
         open_pixels = drawn == UNLABELLED
         if open_pixels.any():  # a scribble speaks for its own pixels only
             return np.where(open_pixels | (drawn == prediction), prediction, 0).astype(np.uint8)
-        stated = np.isin(prediction, list(self.states))
+        stated = has_value(prediction, self.states)
         out = np.where(~stated & (drawn == 0), prediction, 0).astype(np.uint8)
         for wall, cavity in self.walls:
             if cavity in self.states and wall not in self.states:
@@ -63,7 +64,7 @@ class FrameMasks:
                 out = fill_released(out, drawn, (prediction == cavity) & (drawn == 0), wall, cavity)
         return out
 
-    @property
+    @cached_property
     def shown(self) -> Frame:
         """The mask on the screen: human structures over predicted ones, (height, width) uint8.
 
@@ -139,7 +140,7 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     elif open_pixels:
         drawn[shape.mask] = 0
     else:
-        erased = shape.mask & np.isin(shown, touched)
+        erased = shape.mask & has_value(shown, touched)
         drawn[erased] = 0
         drawn = without_slivers(drawn, erased, touched)
     result = replace(masks, annotation=drawn, states=states)
@@ -186,14 +187,14 @@ def _touched(shown: Frame, shape: Shape) -> list[int]:
 def _take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
     """Copy structures from the shown mask into a drawn one, in place."""
     if values:
-        predicted = np.isin(shown, list(values)) & ~named(drawn)
+        predicted = has_value(shown, values) & ~named(drawn)
         drawn[predicted] = shown[predicted]
 
 
 def may_cover(shown: Frame, shape: Shape, *, keep_enclosed: bool) -> Mask:
     """Pixels of a shape that get its structure, (height, width) bool."""
     if shape.behind:
-        return shape.mask & np.isin(shown, (0, UNLABELLED, shape.value))
+        return shape.mask & has_value(shown, (0, UNLABELLED, shape.value))
     covered = shape.mask.copy()
     if shape.outline and keep_enclosed:
         for other in structures_in(shown):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +18,26 @@ SMALL = 0.1
 def islands(label: Frame) -> NDArray[np.bool_]:
     """Pixels of a label image (height, width) uint8 that belong to small islands, bool of the same shape."""
     found = np.zeros(label.shape, bool)
-    for value in structures_in(label):
-        mask = (label == value).astype(np.uint8)
-        x, y, width, height = cv2.boundingRect(mask)
-        box = (slice(y, y + height), slice(x, x + width))
-        count, parts, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
-        areas = stats[:, cv2.CC_STAT_AREA]
-        small = np.flatnonzero(areas < SMALL * areas[1:].max())
-        if count > 2 and len(small):
-            found[box] |= np.isin(parts, small[small > 0])
+    for box, parts, small in _small_parts(label):
+        found[box] |= np.isin(parts, small)
     return found
 
 
 def count_islands(label: Frame) -> int:
-    """Number of small islands on a label image."""
-    return cv2.connectedComponents(islands(label).astype(np.uint8), connectivity=8)[0] - 1
+    """Number of small islands on a label image (height, width) uint8."""
+    return sum(len(small) for _, _, small in _small_parts(label))
+
+
+def _small_parts(
+    label: Frame,
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.int32], NDArray[np.intp]]]:
+    """Box, numbered parts in it, and the numbers of the small ones, for each structure that has some."""
+    for value in structures_in(label):
+        mask = (label == value).view(np.uint8)
+        x, y, width, height = cv2.boundingRect(mask)
+        box = (slice(y, y + height), slice(x, x + width))
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        small = 1 + np.flatnonzero(areas < SMALL * areas.max())
+        if count > 2 and len(small):
+            yield box, np.asarray(parts, np.int32), small

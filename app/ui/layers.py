@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.domain.edits import FrameMasks
 from app.ui.frame_states import describe_frame, structure_states
 from app.ui.islands import count_islands
+from app.ui.opened_cine import OpenedCine
 from vjepa_core.messages import RESTING
 
 if TYPE_CHECKING:
@@ -35,6 +37,14 @@ class Layers:
         masks = opened.masks(frame)
         w.canvas.set_masks(masks, outdated=frame in opened.stale)
         w.canvas.set_doubt(opened.doubt(frame) if self.doubts_shown else None)
+        if (
+            not w.player_bar.player.is_playing()
+        ):  # too fast to read, and too slow to play
+            self._describe(opened, masks)
+
+    def _describe(self, opened: OpenedCine, masks: FrameMasks) -> None:
+        """Say who stated what on the visible frame, and what can be done with it."""
+        w = self._window
         predicted = masks.predicted
         can_accept = predicted is not None and bool(predicted.any())
         w.learning.show_confidence(describe_frame(opened, masks, w.workspace.label_set), can_accept)

@@ -18,6 +18,10 @@ MAX_REMEMBERED = 30
 """Strokes for which what was visible before is kept; packed predictions of 500 frames take about 1 MB."""
 
 
+OUTDATED = -1
+"""Revision of a prediction that belongs to no annotation any more."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Shown:
     """Predictions at one revision of the annotations."""
@@ -90,6 +94,10 @@ class OpenedCine:
     def shown_prediction(self, frame: int) -> Frame | None:
         """The prediction without the structures that a human has stated on this frame; None without one."""
         return self.masks(frame).predicted
+
+    def outdate(self) -> None:
+        """Mark every prediction as outdated: it stays on the screen until a better one exists."""
+        self.predictions = {f: replace(p, revision=OUTDATED) for f, p in self.predictions.items()}
 
     def _prediction(self, frame: int) -> Frame | None:
         prediction = self.predictions.get(frame)

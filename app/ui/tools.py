@@ -13,7 +13,7 @@ import numpy as np
 
 from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, Shape, may_cover
-from app.domain.labels import UNLABELLED, named
+from app.domain.labels import UNLABELLED, has_value, named
 from app.domain.provenance import State, structures_in
 from app.ui.painting import Point, path_length, polygon_mask, stamp_segment
 
@@ -150,7 +150,7 @@ class BrushGesture(Gesture):
         if predicted is None or not self._taken:
             return predicted
         if self._untouched is None:
-            keep = ~np.isin(predicted, list(self._taken)) | self._open
+            keep = ~has_value(predicted, self._taken) | self._open
             self._untouched = np.where(keep, predicted, 0).astype(np.uint8)
         return self._untouched
 
@@ -167,7 +167,7 @@ class BrushGesture(Gesture):
             self._take_over(value)
         part = Shape(self._mask[box], self.ink.value, behind=self.ink.behind)
         if self.ink.erase:
-            covered = part.mask if self._open else part.mask & np.isin(shown, touched)
+            covered = part.mask if self._open else part.mask & has_value(shown, touched)
         else:
             covered = may_cover(shown, part, keep_enclosed=False)
         self._preview[box] = np.where(covered, self.ink.value, self._base[box])

@@ -281,8 +281,7 @@ class Workspace(QObject):
         self.learner.start(self.project)
         self.learner.look(self.current)
         for opened in self.cines:
-            if not opened.recorder.annotated.annotated_frames:
-                opened.predictions.clear()  # a draft of the old one
+            opened.outdate()
             if opened is self.current or opened.recorder.annotated.annotated_frames:
                 self.learner.teach(opened)
 
