@@ -37,9 +37,7 @@ class Layers:
         masks = opened.masks(frame)
         w.canvas.set_masks(masks, outdated=frame in opened.stale)
         w.canvas.set_doubt(opened.doubt(frame) if self.doubts_shown else None)
-        if (
-            not w.player_bar.player.is_playing()
-        ):  # too fast to read, and too slow to play
+        if not w.player_bar.player.is_playing():  # too fast to read, and too slow to play
             self._describe(opened, masks)
 
     def _describe(self, opened: OpenedCine, masks: FrameMasks) -> None:

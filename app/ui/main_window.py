@@ -165,9 +165,7 @@ class MainWindow(QMainWindow):
         self.learning.suggestion.frame_wanted.connect(self.navigation.go_to_suggested_frame)
         self.learning.suggestion.cine_wanted.connect(self.navigation.go_to_suggested_cine)
         self.learning.uncertainty_wanted.connect(self.layers.show_uncertainty)
-        self.player_bar.player.playing_changed.connect(
-            lambda playing: None if playing else self.layers.show()
-        )
+        self.player_bar.player.playing_changed.connect(lambda _: self.layers.show())
         self.player_bar.frame_wanted.connect(self.navigation.show_frame)
         self.player_bar.step_wanted.connect(self.navigation.step)
         self.cine_list.chosen.connect(self.navigation.choose)

@@ -50,7 +50,7 @@ def test_another_encoder_starts_a_new_session_that_is_told_everything(
     assert after.looks[0] == (heart.opened.id, heart.opened.frame)
     assert after.knows(heart.opened.id)
     assert [(cine, revision) for cine, revision, *_ in after.labels] == [(heart.opened.id, 1)]
-    assert 3 in heart.opened.predictions  # shown until there are better ones
+    assert heart.opened.stale == {3}  # shown as outdated until there are better ones
     heart.workspace.change_encoder(DEFAULT_ENCODER)
     assert heart.session.encoder == DEFAULT_ENCODER
 
