@@ -154,7 +154,8 @@ class Cine:
     `region_source` is "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still)
     or "whole image". `colour_doppler` says that colour was seen in the picture or that the file lists a
     colour flow region; UltrasoundColorDataPresent alone is set by a green ECG as well. `content_hash`
-    is the SHA-256 of the pixel data, not of the header; `warnings` are sentences for the user.
+    is the SHA-256 of the pixel data, not of the header; `warnings` are sentences for the user. `affine`,
+    (4, 4), leads from (column, row, 0, 1) to millimetres where the file is a NIfTI that states it.
     """
 
     path: Path
@@ -174,6 +175,13 @@ class Cine:
     pixel_format: str
     warnings: tuple[str, ...]
     source: FrameSource
+    affine: NDArray[np.float64] | None = None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """Width and height of a pixel of the region in mm; None where the file does not state them."""
+        size = self.calibration
+        return None if size is None else (size.mm_per_px_x, size.mm_per_px_y)
 
     def frame(self, index: int) -> Frame:
         """Luma of one frame, shape (height, width), uint8; decodes if it must."""

@@ -62,10 +62,10 @@ def test_masks_have_the_cines_size_and_nothing_outside_the_region(
     told = json.loads(capsys.readouterr().out)
     cine = open_cine(demo_cine_path)
     volume = np.asarray(nib.load(tmp_path / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
-    assert volume.shape == (cine.width, cine.height, cine.n_frames)
+    assert volume.shape == (cine.width, cine.height, 1, cine.n_frames)
     expected = np.zeros((cine.height, cine.width), np.uint8)
     expected[cine.region.slices] = 1
-    assert (volume.transpose(2, 1, 0) == expected).all()
+    assert (volume[:, :, 0].transpose(2, 1, 0) == expected).all()
     with Image.open(tmp_path / "masks" / "frame_0029.png") as image:
         assert (np.asarray(image) == expected).all()
     assert (tmp_path / "areas.csv").read_text().startswith("frame,time_ms")
@@ -296,7 +296,7 @@ def test_the_demo_for_real(real: tuple[subprocess.CompletedProcess[str], Path]) 
     volume = np.asarray(nib.load(out / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
     with Image.open(LABELS / "frame_0006.png") as image:
         human = np.asarray(image)
-    found = volume.transpose(2, 1, 0)[6]
+    found = volume[:, :, 0].transpose(2, 1, 0)[6]
     overlap = 2 * ((found == 1) & (human == 1)).sum() / ((found == 1).sum() + (human == 1).sum())
     assert overlap > 0.8
-    assert (volume == 1).any(axis=(0, 1)).all()  # the cavity is on every frame
+    assert (volume == 1).any(axis=(0, 1, 2)).all()  # the cavity is on every frame
