@@ -84,7 +84,7 @@ class CineWork:
     @property
     def can_carry(self) -> bool:
         """The motion is there, and labels to carry along it."""
-        return self.study is not None and any(label.drawn[1:].any() for label in self.labels.values())
+        return self.study is not None and any(label.outlined[1:].any() for label in self.labels.values())
 
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
         """Take over all labels of a revision."""

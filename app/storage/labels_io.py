@@ -99,8 +99,8 @@ def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str],
     if len(nothing) == len(labels):
         if partly:
             raise LabelError(
-                f"{names[partly[0]]} has no values but 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled: "
-                f"give each structure its own value ({_class_names(label_set)})."
+                f"{names[partly[0]]} has no values but 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled"
+                f": give each structure its own value ({_class_names(label_set)})."
             )
         raise LabelError(f"{source} holds background alone: outline a structure on at least one frame.")
     if partly:
@@ -185,8 +185,8 @@ def _turned(
     turned = onto(array, own, affine)
     if turned is None:
         raise LabelError(
-            f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the labels "
-            "with the affine of the cine, or as frame_0012.png files."
+            f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the "
+            "labels with the affine of the cine, or as frame_0012.png files."
         )
     return turned
 

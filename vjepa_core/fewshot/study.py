@@ -33,11 +33,21 @@ class FrameLabel:
     weight: NDArray[np.float32]
     """(grid, grid) 0 where unlabelled."""
     drawn: NDArray[np.bool_]
-    """(K,) which classes were outlined on this frame."""
+    """(K,) which classes this frame says something about: those outlined on it, or all if it is empty."""
+    empty: bool = False
+    """Annotated as showing no structure at all."""
+
+    @property
+    def outlined(self) -> NDArray[np.bool_]:
+        """(K,) background, and which classes were outlined on this frame."""
+        return self.drawn & (np.arange(len(self.drawn)) == 0) if self.empty else self.drawn
 
 
 def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ...]) -> FrameLabel:
-    """Bring a label image (h, w) of the region to the head's grid, keeping partial coverage of pixels."""
+    """Bring a label image (h, w) of the region to the head's grid, keeping partial coverage of pixels.
+
+    An image that is 0 throughout says that its frame shows no structure.
+    """
 
     def shrink(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         boxed = box.apply((mask.astype(np.uint8) * 255)[None])[0]
@@ -51,8 +61,9 @@ def frame_label(label: NDArray[np.uint8], box: Letterbox, classes: tuple[int, ..
     target = (
         np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).clip(0.0, 1.0).astype(np.float32)
     )
-    drawn = np.array([True, *[bool((label == value).any()) for value in classes]])
-    return FrameLabel(target, weight, drawn)
+    empty = not label.any()
+    drawn = np.array([True, *[empty or bool((label == value).any()) for value in classes]])
+    return FrameLabel(target, weight, drawn, empty)
 
 
 @dataclass
@@ -93,13 +104,13 @@ class StudyCine:
     @property
     def drawn(self) -> Tensor:
         """(K,) bool: background, and the classes outlined on any frame of this cine, which must have one."""
-        return torch.from_numpy(np.any([label.drawn for label in self.labels.values()], axis=0))
+        return torch.from_numpy(np.any([label.outlined for label in self.labels.values()], axis=0))
 
     def prior(self, frames: Sequence[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
         """Carried label probabilities, (B, K, grid, grid); zeros where no label of this cine says anything.
 
-        Each structure is carried from the nearest frames on which it was outlined: a frame without it does
-        not say that it is not there.
+        Each structure is carried from the nearest frames on which it was outlined or that were annotated as
+        empty: another frame without it does not say that it is not there.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Label files as other programs save them: the error names the real cause, and no file is ignored silently."""
+"""Label files of other programs: the error names the real cause, and no file is ignored silently."""
 
 from __future__ import annotations
 
