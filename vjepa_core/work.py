@@ -60,7 +60,12 @@ class CineWork:
         self._suggestion: Suggestion | None = None  # until labels or confidences change
         self._fps = request.fps
         self._frames = np.array(frames)
-        self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
+        self._box = Letterbox.fit(
+            request.region_height,
+            request.region_width,
+            size=self._frames.shape[1],
+            pixel_aspect=request.pixel_aspect,
+        )
         self._masks = request.masks.open(writable=True)
         self._doubts = None if request.doubts is None else request.doubts.open(writable=True)
 

@@ -211,6 +211,7 @@ def _segment(
         labels,
         LEFT_HEART.values,
         fps=cine.timing.fps,
+        pixel_aspect=cine.pixel_aspect,
         encoder=args.encoder,
         start=starter,
         cache=feature_cache(),

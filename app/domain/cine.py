@@ -18,6 +18,8 @@ Frame = NDArray[np.uint8]
 
 
 _STEP = 32
+_MAX_ASPECT = 4.0
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,20 @@ class Cine:
         """Width and height of a pixel of the region in mm; None where the file does not state them."""
         size = self.calibration
         return None if size is None else (size.mm_per_px_x, size.mm_per_px_y)
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Height of a pixel of the region divided by its width, both in mm.
+
+        1 where the file states no pixel size, where the two differ by rounding only, and where the ratio is
+        beyond `_MAX_ASPECT`, which is more likely a mistake in the file than the shape of a pixel.
+        """
+        if self.calibration is None:
+            return 1.0
+        ratio = self.calibration.mm_per_px_y / self.calibration.mm_per_px_x
+        if abs(ratio - 1.0) < _ROUNDING or not 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT:
+            return 1.0
+        return ratio
 
     def frame(self, index: int) -> Frame:
         """Luma of one frame, shape (height, width), uint8; decodes if it must."""

@@ -98,10 +98,10 @@ class BrushGesture(Gesture):
 
     LEAST_DRAG = 3.0  # in reaches: less, or less than the radius, is a click and agrees with nothing
 
-    def __init__(self, base: Frame, ink: Ink, radius: float) -> None:
+    def __init__(self, base: Frame, ink: Ink, radius: float, pixel_aspect: float = 1.0) -> None:
         super().__init__(base, ink)
         self.kind = ERASER if ink.erase else BRUSH
-        self._radius = radius
+        self._radius, self._aspect = radius, pixel_aspect
         self._mask = np.zeros(base.shape, bool)
         self._labels = base.copy()
         self._first: Point | None = None
@@ -121,7 +121,7 @@ class BrushGesture(Gesture):
         self.finished = True
 
     def _stamp(self, start: Point, end: Point) -> None:
-        box = stamp_segment(self._mask, start, end, self._radius)
+        box = stamp_segment(self._mask, start, end, self._radius, self._aspect)
         # Only the touched box is painted again: a long stroke stays as quick as a short one.
         self._labels[box] = paint(self.base[box], self._mask[box], self.ink.value, self.ink.only_over)
         self._last = end

@@ -39,7 +39,7 @@ def test_nothing_is_drawn_around_an_empty_frame(leaving: Heart, small_encoder: L
 
 
 def test_an_empty_frame_is_known_and_carried(study: StudyCine, heart: Heart) -> None:
-    frames, masks = heart
+    masks = heart[1]
     empty = frame_label(np.zeros_like(masks[0]), study.box, CLASSES)
     assert empty.drawn.all()
     assert empty.outlined.tolist() == [True, False, False]
