@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.dicom.fragments import sha256_of
-from app.dicom.nifti_space import MM, affine_of
+from app.dicom.nifti_space import affine_of
 from app.dicom.plain import NO_RATE, plain_cine
 from app.dicom.region import sample_indices
 from app.dicom.timing import assumed, even
@@ -17,6 +17,7 @@ from app.domain.cine import Calibration, Cine, Frame, Timing, TimingSource
 from app.domain.errors import CineError
 
 _MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
+_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 _STEP_MS = (0.2, 2000.0)
 _MM_RANGE = (0.002, 20.0)
 
@@ -138,7 +139,7 @@ def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, 
 
 def _calibration(image: Any) -> Calibration | None:
     unit = image.header.get_xyzt_units()[0]
-    x, y = (abs(float(v)) * MM.get(unit, 0.0) for v in image.header["pixdim"][1:3])
+    x, y = (abs(float(v)) * _MM.get(unit, 0.0) for v in image.header["pixdim"][1:3])
     if unit == "unknown" and x == y == 1.0:
         return None  # what writers put when they do not know
     if not all(_MM_RANGE[0] <= v <= _MM_RANGE[1] for v in (x, y)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,26 @@ from numpy.typing import NDArray
 Affine = NDArray[np.float64]
 """(4, 4), from voxel indices (x, y, z, 1) to millimetres towards right, anterior and superior."""
 
-MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 _MIN_VOLUME = 1e-12  # mm3: a voxel below this has no usable directions
+
+
+def load_nifti(path: Path) -> Any:
+    """Load a NIfTI image with nibabel, without what it logs about oddities of headers."""
+    import nibabel as nib  # here: opening a cine of another format must not wait for it
+
+    for name in ("nibabel", "nibabel.global"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return nib.load(path)
+
+
+def units_of(image: Any) -> tuple[str, str]:
+    """Units of space and time of a NIfTI image, "unknown" also where the header's code is none of NIfTI's."""
+    try:
+        space, time = image.header.get_xyzt_units()
+    except KeyError:
+        return "unknown", "unknown"
+    return space, time
 
 
 def plain_affine(spacing_mm: tuple[float, float] | None) -> Affine:
@@ -39,7 +59,7 @@ def affine_of(image: Any) -> Affine | None:
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         return None
     affine = np.array(image.affine, np.float64)
-    affine[:3] *= MM.get(header.get_xyzt_units()[0], 1.0)
+    affine[:3] *= _MM.get(units_of(image)[0], 1.0)
     if not affine[:3, 2].any():  # a single plane, whose writer left the third direction out
         normal = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12)
@@ -66,9 +86,12 @@ def onto(array: NDArray[Any], affine: Affine, target: Affine) -> NDArray[Any] | 
         an oblique direction. The length of the step along the third axis is not compared, because files
         of three axes keep the time there.
     """
-    import nibabel as nib  # here: opening a cine must not wait for it
+    import nibabel as nib
 
-    orientation = nib.orientations.io_orientation(np.linalg.inv(target) @ affine)
+    to_target = np.linalg.inv(target) @ affine
+    if not np.isfinite(to_target).all():
+        return None
+    orientation = nib.orientations.io_orientation(to_target)
     if np.isnan(orientation).any():
         return None
     moved = affine @ nib.orientations.inv_ornt_aff(orientation, array.shape[:3])

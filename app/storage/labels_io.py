@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from app.dicom.nifti_space import Affine, affine_of, onto, plain_affine
+from app.dicom.nifti_space import Affine
 from app.domain.cine import Frame
 from app.domain.errors import LabelError
 from app.domain.labels import UNLABELLED, LabelSet, named
-from app.storage.label_folder import check_size, read_folder
+from app.storage.label_folder import read_folder
+from app.storage.label_nifti import read_nifti
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _ROUNDING = 0.01
 """A value this close to a whole number is that number: 16-bit files with a slope give 1.00002 for 1."""
-_OLD_MASKS = b"labels (x, y, t); pixdim"
-"""Description in masks that this program once wrote, whose affine was not that of the cine."""
 
 _Read = tuple[int, str, NDArray[Any]]  # frame, file name, image
 
@@ -72,7 +69,7 @@ def read_labels(
             f"There are no labels at {path}: give a folder of frame_0012.png files, or a NIfTI (x, y, 1, t)."
         )
     elif path.name.lower().endswith(_NIFTI_SUFFIXES):
-        read = _from_nifti(path, cine_shape, affine, spacing_mm)
+        read = read_nifti(path, cine_shape, affine, spacing_mm)
     else:
         raise LabelError(
             f"{path.name} is neither a folder nor a NIfTI: "
@@ -120,83 +117,6 @@ def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str],
             len(labels),
             UNLABELLED,
         )
-
-
-def _from_nifti(
-    file: Path,
-    cine_shape: tuple[int, int, int],
-    affine: Affine | None,
-    spacing_mm: tuple[float, float] | None,
-) -> Iterator[_Read]:
-    n_frames, height, width = cine_shape
-    try:
-        image: Any = nib.load(file)
-        if image.get_data_dtype().names is not None:
-            raise LabelError(f"{file.name} holds colours where labels are expected: save it in grey.")
-        if np.issubdtype(image.get_data_dtype(), np.complexfloating):
-            raise LabelError(f"{file.name} holds complex numbers where labels are expected: save it in grey.")
-        shape = tuple(image.shape)
-        while len(shape) > 4 and shape[-1] == 1:
-            shape = shape[:-1]
-        if len(shape) not in (2, 3, 4):
-            raise LabelError(
-                f"{file.name} has {len(image.shape)} axes where (x, y, 1, t) or (x, y, t) is expected: "
-                "save it so."
-            )
-        array = np.asanyarray(image.dataobj).reshape(shape if len(shape) > 2 else (*shape, 1))
-        array = _turned(file.name, image, array, affine, spacing_mm)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
-        raise LabelError(f"{file.name} cannot be read as a NIfTI: save it again.") from error
-    if array.ndim == 4 and array.shape[2] == 1:
-        array = array[:, :, 0, :]
-    if array.ndim != 3:
-        raise LabelError(
-            f"{file.name} has the shape {shape} where (x, y, 1, t) or (x, y, t) is expected: "
-            "save one plane over time."
-        )
-    if array.shape[2] != n_frames:
-        raise LabelError(
-            f"{file.name} has {array.shape[2]} frames and the cine has {n_frames}: "
-            f"give one frame for each, {UNLABELLED} throughout where nothing is labelled."
-        )
-    check_size(file.name, (array.shape[1], array.shape[0]), (height, width))
-    for frame in range(n_frames):
-        yield frame, file.name, array[:, :, frame].T
-
-
-def _turned(
-    name: str,
-    image: Any,
-    array: NDArray[Any],
-    affine: Affine | None,
-    spacing_mm: tuple[float, float] | None,
-) -> NDArray[Any]:
-    """The array on the cine's axes, by the affines where both are stated, else as it is."""
-    own = affine_of(image)
-    if own is None:
-        return array
-    if affine is None:
-        # The cine states no orientation. Masks that this program wrote for it may have been turned by
-        # another program: they still lie exactly on the plain affine that they were written with.
-        turned = onto(array, own, plain_affine(spacing_mm))
-        return array if turned is None else turned
-    if bytes(image.header["descrip"]).startswith(_OLD_MASKS) and not own[:3, 3].any():
-        return array
-    turned = onto(array, own, affine)
-    if turned is None:
-        raise LabelError(
-            f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the "
-            "labels with the affine of the cine, or as frame_0012.png files."
-        )
-    return turned
-
-
-def _place(affine: Affine) -> str:
-    """Direction, size of pixel and origin of an affine for a message."""
-    size = np.linalg.norm(affine[:3, :2], axis=0)
-    axes = "".join(code or "?" for code in nib.orientations.aff2axcodes(affine))
-    origin = ", ".join(f"{value:.4g}" for value in affine[:3, 3])
-    return f"axes {axes}, pixels of {size[0]:.3g} x {size[1]:.3g} mm, origin {origin} mm"
 
 
 def _checked(name: str, image: NDArray[Any], label_set: LabelSet) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from vjepa_core.preprocessing import Letterbox
 
 
 def opened(labels: dict[int, Frame]) -> OpenedCine:
-    recorder: Any = SimpleNamespace(annotated=SimpleNamespace(labels=labels))
+    recorder: Any = SimpleNamespace(annotated=SimpleNamespace(labels=labels, label=labels.get))
     record: Any = SimpleNamespace(id=1)
     return OpenedCine(make_cine(), record, recorder)
 
@@ -30,7 +30,6 @@ def drawn(right: int) -> Frame:
 def test_doubts_lie_over_the_region_in_its_true_proportions() -> None:
     cine = opened({})
     cine.cine = dataclasses.replace(cine.cine, calibration=Calibration(0.2, 0.3, "test"))
-    cine.recorder.annotated.label = lambda _frame: None  # type: ignore[method-assign]
     cine.predictions[0] = Prediction.of(np.ones((HEIGHT, WIDTH), np.uint8), 0.5, 0)
     box = Letterbox.fit(80, 100, pixel_aspect=1.5)
     doubt = np.zeros((112, 112), np.uint8)

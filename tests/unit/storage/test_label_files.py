@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
 import struct
@@ -206,3 +207,36 @@ def test_a_frame_without_a_structure_is_an_annotation(tmp_path: Path) -> None:
         labels = read_labels(path, SHAPE, LEFT_HEART)
         assert list(labels) == [0, 1]
         assert not labels[1].any()
+
+
+# Headers that do not fit
+
+
+def test_a_nifti_that_claims_more_than_it_has_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = nib.Nifti1Image(np.ones((W, H, 1, T), np.uint8), np.eye(4))
+    content = bytearray(image.to_bytes())
+    content[40:56] = np.array([4, 32000, 32000, 1, 32000, 1, 1, 1], "<i2").tobytes()
+    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", lambda *_, **__: pytest.fail("it was read"))
+    for name in ("l.nii", "l.nii.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        assert "has 32000 frames and the cine has 4" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("dim", [[1, 600, 1, 1, 1], [4, 30, -20, 1, 4], [5, 30, 20, 1, 4, 3]])
+def test_a_nifti_of_another_number_of_axes(tmp_path: Path, dim: list[int]) -> None:
+    content = bytearray(nib.Nifti1Image(np.ones((W, H, 1, T), np.uint8), np.eye(4)).to_bytes())
+    content[40 : 40 + 2 * len(dim)] = np.array(dim, "<i2").tobytes()
+    (tmp_path / "l.nii").write_bytes(content)
+    assert "l.nii" in refusal(tmp_path / "l.nii")
+
+
+def test_a_nifti_with_a_unit_that_does_not_exist(tmp_path: Path) -> None:
+    content = bytearray(
+        nib.Nifti1Image(np.broadcast_to(mask().T[..., None], (W, H, T)), np.eye(4)).to_bytes()
+    )
+    content[123] = 136  # xyzt_units
+    (tmp_path / "l.nii").write_bytes(content)
+    labels = read_labels(tmp_path / "l.nii", SHAPE, LEFT_HEART, affine=np.eye(4))
+    assert np.array_equal(labels[3], mask())

@@ -21,7 +21,7 @@ from app.storage.mask_files import write_masks
 
 T, H, W = 5, 24, 32
 SHAPE = (T, H, W)
-TIMES = 40.0 * np.arange(T)
+TIMES = (40 * np.arange(T)).astype(np.float64)
 PLACED = np.array([[0.5, 0, 0, -40.0], [0, 0.4, 0, 25.0], [0, 0, 1, 3.0], [0, 0, 0, 1]])
 CORONAL = np.array([[-0.5, 0, 0, 8.0], [0, 0, 1, -3.0], [0, -0.4, 0, 25.0], [0, 0, 0, 1]])
 
@@ -111,7 +111,7 @@ def test_labels_that_state_no_orientation_are_read_by_index(tmp_path: Path) -> N
 
 
 def test_masks_of_a_dicom_cine_that_another_program_turned(tmp_path: Path) -> None:
-    turned = nib.as_closest_canonical(nib.load(written(tmp_path)))  # type: ignore[arg-type]
+    turned = nib.as_closest_canonical(nib.load(written(tmp_path)))
     assert turned.affine[0, 0] > 0
     nib.save(turned, tmp_path / "l.nii.gz")
     assert np.array_equal(read(tmp_path / "l.nii.gz", spacing_mm=(0.5, 0.4)), masks())
