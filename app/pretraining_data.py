@@ -156,7 +156,8 @@ def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
         return None
     group = "lung" if any("lung" in part.lower() for part in (file.parent.name, file.name)) else "echo"
     fps = cine.timing.fps or ASSUMED_FPS
-    return RawCine(f"{group}-{cine.content_hash[:12]}", frames, fps, group)
+    name = f"{group}-{cine.content_hash[:12]}"
+    return RawCine(name, frames, fps, group, pixel_aspect=cine.pixel_aspect)
 
 
 def _unfit(cine: Cine, seen: set[str]) -> str:

@@ -58,7 +58,8 @@ class OpenCine:
     `masks` holds (T, h, w) label images of the region, written by the engine. `left_heart` says that the
     classes are those of the starter head, which then makes a draft before anything is outlined. `doubts`
     holds (T, 112, 112) over the letterboxed square, written by the engine beside the masks: the probability
-    that the label of a pixel is wrong, times 255.
+    that the label of a pixel is wrong, times 255. `pixel_aspect` is the height of the region's pixels divided
+    by their width.
     """
 
     cine_id: int
@@ -70,6 +71,7 @@ class OpenCine:
     classes: tuple[int, ...]
     left_heart: bool = False
     doubts: SharedArray | None = None
+    pixel_aspect: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ it. No torch here: the program letterboxes frames before it hands them to the en
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ INPUT_SIZE = 224
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Scales a picture to fit a square, keeping its shape, and centres it between black bars.
+    """Scales a picture to fit a square, keeping its true proportions, and centres it between black bars.
 
     Attributes
     ----------
@@ -42,24 +43,39 @@ class Letterbox:
     left: int
 
     @classmethod
-    def fit(cls, height: int, width: int, size: int = INPUT_SIZE) -> Letterbox:
+    def fit(cls, height: int, width: int, size: int = INPUT_SIZE, *, pixel_aspect: float = 1.0) -> Letterbox:
         """Letterbox for pictures of `height` x `width` pixels.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the picture, pixels.
+        size : int
+            Side of the square.
+        pixel_aspect : float
+            Height of a source pixel divided by its width, both in mm; the square's pixels are square.
 
         Raises
         ------
         ValueError
-            If a side is not positive.
+            If a side or the aspect is not positive.
         """
-        if min(height, width, size) < 1:
-            raise ValueError(f"cannot fit {height} x {width} pixels into a square of {size}")
-        scale = size / max(height, width)
-        inner_height, inner_width = (max(1, round(side * scale)) for side in (height, width))
+        if min(height, width, size) < 1 or not 0 < pixel_aspect < math.inf:
+            raise ValueError(
+                f"cannot fit {height} x {width} pixels of aspect {pixel_aspect} into a square of {size}"
+            )
+        sides = height * pixel_aspect, width
+        scale = size / max(sides)
+        inner_height, inner_width = (max(1, round(side * scale)) for side in sides)
         top, left = (size - inner_height) // 2, (size - inner_width) // 2
         return cls(height, width, size, inner_height, inner_width, top, left)
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Square pixels per source pixel along rows and columns; they differ only by rounding."""
+        """Pixels of the square per source pixel, vertically and horizontally.
+
+        For square source pixels they differ only by rounding.
+        """
         return self.inner_height / self.height, self.inner_width / self.width
 
     @property
@@ -75,7 +91,7 @@ class Letterbox:
         self._check(frames, 3)
         out = np.zeros((len(frames), self.size, self.size), np.uint8)
         for square, frame in zip(out, frames, strict=True):
-            square[self.inner] = self._shrink(frame)
+            square[self.inner] = self._resize(frame)
         return out
 
     def apply_labels(self, labels: NDArray[np.uint8], fill: int = 0) -> NDArray[np.uint8]:
@@ -90,7 +106,7 @@ class Letterbox:
         """
         self._check(labels, 2)
         values = np.unique(labels)
-        cover = np.stack([self._shrink((labels == value).astype(np.float32)) for value in values])
+        cover = np.stack([self._resize((labels == value).astype(np.float32)) for value in values])
         out = np.full((self.size, self.size), fill, np.uint8)
         out[self.inner] = values[cover.argmax(0)]
         return out
@@ -125,13 +141,17 @@ class Letterbox:
             )
         return out
 
-    def _shrink(self, image: NDArray[Any]) -> NDArray[Any]:
-        smaller = self.inner_height * self.inner_width < self.height * self.width
-        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        # cv2 returns a 2-D array for a 2-D array, whatever its stubs say.
-        return np.asarray(
-            cv2.resize(np.ascontiguousarray(image), (self.inner_width, self.inner_height), interpolation=how)
-        )
+    def _resize(self, image: NDArray[Any]) -> NDArray[Any]:
+        # Pixels that are not square may shrink along one axis and grow along the other. That takes two steps,
+        # because cv2 averages areas only where no axis grows.
+        inner = self.inner_width, self.inner_height
+        least = min(self.inner_width, self.width), min(self.inner_height, self.height)
+        out = np.ascontiguousarray(image)
+        if least != (self.width, self.height):
+            out = np.asarray(cv2.resize(out, least, interpolation=cv2.INTER_AREA))
+        if least != inner:
+            out = np.asarray(cv2.resize(out, inner, interpolation=cv2.INTER_LINEAR))
+        return out
 
     def _check(self, array: NDArray[np.uint8], ndim: int) -> None:
         if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-2:] != (self.height, self.width):

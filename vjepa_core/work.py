@@ -60,7 +60,12 @@ class CineWork:
         self._suggestion: Suggestion | None = None  # until labels or confidences change
         self._fps = request.fps
         self._frames = np.array(frames)
-        self._box = Letterbox.fit(request.region_height, request.region_width, size=self._frames.shape[1])
+        self._box = Letterbox.fit(
+            request.region_height,
+            request.region_width,
+            size=self._frames.shape[1],
+            pixel_aspect=request.pixel_aspect,
+        )
         self._masks = request.masks.open(writable=True)
         self._doubts = None if request.doubts is None else request.doubts.open(writable=True)
 
@@ -84,7 +89,7 @@ class CineWork:
     @property
     def can_carry(self) -> bool:
         """The motion is there, and labels to carry along it."""
-        return self.study is not None and any(label.drawn[1:].any() for label in self.labels.values())
+        return self.study is not None and any(label.outlined[1:].any() for label in self.labels.values())
 
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
         """Take over all labels of a revision."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.domain.cine import Box, Cine, Frame, Timing, TimingSource
+from app.domain.cine import Box, Calibration, Cine, Frame, Timing, TimingSource
 from app.domain.errors import ApicalError
 from app.domain.labels import LEFT_HEART
 from app.engine.session import EngineDied, Event, LearningSession, Masks
@@ -174,6 +174,7 @@ class _Pictures:
 def in_memory(scored: ScoredCine) -> Cine:
     """A cine of the program from frames in memory; all of the picture is its region."""
     n_frames, height, width = scored.frames.shape
+    aspect = scored.pixel_aspect
     times = np.arange(n_frames, dtype=np.float64) * (1000.0 / scored.fps)
     return Cine(
         path=Path("cine"),
@@ -183,7 +184,7 @@ def in_memory(scored: ScoredCine) -> Cine:
         height=height,
         width=width,
         timing=Timing(times.astype(np.float64), TimingSource.CONTAINER),
-        calibration=None,
+        calibration=None if aspect == 1.0 else Calibration(1.0, aspect, "given"),
         regions=(),
         region=Box(0, 0, width, height),
         region_source="whole image",

@@ -70,7 +70,8 @@ def _compare(
     cines: dict[int, LabelledCine] = {}
     for i in dict.fromkeys(target.cine for target in targets):
         frames, labels = pixels(study.cines[i], progress)
-        cines[i] = compare.LabelledCine(frames, study.cines[i].cine.timing.fps, labels)
+        cine = study.cines[i].cine
+        cines[i] = compare.LabelledCine(frames, cine.timing.fps, labels, pixel_aspect=cine.pixel_aspect)
     # Again, without the labels of damaged frames.
     sound = {
         i: {f: label for f, label in cine.labels.items() if f in outlined[i]} for i, cine in cines.items()
@@ -210,16 +211,16 @@ def _pictures(
     pictures = []
     for place, drawing in enumerate(outcomes[0].drawings):
         cine, frame = drawing.target.cine, drawing.target.frame
-        image = cines[cine].frames[frame]
+        image, aspect = cines[cine].frames[frame], cines[cine].pixel_aspect
         truth = cines[cine].labels[frame] if drawing.target.scored else None
         stem = f"cine{cine}_frame{frame:04d}"
         files = {}
         for number, (name, outcome) in enumerate(zip(names, outcomes, strict=True), 1):
             path = out / f"{stem}_{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.png"
-            write_picture(path, outlined(image, outcome.drawings[place].mask, label_set))
+            write_picture(path, outlined(image, outcome.drawings[place].mask, label_set, aspect))
             files[name] = str(path)
         path = out / f"{stem}_truth.png"
-        write_picture(path, outlined(image, truth, label_set))
+        write_picture(path, outlined(image, truth, label_set, aspect))
         pictures.append(
             {"cine": cine, "frame": frame, "files": files, "truth": str(path), "labelled": truth is not None}
         )

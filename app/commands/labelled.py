@@ -66,7 +66,8 @@ def from_files(cine: Path, labels: Path) -> Iterator[Study]:
     opened = open_cine(cine)
     try:
         shape = (opened.n_frames, opened.height, opened.width)
-        one = Labelled(opened, read_labels(labels, shape, LEFT_HEART))
+        affine, spacing_mm = opened.affine, opened.spacing_mm
+        one = Labelled(opened, read_labels(labels, shape, LEFT_HEART, affine=affine, spacing_mm=spacing_mm))
         if not one.outlined:
             raise LabelError(
                 f"{labels.name} holds scribbles alone: label all pixels of at least one frame, with 0 where "

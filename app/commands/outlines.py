@@ -18,18 +18,21 @@ _EDGE = 640
 _GREY = (160, 160, 160)
 
 
-def outlined(frame: Frame, mask: Frame | None, label_set: LabelSet) -> NDArray[np.uint8]:
+def outlined(
+    frame: Frame, mask: Frame | None, label_set: LabelSet, pixel_aspect: float = 1.0
+) -> NDArray[np.uint8]:
     """Enlarge a frame (h, w) and draw the borders of a label image (h, w) in the colours of its classes.
 
-    Without a label image the picture says so.
+    Without a label image the picture says so. `pixel_aspect` is the height of a pixel divided by its width.
 
     Returns
     -------
     (H, W, 3) uint8
         Blue, green, red, as OpenCV writes it.
     """
-    scale = _EDGE / max(frame.shape)
-    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
+    height, width = frame.shape[0] * pixel_aspect, frame.shape[1]
+    scale = _EDGE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     grey = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     if mask is None:

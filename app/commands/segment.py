@@ -1,7 +1,7 @@
 """Fit a head on a few labelled frames of a cine and write masks for every frame.
 
-LABELS is a folder of frame_0012.png (8-bit label images, zero-based frame number) or a NIfTI (x, y, t) in
-which an unlabelled frame is 255 throughout.
+LABELS is a folder of frame_0012.png (8-bit label images, zero-based frame number) or a NIfTI (x, y, 1, t) or
+(x, y, t). An image that is 255 throughout is not labelled; one that is 0 throughout shows no structure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
-from app.domain.labels import LEFT_HEART, UNLABELLED
+from app.domain.labels import LEFT_HEART, named
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.feature_cache import FeatureCache
@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Report:
     """Do it; what is wrong with the input is said before the long work."""
     from app.dicom.open import open_cine
-    from app.storage.labels_io import read_labels, write_masks
+    from app.storage.labels_io import read_labels
+    from app.storage.mask_files import write_masks
 
     formats = _formats(args.formats)
     _check_numbers(args.budget, args.seed)
@@ -64,7 +65,13 @@ def run(args: argparse.Namespace) -> Report:
     seconds: dict[str, float] = {}
     cine = open_cine(args.cine)
     try:
-        labels = read_labels(args.labels, (cine.n_frames, cine.height, cine.width), LEFT_HEART)
+        labels = read_labels(
+            args.labels,
+            (cine.n_frames, cine.height, cine.width),
+            LEFT_HEART,
+            affine=cine.affine,
+            spacing_mm=cine.spacing_mm,
+        )
         for warning in cine.warnings:
             log.warning("%s", warning)
         box = cine.region.holding(labels.values())
@@ -80,11 +87,17 @@ def run(args: argparse.Namespace) -> Report:
             masks = np.zeros((cine.n_frames, cine.height, cine.width), np.uint8)
             masks[(slice(None), *box.slices)] = found.masks
             masks[damaged] = 0
-            size = cine.calibration
-            spacing = None if size is None else (size.mm_per_px_x, size.mm_per_px_y)
             progress("writing", 0, 1)
             with _timed(seconds, "write"):
-                files = write_masks(args.out, masks, formats, spacing, cine.timing.times_ms)
+                files = write_masks(
+                    args.out,
+                    masks,
+                    formats,
+                    cine.spacing_mm,
+                    cine.timing.times_ms,
+                    affine=cine.affine,
+                    calibration_of=cine.calibration_of,
+                )
     finally:
         cine.source.close()
     _warn_of_leftovers(args.out, cine.n_frames, formats)
@@ -159,11 +172,13 @@ def decode(
 
 
 def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
-    for index in damaged:
-        if labels.pop(index, None) is not None:
-            log.warning("The label of frame %d is left out: its picture is damaged.", index)
-    if not any(((image > 0) & (image != UNLABELLED)).any() for image in labels.values()):
-        raise LabelError("All labelled frames of the cine are damaged: label other frames.")
+    dropped = [index for index in damaged if labels.pop(index, None) is not None]
+    for index in dropped:
+        log.warning("The label of frame %d is left out: its picture is damaged.", index)
+    if dropped and not any(named(image).any() for image in labels.values()):
+        raise LabelError(
+            "All frames of the cine on which a structure is labelled are damaged: label other frames."
+        )
 
 
 def feature_cache() -> FeatureCache | None:
@@ -196,6 +211,7 @@ def _segment(
         labels,
         LEFT_HEART.values,
         fps=cine.timing.fps,
+        pixel_aspect=cine.pixel_aspect,
         encoder=args.encoder,
         start=starter,
         cache=feature_cache(),

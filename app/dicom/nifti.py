@@ -1,4 +1,4 @@
-"""NIfTI (x, y) or (x, y, t), as CAMUS and segmentation tools write it; .nii and .nii.gz."""
+"""NIfTI (x, y), (x, y, t) or (x, y, 1, t), as CAMUS and segmentation tools write it; .nii and .nii.gz."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.dicom.fragments import sha256_of
+from app.dicom.nifti_space import affine_of
 from app.dicom.plain import NO_RATE, plain_cine
 from app.dicom.region import sample_indices
 from app.dicom.timing import assumed, even
@@ -76,6 +77,7 @@ def open_nifti(path: Path) -> Cine:
         pixel_format=kind,
         calibration=_calibration(image),
         notes=notes,
+        affine=affine_of(image),
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.dicom.frame_cache import CachedFrames, InOrder
 from app.dicom.region import find_region, sample_indices
 from app.domain.cine import Calibration, Cine, Frame, Timing
@@ -25,6 +28,7 @@ def plain_cine(
     pixel_format: str,
     calibration: Calibration | None = None,
     notes: tuple[str, ...] = (),
+    affine: NDArray[np.float64] | None = None,
 ) -> Cine:
     """Build a cine without DICOM facts; its region is found from a few frames."""
     if isinstance(decode, InOrder):
@@ -53,4 +57,5 @@ def plain_cine(
         pixel_format=pixel_format,
         warnings=notes if calibration is not None else (*notes, NO_PIXEL_SIZE),
         source=source,
+        affine=affine,
     )

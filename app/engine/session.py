@@ -306,7 +306,10 @@ class LearningSession:
                 told.doubts, told.mapped_doubts = doubts, doubts.open()
             self._frames_under_way.setdefault(cine_id, []).append(frames)
             size = (region.height, region.width)
-            self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts))
+            aspect = told.cine.pixel_aspect
+            self._send(
+                OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts, aspect)
+            )
             told.sent = True
             if not self._cancelled:  # an engine that was stopped, or stopped at a failure, starts on it
                 self._send(Resume())
@@ -315,7 +318,7 @@ class LearningSession:
     def _put_frames(self, told: _Told, wanted: Callable[[], bool]) -> SharedArray | None:
         """Decode and letterbox a cine; None where it is no longer wanted."""
         cine, crop = told.cine, told.cine.region.slices
-        box = Letterbox.fit(cine.region.height, cine.region.width, size=INPUT_SIZE)
+        box = Letterbox.fit(cine.region.height, cine.region.width, pixel_aspect=cine.pixel_aspect)
         frames = self._exchange.allocate((cine.n_frames, INPUT_SIZE, INPUT_SIZE))
         mapped = frames.open(writable=True)
         damaged = 0

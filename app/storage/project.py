@@ -16,7 +16,7 @@ from app.domain.annotations import AnnotatedCine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
 from app.domain.history import unpack_pixels
-from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
 from app.domain.provenance import State, states_from_json
 from app.storage import schema
 from app.storage.codec import label_set_from_json, label_set_to_json
@@ -172,7 +172,7 @@ class Project:
 
     def set_label_set(self, label_set: LabelSet) -> None:
         """Replace the label set; a class that is drawn somewhere cannot go."""
-        known = (0, *label_set.values)
+        known = (0, *label_set.values, UNLABELLED)
         for record in self.cines():
             for frame, label in self.annotations(record.id).items():
                 if not np.isin(label, known).all():

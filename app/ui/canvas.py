@@ -158,7 +158,7 @@ class CineCanvas(LabelledPicture):
         self._update_marks()
 
     def set_brush_radius(self, radius: float) -> None:
-        """Radius of brush and eraser in image pixels, clamped to a sensible range."""
+        """Radius of brush and eraser in columns of the image, clamped to a sensible range."""
         radius = min(max(radius, MIN_RADIUS), MAX_RADIUS)
         if radius != self._radius:
             self._radius = radius
@@ -166,7 +166,7 @@ class CineCanvas(LabelledPicture):
             self.brush_radius_changed.emit(radius)
 
     def brush_radius(self) -> float:
-        """Radius of brush and eraser in image pixels."""
+        """Radius of brush and eraser in columns of the image."""
         return self._radius
 
     def step_brush_radius(self, steps: int) -> None:
@@ -241,7 +241,9 @@ class CineCanvas(LabelledPicture):
         if self._tool == POLYGON:
             self._gesture = OutlineGesture(self._basis(), ink)
         else:
-            self._gesture = BrushGesture(self._basis(), ink, self._radius, scribbles=self._scribbles)
+            self._gesture = BrushGesture(
+                self._basis(), ink, self._radius, self._aspect, scribbles=self._scribbles
+            )
         self._gesture_key, self._gesture_group = self._key, self._group
         self.stroke_in_progress.emit(True)
 
@@ -289,7 +291,7 @@ class CineCanvas(LabelledPicture):
     def _update_marks(self) -> None:
         drawing = self._frame is not None and self._held is None
         brush = self._pointer if drawing and self._tool in (BRUSH, ERASER) else None
-        self._marks.show_brush(brush, self._radius)
+        self._marks.show_brush(brush, self._radius, self._aspect)
         gesture = self._gesture
         if not isinstance(gesture, OutlineGesture):
             self._marks.show_line((), None, False)

@@ -149,7 +149,7 @@ class OpenedCine:
         if shown is None or not shown.any() or frame not in self.doubts:
             return None
         region = self.cine.region
-        box = Letterbox.fit(region.height, region.width)
+        box = Letterbox.fit(region.height, region.width, pixel_aspect=self.cine.pixel_aspect)
         full = np.zeros(shown.shape, np.uint8)
         full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
         drawn = self.recorder.annotated.label(frame)

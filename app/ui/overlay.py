@@ -285,12 +285,13 @@ class ToolMarks:
         self._line.setPen(_cosmetic(colour, 1.8))
         self._dots.setPen(_cosmetic(colour, self.DOT, round_cap=True))
 
-    def show_brush(self, centre: Point | None, radius: float) -> None:
-        """Show the brush's circle (image pixels), or hide it."""
+    def show_brush(self, centre: Point | None, radius: float, pixel_aspect: float = 1.0) -> None:
+        """Show the brush's circle, or hide it: `radius` in columns of the image, more or fewer rows."""
+        rows = radius / pixel_aspect
         for ring in (self._halo, self._ring):
             ring.setVisible(centre is not None)
             if centre is not None:
-                ring.setRect(centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
+                ring.setRect(centre[0] - radius, centre[1] - rows, 2 * radius, 2 * rows)
 
     def show_line(
         self, points: Sequence[Point], pointer: Point | None, closing: bool, *, faint: bool = False

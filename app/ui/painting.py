@@ -19,7 +19,9 @@ Mask = NDArray[np.bool_]
 MIN_RADIUS = 0.5
 
 
-def stamp_segment(mask: Mask, start: Point, end: Point, radius: float) -> tuple[slice, slice]:
+def stamp_segment(
+    mask: Mask, start: Point, end: Point, radius: float, pixel_aspect: float = 1.0
+) -> tuple[slice, slice]:
     """Draw a round brush dragged from one point to another into a mask, in place.
 
     Parameters
@@ -29,7 +31,9 @@ def stamp_segment(mask: Mask, start: Point, end: Point, radius: float) -> tuple[
     start, end
         Points (x, y) in pixels; equal for a single dab.
     radius
-        In pixels; never less than half a pixel, so that a stroke has no gaps.
+        In columns; never less than half a pixel, so that a stroke has no gaps.
+    pixel_aspect
+        Height of a pixel divided by its width: the brush is round in millimetres.
 
     Returns
     -------
@@ -37,19 +41,21 @@ def stamp_segment(mask: Mask, start: Point, end: Point, radius: float) -> tuple[
         Rows and columns that may have changed (empty where the stroke lies outside).
     """
     height, width = mask.shape
-    radius = max(radius, MIN_RADIUS)
+    radius = max(radius, MIN_RADIUS, MIN_RADIUS * pixel_aspect)
+    rows = radius / pixel_aspect
     (ax, ay), (bx, by) = start, end
     x0 = int(np.clip(np.floor(min(ax, bx) - radius), 0, width))
     x1 = int(np.clip(np.ceil(max(ax, bx) + radius), x0, width))
-    y0 = int(np.clip(np.floor(min(ay, by) - radius), 0, height))
-    y1 = int(np.clip(np.ceil(max(ay, by) + radius), y0, height))
+    y0 = int(np.clip(np.floor(min(ay, by) - rows), 0, height))
+    y1 = int(np.clip(np.ceil(max(ay, by) + rows), y0, height))
     box = slice(y0, y1), slice(x0, x1)
     if x0 == x1 or y0 == y1:
         return box
     # Distance from every pixel centre in the box to the segment.
     x = np.arange(x0, x1, dtype=np.float32)[None, :] + np.float32(0.5 - ax)
     y = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5 - ay)
-    dx, dy = np.float32(bx - ax), np.float32(by - ay)
+    y *= np.float32(pixel_aspect)  # in widths of a pixel, as x is
+    dx, dy = np.float32(bx - ax), np.float32((by - ay) * pixel_aspect)
     length2 = float(dx * dx + dy * dy)
     along = np.clip((x * dx + y * dy) / length2, 0, 1) if length2 > 0 else np.float32(0)
     mask[box] |= (x - along * dx) ** 2 + (y - along * dy) ** 2 <= radius * radius

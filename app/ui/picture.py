@@ -15,7 +15,7 @@ from app.ui import theme
 from app.ui.overlay import SharpImage
 from app.ui.painting import Point
 
-MAX_SCALE = 40.0  # screen pixels per image pixel
+MAX_SCALE = 40.0  # screen pixels per column of the image
 PIXELS_FROM = 8.0  # magnification from which single pixels are shown sharp
 FULL_WINDOW, FULL_LEVEL = 255.0, 127.5
 
@@ -44,8 +44,10 @@ class PictureView(pg.GraphicsView):
 
         self._frame: Frame | None = None
         self._window, self._level = FULL_WINDOW, FULL_LEVEL
-        # The view as it is meant: the view box follows it, also when the widget is resized.
+        # The view as it is meant: the view box follows it, also when the widget is resized. The scale is that
+        # of columns; rows have the scale times the aspect.
         self._fit, self._centre, self._scale = True, (0.0, 0.0), 1.0
+        self._aspect = 1.0
 
     def close(self) -> bool:
         """Close as any widget does.
@@ -63,6 +65,13 @@ class PictureView(pg.GraphicsView):
             self._picture.setImage(image, autoLevels=False, levels=self._range())
         if resized:
             self._fit = True
+            self._apply_view()
+
+    def set_pixel_aspect(self, aspect: float) -> None:
+        """Height of an image pixel divided by its width: the picture is shown in its true proportions."""
+        if aspect != self._aspect:
+            self._aspect = aspect
+            self._view.setAspectLocked(True, 1.0 / aspect)
             self._apply_view()
 
     def set_empty_text(self, text: str) -> None:
@@ -130,14 +139,14 @@ class PictureView(pg.GraphicsView):
         area = self._view.rect()
         if area.width() < 2 or area.height() < 2:
             return
-        whole = min(area.width() / width, area.height() / height) * 0.98
+        whole = min(area.width() / width, area.height() / (height * self._aspect)) * 0.98
         if self._fit:
             self._centre, self._scale = (width / 2, height / 2), whole
         self._scale = min(max(self._scale, whole / 4), MAX_SCALE)
         # The middle of the view stays on the picture: it can be pushed aside but never lost.
         x, y = min(max(self._centre[0], 0), width), min(max(self._centre[1], 0), height)
         self._centre = x, y
-        w, h = area.width() / self._scale, area.height() / self._scale
+        w, h = area.width() / self._scale, area.height() / (self._scale * self._aspect)
         self._view.setRange(QRectF(x - w / 2, y - h / 2, w, h), padding=0)
         self._picture.smooth = self._scale < PIXELS_FROM
 
@@ -152,7 +161,8 @@ class PictureView(pg.GraphicsView):
 
     def _pan(self, by: QPointF) -> None:
         self._fit = False
-        self._centre = self._centre[0] - by.x() / self._scale, self._centre[1] - by.y() / self._scale
+        x, y = self._centre
+        self._centre = x - by.x() / self._scale, y - by.y() / (self._scale * self._aspect)
         self._apply_view()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:

@@ -53,6 +53,7 @@ class ShownCine:
             opened.shown = True
         cine = opened.cine
         # The picture first: this frame was decoded when the file was opened or is decoded here, alone.
+        w.canvas.set_pixel_aspect(cine.pixel_aspect)
         self.show_picture(opened.frame)
         w.canvas.reset_view()
         w.memory.restore_view(opened)

@@ -66,8 +66,9 @@ class StatusLine:
             self._scale.setText("not calibrated")
             self._scale.setToolTip("The file gives no usable size of a pixel: areas are in pixels")
         else:
-            self._scale.setText(f"{cine.calibration.mm_per_px_x:.3f} mm/px")
-            self._scale.setToolTip(f"from {cine.calibration.source}")
+            x, y = (f"{mm:.3f}" for mm in (cine.calibration.mm_per_px_x, cine.calibration.mm_per_px_y))
+            self._scale.setText(f"{x} mm/px" if x == y else f"{x} x {y} mm/px")
+            self._scale.setToolTip(f"Width and height of a pixel, from {cine.calibration.source}")
 
     def show_hover(self, under: tuple[int, int, int] | None) -> None:
         """Pixel under the pointer, None for none."""

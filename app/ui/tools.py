@@ -114,10 +114,18 @@ class BrushGesture(Gesture):
         States of the structures as the stroke would leave them.
     """
 
-    def __init__(self, masks: FrameMasks, ink: Ink, radius: float, *, scribbles: bool = False) -> None:
+    def __init__(
+        self,
+        masks: FrameMasks,
+        ink: Ink,
+        radius: float,
+        pixel_aspect: float = 1.0,
+        *,
+        scribbles: bool = False,
+    ) -> None:
         super().__init__(masks, ink)
         self.kind = ERASER if ink.erase else BRUSH
-        self._radius = radius
+        self._radius, self._aspect = radius, pixel_aspect
         self._mask = np.zeros(masks.shape, bool)
         self._last: Point | None = None
         self._shown = masks.shown
@@ -156,7 +164,7 @@ class BrushGesture(Gesture):
 
     def _stamp(self, start: Point, end: Point) -> None:
         # Only the touched box is painted again: a long stroke stays as quick as a short one.
-        box = stamp_segment(self._mask, start, end, self._radius)
+        box = stamp_segment(self._mask, start, end, self._radius, self._aspect)
         self._last = end
         if not self._mask[box].any():
             return

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from app.domain.cine import Box, Frame
+from app.domain.cine import Box, Calibration, Frame
+from app.storage.records import Prediction
 from app.ui.opened_cine import OpenedCine
 from tests.unit.engine.conftest import HEIGHT, WIDTH, make_cine
+from vjepa_core.preprocessing import Letterbox
 
 
 def opened(labels: dict[int, Frame]) -> OpenedCine:
-    recorder: Any = SimpleNamespace(annotated=SimpleNamespace(labels=labels))
+    annotated = SimpleNamespace(labels=labels, label=labels.get, states=lambda frame: {})
+    recorder: Any = SimpleNamespace(annotated=annotated)
     record: Any = SimpleNamespace(id=1)
     return OpenedCine(make_cine(), record, recorder)
 
@@ -22,6 +26,21 @@ def drawn(right: int) -> Frame:
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     label[20:40, 50:right] = 1
     return label
+
+
+def test_doubts_lie_over_the_region_in_its_true_proportions() -> None:
+    cine = opened({})
+    cine.cine = dataclasses.replace(cine.cine, calibration=Calibration(0.2, 0.3, "test"))
+    cine.predictions[0] = Prediction.of(np.ones((HEIGHT, WIDTH), np.uint8), 0.5, 0)
+    box = Letterbox.fit(80, 100, pixel_aspect=1.5)
+    doubt = np.zeros((112, 112), np.uint8)
+    doubt[56:, box.left // 2 + 1 : 56] = 200  # the lower left quarter of the picture in the square
+    cine.doubts[0] = doubt
+    shown = cine.doubt(0)
+    assert shown is not None
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[45:85, 10:60] = True
+    assert np.mean((shown > 100) == expected) > 0.98
 
 
 def test_the_region_is_the_same_whenever_a_project_is_opened() -> None:

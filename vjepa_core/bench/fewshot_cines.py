@@ -180,6 +180,7 @@ class _Bench:
             lesson.labels,
             tuple(CLASSES),
             fps=lesson.of.fps,
+            pixel_aspect=lesson.of.pixel_aspect,
             encoder=one.encoder,
             start=start,
             cache=cache,
@@ -207,7 +208,13 @@ class _Bench:
             cache = FeatureCache(self.folder / str(number), _CACHE_BYTES)
             cine, started = lesson.of, time.perf_counter()
             prepare_cine(
-                0, cine.frames, *one.encoder, fps=cine.fps, cache=cache, should_stop=self.should_stop
+                0,
+                cine.frames,
+                *one.encoder,
+                fps=cine.fps,
+                pixel_aspect=cine.pixel_aspect,
+                cache=cache,
+                should_stop=self.should_stop,
             )
             self._known[number, lesson.cine] = time.perf_counter() - started, cache
         return self._known[number, lesson.cine]

@@ -97,7 +97,7 @@ class Lesson:
         return None if np.isnan(found) else found
 
 
-def with_stand_ins(frames: NDArray[np.uint8], fps: float) -> ScoredCine:
+def with_stand_ins(frames: NDArray[np.uint8], fps: float, pixel_aspect: float = 1.0) -> ScoredCine:
     """A cine (T, h, w) that nobody has outlined, with a phantom's heart on two frames: for times alone."""
     heart = phantom_cines(1, frames=8)[0].labels
     shape = frames.shape[:0:-1]
@@ -106,7 +106,7 @@ def with_stand_ins(frames: NDArray[np.uint8], fps: float) -> ScoredCine:
         frame: np.asarray(cv2.resize(heart[i], shape, interpolation=cv2.INTER_NEAREST), np.uint8)
         for i, frame in enumerate(at)
     }
-    return ScoredCine(frames, fps, labels, STAND_INS)
+    return ScoredCine(frames, fps, labels, STAND_INS, pixel_aspect=pixel_aspect)
 
 
 def _furthest(frames: Sequence[int], annotated: Sequence[int]) -> int:
@@ -311,6 +311,7 @@ def forest(
                 tuple(asdict(one) for one in lesson.annotations),
                 seed,
                 trees,
+                lesson.cine.pixel_aspect,
             )
             told = told_by(
                 "vjepa_core.bench.fit_once",

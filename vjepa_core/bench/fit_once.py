@@ -42,6 +42,8 @@ class Task:
     annotations : tuple of dict
         ``annotated`` frames and the ``visible`` one.
     seed, trees : int
+    pixel_aspect : float
+        Height of a pixel divided by its width.
     """
 
     given: str
@@ -53,6 +55,7 @@ class Task:
     annotations: tuple[dict[str, Any], ...]
     seed: int = 0
     trees: int = TREES
+    pixel_aspect: float = 1.0
 
     def to_json(self) -> str:
         """The process's argument."""
@@ -86,7 +89,7 @@ def measure(task: Task) -> dict[str, Any]:
     with np.load(task.given) as arrays:
         frames = arrays["frames"]
         labels = dict(zip(arrays["annotated"].tolist(), arrays["labels"], strict=True))
-    box = Letterbox.fit(*frames.shape[1:])
+    box = Letterbox.fit(*frames.shape[1:], pixel_aspect=task.pixel_aspect)
     boxed = box.apply(frames)
     device = inference_device()
     module, card = load_encoder(

@@ -82,7 +82,14 @@ def run_suggest(
         for place, (number, cine) in enumerate(usable):
             stage = f"cine {place + 1} of {len(usable)}"
             on_progress(stage, place * (draws + 2), total)
-            study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps, should_stop=should_stop)
+            study = prepare_cine(
+                0,
+                cine.frames,
+                *encoder,
+                fps=cine.fps,
+                pixel_aspect=cine.pixel_aspect,
+                should_stop=should_stop,
+            )
             lesson = _Lesson(cine, study, encoder, fit, seed, should_stop)
             for done, (what, draw, order) in enumerate(_orders(lesson, most, draws, seed + number)):
                 for row in order:

@@ -151,6 +151,7 @@ def on_cines(
                         {frame: cine.labels[frame] for frame in lesson.annotated},
                         tuple(CLASSES),
                         fps=cine.fps,
+                        pixel_aspect=cine.pixel_aspect,
                         encoder=encoder,
                         start=start,
                         cache=cache,
@@ -160,7 +161,13 @@ def on_cines(
                     )
                 elif start is not None:
                     study = prepare_cine(
-                        i, cine.frames, *encoder, fps=cine.fps, cache=cache, should_stop=should_stop
+                        i,
+                        cine.frames,
+                        *encoder,
+                        fps=cine.fps,
+                        pixel_aspect=cine.pixel_aspect,
+                        cache=cache,
+                        should_stop=should_stop,
                     )
                     lesson.draft(start.head, study, should_stop)
             except Cancelled:

@@ -27,7 +27,7 @@ from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
 from vjepa_core.fewshot.study import StudyCine, frame_label
-from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
+from vjepa_core.preprocessing import Letterbox
 
 # 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
@@ -46,11 +46,14 @@ class LabelledCine:
     labels : mapping
         Frame number to label image (h, w) uint8: 0 is background, 255 not labelled. Scribbles among them are
         learnt from; they should be no targets.
+    pixel_aspect : float
+        Height of a pixel divided by its width.
     """
 
     frames: NDArray[np.uint8]
     fps: float
     labels: Mapping[int, NDArray[np.uint8]]
+    pixel_aspect: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +163,7 @@ class _Bench:
         for i in used:
             self.tell("motion", len(self.known), len(used))
             frames = self.cines[i].frames
-            box = Letterbox.fit(frames.shape[1], frames.shape[2], INPUT_SIZE)
+            box = Letterbox.fit(*frames.shape[1:], pixel_aspect=self.cines[i].pixel_aspect)
             boxed = box.apply(frames)
             motion = Motion(boxed, grid_size=GRID_SIZE, should_stop=self.should_stop)
             for frame in self.cines[i].labels:

@@ -205,7 +205,7 @@ def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | N
     shown = _shown(cine)
     if label is None or not shown:
         return None
-    everything = np.any([cine.labels[f].drawn for f in shown], axis=0)
+    everything = cine.drawn.numpy()
     known = label.weight > 0.5
     if (everything & ~label.drawn).any() or known.mean() < KNOWN_SHARE:
         return None
@@ -220,4 +220,4 @@ def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | N
 
 
 def _shown(cine: StudyCine) -> list[int]:
-    return [frame for frame, label in cine.labels.items() if label.drawn[1:].any()]
+    return [frame for frame, label in cine.labels.items() if label.outlined[1:].any()]

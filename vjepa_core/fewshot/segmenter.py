@@ -28,7 +28,7 @@ from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.scribbles import completed, is_open
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
-from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
+from vjepa_core.preprocessing import Letterbox
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total); stages are "features", "motion", "fit" and "predict"."""
@@ -88,6 +88,7 @@ def prepare_cine(
     card: EncoderCard,
     *,
     fps: float,
+    pixel_aspect: float = 1.0,
     cache: FeatureCache | None = None,
     on_progress: Progress = _no_progress,
     should_stop: Callable[[], bool] = _never,
@@ -104,6 +105,8 @@ def prepare_cine(
         As `load_encoder` gives them.
     fps : float
         Frame rate of the cine, Hz; 0 if unknown.
+    pixel_aspect : float
+        Height of a pixel divided by its width.
     cache : FeatureCache, optional
         Where features are looked up and left.
 
@@ -112,7 +115,7 @@ def prepare_cine(
     Cancelled
         If `should_stop` said yes.
     """
-    box = Letterbox.fit(frames.shape[1], frames.shape[2], INPUT_SIZE)
+    box = Letterbox.fit(*frames.shape[1:], pixel_aspect=pixel_aspect)
     boxed = box.apply(frames)
 
     features = cached_features(
@@ -171,6 +174,7 @@ def segment(
     classes: tuple[int, ...],
     *,
     fps: float,
+    pixel_aspect: float = 1.0,
     encoder: str | EncoderCard | LoadedEncoder | None = None,
     start: Starter | None = None,
     cache: FeatureCache | None = None,
@@ -193,6 +197,8 @@ def segment(
         Label values to learn.
     fps : float
         Frame rate, Hz; 0 if unknown.
+    pixel_aspect : float
+        Height of a pixel divided by its width.
     encoder : str, EncoderCard or (module, card), optional
         Name of one that ships, a card, or an encoder in memory; default the one that ships.
     start : Starter, optional
@@ -233,7 +239,15 @@ def segment(
         report(stage, done, total)
 
     cine = prepare_cine(
-        0, frames, module, card, fps=fps, cache=cache, on_progress=prepared, should_stop=should_stop
+        0,
+        frames,
+        module,
+        card,
+        fps=fps,
+        pixel_aspect=pixel_aspect,
+        cache=cache,
+        on_progress=prepared,
+        should_stop=should_stop,
     )
     now = time.monotonic()
     halfway = reached[0] if reached else now

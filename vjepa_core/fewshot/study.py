@@ -33,7 +33,14 @@ class FrameLabel:
     weight: NDArray[np.float32]
     """(grid, grid) 0 where unlabelled."""
     drawn: NDArray[np.bool_]
-    """(K,) which classes were outlined on this frame, or stated to be absent from it."""
+    """(K,) which classes this frame says something about: outlined on it, or stated to be absent."""
+
+    @property
+    def outlined(self) -> NDArray[np.bool_]:
+        """(K,) background, and which classes were outlined on this frame."""
+        present = self.target.any((0, 1))
+        present[0] = True
+        return np.asarray(self.drawn & present)
 
 
 def frame_label(
@@ -54,7 +61,7 @@ def frame_label(
         Label values of the head's outputs after background.
     stated : collection of int, optional
         Classes about which the label image says where they are, or that they are absent; default those that
-        have a pixel.
+        have a pixel, or all where the image is 0 throughout.
     """
 
     def shrink(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -70,8 +77,8 @@ def frame_label(
         np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).clip(0.0, 1.0).astype(np.float32)
     )
     said = np.unique(label) if stated is None else list(stated)
-    drawn = np.array([True, *np.isin(classes, said)])
-    return FrameLabel(target, weight, drawn)
+    drawn = np.isin(classes, said) | (stated is None and not label.any())
+    return FrameLabel(target, weight, np.array([True, *drawn]))
 
 
 @dataclass
@@ -112,13 +119,13 @@ class StudyCine:
     @property
     def drawn(self) -> Tensor:
         """(K,) bool: background, and the classes outlined on any frame of this cine, which must have one."""
-        return torch.from_numpy(np.any([label.drawn for label in self.labels.values()], axis=0))
+        return torch.from_numpy(np.any([label.outlined for label in self.labels.values()], axis=0))
 
     def prior(self, frames: Sequence[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
         """Carried label probabilities, (B, K, grid, grid); zeros where no label of this cine says anything.
 
-        Each structure is carried from the nearest frames on which it was outlined: a frame without it does
-        not say that it is not there.
+        Each structure is carried from the nearest frames on which it was outlined or that were annotated as
+        empty: another frame without it does not say that it is not there.
 
         Parameters
         ----------

@@ -42,6 +42,8 @@ class RawCine(NamedTuple):
         What kind it is, for the weights of sampling and the terms of use: "echo", "lung", "still", ...
     masks : array, optional
         (T, h, w) uint8 label images.
+    pixel_aspect : float
+        Height of a pixel divided by its width; pixels are square once they are packed.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RawCine(NamedTuple):
     fps: float
     group: str
     masks: Frames | None = None
+    pixel_aspect: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,11 @@ def pack_cines(
         for item in cines:
             cine = _checked(RawCine(*item))
             kept, fps = thin(len(cine.frames), cine.fps, limits.get(cine.group, Limit()))
-            frames = shrink(cine.frames[kept], size)
-            masks = None if cine.masks is None else shrink(cine.masks[kept], size, labels=True)
+            aspect = cine.pixel_aspect
+            frames = shrink(cine.frames[kept], size, pixel_aspect=aspect)
+            masks = cine.masks
+            if masks is not None:
+                masks = shrink(masks[kept], size, labels=True, pixel_aspect=aspect)
             writer.add(cine.name, frames, fps, cine.group, masks)
             count[cine.group] = count.get(cine.group, 0) + 1
             frames_of[cine.group] = frames_of.get(cine.group, 0) + len(frames)
@@ -142,12 +148,17 @@ def thin(n_frames: int, fps: float, limit: Limit) -> tuple[NDArray[np.int64], fl
     return kept, fps / step
 
 
-def shrink(frames: Frames, size: int, *, labels: bool = False) -> Frames:
-    """Frames (T, h, w) with no side longer than `size`, their shape kept; never enlarged."""
+def shrink(frames: Frames, size: int, *, labels: bool = False, pixel_aspect: float = 1.0) -> Frames:
+    """Frames (T, h, w) of square pixels with no side longer than `size`; never enlarged.
+
+    `pixel_aspect` is the height of the given pixels divided by their width. If they are not square, the
+    square ones are at least as large as their longer side.
+    """
     height, width = frames.shape[1:]
-    if max(height, width) <= size:
+    longest = round(max(height * min(1.0, pixel_aspect), width * min(1.0, 1.0 / pixel_aspect)))
+    if longest <= size and pixel_aspect == 1.0:
         return np.ascontiguousarray(frames)
-    box = Letterbox.fit(height, width, size)
+    box = Letterbox.fit(height, width, min(size, longest), pixel_aspect=pixel_aspect)
     squares = np.stack([box.apply_labels(frame) for frame in frames]) if labels else box.apply(frames)
     return np.ascontiguousarray(squares[(slice(None), *box.inner)])
 

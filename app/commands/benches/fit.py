@@ -99,7 +99,7 @@ def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
         frames, _ = decode(cine, cine.region, on_progress)
     finally:
         cine.source.close()
-    return [with_stand_ins(frames, cine.timing.fps)]
+    return [with_stand_ins(frames, cine.timing.fps, cine.pixel_aspect)]
 
 
 def text(result: dict[str, Any]) -> str:

@@ -38,5 +38,8 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
         if scribbled:
             log.warning("Scribbled frames of %s are left out: %d.", project.name, scribbled)
         cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
-        both = [(*pixels(one, on_progress), one.cine.timing.fps) for one in cines]
-    return [ScoredCine(frames, fps, labels) for frames, labels, fps in both]
+        both = [(*pixels(one, on_progress), one.cine) for one in cines]
+    return [
+        ScoredCine(frames, cine.timing.fps, labels, pixel_aspect=cine.pixel_aspect)
+        for frames, labels, cine in both
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from PIL import Image
 
 from app import cli
 from app.dicom.open import open_cine
+from tests.unit.dicom.dicom_oracle import grey_cine, region
 from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot import segmenter
@@ -62,10 +64,10 @@ def test_masks_have_the_cines_size_and_nothing_outside_the_region(
     told = json.loads(capsys.readouterr().out)
     cine = open_cine(demo_cine_path)
     volume = np.asarray(nib.load(tmp_path / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
-    assert volume.shape == (cine.width, cine.height, cine.n_frames)
+    assert volume.shape == (cine.width, cine.height, 1, cine.n_frames)
     expected = np.zeros((cine.height, cine.width), np.uint8)
     expected[cine.region.slices] = 1
-    assert (volume.transpose(2, 1, 0) == expected).all()
+    assert (volume[:, :, 0].transpose(2, 1, 0) == expected).all()
     with Image.open(tmp_path / "masks" / "frame_0029.png") as image:
         assert (np.asarray(image) == expected).all()
     assert (tmp_path / "areas.csv").read_text().startswith("frame,time_ms")
@@ -140,6 +142,77 @@ def test_labels_outside_the_region_make_it_larger(
     region = json.loads((tmp_path / "out" / "summary.json").read_text())["region"]
     assert (region["x1"], region["y1"]) == (320, 240)
     assert (calls[0]["labels"][3] == 1).sum() == 100
+
+
+def test_masks_of_a_nifti_cine_lie_on_it(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    affine = np.array([[0.5, 0, 0, -40.0], [0, 0.5, 0, 25.0], [0, 0, 1, 3.0], [0, 0, 0, 1]])
+    frames = np.random.default_rng(1).integers(0, 255, (4, 96, 128)).astype(np.uint8)
+    label = np.full((4, 96, 128), 255, np.uint8)
+    label[1], label[3] = 0, 0
+    label[1, 40:60, 30:50] = 1
+    nib.save(nib.Nifti1Image(frames.transpose(2, 1, 0), affine), tmp_path / "cine.nii.gz")
+    image = nib.as_closest_canonical(nib.Nifti1Image(label.transpose(2, 1, 0), affine))
+    turned = image.as_reoriented(np.array([[0, -1], [1, -1], [2, 1]]))
+    nib.save(turned, tmp_path / "labels.nii.gz")
+    out = tmp_path / "out"
+    assert _segment(tmp_path / "cine.nii.gz", tmp_path / "labels.nii.gz", out) == 0
+    masks: Any = nib.load(out / "masks.nii.gz")
+    assert masks.affine == pytest.approx(affine)
+    assert masks.shape == (128, 96, 1, 4)
+    given = calls[0]["labels"]
+    assert sorted(given) == [1, 3]
+    assert (given[1] == 1).sum() == 400
+    assert not given[3].any()  # annotated as empty
+    x0, y0 = (json.loads((out / "summary.json").read_text())["region"][k] for k in ("x0", "y0"))
+    assert np.argwhere(given[1] == 1).min(0).tolist() == [40 - y0, 30 - x0]
+
+
+def test_pixels_that_are_not_square_are_told_and_used(
+    tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cine = tmp_path / "cine.dcm"
+    grey_cine(cine, SequenceOfUltrasoundRegions=[region(0, 0, 127, 95, 0.031, PhysicalDeltaY=0.015)])
+    assert cli.main(["info", str(cine)]) == 0
+    assert "0.3100 x 0.1500 mm" in capsys.readouterr().out
+    label = np.zeros((96, 128), np.uint8)
+    label[40:60, 40:80] = 1
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(label).save(tmp_path / "labels" / "frame_0003.png")
+    assert _segment(cine, tmp_path / "labels", tmp_path / "out") == 0
+    assert calls[0]["pixel_aspect"] == pytest.approx(0.15 / 0.31)
+    masks: Any = nib.load(tmp_path / "out" / "masks.nii.gz")
+    assert masks.header.get_zooms()[:2] == pytest.approx((0.31, 0.15))
+    (row, *_) = list(csv.DictReader((tmp_path / "out" / "areas.csv").open()))
+    assert float(row["area_mm2"]) == pytest.approx(int(row["pixels"]) * 0.31 * 0.15, abs=0.01)
+
+
+def test_a_mask_of_0_and_255_is_no_damage(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = np.zeros((240, 320), np.uint8)
+    label[80:120, 100:160] = 255
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(label).save(tmp_path / "labels" / "frame_0003.png")
+    assert _segment(demo_cine_path, tmp_path / "labels", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "255 means unlabelled" in line
+    assert "damaged" not in line
+    assert not calls
+
+
+def test_label_files_that_are_not_used_are_named(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = np.zeros((240, 320), np.uint8)
+    label[80:120, 100:160] = 1
+    (tmp_path / "labels").mkdir()
+    for name in ("frame_0003.png", "frame_0006_mask.png", "frame-0009.png", "0012.png"):
+        Image.fromarray(label).save(tmp_path / "labels" / name)
+    assert _segment(demo_cine_path, tmp_path / "labels", tmp_path / "out") == 0
+    assert sorted(calls[0]["labels"]) == [3, 6, 9]
+    err = capsys.readouterr().err
+    assert "frame-0009.png (frame 9), frame_0006_mask.png (frame 6)" in err
+    assert "Not used as labels: 0012.png" in err
 
 
 def test_leftovers_of_a_longer_cine_are_named_and_left(
@@ -296,7 +369,7 @@ def test_the_demo_for_real(real: tuple[subprocess.CompletedProcess[str], Path]) 
     volume = np.asarray(nib.load(out / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
     with Image.open(LABELS / "frame_0006.png") as image:
         human = np.asarray(image)
-    found = volume.transpose(2, 1, 0)[6]
+    found = volume[:, :, 0].transpose(2, 1, 0)[6]
     overlap = 2 * ((found == 1) & (human == 1)).sum() / ((found == 1).sum() + (human == 1).sum())
     assert overlap > 0.8
-    assert (volume == 1).any(axis=(0, 1)).all()  # the cavity is on every frame
+    assert (volume == 1).any(axis=(0, 1, 2)).all()  # the cavity is on every frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.domain.cine import Calibration
 from app.domain.errors import ProjectError
 from app.engine.exchange import Exchange
 from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
@@ -99,6 +101,17 @@ def test_pixels_and_labels_of_the_region_are_passed(bench: Bench) -> None:
     assert opened.fps == pytest.approx(25.0)
     assert (told.revision, told.frames, told.learnt) == (1, (2,), False)
     assert np.array_equal(told.labels.open()[0], disk(2)[5:85, 10:110])
+
+
+def test_pixels_that_are_not_square_reach_the_engine_in_their_true_proportions(bench: Bench) -> None:
+    tall = dataclasses.replace(make_cine(), calibration=Calibration(0.2, 0.3, "test"))
+    bench.session.open(7, tall, (1, 2, 3))
+    bench.settle()
+    (opened,) = bench.engine.of(OpenCine)
+    assert opened.pixel_aspect == pytest.approx(1.5)
+    frames = opened.frames.open()
+    lit = frames.max(0) > 20
+    assert (lit.any(1).sum(), lit.any(0).sum()) == (224, 187)  # 80 rows of 0.3 mm, 100 columns of 0.2 mm
 
 
 def test_masks_come_back_at_full_size(bench: Bench) -> None:

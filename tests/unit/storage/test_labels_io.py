@@ -16,7 +16,8 @@ from PIL import Image
 from app.domain.errors import LabelError
 from app.domain.labels import LEFT_HEART
 from app.storage.errors import ExportError
-from app.storage.labels_io import read_labels, write_masks
+from app.storage.labels_io import read_labels
+from app.storage.mask_files import write_masks
 
 T, H, W = 6, 20, 30
 SHAPE = (T, H, W)
@@ -68,11 +69,11 @@ def test_nifti_round_trip(tmp_path: Path) -> None:
     back = read_labels(file, SHAPE, LEFT_HEART)
     assert np.array_equal(np.stack(list(back.values())), volume)
     image: Any = nib.load(file)
-    assert image.shape == (W, H, T)
+    assert image.shape == (W, H, 1, T)
     assert image.get_data_dtype() == np.uint8
-    assert image.header.get_zooms() == pytest.approx((0.3, 0.4, 25.0))
-    assert image.header.get_xyzt_units() == ("mm", "msec")
-    assert np.asarray(image.dataobj)[7, 3, 2] == volume[2, 3, 7]
+    assert image.header.get_zooms() == pytest.approx((0.3, 0.4, 1.0, 0.025))
+    assert image.header.get_xyzt_units() == ("mm", "sec")
+    assert np.asarray(image.dataobj)[7, 3, 0, 2] == volume[2, 3, 7]
 
 
 def test_nifti_without_calibration_claims_no_millimetres(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
-from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, UNLABELLED, LabelClass, LabelSet
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.recorder import Recorder
@@ -155,6 +155,15 @@ def test_label_sets_can_be_edited_but_not_under_what_is_drawn(
     recorder.project.close()
     with Project.open(path) as project:
         assert project.label_set == own
+
+
+def test_label_sets_can_be_edited_beside_scribbles(recorder: Recorder, cine: Cine) -> None:
+    scribble = np.full((cine.height, cine.width), UNLABELLED, np.uint8)
+    scribble[3:9, 3:9] = 1
+    assert recorder.draw(0, scribble, "brush", "A") is not None
+    own = LabelSet("Own", LEFT_HEART.classes[:1])
+    recorder.project.set_label_set(own)
+    assert recorder.project.label_set == own
 
 
 def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> None:

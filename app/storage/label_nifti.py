@@ -1,0 +1,139 @@
+"""A NIfTI of label images, turned onto the cine where both state an orientation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from app.dicom.nifti_space import Affine, affine_of, load_nifti, onto, plain_affine
+from app.domain.errors import LabelError
+from app.domain.labels import UNLABELLED
+from app.storage.label_folder import check_size
+
+_OLD_MASKS = b"labels (x, y, t); pixdim"
+"""Description in masks that this program once wrote, whose affine was not that of the cine."""
+
+_MOST_VOXELS = 1 << 60  # more are a damaged header, and overflow in numpy
+
+_Turn = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def read_nifti(
+    file: Path,
+    cine_shape: tuple[int, int, int],
+    affine: Affine | None,
+    spacing_mm: tuple[float, float] | None,
+) -> Iterator[tuple[int, str, NDArray[Any]]]:
+    """Frame, file name and image (height, width) of every frame; values are as they are in the file.
+
+    Parameters
+    ----------
+    file
+        (x, y, 1, t), (x, y, t), or (x, y) of a still.
+    cine_shape
+        Frames, height and width of the cine.
+    affine
+        Of the cine, None where its file states none.
+    spacing_mm
+        Width and height of the cine's pixels; None if it is not calibrated.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read, or does not fit the cine.
+    """
+    try:
+        image = load_nifti(file)
+        shape, dtype = tuple(int(n) for n in image.shape), image.get_data_dtype()
+    except Exception as error:  # nibabel raises whatever a damaged header leads to
+        raise _unreadable(file) from error
+    if dtype.names is not None:
+        raise LabelError(f"{file.name} holds colours where labels are expected: save it in grey.")
+    if np.issubdtype(dtype, np.complexfloating):
+        raise LabelError(f"{file.name} holds complex numbers where labels are expected: save it in grey.")
+    while len(shape) > 4 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) not in (3, 4):
+        raise _wrong_shape(file.name, shape)
+    if min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
+        raise _unreadable(file)
+    turn = _turn_onto(file.name, image, affine, spacing_mm)
+    # The header alone first: nothing is read of a file that does not fit the cine.
+    _check_shape(file.name, turn(np.broadcast_to(np.uint8(0), shape)).shape, cine_shape)
+    try:
+        labels = turn(np.asanyarray(image.dataobj).reshape(shape))
+    except Exception as error:
+        raise _unreadable(file) from error
+    labels = labels.reshape(labels.shape[0], labels.shape[1], -1)
+    for frame in range(cine_shape[0]):
+        yield frame, file.name, labels[:, :, frame].T
+
+
+def _unreadable(file: Path) -> LabelError:
+    return LabelError(f"{file.name} cannot be read as a NIfTI: save it again.")
+
+
+def _wrong_shape(name: str, shape: tuple[int, ...]) -> LabelError:
+    return LabelError(
+        f"{name} has the shape {shape} where (x, y, 1, t) or (x, y, t) is expected: save one plane over time."
+    )
+
+
+def _check_shape(name: str, shape: tuple[int, ...], cine_shape: tuple[int, int, int]) -> None:
+    n_frames, height, width = cine_shape
+    if len(shape) == 4 and shape[2] == 1:
+        shape = (shape[0], shape[1], shape[3])
+    if len(shape) != 3:
+        raise _wrong_shape(name, shape)
+    if shape[2] != n_frames:
+        raise LabelError(
+            f"{name} has {shape[2]} frames and the cine has {n_frames}: "
+            f"give one frame for each, {UNLABELLED} throughout where nothing is labelled."
+        )
+    check_size(name, (shape[1], shape[0]), (height, width))
+
+
+def _turn_onto(name: str, image: Any, affine: Affine | None, spacing_mm: tuple[float, float] | None) -> _Turn:
+    """What brings the file's array onto the cine's axes: the affines where both are stated, else nothing."""
+    own = affine_of(image)
+    if own is None:
+        return lambda array: array
+    if affine is None:
+        # The cine states no orientation. Masks that this program wrote for it may have been turned by
+        # another program: they still lie exactly on the plain affine that they were written with.
+        plain = plain_affine(spacing_mm)
+
+        def unturned(array: NDArray[Any]) -> NDArray[Any]:
+            turned = onto(array, own, plain)
+            return array if turned is None else turned
+
+        return unturned
+    if bytes(image.header["descrip"]).startswith(_OLD_MASKS) and not own[:3, 3].any():
+        return lambda array: array
+
+    def turned(array: NDArray[Any]) -> NDArray[Any]:
+        found = onto(array, own, affine)
+        if found is None:
+            raise LabelError(
+                f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the "
+                "labels with the affine of the cine, or as frame_0012.png files."
+            )
+        return found
+
+    return turned
+
+
+def _place(affine: Affine) -> str:
+    """Direction, size of pixel and origin of an affine for a message."""
+    size = np.linalg.norm(affine[:3, :2], axis=0)
+    axes = "".join(code or "?" for code in nib.orientations.aff2axcodes(affine))
+    origin = ", ".join(f"{value:.4g}" for value in affine[:3, 3])
+    return f"axes {axes}, pixels of {size[0]:.3g} x {size[1]:.3g} mm, origin {origin} mm"
