@@ -6,7 +6,7 @@ absent, or left from another image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydicom.dataset import Dataset
 
@@ -35,7 +35,10 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What the region tags are good for. `box` and `calibration` are None where they are not plausible."""
+    """What the region tags are good for.
+
+    `box` and `calibration`, of the region that is shown, are None where they are not plausible.
+    """
 
     regions: tuple[Region, ...] = ()
     box: Box | None = None
@@ -59,26 +62,35 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
     """
     regions, warnings = _regions(ds)
     # Colour flow loops of some makers describe the whole picture as one colour region.
-    pictures = [r for r in regions if r.spatial_format == TWO_D and r.data_type == TISSUE] or [
-        r for r in regions if r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW
+    pictures = [r for r in regions if _is_picture(r) and r.data_type == TISSUE] or [
+        r for r in regions if _is_picture(r)
     ]
     if not pictures:
         warnings.append("The file does not say the size of a pixel: sizes are told in pixels.")
         return Calibrated(regions, None, None, warnings)
-    fitting = [r for r in pictures if _fits(r.box, height, width)]
-    if not fitting:
+    pictures = [r for r in pictures if min(r.box.width, r.box.height) >= _SMALLEST]
+    # One region beyond the edge shows that the image was resized: then no region's size holds.
+    if not pictures or any(not _inside(r.box, height, width) for r in pictures):
         warnings.append(
             "The calibrated region in the file does not fit the image, which was resized or cropped later: "
             "its pixel size was not used: sizes are told in pixels."
         )
         return Calibrated(regions, None, None, warnings)
-    region = max(fitting, key=lambda r: r.box.width * r.box.height)
-    if len(fitting) > 1:
+    regions = tuple(
+        replace(r, calibration=_calibration(r)) if _is_picture(r) and _inside(r.box, height, width) else r
+        for r in regions
+    )
+    region = max(pictures, key=lambda r: r.box.width * r.box.height)
+    if len(pictures) > 1:
         warnings.append("The image holds several ultrasound pictures: the largest one is used.")
     calibration = _calibration(region)
     if calibration is None:
         warnings.append("The pixel size in the file is not a plausible length: sizes are told in pixels.")
     return Calibrated(regions, _clip(region.box, height, width), calibration, warnings)
+
+
+def _is_picture(region: Region) -> bool:
+    return region.spatial_format == TWO_D and region.data_type in (TISSUE, COLOUR_FLOW)
 
 
 def _regions(ds: Dataset) -> tuple[tuple[Region, ...], list[str]]:
@@ -105,13 +117,9 @@ def _regions(ds: Dataset) -> tuple[tuple[Region, ...], list[str]]:
     return tuple(found), [f"{dropped} of {len(items)} regions in the file are incomplete."] if dropped else []
 
 
-def _fits(box: Box, height: int, width: int) -> bool:
-    return (
-        min(box.x0, box.y0) >= 0
-        and box.x1 <= width + _SLACK
-        and box.y1 <= height + _SLACK
-        and min(box.width, box.height) >= _SMALLEST
-    )
+def _inside(box: Box, height: int, width: int) -> bool:
+    """True where the region, of whatever size, lies in the image."""
+    return 0 <= box.x0 < box.x1 <= width + _SLACK and 0 <= box.y0 < box.y1 <= height + _SLACK
 
 
 def _clip(box: Box, height: int, width: int) -> Box:

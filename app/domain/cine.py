@@ -42,6 +42,10 @@ class Box:
         """Row and column slices: ``frame[box.slices]``."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    def contains(self, x: float, y: float) -> bool:
+        """True where the pixel position (column x, row y) lies in the box."""
+        return self.x0 <= x < self.x1 and self.y0 <= y < self.y1
+
     def holding(self, labels: Iterable[Frame]) -> Box:
         """A box that holds this one and every structure drawn on the label images.
 
@@ -105,7 +109,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Region:
-    """One item of SequenceOfUltrasoundRegions, with its box as the file says it (PS3.3 C.8.5.5)."""
+    """One item of SequenceOfUltrasoundRegions, with its box as the file says it (PS3.3 C.8.5.5).
+
+    `calibration` is the size of this region's pixels; None where the region is not a two-dimensional
+    picture measured in centimetres, or where its size is not plausible.
+    """
 
     box: Box
     spatial_format: int
@@ -114,6 +122,7 @@ class Region:
     units_y: int
     delta_x: float
     delta_y: float
+    calibration: Calibration | None = None
 
 
 class FrameSource(Protocol):
@@ -140,7 +149,8 @@ class FrameSource(Protocol):
 class Cine:
     """One multi-frame instance. Carries no patient name, id or date, by design.
 
-    `region` is where the ultrasound picture lies: nothing outside it reaches the encoder.
+    `region` is where the ultrasound picture lies: nothing outside it reaches the encoder. `calibration`
+    holds in that region only; use `calibration_at` or `calibration_of` to measure something.
     `region_source` is "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still)
     or "whole image". `colour_doppler` says that colour was seen in the picture or that the file lists a
     colour flow region; UltrasoundColorDataPresent alone is set by a green ECG as well. `content_hash`
@@ -168,3 +178,54 @@ class Cine:
     def frame(self, index: int) -> Frame:
         """Luma of one frame, shape (height, width), uint8; decodes if it must."""
         return self.source.frame(index)
+
+    def calibration_at(self, x: float, y: float) -> Calibration | None:
+        """Pixel size at a position in the frame.
+
+        Parameters
+        ----------
+        x, y : float
+            Column and row, pixels.
+
+        Returns
+        -------
+        Calibration or None
+            That of the smallest calibrated region around the position; None outside every region. A
+            file without regions, such as NIfTI, has one pixel size for the whole frame.
+        """
+        if not self.regions:
+            inside = Box(0, 0, self.width, self.height).contains(x, y)
+            return self.calibration if inside else None
+        return next((found for box, found in self._calibrated() if box.contains(x, y)), None)
+
+    def calibration_of(self, mask: NDArray[np.bool_]) -> Calibration | None:
+        """Pixel size that holds for a structure.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (height, width)
+
+        Returns
+        -------
+        Calibration or None
+            None where more than 1 % of the structure lies outside every region, where its parts have
+            different pixel sizes, and for an empty mask.
+        """
+        if not self.regions:
+            return self.calibration if mask.any() else None
+        left = np.array(mask, bool)
+        total = int(left.sum())
+        pixels: dict[Calibration, int] = {}
+        for box, found in self._calibrated():
+            part = left[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)]
+            pixels[found] = pixels.get(found, 0) + int(part.sum())
+            part[...] = False
+        most = max(pixels, key=pixels.__getitem__, default=None)
+        return (
+            most if most is not None and pixels[most] > 0 and total - pixels[most] <= 0.01 * total else None
+        )
+
+    def _calibrated(self) -> list[tuple[Box, Calibration]]:
+        """Regions with a pixel size, the smallest first: an inset lies on top of the larger picture."""
+        found = [(r.box, r.calibration) for r in self.regions if r.calibration is not None]
+        return sorted(found, key=lambda pair: pair[0].width * pair[0].height)

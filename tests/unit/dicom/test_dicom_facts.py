@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,59 @@ def test_no_calibration_from_other_units_or_senseless_sizes(tmp_path: Path, tags
     assert cine.calibration is None
     assert cine.region == Box(20, 10, 110, 86)
     assert any("in pixels" in w for w in cine.warnings)
+
+
+def test_each_region_has_its_own_pixel_size(tmp_path: Path) -> None:
+    cine = regions(tmp_path, region(0, 0, 79, 95, 0.05), region(84, 0, 127, 95, 0.02))
+    left, right = cine.calibration_at(40, 50), cine.calibration_at(84, 0)
+    assert left is not None
+    assert right is not None
+    assert (left.mm_per_px_x, right.mm_per_px_x) == pytest.approx((0.5, 0.2))
+    assert cine.calibration == left  # the larger picture is the one shown
+    assert cine.calibration_at(81, 50) is None  # between the two
+    assert cine.calibration_at(-1, 50) is None
+    mask = np.zeros((96, 128), bool)
+    assert cine.calibration_of(mask) is None
+    mask[20:60, 90:120] = True
+    assert cine.calibration_of(mask) == right
+    mask[20:60, 20:40] = True
+    assert cine.calibration_of(mask) is None  # in both pictures
+    mask[:, :84] = False
+    mask[20:60, 80:84] = True
+    assert cine.calibration_of(mask) is None  # partly outside
+
+
+def test_an_inset_has_its_own_pixel_size(tmp_path: Path) -> None:
+    cine = regions(tmp_path, region(0, 0, 127, 95, 0.05), region(90, 10, 119, 49, 0.02))
+    inset = cine.calibration_at(100, 20)
+    assert inset is not None
+    assert inset.mm_per_px_x == pytest.approx(0.2)
+    assert cine.calibration_at(10, 20) == cine.calibration
+
+
+def test_m_mode_and_other_units_give_no_millimetres(tmp_path: Path) -> None:
+    m_mode = region(70, 0, 127, 95, 0.05, RegionSpatialFormat=2, PhysicalUnitsXDirection=4)
+    cine = regions(tmp_path, region(0, 0, 65, 95, 0.05), m_mode)
+    assert cine.calibration_at(30, 30) is not None
+    assert cine.calibration_at(100, 30) is None
+
+
+def test_one_region_beyond_the_image_takes_the_size_of_all(tmp_path: Path) -> None:
+    """Two pictures side by side, the image halved later: the left one still fits, its size does not."""
+    cine = regions(tmp_path, region(0, 0, 119, 90), region(120, 0, 239, 90))
+    assert cine.calibration is None
+    assert cine.calibration_at(50, 50) is None
+    assert any("resized" in w for w in cine.warnings)
+
+
+def test_a_file_without_regions_has_one_pixel_size_everywhere(tmp_path: Path) -> None:
+    cine = cine_with(tmp_path)
+    assert cine.calibration_at(5, 5) is None
+    scaled = dataclasses.replace(cine, calibration=Calibration(0.3, 0.4, "NIfTI pixdim"))
+    assert (
+        scaled.calibration_at(5, 5) == scaled.calibration_of(np.ones((96, 128), bool)) == scaled.calibration
+    )
+    assert scaled.calibration_at(128, 5) is None
 
 
 def test_pixel_spacing_is_never_used(tmp_path: Path) -> None:
