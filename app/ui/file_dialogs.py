@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
+from app.dicom.suffixes import name_filter
+
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
 
-CINES = "Cines (*.dcm *.dicom *.mp4 *.avi *.mkv *.gif *.nii *.nii.gz *.png *.jpg *.tif);;All files (*)"
+CINES = name_filter()
 PROJECTS = "Apical projects (*.apical)"
 
 

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from app import encoders
 from app.child_process import STOPPED, Child
-from app.dicom.browse import CINE_SUFFIXES
+from app.dicom.suffixes import CINE_SUFFIXES, name_filter
 from app.domain.errors import ApicalError
 from app.pretraining_run import Plan
 from app.ui import theme
@@ -233,8 +233,7 @@ class PickPage(QWidget):
             self.start_wanted.emit(self.plan())
 
     def _add_files(self) -> None:
-        known = f"Cines ({' '.join(f'*{suffix}' for suffix in CINE_SUFFIXES)});;All files (*)"
-        names, _ = QFileDialog.getOpenFileNames(self, "Add cines", "", known)
+        names, _ = QFileDialog.getOpenFileNames(self, "Add cines", "", name_filter(CINE_SUFFIXES))
         self.sources.add(Path(name) for name in names)
 
     def _add_folder(self) -> None:
