@@ -8,13 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app.dicom.burned_in import burned_in_warning
 from app.dicom.calibration import COLOUR_FLOW, SOURCE, TWO_D, calibrate
 from app.dicom.codestream import SizeMismatchError
 from app.dicom.decode import FrameDecoder
 from app.dicom.frame_cache import CachedFrames
 from app.dicom.header import read_header
 from app.dicom.pixel_data import pixel_data
-from app.dicom.region import find_region, sample_indices
+from app.dicom.region import SAMPLES, find_region, sample_indices
 from app.dicom.tags import text, value_of
 from app.dicom.timing import dicom_timing
 from app.dicom.view import view_of
@@ -69,8 +70,10 @@ def open_dicom(path: Path) -> Cine:
     calibrated = calibrate(header.ds, layout.rows, layout.columns)
     if calibrated.box is not None:
         box, box_source = calibrated.box, SOURCE
+        shown = readable(source, n_frames, 2)
     else:
-        box, box_source = find_region(readable(source, n_frames))
+        shown = readable(source, n_frames)
+        box, box_source = find_region(shown)
     timing, time_notes = dicom_timing(header.ds, n_frames, header.declared_frames)
     colour = _shows_colour(decoder, [read(i) for i in sample_indices(n_frames, 3)], box) or any(
         r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW for r in calibrated.regions
@@ -78,6 +81,8 @@ def open_dicom(path: Path) -> Cine:
     if colour:
         notes.append("The cine shows colour Doppler: a grey copy without the colours' meaning is used.")
     burned_in = text(header.ds, "BurnedInAnnotation").upper() or None
+    if (text_note := burned_in_warning(burned_in, shown, box)) is not None:
+        notes.append(text_note)
     return Cine(
         path=path,
         uid=str(value_of(header.ds, "SOPInstanceUID") or ""),
@@ -103,10 +108,10 @@ def _undecodable(path: Path) -> CineError:
     return CineError(f"{path.name} has pictures that cannot be decoded; export it from the machine again.")
 
 
-def readable(source: FrameSource, n_frames: int) -> list[Frame]:
+def readable(source: FrameSource, n_frames: int, count: int = SAMPLES) -> list[Frame]:
     """A few frames spread over the cine, without the damaged ones; the first one must be good."""
     frames = []
-    for index in sample_indices(n_frames):
+    for index in sample_indices(n_frames, count):
         try:
             frames.append(source.frame(index))
         except CineError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from app.dicom.burned_in import burned_in_warning
 from app.dicom.frame_cache import CachedFrames, InOrder
 from app.dicom.region import find_region, sample_indices
 from app.domain.cine import Calibration, Cine, Frame, Timing
@@ -34,6 +35,8 @@ def plain_cine(
         source = CachedFrames(decode, n_frames)
     frames = [source.frame(i) for i in sample_indices(min(n_frames, _FIRST))]
     box, how = find_region(frames)
+    if (text_note := burned_in_warning(None, frames, box)) is not None:
+        notes = (*notes, text_note)
     height, width = frames[0].shape
     return Cine(
         path=path,
