@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.domain.cine import Box, Frame
 
-WARNING_STATED = "The file says that text is burned into the picture: a patient may be named there; check it before you pass pictures on."
+WARNING_STATED = "The file says that text is burned into the picture: check it before you pass pictures on."
 WARNING_SEEN = (
     "Text is burned into the picture outside the ultrasound region, and the file does not say that it names "
     "nobody: check it before you pass pictures on."
