@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -23,6 +22,7 @@ from app.dicom.suffixes import CINE_SUFFIXES, name_filter
 from app.domain.errors import ApicalError
 from app.pretraining_run import Plan
 from app.ui import theme
+from app.ui.local_files import local_path
 from app.ui.opened_cine import OpenedCine
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
@@ -234,9 +234,9 @@ class PickPage(QWidget):
 
     def _add_files(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(self, "Add cines", "", name_filter(CINE_SUFFIXES))
-        self.sources.add(Path(name) for name in names)
+        self.sources.add(local_path(name) for name in names)
 
     def _add_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Add a folder of cines")
         if name:
-            self.sources.add([Path(name)])
+            self.sources.add([local_path(name)])
