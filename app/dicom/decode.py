@@ -17,11 +17,13 @@ from pydicom.uid import (
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
 )
 
-from app.dicom.codestream import SizeMismatchError, codestream_size
+from app.dicom.codestream import SizeMismatchError, codestream_format
 from app.dicom.layout import SUBSAMPLED, Layout
 from app.dicom.palette import Table, palette_tables
 from app.dicom.region import sample_indices
@@ -39,6 +41,9 @@ _STARTS: dict[str, bytes | tuple[bytes, ...]] = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, _JPEG),
     **dict.fromkeys(JPEG2000TransferSyntaxes, _J2K),
 }
+_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
+_PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
+"""In the order of preference: GDCM ends the process where data contradict the header, and tells stderr."""
 
 
 class FrameDecoder:
@@ -56,6 +61,7 @@ class FrameDecoder:
         self._jpeg = layout.syntax == JPEGBaseline8Bit or (
             layout.syntax == JPEGExtended12Bit and layout.bits_stored == 8
         )
+        self._lossless_jpeg = layout.syntax in _LOSSLESS_JPEG and layout.bits_stored == 8
         self._tables: tuple[Table, Table] | None = None
         if layout.photometric == "PALETTE COLOR":
             self._tables = palette_tables(ds, layout.bits_stored, layout.syntax.is_little_endian)
@@ -90,9 +96,9 @@ class FrameDecoder:
 
     def _check_size(self, data: bytes) -> None:
         """Compare the size in the compressed data with the header's before anything is decoded."""
-        size = codestream_size(data) if self.layout.syntax.is_encapsulated else None
-        if size is not None and size != (self.layout.columns, self.layout.rows):
-            raise SizeMismatchError(*size)
+        found = codestream_format(data) if self.layout.syntax.is_encapsulated else None
+        if found is not None and found.size != (self.layout.columns, self.layout.rows):
+            raise SizeMismatchError(*found.size)
 
     def chroma(self, data: bytes) -> Frame | None:
         """How colourful every pixel is, 0..255; None for a grey format."""
@@ -200,9 +206,10 @@ class FrameDecoder:
         }
         if p.samples > 1:
             options["planar_configuration"] = p.planar
-        # GDCM's JPEG 2000 writes to stderr about damage.
-        plugin = "pylibjpeg" if p.syntax in JPEG2000TransferSyntaxes else ""
+        if self._lossless_jpeg:
+            return _lossless_samples(data), p.photometric
         decoder = get_decoder(p.syntax)
+        plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         values, meta = decoder.as_array(encapsulate([data]), raw=True, decoding_plugin=plugin, **options)
         return values, str(meta["photometric_interpretation"])
 
@@ -266,6 +273,14 @@ def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
             return np.asarray(picture if picture.mode == "L" else picture.convert("L"), np.uint8)
         picture.draft("YCbCr", picture.size)  # the components as they are stored
         return np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _lossless_samples(data: bytes) -> Samples:
+    """Components of an 8-bit lossless JPEG as they are stored, whatever colours they are."""
+    if data[2:4] == b"\xff\xe0":  # JFIF would ask for a conversion, which lossless decoding does not do
+        data = data[:2] + data[4 + int.from_bytes(data[4:6], "big") :]
+    with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
+        return np.asarray(picture)
 
 
 def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, bool]:

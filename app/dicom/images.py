@@ -103,6 +103,8 @@ def _read(file: Path, size: tuple[int, int] | None) -> Values:
         )
     # Through memory: OpenCV cannot open every path.
     data = np.frombuffer(file.read_bytes(), np.uint8)
+    if not _has_whole_chunks(data.tobytes()):
+        raise CineError(f"{file.name} is a damaged image; save it again, or take it out of the folder.")
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
@@ -111,6 +113,16 @@ def _read(file: Path, size: tuple[int, int] | None) -> Values:
     if image is None:
         raise CineError(f"{file.name} is a damaged image; save it again, or take it out of the folder.")
     return np.asarray(image)
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    """False for a PNG with a chunk longer than the file: OpenCV would allocate what it asks for."""
+    if not data.startswith(b"\x89PNG"):
+        return True
+    at = 8
+    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IEND":
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return at <= len(data)
 
 
 def _size(file: Path) -> tuple[int, int] | None:

@@ -133,7 +133,8 @@ def _with_true_bits(
     if layout.samples != 1 or layout.bits_allocated != 16 or not low_aligned or layout.bits_stored == 16:
         return None
     order = "<u2" if layout.syntax.is_little_endian else ">u2"
-    used = int(np.frombuffer(read(layout.frame_bytes), order).max(initial=0)).bit_length()
+    data = read(layout.frame_bytes)
+    used = int(np.frombuffer(data[: len(data) // 2 * 2], order).max(initial=0)).bit_length()
     if used <= layout.bits_stored:
         return None
     wider = replace(layout, bits_stored=used, high_bit=used - 1)
@@ -163,7 +164,11 @@ def _with_true_colours(
     """Tell RGB from YBR_FULL by the values: decompressing programs leave either label on either data."""
     if layout.photometric not in {"RGB", "YBR_FULL"} or layout.bits_allocated != 8:
         return Interpretation(layout, n_frames)
-    real = _colour_space(FrameDecoder(ds, layout).samples(read(layout.frame_bytes))[0])
+    try:
+        values, _ = FrameDecoder(ds, layout).samples(read(layout.frame_bytes))
+    except Exception:  # not one whole frame is there, which is said elsewhere
+        return Interpretation(layout, n_frames)
+    real = _colour_space(values)
     if real is None or real == layout.photometric:
         return Interpretation(layout, n_frames)
     note = f"The header says {layout.photometric}, but the pixel values are {real}: they are read as such."

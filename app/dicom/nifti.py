@@ -178,7 +178,7 @@ def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, 
     if n_frames == 1:
         return assumed(1), ()
     pixdim = [float(v) for v in image.header["pixdim"]]
-    unit = _MS.get(image.header.get_xyzt_units()[1], 0.0)
+    unit = _MS.get(_units(image)[1], 0.0)
     if n_dims == 3:
         step = pixdim[3] * unit
         # As large as a pixel, or slow: the distance of slices. ITK states seconds whatever the axis is.
@@ -190,8 +190,17 @@ def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, 
     return assumed(n_frames), (IMPLAUSIBLE if n_dims > 3 and step > 0 else NO_RATE,)
 
 
+def _units(image: Any) -> tuple[str, str]:
+    """Units of space and time; "unknown" also for a code that does not exist."""
+    try:
+        space, time = image.header.get_xyzt_units()
+    except KeyError:
+        return "unknown", "unknown"
+    return str(space), str(time)
+
+
 def _calibration(image: Any) -> Calibration | None:
-    unit = image.header.get_xyzt_units()[0]
+    unit = _units(image)[0]
     x, y = (abs(float(v)) * _MM.get(unit, 0.0) for v in image.header["pixdim"][1:3])
     if unit == "unknown" and x == y == 1.0:
         return None  # what writers put when they do not know

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydicom.uid import RLELossless
 
+from app.dicom.codestream import codestream_format
 from app.dicom.fragments import (
     UNDEFINED,
     FrameTable,
@@ -22,6 +23,9 @@ from app.dicom.layout import Layout
 from app.dicom.native import interpret
 from app.dicom.tags import value_of
 from app.domain.errors import CineError
+
+_HEAD = 1 << 16
+"""Bytes of a compressed picture in which it states its format."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,38 @@ def _encapsulated(path: Path, header: Header) -> PixelData:
             extended=extended,
             one_fragment_each=layout.syntax == RLELossless,
         )
-    return PixelData(path, layout, table, _count_notes(path.name, header, table))
+    notes = _count_notes(path.name, header, table)
+    layout, format_notes = _as_compressed(layout, read_spans(path, table.frames[0])[:_HEAD])
+    return PixelData(path, layout, table, [*format_notes, *notes])
+
+
+def _as_compressed(layout: Layout, data: bytes) -> tuple[Layout, list[str]]:
+    """The layout with the bits and components that the first compressed picture states itself.
+
+    Decoders that are told something else give torn pictures, or end the process.
+    """
+    found = codestream_format(data)
+    if found is None or found.components not in (1, 3):
+        return layout, []
+    bits, samples = found.precision, found.components
+    if (bits, samples) == (layout.bits_stored, layout.samples):
+        return layout, []
+    photometric = layout.photometric
+    if samples != layout.samples:
+        photometric = "MONOCHROME2" if samples == 1 else "RGB"
+    note = (
+        f"The header says {layout.samples} x {layout.bits_stored} bits a pixel, but the compressed pictures "
+        f"have {samples} x {bits}: they are read as such."
+    )
+    allocated = 8 if bits <= 8 else 16
+    return replace(
+        layout,
+        samples=samples,
+        photometric=photometric,
+        bits_allocated=allocated,
+        bits_stored=bits,
+        high_bit=bits - 1,
+    ), [note]
 
 
 def _refuse_layout(name: str, layout: Layout) -> None:
