@@ -42,8 +42,8 @@ _STARTS: dict[str, bytes | tuple[bytes, ...]] = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, _J2K),
 }
 _LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
-_PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm")
-"""In the order of preference: GDCM ends the process where data contradict the header, and tells stderr."""
+_PLUGINS = ("pylibjpeg", "gdcm", "pyjpegls")
+"""In the order of preference: GDCM's JPEG 2000 writes to stderr, pyjpegls does not return from cut data."""
 
 
 class FrameDecoder:

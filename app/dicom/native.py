@@ -16,6 +16,8 @@ _SMOOTHER, _MUCH_SMOOTHER = 0.9, 0.6
 """Roughness, relative to that of the stated layout, below which another layout is believed instead: where the
 length of the data contradicts the header, and where it does not."""
 _YBR, _NOT_YBR = 10.0, 40.0
+_TORN = 3.0
+"""Grey levels: mean colourfulness above which the planes may have been mixed up."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,20 @@ def _with_true_bits(
 def _with_true_planes(
     ds: Dataset, layout: Layout, n_frames: int, read: Callable[[int], bytes]
 ) -> Interpretation | None:
-    """The other PlanarConfiguration where the picture is torn with the stated one."""
-    if layout.samples != 3 or layout.photometric in SUBSAMPLED:
+    """The other PlanarConfiguration where the picture has nearly no colours with it and is smoother."""
+    if layout.samples != 3 or layout.photometric in SUBSAMPLED or layout.bits_allocated != 8:
         return None
     other = replace(layout, planar=1 - (layout.planar == 1))
-    if _roughness(ds, other, read) >= _MUCH_SMOOTHER * _roughness(ds, layout, read):
+    try:
+        stated, swapped = (
+            min(_colourfulness(FrameDecoder(ds, which).samples(read(which.frame_bytes))[0]))
+            for which in (layout, other)
+        )
+    except Exception:  # not one whole frame is there, which is said elsewhere
+        return None
+    if stated < _TORN or swapped >= stated / 2:
+        return None
+    if _roughness(ds, other, read) >= _roughness(ds, layout, read):
         return None
     note = f"The header says PlanarConfiguration {layout.planar}, but the pixel data have {other.planar}."
     found = _with_true_colours(ds, other, n_frames, read)
@@ -177,14 +188,18 @@ def _with_true_colours(
 
 def _colour_space(values: NDArray[np.uint8]) -> str | None:
     """RGB or YBR_FULL, None where it is not clear: most of an ultrasound picture is grey."""
-    first, others = values[..., :1].astype(np.int16), values[..., 1:].astype(np.int16)
-    from_grey = float(np.abs(others - first).mean())
-    from_centre = float(np.abs(others - 128).mean())
+    from_grey, from_centre = _colourfulness(values)
     if from_centre < _YBR and from_grey > _NOT_YBR:
         return "YBR_FULL"
     if from_grey < _YBR and from_centre > _NOT_YBR:
         return "RGB"
     return None
+
+
+def _colourfulness(values: NDArray[np.uint8]) -> tuple[float, float]:
+    """How far the picture is from grey, in grey levels, if it is RGB and if it is YBR_FULL."""
+    first, others = values[..., :1].astype(np.int16), values[..., 1:].astype(np.int16)
+    return float(np.abs(others - first).mean()), float(np.abs(others - 128).mean())
 
 
 def _words(layout: Layout) -> str:
