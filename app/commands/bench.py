@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "uncertainty": "expected Dice and doubts of the program against the softmax alone",
     "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",
+    "robustness": "damaged files by the thousand: no crash, hang, traceback or full memory",
 }
 
 

@@ -6,17 +6,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from app.dicom.open import kind_of_file
+from app.dicom.suffixes import CINE_SUFFIXES, IMAGE_SUFFIXES
 from app.domain.errors import CineError
-
-CINE_SUFFIXES = (".dcm", ".dicom", ".mp4", ".avi", ".mkv", ".gif", ".nii", ".nii.gz")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_MAGIC_AT, _MAGIC = 128, b"DICM"
 
 
 def cine_paths(paths: Iterable[Path]) -> list[Path]:
     """Files and folders as cines to open, in the order given.
 
-    A folder stands for every cine in it and below it; one that holds only images is a cine itself.
+    A folder stands for every cine in it and below it. One that holds only images is a cine itself, or, if
+    these have several pages, stands for them.
 
     Raises
     ------
@@ -30,8 +29,8 @@ def cine_paths(paths: Iterable[Path]) -> list[Path]:
             continue
         below = (f for f in path.rglob("*") if not _hidden(f.relative_to(path)))
         inside = sorted((f for f in below if f.is_file() and _is_cine(f)), key=_in_human_order)
-        if not inside and any(f.suffix.lower() in IMAGE_SUFFIXES for f in path.iterdir()):
-            inside = [path]
+        if not inside:
+            inside = _images(path)
         if not inside:
             raise CineError(f"{path} holds no cine; open a folder with DICOM files, videos, NIfTI or images.")
         found.extend(inside)
@@ -49,14 +48,25 @@ def _in_human_order(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
+def _images(folder: Path) -> list[Path]:
+    """The folder itself if it holds images, or those of its images that are cines of several pages."""
+    images = [
+        f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
+    ]
+    if not images:
+        return []
+    from app.dicom.pages import page_count
+
+    stacks = sorted((f for f in images if page_count(f) > 1), key=_in_human_order)
+    return stacks or [folder]
+
+
 def _is_cine(file: Path) -> bool:
     if file.name.lower().endswith(CINE_SUFFIXES):
         return True
     if file.suffix.lower() in IMAGE_SUFFIXES or file.name.upper() == "DICOMDIR":
         return False
     try:
-        with file.open("rb") as stream:
-            stream.seek(_MAGIC_AT)
-            return stream.read(len(_MAGIC)) == _MAGIC
+        return kind_of_file(file) in {"dicom", "nifti", "video", "gif"}
     except OSError:
         return False

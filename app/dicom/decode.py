@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
@@ -15,16 +14,20 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
-    UID,
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
 )
 
+from app.dicom.codestream import SizeMismatchError, codestream_format
+from app.dicom.layout import SUBSAMPLED, Layout
 from app.dicom.palette import Table, palette_tables
-from app.dicom.tags import integer, number, text
+from app.dicom.region import sample_indices
+from app.dicom.tags import number
 from app.domain.cine import Frame
 
 Samples = NDArray[Any]
@@ -38,51 +41,9 @@ _STARTS: dict[str, bytes | tuple[bytes, ...]] = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, _JPEG),
     **dict.fromkeys(JPEG2000TransferSyntaxes, _J2K),
 }
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The Image Pixel Module (PS3.3 C.7.6.3) and the transfer syntax."""
-
-    rows: int
-    columns: int
-    samples: int
-    photometric: str
-    planar: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    syntax: UID
-    pixel_vr: str = "OW"
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
-        pixels = self.rows * self.columns
-        if self.photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
-            return pixels * 2 * self.bits_allocated // 8
-        return pixels * self.samples * self.bits_allocated // 8
-
-
-def layout_of(ds: Dataset, syntax: UID, pixel_vr: str) -> Layout:
-    """Read the layout; absent attributes get what the standard or common sense says."""
-    samples = integer(ds, "SamplesPerPixel", 1)
-    allocated = integer(ds, "BitsAllocated", 8)
-    stored = integer(ds, "BitsStored", allocated) or allocated
-    return Layout(
-        rows=integer(ds, "Rows"),
-        columns=integer(ds, "Columns"),
-        samples=samples,
-        photometric=text(ds, "PhotometricInterpretation") or ("RGB" if samples == 3 else "MONOCHROME2"),
-        planar=integer(ds, "PlanarConfiguration"),
-        bits_allocated=allocated,
-        bits_stored=min(stored, allocated),
-        high_bit=integer(ds, "HighBit", stored - 1),
-        signed=integer(ds, "PixelRepresentation") == 1,
-        syntax=syntax,
-        pixel_vr=pixel_vr,
-    )
+_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
+_PLUGINS = ("pylibjpeg", "gdcm", "pyjpegls")
+"""In the order of preference: GDCM's JPEG 2000 writes to stderr, pyjpegls does not return from cut data."""
 
 
 class FrameDecoder:
@@ -100,42 +61,54 @@ class FrameDecoder:
         self._jpeg = layout.syntax == JPEGBaseline8Bit or (
             layout.syntax == JPEGExtended12Bit and layout.bits_stored == 8
         )
+        self._lossless_jpeg = layout.syntax in _LOSSLESS_JPEG and layout.bits_stored == 8
         self._tables: tuple[Table, Table] | None = None
         if layout.photometric == "PALETTE COLOR":
             self._tables = palette_tables(ds, layout.bits_stored, layout.syntax.is_little_endian)
         self._range, self._window_given = _display_range(ds, layout)
         if not layout.syntax.is_encapsulated:
-            self._samples: Callable[[bytes], tuple[Samples, str]] = self._native
+            self.samples: Callable[[bytes], tuple[Samples, str]] = self._native
+            """Stored values of one frame, and the colour space that they are in."""
         else:
             _quiet_gdcm()
-            self._samples = self._compressed
+            self.samples = self._compressed
 
     def luma(self, data: bytes) -> Frame:
         """Decode to grey, shape (rows, columns), uint8.
 
         Raises
         ------
+        SizeMismatchError
+            The compressed picture has another size than the header says.
         Exception
             Of many kinds, by decoder: the data are damaged.
         """
+        self._check_size(data)
         if self._jpeg:
             grey = jpeg_luma(data, rgb=self.layout.photometric == "RGB")
             if self.layout.photometric == "MONOCHROME1":
                 grey = 255 - grey
         else:
-            grey = self._to_luma(*self._samples(data))
+            grey = self._to_luma(*self.samples(data))
         if grey.shape != (self.layout.rows, self.layout.columns):
-            raise ValueError(f"decoded to {grey.shape}")
+            raise SizeMismatchError(grey.shape[1], grey.shape[0])
         return np.ascontiguousarray(grey)
+
+    def _check_size(self, data: bytes) -> None:
+        """Compare the size in the compressed data with the header's before anything is decoded."""
+        found = codestream_format(data) if self.layout.syntax.is_encapsulated else None
+        if found is not None and found.size != (self.layout.columns, self.layout.rows):
+            raise SizeMismatchError(*found.size)
 
     def chroma(self, data: bytes) -> Frame | None:
         """How colourful every pixel is, 0..255; None for a grey format."""
         if self.layout.samples == 1 and self._tables is None:
             return None
+        self._check_size(data)
         if self._jpeg:
             with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
                 return _spread(np.asarray(picture.convert("RGB")))
-        values, photometric = self._samples(data)
+        values, photometric = self.samples(data)
         if self._tables is not None:
             return self._tables[1][self._unsigned(values)]
         if photometric == "RGB":
@@ -143,25 +116,61 @@ class FrameDecoder:
         if values.ndim == 2:
             return None  # luma alone was taken from a subsampled format
         # Cb and Cr at their weights in B and R (Rec. 601).
-        difference = np.abs(values[..., 1:].astype(np.float32) - 128) * (1.772, 1.402)
+        difference = np.abs(values[..., 1:].astype(np.float32) - 128) * np.float32((1.772, 1.402))
         return np.asarray(np.clip(difference.max(axis=-1), 0, 255), np.uint8)
 
-    @property
-    def needs_range(self) -> bool:
-        """True where neither 8 bits nor a window in the file say what is white: call `fit_range`."""
-        return self._range is not None and not self._window_given
+    def fit_range(self, read: Callable[[int], bytes], n_frames: int) -> list[str]:
+        """Choose what is shown as white, once for the whole cine, so that brightness does not flicker.
 
-    def fit_range(self, frames: list[bytes]) -> None:
-        """Fit the grey range to data that use less than half of their bits.
+        Data of more than 8 bits that use less than half of their range are stretched. A window in the file
+        is followed unless it shows the picture nearly black or entirely white.
 
-        One range for the whole cine, from a few frames, so that brightness does not flicker.
+        Parameters
+        ----------
+        read : callable
+            ``read(index) -> bytes`` of a frame.
+        n_frames : int
+
+        Returns
+        -------
+        list of str
+            Sentences for the user.
+
+        Raises
+        ------
+        Exception
+            Not one frame can be decoded.
         """
-        if self._range is None or not self.needs_range:
-            return
-        top = max(float(self._centred(self._samples(data)[0]).max()) for data in frames)
+        if self._range is None:
+            return []
+        if self._window_given:
+            low, high = self._range
+            darkest, brightest = self._extent(read, sample_indices(n_frames))
+            if low + (high - low) / 4 < brightest and darkest < high:
+                return []
+            self._range = _full_range(self.layout)
         low, high = self._range
-        if top < low + (high - low) / 2:
-            self._range = (low, max(top, low + 1))
+        _, brightest = self._extent(read, range(n_frames))
+        if brightest < low + (high - low) / 2:
+            self._range = (low, max(brightest, low + 1))
+        return (
+            ["The brightness window in the file does not fit the pictures and was not used."]
+            if self._window_given
+            else []
+        )
+
+    def _extent(self, read: Callable[[int], bytes], indices: Iterable[int]) -> tuple[float, float]:
+        """Smallest and largest stored value of these frames, without damaged ones."""
+        found, failure = [], None
+        for index in indices:
+            try:
+                values = self._centred(self.samples(read(index))[0])
+                found.append((float(values.min()), float(values.max())))
+            except Exception as error:
+                failure = error
+        if not found:
+            raise failure or ValueError("no frames")
+        return min(low for low, _ in found), max(high for _, high in found)
 
     def _native(self, data: bytes) -> tuple[Samples, str]:
         p = self.layout
@@ -170,7 +179,7 @@ class FrameDecoder:
             data = np.frombuffer(data, "<u2").byteswap().tobytes()
         order = "<" if p.syntax.is_little_endian else ">"
         flat = np.frombuffer(data, f"{order}u{p.bits_allocated // 8}")
-        if p.photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+        if p.photometric in SUBSAMPLED:
             # Y1 Y2 Cb Cr for every two pixels.
             return flat.reshape(-1, 4)[:, :2].reshape(p.rows, p.columns), p.photometric
         if p.samples == 1:
@@ -197,9 +206,10 @@ class FrameDecoder:
         }
         if p.samples > 1:
             options["planar_configuration"] = p.planar
-        # GDCM's JPEG 2000 writes to stderr about damage.
-        plugin = "pylibjpeg" if p.syntax in JPEG2000TransferSyntaxes else ""
+        if self._lossless_jpeg:
+            return _lossless_samples(data), p.photometric
         decoder = get_decoder(p.syntax)
+        plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
         values, meta = decoder.as_array(encapsulate([data]), raw=True, decoding_plugin=plugin, **options)
         return values, str(meta["photometric_interpretation"])
 
@@ -265,6 +275,14 @@ def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
         return np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
+def _lossless_samples(data: bytes) -> Samples:
+    """Components of an 8-bit lossless JPEG as they are stored, whatever colours they are."""
+    if data[2:4] == b"\xff\xe0":  # JFIF would ask for a conversion, which lossless decoding does not do
+        data = data[:2] + data[4 + int.from_bytes(data[4:6], "big") :]
+    with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
+        return np.asarray(picture)
+
+
 def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, bool]:
     """Stored values shown as black and as white, and whether the file says so itself.
 
@@ -278,9 +296,14 @@ def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, 
         # Linear window, PS3.3 C.11.2.1.2.1, back through the rescaling to stored values.
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
         return ((low - intercept) / slope, (high - intercept) / slope), True
+    return _full_range(p), False
+
+
+def _full_range(p: Layout) -> tuple[float, float]:
+    """Smallest and largest value that the stored bits can hold."""
     if p.signed:
-        return (-(2.0 ** (p.bits_stored - 1)), 2.0 ** (p.bits_stored - 1) - 1), False
-    return (0.0, 2.0**p.bits_stored - 1), False
+        return -(2.0 ** (p.bits_stored - 1)), 2.0 ** (p.bits_stored - 1) - 1
+    return 0.0, 2.0**p.bits_stored - 1
 
 
 def _spread(rgb: Samples) -> Frame:

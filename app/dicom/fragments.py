@@ -75,31 +75,38 @@ def native_frames(element: PixelElement, size: int, frame_bytes: int, n_frames: 
     size : int
         Bytes of the whole file.
     frame_bytes, n_frames : int
-        As the header says.
+        As the header and the length of the data say.
     """
-    available = min(element.length, size - element.offset)
+    available = max(0, min(element.length, size - element.offset))
     n = min(n_frames, available // frame_bytes)
     return FrameTable(
         frames=tuple(((element.offset + i * frame_bytes, frame_bytes),) for i in range(n)),
         value=(element.offset, available),
-        truncated=element.length > available or available < n_frames * frame_bytes,
+        truncated=element.length > available,
     )
 
 
 def encapsulated_frames(
-    file: BinaryIO, element: PixelElement, size: int, n_frames: int, extended: tuple[int, ...] = ()
+    file: BinaryIO,
+    element: PixelElement,
+    size: int,
+    n_frames: int,
+    *,
+    extended: tuple[int, ...] = (),
+    one_fragment_each: bool = False,
 ) -> FrameTable:
     """Frames of compressed pixel data, from the items' headers alone.
-
-    Frames are told apart by (in this order) one fragment each, the extended offset table, the basic
-    offset table, and last the JPEG start marker at the head of a fragment.
 
     Parameters
     ----------
     file : BinaryIO
         The DICOM file.
+    n_frames : int
+        NumberOfFrames: it decides nothing where the fragments tell another number, see `_frame_starts`.
     extended : tuple of int
         ExtendedOffsetTable, bytes from the first fragment's item header.
+    one_fragment_each : bool
+        The transfer syntax does not allow a frame in several fragments (RLE, PS3.5 A.4.2).
     """
     spans: list[Span] = []
     position, complete = element.offset, False
@@ -121,39 +128,54 @@ def encapsulated_frames(
     table, fragments = spans[0], spans[1:]
     file.seek(table[0])
     basic = np.frombuffer(file.read(table[1] // 4 * 4), "<u4").tolist()
-    starts = _frame_starts(file, fragments, n_frames, list(extended) or basic, complete)
+    starts = (
+        list(range(len(fragments)))
+        if one_fragment_each
+        else _frame_starts(file, fragments, n_frames, list(extended) or basic, complete)
+    )
     groups = [tuple(fragments[a:b]) for a, b in zip(starts, [*starts[1:], len(fragments)], strict=True)]
-    if not complete and groups and len(fragments) != n_frames:
-        # The last frame may go on beyond the end of the file: several fragments a frame.
-        many = any(len(g) > 1 for g in groups)
-        groups = groups[:-1] if many else groups
-    return FrameTable(tuple(groups[:n_frames]), (element.offset, position - element.offset), not complete)
+    # The last frame may go on beyond the end of the file, where frames have several fragments.
+    if not complete and any(len(group) > 1 for group in groups) and not _ends_frame(file, groups[-1][-1]):
+        groups.pop()
+    return FrameTable(tuple(groups), (element.offset, position - element.offset), not complete)
 
 
 def _frame_starts(
     file: BinaryIO, fragments: list[Span], n_frames: int, offsets: list[int], complete: bool
 ) -> list[int]:
-    """Index of the first fragment of every frame."""
-    if n_frames == 1:
-        return [0]
+    """Index of the first fragment of every frame.
+
+    By (in this order) an offset table of as many frames as stated, one fragment each, an offset table of
+    another number of frames, and the marker that starts a JPEG or JPEG 2000 picture.
+    """
+    base = fragments[0][0] - 8
+    where = {start - 8 - base: i for i, (start, _) in enumerate(fragments)}
+    table = [where[o] for o in offsets if o in where]
+    if not table or table[0] != 0 or table != sorted(set(table)) or (complete and len(table) < len(offsets)):
+        table = []
+    if table and len(offsets) == n_frames:
+        return table
     if len(fragments) == n_frames:
         return list(range(n_frames))
-    if len(offsets) == n_frames:
-        base = fragments[0][0] - 8
-        where = {start - 8 - base: i for i, (start, _) in enumerate(fragments)}
-        known = [where[o] for o in offsets if o in where]
-        if known and known[0] == 0 and (not complete or len(known) == n_frames):
-            return known
+    if len(table) > 1:
+        return table
     starts = []
     for i, (start, _) in enumerate(fragments):
         file.seek(start)
         head = file.read(4)
-        # JPEG and JPEG-LS (SOI), JPEG 2000 (SOC, SIZ).
-        if head[:3] == b"\xff\xd8\xff" or head == b"\xff\x4f\xff\x51":
+        # JPEG and JPEG-LS (SOI), JPEG 2000 (SOC, SIZ) and its boxes.
+        if head[:3] == b"\xff\xd8\xff" or head in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
             starts.append(i)
     if starts and starts[0] == 0:
         return starts
-    return list(range(len(fragments)))
+    return [0] if n_frames == 1 else list(range(len(fragments)))
+
+
+def _ends_frame(file: BinaryIO, fragment: Span) -> bool:
+    """True where the fragment ends with the marker that ends a JPEG or JPEG 2000 picture."""
+    start, length = fragment
+    file.seek(start + max(0, length - 4))
+    return b"\xff\xd9" in file.read(min(4, length))
 
 
 def read_spans(path: Path, spans: tuple[Span, ...]) -> bytes:

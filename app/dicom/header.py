@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import config, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
@@ -21,8 +24,9 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from app.dicom.decode import Layout, layout_of
 from app.dicom.fragments import UNDEFINED, PixelElement, pixel_element
+from app.dicom.layout import Layout, layout_of
+from app.dicom.limits import MAX_UNPACKED, check_size
 from app.dicom.tags import number, value_of
 from app.domain.errors import CineError
 
@@ -38,29 +42,21 @@ _NATIVE = {
     ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
 }
-_PHOTOMETRIC = {
-    "MONOCHROME1",
-    "MONOCHROME2",
-    "PALETTE COLOR",
-    "RGB",
-    "YBR_FULL",
-    "YBR_FULL_422",
-    "YBR_PARTIAL_422",
-    "YBR_PARTIAL_420",
-    "YBR_ICT",
-    "YBR_RCT",
-}
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header that was found readable. `deflated` is the pixel data of a deflated file, else None."""
+    """A header that was found readable.
+
+    `declared_frames` is NumberOfFrames, None where the file does not say it. `inflated` is the pixel data
+    of a deflated file, else None.
+    """
 
     ds: FileDataset
     layout: Layout
     element: PixelElement
-    declared_frames: int
-    deflated: bytes | None
+    declared_frames: int | None
+    inflated: bytes | None
 
 
 def read_header(path: Path) -> Header:
@@ -72,6 +68,7 @@ def read_header(path: Path) -> Header:
         Not DICOM, damaged, encrypted, without pictures, or of a kind that cannot be read.
     """
     name = path.name
+    _refuse_bomb(path)
     with path.open("rb") as file:
         try:
             ds = dcmread(file, stop_before_pixels=True, force=not _has_preamble(path))
@@ -84,17 +81,19 @@ def read_header(path: Path) -> Header:
         syntax = _syntax(ds)
         _refuse_kind(name, ds)
         if syntax == DeflatedExplicitVRLittleEndian:
-            element, deflated = _inflate(path)
+            element, inflated = _inflate(path)
         else:
-            element, deflated = _locate(name, file, ds, syntax), None
+            element, inflated = _locate(name, file, ds, syntax), None
     _refuse_syntax(name, syntax)
     if syntax in _NATIVE and element.length == UNDEFINED:
         raise CineError(
             f"{name} holds compressed pictures but says they are not; export it from the machine again."
         )
     layout = layout_of(ds, syntax, element.vr)
-    _refuse_layout(name, layout)
-    return Header(ds, layout, element, _frames(name, ds), deflated)
+    if layout.rows < 1 or layout.columns < 1:
+        raise CineError(f"{name} does not say the size of its pictures; export it from the machine again.")
+    check_size(name, layout.columns, layout.rows)
+    return Header(ds, layout, element, _frames(name, ds), inflated)
 
 
 def _has_preamble(path: Path) -> bool:
@@ -182,28 +181,36 @@ def _refuse_syntax(name: str, syntax: UID) -> None:
         )
 
 
-def _refuse_layout(name: str, layout: Layout) -> None:
-    if layout.rows < 1 or layout.columns < 1:
-        raise CineError(f"{name} does not say the size of its pictures; export it from the machine again.")
-    known = layout.photometric in _PHOTOMETRIC and layout.samples in (1, 3)
-    fits = (layout.samples == 1) == (layout.photometric in {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
-    sampled = layout.photometric not in {"YBR_FULL_422", "YBR_PARTIAL_422"} or layout.columns % 2 == 0
-    if layout.syntax in _NATIVE and layout.photometric == "YBR_PARTIAL_420":
-        known = False
-    bits = layout.bits_allocated in ((8, 16, 32) if layout.samples == 1 else (8, 16))
-    if not (known and fits and bits and (sampled or layout.syntax not in _NATIVE)):
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than memory should hold: pydicom has no limit."""
+    with path.open("rb") as file:
+        try:
+            syntax = value_of(read_file_meta_info(path), "TransferSyntaxUID")
+            if syntax != DeflatedExplicitVRLittleEndian:
+                return
+            file.seek(132)
+            while (start := file.read(2)) == b"\x02\0":
+                file.seek(-2, os.SEEK_CUR)
+                element = pixel_element(file, explicit=True, little=True)
+                file.seek(element.offset + element.length)
+            unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+            unpacked, packed = 0, start
+            while packed and unpacked <= MAX_UNPACKED:
+                unpacked += len(unpacker.decompress(packed, 1 << 20))
+                packed = unpacker.unconsumed_tail or file.read(1 << 16)
+        except Exception:  # not for this function to say what is wrong
+            return
+    if unpacked > MAX_UNPACKED:
         raise CineError(
-            f"{name} has a pixel format that Apical cannot read "
-            f"({layout.photometric[:16]}, {layout.samples} x {layout.bits_allocated} bit); export it as JPEG."
+            f"{path.name} unpacks to more than {MAX_UNPACKED >> 20} MiB; "
+            "export it from the machine again without deflation."
         )
 
 
-def _frames(name: str, ds: FileDataset) -> int:
-    if value_of(ds, "NumberOfFrames") is None and "NumberOfFrames" not in ds:
-        return 1
+def _frames(name: str, ds: FileDataset) -> int | None:
     stated = number(ds, "NumberOfFrames")
-    if stated is None:  # present but empty: as if absent
-        return 1
+    if stated is None:
+        return None
     if stated < 1:
         raise CineError(f"{name} holds no frames; choose another cine, or export it from the machine again.")
     return int(stated)

@@ -6,12 +6,16 @@ import gzip
 import zlib
 from pathlib import Path
 
+from app.dicom.suffixes import DICOM_SUFFIXES
 from app.domain.cine import Cine
 from app.domain.errors import CineError
 
 # ContentInfo of CMS (RFC 5652): SEQUENCE, then the OID of envelopedData or of its kin.
 _CMS_OIDS = (bytes.fromhex("06092a864886f70d0107"), bytes.fromhex("060b2a864886f70d01091001"))
 _HEAD = 512
+# Matroska and WebM, ASF (wmv), MPEG programme stream.
+_VIDEO = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0\0\x01\xba")
+_RIFF = {b"AVI ": "video", b"WEBP": "image"}
 
 
 def open_cine(path: Path | str) -> Cine:
@@ -53,9 +57,7 @@ def _open(path: Path) -> Cine:
         from app.dicom.images import open_folder
 
         return open_folder(path)
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    match kind_of(head):
+    match kind_of_file(path):
         case "empty":
             raise CineError(f"{path.name} is empty; copy it again from where it came from.")
         case "encrypted":
@@ -69,9 +71,9 @@ def _open(path: Path) -> Cine:
 
             return open_nifti(path)
         case "gif":
-            from app.dicom.video import open_gif
+            from app.dicom.pages import open_pages
 
-            return open_gif(path)
+            return open_pages(path)
         case "video":
             from app.dicom.video import open_video
 
@@ -80,7 +82,7 @@ def _open(path: Path) -> Cine:
             from app.dicom.images import open_image
 
             return open_image(path)
-    if path.suffix.lower() in {".dcm", ".dicom", ""}:
+    if path.suffix.lower() in DICOM_SUFFIXES:
         raise CineError(
             f"{path.name} is not a DICOM file, whatever its name says; choose an ultrasound cine."
         )
@@ -88,6 +90,12 @@ def _open(path: Path) -> Cine:
         f"{path.name} is no cine that Apical reads; choose a DICOM, mp4, avi, gif or NIfTI file, "
         "or a folder of images."
     )
+
+
+def kind_of_file(path: Path) -> str:
+    """What a file is, see `kind_of`."""
+    with path.open("rb") as file:
+        return kind_of(file.read(_HEAD))
 
 
 def kind_of(head: bytes) -> str:
@@ -100,11 +108,13 @@ def kind_of(head: bytes) -> str:
         return "encrypted"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip") or head.startswith(_VIDEO):
         return "video"
-    if head[:4] == b"\x1aE\xdf\xa3":  # Matroska, WebM
+    if head[:4] == b"RIFF" and head[8:12] in _RIFF:
+        return _RIFF[head[8:12]]
+    if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":  # MPEG transport stream
         return "video"
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")):
+    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return "image"
     plain = _unzipped(head) if head[:2] == b"\x1f\x8b" else head
     if plain[344:348] in (b"n+1\0", b"ni1\0") or plain[4:11] in (b"n+2\0\r\n\x1a",):

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.dicom.burned_in import burned_in_warning
 from app.dicom.frame_cache import CachedFrames, InOrder
 from app.dicom.region import find_region, sample_indices
 from app.domain.cine import Calibration, Cine, Frame, Timing
 
 NO_PIXEL_SIZE = "The file does not say the size of a pixel: sizes are told in pixels."
-NO_RATE = "The file does not say its frame rate: 30 frames a second are assumed."
+
 _FIRST = 600
 """Frames among which those that show the region are taken: a long video need not be walked to its end."""
 
@@ -38,6 +39,8 @@ def plain_cine(
         source = CachedFrames(decode, n_frames)
     frames = [source.frame(i) for i in sample_indices(min(n_frames, _FIRST))]
     box, how = find_region(frames)
+    if (text_note := burned_in_warning(None, frames, box)) is not None:
+        notes = (*notes, text_note)
     height, width = frames[0].shape
     return Cine(
         path=path,

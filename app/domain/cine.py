@@ -79,8 +79,8 @@ class TimingSource(StrEnum):
 
     FRAME_TIME = "FrameTime"
     FRAME_TIME_VECTOR = "FrameTimeVector"
-    RECOMMENDED_DISPLAY_FRAME_RATE = "RecommendedDisplayFrameRate"
     CINE_RATE = "CineRate"
+    RECOMMENDED_DISPLAY_FRAME_RATE = "RecommendedDisplayFrameRate"
     CONTAINER = "container"  # mp4, avi, gif, NIfTI say it themselves
     ASSUMED = "assumed"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
@@ -207,7 +209,8 @@ class Project:
 
     def add_cine(self, cine: Cine) -> CineRecord:
         """Refer to a cine; one that is known by its content keeps its record and gets its new path."""
-        row = (cine.uid, cine.content_hash, str(cine.path.absolute()), cine.n_frames, cine.height, cine.width)
+        path = _stored(cine.path.absolute())
+        row = (cine.uid, cine.content_hash, path, cine.n_frames, cine.height, cine.width)
         with self._human.transaction() as sql:
             sql.execute(
                 "INSERT INTO cines (uid, content_hash, path, n_frames, height, width) "
@@ -222,7 +225,7 @@ class Project:
         rows = self._human.rows(
             "SELECT id, uid, content_hash, path, n_frames, height, width FROM cines ORDER BY id"
         )
-        return [CineRecord(row[0], row[1], row[2], Path(row[3]), *row[4:]) for row in rows]
+        return [CineRecord(row[0], row[1], row[2], _path(row[3]), *row[4:]) for row in rows]
 
     def _size(self, cine_id: int) -> tuple[int, int, int, int]:
         rows = self._human.rows(
@@ -326,3 +329,18 @@ class Project:
             return unpack_pixels(packed, shape)
         except ValueError as error:
             raise damaged(self._path) from error
+
+
+def _stored(path: Path) -> str:
+    """An absolute path as text; as a URI where its name is not UTF-8, which SQLite refuses."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.as_uri()
+    return str(path)
+
+
+def _path(stored: str) -> Path:
+    if not stored.startswith("file://"):
+        return Path(stored)
+    return Path(os.fsdecode(unquote_to_bytes(stored.removeprefix("file://"))))

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from app.dicom.suffixes import DICOM_SUFFIXES
 from app.domain.errors import ApicalError
 from app.storage.records import CineRecord
-
-_DICOM_SUFFIXES = frozenset({"", ".dcm", ".dicom", ".ima", ".img"})
 
 _logger = logging.getLogger(__name__)
 
@@ -72,8 +71,8 @@ def _same_name(folders: list[Path], name: str) -> Iterator[Path]:
 def _plausible(folders: list[Path], lost: Path) -> Iterator[Path]:
     suffix = lost.suffix.lower()
     # DICOM files are named freely: 'IM_0001' and '1.2.840.113' have no suffix to speak of.
-    free = suffix in _DICOM_SUFFIXES or suffix[1:].isdigit()
+    free = suffix in DICOM_SUFFIXES or suffix[1:].isdigit()
     for path in _files(folders):
         other = path.suffix.lower()
-        if other == suffix or (free and (other in _DICOM_SUFFIXES or other[1:].isdigit())):
+        if other == suffix or (free and (other in DICOM_SUFFIXES or other[1:].isdigit())):
             yield path

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
+from app.dicom.suffixes import name_filter
+from app.ui.local_files import local_path
+
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
 
-CINES = "Cines (*.dcm *.dicom *.mp4 *.avi *.mkv *.gif *.nii *.nii.gz *.png *.jpg *.tif);;All files (*)"
+CINES = name_filter()
 PROJECTS = "Apical projects (*.apical)"
 
 
@@ -28,20 +31,20 @@ class FileDialogs:
     def open_files(self) -> None:
         """Ask for cines."""
         names, _ = QFileDialog.getOpenFileNames(self._window, "Open cines", self._folder(), CINES)
-        self._window.workspace.open_paths([Path(name) for name in names])
+        self._window.workspace.open_paths([local_path(name) for name in names])
 
     def open_folder(self) -> None:
         """Ask for a folder of cines."""
         name = QFileDialog.getExistingDirectory(self._window, "Open a folder of cines", self._folder())
         if name:
-            self._window.workspace.open_paths([Path(name)])
+            self._window.workspace.open_paths([local_path(name)])
 
     def open_project(self) -> None:
         """Ask for a project."""
         name, _ = QFileDialog.getOpenFileName(self._window, "Open a project", "", PROJECTS)
         if name:
             self._window.canvas.finish_stroke()
-            self._window.workspace.open_project(Path(name))
+            self._window.workspace.open_project(local_path(name))
 
     def save_project_as(self) -> None:
         """Ask where the project shall go on."""

@@ -21,6 +21,7 @@ from app.ui.file_dialogs import FileDialogs
 from app.ui.keymap import load_keymap
 from app.ui.layers import Layers
 from app.ui.learning_panel import HAZE, LearningPanel, describe
+from app.ui.local_files import local_paths
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
 from app.ui.opened_cine import OpenedCine
@@ -216,7 +217,7 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = local_paths(event.mimeData().urls())
         self.canvas.finish_stroke()
         self.workspace.open_paths(paths)
 

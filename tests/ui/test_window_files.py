@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from app import paths
 from app.engine.session import Learnt, Masks
 from app.storage.project import Project
 from app.ui.application import faults_told
+from app.ui.local_files import local_path
 from tests.ui.conftest import Desk, square
 from tests.unit.dicom.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
 
@@ -353,3 +355,21 @@ def test_a_fault_in_the_window_is_told_and_not_printed(
     assert sys.excepthook is before
     assert "Something went wrong inside (RuntimeError)" in heart.messages[0]
     assert "Secret" not in heart.messages[0] + "".join(capsys.readouterr())
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="names are Unicode there")
+def test_a_cine_whose_name_is_not_utf8_is_opened_saved_and_found_again(
+    desk: Desk, open_desk: OpenDesk, tmp_path: Path
+) -> None:
+    """As unzipping an archive from Windows leaves it."""
+    path = tmp_path / os.fsdecode(b"herz_\xe4.dcm")
+    grey_cine(tmp_path / "a.dcm").rename(path)
+    desk.open(local_path(str(tmp_path / "herz_\N{REPLACEMENT CHARACTER}.dcm")))
+    assert desk.messages == []
+    assert desk.opened.cine.path == path
+    desk.hand.click(60, 50)
+    assert desk.opened.recorder.pending == 0
+    desk.open(tmp_path / os.fsdecode(b"gone_\xe4.dcm"), cines=1)
+    assert len(desk.messages) == 1
+    (record,) = desk.workspace.project.cines()
+    assert record.path == path

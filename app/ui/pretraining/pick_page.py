@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -19,10 +18,11 @@ from PySide6.QtWidgets import (
 
 from app import encoders
 from app.child_process import STOPPED, Child
-from app.dicom.browse import CINE_SUFFIXES
+from app.dicom.suffixes import CINE_SUFFIXES, name_filter
 from app.domain.errors import ApicalError
 from app.pretraining_run import Plan
 from app.ui import theme
+from app.ui.local_files import local_path
 from app.ui.opened_cine import OpenedCine
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
@@ -233,11 +233,10 @@ class PickPage(QWidget):
             self.start_wanted.emit(self.plan())
 
     def _add_files(self) -> None:
-        known = f"Cines ({' '.join(f'*{suffix}' for suffix in CINE_SUFFIXES)});;All files (*)"
-        names, _ = QFileDialog.getOpenFileNames(self, "Add cines", "", known)
-        self.sources.add(Path(name) for name in names)
+        names, _ = QFileDialog.getOpenFileNames(self, "Add cines", "", name_filter(CINE_SUFFIXES))
+        self.sources.add(local_path(name) for name in names)
 
     def _add_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Add a folder of cines")
         if name:
-            self.sources.add([Path(name)])
+            self.sources.add([local_path(name)])

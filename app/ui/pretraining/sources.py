@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
+from app.ui.local_files import local_paths
 from app.ui.opened_cine import OpenedCine
 
 _PATH = Qt.ItemDataRole.UserRole
@@ -31,28 +34,32 @@ class SourceList(QListWidget):
 
     def show_project(self, cines: Iterable[OpenedCine]) -> None:
         """Bring the project's rows up to date; ticks, and rows that were added, stay."""
-        wanted = {str(opened.cine.path): opened for opened in cines}
+        wanted = {_key(opened.cine.path): opened for opened in cines}
         for row in reversed(range(self.count())):
             item = self.item(row)
             if not item.data(_OWN) and item.data(_PATH) not in wanted:
                 self.takeItem(row)
                 self.changed.emit()
         known = self._known()
-        for place, (path, opened) in enumerate(wanted.items()):
-            if path not in known:
-                self._add(Path(path), f"{opened.cine.path.name}, {opened.cine.n_frames} frames", place)
+        for place, (key, opened) in enumerate(wanted.items()):
+            if key not in known:
+                self._add(opened.cine.path, f"{opened.cine.path.name}, {opened.cine.n_frames} frames", place)
 
     def add(self, paths: Iterable[Path]) -> None:
         """Add files and folders, ticked."""
         for path in paths:
-            if str(path) not in self._known():
+            if _key(path) not in self._known():
                 kind = "folder" if path.is_dir() else "file"
                 self._add(path, f"{path.name or path}, {kind}", self.count(), own=True)
 
     def chosen(self) -> tuple[str, ...]:
         """Paths of the ticked rows."""
         rows = [self.item(row) for row in range(self.count())]
-        return tuple(str(item.data(_PATH)) for item in rows if item.checkState() is Qt.CheckState.Checked)
+        return tuple(
+            os.fsdecode(unquote_to_bytes(item.data(_PATH)))
+            for item in rows
+            if item.checkState() is Qt.CheckState.Checked
+        )
 
     def _known(self) -> set[str]:
         return {self.item(row).data(_PATH) for row in range(self.count())}
@@ -60,7 +67,7 @@ class SourceList(QListWidget):
     def _add(self, path: Path, text: str, place: int, *, own: bool = False) -> None:
         item = QListWidgetItem(text)
         item.setToolTip(str(path))
-        item.setData(_PATH, str(path))
+        item.setData(_PATH, _key(path))
         item.setData(_OWN, own)
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked)
@@ -76,5 +83,10 @@ class SourceList(QListWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self.add(Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile())
+        self.add(local_paths(event.mimeData().urls()))
         event.acceptProposedAction()
+
+
+def _key(path: Path) -> str:
+    """The path in ASCII: Qt drops what is not UTF-8."""
+    return quote_from_bytes(os.fsencode(path))

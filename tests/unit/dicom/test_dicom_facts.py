@@ -40,7 +40,8 @@ def cine_with(tmp_path: Path, **tags: Any) -> Cine:
             "FrameTimeVector",
             [0, 10, 30, 60, 70, 90],
         ),
-        ({**NO_TIME, "RecommendedDisplayFrameRate": 50, "CineRate": 20}, "RecommendedDisplayFrameRate", None),
+        ({**NO_TIME, "RecommendedDisplayFrameRate": 50, "CineRate": 20}, "CineRate", None),
+        ({**NO_TIME, "RecommendedDisplayFrameRate": 50}, "RecommendedDisplayFrameRate", None),
         ({**NO_TIME, "CineRate": 20}, "CineRate", [0, 50, 100, 150, 200, 250]),
         (NO_TIME, "assumed", None),
     ],
@@ -65,7 +66,12 @@ def test_timing(tmp_path: Path, tags: dict[str, Any], source: str, times: list[f
             "FrameTimeVector",
         ),
         ({"FrameIncrementPointer": FTV, "FrameTimeVector": [0] * 6}, "FrameTime", "FrameTimeVector"),
-        ({**NO_TIME, "RecommendedDisplayFrameRate": 0, "CineRate": 25}, "CineRate", "RecommendedDisplay"),
+        ({**NO_TIME, "RecommendedDisplayFrameRate": 0}, "assumed", "RecommendedDisplay"),
+        (
+            {**NO_TIME, "RecommendedDisplayFrameRate": 25, "CineRate": 0},
+            "RecommendedDisplayFrameRate",
+            "CineRate",
+        ),
         ({**NO_TIME, "CineRate": -1}, "assumed", "CineRate"),
     ],
 )
@@ -82,7 +88,7 @@ def test_timing_that_makes_no_sense_falls_through(
 
 
 def test_a_still_has_no_rate(tmp_path: Path) -> None:
-    cine = cine_with(tmp_path, NumberOfFrames=1, FrameTime=None, FrameIncrementPointer=None)
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", 1, FrameTime=None, FrameIncrementPointer=None))
     assert (cine.timing.fps, cine.timing.times_ms.tolist()) == (0.0, [0.0])
     assert cine.timing.source is TimingSource.ASSUMED
     assert not any("frame rate" in w for w in cine.warnings)

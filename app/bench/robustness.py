@@ -1,0 +1,227 @@
+"""Opens damaged files in a process of its own: none may crash it, hang, fill the memory or raise."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.bench.machine import machine
+from app.bench.mutations import damage
+from app.bench.open_many import peak_bytes
+from app.bench.samples import write_label_samples, write_samples
+from app.dicom.open import kind_of_file
+from app.domain.errors import ApicalError
+
+HANG_S = 10.0
+MEMORY = 2 << 30
+"""Bytes of resident memory that no file may need."""
+FAULTS = ("crash", "hang", "memory", "traceback")
+_ROOT = Path(__file__).resolve().parents[2]
+_TOLD = 20
+"""Faults that are told in full."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A sound file, or a folder of images or labels; `labels` is the shape of the cine of a label file."""
+
+    path: Path
+    kind: str
+    labels: tuple[int, int, int] | None = None
+
+
+def run(
+    paths: Sequence[Path],
+    *,
+    files: int,
+    seed: int = 0,
+    keep: Path | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Damage files in many ways and open each.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Sound files, or folders of them, beside the small ones that are made up.
+    files : int
+        Number of damaged files.
+    seed : int
+        The same seed and sources give the same files.
+    keep : Path, optional
+        Folder for the files that went wrong.
+
+    Returns
+    -------
+    dict
+        ``{name, machine, rows, ratios, faults, exit_code}``: a row for each kind of file with the numbers
+        of files ``n``, ``opened``, ``refused``, ``crash``, ``hang``, ``memory`` and ``traceback``, and with
+        ``slowest_s`` and ``peak_mib``; exit code 1 where there was a fault.
+
+    Raises
+    ------
+    ApicalError
+        A path does not exist.
+    """
+    with tempfile.TemporaryDirectory(prefix="apical-robustness-") as folder:
+        sources = _sources(paths, Path(folder))
+        tallies = {source.kind: Counter[str]() for source in sources}
+        slowest: dict[str, float] = dict.fromkeys(tallies, 0.0)
+        peak: dict[str, int] = dict.fromkeys(tallies, 0)
+        faults: list[dict[str, Any]] = []
+        with Opener() as opener:
+            for number in range(files):
+                rng = random.Random(f"{seed}/{number}")  # noqa: S311 - to be repeated, not to be secret
+                source = sources[number % len(sources)]
+                damaged, what = _damaged(source, Path(folder) / "damaged", rng)
+                answer = opener.open(damaged, source.labels)
+                kind = source.kind
+                tallies[kind].update((answer["outcome"], "n"))
+                slowest[kind] = max(slowest[kind], answer["seconds"])
+                peak[kind] = max(peak[kind], answer["peak"])
+                if answer["outcome"] in FAULTS:
+                    told = {"number": number, "file": source.path.name, "damage": what}
+                    faults.append(told | {k: answer[k] for k in ("outcome", "detail")})
+                    if keep is not None:
+                        _keep(damaged, keep / f"{number:05d}-{source.path.name}")
+                if on_progress:
+                    on_progress("opening damaged files", number + 1, files)
+    rows = [
+        {"what": kind, "n": tally["n"], "opened": tally["opened"], "refused": tally["refused"]}
+        | {fault: tally[fault] for fault in FAULTS}
+        | {"slowest_s": round(slowest[kind], 3), "peak_mib": peak[kind] >> 20}
+        for kind, tally in tallies.items()
+    ]
+    return {
+        "name": "robustness",
+        "machine": machine("pydicom", "opencv-python-headless", "pillow", "nibabel", "numpy"),
+        "rows": rows,
+        "ratios": {},
+        "faults": faults[:_TOLD],
+        "exit_code": 1 if faults else 0,
+    }
+
+
+class Opener:
+    """A process that opens files one after the other, replaced when it has died."""
+
+    def __init__(self, hang_s: float = HANG_S, memory: int = MEMORY) -> None:
+        self._hang_s, self._memory = hang_s, memory
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Opener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def open(self, path: Path, labels: tuple[int, int, int] | None = None) -> dict[str, Any]:
+        """Open one file. What takes too long is tried once more: the machine may have been busy."""
+        answer = self._try(path, labels)
+        return self._try(path, labels) if answer["outcome"] == "hang" else answer
+
+    def _try(self, path: Path, labels: tuple[int, int, int] | None) -> dict[str, Any]:
+        child = self._living()
+        stdin, stdout = child.stdin, child.stdout
+        if stdin is None or stdout is None:
+            raise ValueError("the worker has no pipes")
+        stdin.write(json.dumps({"path": str(path), "labels": labels}).encode() + b"\n")
+        stdin.flush()
+        started = time.monotonic()
+        while not select.select([stdout], [], [], 0.05)[0]:
+            seconds = time.monotonic() - started
+            peak = peak_bytes(str(child.pid))
+            if peak > self._memory:
+                self._end()
+                return {"outcome": "memory", "detail": f"{peak >> 20} MiB", "seconds": seconds, "peak": peak}
+            if seconds > self._hang_s:
+                self._end()
+                return {"outcome": "hang", "detail": f"{seconds:.0f} s", "seconds": seconds, "peak": peak}
+        line = stdout.readline()
+        if not line:
+            code = child.wait()
+            self._end()
+            told = {"outcome": "crash", "detail": f"the process ended with {code}"}
+            return told | {"seconds": time.monotonic() - started, "peak": 0}
+        answer: dict[str, Any] = json.loads(line)
+        if answer["peak"] > self._memory:
+            answer |= {"outcome": "memory", "detail": f"{answer['peak'] >> 20} MiB"}
+        return answer
+
+    def _living(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "app.bench.open_many"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": paths},
+            )
+        return self._child
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._child = None
+
+
+def _sources(paths: Sequence[Path], folder: Path) -> list[Source]:
+    made, labels = folder / "made", folder / "made-labels"
+    made.mkdir()
+    labels.mkdir()
+    found = [Source(path, _kind(path)) for path in write_samples(made)]
+    label_files, shape = write_label_samples(labels)
+    found += [Source(path, "labels", shape) for path in label_files]
+    for path in paths:
+        if not path.exists():
+            raise ApicalError(f"{path} does not exist; check the path.")
+        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+        found += [Source(file, kind) for file in files if (kind := _kind(file))]
+    return found
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    kind = kind_of_file(path)
+    return kind if kind in {"dicom", "video", "gif", "image", "nifti"} else ""
+
+
+def _damaged(source: Source, target: Path, rng: random.Random) -> tuple[Path, str]:
+    """A damaged copy, made anew in the place of the last one."""
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir()
+    if source.path.is_dir():
+        copy = Path(shutil.copytree(source.path, target / source.path.name))
+        file = rng.choice(sorted(copy.iterdir()))
+    else:
+        copy = file = Path(shutil.copy(source.path, target / source.path.name))
+    data, what = damage(file.read_bytes(), _kind(file), rng)
+    file.write_bytes(data)
+    return copy, what
+
+
+def _keep(damaged: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if damaged.is_dir():
+        shutil.copytree(damaged, place, dirs_exist_ok=True)
+    else:
+        shutil.copy(damaged, place)

@@ -1,0 +1,84 @@
+"""Text burned into the picture outside the ultrasound region: a patient's name or number may be there.
+
+Nothing is read: only lines of letter-like shapes are looked for. Settings in short lines beside the picture
+are on nearly every cine, and name nobody; a title line is what names somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.cine import Box, Frame
+
+WARNING_STATED = "The file says that text is burned into the picture: check it before you pass pictures on."
+WARNING_SEEN = (
+    "Text is burned into the picture outside the ultrasound region, and the file does not say that it names "
+    "nobody: check it before you pass pictures on."
+)
+_BRIGHT = 50
+"""Grey levels by which a letter is brighter than its surroundings."""
+_BAND = 6
+"""Rows: no text fits into fewer."""
+_LETTERS_ABOVE, _LETTERS_BELOW = 9, 20
+"""Letters in one line, above and below the ultrasound region, from which a line may name somebody."""
+
+
+def burned_in_warning(stated: str | None, frames: Sequence[Frame], region: Box) -> str | None:
+    """The sentence for the user, or None.
+
+    Parameters
+    ----------
+    stated : str or None
+        BurnedInAnnotation, upper case; None where the file does not say.
+    frames : sequence of Frame
+        A few frames of the cine.
+    region : Box
+        The ultrasound region.
+    """
+    if stated == "YES":
+        return WARNING_STATED
+    if stated == "NO" or not has_title(frames, region):
+        return None
+    return WARNING_SEEN
+
+
+def has_title(frames: Sequence[Frame], region: Box) -> bool:
+    """True where a line of text runs above or below the ultrasound region."""
+    for picture in (frames[0], frames[-1]):
+        bands = ((picture[: max(region.y0, 0)], _LETTERS_ABOVE), (picture[region.y1 :], _LETTERS_BELOW))
+        if any(len(band) >= _BAND and _longest_line(band, len(picture)) >= few for band, few in bands):
+            return True
+    return False
+
+
+def _longest_line(band: Frame, height: int) -> int:
+    """Number of letter-like shapes that follow each other in one line."""
+    tallest = max(10, round(0.06 * height))
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (tallest, tallest))
+    # Brighter than what surrounds it: letters, also on a grey bar, but not the bar.
+    ink = (cv2.morphologyEx(band, cv2.MORPH_TOPHAT, kernel) > _BRIGHT).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    shapes = stats[1:]
+    x, y, w, h, area = (shapes[:, i] for i in range(5))
+    letter = (h >= 5) & (h <= tallest) & (w <= 2 * h) & (area >= 5) & (area < 0.95 * w * h + 2)
+    return _longest_run(x[letter], y[letter], w[letter], h[letter])
+
+
+def _longest_run(
+    x: NDArray[np.int32], y: NDArray[np.int32], w: NDArray[np.int32], h: NDArray[np.int32]
+) -> int:
+    best = 0
+    for first in range(len(x)):
+        same_line = np.abs((y + h / 2) - (y[first] + h[first] / 2)) < 0.35 * h[first]
+        alike = same_line & (h > 0.5 * h[first]) & (h < 2 * h[first])
+        order = np.argsort(x[alike])
+        left, right = x[alike][order], (x + w)[alike][order]
+        run = 1
+        for gap in left[1:] - right[:-1]:
+            run = run + 1 if gap <= 1.5 * h[first] else 1
+            best = max(best, run)
+    return best
