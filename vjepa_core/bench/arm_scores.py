@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from vjepa_core.bench.frozen import ConvHead, LinearHead, features, fit_on_token
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 Progress = Callable[[str, int, int], None]
-HEADS = {"linear": LinearHead, "conv": ConvHead}
+HEADS: Mapping[str, Callable[[int], LinearHead | ConvHead]] = {"linear": LinearHead, "conv": ConvHead}
 
 
 @dataclass(frozen=True)

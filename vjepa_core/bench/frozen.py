@@ -100,7 +100,7 @@ class ConvHead(nn.Module):
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
 
 
-H = TypeVar("H", LinearHead, ConvHead)
+H = TypeVar("H", bound=LinearHead | ConvHead)
 
 
 def fit_on_tokens(
@@ -132,7 +132,8 @@ def fit_on_tokens(
         functional.cross_entropy(logits, targets[rows]).backward()
         adam.step()
         fall.step()
-    return head.eval()
+    head.eval()
+    return head
 
 
 @torch.inference_mode()

@@ -168,10 +168,10 @@ def text(result: dict[str, Any]) -> str:
     ]
     for pair, by_seed in result["compared"].items():
         if by_seed:
-            values = [100 * value for value in by_seed.values()]
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            each = ", ".join(f"{value:+.1f}" for value in values)
-            out.append(f"  {pair}: {statistics.fmean(values):+.1f}{spread} ({len(values)} seeds: {each})")
+            points = [100 * value for value in by_seed.values()]
+            spread = f" ± {statistics.stdev(points):.1f}" if len(points) > 1 else ""
+            each = ", ".join(f"{value:+.1f}" for value in points)
+            out.append(f"  {pair}: {statistics.fmean(points):+.1f}{spread} ({len(points)} seeds: {each})")
     out.append(verdict(result["compared"]))
     out += [f"  not finished: {name}, step {at} of {to}" for name, (at, to) in result["unfinished"].items()]
     return "\n".join(out)

@@ -11,6 +11,7 @@ import pytest
 from app.bench import plots
 from app.cli import main
 from app.domain.errors import ApicalError
+from app.storage.filelock import FileLock
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 
 TINY = """
@@ -80,6 +81,20 @@ def test_ablation_then_localisation_of_its_runs(
     swapped = ["--plain", runs[3], "--localised", runs[1]]
     assert main(["bench", "localisation", *swapped, "--data", str(packed)]) == 2
     assert "--plain must be" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_work_in_one_folder(
+    camus: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    words = ["bench", "ablation", "--camus", str(camus), "--data", str(packed), "--out", str(out)]
+    lock = FileLock(out / "experiment")
+    try:
+        assert main([*words, "--patients", "1"]) == 2
+    finally:
+        lock.release()
+    assert "already open" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -175,10 +175,11 @@ def test_stills_are_not_asked_for_time(variant: str) -> None:
         return [float(localiser(side, side, pairs, m).detach()) for m in moving]
 
     before = losses()
+    last = localiser.mlp[-1]
+    assert isinstance(last, torch.nn.Linear)
+    about_time = 1 if variant == "absolute" else GRID[0]
     with torch.no_grad():  # a worse answer about time, and about nothing else
-        localiser.mlp[-1].bias[: 1 if variant == "absolute" else GRID[0]] += torch.linspace(5, 9, 4)[
-            : 1 if variant == "absolute" else GRID[0]
-        ]
+        last.bias[:about_time] += torch.linspace(5, 9, 4)[:about_time]
     after = losses()
     assert after[0] != pytest.approx(before[0], rel=0.01)
     assert after[1] == pytest.approx(before[1])
