@@ -119,8 +119,8 @@ def test_the_state_survives_a_checkpoint() -> None:
 def test_a_number_about_its_limit_is_told_once() -> None:
     monitor = CollapseMonitor()
     for _ in range(20):
-        monitor.update(_numbers(effective_rank=3.2))
-    told = [monitor.update(_numbers(effective_rank=rank)) for rank in (1.9, 2.1, 1.9, 2.2, 1.8)]
+        monitor.update(_numbers(effective_rank=8.0))
+    told = [monitor.update(_numbers(effective_rank=rank)) for rank in (4.8, 5.2, 4.8, 5.5, 4.5)]
     assert [len(sentences) for sentences in told] == [1, 0, 0, 0, 0]
-    monitor.update(_numbers(effective_rank=3.2))
-    assert len(monitor.update(_numbers(effective_rank=1.9))) == 1
+    monitor.update(_numbers(effective_rank=8.0))
+    assert len(monitor.update(_numbers(effective_rank=4.8))) == 1
