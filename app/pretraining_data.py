@@ -14,6 +14,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +102,29 @@ def pack(
     quality: int = 60,
     skipped: Skipped | None = None,
     outlines: bool = True,
+    phantoms: int = 0,
 ) -> PackSummary:
-    """Read cines and write them as a packed set, see `read_cines` and `pack_cines`."""
+    """Read cines and write them as a packed set, see `read_cines`, `phantom_cines` and `pack_cines`."""
     skipped = Skipped() if skipped is None else skipped
-    summary = pack_cines(
-        read_cines(paths, skipped, outlines=outlines), out, size=size, quality=quality, limits=LIMITS
-    )
+    cines = chain(read_cines(paths, skipped, outlines=outlines), phantom_cines(phantoms))
+    summary = pack_cines(cines, out, size=size, quality=quality, limits=LIMITS)
     for reason, names in skipped.by_reason.items():
         log.info("%d files left out: %s", len(names), reason)
     return summary
+
+
+def phantom_cines(n: int, *, frames: int = 32, size: int = 160, fps: float = 30.0) -> Iterator[RawCine]:
+    """`n` synthetic apical cines without their labels, group "phantom"; the same ones every time."""
+    import torch
+
+    from vjepa_core.phantom import make_cines
+
+    generator = torch.Generator().manual_seed(0)
+    for i in range(n):
+        made = make_cines(
+            1, frames=frames, size=size, generator=generator, fps=(fps, fps), stretch=i % 2 == 1
+        )
+        yield RawCine(f"phantom-{i}", made.frames[0].numpy(), fps, "phantom")
 
 
 def clips_from(paths: Sequence[Path], cache: Path, **options: Any) -> ClipSource:
@@ -230,6 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_false",
         help="leave CAMUS's outlines out, and so pseudo-cines: nothing of any human label",
     )
+    parser.add_argument(
+        "--phantoms", type=int, default=0, metavar="N", help="add N phantom cines, unlabelled"
+    )
     options = parser.parse_args(argv)
     skipped = Skipped()
     try:
@@ -240,6 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             quality=options.quality,
             skipped=skipped,
             outlines=options.outlines,
+            phantoms=options.phantoms,
         )
     except (ApicalError, CoreError, ValueError) as error:
         sys.stderr.write(f"{error}\n")

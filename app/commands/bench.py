@@ -18,7 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "decode": "whole-cine decode against pydicom's default decoder",
     "encode": "seconds a clip of the encoder against VJEPA2Model with the same weights",
     "representation": "frozen encoders on CAMUS: Dice of heads over them",
-    "ablation": "what each term of pre-training brings, on CAMUS",
+    "ablation": "whether localisation helps: arms of one objective each, on CAMUS",
     "fit": "how soon an annotation shows, against a forest over the same features",
     "fewshot": "few labels: the program against a U-Net, forests and optical flow",
     "suggest": "labels that suggested frames spare, against random and evenly spaced ones",

@@ -1,8 +1,13 @@
-"""What each term of the objective brings: one budget, one start and one protocol for every row."""
+"""Does localisation help? Encoders that differ in their objective alone, measured frozen.
+
+Every arm and seed is one run: the same start, clips in the same order and the same masks for all arms of a
+seed, and as many operations as arm D. What is finished lies in a folder, so that a killed experiment goes on.
+"""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -11,13 +16,17 @@ from typing import Any
 
 import torch
 
+from vjepa_core.bench.arm_scores import Progress, Protocol, score
 from vjepa_core.bench.camus import BenchError, Stills
-from vjepa_core.bench.representation import Progress, Protocol, measure
+from vjepa_core.bench.flops import clip_flops
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.build import build_student
-from vjepa_core.pretraining.checkpoint import write_atomically
+from vjepa_core.pretraining.checkpoint import stored_config, write_atomically
 from vjepa_core.pretraining.config import PretrainConfig, as_dict
+from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.export import trained_encoder
+from vjepa_core.pretraining.localisation import LocalisationConfig
+from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import pretrain
 from vjepa_core.pretraining.masks import random_tubes
 from vjepa_core.pretraining.schedule import TermWeight
@@ -26,45 +35,69 @@ from vjepa_core.pretraining.truth import labelled_source
 from vjepa_core.pretraining.world import World
 
 _OFF = TermWeight(0.0)
-_LOC = TermWeight(0.25, rise=0.1, fall=0.6)
-_CTX = TermWeight(0.5, rise=0.2)
-RESULTS, ASKED = "results.jsonl", "asked.json"
+_ON = TermWeight(1.0)
 
-ROWS: tuple[str, ...] = (
-    "random",
-    "V-JEPA",
-    "V-JEPA + localisation",
-    "V-JEPA + context",
-    "V-JEPA + both",
-    "VideoMAE",
-    "V-JEPA + both + phantom labels",
-)
+ARMS: Mapping[str, str] = {
+    "U": "untrained",
+    "A": "V-JEPA",
+    "B": "V-JEPA + localisation as built",
+    "C": "V-JEPA + leak-free localisation, unrelated targets",
+    "D": "V-JEPA + leak-free localisation",
+    "M": "VideoMAE",
+    "P": "phantom labels",
+    "PA": "phantom labels + V-JEPA",
+    "PD": "phantom labels + V-JEPA + leak-free localisation",
+}
+DEFAULT_ARMS = ("U", "A", "C", "D", "B")
+"""In the order in which they run within a seed: the primary comparison first; U takes no training."""
+SHARES: Mapping[str, float] = {"echo": 0.25, "phantom": 0.3, "lung": 0.15, "still": 0.3}
+"""Share of each group of clips in a batch. No pseudo-cines: they are warped along human outlines."""
+MARGIN = 0.02
+"""Mean paired Dice by which D has to beat both A and C."""
+SEEDS_TO_DECIDE = 5
+ASKED, RUNS, SCORES = "asked.json", "runs", "scores"
 
 
-def row_config(row: str, base: PretrainConfig) -> PretrainConfig:
-    """`base` with the terms of one row; "random" is `base` untrained.
+def arm_config(arm: str, base: PretrainConfig) -> PretrainConfig:
+    """`base` with the terms of one arm, and as many steps as make the operations of D in `base.steps`.
+
+    Weight and settings of the leak-free task are those of `base`; "as built" has the defaults of
+    `PretrainConfig`.
 
     Raises
     ------
     BenchError
-        For a row that is not known.
+        For an arm that is not known.
     """
-    plain = replace(base, jepa=TermWeight(1.0), loc=_OFF, ctx=_OFF, pixels=_OFF, truth=_OFF)
-    both = replace(plain, loc=_LOC, ctx=_CTX)
-    rows = {
-        "random": plain,
-        "V-JEPA": plain,
-        "V-JEPA + localisation": replace(plain, loc=_LOC),
-        "V-JEPA + context": replace(plain, ctx=_CTX),
-        "V-JEPA + both": both,
-        "VideoMAE": replace(
-            plain, jepa=_OFF, pixels=TermWeight(1.0), masks=(random_tubes(base.grid),), deep=False
-        ),
-        "V-JEPA + both + phantom labels": replace(both, truth=TermWeight(1.0)),
+    if arm not in ARMS:
+        raise BenchError(f"There is no arm {arm}; there are: {', '.join(ARMS)}.")
+    if not base.loc.peak:
+        raise BenchError("The configuration has no localisation: set loc.peak above 0.")
+    plain = replace(base, jepa=_ON, loc=_OFF, ctx=_OFF, pixels=_OFF, truth=_OFF)
+    leak_free = replace(
+        base.localisation,
+        where="windows",
+        pool=1,
+        pairing="same-cell",
+        unrelated_targets=False,
+        vary_windows=True,
+        ask_time_of_stills=False,
+    )
+    localised = replace(plain, loc=base.loc, localisation=leak_free)
+    configs = {
+        "U": plain,
+        "A": plain,
+        "B": replace(plain, loc=PretrainConfig().loc, localisation=LocalisationConfig()),
+        "C": replace(localised, localisation=replace(leak_free, unrelated_targets=True)),
+        "D": localised,
+        "M": replace(plain, jepa=_OFF, pixels=_ON, masks=(random_tubes(base.grid),), deep=False),
+        "P": replace(plain, jepa=_OFF, truth=_ON),
+        "PA": replace(plain, truth=_ON),
+        "PD": replace(localised, truth=_ON),
     }
-    if row not in rows:
-        raise BenchError(f"There is no row {row}; there are: {', '.join(rows)}.")
-    return rows[row]
+    config = configs[arm]
+    ratio = clip_flops(localised).total / clip_flops(config).total
+    return replace(config, steps=max(1, round(base.steps * ratio)))
 
 
 def run(
@@ -72,103 +105,188 @@ def run(
     source: ClipSource,
     train: Stills,
     scored: Stills,
-    work: Path,
+    out: Path,
     *,
     device: torch.device,
     protocol: Protocol,
-    rows: Sequence[str] = ROWS,
-    seeds: Sequence[int] = (0, 1, 2),
+    arms: Sequence[str] = DEFAULT_ARMS,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
     about: Mapping[str, Any] | None = None,
     on_progress: Progress = lambda stage, done, total: None,
-) -> list[dict[str, Any]]:
-    """Train and measure every row with every seed; what `work` holds already is not done again.
+) -> None:
+    """Train and measure every arm with every seed, seed by seed; what `out` holds already is not done again.
 
-    A seed stands for all that is random: the start of the encoder, its training, the patients and the head.
+    A seed stands for all that is random: the start of the encoder, its training, the patients and the heads.
 
     Parameters
     ----------
     base : PretrainConfig
-        The budget: architecture, clips, batch, steps.
+        The budget: architecture, clips, batch, steps of D.
     source : ClipSource
         On `device`.
     train, scored : Stills
-    work : Path
-        Gets a run a row and seed, and the measured rows as they come.
+    out : Path
+        Gets `asked.json`, `runs/ARM-SEED` with checkpoints, and `scores/ARM-SEED.json`.
     protocol : Protocol
-        Its seeds are replaced by the run's.
-    rows : sequence of str
-        Of `ROWS`.
+    arms : sequence of str
+        Of `ARMS`.
     seeds : sequence of int
     about : mapping, optional
         What else must be the same for rows to be compared, as plain JSON: the data.
 
+    Raises
+    ------
+    BenchError
+        If `out` holds scores that were measured with something else.
+    """
+    jobs = [(arm, arm_config(arm, replace(base, seed=seed)), seed) for seed in seeds for arm in arms]
+    asked = {"config": as_dict(base), "protocol": asdict(protocol), **(about or {})}
+    _open(out, json.loads(json.dumps(asked)))
+    for done, (arm, config, seed) in enumerate(jobs):
+        on_progress("arms", done, len(jobs))
+        name = f"{arm}-{seed}"
+        file = out / SCORES / f"{name}.json"
+        if file.exists():
+            continue
+        found: dict[str, Any] = {"arm": arm, "seed": seed, "steps": 0, "rows": []}
+        encoders: dict[str, VisionTransformer3D] = {"start": build_student(config).eval()}
+        if arm != "U":
+            folder = out / RUNS / name
+            _train(config, source, folder, device, partial(on_progress, f"{name}: step"))
+            encoders = {which: trained_encoder(folder, which)[0] for which in ("teacher", "student")}
+            found |= {"steps": config.steps, "log": _last(folder)}
+        for which, encoder in encoders.items():
+            rows = score(encoder.to(device), train, scored, protocol, seed=seed, on_progress=on_progress)
+            found["rows"] += [{"encoder": which, **row} for row in rows]
+        text = json.dumps(found, indent=1)
+        write_atomically(file, lambda to, text=text: to.write(text.encode()))
+    on_progress("arms", len(jobs), len(jobs))
+
+
+def report(out: Path) -> dict[str, Any]:
+    """What `out` holds so far: mean scores, paired differences, and runs that are not finished.
+
     Returns
     -------
-    list of dict
-        As `representation.measure` gives them.
+    dict
+        ``config, protocol, rows, summary, compared, unfinished``: all rows; means over seeds; differences of
+        mean Dice between two arms by seed, in the primary comparison; steps done and to do of runs without a
+        score.
 
     Raises
     ------
     BenchError
-        If `work` holds rows that were measured with something else.
+        If `out` holds no experiment.
     """
-    jobs = [(row, row_config(row, replace(base, seed=seed)), seed) for seed in seeds for row in rows]
-    asked = {"config": as_dict(base), "protocol": asdict(replace(protocol, seeds=())), **(about or {})}
-    measured = _open(work, json.loads(json.dumps(asked)))
-    for done, (row, config, seed) in enumerate(jobs):
-        on_progress("rows", done, len(jobs))
-        if any(found["encoder"] == row and found["seed"] == seed for found in measured):
-            continue
-        if row == "random":
-            encoder = build_student(config).eval()
-        else:
-            tell = partial(on_progress, f"{row}, seed {seed}: step")
-            encoder = _trained(config, source, work / folder(row, seed), device, tell)
-        one_seed = replace(protocol, seeds=(seed,))
-        fresh = measure(row, encoder.to(device), train, scored, one_seed, on_progress=on_progress)
-        measured += fresh
-        text = "".join(json.dumps(one) + "\n" for one in measured)
-        write_atomically(work / RESULTS, lambda out, text=text: out.write(text.encode()))
-    on_progress("rows", len(jobs), len(jobs))
-    return [one for one in measured if one["encoder"] in rows and one["seed"] in seeds]
+    try:
+        asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
+        files = sorted((out / SCORES).glob("*.json"))
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        rows = [{"arm": one["arm"], "seed": one["seed"], **row} for one in found for row in one["rows"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BenchError(
+            f"{out} holds no experiment that can be read: name the folder given to --out."
+        ) from error
+    primary = {
+        (row["arm"], row["seed"]): row["mean"]
+        for row in rows
+        if row["encoder"] in ("teacher", "start")
+        and (row["head"], row["patients"]) == ("linear", asked["protocol"]["primary_patients"])
+    }
+    unfinished = {}
+    for folder in sorted((out / RUNS).glob("*")):
+        if not (out / SCORES / f"{folder.name}.json").exists():
+            log = read_log(folder)
+            try:
+                steps = stored_config(folder).steps
+            except PretrainingError:  # killed before its first step
+                continue
+            unfinished[folder.name] = [log[-1]["step"] if log else 0, steps]
+    return {
+        "config": asked["config"],
+        "protocol": asked["protocol"],
+        "rows": rows,
+        "summary": _summary(rows),
+        "compared": {f"{a} - {b}": _differences(primary, a, b) for a, b in ("DA", "DC", "BA", "AU")},
+        "unfinished": unfinished,
+    }
 
 
-def folder(row: str, seed: int) -> str:
-    """Name of a run's folder."""
-    return f"{row.lower().replace(' + ', '-').replace(' ', '-')}-{seed}"
+def verdict(compared: Mapping[str, Mapping[str, float]]) -> str:
+    """What the paired differences say about the claim, by the rule that was fixed before the experiment."""
+    against = [compared["D - A"], compared["D - C"]]
+    seeds = min(len(one) for one in against)
+    floor = compared["A - U"]
+    if floor and statistics.fmean(floor.values()) < 0:
+        return "Not valid: V-JEPA alone scores below the untrained encoder."
+    if seeds < SEEDS_TO_DECIDE:
+        return f"Not decided: {seeds} of {SEEDS_TO_DECIDE} seeds."
+    if all(statistics.fmean(one.values()) >= MARGIN for one in against):
+        return f"Met: D beats A and C by at least {100 * MARGIN:.0f} points."
+    return f"Not met: D does not beat both A and C by {100 * MARGIN:.0f} points."
 
 
-def _trained(
+def _differences(primary: Mapping[tuple[str, int], float], arm: str, other: str) -> dict[str, float]:
+    """`arm` less `other` for each seed that both have."""
+    seeds = sorted(seed for name, seed in primary if name == arm and (other, seed) in primary)
+    return {str(seed): primary[arm, seed] - primary[other, seed] for seed in seeds}
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds of each arm, encoder, head and number of patients."""
+    keys = ("arm", "encoder", "head", "patients")
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    order = list(ARMS)
+    found = []
+    for group in sorted(groups, key=lambda g: (order.index(g[0]), *g[1:])):
+        members = groups[group]
+        one = dict(zip(keys, group, strict=True)) | {"seeds": len(members)}
+        for key in ("mean", "LV", "MYO", "LA"):
+            values = [member[key] for member in members]
+            one[key] = statistics.fmean(values)
+            one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        found.append(one)
+    return found
+
+
+def _train(
     config: PretrainConfig,
     source: ClipSource,
-    run_folder: Path,
+    folder: Path,
     device: torch.device,
     on_step: Callable[[int, int], None],
-) -> VisionTransformer3D:
+) -> None:
     pretrain(
         config,
         source,
-        run_folder,
+        folder,
         labelled=labelled_source(config, device),
         world=World(device),
-        resume=(run_folder / "checkpoint.pt").exists(),
+        resume=(folder / "checkpoint.pt").exists(),
         on_step=lambda entry: on_step(entry["step"], config.steps),
     )
-    return trained_encoder(run_folder)[0]
 
 
-def _open(work: Path, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows that `work` holds; refused where they were measured with something else."""
-    work.mkdir(parents=True, exist_ok=True)
-    if (work / ASKED).exists():
-        before = json.loads((work / ASKED).read_text(encoding="utf-8"))
+def _last(folder: Path) -> dict[str, Any]:
+    """Mean of the numbers of the log's last 50 steps."""
+    entries = read_log(folder)[-50:]
+    names = ("loss_jepa", "loss_loc", "effective_rank", "top_share", "position_share", "clips_per_second")
+    values = {name: [e[name] for e in entries if e.get(name) is not None] for name in names}
+    return {name: statistics.fmean(those) for name, those in values.items() if those}
+
+
+def _open(out: Path, asked: dict[str, Any]) -> None:
+    """Prepare the folder; refused where it holds scores that were measured with something else."""
+    for folder in (out / RUNS, out / SCORES):
+        folder.mkdir(parents=True, exist_ok=True)
+    if (out / ASKED).exists():
+        before = json.loads((out / ASKED).read_text(encoding="utf-8"))
         other = sorted(key for key in before.keys() | asked.keys() if before.get(key) != asked.get(key))
         if other:
             raise BenchError(
-                f"{work} holds rows with another {', '.join(other)}: give the same again, or another folder."
+                f"{out} holds scores with another {', '.join(other)}: give the same again, or another folder."
             )
     else:
-        write_atomically(work / ASKED, lambda out: out.write(json.dumps(asked, indent=2).encode()))
-    if not (work / RESULTS).exists():
-        return []
-    return [json.loads(line) for line in (work / RESULTS).read_text(encoding="utf-8").splitlines()]
+        write_atomically(out / ASKED, lambda to: to.write(json.dumps(asked, indent=2).encode()))

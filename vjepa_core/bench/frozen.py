@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -84,11 +85,33 @@ class LinearHead(nn.Module):
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
 
 
-def fit_linear(tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: int = 400) -> LinearHead:
-    """Train a linear head (AdamW, cosine to 0, cross-entropy at a quarter of the pictures' resolution).
+class ConvHead(nn.Module):
+    """One 3x3 convolution of 64 channels before the 1x1 one: it sees the neighbours of a token."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(dim, affine=False)
+        self.near = nn.Conv2d(dim, 64, 3, padding=1)
+        self.proj = nn.Conv2d(64, N_OUTPUTS, 1)
+
+    def forward(self, tokens: Tensor, side: int) -> Tensor:
+        """Logits (B, K, side, side) of tokens (B, h, w, D)."""
+        logits = self.proj(functional.gelu(self.near(self.norm(tokens.permute(0, 3, 1, 2)))))
+        return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+
+
+H = TypeVar("H", bound=LinearHead | ConvHead)
+
+
+def fit_on_tokens(
+    kind: Callable[[int], H], tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: int = 400
+) -> H:
+    """Train a head (AdamW, cosine to 0, cross-entropy at a quarter of the pictures' resolution).
 
     Parameters
     ----------
+    kind : callable
+        `LinearHead` or `ConvHead`.
     tokens : Tensor
         (N, h, w, D).
     masks : array
@@ -97,7 +120,7 @@ def fit_linear(tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: in
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = LinearHead(tokens.shape[-1])
+        head = kind(tokens.shape[-1])
     generator = torch.Generator().manual_seed(seed)
     adam = torch.optim.AdamW(head.parameters(), lr=5e-3, weight_decay=1e-3)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
@@ -109,11 +132,12 @@ def fit_linear(tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: in
         functional.cross_entropy(logits, targets[rows]).backward()
         adam.step()
         fall.step()
-    return head.eval()
+    head.eval()
+    return head
 
 
 @torch.inference_mode()
-def predict_linear(head: LinearHead, tokens: Tensor, side: int) -> NDArray[np.uint8]:
+def predict_on_tokens(head: LinearHead | ConvHead, tokens: Tensor, side: int) -> NDArray[np.uint8]:
     """Label images (N, side, side) uint8."""
     parts = [head(part.float(), side).argmax(1).to(torch.uint8) for part in tokens.split(32)]
     return torch.cat(parts).numpy()

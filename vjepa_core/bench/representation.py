@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from vjepa_core.bench.camus import CLASSES, Stills, dice, some_patients
-from vjepa_core.bench.frozen import features, fit_default, fit_linear, predict_default, predict_linear
+from vjepa_core.bench.frozen import (
+    LinearHead,
+    features,
+    fit_default,
+    fit_on_tokens,
+    predict_default,
+    predict_on_tokens,
+)
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.phantom import make_cines
 from vjepa_core.preprocessing import INPUT_SIZE
@@ -108,9 +115,11 @@ def measure(
             few, tokens = stills, whole
         began = time.perf_counter()
         if kind == "linear":
-            linear = fit_linear(tokens[:, -1], few.masks, seed=seed, steps=protocol.linear_steps)
+            linear = fit_on_tokens(
+                LinearHead, tokens[:, -1], few.masks, seed=seed, steps=protocol.linear_steps
+            )
             seconds = time.perf_counter() - began
-            answer = predict_linear(linear, test[:, -1], scored.masks.shape[-1])
+            answer = predict_on_tokens(linear, test[:, -1], scored.masks.shape[-1])
         else:
             head = fit_default(few, tokens, seed=seed, steps=protocol.default_steps)
             seconds = time.perf_counter() - began

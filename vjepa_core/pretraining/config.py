@@ -24,11 +24,19 @@ TUBELET = 2
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Size of the predictor; smaller than V-JEPA's 384 x 12, since the encoder is."""
+    """Size of the predictor; smaller than V-JEPA's 384 x 12, since the encoder is.
+
+    Attributes
+    ----------
+    width, depth, heads : int
+    added_positions : bool
+        Add sines and cosines of the places to its tokens, besides the rotary positions.
+    """
 
     width: int = 192
     depth: int = 6
     heads: int = 6
+    added_positions: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class OptimiserConfig:
     clip : float
         Largest norm of the gradient.
     ema, ema_end : float
-        Momentum of the teacher, linear from one to the other.
+        Momentum of the teacher, linear from one to the other. `ema` 0: both follow from the number of steps
+        (`schedule.ema_ends`), so that a short run does not end with a mostly random teacher.
     """
 
     lr: float = 5e-4
@@ -58,7 +67,7 @@ class OptimiserConfig:
     weight_decay_end: float = 0.4
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 10.0
-    ema: float = 0.998
+    ema: float = 0.0
     ema_end: float = 1.0
 
 
@@ -176,6 +185,12 @@ class PretrainConfig:
             ),
             (not 0 < self.localisation.window <= 1, "localisation.window must be above 0 and at most 1"),
             (not 0 < self.localisation.visible <= 1, "localisation.visible must be above 0 and at most 1"),
+            (
+                _windows_only(self.localisation)
+                and (self.localisation.where != "windows" or self.localisation.pool > 1),
+                'localisation: pairing "same-cell", unrelated_targets and vary_windows need where "windows" '
+                "and pool 1",
+            ),
         ]
         for wrong, sentence in problems:
             if wrong:
@@ -187,6 +202,10 @@ class PretrainConfig:
         return self.frames // TUBELET, self.size // PATCH, self.size // PATCH
 
 
+def _windows_only(task: LocalisationConfig) -> bool:
+    return task.pairing == "same-cell" or task.unrelated_targets or task.vary_windows
+
+
 def small() -> PretrainConfig:
     """What two CPU cores can do in minutes: to see that everything works, not to train an encoder."""
     return PretrainConfig(
@@ -195,6 +214,8 @@ def small() -> PretrainConfig:
         batch=4,
         steps=200,
         predictor=PredictorConfig(width=96, depth=2, heads=3),
+        # The default rate is for large batches; with small ones it makes the features collapse.
+        optimiser=OptimiserConfig(lr=1e-4, lr_start=1e-5),
         checkpoint_every=10,
     )
 
@@ -205,7 +226,9 @@ def going_on(base: PretrainConfig) -> PretrainConfig:
     At the size that the program shows it, with small steps, and with all the terms of the encoder that ships:
     one that is led on without the phantom's labels forgets what they taught it.
     """
-    small_steps = replace(base.optimiser, lr=1e-4, lr_start=1e-6, clip=1.0, ema=0.99, ema_end=0.999)
+    small_steps = replace(
+        base.optimiser, lr=min(1e-4, base.optimiser.lr / 2), lr_start=1e-6, clip=1.0, ema=0.99, ema_end=0.999
+    )
     return replace(
         base,
         size=224,

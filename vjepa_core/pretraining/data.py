@@ -101,6 +101,10 @@ class HeldClips:
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` clips (n, T, size, size) uint8; `generator` must be of the same device."""
+        return self.marked(n, generator)[0]
+
+    def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`n` clips, and which of them move: (n,) bool, False for a still that is repeated."""
         cine = pick(self._upper, n, generator)
         lengths = self._lengths[cine]
         moments = sample_moments(lengths, self._fps[cine], self.clip, self.rates, generator)
@@ -109,7 +113,7 @@ class HeldClips:
             n, generator, self.device, scale=self.scale, aspect=self.aspect, degrees=self.degrees
         )
         clips = resample(clips, theta, self.size)
-        return clips if self.transform is None else self.transform(clips, generator)
+        return clips if self.transform is None else self.transform(clips, generator), lengths > 1
 
 
 def hold(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import safetensors.torch
 import torch
@@ -21,12 +22,20 @@ from vjepa_core.pretraining.errors import PretrainingError
 LICENCE = "Research only, non-commercial: follows the terms of the data it was trained on"
 
 
-def trained_encoder(run: Path) -> tuple[VisionTransformer3D, PretrainConfig, int]:
-    """The teacher of a run's last checkpoint, the run's configuration, and its steps so far."""
+def trained_encoder(
+    run: Path, which: Literal["teacher", "student"] = "teacher"
+) -> tuple[VisionTransformer3D, PretrainConfig, int]:
+    """An encoder of a run's last checkpoint, the run's configuration, and its steps so far."""
     state = checkpoint.load(run)
     config: PretrainConfig = changed(PretrainConfig(), state["config"])
     encoder = create_encoder(config.architecture)
-    encoder.load_state_dict(state["teacher"])
+    own = "student."
+    weights = (
+        state["teacher"]
+        if which == "teacher"
+        else {k.removeprefix(own): v for k, v in state["objective"].items() if k.startswith(own)}
+    )
+    encoder.load_state_dict(weights)
     stills_like_clips(encoder)
     return encoder.eval(), config, int(state["step"])
 

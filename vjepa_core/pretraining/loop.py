@@ -31,14 +31,15 @@ from vjepa_core.pretraining.monitors import CollapseMonitor
 from vjepa_core.pretraining.objective import TERMS
 from vjepa_core.pretraining.parallel import Reader, distribute, norm_of_all, scattered, whole
 from vjepa_core.pretraining.passes import Passes
-from vjepa_core.pretraining.schedule import cosine, learning_rate, momentum
-from vjepa_core.pretraining.source import ClipSource
+from vjepa_core.pretraining.schedule import cosine, ema_ends, learning_rate, momentum
+from vjepa_core.pretraining.source import ClipSource, marked_batch
 from vjepa_core.pretraining.truth import LabelledSource
 from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
 
 MAX_BAD_STEPS = 5
+_HEALTH = ("feature_std", "effective_rank", "top_share", "position_share", "grad_norm")
 # What may change between a run and its continuation.
 _FREE = {"steps", "micro_batch", "precision", "compile", "shard", "checkpoint_every", "start_from"}
 
@@ -184,13 +185,13 @@ class Trainer:
         config, world, index = self.config, self.world, self.done
         started = time.perf_counter()
         self.generator.manual_seed(step_seed(config.seed, index, world.rank))
-        clips = self.source.batch(config.batch // world.size, self.generator)
+        clips, moving = marked_batch(self.source, config.batch // world.size, self.generator)
         self._check(clips)
         labelled = self._labelled(len(clips))
         waited = time.perf_counter() - started
         weights = {name: getattr(config, name).at(index, config.steps) for name in self.objective.terms}
         weights.setdefault("jepa", 0.0)
-        draw = self.objective.draw(clips, self.generator, labelled)
+        draw = self.objective.draw(clips, self.generator, labelled, moving)
         found = self.passes.gradients(draw, weights)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in self.objective.parameters() if p.requires_grad], config.optimiser.clip
@@ -222,7 +223,7 @@ class Trainer:
             "lr": lr,
             "ema": momentum_now,
             **{f"weight_{name}": weight for name, weight in weights.items()},
-            **{n: numbers[n] for n in ("feature_std", "effective_rank", "position_share", "grad_norm")},
+            **{n: numbers[n] for n in _HEALTH},
             "clips_per_second": config.batch / elapsed,
             "data_wait": waited / elapsed,
             "micro_batch": self.passes.micro,
@@ -265,7 +266,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
             group["weight_decay"] = decay if group["decays"] else 0.0
-        return lr, momentum(index, steps, o.ema, o.ema_end)
+        start, end = (o.ema, o.ema_end) if o.ema else ema_ends(steps)
+        return lr, momentum(index, steps, start, end)
 
     def _labelled(self, n: int) -> tuple[Tensor, ...]:
         """Labelled clips to go with `n` others."""

@@ -40,16 +40,20 @@ class BlockMask:
         Range of height over width, uniform in its logarithm.
     temporal_scale : float
         Share of the time axis that a box covers; 1 is a tube.
+    min_visible : int
+        Fewest tokens that stay visible, but at most an eighth of all. On a small grid the boxes alone may
+        leave next to nothing to predict from.
     """
 
     blocks: int
     scale: float
     aspect: tuple[float, float] = (0.75, 1.5)
     temporal_scale: float = 1.0
+    min_visible: int = 0
 
 
 SHORT_RANGE = BlockMask(blocks=8, scale=0.15)
-LONG_RANGE = BlockMask(blocks=2, scale=0.7)
+LONG_RANGE = BlockMask(blocks=2, scale=0.7, min_visible=24)
 
 
 def random_tubes(grid: Grid, share: float = 0.9) -> BlockMask:
@@ -118,6 +122,7 @@ class MaskSampler:
         trial = torch.Generator().manual_seed(0)  # the same on every machine and rank
         masked = self._masked(kind, (_TRIALS,), trial).flatten(1).sum(1).float()
         context = _rounded(tokens - masked.quantile(1 - _QUANTILE).item())
+        context = max(context, min(kind.min_visible, tokens // 8))
         target = _rounded(masked.quantile(_QUANTILE).item() * target_share)
         return context, min(target, tokens - context)
 

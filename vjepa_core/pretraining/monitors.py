@@ -7,26 +7,46 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
 _PLACES = 32
+_LIT = 16  # grey level that the brightest pixel of a tubelet has to reach
 _MEMORY = 50  # steps that "before" looks back
 _LOWEST_STD = 0.1
-_LOWEST_RANK = 2.0
+_LOWEST_RANK = 5.0  # a choice; an untrained ViT-Ti has about 70 on clips of 8 frames of 112 pixels
 _FALL = 0.5
 _OVER = 1.5  # a warning is over when its number is this much above the limit, so that it does not flicker
 
 
-def probe_tokens(tokens: Tensor) -> Tensor:
-    """A few places of each clip, the same in all: (B, N, D) to (B, at most 32, D) float32, layer-normed."""
-    step = max(1, tokens.shape[1] // _PLACES)
-    chosen = tokens[:, ::step][:, :_PLACES].float()
+def probe_places(tubelets: Tensor) -> Tensor:
+    """Token numbers, at most 32, of places that show something in most clips, in a fixed random order.
+
+    A random order, since places at even steps fall into a few columns of the plane. Where fewer than 32
+    places are lit, dark ones fill up.
+
+    Parameters
+    ----------
+    tubelets : Tensor
+        (B, N, P) uint8, see `encode.patchify`.
+    """
+    n = tubelets.shape[1]
+    lit = (tubelets.amax(-1) >= _LIT).float().mean(0) >= 0.5
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(tubelets.device)
+    # Sorting instead of selecting: the device need not tell how many are lit.
+    rank = torch.arange(n, device=tubelets.device) + n * (~lit[order])
+    return order[rank.argsort()[:_PLACES]]
+
+
+def probe_tokens(tokens: Tensor, places: Tensor) -> Tensor:
+    """Some places of each clip, the same in all: (B, N, D) to (B, P, D) float32, layer-normed."""
+    chosen = tokens[:, places].float()
     return layer_norm(chosen, chosen.shape[-1:])
 
 
 def feature_health(tokens: Tensor) -> dict[str, Tensor]:
-    """Three scalars on the device.
+    """Four scalars on the device.
 
     Parameters
     ----------
@@ -37,24 +57,32 @@ def feature_health(tokens: Tensor) -> dict[str, Tensor]:
     -------
     dict
         `feature_std`: standard deviation over all tokens, mean over channels; 0 is collapse.
-        `effective_rank`: participation ratio (sum of eigenvalues)^2 / (sum of their squares) of the
-        covariance; between 1 and D, and unlike the entropy form it needs no eigenvalues.
+        `effective_rank`: RankMe (Garrido et al., 2023), the exponential of the entropy of the singular values
+        of the centred features; between 1 and D.
+        `top_share`: share of the variance along the first principal direction.
         `position_share`: share of the variance that a token's place alone explains; 1 means that clips are
         not told apart. 0 for a single clip.
     """
+    tokens = tokens.double()
     rows = tokens.flatten(0, 1)
     centred = rows - rows.mean(0)
     freedom = max(len(rows) - 1, 1)
+    # Double: rounding would add small directions to collapsed features, and RankMe counts those.
     covariance = centred.T @ centred / freedom
     trace = covariance.diagonal().sum()
-    rank = trace.square() / covariance.square().sum().clamp(min=1e-20)
+    values = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    values = values * (values > 1e-12 * values[-1])
+    shares = values.sqrt() / values.sqrt().sum().clamp(min=1e-20)
+    rank = torch.special.entr(shares).sum().exp()
+    top = values[-1] / trace.clamp(min=1e-20)
     if len(tokens) > 1:
         within = tokens.var(0).sum(-1).mean()  # over clips, at one place
         share = (1 - within / trace.clamp(min=1e-20)).clamp(0, 1)
     else:
         share = trace.new_zeros(())
     std = covariance.diagonal().sqrt().mean()
-    return {"feature_std": std, "effective_rank": rank, "position_share": share}
+    found = {"feature_std": std, "effective_rank": rank, "top_share": top, "position_share": share}
+    return {name: value.float() for name, value in found.items()}
 
 
 class CollapseMonitor:

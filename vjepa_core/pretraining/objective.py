@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, layer_norm, mse_loss
 
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.config import PATCH, TUBELET, PretrainConfig
 from vjepa_core.pretraining.encode import encode, freeze_unused, patchify
 from vjepa_core.pretraining.localisation import Localiser, Side, draw_windows
@@ -45,6 +46,13 @@ class Draw:
         One a kind.
     windows : tuple of Tensor
         Two (B, K) int64 lists of tokens, or none.
+    told : tuple of Tensor
+        The token numbers from which the localisation targets are made: the windows, unless the targets are
+        unrelated to them.
+    views : tuple of Tensor
+        The clips as each of the two windows shows them, (B, T, H, W) uint8; none if both show `clips`.
+    moving : Tensor, optional
+        (B,) bool: False for a still that is repeated as a clip.
     pairs : Tensor
         (B, pairs, 2) uniform in [0, 1).
     labelled : tuple of Tensor
@@ -59,14 +67,29 @@ class Draw:
     pairs: Tensor
     labelled: tuple[Tensor, ...] = ()
     labelled_share: float = 0.0
+    told: tuple[Tensor, ...] = ()
+    views: tuple[Tensor, ...] = ()
+    moving: Tensor | None = None
 
     def part(self, start: int, stop: int) -> Draw:
         """The clips from `start` to `stop`, and as large a share of the labelled ones."""
         rows, n = slice(start, stop), len(self.clips)
         masks = [Masks(m.context[rows], m.target[rows]) for m in self.masks]
         labelled = tuple(part[start * len(part) // n : stop * len(part) // n] for part in self.labelled)
-        windows = tuple(w[rows] for w in self.windows)
-        return Draw(self.clips[rows], masks, windows, self.pairs[rows], labelled, self.labelled_share)
+        windows, told, views = (
+            tuple(one[rows] for one in kind) for kind in (self.windows, self.told, self.views)
+        )
+        return Draw(
+            self.clips[rows],
+            masks,
+            windows,
+            self.pairs[rows],
+            labelled,
+            self.labelled_share,
+            told,
+            views,
+            None if self.moving is None else self.moving[rows],
+        )
 
 
 class Objective(nn.Module):
@@ -99,6 +122,7 @@ class Objective(nn.Module):
             heads=size.heads,
             grid=self.grid,
             kinds=len(config.masks),
+            added_positions=size.added_positions,
         )
         # A module whose weight stays 0 would only wait for gradients.
         self.localiser = (
@@ -106,18 +130,36 @@ class Objective(nn.Module):
         )
         self.truth = TruthHead(levels) if "truth" in self.terms else None
         self.sampler = MaskSampler(self.grid, config.masks, target_share=config.target_share)
+        self.vary = Augment()
 
-    def draw(self, clips: Tensor, generator: torch.Generator, labelled: tuple[Tensor, ...] = ()) -> Draw:
-        """Masks, windows and pairs for clips, on the generator's device."""
+    def draw(
+        self,
+        clips: Tensor,
+        generator: torch.Generator,
+        labelled: tuple[Tensor, ...] = (),
+        moving: Tensor | None = None,
+    ) -> Draw:
+        """Masks, windows and pairs for clips, on the generator's device.
+
+        Masks come first, so that runs with and without localisation, of one seed, draw the same ones.
+        """
         n = len(clips)
         masks = self.sampler(n, generator)
         task = self.config.localisation
         windows: tuple[Tensor, ...] = ()
+        told: tuple[Tensor, ...] = ()
+        views: tuple[Tensor, ...] = ()
         if self.localiser is not None and task.where == "windows":
             windows = draw_windows(self.grid, n, generator, task)
         pairs = torch.rand((n, task.pairs, 2), generator=generator, device=generator.device)
+        if windows:
+            # Drawn even if not used, so that the control differs in its targets alone.
+            other = draw_windows(self.grid, n, generator, task)
+            told = other if task.unrelated_targets else windows
+            if task.vary_windows:
+                views = tuple(self.vary(clips, generator) for _ in windows)
         share = len(labelled[0]) / n if labelled else 0.0
-        return Draw(clips, masks, windows, pairs, labelled, share)
+        return Draw(clips, masks, windows, pairs, labelled, share, told, views, moving)
 
     @torch.no_grad()
     def targets(self, teacher: VisionTransformer3D, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +192,7 @@ class Objective(nn.Module):
             terms["pixels"] = torch.stack(drawn).mean()
         if self.localiser is not None:
             losses = [
-                self.localiser(first, second, draw.pairs)
+                self.localiser(first, second, draw.pairs, draw.moving)
                 for first, second in self._pairs(draw, tubelets, seen)
             ]
             terms["loc"] = torch.stack(losses).mean()
@@ -177,9 +219,10 @@ class Objective(nn.Module):
             keep = draw.masks[0].context
             tokens = encode(self.student, tubelets, self.grid, keep=keep, depths=last, placed=False)[0]
             return [(Side(tokens, keep), Side(tokens, keep))]
+        shown = [patchify(view, TUBELET, PATCH)[0] for view in draw.views] or [tubelets, tubelets]
         sides = [
-            Side(encode(self.student, tubelets, self.grid, keep=window, depths=last)[0], window)
-            for window in draw.windows
+            Side(encode(self.student, seen_by, self.grid, keep=window, depths=last)[0], told)
+            for seen_by, window, told in zip(shown, draw.windows, draw.told or draw.windows, strict=True)
         ]
         return [(sides[0], sides[1])]
 

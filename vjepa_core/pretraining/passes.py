@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vjepa_core.pretraining.config import PATCH, TUBELET
+from vjepa_core.pretraining.encode import patchify
 from vjepa_core.pretraining.errors import PretrainingError
-from vjepa_core.pretraining.monitors import feature_health, probe_tokens
+from vjepa_core.pretraining.monitors import feature_health, probe_places, probe_tokens
 from vjepa_core.pretraining.objective import Draw, Objective, weighted
 from vjepa_core.pretraining.parallel import Reader
 
@@ -82,13 +84,14 @@ class Passes:
         n = len(draw.clips)
         sums: dict[str, Tensor] = {}
         features = []
+        places = probe_places(patchify(draw.clips, TUBELET, PATCH)[0])
         for start in range(0, n, self.micro):
             part = draw.part(start, min(start + self.micro, n))
             share = len(part.clips) / n
             with self._unsynced(last=start + self.micro >= n):
                 with torch.autocast(part.clips.device.type, torch.bfloat16, enabled=self.bf16):
                     targets, tokens = self.reader(self.objective.targets, part.clips)
-                    features.append(probe_tokens(tokens))
+                    features.append(probe_tokens(tokens, places))
                     terms: dict[str, Tensor] = self.model(part, targets)
                     loss = weighted(terms, weights)
                 (loss * share).backward()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vjepa_core.encoder.block import NORM_EPS, Block
 from vjepa_core.encoder.rope import Grid, rope_table
+from vjepa_core.encoder.sincos import sincos_table
 from vjepa_core.pretraining.masks import Masks
 
 _STD = 0.02
@@ -25,15 +26,31 @@ class Predictor(nn.Module):
         Tokens along time, height and width.
     kinds : int
         Kinds of mask; each has a mask token of its own.
+    added_positions : bool
+        Add sines and cosines of the places to the tokens, besides the rotary positions.
     """
 
+    positions: Tensor
+
     def __init__(
-        self, in_dim: int, out_dim: int, *, width: int, depth: int, heads: int, grid: Grid, kinds: int
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        grid: Grid,
+        kinds: int,
+        added_positions: bool = False,
     ) -> None:
         super().__init__()
         self.grid = grid
         self.head_dim = width // heads
         self.embed = nn.Linear(in_dim, width)
+        self.added = added_positions
+        if added_positions:
+            self.register_buffer("positions", sincos_table(grid, width)[0], persistent=False)
         # One-dimensional, so that weight decay leaves them alone.
         self.mask_tokens = nn.ParameterList(nn.Parameter(torch.empty(width)) for _ in range(kinds))
         self.blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(depth))
@@ -77,7 +94,10 @@ class Predictor(nn.Module):
         blank = self.mask_tokens[kind].to(seen.dtype).expand(*masks.target.shape, -1)
         tokens = torch.cat((seen, blank), 1)
         table = rope_table(self.grid, self.head_dim, "interleaved", tokens.device)
-        rope = table[:, torch.cat((masks.context, masks.target), 1)]
+        numbers = torch.cat((masks.context, masks.target), 1)
+        rope = table[:, numbers]
+        if self.added:
+            tokens = tokens + self.positions[numbers].to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens, rope)
         out: Tensor = self.proj(self.norm(tokens))

@@ -129,7 +129,7 @@ class _Views:
 
     def _once(self, clips: Tensor) -> tuple[Side, Side]:
         tubelets, self.grid = patchify(clips, TUBELET, PATCH)
-        if self.config.where == "windows":
+        if self.config.where == "windows":  # `vary_windows` is not applied: clips are measured as they are
             keeps: tuple[Tensor, ...] = draw_windows(self.grid, len(clips), self.generator, self.config)
         else:
             keeps = (MaskSampler(self.grid, [LONG_RANGE])(len(clips), self.generator)[0].context,)

@@ -23,6 +23,15 @@ def momentum(step: int, steps: int, start: float, end: float) -> float:
     return start + (end - start) * min(step / max(steps - 1, 1), 1.0)
 
 
+def ema_ends(steps: int) -> tuple[float, float]:
+    """First and last momentum for a run of `steps`, so that the teacher forgets its random start.
+
+    The teacher averages over 1/15 of the run at the start and over about a quarter at the end; the product of
+    all momenta is about e^-9. Not above 0.998 and 0.9995, where a long run averages enough.
+    """
+    return min(max(1 - 15 / steps, 0.0), 0.998), min(max(1 - 3.75 / steps, 0.0), 0.9995)
+
+
 @dataclass(frozen=True)
 class TermWeight:
     """Weight of one term of the loss: linear warm-up, plateau, cosine decay.

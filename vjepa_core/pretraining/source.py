@@ -22,6 +22,23 @@ class ClipSource(Protocol):
         ...
 
 
+@runtime_checkable
+class MarkedSource(ClipSource, Protocol):
+    """A source that knows which of its clips are stills repeated."""
+
+    def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Clips as `batch` makes them, and which of them move: (n,) bool."""
+        ...
+
+
+def marked_batch(source: ClipSource, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clips, and which of them move; all, where the source does not tell."""
+    if isinstance(source, MarkedSource):
+        return source.marked(n, generator)
+    clips = source.batch(n, generator)
+    return clips, torch.ones(len(clips), dtype=torch.bool, device=clips.device)
+
+
 class MemorySource:
     """Whole clips that lie in memory, drawn with replacement.
 
@@ -63,9 +80,12 @@ class MixedSource:
         self._upper = torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights)
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.marked(n, generator)[0]
+
+    def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         offset = torch.rand(1, generator=generator, device=generator.device).item()
         ends = (self._upper * n + offset).floor().long()
         ends[-1] = n  # whatever the rounding of the last sum
         counts = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
-        parts = [s.batch(k, generator) for s, k in zip(self.sources, counts, strict=True) if k > 0]
-        return torch.cat(parts)
+        parts = [marked_batch(s, k, generator) for s, k in zip(self.sources, counts, strict=True) if k > 0]
+        return torch.cat([clips for clips, _ in parts]), torch.cat([moving for _, moving in parts])

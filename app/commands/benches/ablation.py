@@ -1,91 +1,140 @@
-"""What each term of pre-training brings: every row trained with one budget, then measured frozen."""
+"""Does localisation help? Encoders that differ in their objective alone, measured frozen."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from app.commands.benches.encoder_table import dice_table, over_first
+from app.commands.benches.encoder_table import value_text
 from app.commands.benches.settings import config_for, must_exist
+from app.commands.report import table
 from app.domain.errors import ApicalError
+
+if TYPE_CHECKING:
+    from vjepa_core.pretraining.config import PretrainConfig
+
+PACKED = "packed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--camus FILE --data PACKED... --work DIR [--config FILE] [--steps N] [--seeds N] [--rows ROW...]`."""
-    parser.add_argument("--camus", type=Path, required=True, metavar="FILE", help="CAMUS as .npz")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets")
+    """`--out DIR --camus FILE --data DATA... [--config FILE] [--steps N] [--seeds N] [--arms ARM...]`."""
     parser.add_argument(
-        "--work", type=Path, required=True, metavar="DIR", help="keeps runs and rows, to go on after a stop"
+        "--out", type=Path, required=True, metavar="DIR", help="keeps runs and scores, to go on after a stop"
+    )
+    parser.add_argument("--report", action="store_true", help="only print what --out holds so far")
+    parser.add_argument("--camus", type=Path, metavar="FILE", help="CAMUS as .npz")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", metavar="DATA", help="cines, folders of them, packed sets"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
-    parser.add_argument("--steps", type=int, metavar="N", help="of every row")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
-    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="default: all")
-    parser.add_argument("--pairs", type=int, metavar="N", help="most pairs for pseudo-cines (default all)")
-    parser.add_argument("--head-steps", type=int, default=150, metavar="N", help="of the program's head")
+    parser.add_argument("--steps", type=int, metavar="N", help="of arm D; the others get as many operations")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds (default 5)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="default: U A C D B")
+    parser.add_argument(
+        "--patients", type=int, nargs="+", default=[8, 40, 400], metavar="N", help="labelled patients"
+    )
+    parser.add_argument("--head-steps", type=int, default=400, metavar="N", help="of each head's fit")
+    parser.add_argument(
+        "--phantoms",
+        type=int,
+        default=300,
+        metavar="N",
+        help="phantom cines packed beside DATA (default 300)",
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Rows and ratios; a ratio compares with the first row."""
-    if args.seeds < 1 or args.head_steps < 1 or (args.steps is not None and args.steps < 1):
-        raise ApicalError("--seeds, --steps and --head-steps count from 1.")
+    """Go on with the experiment, or only read it; then all that it holds."""
+    from vjepa_core.bench import ablation
+
+    if not args.report:
+        _go_on(args, on_progress)
+    return {"name": "ablation", **ablation.report(args.out)}
+
+
+def _go_on(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> None:
+    if args.camus is None or not args.data:
+        raise ApicalError("Give --camus and --data, or --report to print what --out holds.")
+    least = min(args.seeds, args.head_steps, *args.patients, 1 if args.steps is None else args.steps)
+    if least < 1 or args.phantoms < 0:
+        raise ApicalError("--seeds, --steps, --head-steps and --patients count from 1, --phantoms from 0.")
     must_exist(args.data)
 
     from dataclasses import replace
 
     import torch
 
-    from app.bench.machine import machine
+    from app.storage.filelock import FileLock
     from vjepa_core.bench import ablation
+    from vjepa_core.bench.arm_scores import Protocol
     from vjepa_core.bench.camus import load_camus
-    from vjepa_core.bench.representation import Protocol, summary
-    from vjepa_core.pretraining.config import as_dict
     from vjepa_core.pretraining.data import load_clips
-    from vjepa_core.pretraining.truth import with_phantom
 
     config = config_for(args.config)
     if args.steps is not None:
         config = replace(config, steps=args.steps)
-    rows = args.rows or ablation.ROWS
-    for row in rows:
-        ablation.row_config(row, config)
+    arms = args.arms or ablation.DEFAULT_ARMS
+    for arm in arms:
+        ablation.arm_config(arm, config)
     train, scored = load_camus(args.camus)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    own = load_clips(
-        args.data,
-        target_fps=config.fps,
+    args.out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(args.out / "experiment")
+    try:
+        packed = _packed(args.data, args.out / PACKED, args.phantoms, on_progress)
+        source = load_clips(
+            packed,
+            target_fps=config.fps,
+            size=config.size,
+            clip=config.frames,
+            device=device,
+            shares=ablation.SHARES,
+        )
+        ablation.run(
+            config,
+            source,
+            train,
+            scored,
+            args.out,
+            device=device,
+            protocol=_protocol(Protocol, config, args),
+            arms=arms,
+            seeds=tuple(range(args.seeds)),
+            about={"data": [_frames(path) for path in packed], "stills": [len(train), len(scored)]},
+            on_progress=on_progress,
+        )
+    finally:
+        lock.release()
+
+
+def _protocol(kind: Any, config: PretrainConfig, args: argparse.Namespace) -> Any:
+    """The training's clip length and size; 40 patients are compared, or the most that there are below."""
+    patients = tuple(sorted(set(args.patients)))
+    return kind(
+        frames=config.frames,
         size=config.size,
-        clip=config.frames,
-        device=device,
-        max_pairs=args.pairs,
+        patients=patients,
+        primary_patients=max((n for n in patients if n <= 40), default=patients[0]),
+        head_steps=args.head_steps,
     )
-    data = {"pairs": args.pairs, "packed": [_frames(path) for path in args.data]}
-    measured = ablation.run(
-        config,
-        with_phantom(own, config, device),
-        train,
-        scored,
-        args.work,
-        device=device,
-        protocol=Protocol(size=config.size, default_steps=args.head_steps),
-        rows=rows,
-        seeds=tuple(range(args.seeds)),
-        about={"data": data, "stills": [len(train), len(scored)]},
-        on_progress=on_progress,
-    )
-    short = summary(measured)
-    return {
-        "name": "ablation",
-        "machine": machine("torch", "numpy"),
-        "config": as_dict(config),
-        "head_steps": args.head_steps,
-        "data": data,
-        "rows": measured,
-        "summary": short,
-        "ratios": over_first(short),
-    }
+
+
+def _packed(
+    data: Sequence[Path], cache: Path, phantoms: int, on_progress: Callable[[str, int, int], None]
+) -> list[Path]:
+    """Packed sets as they are; everything else packed once, without any outline, with phantom cines."""
+    from app.pretraining_data import pack
+    from vjepa_core.pretraining.shards import PackedSet
+
+    packed = [path for path in data if PackedSet.is_packed(path)]
+    raw = [path for path in data if path not in packed]
+    if raw and not PackedSet.is_packed(cache):
+        on_progress("packing the data", 0, 1)
+        pack(raw, cache, outlines=False, phantoms=phantoms)
+    return [*packed, *([cache] if raw else [])]
 
 
 def _frames(packed: Path) -> dict[str, int]:
@@ -101,10 +150,28 @@ def _frames(packed: Path) -> dict[str, int]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The budget and the table: hundredths of Dice."""
-    config = result["config"]
-    budget = (
+    """The budget, the table in hundredths of Dice, the paired differences and the verdict."""
+    from vjepa_core.bench.ablation import ARMS, verdict
+
+    config, protocol = result["config"], result["protocol"]
+    lines = [["ARM", "", "ENCODER", "HEAD", "PATIENTS", "SEEDS", "MEAN", "LV", "MYO", "LA"]]
+    for row in result["summary"]:
+        values = [value_text(row[key], row[f"{key}_sd"]) for key in ("mean", "LV", "MYO", "LA")]
+        counts = [str(row["patients"]), str(row["seeds"])]
+        lines.append([row["arm"], ARMS[row["arm"]], row["encoder"], row["head"], *counts, *values])
+    out = [
         f"{config['architecture']}, {config['steps']} steps of {config['batch']} clips of {config['frames']} "
-        f"frames, {config['size']} px"
-    )
-    return f"{budget}\n{dice_table(result['summary'])}"
+        f"frames, {config['size']} px (arm D; the others take as many operations)",
+        table(lines) if result["summary"] else "No arm is finished yet.",
+        "",
+        f"Paired differences, teacher, linear head, {protocol['primary_patients']} patients, points of Dice:",
+    ]
+    for pair, by_seed in result["compared"].items():
+        if by_seed:
+            points = [100 * value for value in by_seed.values()]
+            spread = f" ± {statistics.stdev(points):.1f}" if len(points) > 1 else ""
+            each = ", ".join(f"{value:+.1f}" for value in points)
+            out.append(f"  {pair}: {statistics.fmean(points):+.1f}{spread} ({len(points)} seeds: {each})")
+    out.append(verdict(result["compared"]))
+    out += [f"  not finished: {name}, step {at} of {to}" for name, (at, to) in result["unfinished"].items()]
+    return "\n".join(out)

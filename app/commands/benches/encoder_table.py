@@ -1,4 +1,4 @@
-"""The table that `representation` and `ablation` print."""
+"""The table that `representation` prints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ def dice_table(summary: list[dict[str, Any]]) -> str:
     lines = [["ENCODER", "HEAD", "LABELS", "SEEDS", "MEAN", "LV", "MYO", "LA"]]
     for row in summary:
         share = row["share"] if isinstance(row["share"], str) else f"{row['share']:.0%}"
-        values = [_value(row[key], row[f"{key}_sd"]) for key in ("mean", "LV", "MYO", "LA")]
+        values = [value_text(row[key], row[f"{key}_sd"]) for key in ("mean", "LV", "MYO", "LA")]
         lines.append([row["encoder"], row["head"], share, str(row["seeds"]), *values])
     return table(lines)
 
 
-def _value(mean: float, deviation: float | None) -> str:
+def value_text(mean: float, deviation: float | None) -> str:
+    """Hundredths, with the standard deviation where there is one."""
     return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
 
 

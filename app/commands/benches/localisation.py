@@ -46,7 +46,9 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     localised, config, steps = trained_encoder(args.localised)
     if plain_config.loc.peak or not config.loc.peak:
         raise ApicalError("--plain must be a run without the localisation task, --localised one with it.")
-    if replace(config, loc=plain_config.loc, localisation=plain_config.localisation) != plain_config:
+    # The ablation gives a run without the task more steps, for as many operations.
+    task, steps_of_plain = plain_config.localisation, plain_config.steps
+    if replace(config, loc=plain_config.loc, localisation=task, steps=steps_of_plain) != plain_config:
         raise ApicalError("The runs differ in more than the task: give two that differ in it alone.")
     clips = clips_by_cine(args.data, config)
     untrained = build_student(replace(config, start_from="")).eval()

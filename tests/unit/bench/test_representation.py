@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from vjepa_core.bench import ablation
 from vjepa_core.bench.camus import BenchError, Stills, dice, load_camus, some_patients
-from vjepa_core.bench.frozen import features, fit_linear, predict_linear
+from vjepa_core.bench.frozen import LinearHead, features, fit_on_tokens, predict_on_tokens
 from vjepa_core.bench.representation import PHANTOM, Protocol, measure, phantom_stills, summary
 from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.pretraining.config import TermWeight, changed, small
-from vjepa_core.pretraining.source import MemorySource
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +105,8 @@ def test_a_linear_head_learns_what_tokens_say() -> None:
     cells = np.random.default_rng(0).integers(0, 4, (32, 2, 2)).astype(np.uint8)
     masks = cells.repeat(32, 1).repeat(32, 2)
     tokens = torch.nn.functional.one_hot(torch.from_numpy(masks[:, 8::16, 8::16]).long(), 4)
-    head = fit_linear(tokens.half(), masks, seed=0, steps=100)
-    assert dice(predict_linear(head, tokens.half(), 64), masks)["mean"] > 0.9
+    head = fit_on_tokens(LinearHead, tokens.half(), masks, seed=0, steps=100)
+    assert dice(predict_on_tokens(head, tokens.half(), 64), masks)["mean"] > 0.9
 
 
 def test_rows_for_every_head_share_and_seed(encoder: VisionTransformer3D) -> None:
@@ -129,54 +125,3 @@ def test_phantom_stills_have_their_truth() -> None:
     made = phantom_stills(3, 64)
     assert made.images.shape == made.masks.shape == (3, 64, 64)
     assert set(np.unique(made.masks)) == {0, 1, 2, 3}
-
-
-def test_every_row_of_the_ablation_is_what_it_says() -> None:
-    base = small()
-    on = {
-        row: {term for term in ("jepa", "loc", "ctx", "pixels", "truth") if getattr(config, term).peak > 0}
-        for row in ablation.ROWS
-        for config in [ablation.row_config(row, base)]
-    }
-    assert on["V-JEPA"] == {"jepa"}
-    assert on["V-JEPA + localisation"] == {"jepa", "loc"}
-    assert on["V-JEPA + context"] == {"jepa", "ctx"}
-    assert on["V-JEPA + both"] == {"jepa", "loc", "ctx"}
-    assert on["VideoMAE"] == {"pixels"}
-    assert on["V-JEPA + both + phantom labels"] == {"jepa", "loc", "ctx", "truth"}
-    with pytest.raises(BenchError, match="no row"):
-        ablation.row_config("BYOL", base)
-
-
-def test_the_ablation_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    stills = _stills()
-    base = changed(small(), {"frames": 2, "size": 64, "batch": 2, "steps": 2, "checkpoint_every": 1})
-    base = replace(base, jepa=TermWeight(1.0))
-    source = MemorySource(torch.from_numpy(stills.images)[:, None].expand(-1, 2, -1, -1).contiguous())
-    protocol = Protocol(shares=(1.0,), heads=("linear",), size=64, linear_steps=2)
-    told: list[str] = []
-
-    def run(rows: tuple[str, ...]) -> list[dict[str, object]]:
-        told.clear()
-        return ablation.run(
-            base,
-            source,
-            stills,
-            stills,
-            tmp_path / "work",
-            device=torch.device("cpu"),
-            protocol=protocol,
-            rows=rows,
-            seeds=(0,),
-            on_progress=lambda stage, done, total: told.append(stage),
-        )
-
-    first = run(("random", "VideoMAE"))
-    assert [row["encoder"] for row in first] == ["random", "VideoMAE"]
-    again = run(("random", "VideoMAE", "V-JEPA"))
-    assert again[:2] == first
-    assert again[2]["encoder"] == "V-JEPA"
-    assert not any("VideoMAE" in stage for stage in told)
-    base = replace(base, steps=3)
-    with pytest.raises(BenchError, match="another config"):
-        run(("random",))

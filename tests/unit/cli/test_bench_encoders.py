@@ -11,6 +11,7 @@ import pytest
 from app.bench import plots
 from app.cli import main
 from app.domain.errors import ApicalError
+from app.storage.filelock import FileLock
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 
 TINY = """
@@ -53,30 +54,47 @@ def test_ablation_then_localisation_of_its_runs(
 ) -> None:
     config = tmp_path / "run.toml"
     config.write_text(TINY)
-    work, result = tmp_path / "work", tmp_path / "ablation.json"
-    words = ["bench", "ablation", "--camus", str(camus), "--data", str(packed), "--work", str(work)]
-    words += ["--config", str(config), "--steps", "2", "--seeds", "1", "--head-steps", "12"]
-    words += ["--rows", "random", "V-JEPA", "V-JEPA + localisation", "--json", str(result)]
+    out, result = tmp_path / "out", tmp_path / "ablation.json"
+    words = ["bench", "ablation", "--camus", str(camus), "--data", str(packed), "--out", str(out)]
+    words += ["--config", str(config), "--steps", "2", "--seeds", "1", "--head-steps", "2"]
+    words += ["--patients", "1", "2", "--arms", "U", "A", "D", "--json", str(result)]
     assert main(words) == 0
     table = capsys.readouterr().out
-    assert "V-JEPA + localisation" in table
+    assert "V-JEPA + leak-free localisation" in table
+    assert "D - A: " in table
+    assert "Not decided: 0 of 5 seeds" in table
     found = json.loads(result.read_text())
-    assert {"name", "machine", "rows", "ratios"} <= set(found)
-    assert len(found["rows"]) == 3 * 2 * 2
-    assert len(found["ratios"]) == 2 * 2 * 2
+    assert {"name", "config", "rows", "compared"} <= set(found)
+    assert len(found["rows"]) == 5 * 4
+    assert main(["bench", "ablation", "--out", str(out), "--report"]) == 0
+    assert capsys.readouterr().out == table
 
-    runs = ["--plain", str(work / "v-jepa-0"), "--localised", str(work / "v-jepa-localisation-0")]
+    runs = ["--plain", str(out / "runs" / "A-0"), "--localised", str(out / "runs" / "D-0")]
     picture = tmp_path / "loc.png"
     words = ["bench", "localisation", *runs, "--data", str(packed), "--seeds", "1", "--steps", "5"]
     words += ["--plot", str(picture)]
     assert main(words) == 0
     assert "SHARE OF CHANCE GONE" in capsys.readouterr().out
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    assert plots.main([str(work / "v-jepa-0"), str(tmp_path / "run.svg")]) == 0
+    assert plots.main([str(out / "runs" / "A-0"), str(tmp_path / "run.svg")]) == 0
 
     swapped = ["--plain", runs[3], "--localised", runs[1]]
     assert main(["bench", "localisation", *swapped, "--data", str(packed)]) == 2
     assert "--plain must be" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_work_in_one_folder(
+    camus: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    words = ["bench", "ablation", "--camus", str(camus), "--data", str(packed), "--out", str(out)]
+    lock = FileLock(out / "experiment")
+    try:
+        assert main([*words, "--patients", "1"]) == 2
+    finally:
+        lock.release()
+    assert "already open" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -86,8 +104,10 @@ def test_ablation_then_localisation_of_its_runs(
         (["representation", "--camus", "none.npz", "--shares", "2"], "--shares"),
         (["representation", "--camus", "none.npz", "--shares"], "nothing to train"),
         (["representation", "--camus", "none.npz", "--encoder", "nobody"], "nobody"),
-        (["ablation", "--camus", "none.npz", "--data", ".", "--work", "w", "--rows", "BYOL"], "no row BYOL"),
-        (["ablation", "--camus", "none.npz", "--data", "none", "--work", "w"], "does not exist"),
+        (["ablation", "--camus", "none.npz", "--data", ".", "--out", "w", "--arms", "Z"], "no arm Z"),
+        (["ablation", "--camus", "none.npz", "--data", "none", "--out", "w"], "does not exist"),
+        (["ablation", "--out", "w"], "--camus and --data"),
+        (["ablation", "--out", "w", "--report"], "no experiment"),
         (["localisation", "--plain", "none", "--localised", "none", "--data", "."], "none"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed, going_on, read_config, small
 from vjepa_core.pretraining.errors import PretrainingError
+from vjepa_core.pretraining.localisation import LocalisationConfig
 
 
 def test_a_configuration_survives_json(tmp_path: Path) -> None:
@@ -46,6 +47,8 @@ def test_toml_changes_what_it_names(tmp_path: Path) -> None:
         ({"predictor": {"width": 100, "heads": 3}}, "heads"),
         ({"optimiser": {"ema": 1.2}}, "ema"),
         ({"optimiser": {"betas": [0.9]}}, "betas"),
+        ({"localisation": {"pairing": "same-cell", "where": "inside"}}, 'where "windows"'),
+        ({"localisation": {"unrelated_targets": True, "pool": 2}}, "pool 1"),
     ],
 )
 def test_mistakes_are_named(values: dict[str, object], word: str) -> None:
@@ -74,3 +77,18 @@ def test_a_trained_encoder_is_led_on_with_small_steps_and_all_its_terms() -> Non
             base.frames,
             base.architecture,
         )
+
+
+def test_a_configuration_that_an_older_version_stored_means_what_it_meant() -> None:
+    stored = as_dict(PretrainConfig())
+    for name in ("pairing", "unrelated_targets", "vary_windows", "ask_time_of_stills"):
+        del stored["localisation"][name]
+    del stored["predictor"]["added_positions"]
+    for mask in stored["masks"]:
+        del mask["min_visible"]
+    stored["optimiser"] |= {"ema": 0.998, "ema_end": 1.0}
+    config = changed(PretrainConfig(), stored)
+    assert config.localisation == LocalisationConfig()
+    assert (config.localisation.pairing, config.localisation.ask_time_of_stills) == ("any", True)
+    assert [mask.min_visible for mask in config.masks] == [0, 0]
+    assert config.optimiser.ema == 0.998

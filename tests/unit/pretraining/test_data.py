@@ -189,6 +189,17 @@ def test_outlines_left_out_leave_no_trace_and_their_share_goes_to_the_stills(tmp
         load_clips(tmp_path / "set", size=32, shares={"pseudo": 1.0})
 
 
+def test_phantom_cines_are_packed_without_labels(tmp_path: Path) -> None:
+    camus(tmp_path / "camus.npz", [])
+    pack([tmp_path / "camus.npz"], tmp_path / "packed", outlines=False, phantoms=2)
+    found = PackedSet(tmp_path / "packed")
+    phantoms = [cine for cine in found.cines if cine.group == "phantom"]
+    assert [cine.frames for cine in phantoms] == [32, 32]
+    assert all(masks is None for _, _, masks in found.read())
+    clips = load_clips(tmp_path / "packed", size=32, clip=4, shares={"phantom": 1.0}).batch(2, seeded())
+    assert clips.float().std() > 5
+
+
 def test_no_path(tmp_path: Path) -> None:
     with pytest.raises(CineError, match="does not exist"):
         list(read_cines([tmp_path / "nowhere"]))

@@ -112,3 +112,79 @@ def test_the_probe_leaves_the_encoder_alone_and_repeats_itself(where: str) -> No
 def test_a_single_clip_cannot_be_probed() -> None:
     with pytest.raises(ValueError, match="split"):
         position_probe(create_encoder("vit_tiny_patch16_224_t2"), clips(1))
+
+
+def _offsets(grid: tuple[int, int, int], config: LocalisationConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets (N, 3) of many pairs, and numbers (N, 3) of the in-window cells of both members."""
+    first, second = draw_windows(grid, 3000, _generator(), config)
+    localiser = Localiser(1, grid, config)
+    starts = [Localiser._places(window, grid).amin(1, keepdim=True) for window in (first, second)]
+    blank = torch.zeros((*first.shape, 1))
+    chance = torch.rand((3000, 64, 2), generator=_generator(1))
+    _, place, _, goal = localiser._paired(Side(blank, first), Side(blank, second), chance)
+    groups = (place - starts[0]) * 16 + (goal - starts[1])
+    return localiser.target(place - goal).flatten(0, 1), groups.flatten(0, 1)
+
+
+def _floor(target: torch.Tensor, groups: torch.Tensor) -> float:
+    """Best loss of an answer that knows the in-window cells alone."""
+    losses = []
+    for axis in range(3):
+        error = torch.empty(len(target))
+        for group in groups[:, axis].unique():
+            rows = groups[:, axis] == group
+            error[rows] = (target[rows, axis] - target[rows, axis].median()).abs()
+        losses.append(error.mean())
+    return float(torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize(
+    ("grid", "chance", "floor"), [((8, 14, 14), 0.161, 0.138), ((1, 14, 14), 0.104, 0.091)]
+)
+def test_places_in_the_window_give_part_of_the_answer_away_unless_cells_are_the_same(
+    grid: tuple[int, int, int], chance: float, floor: float
+) -> None:
+    target, groups = _offsets(grid, LocalisationConfig())
+    constant = float((target - target.median(0).values).abs().mean())
+    assert constant == pytest.approx(chance, abs=0.003)
+    assert _floor(target, groups) == pytest.approx(floor, abs=0.003)
+    target, groups = _offsets(grid, LocalisationConfig(pairing="same-cell"))
+    constant = float((target - target.median(0).values).abs().mean())
+    assert _floor(target, groups) == pytest.approx(constant, rel=0.01)
+
+
+def test_pairs_of_the_same_cell_ask_for_the_offset_of_the_windows_alone() -> None:
+    config = LocalisationConfig(pairing="same-cell", visible=0.5)
+    first, second = draw_windows(GRID, 50, _generator(), config)
+    offset = Localiser._places(first, GRID) - Localiser._places(second, GRID)
+    assert (offset == offset[:, :1]).all()
+    assert len(offset[:, 0].unique(dim=0)) > 10
+    # Windows overlap along every axis, also along four steps of time.
+    assert (offset.abs() <= torch.tensor([1, 2, 3])).all()
+
+
+@pytest.mark.parametrize("variant", ["absolute", "axis_ce"])
+def test_stills_are_not_asked_for_time(variant: str) -> None:
+    side = _placed_tokens(2)
+    pairs = torch.rand((2, 64, 2), generator=_generator())
+    config = LocalisationConfig(variant=variant, ask_time_of_stills=False)  # type: ignore[arg-type]
+    localiser = Localiser(sum(GRID), GRID, config)
+
+    def losses() -> list[float]:
+        moving = [torch.tensor(m) for m in ([True, True], [False, False])]
+        return [float(localiser(side, side, pairs, m).detach()) for m in moving]
+
+    before = losses()
+    last = localiser.mlp[-1]
+    assert isinstance(last, torch.nn.Linear)
+    about_time = 1 if variant == "absolute" else GRID[0]
+    with torch.no_grad():  # a worse answer about time, and about nothing else
+        last.bias[:about_time] += torch.linspace(5, 9, 4)[:about_time]
+    after = losses()
+    assert after[0] != pytest.approx(before[0], rel=0.01)
+    assert after[1] == pytest.approx(before[1])
+
+
+def test_an_axis_of_one_cell_is_left_out() -> None:
+    localiser = Localiser(1, (1, 4, 4), LocalisationConfig(ask_time_of_stills=False))
+    assert localiser.asked(2, None, torch.device("cpu")).tolist() == [[0, 1, 1]] * 2

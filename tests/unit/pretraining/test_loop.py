@@ -20,10 +20,11 @@ from tests.unit.pretraining.runs import clips, source, tiny
 from vjepa_core.encoder.catalogue import read_card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining import loop
+from vjepa_core.pretraining.build import build_student
 from vjepa_core.pretraining.checkpoint import CHECKPOINT
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.errors import PretrainingError
-from vjepa_core.pretraining.export import export_encoder
+from vjepa_core.pretraining.export import export_encoder, trained_encoder
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import MAX_BAD_STEPS, Trainer, pretrain, step_seed
 from vjepa_core.pretraining.passes import Passes
@@ -41,6 +42,7 @@ FIELDS = {
     "ema",
     "feature_std",
     "effective_rank",
+    "top_share",
     "clips_per_second",
     "data_wait",
 }
@@ -255,6 +257,23 @@ def test_training_goes_on_from_the_older_forms(form: str, family: str, tmp_path:
     (line,) = read_log(tmp_path / "on")
     assert math.isfinite(line["loss"])
     assert line["effective_rank"] > 1
+
+
+def test_a_short_run_leaves_a_teacher_that_has_followed_its_student(tmp_path: Path) -> None:
+    config = tiny(steps=12, optimiser={"lr": 1e-3, "lr_start": 1e-3})
+    pretrain(config, source(), tmp_path)
+    teacher, student = (
+        torch.cat([p.flatten() for p in trained_encoder(tmp_path, which)[0].parameters()])
+        for which in ("teacher", "student")
+    )
+    start = torch.cat([p.flatten() for p in build_student(config).parameters()])
+    assert (teacher - student).norm() < 0.5 * (student - start).norm()
+
+
+def test_a_run_goes_on_only_with_the_task_it_was_begun_with(whole: Path) -> None:
+    other = tiny(localisation={"pairing": "same-cell"})
+    with pytest.raises(PretrainingError, match="another localisation"):
+        pretrain(other, source(), whole, resume=True)
 
 
 def test_a_name_that_leaves_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:

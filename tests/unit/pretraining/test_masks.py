@@ -89,3 +89,20 @@ def test_too_small_a_grid_is_refused(grid: tuple[int, int, int]) -> None:
 def test_no_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         MaskSampler(GRID, [])
+
+
+@pytest.mark.parametrize(("grid", "fewest"), [((1, 14, 14), 24), ((4, 7, 7), 24), ((2, 9, 9), 20)])
+def test_long_range_masks_leave_something_to_see_on_small_grids(
+    grid: tuple[int, int, int], fewest: int
+) -> None:
+    sampler = MaskSampler(grid)
+    assert sampler.lengths[1][0] == fewest
+    masks = sampler(64, _generator())[1]
+    both = torch.cat(masks, 1)
+    assert (both.sort(1).values.diff(dim=1) > 0).all()
+
+
+def test_large_grids_and_masks_of_older_runs_are_as_before() -> None:
+    older = BlockMask(blocks=2, scale=0.7)
+    assert MaskSampler(GRID, [LONG_RANGE]).lengths == MaskSampler(GRID, [older]).lengths
+    assert MaskSampler((4, 7, 7), [older]).lengths[0][0] == 8

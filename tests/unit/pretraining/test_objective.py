@@ -88,3 +88,53 @@ def test_one_dimensional_weights_do_not_decay() -> None:
     assert len(decaying["params"]) + len(others["params"]) == sum(
         p.requires_grad for p in objective.parameters()
     )
+
+
+SAME = {"pairing": "same-cell", "vary_windows": True, "ask_time_of_stills": False, "visible": 1.0}
+
+
+def test_arms_of_one_seed_differ_in_the_task_alone() -> None:
+    arms = {
+        "plain": _objective(loc={"peak": 0.0}),
+        "task": _objective(localisation=SAME),
+        "control": _objective(localisation={**SAME, "unrelated_targets": True}),
+    }
+    draws = {name: arm.draw(clips(4), torch.Generator().manual_seed(0)) for name, arm in arms.items()}
+    for name in ("task", "control"):
+        for one, other in zip(draws["plain"].masks, draws[name].masks, strict=True):
+            assert torch.equal(one.context, other.context)
+            assert torch.equal(one.target, other.target)
+        weights = (arms["plain"].predictor.state_dict(), arms[name].predictor.state_dict())
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    task, control = draws["task"], draws["control"]
+    assert all(torch.equal(a, b) for a, b in zip(task.windows, control.windows, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(task.views, control.views, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(task.told, task.windows, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(control.told, control.windows, strict=True))
+
+
+def test_the_two_windows_are_augmented_independently() -> None:
+    objective = _objective(localisation=SAME)
+    shown = clips(8)
+    first, second = objective.draw(shown, torch.Generator().manual_seed(0)).views
+    assert first.shape == second.shape == shown.shape
+    assert not torch.equal(first, second)
+    assert objective.draw(shown, torch.Generator()).part(2, 5).views[0].shape[0] == 3
+    assert _objective().draw(shown, torch.Generator()).views == ()
+
+
+def test_parts_agree_with_the_whole_where_some_clips_are_stills() -> None:
+    objective = _objective(localisation=SAME)
+    moving = torch.tensor([True, False, False, True])
+    draw = objective.draw(clips(4), torch.Generator().manual_seed(0), moving=moving)
+    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    whole = objective(draw, targets)["loc"]
+    parts = [objective(draw.part(i, i + 2), targets[i : i + 2])["loc"] for i in (0, 2)]
+    torch.testing.assert_close(whole, sum(parts) / 2)
+
+
+def test_added_positions_reach_the_predictor() -> None:
+    plain = _objective(loc={"peak": 0.0})
+    added = _objective(loc={"peak": 0.0}, predictor={"added_positions": True})
+    assert plain.predictor.state_dict().keys() == added.predictor.state_dict().keys()
+    assert _terms(plain)["jepa"].item() != _terms(added)["jepa"].item()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from vjepa_core.pretraining.schedule import TermWeight, cosine, learning_rate, momentum
+from vjepa_core.pretraining.schedule import TermWeight, cosine, ema_ends, learning_rate, momentum
 
 
 def test_learning_rate_rises_then_falls_to_its_end() -> None:
@@ -45,3 +47,18 @@ def test_a_term_rises_stays_and_falls() -> None:
 def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="weight"):
         TermWeight(**wrong)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 200, 1250, 3750, 100_000])
+def test_a_teacher_forgets_its_start_however_short_the_run(steps: int) -> None:
+    start, end = ema_ends(steps)
+    assert 0 <= start <= end <= 0.9995
+    kept = math.prod(momentum(i, steps, start, end) for i in range(steps))
+    assert kept < 1e-3
+
+
+def test_the_momentum_of_a_long_run_is_that_of_v_jepa() -> None:
+    assert ema_ends(100_000) == (0.998, 0.9995)
+    start, end = ema_ends(3750)
+    assert start == pytest.approx(0.996)
+    assert end == pytest.approx(0.999)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vjepa_core.pretraining.source import ClipSource, MemorySource, MixedSource
+from vjepa_core.pretraining.data import HeldCine, HeldClips
+from vjepa_core.pretraining.source import ClipSource, MemorySource, MixedSource, marked_batch
 
 
 def _flat(value: int) -> MemorySource:
@@ -38,3 +39,19 @@ def test_bad_input_is_refused() -> None:
         MixedSource([_flat(1)], [1, 2])
     with pytest.raises(ValueError, match="negative"):
         MixedSource([_flat(1)], [-1])
+
+
+def test_a_mixture_tells_which_clips_move() -> None:
+    stills = HeldClips(
+        torch.full((3, 16, 16), 9, dtype=torch.uint8),
+        [HeldCine("still", 0.0, 1)] * 3,
+        shares={"still": 1.0},
+        size=16,
+        clip=2,
+    )
+    mixed = MixedSource([_flat(200), stills], [1, 1])
+    shown, moving = marked_batch(mixed, 8, torch.Generator().manual_seed(0))
+    assert moving.sum() == 4
+    assert torch.equal(moving, shown[:, 0, 8, 8] == 200)
+    assert torch.equal(shown, mixed.batch(8, torch.Generator().manual_seed(0)))
+    assert marked_batch(_flat(1), 3, torch.Generator())[1].all()

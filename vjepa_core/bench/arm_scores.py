@@ -1,0 +1,94 @@
+"""Scores of a frozen encoder in the ablation: two small heads, on nested sets of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vjepa_core.bench.camus import BenchError, Stills, dice
+from vjepa_core.bench.frozen import ConvHead, LinearHead, features, fit_on_tokens, predict_on_tokens
+from vjepa_core.encoder.vit import VisionTransformer3D
+
+Progress = Callable[[str, int, int], None]
+HEADS: Mapping[str, Callable[[int], LinearHead | ConvHead]] = {"linear": LinearHead, "conv": ConvHead}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured of every encoder.
+
+    Attributes
+    ----------
+    frames, size : int
+        Clip that a still is shown as, and its side in pixels: those of the training.
+    patients : tuple of int
+        Labelled training patients; the smaller sets are parts of the larger ones.
+    primary_patients : int
+        Of the primary comparison.
+    heads : tuple
+        "linear": a 1x1 convolution over the last tokens. "conv": a 3x3 convolution before it.
+    head_steps : int
+        Length of each fit.
+    """
+
+    frames: int
+    size: int
+    patients: tuple[int, ...] = (8, 40, 400)
+    primary_patients: int = 40
+    heads: tuple[Literal["linear", "conv"], ...] = ("linear", "conv")
+    head_steps: int = 400
+
+
+def nested_patients(stills: Stills, seed: int) -> NDArray[np.str_]:
+    """All patients in a random order of this seed; the first n are the labelled ones."""
+    order: NDArray[np.str_] = np.random.default_rng(seed).permutation(np.unique(stills.patients))
+    return order
+
+
+def score(
+    encoder: VisionTransformer3D,
+    train: Stills,
+    scored: Stills,
+    protocol: Protocol,
+    *,
+    seed: int,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> list[dict[str, Any]]:
+    """One row for each head and number of patients.
+
+    Returns
+    -------
+    list of dict
+        ``head, patients, LV, MYO, LA, mean``; Dice 0..1 at the pictures' resolution.
+
+    Raises
+    ------
+    BenchError
+        If there are fewer patients than the protocol asks for.
+    """
+    order = nested_patients(train, seed)
+    if max(protocol.patients) > len(order):
+        raise BenchError(
+            f"There are {len(order)} labelled patients, {max(protocol.patients)} are asked for: give fewer."
+        )
+    known, test = (
+        features(encoder, stills.images, frames=protocol.frames, size=protocol.size)[:, -1]
+        for stills in (train, scored)
+    )
+    jobs = [(head, n) for head in protocol.heads for n in protocol.patients]
+    rows = []
+    for done, (head, n) in enumerate(jobs):
+        on_progress("heads", done, len(jobs))
+        of = np.isin(train.patients, order[:n])
+        fitted = fit_on_tokens(
+            HEADS[head], known[torch.from_numpy(of)], train.masks[of], seed=seed, steps=protocol.head_steps
+        )
+        answer = predict_on_tokens(fitted, test, scored.masks.shape[-1])
+        rows.append({"head": head, "patients": n, **dice(answer, scored.masks)})
+    on_progress("heads", len(jobs), len(jobs))
+    return rows
