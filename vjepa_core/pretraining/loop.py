@@ -137,7 +137,9 @@ class Trainer:
         if state is not None:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
-        auto = inference_dtype(world.device) == torch.bfloat16
+        fast = inference_dtype(world.device) == torch.bfloat16
+        # Processes on unlike processors may measure differently: what most of them found counts for all.
+        auto = float(world.mean(torch.tensor(float(fast), device=world.device))) > 0.5
         if state is not None:  # a run stays what it was; those that do not tell are older
             auto = auto and bool(state.get("bf16", on_gpu))
         bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
