@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TextIO
 from app.commands.report import DONE, STOPPED, Report, in_words, plain
 from app.domain.errors import ApicalError
 from app.log import logs
+from app.speed_file import speed_file
 
 # One module each in app.commands, imported when asked for: `apical info` loads neither torch nor Qt.
 COMMANDS: dict[str, str] = {
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows another one instead
             stream.reconfigure(errors="replace")
     try:
-        with logs(), warnings.catch_warnings():
+        with logs(), speed_file(), warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")  # of libraries, whose words may quote the file
             return _run(arguments)

@@ -45,6 +45,12 @@ def features_dir() -> Path:
     return _writable(cache_dir() / "features")
 
 
+def speed_file() -> Path:
+    """What was measured of the processor; neither it nor its folder may be there."""
+    own = _own_home()
+    return (own / "cache" if own else _standard("cache")) / "processor.json"
+
+
 def config_dir() -> Path:
     """Folder of the settings."""
     own = _own_home()

@@ -9,6 +9,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
 
+from vjepa_core.processor import SPEED_FILE_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,6 +29,12 @@ def demo_cine_path() -> Path:
     from pydicom import examples
 
     return Path(examples.get_path("ybr_color"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_measurement(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All processes of a test run compute in the same number format."""
+    os.environ.setdefault(SPEED_FILE_VARIABLE, str(tmp_path_factory.mktemp("speed") / "processor.json"))
 
 
 @pytest.fixture(autouse=True)

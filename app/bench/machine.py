@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from vjepa_core.processor import processor_name
 
 
 def machine(*distributions: str) -> dict[str, Any]:
@@ -19,18 +20,8 @@ def machine(*distributions: str) -> dict[str, Any]:
             versions[name] = "not installed"
     return {
         "cores": os.cpu_count(),
-        "cpu": _cpu(),
+        "cpu": processor_name(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

@@ -37,7 +37,9 @@ class Problem(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`--clear-cache`, `--json`."""
     parser.add_argument(
-        "--clear-cache", action="store_true", help="remove the features of cines; they are computed again"
+        "--clear-cache",
+        action="store_true",
+        help="remove the features of cines and what was measured of the processor; both are made again",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -105,6 +107,10 @@ def _torch(problems: list[Problem], found: dict[str, Any], present: list[str]) -
         problems.append(
             Problem("A small computation on the GPU failed.", "Free its memory, or update the NVIDIA driver.")
         )
+    if error := found.get("encoder", {}).get("error"):
+        what, _, do = error.partition(": ")
+        do = f"{do[:1].upper()}{do[1:]}" or "Install Apical again."
+        problems.append(Problem(f"How the encoder runs cannot be told ({what}).", do))
     return found
 
 
@@ -198,8 +204,9 @@ def _feature_cache(problems: list[Problem]) -> dict[str, Any] | None:
 
 
 def _clear_cache() -> Report:
-    """Remove the features of all cines, and say what that freed."""
+    """Remove the features of all cines, and say what that freed; the processor is measured anew, too."""
     gone = CacheFolder(paths.features_dir()).clear()
+    paths.speed_file().unlink(missing_ok=True)
     text = "The feature cache is empty already."
     if gone.files:
         text = f"Freed {size(gone.size)}: {_count(gone.files)} of the feature cache. "
@@ -223,6 +230,15 @@ def _told_cache(cache: dict[str, Any] | None) -> str:
     if cache["limit_bytes"] < cache["cap_bytes"]:
         return f"{held}, at most {size(cache['limit_bytes'])}: more would fill the disk"
     return f"{held}, at most {size(cache['cap_bytes'])}"
+
+
+def _told_speed(speed: dict[str, Any]) -> str:
+    if "error" in speed:
+        return "not known"
+    threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
+    where = "on the GPU" if speed["device"] == "cuda" else f"with {threads}"
+    kept = ", as measured earlier" if speed.get("origin") == "kept" else ""
+    return f"in {speed['dtype']} {where}{kept}. {speed['reason']}"
 
 
 def _size_of(folder: str) -> int:
@@ -255,6 +271,7 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("packages", ", ".join(f"{name} {version}" for name, version in data["versions"].items() if version)),
         ("torch pair", "imports" if "error" not in torch else "does not import"),
+        ("encoder runs", _told_speed(torch.get("encoder", {"error": ""}))),
         ("window", "loads" if data["window"]["qt_loads"] else "does not load"),
         ("display", data["window"]["display"] or "none"),
         ("encoders", "; ".join(cards) or "none"),

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from app.commands.encoders import facts
@@ -46,12 +47,26 @@ if found["cuda_available"]:
         found["cuda_works"] = float((ones @ ones)[0, 0]) == 8
     except RuntimeError:
         pass
-print(json.dumps(found))
+try:
+    import dataclasses
+    from vjepa_core.encoder.precision import inference_device, inference_dtype
+    from vjepa_core.encoder.speed import processor_settings
+    device = inference_device()
+    speed = {"device": device.type, "dtype": str(inference_dtype(device)).removeprefix("torch."),
+             "threads": torch.get_num_threads(),
+             "reason": "GPUs take bfloat16 where they have units for it."}
+    if device.type == "cpu":
+        settings = processor_settings()
+        speed |= dataclasses.asdict(settings) | {"reason": settings.reason}
+except Exception as error:
+    speed = {"error": str(error)}
+print(json.dumps({**found, "encoder": speed}))
 """
 
 _QT = "from PySide6 import QtWidgets; import pyqtgraph; app = QtWidgets.QApplication([]); print('{}')"
 
 _TIMEOUT_S = 180
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def packages() -> dict[str, str | None]:
@@ -80,8 +95,12 @@ def gpus() -> list[str]:
 
 
 def probe_torch() -> dict[str, Any]:
-    """Whether torch, torchvision and timm import together, and CUDA; or {"error": ...}."""
-    found, error = _in_own_process(_TORCH, {})
+    """Whether torch, torchvision and timm import together, CUDA, and how the encoder runs; or {"error": ...}.
+
+    ``encoder`` is how it runs: device, number format, threads and the reason; or {"error": ...} by itself.
+    """
+    here = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    found, error = _in_own_process(_TORCH, {"PYTHONPATH": here})
     return found if not error else {"error": error}
 
 

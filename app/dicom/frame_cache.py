@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import itertools
 import logging
+import mmap
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 
+import numpy as np
+
 from app.domain.cine import Frame
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CAP = 1 << 30
-"""Bytes of decoded frames that one process keeps: 1 GiB."""
+DEFAULT_CAP = 1 << 29
+"""Bytes of decoded frames that one process keeps: 512 MiB."""
+
+ASIDE_CAP = 1 << 26
+"""Bytes of them that may be of other cines than the one that is shown: 64 MiB."""
+
+_LARGE = 1 << 16
+_PRIVATE: dict[str, int] = (
+    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+)
 
 Key = tuple[int, int]
 
@@ -23,16 +34,24 @@ Key = tuple[int, int]
 class FrameCache:
     """Least recently used frames of all open cines, never more than `cap` bytes.
 
+    Most of them are of one cine, the one that is shown: a study is looked at cine by cine, and frames are
+    decoded again much sooner than somebody looks at all of them.
+
     Parameters
     ----------
     cap : int
         Bytes. A single frame larger than this is not kept at all.
+    aside : int
+        Bytes for frames of all other cines together.
     """
 
-    def __init__(self, cap: int = DEFAULT_CAP) -> None:
+    def __init__(self, cap: int = DEFAULT_CAP, aside: int = ASIDE_CAP) -> None:
         self.cap = cap
+        self._aside = min(aside, cap)
         self._frames: OrderedDict[Key, Frame] = OrderedDict()
         self._bytes = 0
+        self._shown: int | None = None  # the source whose frames are not counted as set aside
+        self._bytes_aside = 0
         self._lock = threading.Lock()
 
     @property
@@ -55,21 +74,47 @@ class FrameCache:
     def put(self, key: Key, frame: Frame) -> None:
         """Keep a frame, dropping the least recently used ones to stay under the cap."""
         with self._lock:
-            old = self._frames.pop(key, None)
-            if old is not None:
-                self._bytes -= old.nbytes
+            if key in self._frames:
+                self._remove(key)
             if frame.nbytes > self.cap:
                 return
             self._frames[key] = frame
             self._bytes += frame.nbytes
+            if key[0] != self._shown:
+                self._bytes_aside += frame.nbytes
+                self._trim_aside()
             while self._bytes > self.cap:
-                self._bytes -= self._frames.popitem(last=False)[1].nbytes
+                self._remove(next(iter(self._frames)))
+
+    def show(self, owner: int) -> None:
+        """Keep frames of this source from now on; of all others few."""
+        with self._lock:
+            if owner == self._shown:
+                return
+            self._shown = owner
+            self._bytes_aside = sum(frame.nbytes for key, frame in self._frames.items() if key[0] != owner)
+            self._trim_aside()
 
     def drop(self, owner: int) -> None:
         """Forget every frame of one source."""
         with self._lock:
             for key in [k for k in self._frames if k[0] == owner]:
-                self._bytes -= self._frames.pop(key).nbytes
+                self._remove(key)
+
+    def _trim_aside(self) -> None:
+        """Drop the least recently used frames of cines that are not shown, down to their share."""
+        if self._shown is None or self._bytes_aside <= self._aside:
+            return
+        for key in [k for k in self._frames if k[0] != self._shown]:
+            self._remove(key)
+            if self._bytes_aside <= self._aside:
+                return
+
+    def _remove(self, key: Key) -> None:
+        nbytes = self._frames.pop(key).nbytes
+        self._bytes -= nbytes
+        if key[0] != self._shown:
+            self._bytes_aside -= nbytes
 
 
 _shared = FrameCache()
@@ -155,7 +200,7 @@ class CachedFrames:
         """Hand in a frame that was decoded on the way to another one."""
         frame.flags.writeable = False  # shared by everyone who asks
         if not self._closed:
-            self._cache.put((self._owner, index), frame)
+            self._cache.put((self._owner, index), _apart(frame))
 
     def is_decoded(self, index: int) -> bool:
         """True where `frame` would answer from memory."""
@@ -164,8 +209,9 @@ class CachedFrames:
     def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
         """Decode frames in threads, in this order, and return at once; replaces an earlier prefetch.
 
-        Stops after as many bytes as the cache holds, so that the end of a long cine does not push
-        out its beginning. A damaged frame is logged and left out.
+        From now on the memory is there for this cine, see `FrameCache`. Stops after as many bytes as the
+        cache holds, so that the end of a long cine does not push out its beginning. A damaged frame is logged
+        and left out.
 
         Parameters
         ----------
@@ -177,6 +223,7 @@ class CachedFrames:
         with self._lock:
             self._generation += 1
             generation = self._generation
+        self._cache.show(self._owner)
         todo = _Shared(iter(order), budget=self._cache.cap)
 
         def work() -> None:
@@ -201,6 +248,21 @@ class CachedFrames:
             self._closed = True
             self._generation += 1
         self._cache.drop(self._owner)
+
+
+def _apart(frame: Frame) -> Frame:
+    """A large frame in pages of its own: the system has them back when the frame is dropped.
+
+    Memory from the general heap often stays with the process, since something small that was allocated later
+    lies behind it.
+    """
+    if frame.nbytes < _LARGE:
+        return frame
+    pages = mmap.mmap(-1, frame.nbytes, **_PRIVATE)
+    copy: Frame = np.frombuffer(pages, np.uint8).reshape(frame.shape)
+    copy[...] = frame
+    copy.flags.writeable = False
+    return copy
 
 
 class _Shared:

@@ -111,9 +111,7 @@ class _Told:
     learnt: bool = False
     sent: bool = False
     masks: SharedArray | None = None
-    mapped: np.ndarray | None = None
     doubts: SharedArray | None = None
-    mapped_doubts: np.ndarray | None = None
 
     def delete(self) -> None:
         """Remove what the engine writes for this cine."""
@@ -302,8 +300,7 @@ class LearningSession:
                     array.delete()
                 return
             if told.masks is None:
-                told.masks, told.mapped = masks, masks.open()
-                told.doubts, told.mapped_doubts = doubts, doubts.open()
+                told.masks, told.doubts = masks, doubts
             self._frames_under_way.setdefault(cine_id, []).append(frames)
             size = (region.height, region.width)
             aspect = told.cine.pixel_aspect
@@ -410,16 +407,18 @@ class LearningSession:
     def _full_size(self, report: Predicted) -> Masks | None:
         with self._lock:
             told = self._told.get(report.cine_id)
-            if told is None or told.mapped is None or told.mapped_doubts is None:
+            if told is None or told.masks is None or told.doubts is None:
                 return None  # forgotten
             if report.revision != told.revision:
                 return None  # stale: drawn for labels that have changed since
+            # Mapped for this report alone: what is read of a mapping counts as memory of the window.
+            drawn, doubted = told.masks.open(), told.doubts.open()
         full: dict[int, Frame] = {}
         for frame in report.frames:
             mask = np.zeros((told.cine.height, told.cine.width), np.uint8)
-            mask[told.cine.region.slices] = told.mapped[frame]
+            mask[told.cine.region.slices] = drawn[frame]
             full[frame] = mask
-        doubts = {frame: np.array(told.mapped_doubts[frame]) for frame in report.frames}
+        doubts = {frame: np.array(doubted[frame]) for frame in report.frames}
         confidence = dict(zip(report.frames, report.confidence, strict=True))
         return Masks(report.cine_id, report.revision, full, confidence, report.final, report.draft, doubts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import linecache
 import logging
 import os
 import signal
@@ -58,6 +59,7 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
     app = application()
     workspace = Workspace()
     window = MainWindow(workspace)
+    linecache.clearcache()  # Qt's library reads the source of every module into it: 25 MB
     window.show()
     if screenshot is not None:
         from app.ui.demo import capture

@@ -18,6 +18,7 @@ from vjepa_core.bench.device import device_name, matrix_rate, peak_memory
 from vjepa_core.bench.vjepa2_peer import model_class, ours, theirs
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.normalise import normalise
+from vjepa_core.encoder.speed import processor_settings
 from vjepa_core.errors import CoreError
 from vjepa_core.memory import is_lack_of_memory
 
@@ -127,6 +128,8 @@ def _side(
             return tokens
 
         return peer, encode
+    if device.type == "cpu":
+        processor_settings()  # attention and threads as the program has them
     model = ours(architecture, dtype).to(device)
     if task.compiled:
         for block in model.blocks:  # as pre-training does: what is around them does not compile

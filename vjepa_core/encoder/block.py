@@ -28,9 +28,11 @@ class RotaryAttention(nn.Module):
     def forward(self, x: Tensor, rope: Tensor | None) -> Tensor:
         """Tokens (B, N, D) and a table as `rotate` takes it; returns (B, N, D) in the weights' precision."""
         x = x.to(self.qkv.weight.dtype)
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        if rope is not None:
-            q, k = rotate(q, rope), rotate(k, rope)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        qk, v = qkv[:, :, :2], qkv[:, :, 2]
+        if rope is not None:  # both at once
+            qk = rotate(qk.flatten(2, 3), rope).unflatten(2, (2, -1))
+        q, k = qk.unbind(2)
         mixed = attend(*(part.transpose(1, 2) for part in (q, k, v))).transpose(1, 2).flatten(2)
         out: Tensor = self.proj(mixed)
         return out

@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from vjepa_core.encoder.speed import processor_settings
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -16,17 +18,16 @@ def inference_device() -> torch.device:
 
 
 def inference_dtype(device: str | torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies matrices of it in hardware, else float32.
+    """The format in which linear maps are fastest: float32, or bfloat16.
 
-    A processor without such units would take several times as long as with float32.
+    On a GPU bfloat16 where it multiplies matrices of it in hardware. On a processor what was measured there,
+    see `vjepa_core.encoder.speed.processor_settings`, whose other settings are in force from now on too.
     """
     device = torch.device(device)
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # Older releases do not tell: float32 is right everywhere.
-        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        fast = device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        fast = device.type == "cpu" and processor_settings().dtype == "bfloat16"
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -35,8 +35,16 @@ def random_affine(n: int, generator: Generator) -> Tensor:
 
 def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
     """Resample (B, C, h, w) by `theta`; the same theta moves maps of any resolution alike."""
-    grid = functional.affine_grid(theta.to(x), list(x.shape), align_corners=False)
+    grid = _positions(theta.to(x), *x.shape[-2:])
     return functional.grid_sample(x, grid, padding_mode=padding, align_corners=False)
+
+
+def _positions(theta: Tensor, h: int, w: int) -> Tensor:
+    """As `affine_grid(theta, (n, 1, h, w), align_corners=False)`, far sooner on a CPU."""
+    x, y = ((2 * torch.arange(size, device=theta.device) + 1.0) / size - 1 for size in (w, h))
+    across, down, shift = theta[:, :, None, None, :].unbind(-1)
+    grid = across * x + (down * y[:, None] + shift)
+    return grid.permute(0, 2, 3, 1)
 
 
 def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -50,9 +58,7 @@ def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
     coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
     amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
     offset = functional.interpolate(coarse.to(x), (h, w), mode="bicubic", align_corners=True) * amount.to(x)
-    identity = functional.affine_grid(
-        torch.eye(2, 3).to(x).expand(n, 2, 3), [n, 1, h, w], align_corners=False
-    )
+    identity = _positions(torch.eye(2, 3).to(x)[None], h, w)
     return functional.grid_sample(
         x, identity + offset.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
     )

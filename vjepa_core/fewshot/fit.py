@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -178,7 +181,11 @@ class Fit:
         # Dropout draws from torch's global generator.
         torch.manual_seed(config.seed)
         rate = config.warm_learning_rate if warm else config.learning_rate
-        self._optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=config.weight_decay)
+        self._weights = list(head.parameters()), list(self.averaged.parameters())
+        self._weights_by_net = [list(net.parameters()) for net in head.nets]
+        self._optimizer = torch.optim.AdamW(
+            self._weights[0], lr=rate, weight_decay=config.weight_decay, fused=True
+        )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer,
             max_lr=rate,
@@ -189,38 +196,65 @@ class Fit:
         )
         self._prior_dropout = config.prior_dropout_many if annotated > 1 else config.prior_dropout
         self._order: list[int] = []
+        self._next: Batch | None = None  # made during the step before
 
     @property
     def done(self) -> bool:
         return self.done_steps >= self.total
 
     def step(self) -> float:
-        """One optimiser step; returns its loss."""
-        batch = self._augment(self._assemble(self._draw()).to(self._device))
+        """One optimiser step; returns its loss.
+
+        The next batch is made meanwhile, by another thread. It is ready when this returns: between two steps
+        nothing reads the cines.
+        """
+        batch, self._next = self._next or self._batch(self.done_steps), None
+        with self._meanwhile(self.done_steps + 1):
+            return self._learn(batch)
+
+    @contextlib.contextmanager
+    def _meanwhile(self, step: int) -> Iterator[None]:
+        """Have the batch of that step made, unless it has to wait for what is learnt now."""
+        if step >= self.total or self._unlabelled_places(step):
+            yield
+            return
+        made: Future[Batch] = _maker().submit(self._batch, step)
+        try:
+            yield
+        finally:
+            self._next = made.result()
+
+    def _learn(self, batch: Batch) -> float:
         answers = self.head.answers(batch.image, batch.tokens, batch.prior)
         losses = [partial_label_loss(logits, batch.target, batch.drawn, batch.weight) for logits in answers]
         self._optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()  # the nets share no weight: each learns as if alone
-        for net in self.head.nets:
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        for weights in self._weights_by_net:
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
         self._optimizer.step()
         self._schedule.step()
         self.done_steps += 1
         # Early in a fit the average follows closely, else it would hold on to the untrained weights.
         decay = min(self.config.ema, (1 + self.done_steps) / (6 + self.done_steps))
+        weights, means = self._weights
         with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.head.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+            torch._foreach_lerp_(means, weights, 1 - decay)
         return float(torch.stack(losses).detach().mean())
 
-    def _draw(self) -> list[tuple[StudyCine, int]]:
+    def _batch(self, step: int) -> Batch:
+        """What a step learns from. Steps have to come in turn: all random numbers are of one sequence."""
+        return self._augment(self._assemble(self._draw(self._unlabelled_places(step))).to(self._device))
+
+    def _unlabelled_places(self, step: int) -> int:
+        """Places of a step's batch for frames of cines without a label, whose targets are learnt ones."""
+        if not self._unlabelled or step < self._unlabelled_from:
+            return 0
+        return self.config.unlabelled_places(len(self.samples))
+
+    def _draw(self, n_unlabelled: int) -> list[tuple[StudyCine, int]]:
         """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
         batch: list[tuple[StudyCine, int]] = []
-        n_carried = round(self.config.carried_share * self.config.batch)
-        n_unlabelled = 0
-        if self._unlabelled and self.done_steps >= self._unlabelled_from:
-            n_unlabelled = self.config.unlabelled_places(len(self.samples))
-            n_carried = max(0, n_carried - n_unlabelled)
+        n_carried = max(0, round(self.config.carried_share * self.config.batch) - n_unlabelled)
         while len(batch) < self.config.batch - n_unlabelled:
             if not self._order:
                 self._order = torch.randperm(len(self.samples), generator=self._generator).tolist()
@@ -311,6 +345,18 @@ class Fit:
             weight=maps[:, 2 * k],
             drawn=batch.drawn,
         )
+
+
+@functools.cache
+def _maker() -> ThreadPoolExecutor:
+    """The thread that makes batches; torch uses no further threads in it, beside those that learn."""
+    threads = torch.get_num_threads()
+    maker = ThreadPoolExecutor(1, "batches")
+    maker.submit(torch.set_num_threads, 1).result()
+    # A thread takes over the number that was set last, by any thread, when it is first asked for its own.
+    maker.submit(torch.get_num_threads).result()
+    torch.set_num_threads(threads)
+    return maker
 
 
 @torch.inference_mode()

@@ -109,7 +109,7 @@ class PretrainConfig:
     localisation, predictor, optimiser
         See there.
     precision : {"auto", "bf16", "fp32"}
-        auto: bf16 on a GPU or CPU with units for it, fp32 elsewhere.
+        auto: bf16 on a GPU with units for it and on a CPU where it was measured to be faster, else fp32.
     compile : bool
         Compile the blocks; takes a minute or two at the start.
     shard : bool

@@ -138,7 +138,9 @@ class Trainer:
         if state is not None:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
-        auto = inference_dtype(world.device) == torch.bfloat16
+        fast = inference_dtype(world.device) == torch.bfloat16
+        # Processes on unlike processors may measure differently: what most of them found counts for all.
+        auto = float(world.mean(torch.tensor(float(fast), device=world.device))) > 0.5
         if state is not None:  # a run stays what it was; those that do not tell are older
             auto = auto and bool(state.get("bf16", on_gpu))
         bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
@@ -170,13 +172,16 @@ class Trainer:
                     log.warning("%s", sentence)
                 diary.write(entry)
                 on_step(entry)
-            if self.bad >= MAX_BAD_STEPS:
+            if self.bad >= min(MAX_BAD_STEPS, self.config.steps):
                 raise PretrainingError(
                     f"The loss was not a number in {self.bad} steps in a row, up to step {self.done}: lower "
                     "the learning rate or use precision fp32, in a new run."
                 )
-            due = self.done % self.config.checkpoint_every == 0 or self.done == self.config.steps
-            if (due or stopped) and not self.bad and (self.world.leads or self.sharded):
+            # A skipped step leaves the weights as they were. Amid a run the older checkpoint is kept then,
+            # in case this is the start of a failure; at the end there is no later step that could save.
+            ends = stopped or self.done == self.config.steps
+            due = self.done % self.config.checkpoint_every == 0 and not self.bad
+            if (ends or due) and (self.world.leads or self.sharded):
                 self.save()
         return Outcome(self.done, self.done >= self.config.steps, entry)
 

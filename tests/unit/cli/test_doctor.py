@@ -17,6 +17,7 @@ GOOD_TORCH: dict[str, Any] = {
     "cuda_device": None,
     "cuda_works": False,
     "threads": 2,
+    "encoder": {"device": "cpu", "dtype": "float32", "threads": 2, "origin": "kept", "reason": "So it is."},
 }
 
 
@@ -37,6 +38,11 @@ def test_for_real(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["works"] is True
     assert found["versions"]["torch"]
     assert "error" not in found["torch"]
+    runs = found["torch"]["encoder"]
+    assert runs["dtype"] in {"float32", "bfloat16"}
+    assert runs["reason"]
+    if runs["device"] == "cpu":
+        assert all(took > 0 for took in runs["seconds"].values())
     assert found["window"]["qt_loads"] is True
     assert found["encoders"][0]["licence"]
     assert all(syntax["by"] for syntax in found["decoders"])
@@ -49,6 +55,7 @@ def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "SHA-256" in told
     assert "torch pair   imports" in told
+    assert "encoder runs in float32 with 2 threads, as measured earlier. So it is." in told
 
 
 @pytest.mark.usefixtures("_healthy")
@@ -80,6 +87,18 @@ def test_a_window_that_does_not_load_leaves_the_command_line(
     monkeypatch.setattr(doctor, "probe_qt", lambda: "libEGL.so.1: cannot open shared object file")
     assert cli.main(["doctor", "--json"]) == 0
     assert "libEGL.so.1" in _problems(capsys)
+
+
+@pytest.mark.usefixtures("_healthy")
+def test_an_encoder_that_cannot_be_measured_gets_advice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"error": "APICAL_PRECISION is half: set it to float32 or bfloat16."}
+    monkeypatch.setattr(doctor, "probe_torch", lambda: {**GOOD_TORCH, "encoder": error})
+    assert cli.main(["doctor", "--json"]) == 0
+    told = _problems(capsys)
+    assert "APICAL_PRECISION is half" in told
+    assert "Set it to float32 or bfloat16." in told
 
 
 @pytest.mark.usefixtures("_healthy")
@@ -123,8 +142,10 @@ def test_the_feature_cache_is_shown_and_cleared(
     assert cli.main(["doctor"]) == 0
     assert "off (APICAL_FEATURE_CACHE_GB is 0), 4 MiB in 2 entries from before" in capsys.readouterr().out
 
+    paths.speed_file().write_text("{}")
     assert cli.main(["doctor", "--clear-cache"]) == 0
     told = capsys.readouterr().out
+    assert not paths.speed_file().exists()
     assert told.startswith("Freed 4 MiB: 2 entries of the feature cache.")
     assert list(paths.features_dir().iterdir()) == []
     assert (paths.cache_dir() / "other").exists()  # pixels of an open window may be beside it

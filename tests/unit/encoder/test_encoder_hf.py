@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.attention import attend
-from vjepa_core.encoder.precision import inference_dtype, with_matrices_in
+from vjepa_core.encoder.attention import attend, attend_by_head
+from vjepa_core.encoder.precision import with_matrices_in
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 # Only the test extra has it.
@@ -94,13 +94,5 @@ def test_what_all_keys_share_costs_no_precision(common: float) -> None:
     q, k, v = (torch.randn(1, 2, 196, 64) for _ in range(3))
     q, k, v = (x.bfloat16() for x in (q + common / 2, k + common / 2, v))
     exact = scaled_dot_product_attention(q.float(), k.float(), v.float())
-    assert (attend(q, k, v) - exact).norm() / exact.norm() < 0.02
-
-
-def test_a_machine_without_bfloat16_units_stays_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
-    assert inference_dtype("cpu") == torch.float32
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    assert inference_dtype("cpu") == torch.bfloat16
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert inference_dtype("cpu") == torch.float32
+    for how in (attend, attend_by_head):
+        assert (how(q, k, v) - exact).norm() / exact.norm() < 0.02

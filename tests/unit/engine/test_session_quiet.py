@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_masks_come_back_at_full_size(bench: Bench) -> None:
     assert (masks.confidence, masks.final) == ({4: 0.5}, True)
     assert masks.doubts[4].shape == (DOUBT_SIZE, DOUBT_SIZE)
     assert (masks.doubts[4] == 77).all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the list of mappings is Linux's")
+def test_what_the_engine_wrote_is_mapped_only_while_it_is_read(bench: Bench) -> None:
+    bench.teach()
+    (opened,) = bench.engine.of(OpenCine)
+    bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
+    assert len(bench.events) == 1
+    mapped = Path("/proc/self/maps").read_text()
+    assert opened.masks.path not in mapped
+    assert opened.doubts.path not in mapped
 
 
 @pytest.mark.parametrize(("cine", "revision"), [(7, 1), (7, 3), (8, 2)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
-from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.fit import Batch, Fit, FitConfig, predict
 from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
 from vjepa_core.fewshot.study import StudyCine, frame_label
@@ -37,6 +40,63 @@ def test_a_fit_is_repeatable_and_ends_after_its_steps(study: StudyCine, small_en
     assert one.done_steps == one.total == QUICK.steps
     for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_batches_are_made_during_the_step_before_and_are_the_same(
+    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, bool]] = []
+    whole = Fit._batch
+
+    def watched(fit: Fit, step: int) -> Batch:
+        made.append((step, threading.current_thread() is threading.main_thread()))
+        return whole(fit, step)
+
+    monkeypatch.setattr(Fit, "_batch", watched)
+    one = fitted(study, small_encoder)
+    assert made == [(0, True), *((step, False) for step in range(1, QUICK.steps))]
+
+    monkeypatch.setattr(Fit, "_meanwhile", lambda fit, step: contextlib.nullcontext())
+    made.clear()
+    two = fitted(study, small_encoder)
+    assert made == [(step, True) for step in range(QUICK.steps)]
+    for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_between_two_steps_nothing_reads_the_cines(
+    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, under_way = Fit._batch, threading.Event()
+
+    def slow(fit: Fit, step: int) -> Batch:
+        under_way.set()
+        time.sleep(0.2 if step else 0)
+        batch = whole(fit, step)
+        under_way.clear()
+        return batch
+
+    monkeypatch.setattr(Fit, "_batch", slow)
+    fit = Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+    fit.step()
+    assert not under_way.is_set()
+
+
+def test_a_batch_that_fails_is_an_error_of_the_step_before(
+    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Fit._batch
+
+    def third_fails(fit: Fit, step: int) -> Batch:
+        if step == 2:
+            raise MemoryError
+        return whole(fit, step)
+
+    monkeypatch.setattr(Fit, "_batch", third_fails)
+    fit = Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+    fit.step()
+    with pytest.raises(MemoryError):
+        fit.step()
 
 
 def test_a_warm_fit_goes_on_from_the_head_it_is_given(study: StudyCine, small_encoder: LoadedEncoder) -> None:

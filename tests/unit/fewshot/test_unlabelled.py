@@ -68,7 +68,7 @@ def test_they_come_in_when_a_third_of_the_steps_is_done(
     warm.step()
     few = Fit(head, [study], replace(BOTH, both_from=4), warm=True, unlabelled=[silent])
     few.step()
-    assert asked == [1, 0]
+    assert asked == [1, 0, 0]  # where nothing is asked of the head, the next batch is made beside the step
 
 
 def test_their_share_falls_as_labels_become_many() -> None:

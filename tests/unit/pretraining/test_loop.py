@@ -203,6 +203,29 @@ def test_many_of_them_end_the_run_in_words(tmp_path: Path, monkeypatch: pytest.M
     assert all(bool(value.isfinite().all()) for value in state["objective"].values())
 
 
+@pytest.mark.parametrize("stop_at", [None, 3])
+def test_a_run_whose_last_step_is_skipped_saves_its_weights(
+    stop_at: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = stop_at or 5
+    _spoilt({last - 1}, monkeypatch)
+    steps = iter(range(1, 100))
+    outcome = pretrain(tiny(steps=5), source(), tmp_path, should_stop=lambda: next(steps) == stop_at)
+    assert (outcome.steps, outcome.finished, outcome.last["skipped"]) == (last, stop_at is None, True)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert state["step"] == last
+    assert all(bool(value.isfinite().all()) for value in state["objective"].values())
+
+
+def test_a_run_of_skipped_steps_alone_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spoilt({0, 1}, monkeypatch)
+    with pytest.raises(PretrainingError, match="2 steps in a row"):
+        pretrain(tiny(steps=2), source(), tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
 def test_a_run_is_not_overwritten_nor_resumed_as_another(whole: Path) -> None:
     with pytest.raises(PretrainingError, match="--resume"):
         pretrain(tiny(), source(), whole)
