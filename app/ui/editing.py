@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from app.domain.edits import FrameMasks
 from app.domain.provenance import StrokeKind
+from app.storage.records import Prediction
 from app.ui.banner import Level
 from app.ui.shown_cine import FrameKey
-from app.ui.tools import ERASER, Edit
+from app.ui.tools import ERASER, POLYGON, Edit
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
@@ -23,14 +24,17 @@ class Editing:
 
     def __init__(self, window: MainWindow) -> None:
         self._window = window
-        self._seen: tuple[FrameKey, FrameMasks] | None = None  # when the accept button was pressed
+        self._begun: tuple[FrameKey, Prediction | None] | None = None  # a brush stroke in progress
+        self._seen: tuple[FrameKey, FrameMasks, Prediction | None] | None = None  # by a held accept button
 
     def stroke_begins(self, drawing: bool) -> None:
         """Stop playing, and show every structure that the stroke may change."""
         if not drawing:
             return
-        w = self._window
+        w, opened = self._window, self._window.current
         w.player_bar.player.pause()
+        if opened is not None and w.canvas.tool() != POLYGON:
+            self._begun = FrameKey(opened, opened.frame), opened.predictions.get(opened.frame)
         w.layers.show_masks(True)
         w.tools.show_structures(None if w.canvas.tool() == ERASER else {w.tools.active_class()})
 
@@ -38,7 +42,9 @@ class Editing:
         """Record a stroke that has ended, and show its frame."""
         key: FrameKey = edit.key  # type: ignore[assignment]
         w = self._window
-        w.workspace.apply(key.opened, key.frame, edit.result, STROKES[edit.kind])
+        begun, self._begun = self._begun, None
+        seen = begun[1] if begun is not None and begun[0] == key else None
+        w.workspace.apply(key.opened, key.frame, edit.result, STROKES[edit.kind], seen)
         w.banner.dismiss(OUTLINE_WAITS)
         if key.opened is not w.current or key.frame != key.opened.frame:
             self._show_frame_of(key)
@@ -84,7 +90,8 @@ class Editing:
         """Keep what is on the screen while the accept button is held down: that is what it accepts."""
         opened = self._window.current
         if opened is not None:
-            self._seen = FrameKey(opened, opened.frame), opened.masks(opened.frame)
+            frame = opened.frame
+            self._seen = FrameKey(opened, frame), opened.masks(frame), opened.predictions.get(frame)
 
     def accept_prediction(self) -> None:
         """Accept the prediction on this frame."""
@@ -93,8 +100,8 @@ class Editing:
         if opened is not None:
             w.canvas.finish_stroke()
             w.layers.show_masks(True)
-            key = FrameKey(opened, opened.frame)
-            w.workspace.accept(opened.frame, seen[1] if seen is not None and seen[0] == key else None)
+            held = seen is not None and seen[0] == FrameKey(opened, opened.frame)
+            w.workspace.accept(opened.frame, *(seen[1:] if seen is not None and held else ()))
 
     def clear_frame(self) -> None:
         """Remove everything that was annotated on this frame."""

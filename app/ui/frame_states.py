@@ -16,6 +16,7 @@ def is_draft(opened: OpenedCine) -> bool:
 def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> dict[int, str]:
     """State of each structure on the visible frame, in a word: drawn, accepted, absent, predicted, draft."""
     predicted = masks.predicted
+    learnt = {value for states in opened.recorder.annotated.states_by_frame.values() for value in states}
     seen = () if predicted is None else structures_in(predicted)
     here = () if masks.annotation is None else structures_in(masks.annotation)
     words: dict[int, str] = {}
@@ -25,7 +26,7 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
             words[value] = str(state) if value in here else "absent"
         elif value in seen:
             outdated = opened.frame in opened.stale
-            words[value] = "draft" if is_draft(opened) else "outdated" if outdated else "predicted"
+            words[value] = "outdated" if outdated else "predicted" if value in learnt else "draft"
         else:
             words[value] = ""
     return words

@@ -111,9 +111,15 @@ class OpenedCine:
 
     # What was visible before a stroke comes back when the stroke is undone
 
-    def remember(self) -> None:
-        """Note what is visible, just before a stroke is applied."""
-        self._past.append(self._visible())
+    def remember(self, frame: int, seen: Prediction | None = None) -> None:
+        """Note what is visible, just before a stroke is applied to a frame.
+
+        `seen` is the prediction that was on the screen when the stroke began, if a newer one has arrived.
+        """
+        now = self._visible()
+        if seen is not None:
+            now.predictions[frame] = seen
+        self._past.append(now)
         self._future.clear()
 
     def forget_last(self) -> None:

@@ -23,6 +23,7 @@ from app.domain.provenance import States, StrokeKind
 from app.storage.library import SUFFIX
 from app.storage.project import Project
 from app.storage.recorder import Recorder
+from app.storage.records import Prediction
 from app.ui.banner import Level
 from app.ui.islands import islands
 from app.ui.known_projects import drawn_elsewhere, project_for, remember_project
@@ -294,21 +295,36 @@ class Workspace(QObject):
 
     def draw(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
         """Make a frame's label image equal to `after`; its structures' states follow from what changed."""
-        self._record(opened, frame, after, kind, None)
+        self._record(opened, frame, after, kind, states=None)
 
-    def apply(self, opened: OpenedCine, frame: int, masks: FrameMasks, kind: StrokeKind) -> bool:
+    def apply(
+        self,
+        opened: OpenedCine,
+        frame: int,
+        masks: FrameMasks,
+        kind: StrokeKind,
+        seen: Prediction | None = None,
+    ) -> bool:
         """Commit what a frame holds from now on, as one stroke; False where nothing changes.
 
-        The annotation is on disk, or reported, when this returns.
+        The annotation is on disk, or reported, when this returns. `seen` is the prediction that was on the
+        screen when the stroke began; an undo shows it again.
         """
         if masks.annotation is None:
             return False
-        return self._record(opened, frame, masks.annotation, kind, masks.states)
+        return self._record(opened, frame, masks.annotation, kind, states=masks.states, seen=seen)
 
     def _record(
-        self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind, states: States | None
+        self,
+        opened: OpenedCine,
+        frame: int,
+        after: Frame,
+        kind: StrokeKind,
+        *,
+        states: States | None,
+        seen: Prediction | None = None,
     ) -> bool:
-        opened.remember()
+        opened.remember(frame, seen)
         if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
             opened.forget_last()
             return False
@@ -335,27 +351,27 @@ class Workspace(QObject):
         self._labels_changed(opened)
         return stroke.frame
 
-    def accept(self, frame: int, masks: FrameMasks | None = None) -> bool:
+    def accept(self, frame: int, masks: FrameMasks | None = None, seen: Prediction | None = None) -> bool:
         """Accept the predicted structures of a frame; those that a human stated stay as they are.
 
         Parameters
         ----------
         frame
             Frame of the current cine.
-        masks
-            What was on the screen when the user decided; default what is there now.
+        masks, seen
+            What was on the screen when the user decided, and its prediction; default what is there now.
         """
         opened = self.current
         if opened is None:
             return False
-        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept")
+        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept", seen)
 
     def clear(self, frame: int) -> bool:
         """Remove everything that was annotated on a frame, as one stroke."""
         if self.current is None or self.current.recorder.annotated.label(frame) is None:
             return False
         nothing = np.zeros((self.current.cine.height, self.current.cine.width), np.uint8)
-        return self._record(self.current, frame, nothing, "clear", {})
+        return self._record(self.current, frame, nothing, "clear", states={})
 
     def mark_empty(self, frame: int) -> bool:
         """State that none of the structures is on a frame."""

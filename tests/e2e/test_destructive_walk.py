@@ -92,10 +92,10 @@ def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
                 before, after = (int((s[frame] == value).sum()) for s in (seen[0], seen[-1]))
                 assert after > 0.8 * before, f"structure {value} of frame {frame} was destroyed"
         assert not seen[-1][14].any()
-        for step, after in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
+        for step, wanted in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
             hand.keys("Ctrl+Z")
-            assert same(visible(desk), after), f"undo of step {step}"
+            assert same(visible(desk), wanted), f"undo of step {step}"
         assert annotated.annotated_frames == ()
-        for step, after in enumerate(seen[1:], start=1):
+        for step, wanted in enumerate(seen[1:], start=1):
             hand.keys("Ctrl+Y")
-            assert same(visible(desk), after), f"redo of step {step}"
+            assert same(visible(desk), wanted), f"redo of step {step}"

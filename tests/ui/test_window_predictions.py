@@ -190,7 +190,7 @@ def test_a_prediction_of_the_same_structure_that_arrives_under_a_stroke_changes_
     assert drawn[40, 40] == 1
     assert drawn[40, 95] == 0
     heart.hand.keys("Ctrl+Z")
-    assert np.array_equal(heart.opened.masks(1).shown, square(1, x0=90))
+    assert np.array_equal(heart.opened.masks(1).shown, square(1))
 
 
 def test_the_accept_button_accepts_what_was_seen_when_it_was_pressed(heart: Desk) -> None:
@@ -206,6 +206,8 @@ def test_the_accept_button_accepts_what_was_seen_when_it_was_pressed(heart: Desk
     heart.predict({1: square(1, x0=90)})
     QTest.mouseRelease(button, LEFT)
     assert np.array_equal(heart.drawn(1), square(1))
+    heart.hand.keys("Ctrl+Z")
+    assert np.array_equal(heart.opened.masks(1).shown, square(1))
 
 
 def test_undoing_everything_takes_the_predictions_away(heart: Desk) -> None:

@@ -38,7 +38,7 @@ class FrameLabel:
     @property
     def outlined(self) -> NDArray[np.bool_]:
         """(K,) background, and which classes were outlined on this frame."""
-        present = self.target.any((0, 1))
+        present = np.asarray(self.target.any((0, 1)))
         present[0] = True
         return np.asarray(self.drawn & present)
 
