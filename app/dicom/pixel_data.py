@@ -174,8 +174,7 @@ def _count_notes(name: str, header: Header, table: FrameTable) -> list[str]:
     if declared is None:
         return [f"The file does not say how many frames it holds: {found} were found."]
     if found > declared:
-        return [
-            f"The file says that it holds {declared} frames, but {found} are there: all of them are used."
-        ]
+        what = "one frame" if declared == 1 else f"{declared} frames"
+        return [f"The file says that it holds {what}, but {found} are there: all of them are used."]
     why = "is cut short" if table.truncated else "holds fewer frames than it says"
     return [f"The file {why}: {found} of {declared} frames can be read; copy it again if they matter."]
