@@ -64,8 +64,7 @@ def _longest_line(band: Frame, height: int) -> int:
     # Brighter than what surrounds it: letters, also on a grey bar, but not the bar.
     ink = (cv2.morphologyEx(band, cv2.MORPH_TOPHAT, kernel) > _BRIGHT).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    shapes = stats[1:]
-    x, y, w, h, area = (shapes[:, i] for i in range(5))
+    x, y, w, h, area = (stats[1:, i].astype(np.int32) for i in range(5))
     # A few letters that touch each other are one wider shape; a bar is wide as well, but filled.
     text = (w <= 2 * h) | ((w <= 4 * h) & (area < _TEXT_FILLS * w * h))
     letter = (h >= 5) & (h <= tallest) & (area >= 5) & text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -70,7 +71,8 @@ def open_image(path: Path) -> Cine:
 
 def _open(path: Path, files: list[Path]) -> Cine:
     size = _size(files[0])
-    to_grey, notes = _as_it_is, list[str]()
+    to_grey: Callable[[Values], Frame] = _as_it_is
+    notes: list[str] = []
     if _is_deep(files):
         to_grey, notes = grey_scale(_read(file, size) for file in files)
 

@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import nibabel
@@ -114,7 +115,7 @@ def test_sound_files_are_not_called_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.webp", "a.gif"])
 def test_every_picture_of_a_file_is_a_frame(tmp_path: Path, name: str) -> None:
     pages = [Image.fromarray(frame) for frame in GREY]
-    options = {} if name == "a.tif" else {"duration": 40}
+    options: dict[str, Any] = {} if name == "a.tif" else {"duration": 40}
     if name == "a.webp":
         options["lossless"] = True
     pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], **options)

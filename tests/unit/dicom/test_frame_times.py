@@ -58,7 +58,12 @@ def test_a_pause_in_a_vector_is_believed(tmp_path: Path) -> None:
 
 
 def test_a_vector_of_the_frames_that_are_there_is_believed(tmp_path: Path) -> None:
-    tags = {"FrameTime": None, "FrameTimeVector": [0, 40, 40, 40, 40, 40], "NumberOfFrames": 3, **VECTOR}
+    tags: dict[str, Any] = {
+        "FrameTime": None,
+        "FrameTimeVector": [0, 40, 40, 40, 40, 40],
+        "NumberOfFrames": 3,
+        **VECTOR,
+    }
     cine = open_cine(grey_cine(tmp_path / "a.dcm", **tags))
     assert (cine.n_frames, cine.timing.source) == (6, "FrameTimeVector")
 
