@@ -18,7 +18,9 @@ Damage = tuple[bytes, str]
 _EXTREMES = (0, 1, 2, 255, 256, 32767, 32768, 65535, 0x48000060, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEAD = 4096
 
-_TAGS: dict[str, tuple[str, tuple[str | int | float | list[float] | None, ...]]] = {
+Value = str | int | float | bytes | list[float] | None
+
+_TAGS: dict[str, tuple[str, tuple[Value, ...]]] = {
     "NumberOfFrames": ("IS", ("0", "1", "-1", "3", "999", "1207959648", "99999999999", "x", "")),
     "Rows": ("US", (0, 1, 7, 95, 97, 4096, 65535)),
     "Columns": ("US", (0, 1, 7, 127, 129, 4096, 65535)),
@@ -44,7 +46,7 @@ _TAGS: dict[str, tuple[str, tuple[str | int | float | list[float] | None, ...]]]
     "RedPaletteColorLookupTableDescriptor": ("US", ([0.0, 0.0, 16.0], [65535.0, 65535.0, 8.0], [1.0])),
     "SOPClassUID": ("UI", ("1.2.840.10008.5.1.4.1.1.7", "1.2.3", "")),
     "SequenceOfUltrasoundRegions": ("SQ", (None,)),
-    "ExtendedOffsetTable": ("OV", (b"\xff" * 64,)),  # type: ignore[arg-type]
+    "ExtendedOffsetTable": ("OV", (b"\xff" * 64,)),
 }
 _REGION_TAGS = (
     "RegionLocationMinX0",
@@ -175,7 +177,7 @@ def _tag(data: bytes, rng: random.Random) -> Damage:
     return _saved(ds), f"{keyword} = {str(value)[:40]}"
 
 
-def _set(ds: Dataset, keyword: str, vr: str, value: object) -> None:
+def _set(ds: Dataset, keyword: str, vr: str, value: Value) -> None:
     from pydicom.datadict import tag_for_keyword
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
@@ -185,8 +187,8 @@ def _set(ds: Dataset, keyword: str, vr: str, value: object) -> None:
         ds[keyword].value = [Dataset()]
         return
     if vr == "US":
-        numbers = value if isinstance(value, list) else [value]
-        raw = b"".join(struct.pack("<H", int(v)) for v in numbers)  # type: ignore[call-overload]
+        numbers = value if isinstance(value, list) else [float(str(value))]
+        raw = b"".join(struct.pack("<H", int(v)) for v in numbers)
     elif vr == "AT":
         raw = struct.pack("<HH", int(str(value)) >> 16, int(str(value)) & 0xFFFF)
     elif isinstance(value, bytes):
@@ -196,7 +198,7 @@ def _set(ds: Dataset, keyword: str, vr: str, value: object) -> None:
         raw = words.encode() + b" " * (len(words) % 2)
     # As raw bytes: pydicom would refuse to write most of these values.
     implicit = bool(ds.original_encoding[0])
-    ds[tag] = RawDataElement(tag, vr, len(raw), raw, 0, implicit, True)  # type: ignore[assignment]
+    ds[tag] = RawDataElement(tag, vr, len(raw), raw, 0, implicit, True)
 
 
 def _no_tag(data: bytes, rng: random.Random) -> Damage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -137,8 +138,9 @@ class Opener:
         stdin, stdout = child.stdin, child.stdout
         if stdin is None or stdout is None:
             raise ValueError("the worker has no pipes")
-        stdin.write(json.dumps({"path": str(path), "labels": labels}).encode() + b"\n")
-        stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended: the answer will be empty
+            stdin.write(json.dumps({"path": str(path), "labels": labels}).encode() + b"\n")
+            stdin.flush()
         started = time.monotonic()
         while not select.select([stdout], [], [], 0.05)[0]:
             seconds = time.monotonic() - started
@@ -177,8 +179,9 @@ class Opener:
             self._child.kill()
             self._child.wait()
             for pipe in (self._child.stdin, self._child.stdout):
-                if pipe is not None:
-                    pipe.close()
+                with contextlib.suppress(BrokenPipeError):
+                    if pipe is not None:
+                        pipe.close()
             self._child = None
 
 

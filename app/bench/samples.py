@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -119,7 +120,7 @@ def _pages(folder: Path, frames: NDArray[np.uint8]) -> list[Path]:
     written = []
     for name in ("a.gif", "b.png", "c.webp", "d.tif"):
         written.append(folder / name)
-        options = {} if name == "d.tif" else {"duration": 40}
+        options: dict[str, Any] = {} if name == "d.tif" else {"duration": 40}
         pages[0].save(written[-1], save_all=True, append_images=pages[1:], **options)
     pages[0].save(folder / "still.jpg", quality=90)
     for name, values in (("png8", frames), ("png10", frames.astype(np.uint16) << 2), ("tif", frames)):

@@ -21,9 +21,11 @@ WARNING_SEEN = (
 )
 _BRIGHT = 50
 """Grey levels by which a letter is brighter than its surroundings."""
+_TEXT_FILLS = 0.6
+"""Largest part of its box that touching letters fill."""
 _BAND = 6
 """Rows: no text fits into fewer."""
-_LETTERS_ABOVE, _LETTERS_BELOW = 9, 20
+_LETTERS_ABOVE, _LETTERS_BELOW = 10, 20
 """Letters in one line, above and below the ultrasound region, from which a line may name somebody."""
 
 
@@ -57,14 +59,15 @@ def has_title(frames: Sequence[Frame], region: Box) -> bool:
 
 def _longest_line(band: Frame, height: int) -> int:
     """Number of letter-like shapes that follow each other in one line."""
-    tallest = max(10, round(0.06 * height))
+    tallest = max(10, round(0.1 * height))
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (tallest, tallest))
     # Brighter than what surrounds it: letters, also on a grey bar, but not the bar.
     ink = (cv2.morphologyEx(band, cv2.MORPH_TOPHAT, kernel) > _BRIGHT).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    shapes = stats[1:]
-    x, y, w, h, area = (shapes[:, i] for i in range(5))
-    letter = (h >= 5) & (h <= tallest) & (w <= 2 * h) & (area >= 5) & (area < 0.95 * w * h + 2)
+    x, y, w, h, area = (stats[1:, i].astype(np.int32) for i in range(5))
+    # A few letters that touch each other are one wider shape; a bar is wide as well, but filled.
+    text = (w <= 2 * h) | ((w <= 4 * h) & (area < _TEXT_FILLS * w * h))
+    letter = (h >= 5) & (h <= tallest) & (area >= 5) & text
     return _longest_run(x[letter], y[letter], w[letter], h[letter])
 
 
@@ -77,8 +80,10 @@ def _longest_run(
         alike = same_line & (h > 0.5 * h[first]) & (h < 2 * h[first])
         order = np.argsort(x[alike])
         left, right = x[alike][order], (x + w)[alike][order]
-        run = 1
-        for gap in left[1:] - right[:-1]:
-            run = run + 1 if gap <= 1.5 * h[first] else 1
+        letters = np.maximum(1, np.rint((right - left) / h[first])).astype(int)
+        run = 0
+        for index, more in enumerate(letters.tolist()):
+            near = index > 0 and left[index] - right[index - 1] <= 1.5 * h[first]
+            run = run + more if near else more
             best = max(best, run)
     return best

@@ -116,7 +116,7 @@ class FrameDecoder:
         if values.ndim == 2:
             return None  # luma alone was taken from a subsampled format
         # Cb and Cr at their weights in B and R (Rec. 601).
-        difference = np.abs(values[..., 1:].astype(np.float32) - 128) * np.float32((1.772, 1.402))
+        difference = np.abs(values[..., 1:].astype(np.float32) - 128) * np.array((1.772, 1.402), np.float32)
         return np.asarray(np.clip(difference.max(axis=-1), 0, 255), np.uint8)
 
     def fit_range(self, read: Callable[[int], bytes], n_frames: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,9 @@ from app.dicom.suffixes import IMAGE_SUFFIXES
 from app.dicom.timing import NO_RATE, assumed
 from app.domain.cine import Cine, Frame
 from app.domain.errors import CineError
+
+_BITS_PER_SAMPLE = 258
+"""Tag of TIFF."""
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -70,7 +74,8 @@ def open_image(path: Path) -> Cine:
 
 def _open(path: Path, files: list[Path]) -> Cine:
     size = _size(files[0])
-    to_grey, notes = _as_it_is, list[str]()
+    to_grey: Callable[[Values], Frame] = _as_it_is
+    notes: list[str] = []
     if _is_deep(files):
         to_grey, notes = grey_scale(_read(file, size) for file in files)
 
@@ -141,15 +146,24 @@ def _size(file: Path) -> tuple[int, int] | None:
 
 
 def _is_deep(files: list[Path]) -> bool:
-    """True where a picture has more than 8 bits. Only TIFF has to be decoded to know."""
+    """True where a picture has more than 8 bits."""
     for file in files:
         with file.open("rb") as stream:
             head = stream.read(26)
         if head.startswith(b"\x89PNG") and head[24:25] == b"\x10":
             return True
-        if head.startswith((b"II", b"MM")) and _read(file, None).dtype != np.uint8:
+        if head.startswith((b"II", b"MM")) and _tiff_bits(file) > 8:
             return True
     return False
+
+
+def _tiff_bits(file: Path) -> int:
+    try:
+        with Image.open(file, formats=("TIFF",)) as picture:
+            bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
+            return max(bits) if isinstance(bits, tuple) else int(bits)
+    except Exception:  # a kind that only OpenCV reads
+        return 8 * _read(file, None).dtype.itemsize
 
 
 def _as_it_is(picture: Values) -> Frame:

@@ -15,6 +15,8 @@ from app.dicom.layout import PHOTOMETRIC, SUBSAMPLED, Layout
 _SMOOTHER, _MUCH_SMOOTHER = 0.9, 0.6
 """Roughness, relative to that of the stated layout, below which another layout is believed instead: where the
 length of the data contradicts the header, and where it does not."""
+_PADDING = 8
+"""Bytes: one makes the length even, some writers fill up words."""
 _YBR, _NOT_YBR = 10.0, 40.0
 _TORN = 3.0
 """Grey levels: mean colourfulness above which the planes may have been mixed up."""
@@ -55,7 +57,7 @@ def interpret(
     """
     wanted = declared or 1
     known = stated.is_readable and 0 < stated.frame_bytes <= length
-    if known and _fits(stated, wanted, length):
+    if known and fits(stated, wanted, length):
         return (
             _with_true_bits(ds, stated, wanted, read)
             or _with_true_planes(ds, stated, wanted, read)
@@ -64,7 +66,7 @@ def interpret(
     others = [
         _with_true_colours(ds, c, wanted, read).layout
         for c in _alternatives(stated)
-        if c.is_readable and _fits(c, wanted, length)
+        if c.is_readable and fits(c, wanted, length)
     ]
     rough = {c: _roughness(ds, c, read) for c in ([stated] if known else []) + others}
     best = min(others, key=rough.__getitem__, default=None)
@@ -77,7 +79,7 @@ def interpret(
     if not known:
         return Interpretation(stated, 0)
     there = length // stated.frame_bytes
-    if _fits(stated, there, length):
+    if fits(stated, there, length):
         return _with_true_colours(ds, stated, there, read)
     note = (
         f"The pixel data are {length} bytes long, which is no whole number of frames: "
@@ -86,9 +88,9 @@ def interpret(
     return Interpretation(stated, there if declared is None else min(there, wanted), [note])
 
 
-def _fits(layout: Layout, n_frames: int, length: int) -> bool:
-    """True where so many frames are exactly so long, but for the byte that makes the length even."""
-    return 0 <= length - n_frames * layout.frame_bytes <= 1
+def fits(layout: Layout, n_frames: int, length: int) -> bool:
+    """True where so many frames are exactly so long, but for some bytes of padding."""
+    return 0 <= length - n_frames * layout.frame_bytes <= _PADDING
 
 
 def _alternatives(stated: Layout) -> list[Layout]:

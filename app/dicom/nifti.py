@@ -103,11 +103,12 @@ def _load(path: Path) -> Any:
                 head = file.read(348)
         two = head[4:8] == b"n+2\0"
         kind = nibabel.Nifti2Image if two else nibabel.Nifti1Image
+        image: Any
         if packed:
             image = kind.from_bytes(data)
         elif head[344:347] == b"ni1":
-            image = nibabel.load(path)
-            present = Path(image.file_map["image"].filename).stat().st_size
+            image = nibabel.Nifti1Pair.from_filename(path)
+            present = Path(str(image.file_map["image"].filename)).stat().st_size
         else:
             holder = FileHolder(str(path))
             image = kind.from_file_map({"header": holder, "image": holder})

@@ -20,7 +20,7 @@ from app.dicom.fragments import (
 )
 from app.dicom.header import Header
 from app.dicom.layout import Layout
-from app.dicom.native import interpret
+from app.dicom.native import fits, interpret
 from app.dicom.tags import value_of
 from app.domain.errors import CineError
 
@@ -81,10 +81,7 @@ def _native(path: Path, header: Header) -> PixelData:
         return read_spans(path, ((element.offset, min(length, available)),))
 
     length = element.length
-    if (
-        length > available
-        and not 0 <= length - header.layout.frame_bytes * (header.declared_frames or 1) <= 1
-    ):
+    if length > available and not fits(header.layout, header.declared_frames or 1, length):
         length = available  # the length itself is wrong, or so is the header
     found = interpret(header.ds, header.layout, header.declared_frames, length, start)
     layout = found.layout
@@ -174,8 +171,7 @@ def _count_notes(name: str, header: Header, table: FrameTable) -> list[str]:
     if declared is None:
         return [f"The file does not say how many frames it holds: {found} were found."]
     if found > declared:
-        return [
-            f"The file says that it holds {declared} frames, but {found} are there: all of them are used."
-        ]
+        what = "one frame" if declared == 1 else f"{declared} frames"
+        return [f"The file says that it holds {what}, but {found} are there: all of them are used."]
     why = "is cut short" if table.truncated else "holds fewer frames than it says"
     return [f"The file {why}: {found} of {declared} frames can be read; copy it again if they matter."]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,13 +102,32 @@ def _count_notes(path: Path, n_frames: int, stated: int) -> list[str]:
 
 @contextmanager
 def _capture(path: Path, options: list[int] | None = None) -> Iterator[cv2.VideoCapture]:
-    """Open through a Python file: OpenCV crashes on a name that is not UTF-8."""
-    with path.open("rb") as file:
-        capture = cv2.VideoCapture(file, cv2.CAP_FFMPEG, options or [])
+    with _utf8_name(path) as name:
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, options or [])
         try:
             yield capture
         finally:
             capture.release()
+
+
+@contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """The file's name, or one of a link to it: OpenCV ends the process when it gets one that is not UTF-8.
+
+    Reading through a Python file, which OpenCV can as well, ends the process for some damaged files.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="apical-") as folder:
+            link = Path(folder) / "video"
+            try:
+                link.symlink_to(path)
+            except OSError:  # a system without links
+                shutil.copyfile(path, link)
+            yield str(link)
+    else:
+        yield str(path)
 
 
 def _times(path: Path, options: list[int]) -> list[float]:

@@ -371,5 +371,6 @@ def test_a_cine_whose_name_is_not_utf8_is_opened_saved_and_found_again(
     assert desk.opened.recorder.pending == 0
     desk.open(tmp_path / os.fsdecode(b"gone_\xe4.dcm"), cines=1)
     assert len(desk.messages) == 1
+    assert desk.workspace.project is not None
     (record,) = desk.workspace.project.cines()
     assert record.path == path
