@@ -181,10 +181,11 @@ class Fit:
         # Dropout draws from torch's global generator.
         torch.manual_seed(config.seed)
         rate = config.warm_learning_rate if warm else config.learning_rate
-        self._weights = list(head.parameters()), list(self.averaged.parameters())
+        self._weights: list[Tensor] = list(head.parameters())
+        self._means: list[Tensor] = list(self.averaged.parameters())
         self._weights_by_net = [list(net.parameters()) for net in head.nets]
         self._optimizer = torch.optim.AdamW(
-            self._weights[0], lr=rate, weight_decay=config.weight_decay, fused=True
+            self._weights, lr=rate, weight_decay=config.weight_decay, fused=True
         )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer,
@@ -236,9 +237,8 @@ class Fit:
         self.done_steps += 1
         # Early in a fit the average follows closely, else it would hold on to the untrained weights.
         decay = min(self.config.ema, (1 + self.done_steps) / (6 + self.done_steps))
-        weights, means = self._weights
         with torch.no_grad():
-            torch._foreach_lerp_(means, weights, 1 - decay)
+            torch._foreach_lerp_(self._means, self._weights, 1 - decay)
         return float(torch.stack(losses).detach().mean())
 
     def _batch(self, step: int) -> Batch:
