@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from app.domain.errors import ProjectError
 from app.engine.exchange import Exchange
+from app.engine.process import _stay_without_work
 from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
 from vjepa_core.messages import (
@@ -32,6 +34,7 @@ from vjepa_core.messages import (
     RestoreHead,
     Resume,
     SetLabels,
+    Shutdown,
     Stage,
     Suggested,
 )
@@ -510,3 +513,22 @@ def test_a_new_engine_hears_what_the_head_was_fitted_to(bench: Bench, tmp_path: 
     bench.settle()
     (restored,) = bench.engine.of(RestoreHead)
     assert (restored.path, restored.revisions) == (str(kept), ((7, 4), (8, 1)))
+
+
+def test_an_engine_that_cannot_run_says_why_and_stays_until_it_is_told() -> None:
+    """One that ended would be taken for a crash and started twice more."""
+    ours, theirs = multiprocessing.Pipe()
+    why = (
+        "The learning engine cannot run (ImportError: no torch); what is known is in a log, please report it."
+    )
+    thread = threading.Thread(target=_stay_without_work, args=(theirs, why))
+    thread.start()
+    assert ours.recv() == Failed(why)
+    ours.send(Look(1, 2))
+    thread.join(0.2)
+    assert thread.is_alive()
+    ours.send(Shutdown())
+    thread.join(10)
+    assert not thread.is_alive()
+    ours.close()
+    theirs.close()
