@@ -124,7 +124,9 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on after `Cancel`."""
+    """Go on after `Cancel`; with `failed_too`, try cines again that were left out because of an error."""
+
+    failed_too: bool = True
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,8 @@ class Engine:
                 self._fit = self._cut_short = None
             case Resume():
                 self._cancelled = False
-                self._try_again()
+                if request.failed_too:
+                    self._try_again()
             case Shutdown():
                 self._closing = True
 

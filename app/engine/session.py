@@ -304,7 +304,7 @@ class LearningSession:
         told.sending = True
         try:
             self._send_visible_first()
-            self._pass_on(cine_id, told)
+            self._decode_and_send(cine_id, told)
         finally:
             told.sending = False
 
@@ -317,7 +317,7 @@ class LearningSession:
             self._guarded(lambda: self._send_cine(cine_id))
             self._guarded(lambda: self._send_labels(cine_id, told.revision))
 
-    def _pass_on(self, cine_id: int, told: _Told) -> None:
+    def _decode_and_send(self, cine_id: int, told: _Told) -> None:
         region, fps = told.cine.region, told.cine.timing.fps
         frames = self._put_frames(told, lambda: self._told.get(cine_id) is told and not self._closed)
         if frames is None:
@@ -327,7 +327,7 @@ class LearningSession:
         try:
             masks = masks or self._exchange.allocate((n, region.height, region.width))
             doubts = told.doubts or self._exchange.allocate((n, DOUBT_SIZE, DOUBT_SIZE))
-        except OSError:  # the disk is full: leave nothing behind
+        except Exception:  # most likely the disk is full: leave nothing behind
             for array in (frames, None if told.masks else masks):
                 if array is not None:
                     array.delete()
@@ -343,9 +343,9 @@ class LearningSession:
             self._frames_under_way.setdefault(cine_id, []).append(frames)
             size = (region.height, region.width)
             self._send(OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts))
-            told.sent = True
+            told.sent, told.labels_sent = True, None
             if not self._cancelled:  # an engine that was stopped, or stopped at a failure, starts on it
-                self._send(Resume())
+                self._send(Resume(failed_too=False))
         self._send(self._looking)
 
     def _put_frames(self, told: _Told, wanted: Callable[[], bool]) -> SharedArray | None:
@@ -380,8 +380,8 @@ class LearningSession:
                 return  # a newer revision follows
             if told.sent and told.labels_sent is told.labels:
                 return  # sent already, before other cines
-            whole, learnt, sent = told.labels, told.learnt, told.sent
-            labels = whole
+            drawn, learnt, sent = told.labels, told.learnt, told.sent
+        labels = drawn
         if not any(named(label).any() for label in labels.values()):
             labels = {}  # scribbles that name no structure yet: nothing to learn from
         if not sent:  # the disk refused its pixels: try once more
@@ -393,7 +393,7 @@ class LearningSession:
         if frames:
             crop = told.cine.region.slices
             pixels = self._exchange.put(np.stack([labels[f][crop] for f in frames]))
-        told.labels_sent = whole
+        told.labels_sent = drawn
         self._send(SetLabels(cine_id, revision, frames, pixels, learnt))
 
     def forget(self, cine_id: int) -> None:

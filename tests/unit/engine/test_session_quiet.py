@@ -532,3 +532,25 @@ def test_an_engine_that_cannot_run_says_why_and_stays_until_it_is_told() -> None
     assert not thread.is_alive()
     ours.close()
     theirs.close()
+
+
+def test_a_new_cine_lets_a_stopped_engine_go_on_but_does_not_repeat_what_failed(bench: Bench) -> None:
+    bench.teach()
+    bench.session.resume()
+    assert [told.failed_too for told in bench.engine.of(Resume)] == [False, True]
+
+
+def test_a_full_cache_disk_leaves_no_pixels_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    allocate, calls = Exchange.allocate, []
+
+    def full_at_last(exchange: Exchange, shape: tuple[int, ...]) -> Any:
+        calls.append(shape)
+        if len(calls) == 3:
+            raise ProjectError("The cache folder is full: free some space there.")
+        return allocate(exchange, shape)
+
+    monkeypatch.setattr(Exchange, "allocate", full_at_last)
+    bench.session.open(7, make_cine(), (1,))
+    bench.settle()
+    assert [type(event) for event in bench.events] == [Failed]
+    assert not list(bench.session._exchange.folder.glob("*.u8"))
