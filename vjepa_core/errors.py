@@ -13,3 +13,16 @@ class EncoderError(CoreError):
 
 class Cancelled(Exception):  # noqa: N818 - an answer to a question, not a failure
     """The caller's `should_stop` said yes; nothing partial is kept."""
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what went wrong, without a full stop: the kind of error and its text.
+
+    Of OpenCV's texts only the failed condition is kept: the rest names versions and paths of its build.
+    """
+    if isinstance(error, CoreError):
+        return str(error).rstrip(".")
+    kind = type(error)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    text = " ".join((getattr(error, "err", None) or str(error)).split())[:200].rstrip(".")
+    return f"{name}: {text}" if text else name

@@ -6,6 +6,16 @@ import ctypes
 import os
 import sys
 
+_WORDS = (
+    "out of memory",
+    "outofmemory",  # OpenCV
+    "insufficient memory",
+    "can't allocate",
+    "cannot allocate",
+    "not enough memory",
+    "alloc_failed",
+)
+
 
 def machine_memory() -> int | None:
     """Bytes of memory that the machine has in all; None where the system does not tell."""
@@ -20,9 +30,7 @@ def machine_memory() -> int | None:
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or a GPU: torch says the one in a plain RuntimeError."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        words in text for words in ("out of memory", "can't allocate", "not enough memory", "alloc_failed")
-    )
+    return isinstance(error, MemoryError) or any(words in text for words in _WORDS)
 
 
 def _windows_memory() -> int | None:

@@ -6,7 +6,7 @@ A result always names the cine and the annotation revision that it belongs to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -85,8 +85,9 @@ class CloseCine:
 class SetLabels:
     """All labels of a cine at a revision: `labels` holds (len(frames), h, w) label images of the region.
 
-    `learnt` says that the present head was fitted to exactly these. `stated` holds, for each frame, the label
-    values that were outlined on it or stated to be absent; None where that follows from the pixels.
+    `learnt` says that the present head was fitted to exactly these, and that it predicted the masks that the
+    window has of this cine: there is nothing to do. `stated` holds, for each frame, the label values that
+    were outlined on it or stated to be absent; None where that follows from the pixels.
     """
 
     cine_id: int
@@ -114,9 +115,10 @@ class Redraw:
 
 @dataclass(frozen=True)
 class RestoreHead:
-    """Take up a head that was saved earlier."""
+    """Take up a head that was saved earlier; `revisions` are (cine, revision) pairs that it was fitted to."""
 
     path: str
+    revisions: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # the path identifies the head
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on after `Cancel`."""
+    """Go on after `Cancel`; with `failed_too`, try cines again that were left out because of an error."""
+
+    failed_too: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,11 @@ class LabelsReceived:
 
 
 @dataclass(frozen=True)
+class CancelReceived:
+    """The engine is alive and has heard `Cancel`: it stops when the step under way is done."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a stage has come; `total` 0 where that is unknown."""
 
@@ -236,10 +245,25 @@ class HeadReady:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something went wrong; one sentence for the user. The engine goes on."""
+    """Something went wrong; one sentence for the user. The engine goes on.
+
+    `cine_id` names the cine that is left out of learning until `Resume`, None where it is not one alone.
+    `lost` says that a request about this cine was not taken, so that it has to be sent again.
+    """
 
     text: str
     cine_id: int | None = None
+    lost: bool = False
 
 
-Report = Ready | CineReceived | LabelsReceived | Progress | Predicted | Suggested | HeadReady | Failed
+Report = (
+    Ready
+    | CineReceived
+    | LabelsReceived
+    | CancelReceived
+    | Progress
+    | Predicted
+    | Suggested
+    | HeadReady
+    | Failed
+)

@@ -1,7 +1,8 @@
 """The engine process: owns torch and the GPU, takes requests from a pipe, answers with reports.
 
 One thread listens, so that a request interrupts work within one step; the other works on what is most urgent:
-knowing the cine, then fitting, then predicting outward from the frame that the user looks at.
+preparing the visible cine, then fitting, then predicting outward from the visible frame, then preparing other
+cines that have labels.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
-from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.errors import Cancelled, CoreError, one_line
+from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
@@ -30,6 +33,7 @@ from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.messages import (
     Cancel,
+    CancelReceived,
     CineReceived,
     CloseCine,
     Failed,
@@ -61,6 +65,16 @@ REPORT_EVERY_S = 0.05
 """Progress is told no more often than this: the window has better things to do than to count frames."""
 
 
+POSITIONS_BYTES = 384 << 20
+"""Bound on what the motion of all cines together keeps of carried positions."""
+
+
+class _Task(Enum):
+    PREPARE = auto()
+    FIT = auto()
+    PREDICT = auto()
+
+
 class InterruptedWork(Exception):  # noqa: N818 - no error
     """A request came in that changes what should be done next."""
 
@@ -78,17 +92,23 @@ class Engine:
         encoder_folders: Sequence[Path] | None = None,
     ) -> None:
         self._connection = connection
+        self._sending = threading.Lock()  # both threads report
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._arrived = threading.Event()
         self._scratch = scratch_folder
         self._cache = FeatureCache(cache_folder)
         self._encoder_name, self._encoder_folders = encoder, encoder_folders
         self._device = inference_device()
+        self._positions = BoundedCache(POSITIONS_BYTES)
         self._cines: dict[int, CineWork] = {}
+        self._at: CineWork | None = None  # the cine that is worked on; None while it is no single one
         self._looking_at = 0
+        self._look_told = False  # until a `Look` comes, the cine that was opened last is looked at
         self._head: Head | None = None
+        self._fitted_to: dict[int, int] = {}  # revisions by cine that the head has learnt
         self._starter: Starter | None = None
         self._fit: Fit | None = None
+        self._taught: list[CineWork] = []  # whose labels the fit under way learns
         self._cut_short: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
         self._cancelled = False
         self._closing = False
@@ -105,6 +125,8 @@ class Engine:
                 request = self._connection.recv()
             except (EOFError, OSError):
                 request = Shutdown()
+            if isinstance(request, Cancel):
+                self._tell(CancelReceived())  # at once: the step under way may take long
             self._requests.put(request)
             self._arrived.set()
             if isinstance(request, Shutdown):
@@ -112,7 +134,8 @@ class Engine:
 
     def _tell(self, report: Report) -> None:
         try:
-            self._connection.send(report)
+            with self._sending:
+                self._connection.send(report)
         except OSError:
             self._closing = True
 
@@ -144,38 +167,53 @@ class Engine:
                 return
             try:
                 self._take(request)
-            except (OSError, ValueError, KeyError, CoreError) as error:
+            except Exception as error:  # whatever is wrong with one request, the others are taken
                 logger.exception("a request could not be taken")
-                self._tell(Failed(f"The engine could not take {type(request).__name__}: {error}"))
+                self._tell(_not_taken(request, error))
 
     def _take(self, request: Request) -> None:
         match request:
             case OpenCine():
-                work = CineWork(request, request.frames.open())
-                self._cines[request.cine_id] = work
-                self._looking_at = request.cine_id
-                self._tell(CineReceived(request.cine_id))
+                self._open(request)
             case CloseCine():
-                self._cines.pop(request.cine_id, None)
-                self._fit = None
+                self._close(request)
             case SetLabels():
                 self._take_labels(request)
             case Look():
-                self._looking_at = request.cine_id
+                self._looking_at, self._look_told = request.cine_id, True
                 if request.cine_id in self._cines:
                     self._cines[request.cine_id].visible = request.frame
             case Redraw():
                 if request.cine_id in self._cines:  # else it is still on its way, or was forgotten
                     self._cines[request.cine_id].predict_all()
             case RestoreHead():
-                self._restore(Path(request.path))
+                self._restore(Path(request.path), dict(request.revisions))
             case Cancel():
                 self._cancelled = True
                 self._fit = self._cut_short = None
             case Resume():
                 self._cancelled = False
+                if request.failed_too:
+                    self._try_again()
             case Shutdown():
                 self._closing = True
+
+    def _open(self, request: OpenCine) -> None:
+        work = CineWork(request, request.frames.open(), self._positions)
+        self._cines[request.cine_id] = work
+        if not self._look_told:
+            self._looking_at = request.cine_id
+        if self._head is not None and self._head.config.classes != request.classes:
+            self._head, self._fitted_to = None, {}  # it draws other structures
+        self._tell(CineReceived(request.cine_id))
+
+    def _close(self, request: CloseCine) -> None:
+        if self._cines.pop(request.cine_id, None) in self._taught:
+            self._fit = None
+
+    def _try_again(self) -> None:
+        for work in self._cines.values():
+            work.failed = False
 
     def _take_labels(self, request: SetLabels) -> None:
         work = self._cines[request.cine_id]
@@ -183,7 +221,11 @@ class Engine:
         had_labels = bool(work.labels)
         work.set_labels(request, pixels)
         # Labels said to be learnt need the head that learnt them: it may have been refused.
-        work.learnt = work.learnt and self._head is not None
+        learnt = request.learnt or self._fitted_to.get(request.cine_id) == request.revision
+        work.learnt = learnt and self._head is not None
+        work.masks_hold = work.masks_hold and work.learnt
+        if work.learnt and not work.masks_hold:
+            work.predict_all()
         if request.labels is not None:
             self._tell(LabelsReceived(request.labels))
         if self._fit is not None and self._fit.done_steps:
@@ -196,7 +238,7 @@ class Engine:
             self._unlearn(work)
         self._cancelled = False
 
-    def _restore(self, path: Path) -> None:
+    def _restore(self, path: Path, revisions: dict[int, int]) -> None:
         """Take a kept head; an older one, or one over another encoder, is passed over: labels make anew."""
         try:
             head = load_head(path)
@@ -204,7 +246,7 @@ class Engine:
             logger.info("the kept head is passed over: %s", error)
             return
         if head.config.encoder_checksum == self._card.checksum:
-            self._head = head.to(self._device)
+            self._head, self._fitted_to = head.to(self._device), revisions
 
     def _interrupted(self) -> bool:
         """Take what came in; True where the work under way should be dropped or looked at anew."""
@@ -234,7 +276,10 @@ class Engine:
                 self._encoder_folders,
                 matrices=inference_dtype(self._device),
             )
-        except (CoreError, RuntimeError, MemoryError, OSError) as error:
+            self._starter = load_starter(card)
+            if self._starter is not None:
+                self._starter.head.to(self._device)
+        except Exception as error:
             logger.exception("the encoder could not be loaded")
             # The process stays: one that ended would be taken for a crash and started again, and again.
             self._tell(Failed(str(error) if isinstance(error, CoreError) else self._no_encoder(error)))
@@ -242,9 +287,6 @@ class Engine:
                 self._closing = isinstance(self._requests.get(), Shutdown)
             return
         self._encoder, self._card = encoder, card
-        self._starter = load_starter(card)
-        if self._starter is not None:
-            self._starter.head.to(self._device)
         self._tell(Ready(str(self._device), card.name, card.checksum, card.trained))
         while not self._closing:
             self._take_requests()
@@ -252,11 +294,9 @@ class Engine:
                 idle = self._cancelled or not self._work_once()
             except (Cancelled, InterruptedWork):
                 continue
-            except (RuntimeError, MemoryError, ValueError, OSError, CoreError) as error:
+            except Exception as error:  # a fault of one cine or library must not end the engine
                 logger.exception("work failed")
-                self._fit = None
-                self._cancelled = True  # not again and again; the next stroke or Resume tries anew
-                self._tell(Failed(self._explain(error), self._looking_at))
+                self._give_up(error)
                 continue
             if idle and not self._closing:
                 if self._cancelled:
@@ -264,47 +304,85 @@ class Engine:
                 self._arrived.wait()
 
     def _no_encoder(self, error: BaseException) -> str:
-        what = f"{type(error).__name__}: {error}"
+        what = one_line(error)
         if is_lack_of_memory(error):
             what = "it needs more memory than there is"
         return f"The encoder {self._encoder_name} cannot be loaded ({what}): choose a smaller one or another."
 
-    @staticmethod
-    def _explain(error: BaseException) -> str:
+    def _give_up(self, error: Exception) -> None:
+        """Do not try again what has failed, until `Resume` or new labels; go on with other cines."""
+        work, self._at = self._at, None
         if is_lack_of_memory(error):
-            return "The engine ran out of memory: close other cines or programs, then press Resume learning."
-        reason = f"{type(error).__name__}: {error}"
-        return f"Learning stopped ({reason}). Your strokes are safe; press Resume learning."
+            self._fit, self._cancelled = None, True
+            text = "The engine ran out of memory: close other cines or programs, then press Resume learning."
+            self._tell(Failed(text))
+        elif work is None:  # of a fit: nobody knows which cine is at fault
+            self._fit, self._cancelled = None, True
+            advice = "your strokes are safe, and Resume learning tries again"
+            self._tell(Failed(f"Learning stopped ({one_line(error)}): {advice}."))
+        else:
+            work.failed = True
+            text = f"This cine is left out of learning ({one_line(error)}): Resume learning tries it again."
+            self._tell(Failed(text, work.cine_id))
+
+    def _next(self) -> tuple[_Task, CineWork] | None:
+        """The most urgent piece of work: what the user looks at comes before other cines."""
+        work = self._visible
+        if work is None:
+            return None
+        if not work.prepared and not work.failed:
+            return _Task.PREPARE, work
+        behind = [w for w in self._cines.values() if w.labels and not w.prepared and not w.failed]
+        ready = [w for w in self._cines.values() if w.labels and w.prepared and not w.failed]
+        unlearnt = [w for w in ready if not w.learnt]
+        # The visible cine's labels are learnt at once, those of other cines when all are prepared: one fit.
+        if self._fit is not None or work in unlearnt or (unlearnt and not behind):
+            return _Task.FIT, work
+        if not work.failed:
+            at, self._at = self._at, work
+            head = self._head_for(work)
+            self._at = at
+            if head is not work.drawn_by and work.drawn_by is not None and head is not None:
+                work.predict_all()  # say, labels of other cines came in since
+            if head is not None and work.to_predict:
+                return _Task.PREDICT, work
+        return (_Task.PREPARE, behind[0]) if behind else None
 
     def _work_once(self) -> bool:
         """Do the most urgent piece of work; False where there is nothing to do."""
+        for known in self._cines.values():
+            if known.prepared and known.has_open_labels and not known.failed:
+                self._at = known
+                known.complete_labels(self._teacher(known))
+        self._at = None
+        job = self._next()
+        if job is None:
+            self._rest()
+            return False
+        task, work = job
+        if task is _Task.PREPARE:
+            self._at = work
+            self._prepare(work)
+        elif task is _Task.FIT:
+            self._continue_fit(work, self._fit or self._begin_fit(work))
+        else:
+            self._at = work
+            head = self._head_for(work)
+            assert head is not None  # noqa: S101 - else there was nothing to predict
+            self._predict_next(work, head)
+        return True
+
+    def _rest(self) -> None:
+        """Say that everything is done, and what to outline next."""
         work = self._visible
         if work is None:
-            return False
-        if not work.prepared:
-            self._prepare(work)
-            return True
-        for other in self._cines.values():
-            if other.labels and not other.prepared:
-                self._prepare(other)
-                return True
-        for known in self._cines.values():
-            if known.has_open_labels:
-                known.complete_labels(self._teacher(known))
-        if self._fit is None and any(w.labels and not w.learnt for w in self._cines.values()):
-            self._begin_fit(work)
-        if self._fit is not None:
-            self._continue_fit(work)
-            return True
-        head = self._head_for(work)
-        if head is not work.drawn_by and work.drawn_by is not None and head is not None:
-            work.predict_all()  # say, labels of other cines came in since
-        if head is not None and work.to_predict:
-            self._predict_next(work, head)
-            return True
+            return
+        if work.failed:
+            self._tell_idle(Stage.CANCELLED)
+            return
         self._suggest(work)
-        self._tell_idle(self._idle_stage(work, head))
-        return False
+        self._at = work
+        self._tell_idle(self._idle_stage(work, self._head_for(work)))
 
     def _teacher(self, work: CineWork) -> Head | None:
         """What guesses at pixels that a scribble leaves open: the starter's head, where it applies."""
@@ -320,8 +398,11 @@ class Engine:
 
     def _suggest(self, work: CineWork) -> None:
         """Tell which frame of a cine to outline next, and whether a label in another would teach more."""
-        known = [work, *(other for other in self._cines.values() if other is not work and other.prepared)]
-        found = {one.cine_id: one.suggestion() for one in known}
+        others = (w for w in self._cines.values() if w is not work and w.prepared and not w.failed)
+        found = {}
+        for one in (work, *others):
+            self._at = one
+            found[one.cine_id] = one.suggestion()
         best = next_cine({cine: one.gain for cine, one in found.items()})
         other = None if best == work.cine_id else best
         told = Suggested(work.cine_id, work.revision, found[work.cine_id].frame, other)
@@ -334,6 +415,7 @@ class Engine:
         others = [other for other in self._cines.values() if other.labels]
         for other in others:
             other.learnt = False  # a fit to what is left follows
+        self._fitted_to = {}
         if not others:
             self._head = self._cut_short = None
         for known in self._cines.values() if not others else [work]:
@@ -367,20 +449,25 @@ class Engine:
             self._progress(work, stages[stage], done, total)
 
         def should_stop() -> bool:
-            before = self._urgency()
+            before, revision = self._urgency(), work.revision
             self._take_requests()
-            if self._urgency() != before:
-                # New strokes do not send the encoder back to the start; they are carried along meanwhile.
-                if self._visible is work and work.can_carry:
-                    self._tell_carried(work)
-                return self._closing or self._cancelled or self._visible is not work
-            return self._closing
+            if self._urgency() == before:
+                return self._closing
+            # New strokes on this cine do not stop the encoder; they are carried along meanwhile.
+            if self._visible is work and work.can_carry and work.revision != revision:
+                self._tell_carried(work)
+            # Nor does anything that is less urgent, such as another cine that was opened behind this one.
+            return self._closing or self._cancelled or self._next() != (_Task.PREPARE, work)
 
         work.prepare(self._encoder, self._card, self._cache, on_progress=on_progress, should_stop=should_stop)
 
-    def _begin_fit(self, work: CineWork) -> None:
-        """Start from the newest head there is; a short fit will do where it has learnt something already."""
-        cines = [w.study for w in self._cines.values() if w.labels and w.study is not None]
+    def _begin_fit(self, work: CineWork) -> Fit:
+        """Start from the newest head there is; a short fit will do where it has learnt something already.
+
+        Cines whose features are not there yet take part in the next fit.
+        """
+        self._taught = [w for w in self._cines.values() if w.labels and w.prepared and not w.failed]
+        cines = [w.study for w in self._taught if w.study is not None]
         config = FitConfig().for_labels(sum(len(cine.labels) for cine in cines), len(cines))
         newest, warm = self._head, self._head is not None
         if self._cut_short is not None:
@@ -394,42 +481,52 @@ class Engine:
             head = self._starter.beginning(work.classes, left_heart=work.left_heart)
         else:
             head = new_head(self._card, work.classes)
-        silent = [w.study for w in self._cines.values() if w.study is not None and w.may_teach]
-        self._fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
-        self._progress(work, Stage.FITTING, 0, self._fit.total)  # a first answer takes time, on busy cores
+        silent = [
+            w.study for w in self._cines.values() if w.study is not None and w.may_teach and not w.failed
+        ]
+        fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
+        self._fit = fit
+        self._progress(work, Stage.FITTING, 0, fit.total)  # a first answer takes time, on busy cores
         if work.can_carry and not work.shown and not work.drafts:
             # Something to look at on every frame at once. A draft is worth more, and it is on the screen.
             self._tell_carried(work)
         self._last_preview = 0.0
+        return fit
 
-    def _continue_fit(self, work: CineWork) -> None:
-        fit = self._fit
-        assert fit is not None  # noqa: S101 - the caller has just looked
-        while not fit.done:
+    def _continue_fit(self, work: CineWork, fit: Fit) -> None:
+        while True:
             loss = fit.step()
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
-            if time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
+            if fit.done:  # before any request is taken: a finished fit is never given up
+                self._finish_fit(work, fit, loss)
+                return
+            due = time.monotonic() - self._last_preview > PREVIEW_EVERY_S
+            if due and work.prepared and not work.failed:
+                self._at = work
                 self._tell_predicted(work, work.predict(fit.averaged, work.next_to_preview()), final=False)
+                self._at = None
                 # Predicting one frame costs about a step: the preview may never take most of the time.
                 self._last_preview = time.monotonic()
             if self._interrupted():
                 raise InterruptedWork
+
+    def _finish_fit(self, work: CineWork, fit: Fit, loss: float) -> None:
+        """Make the fitted head the present one and keep it; every cine wants its predictions."""
         self._head = fit.averaged
         self._fit = self._cut_short = None
+        taught, self._taught = self._taught, []
+        self._fitted_to = {w.cine_id: w.revision for w in taught}
         for other in self._cines.values():
-            other.learnt = True
+            other.learnt = other in taught or not other.labels
+            other.masks_hold = False
             other.drawn_by = None
             other.predict_all()
             if other.study is not None and other is not work:
                 other.study.forget_carried()
-        self._save_head(fit.done_steps, loss)
-
-    def _save_head(self, steps: int, loss: float) -> None:
-        assert self._head is not None  # noqa: S101 - the fit has just made it
         path = self._scratch / "head.safetensors"
         save_head(self._head, path)
-        revisions = tuple((w.cine_id, w.revision) for w in self._cines.values() if w.labels)
-        self._tell(HeadReady(str(path), self._card.name, self._card.checksum, revisions, steps, loss))
+        revisions, card = tuple(self._fitted_to.items()), self._card
+        self._tell(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
 
     def _predict_next(self, work: CineWork, head: Head) -> None:
         frames, shown, draft = work.next_to_predict(), work.shown, self._is_draft(head)
@@ -448,6 +545,19 @@ class Engine:
     ) -> None:
         frames = tuple(confidence)
         self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final, draft))
+
+
+def _not_taken(request: Request, error: Exception) -> Failed:
+    if isinstance(request, OpenCine | SetLabels):
+        what = "a cine" if isinstance(request, OpenCine) else "the outlines of a cine"
+        if is_lack_of_memory(error):
+            advice = "close other cines or programs, then press Resume learning"
+            return Failed(
+                f"The engine has too little memory for {what}: {advice}.", request.cine_id, lost=True
+            )
+        text = f"The engine could not take {what} ({one_line(error)}): Resume learning sends it again."
+        return Failed(text, request.cine_id, lost=True)
+    return Failed(f"The engine could not take {type(request).__name__} ({one_line(error)}).")
 
 
 def serve(

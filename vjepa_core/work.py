@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import Trust, trust
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
+from vjepa_core.fewshot.features import Unfinished
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
@@ -36,15 +38,19 @@ class CineWork:
     request : OpenCine
     frames : uint8 array (T, 224, 224)
         Copied.
-    classes : tuple of int
-        Label values of the label set.
+    positions : BoundedCache, optional
+        Where the motion keeps what it has computed; cines may share one.
     """
 
-    def __init__(self, request: OpenCine, frames: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, request: OpenCine, frames: NDArray[np.uint8], positions: BoundedCache | None = None
+    ) -> None:
         self.cine_id = request.cine_id
         self.revision = 0
         self.visible = 0
-        self.learnt = False
+        self.learnt = False  # the present head was fitted to the labels
+        self.masks_hold = False  # and it predicted the masks that the window had when the cine was opened
+        self.failed = False  # work on it raised an error: it is left out until told otherwise
         self.labels: dict[int, FrameLabel] = {}
         self.withdrawn = False  # it had labels, and has none any more
         self.classes = request.classes
@@ -58,6 +64,8 @@ class CineWork:
         self._sure: dict[int, float] = {}
         self._alike: NDArray[np.float32] | None = None
         self._suggestion: Suggestion | None = None  # until labels or confidences change
+        self._positions = positions
+        self._unfinished = Unfinished()
         self._fps = request.fps
         self._frames = np.array(frames)
         self._box = Letterbox.fit(
@@ -100,7 +108,8 @@ class CineWork:
             frame: frame_label(np.array(image), self._box, self.classes, values)
             for frame, image, values in zip(request.frames, images, stated, strict=True)
         }
-        self.learnt, self._suggestion = request.learnt, None
+        self.learnt = self.masks_hold = request.learnt
+        self.failed, self._suggestion = False, None
         self.previewed.clear()
         self.shown = self.shown and bool(self.labels)
         if not self.labels:
@@ -119,11 +128,15 @@ class CineWork:
         on_progress: Callable[[str, int, int], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        """Motion first: it is quick, and labels can be carried while the encoder is at work."""
+        """Motion first: it is quick, and labels can be carried while the encoder is at work.
+
+        Features that were stopped go on from the clips that are done.
+        """
         if self.study is None:
             motion = Motion(
                 self._frames,
                 grid_size=GRID_SIZE,
+                kept=self._positions,
                 on_progress=lambda done, total: on_progress("motion", done, total),
                 should_stop=should_stop,
             )
@@ -135,10 +148,12 @@ class CineWork:
             fps=self._fps,
             cache=cache,
             order_from=self.visible,
+            unfinished=self._unfinished,
             on_progress=lambda done, total: on_progress("features", done, total),
             should_stop=should_stop,
         )
-        if not self.learnt:
+        self._unfinished = Unfinished()
+        if not self.masks_hold:
             self.predict_all()
 
     @property

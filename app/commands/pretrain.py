@@ -1,7 +1,8 @@
 """Train an encoder on cines without labels: V-JEPA with 3D localisation.
 
 DATA are cines of any kind, folders of them, or packed sets. Stopped with Ctrl+C or killed, a run goes on with
---resume. Under torchrun, one command serves all machines.
+--resume, or begins if it has saved nothing yet: a requeued job can repeat its command. Under torchrun, one
+command serves all machines.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="length of the run")
     parser.add_argument("--encoder", metavar="NAME", help="go on from this encoder (default: untrained)")
     parser.add_argument("--name", metavar="NAME", help="name of the finished encoder (default: the folder's)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN, if any")
     parser.add_argument("--estimate", action="store_true", help="only say what is used and how long it takes")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes without one")
     parser.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (see the guide)")
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Say what is wrong before the long work, then train here or in several processes."""
-    from vjepa_core.pretraining.checkpoint import refuse_started
+    from vjepa_core.pretraining.checkpoint import has_checkpoint, refuse_started
 
     for path in args.data:
         if not path.exists():
@@ -73,17 +74,22 @@ def run(args: argparse.Namespace) -> Report:
         refuse_started(args.out)
     if args.devices * args.num_nodes > 1 and "WORLD_SIZE" not in os.environ:
         return _launch(args)
-    return _train(args, config)
+    # Decided before the processes meet: the first checkpoint is written only after all of them have.
+    resume = args.resume and has_checkpoint(args.out)
+    if args.resume and not resume and os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"{args.out} holds no checkpoint yet: the run starts from the beginning.\n")
+    return _train(args, config, resume=resume)
 
 
 def _config(args: argparse.Namespace) -> PretrainConfig:
     import torch
 
-    from vjepa_core.pretraining.checkpoint import stored_config
+    from vjepa_core.pretraining.checkpoint import has_checkpoint, has_config, stored_config
     from vjepa_core.pretraining.config import PretrainConfig, going_on, read_config, small
 
-    found = None if args.encoder is None or args.resume else encoders.find(args.encoder)
-    if args.resume:
+    begun = args.resume and (has_checkpoint(args.out) or has_config(args.out))
+    found = None if args.encoder is None or begun else encoders.find(args.encoder)
+    if begun:
         config = stored_config(args.out)
     elif torch.cuda.is_available():
         config = going_on(PretrainConfig()) if found and found.trained else PretrainConfig()
@@ -121,7 +127,7 @@ def _words(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
+def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) -> Report:
     from vjepa_core.pretraining.export import export_encoder
     from vjepa_core.pretraining.loop import pretrain
     from vjepa_core.pretraining.truth import labelled_source
@@ -137,7 +143,7 @@ def _train(args: argparse.Namespace, config: PretrainConfig) -> Report:
                 args.out,
                 labelled=labelled_source(config, world.device),
                 world=world,
-                resume=args.resume,
+                resume=resume,
                 folders=encoders.encoder_folders(),
                 on_step=lines,
                 should_stop=should_stop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import multiprocessing
@@ -15,7 +16,10 @@ from pathlib import Path
 
 from app.encoders import encoder_folders
 from app.log import FaultHandler, log_fault
-from vjepa_core.messages import Report, Request, Shutdown
+from vjepa_core.errors import one_line
+from vjepa_core.messages import Failed, Report, Request, Shutdown
+
+logger = logging.getLogger(__name__)
 
 
 def _child(
@@ -29,11 +33,20 @@ def _child(
         service = importlib.import_module("vjepa_core.service")
         service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
-        log_fault(error)  # where a user can find it; the program sees that the engine ended
-        os._exit(1)
+        # The process stays: one that ended would be taken for a crash and started again, and again.
+        where = log_fault(error)
+        _stay_without_work(connection, f"The learning engine cannot run ({one_line(error)}); {where}")
     # All that is worth keeping is on the disk: tearing torch down would keep a closing window waiting.
     logging.shutdown()
     os._exit(0)
+
+
+def _stay_without_work(connection: Connection, why: str) -> None:
+    """Say why there is no engine, and end when told to or when the program ends."""
+    with contextlib.suppress(OSError, EOFError):
+        connection.send(Failed(why))
+        while not isinstance(connection.recv(), Shutdown):
+            pass
 
 
 class EngineProcess:
@@ -123,8 +136,12 @@ class EngineProcess:
             except (EOFError, OSError):
                 break
             self._answered = True
-            if not self._stopping:
+            if self._stopping:
+                continue
+            try:
                 self._on_report(report)
+            except Exception:  # the next report must still be heard
+                logger.exception("a report of the engine could not be taken")
         self._process.join(2.0)
         self._outbox.put(None)
         self._writer.join(2.0)

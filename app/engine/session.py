@@ -23,9 +23,12 @@ from app.domain.errors import ApicalError, CineError
 from app.domain.labels import named
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
+from vjepa_core.errors import one_line
+from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.messages import (
     DOUBT_SIZE,
     Cancel,
+    CancelReceived,
     CineReceived,
     CloseCine,
     Failed,
@@ -95,7 +98,7 @@ class NotStarted:
     text: str
 
 
-Event = Masks | Learnt | EngineDied | NotStarted | Ready | Progress | Suggested | Failed
+Event = Masks | Learnt | EngineDied | NotStarted | Ready | CancelReceived | Progress | Suggested | Failed
 
 
 @dataclass(eq=False)
@@ -110,6 +113,9 @@ class _Told:
     stated: dict[int, tuple[int, ...]] | None = None
     learnt: bool = False
     sent: bool = False
+    sending: bool = False
+    preferred: bool = False  # it was sent, or at least tried, before others because it is looked at
+    labels_sent: dict[int, Frame] | None = None  # which of `labels` the engine was told last
     masks: SharedArray | None = None
     doubts: SharedArray | None = None
 
@@ -142,6 +148,7 @@ class LearningSession:
         self._frames_under_way: dict[int, list[SharedArray]] = {}  # oldest first
         self._looking = Look(0, 0)
         self._head: Path | None = None
+        self._fitted_to: tuple[tuple[int, int], ...] = ()  # (cine, revision) pairs that the head has learnt
         self._cancelled = False
         self._closed = False
         self._ready = False  # the engine has said that it can work
@@ -187,7 +194,8 @@ class LearningSession:
 
         `stated` holds, for each frame, the label values that were outlined on it or stated to be absent; by
         default those that have a pixel. `learnt` says that the head restored before was fitted to exactly
-        these.
+        these and predicted the masks that are shown; whether labels have to be learnt again is the engine's
+        decision.
         """
         with self._lock:
             told = self._told[cine_id]
@@ -207,14 +215,14 @@ class LearningSession:
         if told is not None and told.sent:
             self._send(Redraw(cine_id))
 
-    def restore_head(self, blob: bytes) -> None:
-        """Take up a head kept in a project."""
+    def restore_head(self, blob: bytes, revisions: Mapping[int, int] | None = None) -> None:
+        """Take up a head kept in a project, fitted to the labels of these cines at these revisions."""
 
         def restore() -> None:
             path = self._exchange.folder / "restored.safetensors"
             path.write_bytes(blob)
-            self._head = path
-            self._send(RestoreHead(str(path)))
+            self._head, self._fitted_to = path, tuple((revisions or {}).items())
+            self._send(RestoreHead(str(path), self._fitted_to))
 
         self._later(restore)
 
@@ -225,7 +233,7 @@ class LearningSession:
             self._send(Cancel())
 
     def resume(self) -> None:
-        """Go on after a cancel, or start a new engine where one gave up."""
+        """Go on after a cancel, or start a new engine where one gave up; what was lost is sent again."""
         self._cancelled = False
         with self._lock:
             gone = self._unable or self._engine is None or not self._engine.alive
@@ -237,12 +245,27 @@ class LearningSession:
                 self._start_engine()
         if gone:
             self._replay()
+        else:
+            self._send_known()
         self._send(Resume())
 
-    def kill_engine(self) -> None:
-        """End the engine the hard way: when it does not answer to `cancel`."""
-        if self._engine is not None:
-            self._engine.kill()
+    def kill_engine(self, intended: bool = False) -> None:
+        """End the engine the hard way, and start a new one.
+
+        Where this is `intended`, because the engine does not answer to `cancel`, it neither counts as a crash
+        nor is told as one.
+        """
+        if not intended:
+            if self._engine is not None:
+                self._engine.kill()
+            return
+        with self._lock:
+            old, self._engine = self._engine, None
+            if old is None:
+                return
+            old.kill()
+            self._start_engine()
+        self._replay()
 
     def close(self) -> None:
         """End the engine and delete what was exchanged."""
@@ -257,20 +280,26 @@ class LearningSession:
     # Towards the engine, in the session's thread
 
     def _later(self, job: Callable[[], None]) -> None:
-        def run() -> None:
-            try:
-                job()
-            except ApicalError as error:
-                self._on_event(Failed(str(error)))
-            except OSError as error:
-                logger.exception("pixels could not be passed to the engine")
-                self._on_event(
-                    Failed(f"The cache folder cannot be written ({error.strerror}): free some space.")
-                )
-
         if not self._closed:
             with contextlib.suppress(RuntimeError):  # closed in this very moment
-                self._worker.submit(run)
+                self._worker.submit(self._guarded, job)
+
+    def _guarded(self, job: Callable[[], None]) -> None:
+        """Do a job; tell what goes wrong with it."""
+        try:
+            job()
+        except ApicalError as error:
+            self._on_event(Failed(str(error)))
+        except OSError as error:
+            logger.exception("pixels could not be passed to the engine")
+            self._on_event(Failed(f"The cache folder cannot be written ({error.strerror}): free some space."))
+        except Exception as error:
+            logger.exception("pixels could not be passed to the engine")
+            if is_lack_of_memory(error):
+                text = "There is too little memory to learn from a cine: close other cines or programs."
+            else:
+                text = f"A cine could not be passed to the learning engine ({one_line(error)})."
+            self._on_event(Failed(text))
 
     def _send(self, request: Request) -> None:
         if self._engine is not None:
@@ -278,8 +307,25 @@ class LearningSession:
 
     def _send_cine(self, cine_id: int) -> None:
         told = self._told.get(cine_id)
-        if told is None or told.sent or self._closed:
+        if told is None or told.sent or told.sending or self._closed:
             return
+        told.sending = True
+        try:
+            self._send_visible_first()
+            self._decode_and_send(cine_id, told)
+        finally:
+            told.sending = False
+
+    def _send_visible_first(self) -> None:
+        """The cine that is looked at goes before those that are only learnt from."""
+        cine_id = self._looking.cine_id
+        told = self._told.get(cine_id)
+        if told is not None and not (told.sent or told.sending or told.preferred):
+            told.preferred = True
+            self._guarded(lambda: self._send_cine(cine_id))
+            self._guarded(lambda: self._send_labels(cine_id, told.revision))
+
+    def _decode_and_send(self, cine_id: int, told: _Told) -> None:
         region, fps = told.cine.region, told.cine.timing.fps
         frames = self._put_frames(told, lambda: self._told.get(cine_id) is told and not self._closed)
         if frames is None:
@@ -289,7 +335,7 @@ class LearningSession:
         try:
             masks = masks or self._exchange.allocate((n, region.height, region.width))
             doubts = told.doubts or self._exchange.allocate((n, DOUBT_SIZE, DOUBT_SIZE))
-        except OSError:  # the disk is full: leave nothing behind
+        except Exception:  # most likely the disk is full: leave nothing behind
             for array in (frames, None if told.masks else masks):
                 if array is not None:
                     array.delete()
@@ -307,9 +353,9 @@ class LearningSession:
             self._send(
                 OpenCine(cine_id, frames, masks, *size, fps, told.classes, told.left_heart, doubts, aspect)
             )
-            told.sent = True
+            told.sent, told.labels_sent = True, None
             if not self._cancelled:  # an engine that was stopped, or stopped at a failure, starts on it
-                self._send(Resume())
+                self._send(Resume(failed_too=False))
         self._send(self._looking)
 
     def _put_frames(self, told: _Told, wanted: Callable[[], bool]) -> SharedArray | None:
@@ -317,17 +363,22 @@ class LearningSession:
         cine, crop = told.cine, told.cine.region.slices
         box = Letterbox.fit(cine.region.height, cine.region.width, pixel_aspect=cine.pixel_aspect)
         frames = self._exchange.allocate((cine.n_frames, INPUT_SIZE, INPUT_SIZE))
-        mapped = frames.open(writable=True)
         damaged = 0
-        for index in range(cine.n_frames):
-            if not wanted():
-                frames.delete()
-                return None
-            try:
-                mapped[index] = box.apply(cine.frame(index)[crop][None])[0]
-            except CineError:
-                damaged += 1  # the window says so where it is shown; learning goes on with its neighbour
-                mapped[index] = mapped[index - 1] if index else 0
+        try:
+            mapped = frames.open(writable=True)
+            for index in range(cine.n_frames):
+                if not wanted():
+                    frames.delete()
+                    return None
+                self._send_visible_first()
+                try:
+                    mapped[index] = box.apply(cine.frame(index)[crop][None])[0]
+                except CineError:
+                    damaged += 1  # the window says so where it is shown; learning goes on with its neighbour
+                    mapped[index] = mapped[index - 1] if index else 0
+        except Exception:
+            frames.delete()
+            raise
         if damaged:
             logger.warning("%d of %d frames are damaged", damaged, cine.n_frames)
         return frames
@@ -337,7 +388,10 @@ class LearningSession:
             told = self._told.get(cine_id)
             if told is None or told.labels is None or told.revision != revision:
                 return  # a newer revision follows
-            labels, stated, learnt, sent = told.labels, told.stated, told.learnt, told.sent
+            if told.sent and told.labels_sent is told.labels:
+                return  # sent already, before other cines
+            drawn, stated, learnt, sent = told.labels, told.stated, told.learnt, told.sent
+        labels = drawn
         if not any(named(label).any() for label in labels.values()):
             labels = {}  # scribbles that name no structure yet: nothing to learn from
         if not sent:  # the disk refused its pixels: try once more
@@ -350,6 +404,7 @@ class LearningSession:
             crop = told.cine.region.slices
             pixels = self._exchange.put(np.stack([labels[f][crop] for f in frames]))
         said = None if stated is None else tuple(stated[f] for f in frames)
+        told.labels_sent = drawn
         self._send(SetLabels(cine_id, revision, frames, pixels, learnt, said))
 
     def forget(self, cine_id: int) -> None:
@@ -378,7 +433,7 @@ class LearningSession:
                 if masks is not None:
                     self._on_event(masks)
             case HeadReady():
-                blob = self._take_head(Path(report.path))
+                blob = self._take_head(Path(report.path), report.revisions)
                 self._on_event(Learnt(blob, report.encoder, report.encoder_checksum, dict(report.revisions)))
             case Suggested():
                 with self._lock:
@@ -386,22 +441,35 @@ class LearningSession:
                     stale = told is None or report.revision != told.revision
                 if not stale:
                     self._on_event(report)
-            case Failed() if not self._ready:
-                self._unable = True
-                self._on_event(NotStarted(report.text))
             case Ready():
                 self._ready = True
                 self._on_event(report)
-            case Progress() | Failed():
+            case Failed():
+                self._take_failure(report)
+            case Progress() | CancelReceived():
                 self._on_event(report)
 
-    def _take_head(self, path: Path) -> bytes | None:
+    def _take_failure(self, report: Failed) -> None:
+        if not self._ready:
+            self._unable = True
+            self._on_event(NotStarted(report.text))
+            return
+        if report.lost and report.cine_id is not None:
+            with self._lock:  # `resume` sends it again
+                told = self._told.get(report.cine_id)
+                if told is not None:
+                    told.sent, told.labels_sent = False, None
+                for frames in self._frames_under_way.pop(report.cine_id, ()):
+                    frames.delete()
+        self._on_event(report)
+
+    def _take_head(self, path: Path, revisions: tuple[tuple[int, int], ...]) -> bytes | None:
         try:
             blob = path.read_bytes()
         except OSError:
             logger.exception("a head was lost on its way")
             return None
-        self._head = path
+        self._head, self._fitted_to = path, revisions
         return blob
 
     def _full_size(self, report: Predicted) -> Masks | None:
@@ -430,7 +498,7 @@ class LearningSession:
                 return
             self._ready = self._unable = False
             for told in self._told.values():
-                told.sent = False
+                told.sent, told.labels_sent, told.preferred = False, None, False
             for frames in itertools.chain.from_iterable(self._frames_under_way.values()):
                 frames.delete()
             self._frames_under_way.clear()
@@ -462,12 +530,16 @@ class LearningSession:
     def _replay(self) -> None:
         """Tell a new engine all that the old one knew."""
         if self._head is not None:
-            self._send(RestoreHead(str(self._head)))
+            self._send(RestoreHead(str(self._head), self._fitted_to))
+        self._send_known()
+        if self._cancelled:
+            self._later(lambda: self._send(Cancel()))
+
+    def _send_known(self) -> None:
+        """Send the cines and labels that the engine does not have."""
         with self._lock:
             known = [(i, told.revision, told.labels is not None) for i, told in self._told.items()]
         for cine_id, revision, labelled in known:
             self._later(lambda i=cine_id: self._send_cine(i))  # type: ignore[misc]
             if labelled:
                 self._later(lambda i=cine_id, r=revision: self._send_labels(i, r))  # type: ignore[misc]
-        if self._cancelled:
-            self._later(lambda: self._send(Cancel()))

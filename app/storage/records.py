@@ -36,7 +36,8 @@ class HeadRecord:
     encoder, encoder_checksum
         The frozen encoder whose features the head reads.
     label_set
-        Name of the label set.
+        The structures that it draws, as `structures_to_json` gives them; in older projects the name of the
+        label set.
     revisions
         Annotation revision by cine id.
     created

@@ -12,15 +12,23 @@ from app import encoders
 from app import paths as places
 from app.domain.errors import ProjectError
 from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
+from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
 from app.ui.banner import Level
 from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import RESTING, Failed, Progress, Ready, Stage, Suggested
+from vjepa_core.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE_MS = 8000
+KILLED = -9
+"""Exit code of a process that the system killed, on Linux and macOS: SIGKILL."""
+
+BUSY = (
+    "The learning engine is still finishing the step that it was stopped in; on this machine it takes long."
+)
+
 Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
 
 
@@ -37,6 +45,7 @@ class Learner(QObject):
 
     predicted = Signal(object)  # OpenedCine
     progress = Signal(object)  # Progress
+    stopping = Signal(object)  # Progress: what is being finished before the engine stops
     ready = Signal(object)  # Ready
     suggested = Signal(object)  # Suggested
 
@@ -60,6 +69,9 @@ class Learner(QObject):
         self._cines: dict[int, OpenedCine] = {}
         self._head_id: int | None = None  # of the engine's head, where the project keeps it
         self._head_encoder = ""  # checksum of what that head reads
+        self._stop_asked = False  # and nothing has gone on since
+        self._postponed: list[OpenedCine] = []  # to be taught when learning goes on
+        self._finishing: Progress | None = None  # what is under way since the engine heard of the stop
         self._speaker: object = None  # token of the present session
         self._event.connect(self._on_event)
 
@@ -81,8 +93,8 @@ class Learner(QObject):
             return
         self._project = project
         self._tell_progress(Progress(0, 0, Stage.STARTING))
-        if head is not None and head.label_set == project.label_set.name:
-            self.session.restore_head(head.blob)
+        if head is not None and draws_structures(head.label_set, project.label_set):
+            self.session.restore_head(head.blob, dict(head.revisions))
             self._head_id, self._head_encoder = head.id, head.encoder_checksum
 
     def stop(self) -> None:
@@ -91,7 +103,8 @@ class Learner(QObject):
             self.session.close()
         self.session, self._project, self.last_progress = None, None, None
         self._cines.clear()
-        self._head_id = None
+        self._postponed.clear()
+        self._stop_asked, self._finishing, self._head_id = False, None, None
         self._overcome()
 
     def look(self, opened: OpenedCine) -> None:
@@ -103,11 +116,19 @@ class Learner(QObject):
         """True where the engine was told of this cine."""
         return self.session is not None and self.session.knows(opened.id)
 
+    def teach_behind(self, opened: OpenedCine) -> None:
+        """Tell the engine of a cine that is not looked at, for its labels; once learning is not stopped."""
+        if self._stop_asked:
+            self._postponed.append(opened)
+        else:
+            self.teach(opened)
+
     def teach(self, opened: OpenedCine) -> None:
-        """Tell the engine of a cine and its labels."""
+        """Tell the engine of a cine and its labels; what was stopped goes on."""
         session, project = self.session, self._project
         if session is None or project is None:
             return
+        self._go_on()
         if opened.fit_region() and self.knows(opened):
             session.forget(opened.id)
         self._cines[opened.id] = opened
@@ -124,16 +145,22 @@ class Learner(QObject):
                 learnt=self._learnt(opened, project),
             )
 
-    @staticmethod
-    def _learnt(opened: OpenedCine, project: Project) -> bool:
-        """True where the project's head and predictions are the ones for the present annotations."""
-        if opened.stale or len(opened.predictions) < opened.cine.n_frames:
+    def _learnt(self, opened: OpenedCine, project: Project) -> bool:
+        """True where the engine's head was fitted to the present annotations and predicted every frame.
+
+        A correction of another cine makes a new head; masks that were kept of the old one do not count.
+        """
+        if opened.stale or len(opened.predictions) < opened.cine.n_frames or self._head_id is None:
             return False  # the usual case after a stroke: no need to read the head
+        if any(p.head_id != self._head_id for p in opened.predictions.values()):
+            return False
         try:
             head = project.latest_head()
         except ProjectError:
             return False
-        return head is not None and head.revisions.get(opened.id) == opened.revision
+        return (
+            head is not None and head.id == self._head_id and head.revisions.get(opened.id) == opened.revision
+        )
 
     def redraw(self, opened: OpenedCine) -> None:
         """Have a cine predicted once more where its masks were kept and the doubts about them were not."""
@@ -141,24 +168,60 @@ class Learner(QObject):
             self.session.redraw(opened.id)  # type: ignore[union-attr]
 
     def cancel(self) -> None:
-        """Stop what the engine is at; an engine that does not answer is killed and started anew."""
+        """Stop what the engine is at.
+
+        An engine that is alive says so at once and stops after the present step, however long that takes. One
+        that says nothing hangs, and is replaced.
+        """
         if self.session is None:
             return
+        self._finished()
+        self._stop_asked = True
         self.session.cancel()
         asked, before = self.session, self.last_progress
         if before is None or before.stage in (*RESTING, Stage.STARTING):
             return  # nothing is under way; an engine that is still starting cannot answer yet
 
         def check() -> None:
-            if self.session is asked and self.last_progress is before:
-                asked.kill_engine()
+            if self.session is not asked or not self._stop_asked:
+                return  # it was closed, or learning goes on
+            if self._finishing is not None:
+                self._say(BUSY, Level.INFO, ("Restart the engine", self._replace_engine))
+            elif self.last_progress is before:
+                self._replace_engine()
 
         QTimer.singleShot(CANCEL_PATIENCE_MS, self, check)
+
+    def _replace_engine(self) -> None:
+        if self.session is not None:
+            self._tell_progress(Progress(0, 0, Stage.STARTING))
+            self.session.kill_engine(True)
+
+    def _go_on(self) -> None:
+        """Whatever was stopped goes on: with new labels, another cine, or `resume`."""
+        self._finished()
+        self._stop_asked = False
+        while self._postponed:
+            opened = self._postponed.pop(0)
+            if not self.knows(opened):
+                self.teach(opened)
+
+    def _finished(self) -> None:
+        if self._finishing is not None:
+            self._finishing = None
+            self._retract(BUSY)
+
+    def _on_cancel_received(self) -> None:
+        last = self.last_progress
+        if self._stop_asked and last is not None and last.stage not in (*RESTING, Stage.STARTING):
+            self._finishing = last
+            self.stopping.emit(last)
 
     def resume(self) -> None:
         """Go on learning."""
         if self.session is None:
             return
+        self._go_on()
         self.session.resume()
         starts = bool(self.obstacle)
         self._overcome()
@@ -176,24 +239,37 @@ class Learner(QObject):
             case Learnt():
                 self._keep_head(event)
             case Progress():
-                self._tell_progress(event)
+                if self._finishing is None or event.stage is not self._finishing.stage:
+                    self._tell_progress(event)
+            case Suggested():
+                self.suggested.emit(event)
+            case Failed():
+                self._tell_failure(event)
+            case CancelReceived() | Ready() | NotStarted() | EngineDied():
+                self._on_engine_event(event)
+
+    def _on_engine_event(self, event: CancelReceived | Ready | NotStarted | EngineDied) -> None:
+        match event:
+            case CancelReceived():
+                self._on_cancel_received()
             case Ready():
                 if event.encoder_checksum != self._head_encoder:
                     self._head_id = None  # it reads another encoder's features: the engine refused it
                 self._overcome()
                 self.ready.emit(event)
-            case Suggested():
-                self.suggested.emit(event)
-            case Failed():
-                self._tell_to_resume(event.text)
             case NotStarted():
                 self._tell_obstacle(event.text)
             case EngineDied():
                 self._tell_death(event)
 
     def _tell_progress(self, progress: Progress) -> None:
+        self._finished()
         self.last_progress = progress
         self.progress.emit(progress)
+
+    def _tell_failure(self, event: Failed) -> None:
+        opened = self._cines.get(event.cine_id) if event.cine_id is not None else None
+        self._tell_to_resume(event.text if opened is None else f"{opened.cine.path.name}: {event.text}")
 
     def _tell_death(self, event: EngineDied) -> None:
         text = "The learning engine ended unexpectedly"
@@ -201,9 +277,10 @@ class Learner(QObject):
             self._tell_progress(Progress(0, 0, Stage.STARTING))
             self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING, None)
             return
-        self._tell_obstacle(
-            f"{text} three times: drawing goes on without it. Close other programs, then resume."
-        )
+        advice = "Resume to try again, or choose another encoder."
+        if event.exit_code == KILLED:
+            advice = "The system ended it, most likely for lack of memory: close other programs, then resume."
+        self._tell_obstacle(f"{text} three times: drawing goes on without it. {advice}")
 
     def _tell_obstacle(self, text: str) -> None:
         self.obstacle = text
@@ -247,7 +324,7 @@ class Learner(QObject):
             event.blob,
             event.encoder,
             event.encoder_checksum,
-            self._project.label_set.name,
+            structures_to_json(self._project.label_set),
             event.revisions,
             datetime.now(UTC).isoformat(timespec="seconds"),
         )

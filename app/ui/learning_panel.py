@@ -48,6 +48,17 @@ def describe(progress: Progress) -> str:
     return "starting the engine"
 
 
+def describe_stopping(progress: Progress) -> str:
+    """One line while the engine finishes what it was stopped in."""
+    steps = {
+        Stage.MOTION: "frame",
+        Stage.FEATURES: "clip",
+        Stage.FITTING: "step",
+        Stage.PREDICTING: "frames",
+    }
+    return f"stopping after the present {steps.get(progress.stage, 'step')} ..."
+
+
 DICE = (
     "Expected Dice: how far the prediction is likely to overlap with what you would draw here, from 0 "
     "(not at all) to 1 (exactly). Measured on other hearts; on one unlike them it can be off."
@@ -153,6 +164,11 @@ class LearningPanel(QWidget):
             self._button.setText("Stop")
         can_press = progress.stage is Stage.CANCELLED or progress.stage not in (*RESTING, Stage.STARTING)
         self._button.setEnabled(can_press)
+
+    def show_stopping(self, progress: Progress) -> None:
+        """Say that the engine has heard and finishes what it is at."""
+        self._state.setText(describe_stopping(progress).capitalize())
+        self._button.setEnabled(False)
 
     def show_encoder(self, ready: Ready, card: EncoderCard | None) -> None:
         """Name the encoder and its training, and say plainly where it is untrained."""

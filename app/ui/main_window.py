@@ -20,7 +20,7 @@ from app.ui.encoders.dialog import EncodersDialog
 from app.ui.file_dialogs import FileDialogs
 from app.ui.keymap import load_keymap
 from app.ui.layers import Layers
-from app.ui.learning_panel import HAZE, LearningPanel, describe
+from app.ui.learning_panel import HAZE, LearningPanel, describe, describe_stopping
 from app.ui.local_files import local_paths
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
@@ -128,6 +128,7 @@ class MainWindow(QMainWindow):
         w.predictions_changed.connect(self.shown.show_labels)
         w.suggestion_changed.connect(self.suggestion.show)
         w.learner.progress.connect(self._on_progress)
+        w.learner.stopping.connect(self._on_stopping)
         w.learner.ready.connect(self._on_ready)
         w.saved_changed.connect(self._show_saved)
         w.opening_changed.connect(self.status.show_opening)
@@ -199,6 +200,10 @@ class MainWindow(QMainWindow):
         self.learning.show_progress(progress)
         self.status.show_engine(describe(progress))
         self.layers.fetch_doubts()
+
+    def _on_stopping(self, progress: Progress) -> None:
+        self.learning.show_stopping(progress)
+        self.status.show_engine(describe_stopping(progress))
 
     def _on_ready(self, ready: Ready) -> None:
         try:

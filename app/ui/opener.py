@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,93 +23,154 @@ Then = Callable[[OpenedCine], None]
 
 
 class Opener(QObject):
-    """Opens one cine after another in a thread; answers come in the window's."""
+    """Opens one cine after another in a thread; answers come in the window's.
 
-    opened = Signal(object, object, object)  # Cine, what to do once it is there, the project that asked
+    What the user asked for comes before the other cines of a project. What was asked for before `abandon`
+    is not told any more.
+    """
+
+    opened = Signal(object, object, object)  # Cine, what to do once it is there, its record in the project
     failed = Signal(str)  # why, in a sentence
     waiting_changed = Signal(int)  # cines still being opened
 
-    _done = Signal(object, object, object)
-    _found = Signal(object, object)  # cine files of a folder, what to do with the first
-    _not_done = Signal(str)
+    _done = Signal(int, object, object, object)  # the generation that asked comes first
+    _found = Signal(int, object, object)  # cine files of a folder, what to do with the first
+    _not_done = Signal(int, str, bool)  # the last one: whether the user had named it
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.waiting = 0
+        self.wanted = 0  # of these, files and folders that the user named
+        self._generation = 0
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs_behind: deque[Callable[[], None]] = deque()
         self._done.connect(self._on_done)
         self._found.connect(self._on_found)
         self._not_done.connect(self._on_not_done)
 
     def open_file(self, path: Path, then: Then | None) -> None:
         """Open a cine."""
-        self._open(lambda: path, then)
+        self._open(path.name, lambda: open_cine(path), then)
 
     def open_folder(self, folder: Path, then: Then | None) -> None:
         """Open every cine of a folder; `then` is called with the first."""
+        generation = self._generation
 
         def work() -> None:
             try:
-                self._found.emit(cine_paths([folder]), then)
+                self._found.emit(generation, cine_paths([folder]), then)
             except ApicalError as error:
-                self._not_done.emit(str(error))
+                self._not_done.emit(generation, str(error), True)
             except OSError as error:
-                self._not_done.emit(f"{folder} cannot be read ({error.strerror}): check its permissions.")
+                text = f"{folder} cannot be read ({error.strerror}): check its permissions."
+                self._not_done.emit(generation, text, True)
 
-        self._count(1)
-        self._threads.submit(work)
+        self._submit(work)
 
     def open_record(self, record: CineRecord, then: Then | None, project: Project) -> None:
-        """Open a cine of a project, also where it was moved to another place nearby."""
+        """Open a cine of a project, also where it was moved to another place nearby.
+
+        A file that has another content by now is not taken for it.
+        """
         folders = [record.path.parent, project.path.parent]
 
-        def find() -> Path:
+        def content_hash(path: Path) -> str:
+            while self._run_next(self._jobs):  # a search may take long: the user goes first
+                pass
+            cine = open_cine(path)
+            cine.source.close()
+            return cine.content_hash
+
+        def find() -> Cine:
             if record.path.exists():
-                return record.path
-            found = relocate(record, folders, lambda p: open_cine(p).content_hash)
+                cine = open_cine(record.path)
+                if cine.content_hash == record.content_hash:
+                    return cine
+                cine.source.close()
+            found = relocate(record, folders, content_hash)
             if found is None:
                 raise CineError(
                     f"{record.path.name} is no longer where it was: open it from its new place; its "
                     "annotations are kept."
                 )
-            return found
+            return open_cine(found)
 
-        self._open(find, then, project)
+        self._open(record.path.name, find, then, record)
+
+    def abandon(self) -> int:
+        """Drop what is still being opened; returns how many files and folders the user had named of it."""
+        dropped = self.wanted
+        self._generation += 1
+        self._jobs.clear()
+        self._jobs_behind.clear()
+        self.wanted = 0
+        self._count(-self.waiting)
+        return dropped
 
     def close(self) -> None:
         """Open nothing more, and tell nothing of what is under way."""
         self.blockSignals(True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _open(self, find: Callable[[], Path], then: Then | None, project: Project | None = None) -> None:
+    def _open(
+        self, name: str, read: Callable[[], Cine], then: Then | None, record: CineRecord | None = None
+    ) -> None:
+        generation = self._generation
+
         def work() -> None:
-            name = "A file"
             try:
-                path = find()
-                name = path.name
-                self._done.emit(open_cine(path), then, project)
+                self._done.emit(generation, read(), then, record)
             except ApicalError as error:
-                self._not_done.emit(str(error))
+                self._not_done.emit(generation, str(error), record is None)
             except Exception as error:  # a reader's fault must not take the window down
-                self._not_done.emit(
-                    f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
-                )
+                text = f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
+                self._not_done.emit(generation, text, record is None)
 
+        self._submit(work, behind=record is not None)
+
+    def _submit(self, job: Callable[[], None], *, behind: bool = False) -> None:
         self._count(1)
-        self._threads.submit(work)
+        self.wanted += not behind
+        (self._jobs_behind if behind else self._jobs).append(job)
+        self._threads.submit(self._run_one)
 
-    def _on_done(self, cine: Cine, then: Then | None, project: Project | None) -> None:
-        self._count(-1)
-        self.opened.emit(cine, then, project)
+    def _run_one(self) -> None:
+        if not self._run_next(self._jobs):
+            self._run_next(self._jobs_behind)
 
-    def _on_found(self, files: list[Path], then: Then | None) -> None:
-        for place, path in enumerate(files):
-            self.open_file(path, then if place == 0 else None)
-        self._count(-1)
+    @staticmethod
+    def _run_next(jobs: deque[Callable[[], None]]) -> bool:
+        try:
+            job = jobs.popleft()
+        except IndexError:
+            return False
+        job()
+        return True
 
-    def _on_not_done(self, text: str) -> None:
+    def _on_done(self, generation: int, cine: Cine, then: Then | None, record: CineRecord | None) -> None:
+        if not self._finished(generation, wanted=record is None):
+            cine.source.close()
+            return
+        self.opened.emit(cine, then, record)
+
+    def _on_found(self, generation: int, files: list[Path], then: Then | None) -> None:
+        if generation == self._generation:
+            for place, path in enumerate(files):
+                self.open_file(path, then if place == 0 else None)
+        self._finished(generation, wanted=True)
+
+    def _on_not_done(self, generation: int, text: str, wanted: bool) -> None:
+        if self._finished(generation, wanted=wanted):
+            self.failed.emit(text)
+
+    def _finished(self, generation: int, *, wanted: bool) -> bool:
+        """Count an answer; False where nobody waits for it any more."""
+        if generation != self._generation:
+            return False
+        self.wanted -= wanted
         self._count(-1)
-        self.failed.emit(text)
+        return True
 
     def _count(self, by: int) -> None:
         self.waiting += by

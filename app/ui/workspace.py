@@ -23,7 +23,7 @@ from app.domain.provenance import States, StrokeKind
 from app.storage.library import SUFFIX
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import Prediction
+from app.storage.records import CineRecord, Prediction
 from app.ui.banner import Level
 from app.ui.islands import islands
 from app.ui.known_projects import drawn_elsewhere, project_for, remember_project
@@ -99,30 +99,39 @@ class Workspace(QObject):
             open_it = self._opener.open_folder if path.is_dir() else self._opener.open_file
             open_it(path, chosen)
 
-    def _adopt(self, cine: Cine, then: Then | None, project: Project | None) -> None:
-        if project is not None and project is not self.project:
-            cine.source.close()  # its project was closed while it was being opened
-            return
+    def _adopt(self, cine: Cine, then: Then | None, record: CineRecord | None) -> None:
         opened = next((o for o in self.cines if o.cine.content_hash == cine.content_hash), None)
         if opened is not None:
             cine.source.close()
         else:
             try:
+                taken = self.project is None
                 if self.project is None:
                     self._take_project(project_for(cine))
                 opened = self._place(cine)
+                if taken:
+                    self._open_labelled(opened.id)
             except ProjectError as error:
                 cine.source.close()
                 self._say(f"{cine.path.name}: {error}", Level.ERROR)  # a project's own name is a hash
                 return
             self.cines.append(opened)
+            if record is not None:
+                self.cines.sort(key=lambda one: one.id)
             self.cines_changed.emit()
         if self.current is None:
             self.show(opened)
-        elif opened.recorder.annotated.annotated_frames:
-            self.learner.teach(opened)
+        elif opened.recorder.annotated.annotated_frames and not self.learner.knows(opened):
+            (self.learner.teach if record is None else self.learner.teach_behind)(opened)
         if then is not None:
             then(opened)
+
+    def _open_labelled(self, shown: int) -> None:
+        """Open the other cines of the project that have labels, behind this one: they are learnt from too."""
+        assert self.project is not None  # noqa: S101 - a project was taken just before
+        for record in self.project.cines():
+            if record.id != shown and self.project.annotations(record.id):
+                self._opener.open_record(record, None, self.project)
 
     def _tell_of_other_project(self, opened: OpenedCine) -> None:
         """Say where a cine without annotations has some: its work must not seem to be gone."""
@@ -178,15 +187,27 @@ class Workspace(QObject):
         except ProjectError as error:
             self._say(str(error), Level.ERROR)
             return
+        dropped = self._opener.abandon()
         self.close_project()
         self._take_project(project)
         self.cines_changed.emit()
+        if dropped:
+            files = "files were" if dropped > 1 else "file was"
+            self._say(
+                f"{dropped} {files} still being opened for the project before, and left out of {path.name}: "
+                "open them again to add them.",
+                Level.WARNING,
+            )
         remembered = self.view().get("cine")
-        for record in project.cines():
+        for record in sorted(project.cines(), key=lambda one: one.id != remembered):
             self._opener.open_record(record, self.show if record.id == remembered else None, project)
 
     def close_project(self) -> None:
-        """Close cines and project; everything drawn is on disk or was reported as not."""
+        """Close cines and project; everything drawn is on disk or was reported as not.
+
+        Cines that are still being opened belong to it and are dropped.
+        """
+        self._opener.abandon()
         self.current = None
         for opened in self.cines:
             opened.recorder.retry()

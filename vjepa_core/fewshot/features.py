@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -57,6 +57,22 @@ class CineFeatures:
         share = ((wanted - self.times[left]) / gap).clamp(0, 1).float().view(-1, 1, 1, 1, 1)
         before, after = (self.values[:, side].transpose(0, 1).float() for side in (left, right))
         return torch.lerp(before, after, share)
+
+
+@dataclass(eq=False)
+class Unfinished:
+    """What `extract` had done when it was stopped, to be handed to the next call for the same cine.
+
+    Attributes
+    ----------
+    values : Tensor, optional
+        As in `CineFeatures`, the sum of the clips that are done.
+    done : set of int
+        Positions of these clips in the plan.
+    """
+
+    values: Tensor | None = None
+    done: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +171,7 @@ def extract(
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     order_from: int | None = None,
+    unfinished: Unfinished | None = None,
     on_partial: Callable[[CineFeatures, Tensor], None] | None = None,
 ) -> CineFeatures:
     """Features of every tubelet of a cine, on the encoder's device.
@@ -175,6 +192,9 @@ def extract(
         Asked before every clip or batch of clips.
     order_from : int, optional
         Frame whose clips come first, then outward; default from the start.
+    unfinished : Unfinished, optional
+        Of an earlier call for the same frames, encoder and rates that was stopped: clips that are done there
+        are not computed again. Filled for the next call.
     on_partial : callable, optional
         Told after every batch: the features so far, whose tensors go on being filled, and a mask (T',) bool
         of the tubelets that are final.
@@ -201,10 +221,13 @@ def extract(
         centres = [plan.frames[start : start + plan.clip].mean() for start in plan.starts]
         order = np.argsort(np.abs(np.asarray(centres) - order_from), kind="stable")
     weights = plan.weights
-    values: Tensor | None = None
+    state = unfinished or Unfinished()
+    values = state.values
     times = torch.from_numpy(plan.times)
+    order = np.array([clip for clip in order if clip not in state.done], np.intp)
+    before, total = len(state.done), len(plan.starts)
     for done in range(0, len(order), batch):
-        _report(on_progress, done, len(order))
+        _report(on_progress, before + done, total)
         if should_stop is not None and should_stop():
             raise Cancelled
         chosen = order[done : done + batch]
@@ -213,15 +236,17 @@ def extract(
         grids = _encode(encoder, clips, depths)
         if values is None:
             values = torch.zeros(len(grids), len(times), *grids.shape[3:], dtype=torch.float16)
+            state.values = values
         for index, grid in zip(chosen, grids.unbind(1), strict=True):
             first = plan.starts[index] // 2
             count = min(plan.clip // 2, len(times) - first)
             share = torch.from_numpy(weights[index, first : first + count]).float().view(1, -1, 1, 1, 1)
             values[:, first : first + count] += (grid[:, :count] * share).half()
+        state.done.update(chosen.tolist())
         if on_partial is not None:
             missing = weights[order[done + batch :], : len(times)].sum(0) > 0
             on_partial(CineFeatures(values, times), torch.from_numpy(~missing))
-    _report(on_progress, len(order), len(order))
+    _report(on_progress, total, total)
     assert values is not None  # noqa: S101 - a plan has at least one clip
     return CineFeatures(values, times)
 

@@ -6,6 +6,7 @@ The carried label is the head's prior; the head corrects it where the image disa
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 import cv2
@@ -13,12 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.bounded_cache import BoundedCache
 
 REGISTERED_SHARE = 2 / 3
 """Weight of direct registration against chained flow."""
 
 STEADY_ROUNDS = 2
 """How often registered positions are averaged along the motion."""
+
+BLOCK_FRAMES = 16
+"""Positions are computed and kept for this many frames at a time: most labels are carried a few frames only,
+and a whole long cine for each label would fill the memory."""
+
+KEPT_BYTES = 128 << 20
+"""Bound on the positions that one cine keeps, unless it shares a cache with others."""
 
 Grid = NDArray[np.float32]
 """Sampling positions (h, w, 2): for each pixel the (x, y) in another frame that shows the same tissue."""
@@ -45,12 +54,17 @@ class Motion:
     motion, and slips where the picture has changed. This mix held up best from little noise to much.
     The label is sampled once, so its border stays sharp.
 
+    Positions take 0.1 MB a frame and label. They are computed where they are asked for and kept up to a
+    bound; those that were dropped are computed again, with the same result.
+
     Parameters
     ----------
     frames : uint8 array (T, size, size)
         Letterboxed grey frames.
     grid_size : int
         Edge of the grid on which labels are carried.
+    kept : BoundedCache, optional
+        Where positions are kept; several cines may share one. Default one of its own of `KEPT_BYTES`.
     """
 
     def __init__(
@@ -58,14 +72,17 @@ class Motion:
         frames: NDArray[np.uint8],
         *,
         grid_size: int,
+        kept: BoundedCache | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.n_frames = len(frames)
         self.grid_size = grid_size
         self._identity = identity_grid(grid_size, grid_size)
-        self._chains: dict[int, NDArray[np.float32]] = {}
-        self._pairs: dict[tuple[int, int], Grid] = {}
+        self._kept = BoundedCache(KEPT_BYTES) if kept is None else kept
+        self._token = object()  # tells this cine's positions from others' in a shared cache
+        self._sources: set[int] = set()  # frames that labels were carried from
+        self._lock = threading.Lock()  # the optical flow's buffers serve one caller at a time
         # to_previous[t]: for each pixel of frame t+1 its offset in frame t; to_next[t]: the other way round.
         self._to_previous: list[Grid] = []
         self._to_next: list[Grid] = []
@@ -87,42 +104,75 @@ class Motion:
 
     def positions(self, source: int) -> NDArray[np.float32]:
         """Where each pixel of every frame lies in frame `source`, shape (T, grid, grid, 2)."""
-        if source not in self._chains:
-            chain = self._chain(source, range(self.n_frames))
-            direct = np.stack([self._register(t, source, chain[t]) for t in range(self.n_frames)])
-            for _ in range(STEADY_ROUNDS):
-                direct = self.steady(direct)
-            chained = np.stack([chain[t] for t in range(self.n_frames)])
-            mixed = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chained
-            mixed[source] = self._identity
-            self._chains[source] = mixed
-        return self._chains[source]
+        starts = range(0, self.n_frames, BLOCK_FRAMES)
+        return np.concatenate([self._block(source, start) for start in starts])
 
     def position(self, frame: int, source: int) -> Grid:
-        """As `positions`, for one pair of frames and less steady; kept for the next time."""
-        if source in self._chains:
-            return self._chains[source][frame]
-        if (frame, source) not in self._pairs:
+        """As `positions` for one pair of frames; less steady where no label was carried from `source`."""
+        if source in self._sources:
+            return self._steady_position(frame, source)
+        key = self._token, frame, source
+        found = self._kept.get(key)
+        if found is None:
             chain = self._chain(source, range(min(frame, source), max(frame, source) + 1))[frame]
             direct = self._register(frame, source, chain)
-            self._pairs[frame, source] = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chain
-        return self._pairs[frame, source]
+            found = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chain
+            self._kept.put(key, found)
+        return found
 
-    def steady(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Average maps (T, grid, grid, channels) of every frame with its neighbours' along the motion.
+    def _steady_position(self, frame: int, source: int) -> Grid:
+        start = frame - frame % BLOCK_FRAMES
+        return np.asarray(self._block(source, start)[frame - start])
 
-        Errors that come and go from frame to frame are averaged out; what moves with the tissue stays.
+    def _block(self, source: int, start: int) -> NDArray[np.float32]:
+        """Steady positions in `source` of up to `BLOCK_FRAMES` frames from `start` on."""
+        self._sources.add(source)
+        key = self._token, "block", source, start
+        found = self._kept.get(key)
+        if found is None:
+            stop = min(start + BLOCK_FRAMES, self.n_frames)
+            # Each round of averaging reaches one frame further.
+            wide = range(max(0, start - STEADY_ROUNDS), min(stop + STEADY_ROUNDS, self.n_frames))
+            chain = self._chain(source, range(min(wide.start, source), max(wide.stop, source + 1)))
+            direct = np.stack([self._registered(t, source, chain[t]) for t in wide])
+            for _ in range(STEADY_ROUNDS):
+                direct = self.steady(direct, first=wide.start)
+            chained = np.stack([chain[t] for t in wide])
+            mixed = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chained
+            found = np.array(mixed[start - wide.start : stop - wide.start])  # a view would keep the rest
+            if start <= source < stop:
+                found[source - start] = self._identity
+            self._kept.put(key, found)
+        return found
+
+    def _registered(self, frame: int, source: int, start: Grid) -> Grid:
+        """As `_register`; frames that two blocks need are kept."""
+        within = frame % BLOCK_FRAMES
+        if STEADY_ROUNDS <= within < BLOCK_FRAMES - STEADY_ROUNDS:
+            return self._register(frame, source, start)
+        key = self._token, "registered", frame, source
+        found = self._kept.get(key)
+        if found is None:
+            found = self._register(frame, source, start)
+            self._kept.put(key, found)
+        return found
+
+    def steady(self, maps: NDArray[np.float32], *, first: int = 0) -> NDArray[np.float32]:
+        """Average maps (N, grid, grid, channels), of frames from `first` on, with their neighbours'.
+
+        The neighbours are warped along the motion first. Errors that come and go from frame to frame are
+        averaged out; what moves with the tissue stays.
         """
         out = maps.copy()
-        for t in range(self.n_frames):
+        for i in range(len(maps)):
             n = 1
-            if t > 0:
-                out[t] += warp(maps[t - 1], self._identity + self._to_previous[t - 1])
+            if i > 0:
+                out[i] += warp(maps[i - 1], self._identity + self._to_previous[first + i - 1])
                 n += 1
-            if t + 1 < self.n_frames:
-                out[t] += warp(maps[t + 1], self._identity + self._to_next[t])
+            if i + 1 < len(maps):
+                out[i] += warp(maps[i + 1], self._identity + self._to_next[first + i])
                 n += 1
-            out[t] /= n
+            out[i] /= n
         return out
 
     def _chain(self, source: int, frames: range) -> dict[int, Grid]:
@@ -145,7 +195,8 @@ class Motion:
         edge = self._frames.shape[1]
         offset = cv2.resize(start - self._identity, (edge, edge), interpolation=cv2.INTER_LINEAR)
         offset = np.asarray(offset * (edge / self.grid_size), dtype=np.float32)
-        found = self._flow.calc(self._frames[frame], self._frames[source], offset)
+        with self._lock:
+            found = self._flow.calc(self._frames[frame], self._frames[source], offset)
         return self._shrink(np.asarray(found, np.float32)) + self._identity
 
     def carry(
@@ -180,7 +231,7 @@ class Motion:
             for source in sources:
                 if source not in moved:
                     both = np.concatenate([labels[source] * weights[source], weights[source]], axis=2)
-                    moved[source] = warp(both, self.positions(source)[frame])
+                    moved[source] = warp(both, self._steady_position(frame, source))
                 # The nearer label weighs more: flow errors grow with the number of frames crossed.
                 nearness = 1.0 / (abs(frame - source) + 1e-3)
                 total += nearness * moved[source][..., [channel, channels + channel]]

@@ -62,9 +62,19 @@ def save(run: Path, state: Mapping[str, Any]) -> None:
     write_atomically(run / CHECKPOINT, lambda out: torch.save({"format": _FORMAT, **state}, out))
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a folder holds a state to go on from."""
+    return (run / CHECKPOINT).exists()
+
+
+def has_config(run: Path) -> bool:
+    """Whether a run was begun in a folder, even if it was killed before its first checkpoint."""
+    return (run / CONFIG).exists()
+
+
 def refuse_started(run: Path) -> None:
     """Raise PretrainingError if a new run would overwrite one."""
-    if (run / CHECKPOINT).exists():
+    if has_checkpoint(run):
         raise PretrainingError(f"{run} already holds a run: go on with --resume, or choose another folder.")
 
 

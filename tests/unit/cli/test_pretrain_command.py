@@ -42,7 +42,6 @@ def _lines(text: str) -> list[str]:
         ([".", "--out", "run", "--devices", "0"], "--devices"),
         ([".", "--out", "run", "--encoder", "nobody"], "nobody"),
         ([".", "--out", "run", "--config", "none.toml"], "none.toml"),
-        ([".", "--out", "run", "--resume"], "no run"),
         ([".", "--out", "run", "--num-nodes", "2"], "MASTER_ADDR"),
     ],
 )
@@ -82,6 +81,31 @@ def test_a_run_leaves_log_checkpoint_and_encoder(
     assert "--resume" in capsys.readouterr().err
     assert cli.main([*words, "--steps", "3", "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 3
+
+
+def test_resume_without_a_checkpoint_begins_and_says_so(
+    demo_cine_path: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A requeued job repeats its command, whether or not its predecessor came to save anything."""
+    run = tmp_path / "run"
+    words = ["pretrain", str(demo_cine_path), "--out", str(run), "--steps", "2", "--resume", "--json"]
+    assert cli.main([*words, "--config", str(config)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["steps"] == 2
+    (line,) = [line for line in _lines(err) if "checkpoint" in line]
+    assert "starts from the beginning" in line
+    assert str(run) in line
+
+    (run / "checkpoint.pt").unlink()  # killed before the first one: the run's own settings are kept
+    settings = json.loads((run / "config.json").read_text())
+    assert cli.main(words) == 0
+    assert "starts from the beginning" in capsys.readouterr().err
+    assert json.loads((run / "config.json").read_text()) == settings
+    assert [entry["step"] for entry in read_log(run)] == [1, 2]
+
+    assert cli.main([*words, "--steps", "3"]) == 0  # and where there is one, the run goes on
+    assert "beginning" not in capsys.readouterr().err
+    assert [entry["step"] for entry in read_log(run)] == [1, 2, 3]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C to a child is another thing there")

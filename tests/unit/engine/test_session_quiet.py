@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ import pytest
 from app.domain.cine import Calibration
 from app.domain.errors import ProjectError
 from app.engine.exchange import Exchange
+from app.engine.process import _stay_without_work
 from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
 from vjepa_core.messages import (
     DOUBT_SIZE,
     Cancel,
+    CancelReceived,
     CineReceived,
     CloseCine,
     Failed,
@@ -34,6 +37,7 @@ from vjepa_core.messages import (
     RestoreHead,
     Resume,
     SetLabels,
+    Shutdown,
     Stage,
     Suggested,
 )
@@ -446,3 +450,132 @@ def test_scribbles_that_name_no_structure_are_not_passed_on(bench: Bench) -> Non
     told = bench.engine.of(SetLabels)
     assert told[-1].frames == (2, 3)
     assert all(one.labels is None and one.frames == () for one in told if one.revision == 2)
+
+
+def test_an_engine_that_is_replaced_on_purpose_did_not_crash(bench: Bench) -> None:
+    bench.teach()
+    for count in range(2, 7):  # more often than an engine may crash
+        bench.session.cancel()
+        bench.session.kill_engine(intended=True)
+        bench.settle()
+        assert len(Listener.made) == count
+        assert [type(told) for told in bench.engine.of(OpenCine, SetLabels, Cancel)] == [
+            OpenCine,
+            SetLabels,
+            Cancel,
+        ]
+    assert bench.events == []
+    bench.engine.kill()
+    assert bench.events == [EngineDied(-9, True)]
+
+
+def test_the_engine_answers_a_stop(bench: Bench) -> None:
+    bench.engine.report(CancelReceived())
+    assert bench.events == [CancelReceived()]
+
+
+def test_what_the_engine_could_not_take_is_sent_again_on_resume(bench: Bench) -> None:
+    bench.engine.report(Ready("cpu", "any", "checksum", True))
+    bench.teach()
+    (lost,) = bench.engine.of(OpenCine)
+    bench.session.resume()
+    bench.settle()
+    assert len(bench.engine.of(OpenCine, SetLabels)) == 2  # it has them
+    bench.engine.report(Failed("The engine could not take a cine.", 7, lost=True))
+    assert not Path(lost.frames.path).exists()
+    bench.session.resume()
+    bench.settle()
+    again = bench.engine.of(OpenCine, SetLabels)[2:]
+    assert [type(told) for told in again] == [OpenCine, SetLabels]
+    assert Path(again[0].frames.path).exists()
+    assert Path(again[1].labels.path).exists()
+
+
+def test_any_error_on_the_way_to_the_engine_is_told_and_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise TypeError("unsupported operand")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.engine.session.Letterbox.apply", fault)
+        bench.session.open(7, make_cine(), (1,))
+        bench.settle()
+    (failed,) = bench.events
+    assert isinstance(failed, Failed)
+    assert "TypeError: unsupported operand" in failed.text
+    assert not list(bench.session._exchange.folder.glob("*.u8"))
+    bench.session.resume()
+    bench.settle()
+    assert len(bench.engine.of(OpenCine)) == 1
+
+
+def test_the_cine_that_is_looked_at_is_sent_before_those_that_wait(bench: Bench) -> None:
+    gate = threading.Event()
+    behind = make_cine(gate=gate)
+    bench.session.open(7, behind, (1,))
+    bench.session.set_labels(7, 1, {0: disk(0)})
+    bench.session.open(8, make_cine(), (1,))
+    assert isinstance(behind.source, Pictures)
+    assert behind.source.started.wait(10)
+    bench.session.open(9, make_cine(), (1,))
+    bench.session.set_labels(9, 4, {2: disk(2)})
+    bench.session.look(9, 0)
+    gate.set()
+    bench.settle()
+    told = [(type(one), one.cine_id) for one in bench.engine.of(OpenCine, SetLabels)]
+    assert told == [(OpenCine, 9), (SetLabels, 9), (OpenCine, 7), (SetLabels, 7), (OpenCine, 8)]
+
+
+def test_a_new_engine_hears_what_the_head_was_fitted_to(bench: Bench, tmp_path: Path) -> None:
+    kept = tmp_path / "head.safetensors"
+    kept.write_bytes(b"weights")
+    bench.session.restore_head(b"older", {7: 3})
+    bench.settle()
+    assert bench.engine.of(RestoreHead)[0].revisions == ((7, 3),)
+    bench.engine.report(HeadReady(str(kept), "any", "checksum", ((7, 4), (8, 1)), 80, 0.1))
+    bench.engine.kill()
+    bench.settle()
+    (restored,) = bench.engine.of(RestoreHead)
+    assert (restored.path, restored.revisions) == (str(kept), ((7, 4), (8, 1)))
+
+
+def test_an_engine_that_cannot_run_says_why_and_stays_until_it_is_told() -> None:
+    """One that ended would be taken for a crash and started twice more."""
+    ours, theirs = multiprocessing.Pipe()
+    why = (
+        "The learning engine cannot run (ImportError: no torch); what is known is in a log, please report it."
+    )
+    thread = threading.Thread(target=_stay_without_work, args=(theirs, why))
+    thread.start()
+    assert ours.recv() == Failed(why)
+    ours.send(Look(1, 2))
+    thread.join(0.2)
+    assert thread.is_alive()
+    ours.send(Shutdown())
+    thread.join(10)
+    assert not thread.is_alive()
+    ours.close()
+    theirs.close()
+
+
+def test_a_new_cine_lets_a_stopped_engine_go_on_but_does_not_repeat_what_failed(bench: Bench) -> None:
+    bench.teach()
+    bench.session.resume()
+    assert [told.failed_too for told in bench.engine.of(Resume)] == [False, True]
+
+
+def test_a_full_cache_disk_leaves_no_pixels_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    allocate, calls = Exchange.allocate, []
+
+    def full_at_last(exchange: Exchange, shape: tuple[int, ...]) -> Any:
+        calls.append(shape)
+        if len(calls) == 3:
+            raise ProjectError("The cache folder is full: free some space there.")
+        return allocate(exchange, shape)
+
+    monkeypatch.setattr(Exchange, "allocate", full_at_last)
+    bench.session.open(7, make_cine(), (1,))
+    bench.settle()
+    assert [type(event) for event in bench.events] == [Failed]
+    assert not list(bench.session._exchange.folder.glob("*.u8"))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.unit.fewshot.beating import CAVITY, dice
+from tests.unit.fewshot.beating import CAVITY, beating, dice
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import frame_confidence, motion_confidence
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.segmenter import label_image
@@ -125,3 +126,56 @@ def test_what_was_carried_is_kept_until_labels_change(
         study.prior([frame], 3)
         assert len(study._carried_to) <= 2
     assert torch.equal(study.prior([3], 3), before)
+
+
+def carried_over(motion: Motion, labels: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Labels carried to every frame, and one pair of frames on the way there and back."""
+    known = {frame: np.ones_like(label) for frame, label in labels.items()}
+    carried = [motion.carry(labels, known, frame) for frame in range(motion.n_frames)]
+    return np.stack(
+        [*carried, motion.there_and_back(labels[3], 3, 15), motion.there_and_back(labels[3], 9, 1)]
+    )
+
+
+def test_positions_are_bounded_in_bytes_and_the_answers_stay_equal() -> None:
+    frames = beating(18, 224, 224)[0]
+    rng = np.random.default_rng(0)
+    labels = {frame: rng.random((112, 112, 2), dtype=np.float32) for frame in (3, 10, 17)}
+    free, bound = Motion(frames, grid_size=112), 2 << 20
+    kept = BoundedCache(bound)
+    tight = Motion(frames, grid_size=112, kept=kept)
+    expected = carried_over(free, labels)
+    assert np.array_equal(carried_over(tight, labels), expected)
+    assert 0 < kept.nbytes <= bound < free._kept.nbytes
+    assert np.array_equal(tight.positions(12), free.positions(12))
+    assert kept.nbytes <= bound
+
+
+def test_a_block_of_positions_is_what_the_whole_cine_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = beating(20, 224, 224)[0]
+    in_blocks = Motion(frames, grid_size=112).positions(17)
+    monkeypatch.setattr("vjepa_core.fewshot.motion.BLOCK_FRAMES", 64)
+    assert np.array_equal(in_blocks, Motion(frames, grid_size=112).positions(17))
+
+
+def test_cines_share_a_cache_without_mixing_their_positions() -> None:
+    kept = BoundedCache(64 << 20)
+    one, other = (Motion(frames, grid_size=112, kept=kept) for frames in (drifting(), drifting(step=2)))
+    assert not np.array_equal(one.positions(0), other.positions(0))
+    assert np.array_equal(one.positions(0), Motion(drifting(), grid_size=112).positions(0))
+
+
+def test_the_cache_drops_what_was_not_used_for_longest() -> None:
+    array = np.zeros(256, np.float32)
+    cache = BoundedCache(2 * array.nbytes)
+    cache.put("a", array)
+    cache.put("b", array)
+    assert cache.get("a") is array
+    cache.put("c", array)
+    assert cache.get("b") is None
+    assert cache.get("a") is array
+    cache.put("a", array)
+    assert cache.nbytes == 2 * array.nbytes
+    cache.put("d", np.zeros(4096, np.float32))
+    assert cache.get("d") is None
+    assert cache.get("a") is array  # nothing has to go for what there is no room for at all

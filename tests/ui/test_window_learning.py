@@ -1,0 +1,384 @@
+"""What takes part in learning, when it counts as learnt, and how it stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QPushButton
+
+from app.dicom.open import open_cine
+from app.domain.cine import Cine
+from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.engine.session import EngineDied, Learnt, Masks
+from app.storage.project import Project
+from app.ui.learner import BUSY
+from app.ui.opened_cine import OpenedCine
+from tests.ui.conftest import Desk, square
+from tests.unit.dicom.dicom_oracle import grey_cine
+from vjepa_core.messages import CancelReceived, Failed, Progress, Stage
+
+OpenDesk = Callable[[], Desk]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    return grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=6)
+
+
+def outline_both(desk: Desk) -> None:
+    desk.hand.click(50, 50)
+    desk.hand.keys("PgDown")
+    desk.hand.click(60, 60)
+    desk.hand.keys("PgUp")
+
+
+def predict_all(desk: Desk, opened: OpenedCine) -> None:
+    masks = {f: square(1) for f in range(opened.cine.n_frames)}
+    desk.tell(Masks(opened.id, opened.revision, masks, dict.fromkeys(masks, 0.8), True))
+
+
+def last_told(desk: Desk) -> dict[int, bool]:
+    """Of each cine whose labels the session was told, whether they were said to be learnt."""
+    return {cine_id: learnt for cine_id, _, _, learnt in desk.session.labels}
+
+
+# What is learnt
+
+
+def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple[Path, Path]) -> None:
+    desk.open(*two, cines=2)
+    a, b = desk.workspace.cines
+    outline_both(desk)
+    desk.tell(Learnt(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
+    predict_all(desk, a)
+    predict_all(desk, b)
+    desk.hand.click(80, 50)  # a correction of A makes a new head; B is not looked at again
+    desk.tell(Learnt(b"second", "encoder", "checksum", {a.id: 2, b.id: 1}))
+    predict_all(desk, a)
+    assert desk.workspace.project is not None
+    project = desk.workspace.project.path
+    desk.workspace.close_project()
+    desk.open(project, cines=2)
+    assert last_told(desk) == {a.id: True, b.id: False}
+    b = next(o for o in desk.workspace.cines if o.id == b.id)
+    desk.tell(Masks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
+    assert desk.workspace.project is not None
+    kept = desk.workspace.project.predictions(b.id)
+    assert (kept[0].head_id or 0) > (kept[1].head_id or 0)
+
+
+def edited(name: str, *, second: str = "49848007", value: int = 2) -> LabelSet:
+    cavity, wall, atrium = LEFT_HEART.classes
+    return LabelSet(name, (cavity, replace(wall, snomed=second, value=value), atrium))
+
+
+@pytest.mark.parametrize(
+    ("label_set", "taken"),
+    [
+        (replace(LEFT_HEART, name="Heart, left"), True),
+        (
+            LabelSet(
+                "x", tuple(replace(c, colour=(1, 2, 3), name=c.name.upper()) for c in LEFT_HEART.classes)
+            ),
+            True,
+        ),
+        (edited("Left heart", second="244384009"), False),
+        (edited("Left heart", value=4), False),
+        (LabelSet("Left heart", LEFT_HEART.classes[:2]), False),
+        (LabelSet("Left heart", (*LEFT_HEART.classes, LabelClass(4, "RV", (9, 9, 9)))), False),
+    ],
+    ids=["renamed", "recoloured", "another code", "another value", "fewer", "more"],
+)
+def test_a_head_is_taken_up_for_the_structures_that_it_draws(
+    heart: Desk, tmp_path: Path, label_set: LabelSet, taken: bool
+) -> None:
+    heart.hand.click(20, 20)
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.workspace.save_as(tmp_path / "edited")
+    heart.workspace.close_project()
+    with Project.open(tmp_path / "edited.apical") as project:
+        project.set_label_set(label_set)
+    heart.open(tmp_path / "edited.apical", cines=1)
+    assert ("restore_head" in heart.session.calls) is taken
+
+
+@pytest.mark.parametrize(
+    ("label_set", "taken"), [(LEFT_HEART, True), (edited("Left heart", second="244384009"), False)]
+)
+def test_a_head_of_an_older_version_is_taken_up_for_the_left_heart(
+    heart: Desk, tmp_path: Path, label_set: LabelSet, taken: bool
+) -> None:
+    heart.hand.click(20, 20)
+    heart.workspace.save_as(tmp_path / "old")
+    project = heart.workspace.project
+    assert project is not None
+    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    record = project.latest_head()
+    assert record is not None
+    project.save_head(replace(record, label_set="Left heart"))
+    project.set_label_set(label_set)
+    heart.workspace.close_project()
+    heart.open(tmp_path / "old.apical", cines=1)
+    assert ("restore_head" in heart.session.calls) is taken
+
+
+# Cines of the project that nobody opened
+
+
+def test_labels_of_cines_that_were_not_opened_take_part(open_desk: OpenDesk, two: tuple[Path, Path]) -> None:
+    first = open_desk()
+    first.open(*two, cines=2)
+    outline_both(first)
+    first.window.close()
+    second = open_desk()
+    second.open(two[1])
+    assert second.opened.cine.path == two[1]
+    assert {o.cine.path for o in second.workspace.cines} == set(two)
+    told = {cine_id: sorted(labels) for cine_id, _, labels, _ in second.session.labels}
+    assert told == {o.id: [0] for o in second.workspace.cines}
+    assert second.messages == []
+    second.open(two[0], cines=2)  # opened by hand as well
+    assert second.opened.cine.path == two[0]
+    assert len(second.session.labels) == 2  # and not told again
+
+
+def test_cines_without_labels_are_left_where_they_are(open_desk: OpenDesk, two: tuple[Path, Path]) -> None:
+    first = open_desk()
+    first.open(*two, cines=2)
+    first.hand.click(50, 50)
+    first.window.close()
+    second = open_desk()
+    second.open(two[0], cines=1)
+
+
+def test_a_labelled_cine_that_is_missing_is_said_once_and_passed_over(
+    open_desk: OpenDesk, two: tuple[Path, Path]
+) -> None:
+    first = open_desk()
+    first.open(*two, cines=2)
+    outline_both(first)
+    first.window.close()
+    two[1].unlink()
+    second = open_desk()
+    second.open(two[0], cines=1)
+    second.hand.keys("Right")
+    second.hand.click(70, 70)
+    (message,) = second.messages
+    assert "b.dcm" in message
+    assert "annotations are kept" in message
+    assert set(last_told(second)) == {second.opened.id}
+
+
+def test_a_file_with_another_content_is_not_taken_for_the_cine_of_its_name(
+    open_desk: OpenDesk, two: tuple[Path, Path]
+) -> None:
+    first = open_desk()
+    first.open(*two, cines=2)
+    outline_both(first)
+    first.window.close()
+    grey_cine(two[1], n=9)
+    second = open_desk()
+    second.open(two[0], cines=1)
+    assert second.workspace.project is not None
+    assert len(second.workspace.project.cines()) == 2
+    assert "b.dcm" in second.messages[0]
+
+
+def test_a_stop_holds_while_labelled_cines_are_still_being_opened(
+    open_desk: OpenDesk, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_desk()
+    first.open(*two, cines=2)
+    outline_both(first)
+    first.window.close()
+    gate = Gate(monkeypatch, two[1])
+    second = open_desk()
+    second.workspace.open_paths([two[0]])
+    second.qtbot.waitUntil(lambda: second.window.current is not None)
+    second.hand.keys("Ctrl+.")
+    gate.open()
+    second.settle()
+    assert set(last_told(second)) == {second.opened.id}
+    second.hand.keys("Ctrl+R")
+    assert set(last_told(second)) == {o.id for o in second.workspace.cines}
+    assert len(second.workspace.cines) == 2
+
+
+# Files that are still being opened
+
+
+class Gate:
+    """A file that takes its time to open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: Path) -> None:
+        self._event = threading.Event()
+        self.reached = threading.Event()
+        self.opened: list[Cine] = []
+
+        def slowly(path: Path) -> Cine:
+            if path == slow:
+                self.reached.set()
+                assert self._event.wait(20)
+            self.opened.append(open_cine(path))
+            return self.opened[-1]
+
+        monkeypatch.setattr("app.ui.opener.open_cine", slowly)
+
+    def open(self) -> None:
+        self._event.set()
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_file_still_opening_does_not_land_in_the_next_project(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
+) -> None:
+    (tmp_path / "study").mkdir()
+    first = grey_cine(tmp_path / "study" / "a.dcm")
+    late = grey_cine(tmp_path / "study" / "b.dcm", n=7)
+    gate = Gate(monkeypatch, late)
+    other = tmp_path / "other.apical"
+    Project.create(other).close()
+    desk.workspace.open_paths([first.parent] if as_folder else [first, late])
+    desk.qtbot.waitUntil(gate.reached.is_set)
+    desk.qtbot.waitUntil(lambda: desk.window.current is not None)
+    desk.workspace.open_paths([other])
+    gate.open()
+    desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
+    desk.settle()
+    desk.qtbot.wait(50)
+    assert desk.workspace.project is not None
+    assert desk.workspace.project.path == other
+    assert desk.workspace.cines == []
+    assert desk.workspace.project.cines() == []
+    ((_, text),) = [m for m in desk.window.banner.messages() if "other.apical" in m[1]]
+    assert text.startswith("1 file was still being opened")
+    desk.open(late, cines=1)
+    assert desk.workspace.project.path == other
+
+
+def test_a_folder_still_being_searched_does_not_land_in_the_next_project(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study").mkdir()
+    file = grey_cine(tmp_path / "study" / "a.dcm")
+    reached, go_on = threading.Event(), threading.Event()
+
+    def search(_: object) -> list[Path]:
+        reached.set()
+        assert go_on.wait(20)
+        return [file]
+
+    monkeypatch.setattr("app.ui.opener.cine_paths", search)
+    other = tmp_path / "other.apical"
+    Project.create(other).close()
+    desk.workspace.open_paths([file.parent])
+    assert reached.wait(20)
+    desk.workspace.open_paths([other])
+    go_on.set()
+    desk.qtbot.wait(100)
+    desk.settle()
+    assert desk.workspace.cines == []
+
+
+def test_a_file_still_opening_when_the_project_is_closed_makes_no_new_one(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, late = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
+    gate = Gate(monkeypatch, late)
+    desk.workspace.open_paths([first, late])
+    desk.qtbot.waitUntil(gate.reached.is_set)
+    desk.qtbot.waitUntil(lambda: desk.window.current is not None)
+    desk.workspace.close_project()
+    gate.open()
+    desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
+    desk.qtbot.wait(50)
+    assert desk.workspace.project is None
+    assert desk.workspace.cines == []
+    assert desk.workspace.opening == 0
+
+
+def test_files_opened_together_with_a_project_become_part_of_it(desk: Desk, tmp_path: Path) -> None:
+    project = tmp_path / "mine.apical"
+    Project.create(project).close()
+    desk.open(grey_cine(tmp_path / "a.dcm"), project, cines=1)
+    assert desk.workspace.project is not None
+    assert desk.workspace.project.path == project
+
+
+# Stopping
+
+
+def busy_is_said(desk: Desk) -> bool:
+    return BUSY in [text for _, text in desk.window.banner.messages()]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 20)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_busy_engine_is_not_killed_by_a_stop(heart: Desk) -> None:
+    heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 3, 38))
+    heart.hand.keys("Ctrl+.")
+    heart.tell(CancelReceived())
+    assert heart.window.status.engine_text() == "stopping after the present clip ..."
+    assert not heart.window.learning._button.isEnabled()
+    heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 4, 38))  # of the clip that was under way
+    assert heart.window.status.engine_text() == "stopping after the present clip ..."
+    heart.qtbot.waitUntil(lambda: busy_is_said(heart))
+    assert "kill_engine" not in heart.session.calls
+    heart.tell(Progress(heart.opened.id, 0, Stage.CANCELLED))
+    assert heart.window.status.engine_text() == "learning stopped"
+    assert not busy_is_said(heart)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_engine_that_never_stops_can_be_restarted_by_hand(heart: Desk) -> None:
+    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 38))
+    heart.hand.keys("Ctrl+.")
+    heart.tell(CancelReceived())
+    assert heart.window.status.engine_text() == "stopping after the present step ..."
+    heart.qtbot.waitUntil(lambda: busy_is_said(heart))
+    buttons = heart.window.banner.findChildren(QPushButton)
+    next(b for b in buttons if b.text() == "Restart the engine").click()
+    assert "kill_engine" in heart.session.calls
+    assert not busy_is_said(heart)
+    assert heart.window.status.engine_text() == "starting the engine"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stroke_while_the_engine_stops_goes_on(heart: Desk) -> None:
+    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 38))
+    heart.hand.keys("Ctrl+.")
+    heart.hand.click(50, 50)
+    heart.tell(CancelReceived())  # late
+    heart.tell(Progress(heart.opened.id, 1, Stage.FITTING, 1, 38))
+    assert heart.window.status.engine_text() == "fitting 1/38 steps"
+    heart.qtbot.wait(60)
+    assert "kill_engine" not in heart.session.calls
+    assert not busy_is_said(heart)
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(("exit_code", "memory"), [(-9, True), (-11, False), (1, False), (3221225477, False)])
+def test_only_a_killed_engine_is_a_matter_of_memory(heart: Desk, exit_code: int, memory: bool) -> None:
+    heart.tell(EngineDied(exit_code, False))
+    (message,) = heart.messages
+    assert "three times" in message
+    assert ("close other programs" in message.lower()) is memory
+
+
+def test_the_cine_that_cannot_be_learnt_from_is_named(heart: Desk) -> None:
+    heart.tell(Failed("This cine is left out of learning (IndexError: x).", heart.opened.id))
+    heart.tell(Failed("Learning stopped (IndexError: x)."))
+    assert sorted(heart.messages) == [
+        "Learning stopped (IndexError: x).",
+        "heart.dcm: This cine is left out of learning (IndexError: x).",
+    ]

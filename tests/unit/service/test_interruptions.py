@@ -1,0 +1,381 @@
+"""Requests at awkward moments, errors of all kinds, and cines that wait behind the visible one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.service.test_service import FRAMES, WAIT_S, Client, client, features  # noqa: F401 - fixtures
+from vjepa_core import service
+from vjepa_core.fewshot import features as feature_module
+from vjepa_core.fewshot.fit import Fit, FitConfig
+from vjepa_core.messages import (
+    Cancel,
+    CancelReceived,
+    CineReceived,
+    CloseCine,
+    Failed,
+    HeadReady,
+    Look,
+    OpenCine,
+    Predicted,
+    Progress,
+    RestoreHead,
+    Resume,
+    SharedArray,
+    Stage,
+)
+from vjepa_core.work import CineWork
+
+Requests = Callable[[Client], list[Any]]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def send_and_wait(client: Client, requests: list[Any]) -> None:  # noqa: F811
+    """Send from within the engine's work; return when its listening thread has them."""
+    client.engine._arrived.clear()
+    client.send(*requests)
+    assert client.engine._arrived.wait(WAIT_S)
+
+
+def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something in the last step of the first fit."""
+    acts = [act]
+
+    class Meddled(Fit):
+        def step(self) -> float:
+            loss = super().step()
+            if self.done and acts:
+                acts.pop()()
+            return loss
+
+    monkeypatch.setattr(service, "Fit", Meddled)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        lambda _: [Look(1, 4)],
+        lambda c: [c.open(2)],
+        lambda _: [CloseCine(2)],
+        lambda _: [Resume()],
+    ],
+    ids=["look", "open", "close", "resume"],
+)
+def test_a_request_in_the_last_step_leaves_the_finished_fit_alone(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    requests: Requests,
+) -> None:
+    at_last_step(monkeypatch, lambda: send_and_wait(client, requests(client)))
+    client.send(client.open(), Look(1, 0), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    (head,) = client.of(HeadReady)
+    assert (head.revisions, head.steps) == (((1, 1),), 8)
+    assert {f for p in client.of(Predicted) if p.final for f in p.frames} == set(range(FRAMES))
+    assert client.of(Failed) == []
+
+
+def test_a_stop_in_the_last_step_keeps_the_finished_head(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_last_step(monkeypatch, lambda: send_and_wait(client, [Cancel()]))
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.CANCELLED)
+    assert [head.revisions for head in client.of(HeadReady)] == [((1, 1),)]
+    client.send(Resume())
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    assert len(client.of(HeadReady)) == 1  # nothing was fitted again
+
+
+def test_labels_in_the_last_step_are_learnt_from_the_finished_head(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_last_step(monkeypatch, lambda: send_and_wait(client, [client.labels(2, 0, 3)]))
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 2)
+    assert [(head.revisions, head.steps) for head in client.of(HeadReady)] == [(((1, 1),), 8), (((1, 2),), 3)]
+    assert client.of(Failed) == []
+
+
+def test_a_request_in_the_last_frames_leaves_what_was_predicted(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predict = CineWork.predict
+    sent: list[int] = []
+
+    def meddled(work: CineWork, head: Any, frames: list[int]) -> dict[int, float]:
+        told = predict(work, head, frames)
+        if not work.to_predict and not sent:
+            sent.append(1)
+            send_and_wait(client, [Look(1, 2)])
+        return told
+
+    monkeypatch.setattr(CineWork, "predict", meddled)
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    final = [f for p in client.of(Predicted) if p.final for f in p.frames]
+    assert sorted(final) == list(range(FRAMES))
+    assert sent
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Features from no encoder; the list gets a number for every clip."""
+    clips: list[int] = []
+
+    def encode(_encoder: object, frames: torch.Tensor, depths: Any) -> torch.Tensor:
+        clips.append(len(clips))
+        return torch.zeros(len(depths), len(frames), frames.shape[1] // 2, 14, 14, 384)
+
+    monkeypatch.setattr(feature_module, "_encode", encode)
+    return clips
+
+
+def long_cine(client: Client, cine: int, n: int = 48) -> OpenCine:  # noqa: F811
+    """Five clips of noise."""
+    frames = np.random.default_rng(cine).integers(0, 255, (n, 224, 224), np.uint8)
+    masks = SharedArray.create(client.folder / f"long{cine}", (n, 60, 60))
+    return OpenCine(cine, client.share(f"noise{cine}", frames), masks, 60, 60, 30.0, (1, 2, 3))
+
+
+def at_clip(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
+    encode = feature_module._encode
+    clips: list[int] = []
+
+    def meddled(*args: Any) -> torch.Tensor:
+        clips.append(1)
+        if len(clips) == number:
+            act()
+        return encode(*args)
+
+    monkeypatch.setattr(feature_module, "_encode", meddled)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=4, warm_steps=2))
+    own = Client(tmp_path, tmp_path / "features")
+    yield own
+    own.end()
+
+
+def test_opening_a_cine_does_not_change_what_is_looked_at(
+    own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = own_cache.open(2)
+    at_clip(monkeypatch, 2, lambda: send_and_wait(own_cache, [other]))
+    own_cache.send(long_cine(own_cache, 1), Look(1, 0))
+    own_cache.wait_for(Stage.WAITING)
+    own_cache.wait(lambda: CineReceived(2) in own_cache.of(CineReceived))
+    assert len(encoded) == 5
+    assert {p.cine_id for p in own_cache.of(Progress) if p.cine_id} == {1}
+
+
+def test_work_on_a_cine_that_was_left_goes_on_where_it_was(
+    own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = own_cache.open(2)
+    at_clip(monkeypatch, 3, lambda: send_and_wait(own_cache, [other, Look(2, 0)]))
+    own_cache.send(long_cine(own_cache, 1), Look(1, 0))
+    own_cache.wait(lambda: any(p.cine_id == 2 and p.stage is Stage.WAITING for p in own_cache.of(Progress)))
+    assert len(encoded) == 4
+    own_cache.send(Look(1, 0))
+    own_cache.wait(lambda: any(p.cine_id == 1 and p.stage is Stage.WAITING for p in own_cache.of(Progress)))
+    assert len(encoded) == 6  # five of the long cine, one of the other
+
+
+def test_a_labelled_cine_is_prepared_behind_the_visible_one_and_learnt_from(own_cache: Client) -> None:
+    c = own_cache
+    c.send(c.open(1), c.open(2), c.labels(3, 1, cine=2), Look(1, 0), c.labels(1, 0, cine=1))
+    c.wait(lambda: any(len(h.revisions) == 2 for h in c.of(HeadReady)))
+    assert [dict(h.revisions) for h in c.of(HeadReady)] == [{1: 1}, {1: 1, 2: 3}]
+    done = next(i for i, r in enumerate(c.heard) if isinstance(r, Progress) and r.stage is Stage.PREDICTING)
+    behind = next(i for i, r in enumerate(c.heard) if isinstance(r, Progress) and r.cine_id == 2)
+    assert done < behind
+
+
+def test_a_cine_opened_behind_does_not_stop_work_on_another_behind(
+    own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = own_cache
+    third = c.open(3)
+    at_clip(monkeypatch, 3, lambda: send_and_wait(c, [third]))
+    c.send(c.open(1), Look(1, 0))
+    c.wait_for(Stage.WAITING)
+    c.send(long_cine(c, 2), c.labels(1, 0, cine=2))
+    c.wait_for(Stage.FEATURES)
+    c.wait(
+        lambda: any(p.cine_id == 2 and p.done == p.total for p in c.of(Progress) if p.stage is Stage.FEATURES)
+    )
+    assert len(encoded) == 6
+
+
+def test_a_head_restored_with_its_revisions_predicts_and_is_not_fitted_again(client: Client) -> None:  # noqa: F811
+    """The window's masks may be of an older head although the labels were learnt."""
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    (head,) = client.of(HeadReady)
+    since = len(client.heard)
+    client.send(CloseCine(1), RestoreHead(head.path, ((1, 5),)), client.open(), client.labels(5, 0))
+    client.wait_for(Stage.UP_TO_DATE, 5, since)
+    assert client.of(HeadReady, since) == []
+    predicted = [f for p in client.of(Predicted, since) if p.final and p.revision == 5 for f in p.frames]
+    assert sorted(predicted) == list(range(FRAMES))
+
+
+def test_a_head_for_other_structures_is_dropped(client: Client) -> None:  # noqa: F811
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    (head,) = client.of(HeadReady)
+    since = len(client.heard)
+    other = OpenCine(**{**vars(client.open(2)), "classes": (1, 2)})
+    client.send(
+        CloseCine(1), RestoreHead(head.path, ((2, 1),)), other, client.labels(1, 0, cine=2, learnt=True)
+    )
+    client.wait_for(Stage.UP_TO_DATE, 1, since)
+    assert len(client.of(HeadReady, since)) == 1
+    assert client.of(Failed) == []
+
+
+def opencv_error() -> None:
+    cv2.resize(np.zeros((0, 0), np.uint8), (3, 3))
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+FAULTS = [
+    (opencv_error, "cv2.error: !ssize.empty()"),
+    (raising(IndexError("list index out of range")), "IndexError: list index out of range"),
+    (raising(TypeError("unsupported operand")), "TypeError: unsupported operand"),
+    (raising(ZeroDivisionError("division by zero")), "ZeroDivisionError"),
+    (raising(UnboundLocalError("loss")), "UnboundLocalError"),
+]
+
+
+@pytest.mark.parametrize(("fault", "cause"), FAULTS)
+def test_any_error_of_a_fit_is_told_with_its_cause_and_not_repeated(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[], None],
+    cause: str,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "step", lambda _: fault())
+        client.send(client.open(), client.labels(1, 0))
+        client.wait_for(Stage.CANCELLED)
+    (failed,) = client.of(Failed)
+    assert cause in failed.text
+    assert failed.text.endswith(".")
+    assert "\n" not in failed.text
+    assert "memory" not in failed.text
+    assert "close other" not in failed.text
+    client.send(Resume())
+    client.wait_for(Stage.UP_TO_DATE, 1)
+
+
+@pytest.mark.parametrize(
+    "error", ["(-4:Insufficient memory) Failed to allocate 8 bytes", "Cannot allocate memory"]
+)
+def test_a_lack_of_memory_is_told_as_one(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+) -> None:
+    monkeypatch.setattr(Fit, "step", lambda _: raising(RuntimeError(error))())
+    client.send(client.open(), client.labels(1, 0))
+    client.wait_for(Stage.CANCELLED)
+    (failed,) = client.of(Failed)
+    assert "close other cines or programs" in failed.text
+
+
+@pytest.mark.parametrize(("fault", "cause"), FAULTS[:3])
+def test_a_fault_of_one_cine_does_not_stop_the_others(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[], None],
+    cause: str,
+) -> None:
+    prepare, calls = CineWork.prepare, []
+
+    def faulty(work: CineWork, *args: Any, **words: Any) -> None:
+        if work.cine_id == 1:
+            calls.append(1)
+            fault()
+        prepare(work, *args, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CineWork, "prepare", faulty)
+        client.send(client.open(1), Look(1, 0), client.labels(1, 0, cine=1))
+        client.wait_for(Stage.CANCELLED)
+        client.send(client.open(2), Look(2, 0), client.labels(1, 2, cine=2))
+        client.wait_for(Stage.UP_TO_DATE)
+    (failed,) = client.of(Failed)
+    assert failed.cine_id == 1
+    assert cause in failed.text
+    assert len(calls) == 1
+    assert [head.revisions for head in client.of(HeadReady)] == [((2, 1),)]
+    client.send(Resume(), Look(1, 0))
+    client.wait(lambda: any(dict(head.revisions) == {1: 1, 2: 1} for head in client.of(HeadReady)))
+
+
+def test_a_request_that_fails_in_any_way_is_told_and_the_next_is_taken(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client.send(client.open())
+    client.wait_for(Stage.WAITING)
+    with monkeypatch.context() as patch:
+        patch.setattr(CineWork, "set_labels", lambda *_: opencv_error())
+        client.send(client.labels(1, 0))
+        client.wait(lambda: client.of(Failed))
+    (failed,) = client.of(Failed)
+    assert "outlines" in failed.text
+    assert "ssize.empty" in failed.text
+    assert (failed.cine_id, failed.lost) == (1, True)
+    client.send(client.labels(2, 0))
+    client.wait_for(Stage.UP_TO_DATE, 2)
+
+
+def test_a_busy_engine_acknowledges_a_stop_at_once(
+    client: Client,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A single step may take longer than anybody would wait for an answer."""
+    at_it, go_on = threading.Event(), threading.Event()
+    step = Fit.step
+
+    def slow(fit: Fit) -> float:
+        at_it.set()
+        assert go_on.wait(WAIT_S)
+        return step(fit)
+
+    monkeypatch.setattr(Fit, "step", slow)
+    client.send(client.open(), client.labels(1, 0))
+    try:
+        client.wait(at_it.is_set)
+        client.send(Cancel())
+        client.wait(lambda: client.of(CancelReceived))
+        assert Stage.CANCELLED not in client.stages()
+    finally:
+        go_on.set()
+    client.wait_for(Stage.CANCELLED)
