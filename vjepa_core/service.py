@@ -21,6 +21,7 @@ from pathlib import Path
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import Cancelled, CoreError
+from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
@@ -288,6 +289,8 @@ class Engine:
             if other.labels and not other.prepared:
                 self._prepare(other)
                 return True
+        if self._starter is not None and work.left_heart:
+            self._applies(work, self._starter)  # its draft is needed beside answers of other heads too
         for known in self._cines.values():
             if known.has_open_labels:
                 known.complete_labels(self._teacher(known))
@@ -316,6 +319,7 @@ class Engine:
         """Whether the starter draws a left heart on this cine; not known, and so no, before its features."""
         if work.drafts is None and work.study is not None and work.study.features is not None:
             work.drafts = starter.applies(replace(work.study, labels={}))
+            work.draft = Draft(starter.head, work.study) if work.drafts else None
         return bool(work.drafts)
 
     def _suggest(self, work: CineWork) -> None:
