@@ -24,6 +24,7 @@ from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import Cancelled, CoreError, one_line
 from vjepa_core.fewshot.bounded_cache import BoundedCache
+from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
@@ -354,6 +355,10 @@ class Engine:
             if known.prepared and known.has_open_labels and not known.failed:
                 self._at = known
                 known.complete_labels(self._teacher(known))
+        visible = self._visible
+        if self._starter is not None and visible is not None and visible.left_heart and not visible.failed:
+            self._at = visible
+            self._applies(visible, self._starter)  # its draft is needed beside answers of other heads too
         self._at = None
         job = self._next()
         if job is None:
@@ -394,6 +399,7 @@ class Engine:
         """Whether the starter draws a left heart on this cine; not known, and so no, before its features."""
         if work.drafts is None and work.study is not None and work.study.features is not None:
             work.drafts = starter.applies(replace(work.study, labels={}))
+            work.draft = Draft(starter.head, work.study) if work.drafts else None
         return bool(work.drafts)
 
     def _suggest(self, work: CineWork) -> None:

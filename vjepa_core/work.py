@@ -12,9 +12,9 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import Trust, trust
+from vjepa_core.fewshot.draft import Draft, answer, blended
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import Unfinished
-from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.scribbles import completed, is_open
@@ -57,6 +57,7 @@ class CineWork:
         self.left_heart = request.left_heart
         self.drawn_by: Head | None = None  # the head of the newest final masks
         self.drafts: bool | None = None  # whether the starter head applies; None until it was asked
+        self.draft: Draft | None = None  # where it does
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
@@ -189,7 +190,7 @@ class CineWork:
     def predict(self, head: Head, frames: list[int]) -> dict[int, float]:
         """Write the head's masks of these frames; returns their expected Dice by frame."""
         assert self.study is not None  # noqa: S101 - only prepared cines are predicted
-        probabilities = predict(head, self.study, frames)
+        probabilities = answer(head, self.study, frames, self.draft)
         self.to_predict.difference_update(frames)
         return self._write(frames, probabilities, trust(self.study, frames, probabilities))
 
@@ -200,6 +201,8 @@ class CineWork:
         for start in range(0, len(frames), PREDICT_FRAMES):
             chosen = frames[start : start + PREDICT_FRAMES]
             probabilities = self.study.prior(chosen, 1 + len(self.classes))
+            if self.draft is not None and self.draft.knows(chosen):
+                probabilities = blended(probabilities, self.study, chosen, self.draft)
             yield self._write(chosen, probabilities, trust(self.study, chosen, probabilities, carried=True))
 
     def suggestion(self) -> Suggestion:

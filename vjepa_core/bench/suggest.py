@@ -14,7 +14,7 @@ from vjepa_core.bench.camus import CLASSES, BenchError, dice
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.confidence import trust
-from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.fewshot.study import UNLABELLED, StudyCine, frame_label
@@ -160,19 +160,19 @@ class _Lesson:
         if key not in self._answers:
             self._answers.clear()  # the same are asked for in a row: one is enough to keep
             study.labels = {f: frame_label(self.cine.labels[f], study.box, classes) for f in sorted(key)}
-            head = None
+            found = None
             if self.fit:
                 card, config = self.encoder[1], FitConfig(seed=self.seed)
                 starter = load_starter(card)
-                head = fitted(study, card, classes, config, start=starter, should_stop=self.should_stop).head
+                found = fitted(study, card, classes, config, start=starter, should_stop=self.should_stop)
             parts = []
             for start in range(0, study.n_frames, PREDICT_FRAMES):
                 if self.should_stop():
                     raise Cancelled
                 frames = range(start, min(start + PREDICT_FRAMES, study.n_frames))
-                if head is None:
+                if found is None:
                     parts.append(study.prior(frames, 1 + len(classes)))
                 else:
-                    parts.append(predict(head, study, frames))
+                    parts.append(found.predict(study, frames))
             self._answers[key] = torch.cat(parts)
         return self._answers[key]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import CineFeatures
-from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
@@ -193,7 +193,7 @@ class _Bench:
             )
             done += len(found.losses)
             for target in targets:
-                mask = label_image(predict(found.head, study, [target.frame])[0], study.box, self.classes)
+                mask = label_image(found.predict(study, [target.frame])[0], study.box, self.classes)
                 scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
                 drawn[target] = Drawing(target, mask, scores)
         return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,11 +21,12 @@ from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.confidence import confidence
+from vjepa_core.fewshot.draft import Draft, answer
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
-from vjepa_core.fewshot.fit import Fit, FitConfig, predict
+from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.scribbles import completed, is_open
+from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
@@ -274,7 +275,7 @@ def segment(
             raise Cancelled
         report("predict", first, len(frames))
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
-        probabilities = predict(found.head, cine, chosen)
+        probabilities = found.predict(cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
         if watch is not None:
             watch(cine, chosen, probabilities)
@@ -297,11 +298,25 @@ def segment(
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A head to predict with, the loss of every step, and whether no step was cut off."""
+    """A head to predict with, the loss of every step, and whether no step was cut off.
+
+    Attributes
+    ----------
+    head : Head
+    losses : list of float
+    whole : bool
+    draft : Draft, optional
+        Of the cine that it was fitted to, where the starter head applies to it.
+    """
 
     head: Head
     losses: list[float]
     whole: bool
+    draft: Draft | None = None
+
+    def predict(self, cine: StudyCine, frames: Sequence[int]) -> Tensor:
+        """Probabilities of background and classes on frames of this cine, (B, K, grid, grid)."""
+        return answer(self.head, cine, frames, self.draft)
 
 
 def fitted(
@@ -340,7 +355,8 @@ def fitted(
     Cancelled
         If `should_stop` said yes.
     """
-    cine.labels = completed(cine, _teacher(cine, start))
+    draft = _draft(cine, start)
+    cine.labels = completed(cine, None if draft is None else draft.head)
     head = new_head(card, classes, seed=config.seed) if start is None else copy.deepcopy(start.head)
     losses: list[float] = []
     with torch.random.fork_rng(devices=[]):
@@ -351,7 +367,7 @@ def fitted(
                 raise Cancelled
             losses.append(fit.step())
             on_step(fit.done_steps, fit.total)
-    return Fitted(fit.averaged, losses, fit.done)
+    return Fitted(fit.averaged, losses, fit.done, draft)
 
 
 def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
@@ -363,12 +379,12 @@ def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
     return load_card(found, device, matrices=inference_dtype(device)), found
 
 
-def _teacher(cine: StudyCine, start: Starter | None) -> Head | None:
-    """What guesses at pixels that nobody labelled: the starter's head, where there are any and it applies."""
-    if start is None or not any(map(is_open, cine.labels.values())):
+def _draft(cine: StudyCine, start: Starter | None) -> Draft | None:
+    """What the starter's head draws, where it applies: it also guesses at what scribbles leave open."""
+    if start is None:
         return None
     start = replace(start, head=copy.deepcopy(start.head).to(inference_device()))
-    return start.head if start.applies(replace(cine, labels={})) else None
+    return Draft(start.head, cine) if start.applies(replace(cine, labels={})) else None
 
 
 def _check_start(start: Starter | None, card: EncoderCard, classes: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
     from vjepa_core.bench.fewshot_rows import LineUp
+    from vjepa_core.bench.scored_cines import ScoredCine
     from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 __all__ = ["add_arguments", "measure", "text"]
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW", help="default: all; a wrong one is told the others"
     )
+    parser.add_argument(
+        "--phases",
+        action="store_true",
+        help="within cines: annotate end-diastole alone, then end-systole alone, and score both phases "
+        "beside the draft (in place of --frames, --rows and --budget)",
+    )
     parser.add_argument("--encoder", metavar="NAME", help="in place of the one that ships")
     parser.add_argument("--stills", type=int, metavar="N", help="score so many stills only")
     parser.add_argument(
@@ -74,6 +81,8 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     "error".
     """
     _check(args)
+    if args.phases:
+        return _phases(args, on_progress)
 
     from app.bench.machine import machine
     from vjepa_core.bench.fewshot_rows import WORDS, LineUp
@@ -138,18 +147,13 @@ def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) 
 
 def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -> Stage:
     from vjepa_core.bench.fewshot_cines import run_cines
-    from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
 
     given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     ours, learners = line_up.within_cines(), line_up.learners()
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
-        on_progress("making cines", 0, 1)
-        made = phantom_cines(args.phantom)
-        if args.data is not None:
-            made += pseudo_cines(args.data, args.phantom)
         run_cines(
-            [*given, *made],
+            [*given, *_made(args, on_progress)],
             ours=ours,
             learners=learners,
             carried=line_up.carried(),
@@ -161,6 +165,46 @@ def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -
         )
 
     return stage
+
+
+def _made(args: argparse.Namespace, on_progress: OnProgress) -> list[ScoredCine]:
+    """Phantoms, and pseudo-cines of the scored patients."""
+    from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
+
+    on_progress("making cines", 0, 1)
+    made = phantom_cines(args.phantom)
+    return made if args.data is None else made + pseudo_cines(args.data, args.phantom)
+
+
+def _phases(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
+    """Both phases after one annotated frame, from the head that ships, as in the window."""
+    from app.bench.machine import machine
+    from vjepa_core.bench.fewshot_rows import BUNDLED
+    from vjepa_core.bench.other_phase import run_phases, summary_phases
+    from vjepa_core.fewshot.starter import load_starter
+
+    encoder = _loader(args.encoder)(BUNDLED)
+    starter = load_starter(encoder[1])
+    if starter is None:
+        raise ApicalError(f"There is no draft over {encoder[1].name}: leave --encoder out.")
+    rows: list[dict[str, Any]] = []
+    with keeping(rows) as ending:
+        given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
+        run_phases(
+            [*given, *_made(args, on_progress)],
+            encoder,
+            starter,
+            seeds=_seeds(args),
+            on_progress=on_progress,
+            on_row=rows.append,
+        )
+    return {
+        "name": "fewshot",
+        "machine": _threads(machine("torch", "numpy")),
+        **ending.fields,
+        "rows": rows,
+        "phases": summary_phases(rows),
+    }
 
 
 def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -215,6 +259,8 @@ def _seeds(args: argparse.Namespace) -> range:
 def _check(args: argparse.Namespace) -> None:
     if args.data is None and args.cines is None:
         raise ApicalError("There is nothing to measure on: give --data camus.npz, --cines, or both.")
+    if args.phases and args.cines is None:
+        raise ApicalError("--phases measures within cines: give --cines too.")
     if args.seeds < 1 or args.first_seed < 0 or (args.stills is not None and args.stills < 1):
         raise ApicalError("--seeds and --stills count from 1, --first-seed from 0.")
     if args.phantom < 0 or (args.cines == [] and args.phantom < 1):

@@ -14,6 +14,8 @@ def text(result: dict[str, Any]) -> str:
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads; GPU: {host['gpu']}"]
     parts += in_short(result)
+    if "phases" in result:
+        return "\n".join([*parts, "", *_phases(result["phases"])])
     for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
         parts += ["", title(kind), _table(kind, result)]
     notes: dict[str, dict[str, None]] = {}  # what applies to some counts only is told as well
@@ -30,6 +32,33 @@ def text(result: dict[str, Any]) -> str:
         *(f"{what}: {'; '.join(note)}" for what, note in notes.items()),
     ]
     return "\n".join((*parts, *ratio_lines(result["ratios"])))
+
+
+def _phases(rows: list[dict[str, Any]]) -> list[str]:
+    """After one annotated frame: a table, and how to read it."""
+    lines = [["CINES", "ANNOTATED", "ROW", "N", "OTHER PHASE", "HD95", "OVER DRAFT", "WORST", "SAME PHASE"]]
+    lines += [
+        [
+            row["kind"],
+            row["phase"],
+            row["what"],
+            str(row["cines"]),
+            _points(row["other"], None),
+            _number(row["hd95_px"], None),
+            _points(row["over_draft"], None, "+"),
+            _points(row["worst"], None, "+"),
+            _points(row["same"], None),
+        ]
+        for row in rows
+    ]
+    return [
+        table(lines),
+        "",
+        "Mean Dice in hundredths, HD95 of the other phase in pixels. A phase is the quarter of the labelled "
+        "frames with the largest or smallest left ventricle; the largest or smallest itself is annotated.",
+        "OVER DRAFT: points of Dice in the other phase above the draft; WORST: the least of any cine.",
+        "Cines to which the draft does not apply are left out.",
+    ]
 
 
 def _table(kind: str, result: dict[str, Any]) -> str:

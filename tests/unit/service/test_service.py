@@ -25,7 +25,7 @@ from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.fewshot.head import Head, load_head, save_head
+from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.study import FrameLabel, StudyCine
 from vjepa_core.messages import (
@@ -441,6 +441,27 @@ def test_a_fit_starts_from_the_starter_and_leaves_it_alone(
     client.wait_for(Stage.UP_TO_DATE, 1)
     after = made[0].head.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_after_one_label_the_draft_stays_where_only_that_follows_the_beat(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+) -> None:
+    client, _ = with_starter(True)
+    request = replace(client.open(), left_heart=True)
+    client.send(request)
+    client.wait_for(Stage.DRAFT)
+    grid = np.hypot(*(np.mgrid[:GRID_SIZE, :GRID_SIZE] - GRID_SIZE / 2))
+    radii = [SIZE // 4, SIZE // 4, 20, 25, 25, 25]  # of the region's pixels: the pictures hardly change
+    inside = torch.from_numpy(np.stack([grid < radius * GRID_SIZE / SIZE for radius in radii])).float()
+    work = client.engine._cines[1]
+    assert work.draft is not None
+    work.draft.keep(range(FRAMES), torch.stack([1 - inside, inside, 0 * inside, 0 * inside], 1))
+    label = (np.hypot(*(np.mgrid[:SIZE, :SIZE] - SIZE / 2)) < SIZE // 4).astype(np.uint8)
+    client.send(SetLabels(1, 1, (0,), client.share("one", label[None])))
+    client.wait_for(Stage.UP_TO_DATE, 1)
+    areas = (request.masks.open() == 1).sum((1, 2))
+    assert areas[0] == pytest.approx(np.pi * 15**2, rel=0.15)
+    assert areas[4] == pytest.approx(np.pi * 25**2, rel=0.05)
 
 
 def test_a_cine_beside_a_single_outlined_one_keeps_its_draft(

@@ -1,0 +1,174 @@
+"""One outlined phase must not make the other phase worse than the draft was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.unit.fewshot.beating import beating, dice
+from vjepa_core.fewshot import draft as drafts
+from vjepa_core.fewshot import segmenter
+from vjepa_core.fewshot.draft import Draft, answer, blended, draft_share
+from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine, segment
+from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.study import StudyCine, frame_label
+
+CLASSES = (1, 2)
+WIDE, NARROW = 0, 6  # of 12 frames
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.uint8]:
+    return beating(12)[1]
+
+
+@pytest.fixture
+def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> StudyCine:
+    """A cine whose tissue cannot be followed: carried labels stay where they were drawn. One is outlined."""
+    frames = np.repeat(beating(12)[0][:1], 12, axis=0)
+    cine = prepare_cine(0, frames, *small_encoder, fps=30)
+    cine.labels = {WIDE: frame_label(truth[WIDE], cine.box, CLASSES)}
+    return cine
+
+
+def maps(cine: StudyCine, masks: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Probabilities of label images."""
+    each = [frame_label(mask, cine.box, CLASSES).target for mask in masks]
+    return torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).contiguous()
+
+
+def drafted(cine: StudyCine, head: Head, masks: Sequence[NDArray[np.uint8]]) -> Draft:
+    """A draft that shows these label images."""
+    made = Draft(head, cine)
+    made.keep(range(len(masks)), maps(cine, masks))
+    return made
+
+
+def head_of(encoder: LoadedEncoder) -> Head:
+    return new_head(encoder[1], CLASSES).eval()
+
+
+def test_where_the_carried_label_stays_behind_the_draft_is_shown(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    head = head_of(small_encoder)  # untrained: its answer is the carried label
+    made = drafted(still, head_of(small_encoder), truth)
+    frames = range(12)
+    alone = [label_image(one, still.box, CLASSES) for one in predict(head, still, frames)]
+    shown = [label_image(one, still.box, CLASSES) for one in answer(head, still, frames, made)]
+    for value in CLASSES:
+        assert dice(alone[NARROW], truth[NARROW], value) < 0.9
+        assert dice(shown[NARROW], truth[NARROW], value) > 0.97
+        for frame in frames:
+            assert dice(shown[frame], truth[frame], value) >= dice(alone[frame], truth[frame], value) - 0.005
+
+
+def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    made = drafted(still, head_of(small_encoder), truth)
+    follows = maps(still, truth)
+    assert draft_share(follows, made(range(12)), still, range(12), made).max() < 0.05
+    stays = maps(still, [truth[WIDE]] * 12)
+    share = draft_share(stays, made(range(12)), still, range(12), made)
+    assert share[NARROW] > 0.9
+    assert share[WIDE] == 0
+    assert torch.equal(blended(stays[[WIDE]], still, [WIDE], made), stays[[WIDE]])
+
+
+def test_with_both_phases_outlined_the_head_has_its_way(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    made = drafted(still, head_of(small_encoder), truth)
+    still.labels[NARROW] = frame_label(truth[NARROW], still.box, CLASSES)
+    stays = maps(still, [truth[WIDE]] * 6 + [truth[NARROW]] * 6)
+    assert draft_share(stays, made(range(12)), still, range(12), made)[NARROW] == 0
+
+
+def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    elsewhere = [np.roll(mask, 40, axis=1) for mask in truth]
+    made = drafted(still, head_of(small_encoder), elsewhere)
+    stays = maps(still, [truth[WIDE]] * 12)
+    assert torch.equal(blended(stays, still, range(12), made), stays)
+
+
+def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    """What looks like motion everywhere is one bad draft."""
+    masks = [truth[WIDE]] * 12
+    masks[WIDE] = truth[4]
+    made = drafted(still, head_of(small_encoder), masks)
+    stays = maps(still, [truth[WIDE]] * 12)
+    share = draft_share(stays, made(range(12)), still, range(12), made)
+    assert share.max() < 0.1
+
+
+def test_nothing_is_shown_that_nobody_outlined(
+    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+) -> None:
+    only = np.where(truth[WIDE] == 1, 1, 0).astype(np.uint8)
+    still.labels = {WIDE: frame_label(only, still.box, CLASSES)}
+    made = drafted(still, head_of(small_encoder), truth)
+    found = blended(maps(still, [only] * 12), still, range(12), made)
+    torch.testing.assert_close(found.sum(1), torch.ones(12, 112, 112))
+    assert found[:, 2].max() == 0
+    assert 1 in found[NARROW].argmax(0)
+
+
+def test_a_draft_is_computed_once_a_frame_and_is_not_shown_the_labels(
+    still: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def noted(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
+        assert not cine.labels
+        asked.append(list(frames))
+        return predict(head, cine, frames)
+
+    monkeypatch.setattr(drafts, "predict", noted)
+    made = Draft(head_of(small_encoder), still)
+    assert not made.knows([3])
+    first = made([3, 2])
+    torch.testing.assert_close(made([2, 3, 4])[:2], first.flip(0))
+    assert asked == [[2, 3], [4]]
+    made([0, 1])
+    assert made.knows([3])  # with what is needed of the annotated frame and its neighbour
+
+
+def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
+    truth: NDArray[np.uint8], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, with a draft that follows the beat where the picture does not."""
+    frames = np.repeat(beating(12)[0][:1], 12, axis=0)
+    starter = Starter(head_of(small_encoder), Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
+    monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
+    monkeypatch.setattr(segmenter, "Draft", lambda head, cine: drafted(cine, head, truth))
+
+    def narrow(start: Starter | None) -> float:
+        config = replace(FitConfig(), steps=2)
+        found = segment(
+            frames,
+            {WIDE: truth[WIDE]},
+            CLASSES,
+            fps=30,
+            encoder=small_encoder,
+            start=start,
+            config=config,
+        )
+        assert dice(found.masks[WIDE], truth[WIDE], 1) > 0.95
+        return dice(found.masks[NARROW], truth[NARROW], 1)
+
+    assert narrow(None) < 0.9
+    assert narrow(starter) > 0.97
