@@ -12,7 +12,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import Trust, trust
-from vjepa_core.fewshot.draft import Draft, answer, blended
+from vjepa_core.fewshot.draft import Draft, answer, blended, with_unlearnt
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import Unfinished
 from vjepa_core.fewshot.head import GRID_SIZE, Head
@@ -191,6 +191,8 @@ class CineWork:
         """Write the head's masks of these frames; returns their expected Dice by frame."""
         assert self.study is not None  # noqa: S101 - only prepared cines are predicted
         probabilities = answer(head, self.study, frames, self.draft)
+        if self.draft is not None and not head.active.all():
+            probabilities = with_unlearnt(probabilities, self.draft(frames), head.active.cpu())
         self.to_predict.difference_update(frames)
         return self._write(frames, probabilities, trust(self.study, frames, probabilities))
 

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Desk
 from tests.ui.hand import dice, outline, scribble
 from vjepa_core.messages import Stage
 
-CAVITY, ATRIUM = 1, 3
+CAVITY, WALL, ATRIUM = 1, 2, 3
 OpenDesk = Callable[[Path], Desk]
 
 
@@ -42,6 +42,7 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     # Masks come on frames that nobody drew, and they are the heart.
     desk.wait_until_learnt()
     assert dice(desk.predicted(24), truth[24], CAVITY) > 0.6
+    assert (desk.predicted(24) == WALL).sum() > 1000  # not outlined anywhere: as the draft shows it
     draw_heart(desk, 24)
     desk.wait_until_learnt()
     areas = [int((desk.predicted(f) == CAVITY).sum()) for f in range(desk.opened.cine.n_frames)]

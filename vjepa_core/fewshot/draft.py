@@ -115,6 +115,32 @@ def blended(probabilities: Tensor, cine: StudyCine, frames: Sequence[int], draft
     return torch.lerp(probabilities, drafted, share)
 
 
+def with_unlearnt(probabilities: Tensor, drafted: Tensor, learnt: Tensor) -> Tensor:
+    """Let the draft draw the structures that a fitted head has not learnt, where that head draws nothing.
+
+    Whoever outlines one structure of a draft still sees the others. The draft is read as if it knew only these
+    and background, so that no gap remains where its own border of a learnt structure lies elsewhere.
+
+    Parameters
+    ----------
+    probabilities, drafted : (B, K, grid, grid) float
+        Of a fitted head and of the draft.
+    learnt : (K,) bool
+        Background, and the classes that the head has learnt.
+
+    Returns
+    -------
+    (B, K, grid, grid) float
+    """
+    others = ~learnt
+    others[0] = True
+    rest = drafted * others[None, :, None, None]
+    rest = rest / rest.sum(1, keepdim=True).clamp_min(1e-6)
+    kept = probabilities * learnt[None, :, None, None]
+    kept[:, 0] = 0
+    return kept + (1.0 - kept.sum(1, keepdim=True)) * rest
+
+
 def draft_share(
     probabilities: Tensor, drafted: Tensor, cine: StudyCine, frames: Sequence[int], draft: Draft
 ) -> Tensor:

@@ -172,3 +172,15 @@ def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
 
     assert narrow(None) < 0.9
     assert narrow(starter) > 0.97
+
+
+def test_structures_that_were_never_outlined_stay_as_the_draft_shows_them() -> None:
+    # Columns: inside the cavity, between its learnt and its drafted border, in the wall, outside.
+    fitted = torch.tensor([[0.05, 0.95, 0.95, 0.97], [0.95, 0.05, 0.05, 0.03], [0.0, 0.0, 0.0, 0.0]])
+    draft = torch.tensor([[0.01, 0.01, 0.04, 0.9], [0.98, 0.79, 0.06, 0.05], [0.01, 0.2, 0.9, 0.05]])
+    found = drafts.with_unlearnt(
+        fitted[None, :, None], draft[None, :, None], torch.tensor([True, True, False])
+    )[0, :, 0]
+    assert found.sum(0) == pytest.approx(1)
+    assert found.argmax(0).tolist() == [1, 2, 2, 0]
+    assert torch.equal(found[1], fitted[1])
