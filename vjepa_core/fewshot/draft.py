@@ -118,8 +118,9 @@ def blended(probabilities: Tensor, cine: StudyCine, frames: Sequence[int], draft
 def with_unlearnt(probabilities: Tensor, drafted: Tensor, learnt: Tensor) -> Tensor:
     """Let the draft draw the structures that a fitted head has not learnt, where that head draws nothing.
 
-    Whoever outlines one structure of a draft still sees the others. The draft is read as if it knew only these
-    and background, so that no gap remains where its own border of a learnt structure lies elsewhere.
+    After outlining one structure of a draft, the user still sees the others. The draft is read as if it knew
+    only these and background, so that no gap remains where its own border of a learnt structure lies
+    elsewhere.
 
     Parameters
     ----------
