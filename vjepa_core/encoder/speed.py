@@ -2,7 +2,7 @@
 
 What a processor's flags promise is not what it does: some have bfloat16 instructions and multiply matrices
 of float32 faster. So the two operations in which an encoder spends its time, a linear map and attention, are
-timed in every way that is in question. That takes some tens of milliseconds, once in a process, or once on a
+timed in every way that is in question. That takes about a tenth of a second, once in a process, or once on a
 machine where `SPEED_FILE_VARIABLE` names a file for the result.
 """
 
