@@ -268,6 +268,18 @@ def test_a_deflated_file_that_unpacks_without_end_is_refused(
         open_cine(path)
 
 
+def test_a_segmented_palette_without_end_is_refused(tmp_path: Path) -> None:
+    ds = dataset(1, 4, 256, "PALETTE COLOR")
+    endless = np.tile(np.array([1, 65535, 65280], "<u2"), 5000).tobytes()
+    for name in ("Red", "Green", "Blue"):
+        setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(ds, f"Segmented{name}PaletteColorLookupTableData", endless)
+    before = peak_memory()
+    with pytest.raises(CineError, match="cannot be decoded"):
+        open_cine(write(tmp_path / "a.dcm", ds, bytes(1024)))
+    assert peak_memory() - before < 200_000
+
+
 def test_jpeg_frames_are_told_apart_by_their_bytes_not_by_a_wrong_table(tmp_path: Path) -> None:
     path = jpeg_cine(tmp_path / "a.dcm", NumberOfFrames=N)
     assert dcmread(path).file_meta.TransferSyntaxUID == JPEGBaseline8Bit
