@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import random
-import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -121,6 +122,7 @@ class Opener:
     def __init__(self, hang_s: float = HANG_S, memory: int = MEMORY) -> None:
         self._hang_s, self._memory = hang_s, memory
         self._child: subprocess.Popen[bytes] | None = None
+        self._answers: queue.Queue[bytes] = queue.Queue()
 
     def __enter__(self) -> Opener:
         return self
@@ -135,14 +137,18 @@ class Opener:
 
     def _try(self, path: Path, labels: tuple[int, int, int] | None) -> dict[str, Any]:
         child = self._living()
-        stdin, stdout = child.stdin, child.stdout
-        if stdin is None or stdout is None:
-            raise ValueError("the worker has no pipes")
+        stdin = child.stdin
+        if stdin is None:
+            raise ValueError("the worker has no pipe")
         with contextlib.suppress(BrokenPipeError):  # it has ended: the answer will be empty
             stdin.write(json.dumps({"path": str(path), "labels": labels}).encode() + b"\n")
             stdin.flush()
         started = time.monotonic()
-        while not select.select([stdout], [], [], 0.05)[0]:
+        line: bytes | None = None
+        while line is None:
+            with contextlib.suppress(queue.Empty):
+                line = self._answers.get(timeout=0.05)
+                break
             seconds = time.monotonic() - started
             peak = peak_bytes(str(child.pid))
             if peak > self._memory:
@@ -151,7 +157,6 @@ class Opener:
             if seconds > self._hang_s:
                 self._end()
                 return {"outcome": "hang", "detail": f"{seconds:.0f} s", "seconds": seconds, "peak": peak}
-        line = stdout.readline()
         if not line:
             code = child.wait()
             self._end()
@@ -172,6 +177,8 @@ class Opener:
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": paths},
             )
+            self._answers = queue.Queue()
+            threading.Thread(target=_listen, args=(self._child, self._answers), daemon=True).start()
         return self._child
 
     def _end(self) -> None:
@@ -183,6 +190,15 @@ class Opener:
                     if pipe is not None:
                         pipe.close()
             self._child = None
+
+
+def _listen(child: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
+    """Hand on every line of the worker, and an empty one when it has ended."""
+    if child.stdout is not None:
+        with contextlib.suppress(ValueError):  # closed meanwhile
+            for line in child.stdout:
+                answers.put(line)
+    answers.put(b"")
 
 
 def _sources(paths: Sequence[Path], folder: Path) -> list[Source]:

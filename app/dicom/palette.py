@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut
 
+from app.dicom.tags import numbers, value_of
+
 Table = NDArray[np.uint8]
+_DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
+_MOST_ENTRIES = 4 * 65536
 
 
 def palette_tables(ds: Dataset, bits_stored: int, little: bool) -> tuple[Table, Table]:
@@ -24,7 +28,13 @@ def palette_tables(ds: Dataset, bits_stored: int, little: bool) -> tuple[Table, 
     Returns
     -------
     luma, chroma : ndarray, shape (2 ** bits_stored,), uint8
+
+    Raises
+    ------
+    ValueError
+        A segmented table that would be longer than any value can reach.
     """
+    _refuse_endless(ds)
     if not little:
         ds = _swapped(ds)
     values = np.arange(2**bits_stored, dtype=np.uint8 if bits_stored <= 8 else np.uint16)
@@ -34,6 +44,23 @@ def palette_tables(ds: Dataset, bits_stored: int, little: bool) -> tuple[Table, 
         rgb = (rgb >> 8 if rgb.max(initial=0) > 255 else rgb).astype(np.uint8)
     luma = np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     return luma, rgb.max(axis=-1) - rgb.min(axis=-1)
+
+
+def _refuse_endless(ds: Dataset) -> None:
+    """Few bytes of segments can stand for gigabytes: their length is added up before they are expanded."""
+    for colour in ("Red", "Green", "Blue"):
+        data = value_of(ds, f"Segmented{colour}PaletteColorLookupTableData") or b""
+        narrow = numbers(ds, f"{colour}PaletteColorLookupTableDescriptor")[2:] == [8.0]
+        words = np.frombuffer(data[: len(data) // 2 * 2], "u1" if narrow else "<u2").tolist()
+        at = total = longest = 0
+        while at + 1 < len(words):
+            kind, count = words[at], words[at + 1]
+            # Discrete, linear, and indirect, which repeats `count` earlier segments (PS3.3 C.7.9.2).
+            total += count * longest if kind == _INDIRECT else count
+            longest = max(longest, count)
+            at += {_DISCRETE: 2 + count, _LINEAR: 3}.get(kind, 4)
+        if total > _MOST_ENTRIES:
+            raise ValueError("a segmented palette without end")
 
 
 def _swapped(ds: Dataset) -> Dataset:
