@@ -6,6 +6,7 @@ seed, and as many operations as arm D. What is finished lies in a folder, so tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from vjepa_core.bench.arm_scores import Progress, Protocol, score
+from vjepa_core.bench.arm_scores import Progress, Protocol, nested_patients, score
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.flops import clip_flops
 from vjepa_core.encoder.vit import VisionTransformer3D
@@ -55,7 +56,11 @@ SHARES: Mapping[str, float] = {"echo": 0.25, "phantom": 0.3, "lung": 0.15, "stil
 MARGIN = 0.02
 """Mean paired Dice by which D has to beat both A and C."""
 SEEDS_TO_DECIDE = 5
-ASKED, RUNS, SCORES = "asked.json", "runs", "scores"
+PROBES = 5
+"""Times that a run is measured on the way, about."""
+STOP_AFTER, STOP_BELOW = 0.3, 0.05
+"""From this share of its run on, A must not score so much below its untrained start."""
+ASKED, RUNS, SCORES, PROBED = "asked.json", "runs", "scores", "probes.jsonl"
 
 
 def arm_config(arm: str, base: PretrainConfig) -> PretrainConfig:
@@ -137,7 +142,7 @@ def run(
     Raises
     ------
     BenchError
-        If `out` holds scores that were measured with something else.
+        If `out` holds scores that were measured with something else, or the features of A collapse.
     """
     jobs = [(arm, arm_config(arm, replace(base, seed=seed)), seed) for seed in seeds for arm in arms]
     asked = {"config": as_dict(base), "protocol": asdict(protocol), **(about or {})}
@@ -152,7 +157,11 @@ def run(
         encoders: dict[str, VisionTransformer3D] = {"start": build_student(config).eval()}
         if arm != "U":
             folder = out / RUNS / name
-            _train(config, source, folder, device, partial(on_progress, f"{name}: step"))
+            probe = _Probe(
+                arm, folder, config, train=train, scored=scored, protocol=protocol, seed=seed, device=device
+            )
+            tell = partial(on_progress, f"{name}: step")
+            _train(config, source, folder, device=device, probe=probe, on_progress=tell)
             encoders = {which: trained_encoder(folder, which)[0] for which in ("teacher", "student")}
             found |= {"steps": config.steps, "log": _last(folder)}
         for which, encoder in encoders.items():
@@ -171,7 +180,7 @@ def report(out: Path) -> dict[str, Any]:
     dict
         ``config, protocol, rows, summary, compared, unfinished``: all rows; means over seeds; differences of
         mean Dice between two arms by seed, in the primary comparison; steps done and to do of runs without a
-        score.
+        score, and their probes.
 
     Raises
     ------
@@ -201,7 +210,11 @@ def report(out: Path) -> dict[str, Any]:
                 steps = stored_config(folder).steps
             except PretrainingError:  # killed before its first step
                 continue
-            unfinished[folder.name] = [log[-1]["step"] if log else 0, steps]
+            unfinished[folder.name] = {
+                "step": log[-1]["step"] if log else 0,
+                "steps": steps,
+                "probes": probes(folder),
+            }
     return {
         "config": asked["config"],
         "protocol": asked["protocol"],
@@ -255,9 +268,15 @@ def _train(
     config: PretrainConfig,
     source: ClipSource,
     folder: Path,
+    *,
     device: torch.device,
-    on_step: Callable[[int, int], None],
+    probe: _Probe,
+    on_progress: Callable[[int, int], None],
 ) -> None:
+    def on_step(entry: dict[str, Any]) -> None:
+        on_progress(entry["step"], config.steps)
+        probe(entry["step"])
+
     pretrain(
         config,
         source,
@@ -265,8 +284,73 @@ def _train(
         labelled=labelled_source(config, device),
         world=World(device),
         resume=(folder / "checkpoint.pt").exists(),
-        on_step=lambda entry: on_step(entry["step"], config.steps),
+        on_step=on_step,
     )
+
+
+class _Probe:
+    """The primary score of a run that is not finished, a few times over its length, in `probes.jsonl`."""
+
+    def __init__(
+        self,
+        arm: str,
+        folder: Path,
+        config: PretrainConfig,
+        *,
+        train: Stills,
+        scored: Stills,
+        protocol: Protocol,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.arm, self.folder, self.config, self.seed, self.device = arm, folder, config, seed, device
+        n = protocol.primary_patients
+        self.protocol = replace(protocol, patients=(n,), heads=("linear",))
+        self.known, self.scored = train.of(nested_patients(train, seed)[:n]), scored
+        each = config.checkpoint_every
+        self.every = max(1, round(config.steps / PROBES / each)) * each
+
+    def __call__(self, step: int) -> None:
+        """Called after each step; measures the checkpoint of the step before.
+
+        Raises
+        ------
+        BenchError
+            If plain V-JEPA has lost what the untrained encoder knew: the experiment could not be valid.
+        """
+        done = step - 1  # a checkpoint is written after its step was told
+        if done == 0:
+            encoders = {"start": build_student(self.config).eval()}
+        elif done % self.every == 0:
+            encoders = {which: trained_encoder(self.folder, which)[0] for which in ("teacher", "student")}
+        else:
+            return
+        found: dict[str, float] = {"step": done}
+        for which, encoder in encoders.items():
+            of = score(encoder.to(self.device), self.known, self.scored, self.protocol, seed=self.seed)
+            found[which] = of[0]["mean"]
+        with (self.folder / PROBED).open("a", encoding="utf-8") as out:
+            out.write(json.dumps(found) + "\n")
+        start = next((one["start"] for one in probes(self.folder) if "start" in one), None)
+        late = done >= STOP_AFTER * self.config.steps
+        if self.arm == "A" and start is not None and late and found["teacher"] < start - STOP_BELOW:
+            raise BenchError(
+                f"V-JEPA scores {100 * found['teacher']:.1f} after {done} of {self.config.steps} steps, "
+                f"the untrained encoder {100 * start:.1f}: its features have collapsed. Lower optimiser.lr, "
+                "in another folder."
+            )
+
+
+def probes(folder: Path) -> list[dict[str, float]]:
+    """Primary scores of a run over its length: ``step`` with ``start``, or with ``teacher, student``."""
+    if not (folder / PROBED).exists():
+        return []
+    by_step: dict[int, dict[str, float]] = {}
+    for line in (folder / PROBED).read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, KeyError):  # the line on which the program was killed
+            one = json.loads(line)
+            by_step[int(one["step"])] = one
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def _last(folder: Path) -> dict[str, Any]:

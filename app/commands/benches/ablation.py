@@ -173,5 +173,9 @@ def text(result: dict[str, Any]) -> str:
             each = ", ".join(f"{value:+.1f}" for value in points)
             out.append(f"  {pair}: {statistics.fmean(points):+.1f}{spread} ({len(points)} seeds: {each})")
     out.append(verdict(result["compared"]))
-    out += [f"  not finished: {name}, step {at} of {to}" for name, (at, to) in result["unfinished"].items()]
+    for name, one in result["unfinished"].items():
+        out.append(f"  not finished: {name}, step {one['step']} of {one['steps']}")
+        for probe in one["probes"]:
+            scores = ", ".join(f"{key} {100 * value:.1f}" for key, value in probe.items() if key != "step")
+            out.append(f"    step {probe['step']}: {scores}")
     return "\n".join(out)

@@ -142,11 +142,26 @@ def test_killed_and_started_again_it_has_the_scores_of_one_never_killed(whole: P
     assert killed.returncode == -signal.SIGKILL
     part = ablation.report(tmp_path)
     assert {row["arm"] for row in part["rows"]} == {"U", "A"}
-    assert part["unfinished"] == {"D-0": [1, 2]}
+    assert {name: (one["step"], one["steps"]) for name, one in part["unfinished"].items()} == {"D-0": (1, 2)}
     told: list[str] = []
     found = go_on(tmp_path, on_progress=lambda stage, done, total: told.append(stage))
     assert "A-0: step" not in told
     assert found["rows"] == ablation.report(whole)["rows"]
+
+
+def test_a_run_is_measured_on_the_way(whole: Path) -> None:
+    found = ablation.probes(whole / "runs" / "A-0")
+    assert [sorted(one) for one in found] == [["start", "step"]] + 3 * [["step", "student", "teacher"]]
+    assert [one["step"] for one in found] == [0, 1, 2, 3]
+
+
+def test_an_experiment_that_cannot_be_valid_ends_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.44, 0.6, 0.44, 0.6])  # the start, then teacher and student, twice
+    monkeypatch.setattr(ablation, "score", lambda *_, **__: [{"mean": next(scores)}])
+    with pytest.raises(BenchError, match=r"scores 44\.0 after 2 of 4 steps.*optimiser\.lr"):
+        go_on(tmp_path, arms=("A",))
 
 
 def test_scores_of_another_experiment_are_refused(whole: Path) -> None:
