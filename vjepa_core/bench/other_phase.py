@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,10 @@ class _Bench:
             label = frame_label(self.cine.labels[frame], self.study.box, tuple(CLASSES))
             self.study.labels = {frame: label}
             about = {"phase": phase, "annotated": frame, "applies": applies}
-            k = len(label.drawn)
             yield self._row(DRAFT, drafted, phase, about)
-            yield self._row(CARRIED, self._all(lambda part, k=k: self.study.prior(part, k)), phase, about)
+            yield self._row(
+                CARRIED, self._all(partial(self.study.prior, n_outputs=len(label.drawn))), phase, about
+            )
             for seed in seeds:
                 yield from self._fitted(drafted, phase, {**about, "seed": seed})
 

@@ -24,7 +24,7 @@ from vjepa_core.fewshot.study import FrameLabel, StudyCine
 OTHER_PHASE = (0.05, 0.15)
 """Change of the draft since the annotated frame, 1 - mean Dice: where it begins to count and where fully."""
 
-MISSED = 0.08
+MISSED = 0.04
 """So much of that change missing from an answer lets the draft take its place entirely."""
 
 UNSTEADY = 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,16 +40,16 @@ def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> StudyCine:
     return cine
 
 
-def maps(cine: StudyCine, masks: Sequence[NDArray[np.uint8]]) -> Tensor:
+def maps(cine: StudyCine, masks: Iterable[NDArray[np.uint8]]) -> Tensor:
     """Probabilities of label images."""
     each = [frame_label(mask, cine.box, CLASSES).target for mask in masks]
     return torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).contiguous()
 
 
-def drafted(cine: StudyCine, head: Head, masks: Sequence[NDArray[np.uint8]]) -> Draft:
+def drafted(cine: StudyCine, head: Head, masks: Iterable[NDArray[np.uint8]]) -> Draft:
     """A draft that shows these label images."""
     made = Draft(head, cine)
-    made.keep(range(len(masks)), maps(cine, masks))
+    made.keep(range(cine.n_frames), maps(cine, masks))
     return made
 
 
