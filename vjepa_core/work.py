@@ -193,9 +193,11 @@ class CineWork:
         return self._suggestion
 
     def _write(self, frames: list[int], probabilities: torch.Tensor, found: Trust) -> dict[int, float]:
+        assert self.study is not None  # noqa: S101 - only prepared cines are drawn
         self.shown, self._suggestion = True, None
+        inside = self.study.inside
         for frame, maps, wrong in zip(frames, probabilities, found.wrong, strict=True):
-            self._masks[frame] = label_image(maps, self._box, self.classes)
+            self._masks[frame] = label_image(maps, self._box, self.classes, inside)
             if self._doubts is not None:
                 self._doubts[frame] = (255 * wrong).round().byte().numpy()
         told = dict(zip(frames, found.dice.tolist(), strict=True))

@@ -190,7 +190,8 @@ class _Bench:
             )
             done += len(found.losses)
             for target in targets:
-                mask = label_image(predict(found.head, study, [target.frame])[0], study.box, self.classes)
+                answer = predict(found.head, study, [target.frame])[0]
+                mask = label_image(answer, study.box, self.classes, study.inside)
                 scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
                 drawn[target] = Drawing(target, mask, scores)
         return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)

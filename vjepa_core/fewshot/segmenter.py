@@ -147,8 +147,13 @@ def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> H
         return Head(HeadConfig(classes, card.name, card.checksum, feature_dim, len(card.depths)))
 
 
-def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Label values on the region's own pixels.
+def label_image(
+    probabilities: Tensor,
+    box: Letterbox,
+    classes: tuple[int, ...],
+    inside: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Label values on the region's own pixels; 0 outside the ultrasound sector.
 
     Probabilities are interpolated bilinearly before the largest is taken, so borders are finer than the grid.
 
@@ -156,13 +161,18 @@ def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...])
     ----------
     probabilities : (K, grid, grid) float
         Background and classes.
+    inside : (h, w) bool, optional
+        The sector, as `StudyCine.inside` has it; default everywhere.
 
     Returns
     -------
     (h, w) uint8
     """
     fine = box.invert(probabilities.float().numpy())
-    return np.array([0, *classes], np.uint8)[fine.argmax(0)]
+    drawn = np.array([0, *classes], np.uint8)[fine.argmax(0)]
+    if inside is not None:
+        drawn[~inside] = 0
+    return drawn
 
 
 def segment(
@@ -253,7 +263,7 @@ def segment(
     seconds["fit"] = time.monotonic() - fit_started
 
     predict_started = time.monotonic()
-    masks = np.empty(frames.shape, np.uint8)
+    masks, inside = np.empty(frames.shape, np.uint8), cine.inside
     trust = np.empty(len(frames), np.float32)
     for first in range(0, len(frames), PREDICT_FRAMES):
         if should_stop():
@@ -265,7 +275,7 @@ def segment(
         if watch is not None:
             watch(cine, chosen, probabilities)
         for frame, maps in zip(chosen, probabilities, strict=True):
-            masks[frame] = label_image(maps, cine.box, classes)
+            masks[frame] = label_image(maps, cine.box, classes, inside)
     report("predict", len(frames), len(frames))
     seconds["predict"] = time.monotonic() - predict_started
     return Segmentation(
