@@ -95,6 +95,8 @@ def _confidence(opened: OpenedCine, can_accept: bool) -> str:
     frame = opened.frame
     drawn = opened.recorder.annotated.label(frame)
     prediction = opened.predictions.get(frame)
+    if frame in opened.hand_drawn:
+        return "this frame is drawn by hand"
     if prediction is None:
         return "no prediction on this frame yet"
     if not can_accept and drawn is not None:
@@ -102,4 +104,5 @@ def _confidence(opened: OpenedCine, can_accept: bool) -> str:
     stale = ", before your last stroke" if frame in opened.stale else ""
     draft = not opened.recorder.annotated.annotated_frames
     whose = "draft, not learnt from this cine: check it; " if draft else ""
-    return f"{whose}expected Dice here {prediction.confidence:.2f}{stale}"
+    reasons = "".join(f"; check: {reason}" for reason in opened.findings.get(frame, ()))
+    return f"{whose}expected Dice here {prediction.confidence:.2f}{stale}{reasons}"

@@ -23,8 +23,10 @@ class OpenedCine:
     recorder: Recorder
     predictions: dict[int, Prediction] = field(default_factory=dict)
     doubts: dict[int, Frame] = field(default_factory=dict)  # as the engine tells them; no project keeps them
+    findings: dict[int, tuple[str, ...]] = field(default_factory=dict)  # likewise: reasons to look at a frame
     frame: int = 0
     warned: bool = False
+    _values_of: dict[int, tuple[Frame, frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._found = self.cine  # with the region as the file has it, or as it was found
@@ -78,6 +80,31 @@ class OpenedCine:
             scribbled = drawn == UNLABELLED
             full[~scribbled if scribbled.any() else drawn > 0] = 0  # nobody doubts what a human drew
         return full
+
+    @property
+    def hand_drawn(self) -> set[int]:
+        """Frames on which a human outlined every structure of this cine: no prediction counts there.
+
+        A frame that is scribbled on is drawn in part.
+        """
+        drawn = {frame: self._values(frame) for frame in self.recorder.annotated.labels}
+        everything = frozenset().union(*drawn.values()) - {0, UNLABELLED}
+        return {f for f, here in drawn.items() if UNLABELLED not in here and everything <= here}
+
+    def _values(self, frame: int) -> frozenset[int]:
+        """Label values on an annotated frame, counted once for each label."""
+        label = self.recorder.annotated.labels[frame]
+        known = self._values_of.get(frame)
+        if known is None or known[0] is not label:
+            counts = np.bincount(label.ravel(), minlength=256)
+            known = self._values_of[frame] = label, frozenset(np.flatnonzero(counts).tolist())
+        return known[1]
+
+    def forget_predictions(self) -> None:
+        """Show no prediction any more."""
+        self.predictions.clear()
+        self.doubts.clear()
+        self.findings.clear()
 
     def can_correct(self, frame: int) -> bool:
         """True where a stroke may start from the prediction: there is one, for the labels as they are."""

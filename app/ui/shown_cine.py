@@ -77,8 +77,9 @@ class ShownCine:
             return
         w.layers.show()
         w.player_bar.timeline.set_annotated(opened.recorder.annotated.annotated_frames)
-        confidence = {f: p.confidence for f, p in opened.predictions.items()}
-        w.player_bar.timeline.set_predictions(confidence, opened.stale)
+        by_hand = opened.hand_drawn
+        confidence = {f: p.confidence for f, p in opened.predictions.items() if f not in by_hand}
+        w.player_bar.timeline.set_predictions(confidence, opened.stale - by_hand)
         w.cine_list.show_cines(w.workspace.cines, opened)
         w.suggestion.show()
         self._enable()

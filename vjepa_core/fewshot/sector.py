@@ -1,8 +1,8 @@
 """The shape of the ultrasound picture inside its rectangle: a fan, or the whole rectangle.
 
 Predicted labels belong inside it. The shape is found from the frames alone: what is ever brighter than the
-black around the picture, cleaned of text and traces, and its convex hull, because a fan has dark places inside
-(cavities, shadows) but no dent that matters.
+black around the picture, cleaned of text and traces, and its convex hull, because a fan has dark places
+inside (cavities, shadows) but no dent that matters.
 """
 
 from __future__ import annotations

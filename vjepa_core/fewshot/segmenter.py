@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
+from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.scribbles import completed, is_open
-from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
@@ -57,7 +58,8 @@ class Segmentation:
     masks : array
         (T, h, w) uint8 label values.
     confidence : array
-        (T,) float32 in 0..1, the mean Dice to expect: see `vjepa_core.fewshot.confidence.confidence`.
+        (T,) float32 in 0..1, the mean Dice to expect: see `vjepa_core.fewshot.confidence.confidence`, capped
+        where a frame has findings.
     losses : list of float
         One a step.
     steps : int
@@ -68,6 +70,8 @@ class Segmentation:
         Wall clock of "features", "motion", "fit" and "predict".
     encoder_name, encoder_checksum, encoder_trained
         From the encoder's card.
+    findings : list of tuple of Finding
+        What is implausible about each frame; nothing about annotated ones.
     """
 
     masks: NDArray[np.uint8]
@@ -79,6 +83,7 @@ class Segmentation:
     encoder_name: str
     encoder_checksum: str
     encoder_trained: bool
+    findings: list[tuple[Finding, ...]] = field(default_factory=list)
 
 
 def prepare_cine(
@@ -265,6 +270,10 @@ def segment(
     predict_started = time.monotonic()
     masks, inside = np.empty(frames.shape, np.uint8), cine.inside
     trust = np.empty(len(frames), np.float32)
+    left_heart = start is not None and classes == LEFT_HEART
+    review = Review(cine.sector, fps=fps, left_heart=left_heart)
+    allowed = allowed_pieces(cine.labels.values(), classes)
+    values = np.array([0, *classes], np.uint8)
     for first in range(0, len(frames), PREDICT_FRAMES):
         if should_stop():
             raise Cancelled
@@ -272,10 +281,15 @@ def segment(
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
         probabilities = predict(found.head, cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
+        review.take(chosen, values[probabilities.max(1).indices.numpy()], allowed)
         if watch is not None:
             watch(cine, chosen, probabilities)
         for frame, maps in zip(chosen, probabilities, strict=True):
             masks[frame] = label_image(maps, cine.box, classes, inside)
+    findings = [() if frame in labels else review.of(frame) for frame in range(len(frames))]
+    trust = np.array(
+        [capped(float(dice), reasons) for dice, reasons in zip(trust, findings, strict=True)], np.float32
+    )
     report("predict", len(frames), len(frames))
     seconds["predict"] = time.monotonic() - predict_started
     return Segmentation(
@@ -288,6 +302,7 @@ def segment(
         card.name,
         card.checksum,
         card.trained,
+        findings,
     )
 
 
