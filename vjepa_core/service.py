@@ -456,7 +456,7 @@ class Engine:
     def _save_head(self, steps: int, loss: float) -> None:
         assert self._head is not None  # noqa: S101 - the fit has just made it
         path = self._scratch / "head.safetensors"
-        known = self._recognition.known(self._cines.values())
+        known = self._recognition.learn(self._cines.values())
         save_head(self._head, path, None if known is None else {KNOWN: known.to_text()})
         revisions = tuple((w.cine_id, w.revision) for w in self._cines.values() if w.labels)
         self._tell(HeadReady(str(path), self._card.name, self._card.checksum, revisions, steps, loss))

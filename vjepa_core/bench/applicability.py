@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.fewshot.applicability import (
+    Evidence,
     Known,
     Recogniser,
     embedding,
@@ -50,10 +51,11 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class ProjectHead:
-    """A head fitted to one cine, and what it learnt from."""
+    """A head fitted to one cine, what it learnt from, and how it answers there."""
 
     head: Head
     known: Known
+    own: Evidence
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, 
     pairs = zip(frames, outlines, strict=True)
     study.labels = {frame: frame_label(outline, study.box, LEFT_HEART) for frame, outline in pairs}
     found = fitted(study, encoder[1], LEFT_HEART, FitConfig(seed=seed), start=starter)
-    return ProjectHead(found.head, known)
+    study.labels = {}
+    return ProjectHead(found.head, known, gather(found.head, study))
 
 
 def decide(
@@ -119,7 +122,7 @@ def _project(
     }
     if not (like[OWN] or (like[LEFT] and not apical)):
         return like
-    well = knows(gather(project.head, study))
+    well = knows(gather(project.head, study), project.own)
     return {LEFT: like[LEFT] and (apical or well), OWN: like[OWN] and well}
 
 

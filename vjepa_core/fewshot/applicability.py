@@ -29,7 +29,7 @@ from torch.nn import functional
 from vjepa_core.fewshot.augment import warp_affine
 from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.overlap import AGREED, agreement
+from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.plausible import Shapes
 from vjepa_core.fewshot.study import MOST_OUTSIDE, StudyCine
 from vjepa_core.resources import resource_path
@@ -48,8 +48,8 @@ N_SIGNS = 5
 LOOKED_AT = 5
 """Frames of a cine that are examined, evenly spaced."""
 
-LEAST_CONSISTENCY, LEAST_CERTAINTY = 0.75, 0.7
-"""Of a fitted head's answers on a cine without labels that it may draw on."""
+AS_GOOD = 0.85
+"""Least evidence of a fitted head on a cine without labels, as a share of that on one it learnt from."""
 
 _WARPS = ((0.2, 1.0), (-0.2, 1.0), (0.0, 1.18))
 """Rotation in radians and scaling of the input under which an answer should stay the same."""
@@ -287,10 +287,22 @@ def plain_score(evidence: Evidence) -> float:
     )
 
 
-def knows(evidence: Evidence) -> bool:
-    """Whether a fitted head's answers on a cine look as if it knew what it draws, whatever it draws."""
-    sure = evidence.consistency >= LEAST_CONSISTENCY and evidence.certainty >= LEAST_CERTAINTY
-    return sure and evidence.outside <= MOST_OUTSIDE and _or(evidence.agreement, 1.0) >= AGREED
+def knows(evidence: Evidence, own: Evidence) -> bool:
+    """Whether a fitted head answers on a cine as it does on one that it learnt from.
+
+    Parameters
+    ----------
+    evidence, own : Evidence
+        On the cine, and on an annotated one without its labels. Heads of small or moving structures are less
+        certain and consistent even there.
+    """
+    pairs = [
+        (evidence.consistency, own.consistency),
+        (evidence.certainty, own.certainty),
+        (_or(evidence.agreement, 1.0), _or(own.agreement, 1.0)),
+    ]
+    inside = evidence.outside <= max(MOST_OUTSIDE, own.outside)
+    return inside and all(here >= AS_GOOD * there for here, there in pairs)
 
 
 def _or(value: float, other: float) -> float:
