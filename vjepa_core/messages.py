@@ -153,12 +153,12 @@ class Stage(StrEnum):
     PREDICTING = "predicting"
     WAITING = "waiting for labels"
     DRAFT = "draft made"  # by the starter head: nothing is outlined yet
-    NO_DRAFT = "no apical view"  # waiting for labels as well
+    NOT_RECOGNISED = "picture not recognised"  # no head knows it; waiting for labels as well
     UP_TO_DATE = "up to date"
     CANCELLED = "cancelled"
 
 
-RESTING = (Stage.WAITING, Stage.DRAFT, Stage.NO_DRAFT, Stage.UP_TO_DATE, Stage.CANCELLED)
+RESTING = (Stage.WAITING, Stage.DRAFT, Stage.NOT_RECOGNISED, Stage.UP_TO_DATE, Stage.CANCELLED)
 """Nothing is under way."""
 
 
@@ -208,6 +208,7 @@ class Predicted:
     """Masks of these frames are in the cine's `masks`; `confidence` is the mean Dice to expect of each.
 
     `final` says that the fit to this revision is over and these masks will not change until the next one.
+    `findings` are reasons to look at a frame, in words, for each of `frames`.
     """
 
     cine_id: int
@@ -216,6 +217,7 @@ class Predicted:
     confidence: tuple[float, ...]
     final: bool
     draft: bool = False
+    findings: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,13 +22,14 @@ from pathlib import Path
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import Cancelled, CoreError, one_line
+from vjepa_core.fewshot.applicability import KNOWN, load_recogniser
 from vjepa_core.fewshot.bounded_cache import BoundedCache
-from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
+from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.messages import (
@@ -55,6 +55,7 @@ from vjepa_core.messages import (
     Stage,
     Suggested,
 )
+from vjepa_core.recognition import Recognition
 from vjepa_core.work import CineWork
 
 logger = logging.getLogger(__name__)
@@ -248,6 +249,7 @@ class Engine:
             return
         if head.config.encoder_checksum == self._card.checksum:
             self._head, self._fitted_to = head.to(self._device), revisions
+            self._recognition.restore(path)
 
     def _interrupted(self) -> bool:
         """Take what came in; True where the work under way should be dropped or looked at anew."""
@@ -288,6 +290,7 @@ class Engine:
                 self._closing = isinstance(self._requests.get(), Shutdown)
             return
         self._encoder, self._card = encoder, card
+        self._recognition = Recognition(self._starter, load_recogniser(card.checksum))
         self._tell(Ready(str(self._device), card.name, card.checksum, card.trained))
         while not self._closing:
             self._take_requests()
@@ -358,7 +361,7 @@ class Engine:
         visible = self._visible
         if self._starter is not None and visible is not None and visible.left_heart and not visible.failed:
             self._at = visible
-            self._applies(visible, self._starter)  # its draft is needed beside answers of other heads too
+            self._recognition.drafts(visible)  # its draft is needed beside answers of other heads too
         self._at = None
         job = self._next()
         if job is None:
@@ -391,27 +394,24 @@ class Engine:
 
     def _teacher(self, work: CineWork) -> Head | None:
         """What guesses at pixels that a scribble leaves open: the starter's head, where it applies."""
-        if self._starter is None or not work.left_heart or not self._applies(work, self._starter):
-            return None
-        return self._starter.head
-
-    def _applies(self, work: CineWork, starter: Starter) -> bool:
-        """Whether the starter draws a left heart on this cine; not known, and so no, before its features."""
-        if work.drafts is None and work.study is not None and work.study.features is not None:
-            work.drafts = starter.applies(replace(work.study, labels={}))
-            work.draft = Draft(starter.head, work.study) if work.drafts else None
-        return bool(work.drafts)
+        return self._starter.head if self._starter is not None and self._recognition.drafts(work) else None
 
     def _suggest(self, work: CineWork) -> None:
-        """Tell which frame of a cine to outline next, and whether a label in another would teach more."""
-        others = (w for w in self._cines.values() if w is not work and w.prepared and not w.failed)
-        found = {}
-        for one in (work, *others):
-            self._at = one
-            found[one.cine_id] = one.suggestion()
-        best = next_cine({cine: one.gain for cine, one in found.items()})
-        other = None if best == work.cine_id else best
-        told = Suggested(work.cine_id, work.revision, found[work.cine_id].frame, other)
+        """Tell which frame of a cine to outline next, and whether a label in another would teach more.
+
+        Nothing is suggested about a cine that no head knows, nor from it.
+        """
+        if self._refused(work):
+            told = Suggested(work.cine_id, work.revision, None, None)
+        else:
+            found = {}
+            for one in self._cines.values():
+                self._at = one
+                if one is work or (one.prepared and not one.failed and not self._refused(one)):
+                    found[one.cine_id] = one.suggestion()
+            best = next_cine({cine: one.gain for cine, one in found.items()})
+            other = None if best == work.cine_id else best
+            told = Suggested(work.cine_id, work.revision, found[work.cine_id].frame, other)
         if told != self._suggested:
             self._suggested = told
             self._tell(told)
@@ -433,19 +433,38 @@ class Engine:
         A cine that nobody has outlined keeps its draft while the fitted head knows a single other one; a head
         that was kept of labels that are no longer there draws nothing.
         """
+        labelled, head = sum(bool(w.labels) for w in self._cines.values()), self._head
+        if work.labels:
+            return head
+        if self._starter is not None and work.left_heart:
+            if self._keeps_draft(work):
+                return self._starter.head
+            if not labelled:
+                return None
+        if head is None or self._recognition.may_draw(head, work, self._cines.values()):
+            return head
+        # What is annotated may be other views: the starter still knows an apical one.
+        drafts = self._starter is not None and self._recognition.drafts(work)
+        return self._starter.head if self._starter is not None and drafts else None
+
+    def _keeps_draft(self, work: CineWork) -> bool:
+        """Whether the starter draws a cine: nobody outlined it, and at most one other."""
         labelled = sum(bool(w.labels) for w in self._cines.values())
-        if self._starter is None or not work.left_heart or work.labels or labelled > 1:
-            return self._head
-        if self._applies(work, self._starter):
-            return self._starter.head
-        return self._head if labelled else None
+        few = labelled <= 1 or self._head is None
+        return not work.labels and few and self._recognition.drafts(work)
+
+    def _refused(self, work: CineWork) -> bool:
+        """Whether there are heads, and none of them knows this cine."""
+        if work.labels or not work.prepared or self._head_for(work) is not None:
+            return False
+        return self._head is not None or work.drafts is False
 
     def _is_draft(self, head: Head | None) -> bool:
         return self._starter is not None and head is self._starter.head
 
     def _idle_stage(self, work: CineWork, head: Head | None) -> Stage:
         if head is None:
-            return Stage.NO_DRAFT if work.drafts is False else Stage.WAITING
+            return Stage.NOT_RECOGNISED if self._refused(work) else Stage.WAITING
         return Stage.DRAFT if self._is_draft(head) else Stage.UP_TO_DATE
 
     def _prepare(self, work: CineWork) -> None:
@@ -487,9 +506,11 @@ class Engine:
             head = self._starter.beginning(work.classes, left_heart=work.left_heart)
         else:
             head = new_head(self._card, work.classes)
-        silent = [
-            w.study for w in self._cines.values() if w.study is not None and w.may_teach and not w.failed
-        ]
+        silent: list[StudyCine] = []
+        if config.says(sum(len(cine.labels) for cine in cines), len(cines))[1]:
+            works = [w for w in self._cines.values() if not w.failed]
+            teaching = [w for w in works if w.may_teach and self._recognition.resembles(w, works)]
+            silent = [w.study for w in teaching if w.study is not None]
         fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
         self._fit = fit
         self._progress(work, Stage.FITTING, 0, fit.total)  # a first answer takes time, on busy cores
@@ -500,13 +521,18 @@ class Engine:
         return fit
 
     def _continue_fit(self, work: CineWork, fit: Fit) -> None:
+        self._at = work
+        previews = bool(work.labels) or (
+            not self._keeps_draft(work) and self._recognition.resembles(work, self._cines.values())
+        )
+        self._at = None
         while True:
             loss = fit.step()
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
             if fit.done:  # before any request is taken: a finished fit is never given up
                 self._finish_fit(work, fit, loss)
                 return
-            due = time.monotonic() - self._last_preview > PREVIEW_EVERY_S
+            due = previews and time.monotonic() - self._last_preview > PREVIEW_EVERY_S
             if due and work.prepared and not work.failed:
                 self._at = work
                 self._tell_predicted(work, work.predict(fit.averaged, work.next_to_preview()), final=False)
@@ -530,7 +556,8 @@ class Engine:
             if other.study is not None and other is not work:
                 other.study.forget_carried()
         path = self._scratch / "head.safetensors"
-        save_head(self._head, path)
+        known = self._recognition.learn(self._cines.values())
+        save_head(self._head, path, None if known is None else {KNOWN: known.to_text()})
         revisions, card = tuple(self._fitted_to.items()), self._card
         self._tell(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
 
@@ -549,8 +576,9 @@ class Engine:
     def _tell_predicted(
         self, work: CineWork, confidence: dict[int, float], *, final: bool, draft: bool = False
     ) -> None:
-        frames = tuple(confidence)
-        self._tell(Predicted(work.cine_id, work.revision, frames, tuple(confidence.values()), final, draft))
+        frames, dice = tuple(confidence), tuple(confidence.values())
+        findings = tuple(tuple(map(str, work.findings(frame))) for frame in frames)
+        self._tell(Predicted(work.cine_id, work.revision, frames, dice, final, draft, findings))
 
 
 def _not_taken(request: Request, error: Exception) -> Failed:

@@ -15,6 +15,7 @@ from vjepa_core.fewshot.confidence import Trust, trust
 from vjepa_core.fewshot.draft import Draft, answer, blended, with_unlearnt
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import Unfinished
+from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.scribbles import completed, is_open
@@ -58,11 +59,16 @@ class CineWork:
         self.drawn_by: Head | None = None  # the head of the newest final masks
         self.drafts: bool | None = None  # whether the starter head applies; None until it was asked
         self.draft: Draft | None = None  # where it does
+        self.known_by: tuple[Head, bool] | None = None  # whether a fitted head knows it
+        self.seen: NDArray[np.float32] | None = None  # its embedding, see `applicability.embedding`
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
         self.study: StudyCine | None = None
         self._sure: dict[int, float] = {}
+        self._uncapped: dict[int, float] = {}  # the same, whatever is implausible about the frame
+        self._review: Review | None = None
+        self._since: set[int] = set()  # frames written since all of them were last asked for
         self._alike: NDArray[np.float32] | None = None
         self._suggestion: Suggestion | None = None  # until labels or confidences change
         self._positions = positions
@@ -102,7 +108,7 @@ class CineWork:
 
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
         """Take over all labels of a revision."""
-        self.revision = request.revision
+        self.revision, self.known_by = request.revision, None
         images = pixels if pixels is not None else ()
         stated = request.stated or [None] * len(images)
         self.labels = {
@@ -113,6 +119,7 @@ class CineWork:
         self.failed, self._suggestion = False, None
         self.previewed.clear()
         self.shown = self.shown and bool(self.labels)
+        self._since.clear()
         if not self.labels:
             self._sure.clear()
         if self.study is not None:
@@ -170,6 +177,7 @@ class CineWork:
     def predict_all(self) -> None:
         """Every frame wants a prediction."""
         self.to_predict = set(range(self.n_frames))
+        self._since.clear()
 
     def next_to_predict(self) -> list[int]:
         """The frames nearest to the visible one that still want a prediction."""
@@ -219,12 +227,31 @@ class CineWork:
             self._suggestion = next_frame(self._alike, doubt, self.labels)
         return self._suggestion
 
+    def findings(self, frame: int) -> tuple[Finding, ...]:
+        """What is implausible about the prediction of a frame; nothing where a human drew on it."""
+        return () if self._review is None or frame in self.labels else self._review.of(frame)
+
     def _write(self, frames: list[int], probabilities: torch.Tensor, found: Trust) -> dict[int, float]:
+        """Write masks; returns the expected Dice of these frames and of neighbours whose findings change."""
+        assert self.study is not None  # noqa: S101 - only prepared cines are drawn
         self.shown, self._suggestion = True, None
+        inside = self.study.inside
         for frame, maps, wrong in zip(frames, probabilities, found.wrong, strict=True):
-            self._masks[frame] = label_image(maps, self._box, self.classes)
+            self._masks[frame] = label_image(maps, self._box, self.classes, inside)
             if self._doubts is not None:
                 self._doubts[frame] = (255 * wrong).round().byte().numpy()
-        told = dict(zip(frames, found.dice.tolist(), strict=True))
+        self._uncapped.update(zip(frames, found.dice.tolist(), strict=True))
+        if self._review is None:
+            self._review = Review(self.study.sector, fps=self._fps, left_heart=self.left_heart)
+        allowed = allowed_pieces(self.labels.values(), self.classes)
+        if not self.labels and not self.left_heart:
+            allowed = None  # nobody has shown what these structures look like
+        values = np.array([0, *self.classes], np.uint8)
+        drawn = values[probabilities.max(1).indices.numpy()]
+        self._since.update(frames)
+        changed = self._review.take(frames, drawn, allowed) & self._since
+        told = {
+            f: capped(self._uncapped[f], self.findings(f)) for f in (*frames, *sorted(changed - set(frames)))
+        }
         self._sure.update(told)
         return told

@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, str] = {
     "fewshot": "few labels: the program against a U-Net, forests and optical flow",
     "suggest": "labels that suggested frames spare, against random and evenly spaced ones",
     "uncertainty": "expected Dice and doubts of the program against the softmax alone",
+    "applicability": "masks on apical views, and none on anything else",
     "localisation": "what a probe tells of places, with and without the localisation task",
     "pretrain": "clips a second, utilisation and memory of pre-training",
     "robustness": "damaged files by the thousand: no crash, hang, traceback or full memory",

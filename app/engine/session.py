@@ -61,7 +61,7 @@ class Masks:
     """Predicted label images (height, width) of a cine's frames, with the revision that they belong to.
 
     `confidence` is the mean Dice to expect. `doubts` are the probabilities that a label is wrong, times 255,
-    (112, 112) uint8 over the letterboxed region.
+    (112, 112) uint8 over the letterboxed region. `findings` are reasons to look at a frame, in words.
     """
 
     cine_id: int
@@ -71,6 +71,7 @@ class Masks:
     final: bool
     draft: bool = False
     doubts: Mapping[int, Frame] = field(default_factory=dict)
+    findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -488,7 +489,9 @@ class LearningSession:
             full[frame] = mask
         doubts = {frame: np.array(doubted[frame]) for frame in report.frames}
         confidence = dict(zip(report.frames, report.confidence, strict=True))
-        return Masks(report.cine_id, report.revision, full, confidence, report.final, report.draft, doubts)
+        findings = dict(zip(report.frames, report.findings, strict=False))
+        final, draft = report.final, report.draft
+        return Masks(report.cine_id, report.revision, full, confidence, final, draft, doubts, findings)
 
     # Supervision
 

@@ -52,3 +52,9 @@ def write_predictions(connection: Connection, rows: Sequence[tuple[Any, ...]]) -
                 "(cine_id, frame, mask, confidence, revision, head_id) VALUES (?, ?, ?, ?, ?, ?)",
                 rows[start : start + _FRAMES_PER_TRANSACTION],
             )
+
+
+def delete_predictions(connection: Connection, cine_id: int) -> None:
+    """Delete every prediction of a cine."""
+    with connection.transaction() as sql:
+        sql.execute("DELETE FROM predictions WHERE cine_id = ?", (cine_id,))

@@ -26,7 +26,7 @@ from app.storage.connection import Connection
 from app.storage.drawn import read_strokes, write_change
 from app.storage.errors import damaged
 from app.storage.filelock import FileLock
-from app.storage.learned import read_latest_head, write_head, write_predictions
+from app.storage.learned import delete_predictions, read_latest_head, write_head, write_predictions
 from app.storage.records import Change, CineRecord, HeadRecord, Prediction
 
 
@@ -313,6 +313,10 @@ class Project:
                 raise ValueError(f"prediction {p.shape} for frame {frame} does not fit the cine")
             rows.append((cine_id, frame, p.packed, p.confidence, p.revision, p.head_id))
         write_predictions(self._computed, rows)
+
+    def forget_predictions(self, cine_id: int) -> None:
+        """Keep no prediction of a cine any more."""
+        delete_predictions(self._computed, cine_id)
 
     def predictions(self, cine_id: int) -> dict[int, Prediction]:
         """Return the predictions kept last, by frame."""

@@ -57,8 +57,9 @@ def describe_frame(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> s
 
 
 def _trust(opened: OpenedCine, dice: float) -> str:
+    reasons = "".join(f"; check: {reason}" for reason in opened.findings.get(opened.frame, ()))
     if is_draft(opened):
-        return f"Draft, not learnt from this cine: check it; expected Dice here {dice:.2f}"
+        return f"Draft, not learnt from this cine: check it; expected Dice here {dice:.2f}{reasons}"
     if opened.frame in opened.stale:
-        return f"Outdated: expected Dice here {dice:.2f}, before your last stroke"
-    return f"Predicted: expected Dice here {dice:.2f}"
+        return f"Outdated: expected Dice here {dice:.2f}, before your last stroke{reasons}"
+    return f"Predicted: expected Dice here {dice:.2f}{reasons}"

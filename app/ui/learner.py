@@ -264,6 +264,8 @@ class Learner(QObject):
 
     def _tell_progress(self, progress: Progress) -> None:
         self._finished()
+        if progress.stage is Stage.NOT_RECOGNISED:
+            self._forget_predictions(progress)
         self.last_progress = progress
         self.progress.emit(progress)
 
@@ -309,11 +311,25 @@ class Learner(QObject):
         }
         opened.predictions.update(fresh)
         opened.doubts.update(event.doubts)
+        opened.findings.update(event.findings)
         if event.final and self._project is not None:
             try:
                 self._project.save_predictions(opened.id, fresh)
             except ProjectError as error:
                 logger.warning("predictions are not saved: %s", error)
+        self.predicted.emit(opened)
+
+    def _forget_predictions(self, told: Progress) -> None:
+        """No head knows this cine: what an earlier one drew on it is neither shown nor kept."""
+        opened = self._cines.get(told.cine_id)
+        if opened is None or told.revision != opened.revision or not opened.predictions:
+            return
+        opened.forget_predictions()
+        if self._project is not None:
+            try:
+                self._project.forget_predictions(opened.id)
+            except ProjectError as error:
+                logger.warning("predictions are still kept: %s", error)
         self.predicted.emit(opened)
 
     def _keep_head(self, event: Learnt) -> None:

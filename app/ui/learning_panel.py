@@ -39,8 +39,8 @@ def describe(progress: Progress) -> str:
             return "waiting: outline a structure on two or three frames"
         case Stage.DRAFT:
             return "draft from other patients' hearts: correct it on two or three frames"
-        case Stage.NO_DRAFT:
-            return "no apical view recognised, so no draft: outline a structure on two or three frames"
+        case Stage.NOT_RECOGNISED:
+            return "this head does not recognise this picture: outline a frame to teach it"
         case Stage.UP_TO_DATE:
             return "up to date"
         case Stage.CANCELLED:
@@ -148,7 +148,7 @@ class LearningPanel(QWidget):
             if progress.loss is not None:
                 self._curve.show()
                 self._curve.add(progress.done, progress.loss)
-        if progress.stage in (Stage.WAITING, Stage.DRAFT, Stage.NO_DRAFT):
+        if progress.stage in (Stage.WAITING, Stage.DRAFT, Stage.NOT_RECOGNISED):
             self._curve.hide()  # of a fit that no longer counts
         self._stage = progress.stage
         resting = progress.stage in RESTING

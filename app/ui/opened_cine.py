@@ -42,6 +42,8 @@ class OpenedCine:
         Newest prediction of each frame, whatever annotations it was learnt from.
     doubts
         How likely each label of a prediction is wrong, as the engine sends it; not kept in the project.
+    findings
+        What is implausible about a prediction, in words, as the engine sends it; not kept either.
     frame
         The visible frame.
     shown, warned
@@ -55,6 +57,7 @@ class OpenedCine:
     recorder: Recorder
     predictions: dict[int, Prediction] = field(default_factory=dict)
     doubts: dict[int, Frame] = field(default_factory=dict)
+    findings: dict[int, tuple[str, ...]] = field(default_factory=dict)
     frame: int = 0
     shown: bool = False
     warned: bool = False
@@ -143,6 +146,7 @@ class OpenedCine:
             return
         then = source.pop()
         self.doubts.clear()
+        self.findings.clear()
         self.predictions = {
             # Predictions that belonged to the annotations of then belong to them again.
             frame: replace(p, revision=self.revision) if p.revision == then.revision else p
@@ -163,6 +167,12 @@ class OpenedCine:
             scribbled = drawn == UNLABELLED
             full[~scribbled if scribbled.any() else drawn > 0] = 0  # what a human drew is not in doubt
         return full
+
+    def forget_predictions(self) -> None:
+        """Show no prediction any more."""
+        self.predictions.clear()
+        self.doubts.clear()
+        self.findings.clear()
 
     def fit_region(self) -> bool:
         """Make the ultrasound region hold everything that is outlined now; True if that changed it.

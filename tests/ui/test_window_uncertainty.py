@@ -101,6 +101,36 @@ def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
     assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
 
 
+def test_reasons_to_look_at_a_frame_are_said_with_it(heart: Desk) -> None:
+    predict(heart, 0)
+    heart.opened.findings[0] = ("a structure is in pieces",)
+    heart.window.layers.show()
+    assert heart.window.learning._confidence.text().endswith("0.87; check: a structure is in pieces")
+
+
+def test_a_frame_drawn_by_a_human_has_no_expected_dice(heart: Desk) -> None:
+    predict(heart, 0, 1)
+    heart.opened.recorder.draw(0, square(1), "brush", "somebody")
+    predict(heart, 0, 1)
+    heart.window.shown.show_labels()
+    assert heart.window.learning._confidence.text() == "Drawn: LV cavity."
+    assert "Dice" not in heart.window.player_bar.timeline.describe(0)
+    assert "Dice" in heart.window.player_bar.timeline.describe(1)
+
+
+def test_masks_of_a_cine_that_is_not_recognised_are_dropped(heart: Desk) -> None:
+    predict(heart, 0, 1)
+    project, cine = heart.window.workspace.project, heart.opened.id
+    assert project is not None
+    assert heart.opened.predictions
+    heart.tell(Progress(cine, heart.opened.revision, Stage.NOT_RECOGNISED))
+    assert heart.opened.predictions == {}
+    assert heart.opened.doubts == {}
+    assert project.predictions(cine) == {}
+    assert "Dice" not in heart.window.player_bar.timeline.describe(0)
+    assert heart.window.learning._confidence.text() == "No prediction on this frame yet."
+
+
 def test_kept_masks_are_predicted_once_more_when_doubts_are_wanted(heart: Desk) -> None:
     predict(heart, 0, 1, doubts=False)
     heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))

@@ -193,7 +193,8 @@ class _Bench:
             )
             done += len(found.losses)
             for target in targets:
-                mask = label_image(found.predict(study, [target.frame])[0], study.box, self.classes)
+                answer = found.predict(study, [target.frame])[0]
+                mask = label_image(answer, study.box, self.classes, study.inside)
                 scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
                 drawn[target] = Drawing(target, mask, scores)
         return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.draft import Draft, answer
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
+from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.scribbles import completed
-from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
@@ -58,7 +59,8 @@ class Segmentation:
     masks : array
         (T, h, w) uint8 label values.
     confidence : array
-        (T,) float32 in 0..1, the mean Dice to expect: see `vjepa_core.fewshot.confidence.confidence`.
+        (T,) float32 in 0..1, the mean Dice to expect: see `vjepa_core.fewshot.confidence.confidence`, capped
+        where a frame has findings.
     losses : list of float
         One a step.
     steps : int
@@ -69,6 +71,8 @@ class Segmentation:
         Wall clock of "features", "motion", "fit" and "predict".
     encoder_name, encoder_checksum, encoder_trained
         From the encoder's card.
+    findings : list of tuple of Finding
+        What is implausible about each frame; nothing about annotated ones.
     """
 
     masks: NDArray[np.uint8]
@@ -80,6 +84,7 @@ class Segmentation:
     encoder_name: str
     encoder_checksum: str
     encoder_trained: bool
+    findings: list[tuple[Finding, ...]] = field(default_factory=list)
 
 
 def prepare_cine(
@@ -151,8 +156,13 @@ def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> H
         return Head(HeadConfig(classes, card.name, card.checksum, feature_dim, len(card.depths)))
 
 
-def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Label values on the region's own pixels.
+def label_image(
+    probabilities: Tensor,
+    box: Letterbox,
+    classes: tuple[int, ...],
+    inside: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Label values on the region's own pixels; 0 outside the ultrasound sector.
 
     Probabilities are interpolated bilinearly before the largest is taken, so borders are finer than the grid.
 
@@ -160,13 +170,18 @@ def label_image(probabilities: Tensor, box: Letterbox, classes: tuple[int, ...])
     ----------
     probabilities : (K, grid, grid) float
         Background and classes.
+    inside : (h, w) bool, optional
+        The sector, as `StudyCine.inside` has it; default everywhere.
 
     Returns
     -------
     (h, w) uint8
     """
     fine = box.invert(probabilities.float().numpy())
-    return np.array([0, *classes], np.uint8)[fine.argmax(0)]
+    drawn = np.array([0, *classes], np.uint8)[fine.argmax(0)]
+    if inside is not None:
+        drawn[~inside] = 0
+    return drawn
 
 
 def segment(
@@ -268,8 +283,12 @@ def segment(
     seconds["fit"] = time.monotonic() - fit_started
 
     predict_started = time.monotonic()
-    masks = np.empty(frames.shape, np.uint8)
+    masks, inside = np.empty(frames.shape, np.uint8), cine.inside
     trust = np.empty(len(frames), np.float32)
+    left_heart = start is not None and classes == LEFT_HEART
+    review = Review(cine.sector, fps=fps, left_heart=left_heart)
+    allowed = allowed_pieces(cine.labels.values(), classes)
+    values = np.array([0, *classes], np.uint8)
     for first in range(0, len(frames), PREDICT_FRAMES):
         if should_stop():
             raise Cancelled
@@ -277,10 +296,15 @@ def segment(
         chosen = list(range(first, min(first + PREDICT_FRAMES, len(frames))))
         probabilities = found.predict(cine, chosen)
         trust[chosen] = confidence(cine, chosen, probabilities).numpy()
+        review.take(chosen, values[probabilities.max(1).indices.numpy()], allowed)
         if watch is not None:
             watch(cine, chosen, probabilities)
         for frame, maps in zip(chosen, probabilities, strict=True):
-            masks[frame] = label_image(maps, cine.box, classes)
+            masks[frame] = label_image(maps, cine.box, classes, inside)
+    findings = [() if frame in labels else review.of(frame) for frame in range(len(frames))]
+    trust = np.array(
+        [capped(float(dice), reasons) for dice, reasons in zip(trust, findings, strict=True)], np.float32
+    )
     report("predict", len(frames), len(frames))
     seconds["predict"] = time.monotonic() - predict_started
     return Segmentation(
@@ -293,6 +317,7 @@ def segment(
         card.name,
         card.checksum,
         card.trained,
+        findings,
     )
 
 

@@ -7,17 +7,14 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.fewshot.fit import predict_each
+from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
 from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
-from vjepa_core.fewshot.overlap import AGREED, agreement
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
@@ -30,9 +27,6 @@ SHIPPED, PHANTOM_ONLY = "left-heart.safetensors", "left-heart-phantom.safetensor
 LEFT_HEART = (1, 2, 3)
 """Label values of LV cavity, LV myocardium and left atrium, which the starter draws."""
 
-_LOOKED_AT = 5  # frames, over the cine
-_SLACK = 1.45
-"""Of `Shapes.limit`: a drawn shape is rougher than an outlined one."""
 _SHAPES = "shapes"
 
 
@@ -45,10 +39,13 @@ class Starter:
     head : Head
         Not to be changed: fits start from a copy.
     shapes : Shapes
+    recogniser : Recogniser, optional
+        What tells apical views from others; without it the head's answers alone do.
     """
 
     head: Head
     shapes: Shapes
+    recogniser: Recogniser | None = None
 
     def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
         """What a fit starts from: a copy of the head, or for other structures one that sees as it does."""
@@ -57,16 +54,14 @@ class Starter:
         return for_other_classes(self.head, classes)
 
     def applies(self, cine: StudyCine) -> bool:
-        """Whether what it draws over a cine looks like an apical view's left heart, and its nets agree."""
-        last = cine.n_frames - 1
-        frames = sorted({round(last * share / (_LOOKED_AT - 1)) for share in range(_LOOKED_AT)})
-        answers = predict_each(self.head, cine, frames)
-        values = np.array([0, *self.head.config.classes], np.uint8)
-        together = np.average(torch.stack(answers).numpy(), axis=0, weights=self.head.shares)
-        drawn = values[together.argmax(1)]
-        likely = median(self.shapes.distance(mask) for mask in drawn) <= _SLACK * self.shapes.limit
-        one, other = (values[answer.argmax(1).numpy()] for answer in (answers[0], answers[-1]))
-        return likely and median(map(agreement, one, other)) >= AGREED
+        """Whether a cine shows the left heart in an apical view, so that the head may draw on it."""
+        return self.score(cine) > 0
+
+    def score(self, cine: StudyCine) -> float:
+        """Of a cine, without its labels; above 0 the head knows it."""
+        views = None if self.recogniser is None else self.recogniser.views
+        evidence = gather(self.head, cine, shapes=self.shapes, views=views)
+        return plain_score(evidence) if self.recogniser is None else self.recogniser.score(evidence)
 
 
 def save_starter(starter: Starter, path: Path) -> None:
@@ -98,4 +93,4 @@ def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
     fits = (config.encoder_checksum, config.n_depths) == (card.checksum, len(card.depths))
     fits = fits and config.feature_dim == Architecture.parse(card.architecture).embed_dim
     whole = config.classes == LEFT_HEART and shapes.mean.shape == n and shapes.precision.shape == n * 2
-    return Starter(head, shapes) if fits and whole else None
+    return Starter(head, shapes, load_recogniser(card.checksum)) if fits and whole else None

@@ -97,7 +97,7 @@ def test_the_first_mask_after_a_step_is_the_preview_and_the_one_before_was_carri
 
 def test_labels_need_not_be_carried(ask: Any) -> None:
     def says(revision: int, visible: int) -> list[Event]:
-        return answer_to(revision, visible)[3:] if revision else [Progress(1, 0, Stage.NO_DRAFT)]
+        return answer_to(revision, visible)[3:] if revision else [Progress(1, 0, Stage.NOT_RECOGNISED)]
 
     for answer in ask(says):
         assert (answer.carried, answer.carried_s) == (None, None)

@@ -401,7 +401,7 @@ def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
     monkeypatch.setattr("vjepa_core.work.completed", completed)
     client, made = with_starter(applies)
     client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT if applies else Stage.NO_DRAFT)
+    client.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
     scribble = np.full((1, SIZE, SIZE), 255, np.uint8)
     scribble[0, 10:20, 10:20] = 1
     client.send(SetLabels(1, 1, (0,), client.share("scribble", scribble)))
@@ -415,7 +415,7 @@ def test_no_draft_where_the_starter_does_not_apply(
 ) -> None:
     client, _ = with_starter(False)
     client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.NO_DRAFT)
+    client.wait_for(Stage.NOT_RECOGNISED)
     assert client.of(Predicted) == []
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
@@ -530,7 +530,7 @@ def test_a_kept_head_of_no_labels_draws_nothing(
     client.wait(lambda: bool(made))
     save_head(made[0].head, tmp_path / "kept.safetensors")
     client.send(RestoreHead(str(tmp_path / "kept.safetensors")), left_heart(client, 1))
-    client.wait_for(Stage.NO_DRAFT)
+    client.wait_for(Stage.NOT_RECOGNISED)
     assert client.of(Predicted) == []
 
 

@@ -1,0 +1,161 @@
+"""Does a head know which pictures it can draw on? Masks given and refused, over hearts and anything else."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.benches.early_end import in_short, keeping
+from app.commands.report import table
+from app.domain.errors import ApicalError, CineError
+
+if TYPE_CHECKING:
+    from vjepa_core.bench.applicability import Decision, Picture
+
+OnProgress = Callable[[str, int, int], None]
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`[--data FILE] [--apical PATH...] [--other PATH...] [--phantom N] [--textures N] [--every N] ...`."""
+    parser.add_argument("--data", type=Path, metavar="FILE", help="CAMUS as .npz: its scored stills")
+    parser.add_argument(
+        "--apical",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="apical cines and stills, or folders",
+    )
+    parser.add_argument(
+        "--other", type=Path, nargs="+", default=[], metavar="PATH", help="anything else, or folders of it"
+    )
+    parser.add_argument("--phantom", type=int, default=20, metavar="N", help="phantom cines (default 20)")
+    parser.add_argument(
+        "--textures", type=int, default=55, metavar="N", help="textures and drawings (default 55)"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth file (default 1)")
+    parser.add_argument(
+        "--draft-only", action="store_true", help="the draft's head alone, no head fitted to a cine"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of textures and fits (default 0)")
+
+
+def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
+    """A row for each kind of picture and each head.
+
+    A head is fitted to the first cine of `--apical`, else to a phantom, with the draft's drawings on two of
+    its frames as outlines. Ctrl+C, SIGTERM or an error ends it with what was seen.
+    """
+    if args.every < 1 or min(args.phantom, args.textures) < 0:
+        raise ApicalError("--every counts from 1, --phantom and --textures from 0.")
+    missing = [path for path in (*args.apical, *args.other) if not path.exists()]
+    if missing:
+        raise ApicalError(f"{missing[0]} does not exist; check the path.")
+
+    import torch
+
+    from app.bench.machine import machine
+    from vjepa_core.bench.applicability import decide, project_head, rows
+    from vjepa_core.encoder.load import load_encoder
+    from vjepa_core.encoder.precision import inference_device, inference_dtype
+    from vjepa_core.fewshot.starter import load_starter
+
+    device = inference_device()
+    encoder = load_encoder(device=device, matrices=inference_dtype(device))
+    starter = load_starter(encoder[1])
+    if starter is None:
+        raise ApicalError("There is no draft over this encoder, so nothing to measure: install Apical again.")
+    starter.head.to(device)
+    project = None
+    if not args.draft_only:
+        on_progress("fitting to one cine", 0, 1)
+        project = project_head(_first(args), encoder, starter, seed=args.seed)
+    seen: list[Decision] = []
+    with keeping(seen) as ending:
+        for one in decide(_pictures(args), encoder, starter, project, on_progress):
+            seen.append(one)
+    about = {**machine("torch", "numpy"), "threads": torch.get_num_threads()}
+    found = rows(seen)
+    pictures = [vars(one) for one in seen]
+    result = {"name": "applicability", "machine": about, **ending.fields, "rows": found, "ratios": {}}
+    return {**result, "pictures": pictures}
+
+
+def text(result: dict[str, Any]) -> str:
+    """A table, and the pictures on which a head decided wrongly."""
+    lines = [("PICTURES", "HEAD", "WANTED", "N", "DRAWN", "RIGHT")]
+    lines += [
+        (one["kind"], one["head"], one["wanted"], str(one["n"]), str(one["drawn"]), f"{one['right']:.1%}")
+        for one in result["rows"]
+    ]
+    wrong = [
+        f"{one['kind']}, {one['head']}: {', '.join(one['wrong'])}" for one in result["rows"] if one["wrong"]
+    ]
+    return "\n".join([*in_short(result), table(lines), *(["", "Wrong:", *wrong] if wrong else [])])
+
+
+def _first(args: argparse.Namespace) -> Picture:
+    given = next(_given(args.apical, apical=True, every=1), None)
+    return given or next(_phantoms(1, first=900))
+
+
+def _pictures(args: argparse.Namespace) -> Iterator[Picture]:
+    from vjepa_core.bench.applicability import Picture
+    from vjepa_core.bench.camus import load_camus
+    from vjepa_core.bench.made_up_pictures import textures
+
+    yield from _given(args.apical, apical=True, every=args.every)
+    yield from _phantoms(args.phantom)
+    images, kinds = textures(args.textures, seed=args.seed) if args.textures else ((), ())
+    for i, (image, kind) in enumerate(zip(images, kinds, strict=True)):
+        yield Picture("textures", f"{kind} {i}", image[None], 0.0, False)
+    yield from _given(args.other, apical=False, every=args.every)
+    if args.data is not None:
+        scored = load_camus(args.data)[1].images[:: args.every]
+        for i, image in enumerate(scored):
+            yield Picture("CAMUS stills", str(i * args.every), image[None], 0.0, True)
+
+
+def _phantoms(n: int, first: int = 0) -> Iterator[Picture]:
+    from vjepa_core.bench.applicability import Picture
+    from vjepa_core.bench.scored_cines import phantom_cines
+
+    for i in range(first, first + n):
+        (cine,) = phantom_cines(1, frames=16, first=i)
+        yield Picture("phantoms", str(i), cine.frames, cine.fps, True)
+
+
+def _given(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Picture]:
+    """Cines and stills of files and folders; what cannot be read is told and left out."""
+    from app.dicom.open import open_cine
+    from vjepa_core.bench.applicability import Picture
+
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    for file in files[::every]:
+        try:
+            cine = open_cine(file)
+        except CineError as error:
+            log.warning("%s", error)
+            continue
+        try:
+            frames = _frames(cine)
+        except CineError as error:
+            log.warning("%s", error)
+            continue
+        finally:
+            cine.source.close()
+        yield Picture(file.parent.name, file.name, frames, cine.timing.fps, apical)
+
+
+def _frames(cine: Any) -> Any:
+    import numpy as np
+
+    from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
+
+    count = min(cine.n_frames, CLIP_FRAMES * temporal_stride(cine.timing.fps, 30.0))
+    return np.stack([cine.frame(index)[cine.region.slices] for index in range(count)])

@@ -1,0 +1,159 @@
+"""Does a head know a picture? Distances between views, evidence, and what a head's file keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.unit.fewshot.test_sector import fan, speckled
+from vjepa_core.bench.made_up_pictures import textures
+from vjepa_core.bench.scored_cines import phantom_cines
+from vjepa_core.encoder.catalogue import card
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.fewshot.applicability import (
+    KNOWN,
+    Evidence,
+    Known,
+    Recogniser,
+    ViewSpace,
+    embedding,
+    gather,
+    knows,
+    load_recogniser,
+    plain_score,
+    resembles,
+)
+from vjepa_core.fewshot.head import save_head
+from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, prepare_cine
+from vjepa_core.fewshot.starter import Starter, load_starter
+
+GOOD = Evidence(0.93, 0.96, 0.91, 0.5, 0.0, 1.2)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> LoadedEncoder:
+    torch.set_num_threads(1)
+    return load_encoder()
+
+
+@pytest.fixture(scope="module")
+def starter() -> Starter:
+    found = load_starter(card())
+    assert found is not None
+    return found
+
+
+def space(seed: int = 0) -> tuple[ViewSpace, NDArray[np.float64]]:
+    rows = np.random.default_rng(seed).normal(3, 1, (200, 20)) * np.linspace(0.5, 2, 20)
+    return ViewSpace.of(rows, n_axes=8), rows
+
+
+def test_pictures_of_one_view_lie_about_one_apart() -> None:
+    views, rows = space()
+    to_mean = [views.to_mean(row) for row in rows]
+    between = [views.between(rows[i], rows[i + 1]) for i in range(100)]
+    assert np.mean(to_mean) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(between) == pytest.approx(1.0, abs=0.1)
+    assert views.to_mean(rows[0] + 10) > 3
+
+
+def test_a_recogniser_comes_back_from_its_file(tmp_path: Path) -> None:
+    views, rows = space()
+    one = Recogniser(views, np.arange(5.0), -2.5, 1.3)
+    one.save(tmp_path / "views", "abc")
+    again = load_recogniser("abc", tmp_path / "views")
+    assert again is not None
+    assert (again.bias, again.reach) == (-2.5, 1.3)
+    assert again.score(GOOD) == pytest.approx(one.score(GOOD))
+    assert again.views.to_mean(rows[0]) == pytest.approx(views.to_mean(rows[0]), rel=0.01)
+    assert load_recogniser("another", tmp_path / "views") is None
+    half = (tmp_path / "views").read_bytes()[:-400]
+    (tmp_path / "half").write_bytes(half)
+    assert load_recogniser("abc", tmp_path / "half") is None
+    assert load_recogniser("abc", tmp_path / "gone") is None
+
+
+def test_the_one_that_ships_refuses_on_any_single_bad_sign_together() -> None:
+    found = load_recogniser(card().checksum)
+    assert found is not None
+    assert (found.weights >= 0).all()
+    assert found.score(GOOD) > 0
+    assert found.score(replace(GOOD, agreement=0.5, consistency=0.75, certainty=0.75)) < 0
+    assert found.score(replace(GOOD, view=4.5)) < 0
+    assert found.score(replace(GOOD, outside=0.6)) < 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"agreement": 0.6}, {"consistency": 0.6}, {"certainty": 0.6}, {"shape": 3.0}, {"outside": 0.5}]
+)
+def test_without_a_recogniser_any_bad_sign_refuses(change: dict[str, float]) -> None:
+    assert plain_score(GOOD) > 0
+    assert plain_score(replace(GOOD, **change)) < 0
+
+
+def test_a_heads_file_keeps_what_it_learnt_from(tmp_path: Path, small_encoder: LoadedEncoder) -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
+    known = Known(rows, (True, False))
+    save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {KNOWN: known.to_text()})
+    again = Known.of_head(tmp_path / "head")
+    assert again is not None
+    assert again.apical == known.apical
+    np.testing.assert_allclose(again.embeddings, rows, atol=0.01)
+    save_head(new_head(small_encoder[1], (1,)), tmp_path / "bare")
+    assert Known.of_head(tmp_path / "bare") is None
+    assert Known.of_head(tmp_path / "gone") is None
+
+
+def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
+    views, rows = space()
+    recogniser = Recogniser(views, np.ones(5), 0.0, reach=1.3)
+    apical, other = rows[0], rows[0] + 10
+    of_apical, of_other = (
+        Known(row[None].astype(np.float32), (k,)) for row, k in ((apical, True), (other, False))
+    )
+    assert resembles(recogniser, of_apical, rows[0] + 0.1, apical=None)
+    assert not resembles(recogniser, of_apical, other, apical=None)
+    # The left heart: what is recognised as apical is drawn by heads that learnt from apical cines alone.
+    assert resembles(recogniser, of_apical, rows[5], apical=True)
+    assert not resembles(recogniser, of_apical, rows[0], apical=False)
+    assert not resembles(recogniser, of_other, apical, apical=True)
+    assert resembles(recogniser, of_other, other + 0.1, apical=False)
+
+
+def test_a_fitted_head_should_answer_as_on_its_own_cine() -> None:
+    weak = Evidence(float("nan"), 0.6, 0.5, float("nan"), 0.0, 1.0)
+    assert knows(weak, weak)
+    assert not knows(replace(weak, consistency=0.3), weak)
+    assert not knows(replace(weak, outside=0.9), weak)
+
+
+def test_the_phase_of_the_beat_hardly_moves_a_cine(encoder: LoadedEncoder, starter: Starter) -> None:
+    (cine,) = phantom_cines(1, frames=20, first=70)
+    study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
+    assert starter.recogniser is not None
+    views = starter.recogniser.views
+    early, late = (embedding(study, [frame]) for frame in (0, 12))
+    assert views.between(early, late) < 0.5 * starter.recogniser.reach
+    assert starter.applies(study)
+
+
+@pytest.mark.parametrize("kind", range(11))
+def test_textures_are_refused(encoder: LoadedEncoder, starter: Starter, kind: int) -> None:
+    picture = textures(11, seed=31)[0][kind]
+    study = prepare_cine(0, picture[None], *encoder, fps=0)
+    assert not starter.applies(study)
+
+
+def test_evidence_of_an_empty_answer_is_no_evidence(small_encoder: LoadedEncoder) -> None:
+    """An unfitted head draws nothing without carried labels."""
+    study = prepare_cine(0, speckled(fan(), frames=2), *small_encoder, fps=30)
+    evidence = gather(new_head(small_encoder[1], (1, 2)), study)
+    assert np.isnan(evidence.agreement)
+    assert np.isnan(evidence.view)
+    assert evidence.certainty == 0
+    assert evidence.outside == 0

@@ -1,0 +1,150 @@
+"""Which pictures heads draw on: the draft's head and one fitted to a cine, on hearts and anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa_core.fewshot.applicability import (
+    Evidence,
+    Known,
+    Recogniser,
+    embedding,
+    gather,
+    knows,
+    plain_score,
+    resembles,
+)
+from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
+from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.segmenter import LoadedEncoder, fitted, label_image, prepare_cine
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter
+from vjepa_core.fewshot.study import StudyCine, frame_label
+
+DRAFT, LEFT, OWN = "draft", "project, left heart", "project, other structures"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A cine or still, and whether it shows the left heart in an apical view.
+
+    Attributes
+    ----------
+    kind, name : str
+    frames : array
+        (T, h, w) uint8.
+    fps : float
+    apical : bool
+    """
+
+    kind: str
+    name: str
+    frames: NDArray[np.uint8]
+    fps: float
+    apical: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectHead:
+    """A head fitted to one cine, what it learnt from, and how it answers there."""
+
+    head: Head
+    known: Known
+    own: Evidence
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which heads draw on a picture, and the evidence of the draft's."""
+
+    kind: str
+    name: str
+    apical: bool
+    draws: dict[str, bool]
+    score: float
+    evidence: dict[str, float]
+
+
+def shortened(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArray[np.uint8]:
+    """The first frames that fill so many clips of the encoder."""
+    return frames[: clips * CLIP_FRAMES * temporal_stride(fps, 30.0)]
+
+
+def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
+    """Fit a head to two frames of an apical cine, with the draft's own drawings as outlines."""
+    study = _study(picture, encoder)
+    frames = sorted({0, len(picture.frames) // 3})
+    drawn = predict(starter.head, study, frames)
+    outlines = [label_image(one, study.box, LEFT_HEART) for one in drawn]
+    apical = starter.applies(study)
+    known = Known(embedding(study)[None], (apical,))
+    pairs = zip(frames, outlines, strict=True)
+    study.labels = {frame: frame_label(outline, study.box, LEFT_HEART) for frame, outline in pairs}
+    found = fitted(study, encoder[1], LEFT_HEART, FitConfig(seed=seed), start=starter)
+    study.labels = {}
+    return ProjectHead(found.head, known, gather(found.head, study))
+
+
+def decide(
+    pictures: Iterable[Picture],
+    encoder: LoadedEncoder,
+    starter: Starter,
+    project: ProjectHead | None,
+    on_progress: Callable[[str, int, int], None],
+) -> Iterator[Decision]:
+    """Let every head decide on every picture."""
+    for n, picture in enumerate(pictures):
+        on_progress(picture.kind, n, 0)
+        study = _study(picture, encoder)
+        recogniser = starter.recogniser
+        views = None if recogniser is None else recogniser.views
+        evidence = gather(starter.head, study, shapes=starter.shapes, views=views)
+        score = plain_score(evidence) if recogniser is None else recogniser.score(evidence)
+        draws = {DRAFT: score > 0}
+        if project is not None and recogniser is not None:
+            draws |= _project(study, project, recogniser, apical=score > 0)
+        yield Decision(picture.kind, picture.name, picture.apical, draws, score, vars(evidence))
+
+
+def _project(
+    study: StudyCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
+) -> dict[str, bool]:
+    """Whether a fitted head draws: of the left heart, and of structures that nothing is known about."""
+    seen = embedding(study)
+    like = {
+        LEFT: resembles(recogniser, project.known, seen, apical=apical),
+        OWN: resembles(recogniser, project.known, seen, apical=None),
+    }
+    if not (like[OWN] or (like[LEFT] and not apical)):
+        return like
+    well = knows(gather(project.head, study), project.own)
+    return {LEFT: like[LEFT] and (apical or well), OWN: like[OWN] and well}
+
+
+def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """How many pictures of each kind each head draws on, and which ones wrongly."""
+    groups: dict[tuple[str, bool, str], list[Decision]] = {}
+    for one in decisions:
+        for head in one.draws:
+            groups.setdefault((one.kind, one.apical, head), []).append(one)
+    return [
+        {
+            "kind": kind,
+            "head": head,
+            "wanted": "masks" if apical else "none",
+            "n": len(group),
+            "drawn": sum(one.draws[head] for one in group),
+            "right": sum(one.draws[head] is apical for one in group) / len(group),
+            "wrong": [one.name for one in group if one.draws[head] is not apical],
+        }
+        for (kind, apical, head), group in groups.items()
+    ]
+
+
+def _study(picture: Picture, encoder: LoadedEncoder) -> StudyCine:
+    return prepare_cine(0, shortened(picture.frames, picture.fps), *encoder, fps=picture.fps)

@@ -1,0 +1,177 @@
+"""Make what tells apical views from everything else: distances between views, and weights of evidence.
+
+``python -m vjepa_core.bench.make_recogniser CAMUS.npz [VIDEO...]``
+
+Reads training patients of CAMUS, phantoms, textures and other views made here, and videos that show no heart
+(every second of those given). The validation patients and every other file have no part in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vjepa_core.bench.camus import BenchError, Stills, load_camus
+from vjepa_core.bench.frozen import as_studies, features
+from vjepa_core.bench.made_up_pictures import as_from_other_scanners, other_views, textures
+from vjepa_core.bench.make_calibration import logistic
+from vjepa_core.bench.scored_cines import phantom_cines
+from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.precision import inference_device, inference_dtype
+from vjepa_core.fewshot.applicability import (
+    SHIPPED,
+    Evidence,
+    Recogniser,
+    ViewSpace,
+    embedding,
+    gather,
+    signs,
+)
+from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
+from vjepa_core.fewshot.starter import load_starter
+from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.resources import resource_path
+
+TAIL = 0.01
+"""The limit lies halfway between the score that so many apical views stay below and the one that so many
+pictures without a heart exceed."""
+
+SAME_VIEW = 0.95
+"""Share of pairs of cines of the same view that lie within `Recogniser.reach`."""
+
+_CLIP = 16
+_FIRST = 5000  # phantom: no other benchmark draws these
+
+
+def fit_recogniser(
+    embeddings: NDArray[np.float32],
+    patients: NDArray[np.str_],
+    *,
+    apical: Sequence[Evidence],
+    varied: Sequence[Evidence],
+    others: Sequence[Evidence],
+    nothing: Sequence[Evidence],
+) -> Recogniser:
+    """Weigh evidence and set limits.
+
+    Parameters
+    ----------
+    embeddings, patients : array
+        (N, D) and (N,) of training stills.
+    apical : sequence of Evidence
+        Of apical views; `varied`: of those that were varied in appearance.
+    others, nothing : sequence of Evidence
+        Of other views, and of pictures without a heart. The limit is set without the other views and the
+        varied ones: some of those are hearts all the same, some of these beyond recognition.
+    """
+    views = ViewSpace.of(embeddings)
+    good = np.array([signs(one) for one in (*apical, *varied)])
+    bad = np.array([signs(one) for one in (*others, *nothing)])
+    many = np.r_[np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))]
+    rows, truth = np.concatenate([good, bad]), np.r_[np.ones(len(good)), np.zeros(len(bad))]
+    mean, scale = rows.mean(0), rows.std(0)
+    line = logistic((rows - mean) / scale, truth, many)
+    weights = np.array(line.weights) / scale
+    scores = [np.array([signs(one) for one in group]) @ weights for group in (apical, nothing)]
+    limit = 0.5 * (np.quantile(scores[0], TAIL) + np.quantile(scores[1], 1 - TAIL))
+    return Recogniser(views, weights, -float(limit), _reach(views, embeddings, patients))
+
+
+def _reach(views: ViewSpace, rows: NDArray[np.float32], patients: NDArray[np.str_]) -> float:
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, len(rows), (4000, 2))
+    apart = [views.between(rows[i], rows[j]) for i, j in pairs if patients[i] != patients[j]]
+    return float(np.quantile(apart, SAME_VIEW))
+
+
+def video_frames(path: Path, count: int = _CLIP) -> NDArray[np.uint8]:
+    """The first frames (count, h, w) uint8 of a video, grey.
+
+    Raises
+    ------
+    BenchError
+        If nothing can be read.
+    """
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while len(frames) < count:
+        there, frame = capture.read()
+        if not there:
+            break
+        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
+    capture.release()
+    if not frames:
+        raise BenchError(f"{path} is no video that can be read: leave it out.")
+    return np.stack(frames)
+
+
+def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
+    """Look at everything, fit, and write the file."""
+    encoder = load_encoder(device=(device := inference_device()), matrices=inference_dtype(device))
+    starter = load_starter(encoder[1])
+    if starter is None:
+        raise BenchError(f"There is no head over {encoder[1].name}: make one with make_starter.")
+    starter = replace(starter, recogniser=None)
+    starter.head.to(device)
+    train, _ = load_camus(camus)
+    every = Stills(train.images[::2], train.masks[::2], train.patients[::2])
+    tokens = features(encoder[0], every.images)
+    rows = np.stack([embedding(study) for study in as_studies(every.images, tokens)])
+    views = ViewSpace.of(rows)
+
+    def look(what: str, studies: Iterator[StudyCine]) -> list[Evidence]:
+        found = []
+        for study in studies:
+            found.append(gather(starter.head, study, shapes=starter.shapes, views=views))
+            sys.stderr.write(f"\r{what}: {len(found)}")
+        sys.stderr.write("\n")
+        return found
+
+    varied = as_from_other_scanners(train.images[8::20], seed=3)
+    apical = look("apical stills", _stills(encoder, train.images[::16]))
+    apical += look("phantoms", _phantoms(encoder, 15))
+    varied_found = look("apical stills, varied", _stills(encoder, varied))
+    others = look(
+        "other views", _stills(encoder, other_views(train.images[::4][::4], train.masks[::4][::4], seed=0)[0])
+    )
+    nothing = look("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
+    nothing += look("videos", _videos(encoder, videos[::2]))
+    made = fit_recogniser(
+        rows, every.patients, apical=apical, varied=varied_found, others=others, nothing=nothing
+    )
+    made.save(out, encoder[1].checksum)
+    return made
+
+
+def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[StudyCine]:
+    yield from as_studies(images, features(encoder[0], images))
+
+
+def _phantoms(encoder: LoadedEncoder, n: int) -> Iterator[StudyCine]:
+    for cine in phantom_cines(n, frames=_CLIP, first=_FIRST):
+        yield prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
+
+
+def _videos(encoder: LoadedEncoder, paths: Sequence[Path]) -> Iterator[StudyCine]:
+    for path in paths:
+        yield prepare_cine(0, video_frames(path), *encoder, fps=0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make the recogniser that ships.")
+    parser.add_argument("camus", type=Path)
+    parser.add_argument("videos", type=Path, nargs="*", help="that show no heart")
+    parser.add_argument("--out", type=Path, default=resource_path("heads", SHIPPED))
+    asked = parser.parse_args()
+    torch.manual_seed(0)
+    recogniser = make(asked.camus, asked.videos, asked.out)
+    sys.stderr.write(
+        f"weights {recogniser.weights}, bias {recogniser.bias:.2f}, reach {recogniser.reach:.2f}\n"
+    )
