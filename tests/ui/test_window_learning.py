@@ -31,9 +31,9 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 def outline_both(desk: Desk) -> None:
     desk.hand.click(50, 50)
-    desk.hand.keys("PgDown")
+    desk.hand.keys("PgDown", "B")
     desk.hand.click(60, 60)
-    desk.hand.keys("PgUp")
+    desk.hand.keys("PgUp", "B")
 
 
 def predict_all(desk: Desk, opened: OpenedCine) -> None:
