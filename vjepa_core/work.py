@@ -243,9 +243,9 @@ class CineWork:
         self._uncapped.update(zip(frames, found.dice.tolist(), strict=True))
         if self._review is None:
             self._review = Review(self.study.sector, fps=self._fps, left_heart=self.left_heart)
-        allowed = allowed_pieces(self.labels.values(), self.classes)
-        if not self.labels and not self.left_heart:
-            allowed = None  # nobody has shown what these structures look like
+        # Without labels nobody has shown what structures other than the left heart's look like.
+        known = bool(self.labels) or self.left_heart
+        allowed = allowed_pieces(self.labels.values(), self.classes) if known else None
         values = np.array([0, *self.classes], np.uint8)
         drawn = values[probabilities.max(1).indices.numpy()]
         self._since.update(frames)

@@ -57,7 +57,8 @@ def other_views(
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         rng = np.random.default_rng([seed, i])
         name = kinds[i % len(kinds)]
-        fan = cv2.morphologyEx((image > 8).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+        lit = (image > 8).astype(np.uint8)
+        fan = np.asarray(cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8)
         full = _continued(image, fan, rng)
         ys, xs = np.nonzero(mask == 1)
         y, x = float(ys.mean()), float(xs.mean())
@@ -126,7 +127,8 @@ def _leaves(rng: np.random.Generator, size: int) -> Grey:
             corners = cv2.boxPoints((at, axes, float(rng.uniform(0, 180))))
             cv2.fillConvexPoly(picture, corners.astype(np.int32), grey)
     shade = _clouds(rng, size, 1.5)
-    return cv2.GaussianBlur(picture, (0, 0), 0.8) * (0.7 + 0.3 * shade / 128)
+    soft = cv2.GaussianBlur(picture, (0, 0), 0.8)
+    return np.asarray(soft * (0.7 + 0.3 * shade / 128), np.float32)
 
 
 def _page(rng: np.random.Generator, size: int) -> Grey:

@@ -100,12 +100,13 @@ def video_frames(path: Path, count: int = _CLIP) -> NDArray[np.uint8]:
     BenchError
         If nothing can be read.
     """
-    capture, frames = cv2.VideoCapture(str(path)), []
+    capture = cv2.VideoCapture(str(path))
+    frames: list[NDArray[np.uint8]] = []
     while len(frames) < count:
         there, frame = capture.read()
         if not there:
             break
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
+        frames.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8))
     capture.release()
     if not frames:
         raise BenchError(f"{path} is no video that can be read: leave it out.")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import cv2
 import numpy as np
@@ -150,7 +151,7 @@ class Recogniser:
 
     def save(self, path: Path, encoder_checksum: str) -> None:
         """Write a few kilobytes of safetensors."""
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "mean": self.views.mean.astype(np.float16),
             "axes": self.views.axes.astype(np.float16),
             "weights": self.weights,
@@ -365,7 +366,8 @@ def gather(
     if len(each) > 1:
         first, last = (values[each[i].argmax(1).numpy()] for i in (0, -1))
         agreed = median(agreement(one, other) for one, other in zip(first, last, strict=True))
-    sector = cv2.resize(cine.sector.astype(np.uint8), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST)
+    small = cv2.resize(cine.sector.astype(np.uint8), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST)
+    sector = np.asarray(small, np.uint8)
     return Evidence(
         agreement=agreed,
         consistency=float(np.median(np.mean(kept, axis=0))),

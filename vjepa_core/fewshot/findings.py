@@ -190,4 +190,4 @@ class Review:
 def _has_hole(part: NDArray[np.uint8], least: float) -> bool:
     contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(part), contours, -1, (1,), cv2.FILLED)
-    return pieces(filled - part, least) > 0
+    return pieces(np.asarray(filled - part, np.uint8), least) > 0
