@@ -404,10 +404,11 @@ class Engine:
         if self._refused(work):
             told = Suggested(work.cine_id, work.revision, None, None)
         else:
+            others = (w for w in self._cines.values() if w is not work and w.prepared and not w.failed)
             found = {}
-            for one in self._cines.values():
+            for one in (work, *others):
                 self._at = one
-                if one is work or (one.prepared and not one.failed and not self._refused(one)):
+                if one is work or not self._refused(one):
                     found[one.cine_id] = one.suggestion()
             best = next_cine({cine: one.gain for cine, one in found.items()})
             other = None if best == work.cine_id else best
@@ -508,8 +509,9 @@ class Engine:
             head = new_head(self._card, work.classes)
         silent: list[StudyCine] = []
         if config.says(sum(len(cine.labels) for cine in cines), len(cines))[1]:
-            works = [w for w in self._cines.values() if not w.failed]
-            teaching = [w for w in works if w.may_teach and self._recognition.resembles(w, works)]
+            works = self._cines.values()
+            teaching = [w for w in works if w.may_teach and not w.failed]
+            teaching = [w for w in teaching if self._recognition.resembles(w, works)]
             silent = [w.study for w in teaching if w.study is not None]
         fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
         self._fit = fit
@@ -521,19 +523,17 @@ class Engine:
         return fit
 
     def _continue_fit(self, work: CineWork, fit: Fit) -> None:
-        self._at = work
-        previews = bool(work.labels) or (
-            not self._keeps_draft(work) and self._recognition.resembles(work, self._cines.values())
-        )
-        self._at = None
+        previews = work.prepared and not work.failed
+        if previews and not work.labels:
+            resembles = self._recognition.resembles(work, self._cines.values())
+            previews = resembles and not self._keeps_draft(work)
         while True:
             loss = fit.step()
             self._progress(work, Stage.FITTING, fit.done_steps, fit.total, loss)
             if fit.done:  # before any request is taken: a finished fit is never given up
                 self._finish_fit(work, fit, loss)
                 return
-            due = previews and time.monotonic() - self._last_preview > PREVIEW_EVERY_S
-            if due and work.prepared and not work.failed:
+            if previews and time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
                 self._at = work
                 self._tell_predicted(work, work.predict(fit.averaged, work.next_to_preview()), final=False)
                 self._at = None

@@ -112,7 +112,11 @@ def test_an_implausible_prediction_is_named_and_its_expected_dice_capped(
     torn = torch.zeros(4, 112, 112)
     torn[1, 30:50, 30:80] = torn[1, 60:80, 30:80] = 1
     torn[0] = 1 - torn[1]
-    monkeypatch.setattr(work, "predict", lambda _head, _cine, frames: torn.expand(len(frames), -1, -1, -1))
+
+    def answer(_head: object, _cine: object, frames: list[int], _draft: object) -> torch.Tensor:
+        return torn.expand(len(frames), -1, -1, -1)
+
+    monkeypatch.setattr(work, "answer", answer)
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     final = [p for p in client.of(Predicted) if p.final]
