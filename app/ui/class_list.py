@@ -69,8 +69,9 @@ class ClassList(QWidget):
             row = QWidget()
             cells = QHBoxLayout(row)
             cells.setContentsMargins(0, 0, 0, 0)
+            cells.setSpacing(3)
             state = QLabel("")
-            state.setStyleSheet(f"color: {theme.MUTED}; font-size: 11px;")
+            state.setStyleSheet(f"color: {theme.MUTED}; font-size: 10px;")
             self._states[label.value] = state
             for cell in (name, state, key, eye):
                 cell.setFocusPolicy(Qt.FocusPolicy.NoFocus)

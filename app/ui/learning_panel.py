@@ -40,7 +40,7 @@ def describe(progress: Progress) -> str:
         case Stage.DRAFT:
             return "draft from other patients' hearts: correct it on two or three frames"
         case Stage.NOT_RECOGNISED:
-            return "this head does not recognise this picture: outline a frame to teach it"
+            return "this picture is not recognised: outline a frame to teach it"
         case Stage.UP_TO_DATE:
             return "up to date"
         case Stage.CANCELLED:

@@ -38,7 +38,7 @@ class LayerStyle:
 DRAWN = LayerStyle(fill=0.28, width=2.0, dashes=(), z=20)
 ACCEPTED = LayerStyle(fill=0.2, width=1.8, dashes=(10.0, 2.5), z=18)
 PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
-OUTDATED = LayerStyle(fill=0.06, width=1.4, dashes=(1.0, 3.0), z=10)
+OUTDATED = LayerStyle(fill=0.08, width=2.2, dashes=(1.0, 1.6), z=10)
 
 SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
 _VEIL = (0, 0, 0, 90)

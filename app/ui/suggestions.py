@@ -25,6 +25,10 @@ class Suggestions:
         """Keep what the engine said last of a cine."""
         self._told[told.cine_id] = told
 
+    def forget(self, cine_id: int) -> None:
+        """Suggest nothing about a cine: no head recognises it."""
+        self._told.pop(cine_id, None)
+
     def clear(self) -> None:
         """Forget all: another project or another encoder comes."""
         self._told.clear()

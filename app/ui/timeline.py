@@ -28,7 +28,7 @@ MARGIN = 14
 LEAST_DICE = 0.6  # expected Dice of the shortest bar: below, everything is unsure
 STRIP = 30  # height of the strip in pixels
 SURE, UNSURE = QColor(theme.ACCENT), QColor(theme.WARNING)
-STALE = QColor(theme.LINE)
+STALE = QColor(theme.MUTED)
 TROUGH, DECODED = QColor("#0d0f12"), QColor("#4a545e")
 ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 

@@ -31,7 +31,7 @@ from app.ui.learner import Learner
 from app.ui.opened_cine import OpenedCine
 from app.ui.opener import Opener, Then
 from app.ui.suggestions import Suggestions
-from vjepa_core.messages import Suggested
+from vjepa_core.messages import Progress, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class Workspace(QObject):
         self.learner.predicted.connect(self._predicted)
         self.suggestions = Suggestions(self.learner.knows)
         self.learner.suggested.connect(self._suggested)
+        self.learner.progress.connect(self._on_progress)
         self._retry = QTimer(self)
         self._retry.setInterval(RETRY_MS)
         self._retry.timeout.connect(self.retry_saving)
@@ -441,6 +442,11 @@ class Workspace(QObject):
     def _suggested(self, told: Suggested) -> None:
         self.suggestions.take(told)
         self.suggestion_changed.emit()
+
+    def _on_progress(self, progress: Progress) -> None:
+        if progress.stage is Stage.NOT_RECOGNISED:
+            self.suggestions.forget(progress.cine_id)
+            self.suggestion_changed.emit()
 
     def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
         self.message.emit(text, int(level), action)

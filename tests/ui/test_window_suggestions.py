@@ -9,7 +9,7 @@ import pytest
 from app.ui.suggestion_line import sentence_for
 from tests.ui.conftest import Desk
 from tests.unit.dicom.dicom_oracle import grey_cine
-from vjepa_core.messages import Suggested
+from vjepa_core.messages import Progress, Stage, Suggested
 
 
 def suggest(desk: Desk, frame: int | None, *, cine: int | None = None, revision: int | None = None) -> None:
@@ -76,6 +76,14 @@ def test_a_cine_that_is_learnt_well_is_said(heart: Desk) -> None:
     suggest(heart, None)
     assert "learnt well" in said(heart)
     assert not heart.window.actions_by_id["suggested_frame"].isEnabled()
+
+
+def test_nothing_is_suggested_about_a_picture_that_is_not_recognised(two: Desk) -> None:
+    suggest(two, None)
+    assert marked(two) == [1]
+    two.tell(Progress(two.opened.id, two.opened.revision, Stage.NOT_RECOGNISED))
+    assert said(two) == ""
+    assert marked(two) == []
 
 
 def test_the_cine_where_more_is_learnt_is_marked_and_gone_to(two: Desk) -> None:
