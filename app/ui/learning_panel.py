@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from app.ui import theme
 from app.ui.loss_curve import LossCurve
+from app.ui.review_line import ReviewLine
 from app.ui.suggestion_line import SuggestionLine
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.messages import RESTING, Progress, Ready, Stage
@@ -106,6 +107,7 @@ class LearningPanel(QWidget):
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.uncertainty.clicked.connect(self.uncertainty_wanted)
         self.suggestion = SuggestionLine()
+        self.review = ReviewLine()
         self.accept = _quiet_button(self.accepted, "Accept this frame")
         self.accept.setIcon(theme.icon("accept"))
         self._islands = _quiet_button(self.islands_removed)
@@ -122,6 +124,7 @@ class LearningPanel(QWidget):
         column.addWidget(self._confidence)
         column.addWidget(self._islands)
         column.addWidget(self.suggestion)
+        column.addWidget(self.review)
         column.addWidget(self.uncertainty)
         column.addWidget(self._encoder)
         column.addStretch(1)
@@ -138,6 +141,7 @@ class LearningPanel(QWidget):
         self.show_confidence("", False)
         self.show_islands(0)
         self.suggestion.say("")
+        self.review.show_findings({})
 
     def show_progress(self, progress: Progress) -> None:
         """Follow the engine."""

@@ -166,6 +166,7 @@ class MainWindow(QMainWindow):
         self.learning.suggestion.setToolTip("\n".join(hints))
         self.learning.suggestion.frame_wanted.connect(self.navigation.go_to_suggested_frame)
         self.learning.suggestion.cine_wanted.connect(self.navigation.go_to_suggested_cine)
+        self.learning.review.frame_wanted.connect(self.navigation.go_to)
         self.learning.uncertainty_wanted.connect(self.layers.show_uncertainty)
         self.player_bar.player.playing_changed.connect(lambda _: self.layers.show())
         self.player_bar.frame_wanted.connect(self.navigation.show_frame)

@@ -95,7 +95,12 @@ class ShownCine:
         annotated = opened.recorder.annotated
         drawn = annotated.drawn_frames
         w.player_bar.timeline.set_annotated(drawn, set(annotated.annotated_frames) - set(drawn))
-        w.player_bar.timeline.set_predictions(_expected_dice(opened), opened.stale)
+        dice = _expected_dice(opened)
+        w.player_bar.timeline.set_predictions(dice, opened.stale)
+        current = {
+            f: reasons for f, reasons in opened.findings.items() if f in dice and f not in opened.stale
+        }
+        w.learning.review.show_findings(current)
         w.cine_list.show_cines(w.workspace.cines, opened)
         w.suggestion.show()
         self._enable()

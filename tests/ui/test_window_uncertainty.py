@@ -108,6 +108,20 @@ def test_reasons_to_look_at_a_frame_are_said_with_it(heart: Desk) -> None:
     assert heart.window.learning._confidence.text().endswith("0.87; check: a structure is in pieces")
 
 
+def test_implausible_predictions_are_listed_for_review(heart: Desk) -> None:
+    predict(heart, 0, 3)
+    review = heart.window.learning.review
+    assert not review.isVisible()
+    heart.opened.findings.update({3: ("a structure is in pieces",), 0: ()})
+    heart.window.shown.show_labels()
+    assert "frame <a href='3'" in review.text()
+    assert "in pieces" in review.toolTip()
+    review.linkActivated.emit("3")
+    assert heart.opened.frame == 3
+    heart.hand.keys("Return")  # a human takes responsibility for it
+    assert not review.isVisible()
+
+
 def test_a_frame_drawn_by_a_human_has_no_expected_dice(heart: Desk) -> None:
     predict(heart, 0, 1)
     heart.opened.recorder.draw(0, square(1), "brush", "somebody")
