@@ -33,6 +33,7 @@ def main(path: Path) -> None:
     while window.current is None:
         QApplication.processEvents()
     hand = Hand(window)
+    hand.keys("B")
     for number in range(100_000):
         draw_stroke(hand, number)
         # Whoever reads this has seen the stroke on the screen.

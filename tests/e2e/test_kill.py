@@ -67,6 +67,7 @@ def test_kill_in_a_burst_of_strokes(
     # And it is what was drawn: the same strokes once more look the same.
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "other-home"))
     again = open_desk(demo_cine_path)
+    again.hand.keys("B")
     for number in range(kept.revision):
         draw_stroke(again.hand, number)
     assert again.opened.recorder.annotated.annotated_frames == tuple(labels)

@@ -168,7 +168,7 @@ def rest(desk: Desk, opened: OpenedCine) -> None:
         where = (opened.id, opened.revision)
         return (
             last is not None
-            and last.stage in (Stage.WAITING, Stage.UP_TO_DATE)
+            and last.stage in (Stage.WAITING, Stage.UP_TO_DATE, Stage.NOT_RECOGNISED)
             and (last.cine_id, last.revision) == where
         )
 
