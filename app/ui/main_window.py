@@ -116,7 +116,7 @@ class MainWindow(QMainWindow):
         dock = QDockWidget(title, self)
         dock.setObjectName(title)
         dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
-        widget.setFixedWidth(236)
+        widget.setFixedWidth(254)
         dock.setWidget(widget)
         self.addDockWidget(area, dock)
 
