@@ -199,10 +199,21 @@ class CineWork:
         """Write the head's masks of these frames; returns their expected Dice by frame."""
         assert self.study is not None  # noqa: S101 - only prepared cines are predicted
         probabilities = answer(head, self.study, frames, self.draft)
-        if self.draft is not None and not head.active.all():
-            probabilities = with_unlearnt(probabilities, self.draft(frames), head.active.cpu())
+        probabilities = self._with_draft(head, frames, probabilities)
         self.to_predict.difference_update(frames)
         return self._write(frames, probabilities, trust(self.study, frames, probabilities))
+
+    def _with_draft(self, head: Head, frames: list[int], probabilities: torch.Tensor) -> torch.Tensor:
+        """Let the draft draw what was not outlined on this cine, whatever the head learnt from others.
+
+        Where some structures of a cine are carried along its motion, a head takes the rest for background.
+        """
+        if self.draft is None or head is self.draft.head or self.study is None:
+            return probabilities
+        learnt = head.active.cpu()
+        if self.study.labels:
+            learnt = learnt & self.study.drawn
+        return probabilities if learnt.all() else with_unlearnt(probabilities, self.draft(frames), learnt)
 
     def carry_labels(self) -> Iterator[dict[int, float]]:
         """Write labels as motion alone carries them, a few frames at a time: a first answer, at once."""

@@ -66,14 +66,14 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
         r for r in regions if _is_picture(r)
     ]
     if not pictures:
-        warnings.append("The file does not say the size of a pixel: sizes are told in pixels.")
+        warnings.append("The file does not say the size of a pixel: sizes are given in pixels.")
         return Calibrated(regions, None, None, warnings)
     pictures = [r for r in pictures if min(r.box.width, r.box.height) >= _SMALLEST]
     # One region beyond the edge shows that the image was resized: then no region's size holds.
     if not pictures or any(not _inside(r.box, height, width) for r in pictures):
         warnings.append(
             "The calibrated region in the file does not fit the image, which was resized or cropped later: "
-            "its pixel size was not used: sizes are told in pixels."
+            "its pixel size was not used: sizes are given in pixels."
         )
         return Calibrated(regions, None, None, warnings)
     regions = tuple(
@@ -85,7 +85,7 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
         warnings.append("The image holds several ultrasound pictures: the largest one is used.")
     calibration = _calibration(region)
     if calibration is None:
-        warnings.append("The pixel size in the file is not a plausible length: sizes are told in pixels.")
+        warnings.append("The pixel size in the file is not a plausible length: sizes are given in pixels.")
     return Calibrated(regions, _clip(region.box, height, width), calibration, warnings)
 
 

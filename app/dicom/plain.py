@@ -13,7 +13,7 @@ from app.dicom.frame_cache import CachedFrames, InOrder
 from app.dicom.region import find_region, sample_indices
 from app.domain.cine import Calibration, Cine, Frame, Timing
 
-NO_PIXEL_SIZE = "The file does not say the size of a pixel: sizes are told in pixels."
+NO_PIXEL_SIZE = "The file does not say the size of a pixel: sizes are given in pixels."
 
 _FIRST = 600
 """Frames among which those that show the region are taken: a long video need not be walked to its end."""

@@ -191,22 +191,29 @@ def _take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
         drawn[predicted] = shown[predicted]
 
 
-def may_cover(shown: Frame, shape: Shape, *, keep_enclosed: bool) -> Mask:
-    """Pixels of a shape that get its structure, (height, width) bool."""
+def may_cover(
+    shown: Frame, shape: Shape, *, keep_enclosed: bool, walls: tuple[tuple[int, int], ...] = ()
+) -> Mask:
+    """Pixels of a shape that get its structure, (height, width) bool.
+
+    With `keep_enclosed`, an outline leaves the structures inside it as they are, and the outline of a wall
+    always its cavity.
+    """
     if shape.behind:
         return shape.mask & has_value(shown, (0, UNLABELLED, shape.value))
     covered = shape.mask.copy()
     if shape.outline and keep_enclosed:
         for other in structures_in(shown):
             pixels = shown == other
-            if other != shape.value and (pixels & shape.mask).sum() >= ENCLOSED * pixels.sum():
+            inside = (pixels & shape.mask).sum() >= ENCLOSED * pixels.sum()
+            if other != shape.value and (inside or (shape.value, other) in walls):
                 covered &= ~pixels
     return covered
 
 
 def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, open_pixels: bool) -> Mask:
     """Draw a structure in place; returns the pixels that it no longer has."""
-    covered = may_cover(shown, shape, keep_enclosed=labels.keep_enclosed)
+    covered = may_cover(shown, shape, keep_enclosed=labels.keep_enclosed, walls=labels.walls)
     before = drawn == shape.value
     if shape.outline and covered.any():
         drawn[before] = UNLABELLED if open_pixels else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import QWidget
 from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, with_shape
 from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.provenance import structures_in
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
 from app.ui.painting import MIN_RADIUS, Point
@@ -28,6 +30,10 @@ Key = Qt.Key
 
 REACH = 9.0  # screen pixels that count as 'on the same spot'
 MAX_RADIUS = 150.0
+CLOSING_KEYS = (Key.Key_Return, Key.Key_Enter)
+HABIT_S = 1.5
+"""So long after an outline has closed itself, Enter still means to close it."""
+LEAST_CORNERS = 3
 GESTURE_KEYS = (Key.Key_Escape, Key.Key_Return, Key.Key_Enter, Key.Key_Backspace)
 
 
@@ -68,6 +74,7 @@ class CineCanvas(LabelledPicture):
         self._gesture: Gesture | None = None
         self._gesture_key: object = None  # of the frame that the stroke belongs to
         self._gesture_group: object = None
+        self._closed_at = -math.inf  # when the pointer closed an outline
         self._dragging = False  # the left button is down in a gesture
         self._held: Button | None = None  # another drag under way: pan or window/level
         self._last = QPointF()
@@ -149,13 +156,16 @@ class CineCanvas(LabelledPicture):
         return self._tool
 
     def set_active_class(self, value: int) -> None:
-        """Draw this structure from now on; an unfinished outline changes with it."""
+        """Draw this structure from now on; an unfinished outline keeps its own."""
         self._active_class = value
-        if isinstance(self._gesture, OutlineGesture):
-            self._gesture.ink.active = value
+        self._colour_marks()
+        self._update_marks()
+
+    def _colour_marks(self) -> None:
+        outline = self._gesture if isinstance(self._gesture, OutlineGesture) else None
+        value = self._active_class if outline is None else outline.ink.active
         colour = {c.value: c.colour for c in self._label_set.classes}.get(value, (255, 255, 255))
         self._marks.set_colour(QColor(*colour))
-        self._update_marks()
 
     def set_brush_radius(self, radius: float) -> None:
         """Radius of brush and eraser in columns of the image, clamped to a sensible range."""
@@ -249,6 +259,7 @@ class CineCanvas(LabelledPicture):
 
     def _drop_gesture(self) -> None:
         self._gesture, self._dragging = None, False
+        self._colour_marks()
         self._update_marks()
         self.stroke_in_progress.emit(False)
 
@@ -268,13 +279,16 @@ class CineCanvas(LabelledPicture):
         if here:
             self._masks = replace(self._masks, annotation=result.annotation, states=result.states)
             self._show_masks()
-        self.edited.emit(Edit(basis.annotation, result, gesture.kind, key))
+        changed = _changed(basis.shown, result.shown)
+        self.edited.emit(Edit(basis.annotation, result, gesture.kind, key, changed))
 
     def _after_gesture_input(self) -> None:
         gesture = self._gesture
         if gesture is None:
             return
         if gesture.finished:
+            if isinstance(gesture, OutlineGesture):
+                self._closed_at = time.monotonic()
             self._end_gesture()
             return
         if isinstance(gesture, BrushGesture):
@@ -319,8 +333,11 @@ class CineCanvas(LabelledPicture):
             if self._gesture is None:
                 self._begin_gesture()
             elif not self._outline_is_here or self._tool != POLYGON:
-                self.outline_waits.emit(self._gesture_key)
-                return
+                if len(self._gesture.line()) >= LEAST_CORNERS:
+                    self.outline_waits.emit(self._gesture_key)
+                    return
+                self._drop_gesture()  # it encloses nothing
+                self._begin_gesture()
             if self._gesture is not None and self._pointer is not None:
                 self._dragging = True
                 self._gesture.press(self._pointer, REACH / self._scale)
@@ -393,23 +410,31 @@ class CineCanvas(LabelledPicture):
         if (
             event.type() == QEvent.Type.ShortcutOverride
             and isinstance(event, QKeyEvent)
-            and self._gesture is not None
-            and event.key() in GESTURE_KEYS
+            and self._takes(Key(event.key()))
         ):
             event.accept()  # these keys belong to the stroke in progress, not to a menu
             return True
         return super().event(event)
 
+    def _takes(self, key: Key) -> bool:
+        """True for a key that belongs to a stroke, also to an outline that the pointer has just closed."""
+        if self._gesture is not None:
+            return key in GESTURE_KEYS
+        return key in CLOSING_KEYS and time.monotonic() - self._closed_at < HABIT_S
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        gesture = self._gesture
-        if gesture is None or event.key() not in GESTURE_KEYS:
+        if not self._takes(Key(event.key())):
             event.ignore()
             return
         event.accept()
+        if self._gesture is None:
+            return  # Enter after an outline that has closed itself means that outline, nothing else
         if event.key() == Key.Key_Escape:
             self.cancel_stroke()
         elif event.key() == Key.Key_Backspace:
             self.step_outline_back()
+        elif self._gesture_group is not self._group:
+            self.outline_waits.emit(self._gesture_key)  # it is not on this cine: show it before it is filled
         elif not self._dragging:
             self.finish_outline()
 
@@ -446,3 +471,9 @@ class CineCanvas(LabelledPicture):
         height, width = self._frame.shape
         inside = 0 <= x < width and 0 <= y < height
         self.hover.emit((x, y, int(self._frame[y, x])) if inside else None)
+
+
+def _changed(before: Frame, after: Frame) -> tuple[int, ...]:
+    """Structures that differ between two label images of one shape."""
+    differs = before != after
+    return tuple(sorted({*structures_in(before[differs]), *structures_in(after[differs])}))

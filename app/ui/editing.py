@@ -15,7 +15,6 @@ from app.ui.tools import ERASER, POLYGON, Edit
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
 
-OUTLINE_WAITS = "An outline is not finished: press Enter to fill it, or Esc to discard it."
 STROKES: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
 
 
@@ -24,12 +23,14 @@ class Editing:
 
     def __init__(self, window: MainWindow) -> None:
         self._window = window
+        self._waiting = ""  # what was said of an unfinished outline
         self._begun: tuple[FrameKey, Prediction | None] | None = None  # a brush stroke in progress
         self._seen: tuple[FrameKey, FrameMasks, Prediction | None] | None = None  # by a held accept button
 
     def stroke_begins(self, drawing: bool) -> None:
         """Stop playing, and show every structure that the stroke may change."""
         if not drawing:
+            self._forget_waiting_outline()
             return
         w, opened = self._window, self._window.current
         w.player_bar.player.pause()
@@ -45,7 +46,7 @@ class Editing:
         begun, self._begun = self._begun, None
         seen = begun[1] if begun is not None and begun[0] == key else None
         w.workspace.apply(key.opened, key.frame, edit.result, STROKES[edit.kind], seen)
-        w.banner.dismiss(OUTLINE_WAITS)
+        w.tools.show_structures(set(edit.changed))
         if key.opened is not w.current or key.frame != key.opened.frame:
             self._show_frame_of(key)
 
@@ -53,12 +54,21 @@ class Editing:
         """Say why nothing else can be drawn while an outline is unfinished."""
         key = self._window.canvas.unfinished_outline()
         if isinstance(key, FrameKey):
+            self._forget_waiting_outline()
+            self._waiting = (
+                f"The outline on frame {key.frame} of {key.opened.cine.path.name} is not finished: "
+                "press Enter there to fill it, or Esc to discard it."
+            )
             self._window.banner.show_message(
-                OUTLINE_WAITS, Level.WARNING, ("Show it", lambda: self._show_frame_of(key))
+                self._waiting, Level.WARNING, ("Show it", lambda: self._show_frame_of(key))
             )
 
+    def _forget_waiting_outline(self) -> None:
+        self._window.banner.dismiss(self._waiting)
+        self._waiting = ""
+
     def _show_frame_of(self, key: FrameKey) -> None:
-        self._window.banner.dismiss(OUTLINE_WAITS)
+        self._forget_waiting_outline()
         self._window.navigation.choose(key.opened)
         self._window.navigation.go_to(key.frame)
 

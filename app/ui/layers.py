@@ -39,6 +39,10 @@ class Layers:
         w.canvas.set_doubt(opened.doubt(frame) if self.doubts_shown else None)
         if not w.player_bar.player.is_playing():  # too fast to read, and too slow to play
             self._describe(opened, masks)
+        elif w.learning.says_something():
+            w.learning.show_confidence("", False)
+            w.learning.show_islands(0)
+            w.tools.show_states({})
 
     def _describe(self, opened: OpenedCine, masks: FrameMasks) -> None:
         """Say who stated what on the visible frame, and what can be done with it."""

@@ -143,9 +143,10 @@ class LearningPanel(QWidget):
         self.suggestion.say("")
         self.review.show_findings({})
 
-    def show_progress(self, progress: Progress) -> None:
-        """Follow the engine."""
-        self._state.setText(describe(progress).capitalize())
+    def show_progress(self, progress: Progress, other: str = "") -> None:
+        """Follow the engine; `other` names the cine that it works on if that is not the visible one."""
+        said = describe(progress).capitalize()
+        self._state.setText(f"{other}: {said[:1].lower()}{said[1:]}" if other else said)
         if progress.stage is Stage.FITTING:
             if self._stage is not Stage.FITTING or progress.done <= 1:
                 self._curve.start()
@@ -201,6 +202,10 @@ class LearningPanel(QWidget):
         """Say who stated what on the visible frame, and how far its prediction can be trusted."""
         self._confidence.setText(text)
         self.accept.setEnabled(can_accept)
+
+    def says_something(self) -> bool:
+        """True where something is said about the visible frame."""
+        return bool(self._confidence.text())
 
     def show_uncertainty(self, shown: bool) -> None:
         """Say whether the picture shows where the prediction may be wrong."""

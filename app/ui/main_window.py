@@ -198,8 +198,12 @@ class MainWindow(QMainWindow):
     # The engine
 
     def _on_progress(self, progress: Progress) -> None:
-        self.learning.show_progress(progress)
-        self.status.show_engine(describe(progress))
+        cines = {opened.id: opened.cine.path.name for opened in self.workspace.cines}
+        here = self.current is None or progress.cine_id == self.current.id
+        other = "" if here else cines.get(progress.cine_id, "")
+        self.learning.show_progress(progress, other)
+        said = describe(progress)
+        self.status.show_engine(f"{other}: {said}" if other else said)
         self.layers.fetch_doubts()
 
     def _on_stopping(self, progress: Progress) -> None:

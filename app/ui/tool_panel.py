@@ -22,9 +22,10 @@ from app.domain.labels import LabelSet
 from app.ui import theme
 from app.ui.class_list import ClassList
 from app.ui.keymap import Keymap
-from app.ui.tools import PAN, TOOLS
+from app.ui.tools import ERASER, PAN, TOOLS
 
 MAX_SLIDER_RADIUS = 60
+MORE = {ERASER: ": removes every structure under it; with 'Draw behind', the selected one alone"}
 
 
 class ToolPanel(QWidget):
@@ -53,7 +54,7 @@ class ToolPanel(QWidget):
             button.setIcon(theme.icon(entry))
             button.setIconSize(QSize(20, 20))
             button.setText("Move" if tool == "pan" else keymap[entry].text)
-            button.setToolTip(keymap.hint(entry))
+            button.setToolTip(keymap.hint(entry) + MORE.get(tool, ""))
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.setCheckable(True)

@@ -35,12 +35,15 @@ class Edit:
         The tool's name.
     key
         What the owner gave to `CineCanvas.set_frame` for the frame that the stroke belongs to.
+    changed
+        Structures that have gained or lost pixels on the screen.
     """
 
     before: Frame | None
     result: FrameMasks
     kind: str
     key: object = None
+    changed: tuple[int, ...] = ()
 
     @property
     def after(self) -> Frame:

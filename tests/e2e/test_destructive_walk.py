@@ -80,7 +80,7 @@ def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
         smaller = np.roll(seen[-1][13], 2, axis=0)
         hand.drag(outline(smaller, CAVITY))
         seen.append(visible(desk))
-        hand.keys("Right", "Ctrl+0")
+        hand.keys("Right", "Ctrl+Shift+E")
         seen.append(visible(desk))
 
         annotated = desk.opened.recorder.annotated

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
 from app.domain.provenance import State
 from tests.ui.conftest import Desk, square
+from tests.unit.dicom.dicom_oracle import grey_cine
+from vjepa_core.messages import Progress, Stage
 
 DRAWN, ACCEPTED = State.DRAWN, State.ACCEPTED
 
@@ -121,7 +125,7 @@ def test_masks_older_than_the_newest_stroke_stay_and_look_different(heart: Desk)
 def test_a_frame_can_be_marked_as_empty(heart: Desk) -> None:
     heart.hand.click(20, 20)
     heart.predict({f: three() for f in range(12)})
-    heart.hand.keys("Right", "Ctrl+0")
+    heart.hand.keys("Right", "Ctrl+Shift+E")
     assert heart.annotated == (0, 1)
     assert states(heart, 1) == dict.fromkeys((1, 2, 3), DRAWN)
     assert not heart.opened.masks(1).shown.any()
@@ -129,7 +133,7 @@ def test_a_frame_can_be_marked_as_empty(heart: Desk) -> None:
     assert "empty" in heart.window.learning._confidence.text()
     assert heart.session.stated == {0: (1,), 1: (1, 2, 3)}
     revision = heart.opened.revision
-    heart.hand.keys("Ctrl+0")
+    heart.hand.keys("Ctrl+Shift+E")
     assert heart.opened.revision == revision  # it is empty already
     heart.hand.keys("Ctrl+Z")
     assert heart.annotated == (0,)
@@ -150,8 +154,6 @@ def test_a_structure_erased_whole_is_stated_to_be_absent(heart: Desk) -> None:
 
 
 def test_the_tool_after_opening_a_cine_does_not_paint(heart: Desk, cine_file: object) -> None:
-    from pathlib import Path
-
     heart.workspace.close_project()
     heart.workspace.open_paths([Path(str(cine_file))])
     heart.settle()
@@ -206,7 +208,7 @@ def test_closing_with_an_unfinished_outline_asks_first(heart: Desk) -> None:
         heart.hand.click(x, y)
     heart.window.close()
     assert heart.window.isVisible()
-    assert any("outline is not finished" in text for _, text in heart.window.banner.messages())
+    assert any("not finished" in text for _, text in heart.window.banner.messages())
     heart.hand.keys("Return")
     assert heart.annotated == (0,)
 
@@ -219,7 +221,7 @@ def test_nothing_is_drawn_on_another_frame_while_an_outline_waits(heart: Desk) -
     heart.hand.click(40, 40)
     assert heart.annotated == ()
     ((_, text), *_) = heart.window.banner.messages()
-    assert "outline is not finished" in text
+    assert "frame 0 of heart.dcm is not finished" in text
     QApplication.processEvents()
     heart.hand.keys("Escape")
     heart.hand.click(40, 40)
@@ -236,3 +238,44 @@ def test_undo_takes_points_of_an_unfinished_outline_back(heart: Desk) -> None:
     assert heart.window.canvas.unfinished_outline() is None
     heart.hand.keys("Ctrl+Z")
     assert heart.annotated == ()
+
+
+def test_enter_after_a_freehand_outline_accepts_nothing(heart: Desk) -> None:
+    heart.predict({f: three() for f in range(12)})
+    heart.hand.keys("P")
+    heart.hand.drag([(26, 26), (54, 26), (54, 54), (26, 54), (26, 26)])
+    heart.hand.keys("Return")
+    assert states(heart, 0) == {1: DRAWN}
+    heart.window.canvas._closed_at -= 10  # a while later
+    heart.hand.keys("Return")
+    assert states(heart, 0) == {1: DRAWN, 2: ACCEPTED, 3: ACCEPTED}
+
+
+def test_a_hidden_structure_that_a_stroke_changes_is_shown(heart: Desk) -> None:
+    heart.predict({f: three() for f in range(12)})
+    classes = heart.window.tools._classes
+    classes._eyes[2].click()
+    classes._eyes[3].click()
+    heart.hand.click(58, 40)  # the cavity, into the wall
+    assert classes.hidden_classes() == {3}
+
+
+def test_nothing_is_said_of_frames_that_fly_past(heart: Desk) -> None:
+    heart.hand.click(20, 20)
+    assert "Drawn" in heart.window.learning._confidence.text()
+    heart.hand.keys("Space")
+    heart.qtbot.waitUntil(lambda: heart.opened.frame > 2)
+    assert heart.window.learning._confidence.text() == ""
+    assert words(heart) == ["", "", ""]
+    heart.hand.keys("Space")
+    assert heart.window.learning._confidence.text() != ""
+
+
+def test_work_on_another_cine_is_not_told_as_work_on_this_one(heart: Desk, tmp_path: Path) -> None:
+    heart.open(grey_cine(tmp_path / "other.dcm", n=5, seed=3), cines=2)
+    other = next(o for o in heart.workspace.cines if o is not heart.opened)
+    heart.tell(Progress(other.id, 0, Stage.MOTION, 4, 5))
+    name = other.cine.path.name
+    assert heart.window.status.engine_text() == f"{name}: motion 4/5 frames"
+    heart.tell(Progress(heart.opened.id, 0, Stage.MOTION, 4, 5))
+    assert heart.window.status.engine_text() == "motion 4/5 frames"

@@ -207,7 +207,8 @@ def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | N
         return None
     everything = cine.drawn.numpy()
     known = label.weight > 0.5
-    if (everything & ~label.drawn).any() or known.mean() < KNOWN_SHARE:
+    predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(everything)) > 0
+    if ((everything | predicted) & ~label.drawn).any() or known.mean() < KNOWN_SHARE:
         return None
     drawn, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
     each = []

@@ -209,7 +209,28 @@ def test_an_unfinished_outline_waits(canvas: CineCanvas, hand: Hand, what: str) 
     QTest.keyClick(canvas, Qt.Key.Key_Return)
     (edit,) = hand.edits
     assert edit.key == 7
-    assert edit.after[40, 90] == (2 if what == "other structure" else 1)
+    assert edit.after[40, 90] == 1  # also where another structure was chosen meanwhile
+
+
+def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, hand: Hand) -> None:
+    canvas.set_tool("polygon")
+    hand.click(40, 30)
+    hand.click(100, 30)
+    canvas.set_tool("brush")
+    hand.click(20, 100)
+    (edit,) = hand.edits
+    assert edit.kind == "brush"
+    assert canvas.unfinished_outline() is None
+
+
+def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, hand: Hand) -> None:
+    told: list[object] = []
+    canvas.outline_waits.connect(told.append)
+    half_an_outline(canvas, hand)
+    canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 3, group="another cine")
+    QTest.keyClick(canvas, Qt.Key.Key_Return)
+    assert hand.edits == []
+    assert told == [7]
 
 
 def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(

@@ -102,6 +102,16 @@ def test_an_epicardial_outline_keeps_the_cavity_inside(drawn: bool) -> None:
     assert after.states[WALL] is DRAWN
 
 
+def test_the_outline_of_a_wall_never_covers_its_cavity() -> None:
+    cavity = np.where(heart() == CAVITY, CAVITY, 0).astype(np.uint8)
+    masks = FrameMasks((H, W), cavity, {CAVITY: DRAWN}, walls=LEFT_HEART.walls)
+    epicardium = ((heart() == CAVITY) | (heart() == WALL)) & (
+        np.arange(H)[:, None] < 60
+    )  # its base is too high
+    after = with_shape(masks, outline(epicardium, WALL), LEFT_HEART)
+    assert np.array_equal(after.shown == CAVITY, heart() == CAVITY)
+
+
 def test_a_label_set_can_let_outlines_cover_what_they_enclose() -> None:
     from dataclasses import replace
 

@@ -88,6 +88,13 @@ def test_on_an_outlined_frame_the_dice_is_known(study: StudyCine, heart: Heart) 
     # Of a structure that is outlined on another frame only, this one says nothing.
     study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
     assert confidence(study, [0], truth)[0] < 1
+    # Nor of one that is predicted and outlined nowhere on this cine.
+    study.labels = {0: study.labels[0]}
+    assert confidence(study, [0], truth)[0] < 1
+    alone = truth.clone()
+    alone[:, 0] += alone[:, 2]
+    alone[:, 2] = 0
+    assert confidence(study, [0], alone)[0] == 1
 
 
 def test_nothing_drawn_one_class_and_no_frames(study: StudyCine) -> None:

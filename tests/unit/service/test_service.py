@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
+from vjepa_core.fewshot.draft import with_unlearnt
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
 from vjepa_core.fewshot.segmenter import new_head
@@ -353,6 +354,26 @@ def test_drafts_stay_until_the_head_has_better_masks(
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     assert carried == []
+
+
+def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_taught(
+    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = with_starter(True)
+    learnt: list[tuple[int, list[bool]]] = []
+
+    def noted(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        learnt.append((client.engine._looking_at, known.tolist()))
+        return with_unlearnt(found, draft, known)
+
+    monkeypatch.setattr("vjepa_core.work.with_unlearnt", noted)
+    everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
+    cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
+    client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
+    client.send(everything, cavity, Look(2, 0))
+    client.wait(lambda: any(p.final and p.cine_id == 2 and p.revision == 1 for p in client.of(Predicted)))
+    assert (2, [True, True, False, False]) in learnt
+    assert all(known == [True, True, False, False] for cine, known in learnt if cine == 2)
 
 
 def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
