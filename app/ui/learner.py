@@ -25,9 +25,7 @@ CANCEL_PATIENCE_MS = 8000
 KILLED = -9
 """Exit code of a process that the system killed, on Linux and macOS: SIGKILL."""
 
-BUSY = (
-    "The learning engine is still finishing the step that it was stopped in; on this machine it takes long."
-)
+BUSY = "The learning engine is finishing its present step, which takes long on this machine."
 
 Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
 
