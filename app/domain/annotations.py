@@ -16,7 +16,7 @@ from app.domain.history import (
     frozen,
     stroke_between,
 )
-from app.domain.provenance import State, States, StrokeKind, derived_states, structures_in
+from app.domain.provenance import State, States, StrokeKind, structures_in
 
 __all__ = ["AnnotatedCine", "Stroke", "StrokeKind", "stroke_between"]
 
@@ -68,10 +68,7 @@ class AnnotatedCine:
             self._check_frame(frame)
             if label.shape != self._shape:
                 raise ValueError(f"label image of shape {label.shape} on a cine of {self._shape}")
-            found = (states or {}).get(frame)
-            self._set(
-                frame, frozen(label), derived_states(None, {}, label, "brush") if found is None else found
-            )
+            self._set(frame, frozen(label), (states or {}).get(frame, {}))
 
     @property
     def n_frames(self) -> int:

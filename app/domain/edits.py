@@ -77,10 +77,6 @@ class FrameMasks:
             return drawn
         return np.where(~named(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
 
-    def state_of(self, value: int) -> State | None:
-        """State of a structure; None where no human has stated it."""
-        return self.states.get(value)
-
 
 @dataclass(frozen=True, eq=False)
 class Shape:
@@ -129,10 +125,10 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     fill = UNLABELLED if first_scribble else 0
     drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
     open_pixels = bool((drawn == UNLABELLED).any())
-    touched = _touched(shown, shape)
+    touched = touched_by(shown, shape)
     states = dict(masks.states) | dict.fromkeys(touched, State.DRAWN)
     if not open_pixels:
-        _take_over(drawn, shown, [value for value in touched if value not in masks.states])
+        take_over(drawn, shown, [value for value in touched if value not in masks.states])
     if shape.value:
         released = _draw(drawn, shown, shape, labels, open_pixels)
         if not open_pixels:
@@ -176,7 +172,7 @@ def without_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
     return with_shape(masks, Shape(removed, 0), LabelSet("", ()))
 
 
-def _touched(shown: Frame, shape: Shape) -> list[int]:
+def touched_by(shown: Frame, shape: Shape) -> list[int]:
     """Structures that a stroke is about."""
     if shape.value:
         return [shape.value] if shape.mask.any() else []
@@ -184,7 +180,7 @@ def _touched(shown: Frame, shape: Shape) -> list[int]:
     return [value for value in under if not shape.behind or value == shape.active]
 
 
-def _take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
+def take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
     """Copy structures from the shown mask into a drawn one, in place."""
     if values:
         predicted = has_value(shown, values) & ~named(drawn)

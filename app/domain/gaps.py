@@ -112,7 +112,7 @@ def without_slivers(label: Frame, erased: Mask, values: Collection[int]) -> Fram
 
 
 def _grown(mask: Mask, steps: int) -> Mask:
-    """Dilate by squares of 3 x 3 pixels, only where there is something to dilate."""
+    """Dilate by a square of 3 x 3 pixels, `steps` times."""
     for _ in range(steps):
         mask = mask | _neighbours(mask, _EIGHT)
     return mask

@@ -21,7 +21,7 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
     here = () if masks.annotation is None else structures_in(masks.annotation)
     words: dict[int, str] = {}
     for value in labels.values:
-        state = masks.state_of(value)
+        state = masks.states.get(value)
         if state is not None:
             words[value] = str(state) if value in here else "absent"
         elif value in seen:

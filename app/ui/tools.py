@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.edits import FrameMasks, Shape, may_cover
-from app.domain.labels import UNLABELLED, has_value, named
-from app.domain.provenance import State, structures_in
+from app.domain.edits import FrameMasks, Shape, may_cover, take_over, touched_by
+from app.domain.labels import UNLABELLED, has_value
+from app.domain.provenance import State
 from app.ui.painting import Point, path_length, polygon_mask, stamp_segment
 
 BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
@@ -172,27 +172,25 @@ class BrushGesture(Gesture):
         if not self._mask[box].any():
             return
         shown = self._shown[box]
-        under = structures_in(shown[self._mask[box]]) if self.ink.erase else (self.ink.active,)
-        touched = [v for v in under if not (self.ink.erase and self.ink.behind) or v == self.ink.active]
-        for value in set(touched) - self._taken:
-            self._take_over(value)
-        part = Shape(self._mask[box], self.ink.value, behind=self.ink.behind)
+        part = Shape(self._mask[box], self.ink.value, behind=self.ink.behind, active=self.ink.active)
+        touched = touched_by(shown, part)
+        self._begin_with(set(touched) - self._taken)
         if self.ink.erase:
             covered = part.mask if self._open else part.mask & has_value(shown, touched)
         else:
             covered = may_cover(shown, part, keep_enclosed=False)
         self._preview[box] = np.where(covered, self.ink.value, self._base[box])
 
-    def _take_over(self, value: int) -> None:
-        """Start a predicted structure from what is shown of it."""
-        self._taken.add(value)
-        self._untouched = None
-        self.states[value] = State.DRAWN
-        if self._open:
+    def _begin_with(self, values: set[int]) -> None:
+        """Start structures from what is shown of them."""
+        if not values:
             return
-        pixels = (self._shown == value) & ~named(self._base)
-        self._base[pixels] = value
-        self._preview[pixels & ~named(self._preview)] = value
+        self._taken |= values
+        self._untouched = None
+        self.states.update(dict.fromkeys(values, State.DRAWN))
+        if not self._open:
+            for drawn in (self._base, self._preview):
+                take_over(drawn, self._shown, values)
 
 
 class OutlineGesture(Gesture):
