@@ -151,7 +151,7 @@ def draw_sheet(path: Path, seed: int, side: int = 176) -> None:
     import torch
     from pydicom.examples import get_path
 
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
     from vjepa_core.phantom import A2C, A4C, make_cines
     from vjepa_core.phantom.sheet import contact_sheet, outlined
 

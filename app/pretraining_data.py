@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.dicom.browse import cine_paths
-from app.dicom.open import open_cine
 from app.domain.cine import Cine
 from app.domain.errors import ApicalError, CineError
+from app.readers.browse import cine_paths
+from app.readers.open import open_cine
 from vjepa_core.errors import CoreError
 from vjepa_core.pretraining.pack import LIMITS, PackSummary, RawCine, isolate, pack_cines
 from vjepa_core.pretraining.shards import PackedSet

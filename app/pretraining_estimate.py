@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from app import paths
-from app.dicom.browse import cine_paths
 from app.domain.errors import ApicalError, CineError
 from app.pretraining_data import Skipped, read_cines
+from app.readers.browse import cine_paths
 from app.storage.errors import export_error
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.data import load_clips

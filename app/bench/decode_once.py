@@ -20,8 +20,8 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.pixels import get_decoder, pixel_array
 
-from app.dicom import decode, dicom_file  # noqa: F401 - imported before the clock starts
-from app.dicom.open import open_cine
+from app.readers import decode, dicom_file  # noqa: F401 - imported before the clock starts
+from app.readers.open import open_cine
 
 
 def ours(path: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from app.dicom.open import open_cine
-from app.dicom.region import sample_indices
 from app.domain.errors import ApicalError
 from app.domain.labels import LEFT_HEART
+from app.readers.open import open_cine
+from app.readers.region import sample_indices
 from app.storage.labels_io import read_labels
 
 DECODED = 12

@@ -23,8 +23,8 @@ from app.bench.machine import machine
 from app.bench.mutations import damage
 from app.bench.open_many import peak_bytes
 from app.bench.samples import write_label_samples, write_samples
-from app.dicom.open import kind_of_file
 from app.domain.errors import ApicalError
+from app.readers.open import kind_of_file
 
 HANG_S = 10.0
 MEMORY = 2 << 30

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> Report:
 
 def _length(path: Path) -> tuple[int, float]:
     """Frames of a cine, and their rate."""
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
 
     cine = open_cine(path)
     cine.source.close()

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Open the cine and describe it."""
-    from app.dicom.describe import describe, describe_text
-    from app.dicom.open import open_cine
+    from app.readers.describe import describe, describe_text
+    from app.readers.open import open_cine
 
     cine = open_cine(args.file)
     try:

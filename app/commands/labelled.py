@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.commands.segment import decode
-from app.dicom.open import open_cine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError
 from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet, named
+from app.readers.open import open_cine
 from app.storage import schema
 from app.storage.labels_io import read_labels
 from app.storage.project import Project

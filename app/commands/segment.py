@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Do it; what is wrong with the input is said before the long work."""
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
     from app.storage.labels_io import read_labels
     from app.storage.mask_files import write_masks
 

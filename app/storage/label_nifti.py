@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from app.dicom.nifti_space import Affine, affine_of, load_nifti, onto, plain_affine
 from app.domain.errors import LabelError
 from app.domain.labels import UNLABELLED
+from app.readers.nifti_space import Affine, affine_of, load_nifti, onto, plain_affine
 from app.storage.label_folder import check_size
 
 _OLD_MASKS = b"labels (x, y, t); pixdim"

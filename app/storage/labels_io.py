@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.dicom.nifti_space import Affine
 from app.domain.cine import Frame
 from app.domain.errors import LabelError
 from app.domain.labels import UNLABELLED, LabelSet, named
+from app.readers.nifti_space import Affine
 from app.storage.label_folder import read_folder
 from app.storage.label_nifti import read_nifti
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.dicom.nifti_space import Affine, plain_affine
 from app.domain.cine import Calibration
 from app.domain.labels import LEFT_HEART, LabelSet
+from app.readers.nifti_space import Affine, plain_affine
 from app.storage.errors import export_error
 
 _ALIGNED = 2  # code of a NIfTI's sform and qform: coordinates of another image

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from app.dicom.suffixes import DICOM_SUFFIXES
 from app.domain.errors import ApicalError
+from app.readers.suffixes import DICOM_SUFFIXES
 from app.storage.records import CineRecord
 
 _logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog
 
-from app.dicom.suffixes import name_filter
+from app.readers.suffixes import name_filter
 from app.ui.local_files import local_path
 
 if TYPE_CHECKING:

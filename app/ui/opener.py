@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from app.dicom.browse import cine_paths
-from app.dicom.open import open_cine
 from app.domain.cine import Cine
 from app.domain.errors import ApicalError, CineError
 from app.log import log_fault
+from app.readers.browse import cine_paths
+from app.readers.open import open_cine
 from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate

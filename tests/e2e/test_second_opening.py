@@ -18,10 +18,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app import cli, encoders
-from app.dicom.open import open_cine
 from app.domain.cine import Frame
 from app.encoders import encoder_folders
 from app.phantom_dicom import write_phantom_dicom
+from app.readers.open import open_cine
 from app.storage.project import Project
 from app.ui.opened_cine import OpenedCine
 from tests.e2e.conftest import Desk

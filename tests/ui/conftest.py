@@ -19,7 +19,7 @@ from app.ui.opened_cine import OpenedCine
 from app.ui.workspace import Workspace
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 
 HEIGHT, WIDTH = 96, 128
 

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from tests.ui.conftest import HEIGHT, WIDTH, Desk
-from tests.unit.dicom.dicom_oracle import grey_cine, region
+from tests.unit.readers.dicom_oracle import grey_cine, region
 
 
 def test_every_cine_is_shown_in_its_own_proportions(desk: Desk, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from app import encoders
 from app.engine.session import EngineDied, Event, NotStarted
 from app.ui.banner import Level
 from tests.ui.conftest import Desk, square
-from tests.unit.dicom.dicom_oracle import grey_cine
 from tests.unit.encoder.test_user_encoders import write_encoder
+from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import EncoderError
 from vjepa_core.messages import Failed, Ready

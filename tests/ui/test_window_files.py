@@ -18,7 +18,7 @@ from app.storage.project import Project
 from app.ui.application import faults_told
 from app.ui.local_files import local_path
 from tests.ui.conftest import Desk, square
-from tests.unit.dicom.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
+from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
 
 OpenDesk = Callable[[], Desk]
 

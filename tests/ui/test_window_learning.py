@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QPushButton
 
-from app.dicom.open import open_cine
 from app.domain.cine import Cine
 from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
 from app.engine.session import EngineDied, Learnt, Masks
+from app.readers.open import open_cine
 from app.storage.project import Project
 from app.ui.learner import BUSY
 from app.ui.opened_cine import OpenedCine
 from tests.ui.conftest import Desk, square
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.messages import CancelReceived, Failed, Progress, Stage
 
 OpenDesk = Callable[[], Desk]

@@ -10,7 +10,7 @@ from app.domain.errors import ProjectError
 from app.engine.session import EngineDied, Event, Learnt, NotStarted
 from app.ui.banner import Level
 from tests.ui.conftest import Desk, square
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.messages import Failed, Progress, Ready, Stage
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QLabel, QPushButton
 
 from app.storage.project import Project
 from tests.ui.conftest import Desk, square
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 
 
 def refuse(desk: Desk, on: bool = True) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.ui.suggestion_line import sentence_for
 from tests.ui.conftest import Desk
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.messages import Progress, Stage, Suggested
 
 

@@ -132,7 +132,7 @@ def _phantoms(n: int, first: int = 0) -> Iterator[Picture]:
 
 def _given(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Picture]:
     """Cines and stills of files and folders; what cannot be read is told and left out."""
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
     from vjepa_core.bench.applicability import Picture
 
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Say what is wrong with a file before the long work."""
     from app.bench import decode
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
 
     if args.repeats < 1:
         raise ApicalError(f"--repeats is {args.repeats}; give 1 or more.")

@@ -91,7 +91,7 @@ def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
     if path.suffix.lower() == SUFFIX:
         return project_cines(path, on_progress)
     from app.commands.segment import decode
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
     from vjepa_core.bench.fit_live import with_stand_ins
 
     cine = open_cine(path)

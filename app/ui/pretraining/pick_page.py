@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 
 from app import encoders
 from app.child_process import STOPPED, Child
-from app.dicom.suffixes import CINE_SUFFIXES, name_filter
 from app.domain.errors import ApicalError
 from app.pretraining_run import Plan
+from app.readers.suffixes import CINE_SUFFIXES, name_filter
 from app.ui import theme
 from app.ui.local_files import local_path
 from app.ui.opened_cine import OpenedCine

@@ -12,7 +12,7 @@ from app.engine.session import NotStarted
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
 from vjepa_core.messages import Progress, Stage
 

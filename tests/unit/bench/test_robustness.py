@@ -10,8 +10,8 @@ import pytest
 from app.bench.mutations import damage
 from app.bench.robustness import FAULTS, Opener, run
 from app.bench.samples import write_samples
-from app.dicom.open import kind_of_file, open_cine
 from app.domain.errors import ApicalError
+from app.readers.open import kind_of_file, open_cine
 
 
 def test_no_damaged_file_is_more_than_refused(demo_cine_path: Path) -> None:

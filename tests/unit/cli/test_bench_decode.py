@@ -9,7 +9,7 @@ import pytest
 
 from app import cli
 from app.bench.synthetic import write_cine
-from app.dicom.open import open_cine
+from app.readers.open import open_cine
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_info_json_is_one_object_and_nothing_else(
 def test_what_a_library_prints_stays_out_of_the_json(
     demo_cine_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.dicom import open as opening
+    from app.readers import open as opening
 
     real = opening.open_cine
 
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_cine(content: bytes, tmp_path: Path, capsys: pytest.C
 def test_our_own_fault_is_logged_without_what_it_says(
     demo_cine_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.dicom import open as opening
+    from app.readers import open as opening
 
     def broken(_: Path) -> object:
         try:
@@ -156,7 +156,7 @@ def test_errors_that_are_no_fault_are_said_and_not_logged(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from app.dicom import open as opening
+    from app.readers import open as opening
 
     def failing(_: Path) -> object:
         raise error
@@ -170,7 +170,7 @@ def test_errors_that_are_no_fault_are_said_and_not_logged(
 def test_a_fault_without_a_log(
     demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.dicom import open as opening
+    from app.readers import open as opening
 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file"))
@@ -182,7 +182,7 @@ def test_a_fault_without_a_log(
 def test_ctrl_c_ends_quietly(
     demo_cine_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.dicom import open as opening
+    from app.readers import open as opening
 
     def interrupted(_: Path) -> object:
         raise KeyboardInterrupt

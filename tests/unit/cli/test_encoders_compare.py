@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from app import cli, encoders
 from app.commands.benches.given import project_cines
 from app.commands.labelled import from_project
-from app.dicom.open import open_cine
 from app.domain.labels import LEFT_HEART
+from app.readers.open import open_cine
 from app.storage.labels_io import read_labels
 from app.storage.project import Project
 from app.storage.recorder import Recorder

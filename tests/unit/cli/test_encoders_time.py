@@ -87,7 +87,7 @@ def test_the_encoders_that_ship_are_timed_once(
 def test_a_cine_takes_as_many_clips_as_its_plan_has(
     capsys: pytest.CaptureFixture[str], demo_cine_path: Path, asked: list[str]
 ) -> None:
-    from app.dicom.open import open_cine
+    from app.readers.open import open_cine
 
     write_card("slow-frames", TINY, fps=10.0)
     found = {one["name"]: one for one in report(capsys, demo_cine_path)["encoders"]}

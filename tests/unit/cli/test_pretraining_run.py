@@ -16,7 +16,7 @@ from app.child_process import LOCK, STOPPED, Child
 from app.domain.errors import ProjectError
 from app.pretraining_run import Plan, Run, undecided
 from app.storage.filelock import FileLock
-from tests.unit.dicom.dicom_oracle import grey_cine
+from tests.unit.readers.dicom_oracle import grey_cine
 
 SMALL = """frames = 4
 size = 64

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from app import cli
-from app.dicom.open import open_cine
-from tests.unit.dicom.dicom_oracle import grey_cine, region
+from app.readers.open import open_cine
+from tests.unit.readers.dicom_oracle import grey_cine, region
 from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot import segmenter

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.dicom.open import open_cine
+from app.readers.open import open_cine
 from vjepa_core.bench.camus import dice, load_camus
 from vjepa_core.bench.frozen import as_studies, features, predict_default
 from vjepa_core.bench.representation import phantom_stills

@@ -12,10 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from app.dicom.open import open_cine
 from app.domain.cine import Box, Calibration, Cine, Region
 from app.domain.errors import LabelError
 from app.domain.labels import LEFT_HEART
+from app.readers.open import open_cine
 from app.storage.labels_io import read_labels
 from app.storage.mask_files import write_masks
 

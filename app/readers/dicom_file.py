@@ -1,0 +1,141 @@
+"""A DICOM file to a `Cine`: header first, frames on demand."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.domain.cine import Box, Cine, Frame, FrameSource
+from app.domain.errors import CineError
+from app.readers.burned_in import burned_in_warning
+from app.readers.calibration import COLOUR_FLOW, SOURCE, TWO_D, calibrate
+from app.readers.codestream import SizeMismatchError
+from app.readers.decode import FrameDecoder
+from app.readers.frame_cache import CachedFrames
+from app.readers.header import read_header
+from app.readers.pixel_data import pixel_data
+from app.readers.region import SAMPLES, find_region, sample_indices
+from app.readers.tags import text, value_of
+from app.readers.timing import dicom_timing
+from app.readers.view import view_of
+
+log = logging.getLogger(__name__)
+
+_COLOURFUL = 70
+"""Chroma of Doppler; the tints of grey maps stay below it."""
+_COLOUR_SHARE = 0.004
+"""Share of the picture in solid colour from which it counts as Doppler and not as a caliper."""
+
+
+def open_dicom(path: Path) -> Cine:
+    """Open one SOP instance with one or more frames.
+
+    Raises
+    ------
+    CineError
+        With one sentence that names the file and the way out.
+    """
+    header = read_header(path)
+    pixels = pixel_data(path, header)
+    layout, notes, n_frames, read = pixels.layout, list(pixels.notes), pixels.n_frames, pixels.read
+    try:
+        decoder = FrameDecoder(header.ds, layout)
+        notes.extend(decoder.fit_range(read, n_frames))
+    except Exception as error:
+        raise _undecodable(path) from error
+
+    def decode(index: int) -> Frame:
+        try:
+            return decoder.luma(read(index))
+        except FileNotFoundError as error:
+            raise CineError(f"{path.name} is no longer where it was; find it again and reopen it.") from error
+        except Exception as error:
+            raise CineError(
+                f"{path.name}: frame {index} is damaged; go on with the others, or copy the file again."
+            ) from error
+
+    source = CachedFrames(decode, n_frames)
+    try:
+        source.frame(0)
+    except CineError as error:
+        if isinstance(error.__cause__, SizeMismatchError):
+            raise CineError(
+                f"{path.name} says that its pictures are {layout.columns}x{layout.rows} pixels, but they "
+                f"have {error.__cause__}; export it from the machine again."
+            ) from error
+        raise _undecodable(path) from error
+    calibrated = calibrate(header.ds, layout.rows, layout.columns)
+    if calibrated.box is not None:
+        box, box_source = calibrated.box, SOURCE
+        shown = readable(source, n_frames, 2)
+    else:
+        shown = readable(source, n_frames)
+        box, box_source = find_region(shown)
+    timing, time_notes = dicom_timing(header.ds, n_frames, header.declared_frames)
+    colour = _shows_colour(decoder, [read(i) for i in sample_indices(n_frames, 3)], box) or any(
+        r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW for r in calibrated.regions
+    )
+    if colour:
+        notes.append("The cine shows colour Doppler: a grey copy without the colours' meaning is used.")
+    burned_in = text(header.ds, "BurnedInAnnotation").upper() or None
+    if (text_note := burned_in_warning(burned_in, shown, box)) is not None:
+        notes.append(text_note)
+    return Cine(
+        path=path,
+        uid=str(value_of(header.ds, "SOPInstanceUID") or ""),
+        content_hash=pixels.content_hash(),
+        n_frames=n_frames,
+        height=layout.rows,
+        width=layout.columns,
+        timing=timing,
+        calibration=calibrated.calibration,
+        regions=calibrated.regions,
+        region=box,
+        region_source=box_source,
+        colour_doppler=colour,
+        burned_in_annotation=burned_in,
+        view=view_of(header.ds),
+        pixel_format=f"{layout.photometric}, {layout.bits_stored} bit, {layout.syntax.name}",
+        warnings=(*notes, *time_notes, *calibrated.warnings),
+        source=source,
+    )
+
+
+def _undecodable(path: Path) -> CineError:
+    return CineError(f"{path.name} has pictures that cannot be decoded; export it from the machine again.")
+
+
+def readable(source: FrameSource, n_frames: int, count: int = SAMPLES) -> list[Frame]:
+    """A few frames spread over the cine, without the damaged ones; the first one must be good."""
+    frames = []
+    for index in sample_indices(n_frames, count):
+        try:
+            frames.append(source.frame(index))
+        except CineError:
+            continue
+    return frames
+
+
+def _shows_colour(decoder: FrameDecoder, frames: list[bytes], box: Box) -> bool:
+    """True where a solid part of the picture is in strong colour.
+
+    UltrasoundColorDataPresent says no more than that there are coloured pixels (a green ECG is
+    enough), and Doppler cines without it exist, so the pixels are asked.
+    """
+    kernel = np.ones((5, 5), np.uint8)
+    for data in frames:
+        try:
+            chroma = decoder.chroma(data)
+        except Exception as error:  # a damaged frame: the others will tell
+            log.debug("no colours from a frame: %s", type(error).__name__)
+            continue
+        if chroma is None:
+            return False
+        strong = (chroma[box.slices] > _COLOURFUL).astype(np.uint8)
+        solid = cv2.morphologyEx(strong, cv2.MORPH_OPEN, kernel)  # lines and letters go
+        if solid.mean() > _COLOUR_SHARE:
+            return True
+    return False

@@ -1,0 +1,165 @@
+"""Frame times of every source: a value that a cine cannot have is not believed, and that is said."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.domain.cine import Cine
+from app.readers.open import open_cine
+from app.readers.timing import container_timing, is_plausible
+from tests.unit.readers.dicom_oracle import grey_cine, luma, picture
+
+GREY = np.rint(luma(picture(9))).astype(np.uint8)
+NO_TIME: dict[str, Any] = {"FrameTime": None, "FrameIncrementPointer": None}
+VECTOR = {"FrameIncrementPointer": 0x00181065}
+
+
+def assumed_and_said(cine: Cine) -> bool:
+    told = [w for w in cine.warnings if "30 frames a second are assumed" in w]
+    return cine.timing.source == "assumed" and cine.timing.fps == pytest.approx(30) and len(told) == 1
+
+
+@pytest.mark.parametrize("step", [0.0333, 0.5, 1.0, 1000.0, 33_333.0, 1e300, float("nan")])
+def test_frame_time_in_other_units_is_not_believed(tmp_path: Path, step: float) -> None:
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=step if step == step else "nan", CineRate=25))
+    assert cine.timing.source == "CineRate"
+    assert cine.timing.fps == pytest.approx(25)
+    assert any("FrameTime" in w for w in cine.warnings)
+
+
+@pytest.mark.parametrize(
+    "tags", [{"CineRate": 90000}, {"RecommendedDisplayFrameRate": 1000}, {"CineRate": 1}]
+)
+def test_rates_that_cannot_be(tmp_path: Path, tags: dict[str, int]) -> None:
+    assert assumed_and_said(open_cine(grey_cine(tmp_path / "a.dcm", **NO_TIME, **tags)))
+
+
+@pytest.mark.parametrize(
+    "steps", [[0, *[0.04] * 5], [0, *[40_000] * 5], [0, 40, 40, 20_000, 40, 40], [0] * 5000, [40]]
+)
+def test_vectors_that_cannot_be(tmp_path: Path, steps: list[float]) -> None:
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameTimeVector=steps, **VECTOR))
+    assert assumed_and_said(cine)
+    assert any("FrameTimeVector" in w for w in cine.warnings)
+
+
+def test_a_pause_in_a_vector_is_believed(tmp_path: Path) -> None:
+    steps = [0, 40, 40, 1500, 40, 40]
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameTimeVector=steps, **VECTOR))
+    assert cine.timing.times_ms.tolist() == np.cumsum(steps).tolist()
+
+
+def test_a_vector_of_the_frames_that_are_there_is_believed(tmp_path: Path) -> None:
+    tags: dict[str, Any] = {
+        "FrameTime": None,
+        "FrameTimeVector": [0, 40, 40, 40, 40, 40],
+        "NumberOfFrames": 3,
+        **VECTOR,
+    }
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", **tags))
+    assert (cine.n_frames, cine.timing.source) == (6, "FrameTimeVector")
+
+
+def test_the_rate_of_acquisition_comes_before_the_one_of_display(tmp_path: Path) -> None:
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", **NO_TIME, RecommendedDisplayFrameRate=30, CineRate=60))
+    assert (cine.timing.source, cine.timing.fps) == ("CineRate", pytest.approx(60))
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1000.0, 90000.0, float("nan"), float("inf"), 0.5])
+def test_rates_of_containers(fps: float) -> None:
+    timing, notes = container_timing(5, [], fps)
+    assert (timing.source, timing.fps) == ("assumed", pytest.approx(30))
+    assert len(notes) == 1
+    # Time stamps that make sense are better than any stated rate.
+    timing, notes = container_timing(5, [100.0, 140.0, 180.0, 220.0, 260.0], fps)
+    assert (timing.source, timing.fps, notes) == ("container", pytest.approx(25), [])
+    assert timing.times_ms[0] == 0
+
+
+@pytest.mark.parametrize(
+    "times",
+    [[0.0] * 5, [0, 1, 2, 3, 4], [0, 5e3, 1e4, 2e4, 3e4], [0, 40, 20, 60, 80], [0, float("nan"), 2, 3, 4]],
+)
+def test_time_stamps_that_cannot_be_leave_the_stated_rate(times: list[float]) -> None:
+    assert container_timing(5, times, 25.0)[0].fps == pytest.approx(25)
+    assert container_timing(5, times, 0.0)[0].source == "assumed"
+
+
+def test_plausible_steps() -> None:
+    assert is_plausible([2.0])
+    assert is_plausible([999.0])
+    assert not is_plausible([])
+    assert not is_plausible([1000.0])
+    assert not is_plausible([1.0])
+    assert not is_plausible([40.0, 0.0])
+
+
+@pytest.mark.parametrize("rate", [90_000, 1_000])
+def test_an_avi_with_a_rate_that_cannot_be(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (128, 96))
+    for frame in GREY:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strh") + 8 + 20  # dwScale, dwRate
+    data[at : at + 8] = struct.pack("<LL", 1, rate)
+    path.write_bytes(bytes(data))
+    cine = open_cine(path)
+    assert cine.n_frames == 9
+    assert assumed_and_said(cine)
+
+
+def test_gif_without_durations(tmp_path: Path) -> None:
+    pages = [Image.fromarray(frame) for frame in GREY]
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=0)
+    assert assumed_and_said(open_cine(tmp_path / "a.gif"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "zooms", "unit", "believed"),
+    [
+        ("3D", (0.3, 0.3, 1.0), "sec", False),  # ITK's default
+        ("3D", (0.3, 0.3, 0.3), "sec", False),  # isotropic voxels
+        ("3D", (0.3, 0.3, 0.5), "sec", False),  # slices half a millimetre thick
+        ("3D", (0.3, 0.3, 1.0), "msec", False),
+        ("3D", (0.3, 0.3, 33.0), None, False),
+        ("3D", (0.3, 0.3, 0.04), "sec", True),
+        ("3D", (0.3, 0.3, 40.0), "msec", True),
+        ("4D", (0.3, 0.3, 1.0, 1.0), "sec", False),
+        ("4D", (0.3, 0.3, 1.0, 40.0), "sec", False),
+        ("4D", (0.3, 0.3, 1.0, 0.04), "sec", True),
+        ("4D", (0.3, 0.3, 1.0, 40.0), "msec", True),
+        ("4D", (0.3, 0.3, 1.0, 0.04), None, False),
+    ],
+)
+def test_nifti(
+    tmp_path: Path, shape: str, zooms: tuple[float, ...], unit: str | None, believed: bool
+) -> None:
+    stack = GREY.transpose(2, 1, 0)
+    image = nibabel.Nifti1Image(stack if shape == "3D" else stack[:, :, None], np.eye(4))
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units("mm", unit)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    cine = open_cine(tmp_path / "a.nii.gz")
+    if believed:
+        assert (cine.timing.source, cine.timing.fps) == ("container", pytest.approx(25))
+    else:
+        assert assumed_and_said(cine)
+
+
+def test_nifti_units_that_do_not_exist(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(GREY.transpose(2, 1, 0), np.eye(4))
+    image.header["xyzt_units"] = 7
+    nibabel.save(image, tmp_path / "a.nii")
+    cine = open_cine(tmp_path / "a.nii")
+    assert assumed_and_said(cine)
+    assert cine.calibration is None
