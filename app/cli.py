@@ -21,8 +21,8 @@ from typing import Any, NoReturn, TextIO
 
 from app.commands.report import DONE, STOPPED, Report, in_words, plain
 from app.domain.errors import ApicalError
+from app.encoders.speed_file import speed_file
 from app.log import logs
-from app.speed_file import speed_file
 
 # One module each in app.commands, imported when asked for: `apical info` loads neither torch nor Qt.
 COMMANDS: dict[str, str] = {

@@ -26,3 +26,8 @@ def one_line(error: BaseException) -> str:
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     text = " ".join((getattr(error, "err", None) or str(error)).split())[:200].rstrip(".")
     return f"{name}: {text}" if text else name
+
+
+def printable(text: str) -> str:
+    """Replace characters that a terminal could interpret as control sequences with question marks."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -16,7 +16,7 @@ from app.domain.cine import Box, Calibration, Cine, Frame, Timing, TimingSource
 from app.domain.errors import ApicalError
 from app.domain.labels import LEFT_HEART
 from app.engine.session import EngineDied, Event, LearningSession, Masks
-from vjepa_core.messages import RESTING, Failed, Progress, Stage
+from vjepa_core.service.messages import RESTING, Failed, Progress, Stage
 
 if TYPE_CHECKING:
     from vjepa_core.bench.fit_live import Annotation, Answer, Lesson

@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from app.phantom_dicom import write_phantom_dicom
+from app.bench.phantom_dicom import write_phantom_dicom
 
 _FRAMES, _ROWS, _COLUMNS = 8, 96, 128
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import encoders
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import Report, table
 from app.domain.errors import ApicalError
 from app.domain.labels import LabelSet
+from app.encoders import registry
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
 
 if TYPE_CHECKING:
-    from app.commands.labelled import Study
+    from app.commands.labelled_cines import Study
     from vjepa_core.fewshot.compare import LabelledCine, Outcome
 
 _EVERY_S = 1.0
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Report:
     if args.out is not None:
         make_folder(args.out)
 
-    from app.commands.labelled import from_files, from_project
+    from app.commands.labelled_cines import from_files, from_project
 
     reading = from_files(args.cine, args.labels) if args.project is None else from_project(args.project)
     with Progress(_EVERY_S) as progress, reading as study:
@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> Report:
 
 
 def _card(word: str) -> EncoderCard:
-    return read_card(Path(word)) if word.lower().endswith(".json") else encoders.find(word)
+    return read_card(Path(word)) if word.lower().endswith(".json") else registry.find(word)
 
 
 def _compare(
     args: argparse.Namespace, cards: Sequence[EncoderCard], study: Study, progress: Progress
 ) -> Report:
-    from app.commands.labelled import pixels
+    from app.commands.labelled_cines import pixels
     from app.commands.segment import feature_cache
     from vjepa_core.fewshot import compare
     from vjepa_core.fewshot.left_out import choose_targets
@@ -206,7 +206,7 @@ def _pictures(
     label_set: LabelSet,
 ) -> list[dict[str, Any]]:
     """Write, for each target, what every encoder's head drew, and what the user drew."""
-    from app.commands.outlines import outlined, write_picture
+    from app.commands.outline_picture import outlined, write_picture
 
     pictures = []
     for place, drawing in enumerate(outcomes[0].drawings):

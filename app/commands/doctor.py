@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from app import paths
 from app.commands import system_libraries
-from app.commands.probes import decoders, encoders, gpus, packages, probe_qt, probe_torch
 from app.commands.report import Report, size
+from app.commands.system_probes import decoders, encoders, gpus, packages, probe_qt, probe_torch
 from app.domain.errors import ProjectError
 from vjepa_core.fewshot.cache_folder import CAP_VARIABLE, DEFAULT_CAP, CacheFolder, parse_cap
 from vjepa_core.memory import machine_memory

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Look, and unless that is all, convert."""
-    from app.encoder_import import look, take
+    from app.encoders.importing import look, take
 
     found = look(args.file, args.family)
     if args.look:

@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import encoders
 from app.commands.progress import Progress
 from app.commands.report import Report, size, table
+from app.encoders import registry
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.errors import EncoderError
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> Report:
     timed: dict[Architecture, float] = {}
     with Progress() as progress:
         rows = []
-        cards, faults = encoders.cards()
+        cards, faults = registry.cards()
         for done, card in enumerate(cards):
             progress("Timing encoders", done, len(cards))
             rows.append({"name": card.name, **_row(card, length, device, timed)})

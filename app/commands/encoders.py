@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from app import encoders
 from app.commands import compare, encoder_import, encoder_time
 from app.commands.report import Report, table
+from app.encoders import registry
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 
@@ -41,16 +41,16 @@ def run(args: argparse.Namespace) -> Report:
         case "check":
             return _check(args.name)
         case "choose":
-            encoders.choose(args.name)
+            registry.choose(args.name)
             return Report({"chosen": args.name}, f"{args.name} is used from the next start on.")
         case "keep":
-            kept = encoders.keep(args.card, args.name)
+            kept = registry.keep(args.card, args.name)
             text = f"{kept.name} is kept; use it with `apical encoders choose {kept.name}`."
-            return Report(facts(kept, encoders.chosen()), text)
+            return Report(facts(kept, registry.chosen()), text)
         case "import":
             return encoder_import.run(args)
         case "remove":
-            encoders.remove(args.name)
+            registry.remove(args.name)
             return Report({"removed": args.name}, f"{args.name} is removed.")
         case "time":
             return encoder_time.run(args)
@@ -64,7 +64,7 @@ def facts(card: EncoderCard, chosen: str) -> dict[str, Any]:
         "name": card.name,
         "default": card.name == DEFAULT_ENCODER,
         "chosen": card.name == chosen,
-        "own": encoders.is_own(card),
+        "own": registry.is_own(card),
         "family": card.family,
         "architecture": card.architecture,
         "parameters": card.parameters,
@@ -77,7 +77,7 @@ def facts(card: EncoderCard, chosen: str) -> dict[str, Any]:
 
 
 def _list() -> Report:
-    (cards, faults), chosen = encoders.cards(), encoders.chosen()
+    (cards, faults), chosen = registry.cards(), registry.chosen()
     rows = [("", "NAME", "FAMILY", "PARAMETERS", "TRAINED", "LICENCE", "SHA-256")]
     for card in cards:
         trained = "yes" if card.trained else "no: random weights"
@@ -95,10 +95,10 @@ def _list() -> Report:
 def _check(name: str) -> Report:
     from vjepa_core.encoder.load import load_card
 
-    card = encoders.find(name)
+    card = registry.find(name)
     model = load_card(card)  # refuses weights that are not those of the card
     counted = sum(weight.numel() for weight in model.parameters())
-    data = {**facts(card, encoders.chosen()), "ok": True, "counted_parameters": counted}
+    data = {**facts(card, registry.chosen()), "ok": True, "counted_parameters": counted}
     trained = "trained" if card.trained else "untrained: fixed random weights"
     text = (
         f"{card.name} is sound: recognised as {card.family}, {card.architecture}, {counted:,} parameters; "

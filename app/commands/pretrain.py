@@ -22,16 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import encoders
 from app.commands.report import Report
 from app.domain.errors import ApicalError
+from app.encoders import registry
 from app.storage.errors import export_error
 
 if TYPE_CHECKING:
     from vjepa_core.pretraining.config import PretrainConfig
+    from vjepa_core.pretraining.distributed import World
     from vjepa_core.pretraining.loop import Outcome
     from vjepa_core.pretraining.source import ClipSource
-    from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _config(args: argparse.Namespace) -> PretrainConfig:
     from vjepa_core.pretraining.config import PretrainConfig, going_on, read_config, small
 
     begun = args.resume and (has_checkpoint(args.out) or has_config(args.out))
-    found = None if args.encoder is None or begun else encoders.find(args.encoder)
+    found = None if args.encoder is None or begun else registry.find(args.encoder)
     if begun:
         config = stored_config(args.out)
     elif torch.cuda.is_available():
@@ -128,10 +128,10 @@ def _words(args: argparse.Namespace) -> list[str]:
 
 
 def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) -> Report:
+    from vjepa_core.pretraining.dense_labels import labelled_source
+    from vjepa_core.pretraining.distributed import joined
     from vjepa_core.pretraining.export import export_encoder
     from vjepa_core.pretraining.loop import pretrain
-    from vjepa_core.pretraining.truth import labelled_source
-    from vjepa_core.pretraining.world import joined
 
     with joined() as world, _stop_signals() as should_stop:
         leads = world.leads
@@ -144,7 +144,7 @@ def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) ->
                 labelled=labelled_source(config, world.device),
                 world=world,
                 resume=resume,
-                folders=encoders.encoder_folders(),
+                folders=registry.encoder_folders(),
                 on_step=lines,
                 should_stop=should_stop,
             )
@@ -157,15 +157,15 @@ def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) ->
 
 def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
     """The user's clips, with the share of phantom clips that the configuration asks for."""
-    from vjepa_core.pretraining.truth import with_phantom
+    from vjepa_core.pretraining.dense_labels import with_phantom
 
     return with_phantom(_own_clips(args, config, world), config, world.device)
 
 
 def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
-    from app.pretraining_estimate import Estimate, seconds_a_step, survey, workshop
-    from vjepa_core.pretraining.truth import labelled_source, with_phantom
-    from vjepa_core.pretraining.world import joined
+    from app.pretraining.estimate import Estimate, seconds_a_step, survey, workshop
+    from vjepa_core.pretraining.dense_labels import labelled_source, with_phantom
+    from vjepa_core.pretraining.distributed import joined
 
     with workshop() as folder, joined() as world:
         sample = Path(folder) / "sample"
@@ -175,7 +175,7 @@ def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
             config,
             sample,
             world,
-            folders=encoders.encoder_folders(),
+            folders=registry.encoder_folders(),
             mixed=lambda own: with_phantom(own, config, world.device),
             labelled=labelled_source(config, world.device),
         )
@@ -190,7 +190,7 @@ def _progress_line(stage: str, done: int, total: int) -> None:
 
 def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
     """On each machine one process packs what is not packed, before the others read it."""
-    from app.pretraining_data import clips_from
+    from app.pretraining.packing import clips_from
 
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     options = {

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app import encoders
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
 from app.domain.labels import LEFT_HEART, named
+from app.encoders import registry
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.feature_cache import FeatureCache
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> Report:
 
     formats = _formats(args.formats)
     _check_numbers(args.budget, args.seed)
-    args.encoder = encoders.find(args.encoder or encoders.chosen())
+    args.encoder = registry.find(args.encoder or registry.chosen())
     _check_out(args.out, args.cine, args.labels)
     seconds: dict[str, float] = {}
     cine = open_cine(args.cine)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.domain.errors import ProjectError
 from app.storage.filelock import FileLock
-from vjepa_core.messages import SharedArray
+from vjepa_core.service.messages import SharedArray
 
 _PREFIX = "exchange-"
 

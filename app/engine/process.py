@@ -14,10 +14,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from app.encoders import encoder_folders
+from app.encoders.registry import encoder_folders
 from app.log import FaultHandler, log_fault
 from vjepa_core.errors import one_line
-from vjepa_core.messages import Failed, Report, Request, Shutdown
+from vjepa_core.service.messages import Failed, Report, Request, Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def _child(
     logging.getLogger("vjepa_core").addHandler(FaultHandler())
     try:
         # By name: nothing on this side of the boundary may pull torch in.
-        service = importlib.import_module("vjepa_core.service")
+        service = importlib.import_module("vjepa_core.service.engine")
         service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
         # The process stays: one that ended would be taken for a crash and started again, and again.

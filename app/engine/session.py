@@ -25,7 +25,8 @@ from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
 from vjepa_core.errors import one_line
 from vjepa_core.memory import is_lack_of_memory
-from vjepa_core.messages import (
+from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
+from vjepa_core.service.messages import (
     DOUBT_SIZE,
     Cancel,
     CancelReceived,
@@ -48,7 +49,6 @@ from vjepa_core.messages import (
     SharedArray,
     Suggested,
 )
-from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 
 logger = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ def _images(folder: Path) -> list[Path]:
     ]
     if not images:
         return []
-    from app.readers.pages import page_count
+    from app.readers.multipage import page_count
 
     stacks = sorted((f for f in images if page_count(f) > 1), key=_in_human_order)
     return stacks or [folder]

@@ -13,11 +13,11 @@ from PIL import Image
 
 from app.domain.cine import Cine, Frame
 from app.domain.errors import CineError
-from app.readers.depth import Values, grey_scale
+from app.readers.bit_depth import Values, grey_scale
 from app.readers.fragments import sha256_of
 from app.readers.limits import check_size
-from app.readers.pages import open_pages, page_count, too_large
-from app.readers.plain import plain_cine
+from app.readers.multipage import open_pages, page_count, too_large
+from app.readers.simple_cine import plain_cine
 from app.readers.suffixes import IMAGE_SUFFIXES
 from app.readers.timing import NO_RATE, assumed
 

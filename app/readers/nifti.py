@@ -13,11 +13,11 @@ import numpy as np
 
 from app.domain.cine import Calibration, Cine, Frame, Timing, TimingSource
 from app.domain.errors import CineError
-from app.readers.depth import Values
+from app.readers.bit_depth import Values
 from app.readers.fragments import sha256_of
 from app.readers.limits import MAX_UNPACKED, check_size
 from app.readers.nifti_space import affine_of
-from app.readers.plain import plain_cine
+from app.readers.simple_cine import plain_cine
 from app.readers.timing import IMPLAUSIBLE, NO_RATE, assumed, even, is_plausible
 
 _MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}

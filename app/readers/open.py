@@ -71,7 +71,7 @@ def _open(path: Path) -> Cine:
 
             return open_nifti(path)
         case "gif":
-            from app.readers.pages import open_pages
+            from app.readers.multipage import open_pages
 
             return open_pages(path)
         case "video":

@@ -13,12 +13,12 @@ import numpy as np
 
 from app.domain.cine import Cine, Frame
 from app.domain.errors import CineError
-from app.readers.container import has_hidden_frames, is_cut_short
 from app.readers.fragments import sha256_of
 from app.readers.frame_cache import InOrder
 from app.readers.limits import check_size
-from app.readers.plain import plain_cine
+from app.readers.simple_cine import plain_cine
 from app.readers.timing import container_timing
+from app.readers.video_boxes import has_hidden_frames, is_cut_short
 
 _WALKED = 500_000_000
 """Pixels up to which a video is decoded once to count its frames: some seconds. In a longer one the packets

@@ -21,12 +21,12 @@ from app.domain.history import unpack_pixels
 from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
 from app.domain.provenance import State, states_from_json
 from app.storage import schema
+from app.storage.annotation_tables import read_strokes, write_change
 from app.storage.codec import label_set_from_json, label_set_to_json
 from app.storage.connection import Connection
-from app.storage.drawn import read_strokes, write_change
 from app.storage.errors import damaged
 from app.storage.filelock import FileLock
-from app.storage.learned import delete_predictions, read_latest_head, write_head, write_predictions
+from app.storage.prediction_tables import delete_predictions, read_latest_head, write_head, write_predictions
 from app.storage.records import Change, CineRecord, HeadRecord, Prediction
 
 

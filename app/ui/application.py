@@ -16,10 +16,10 @@ from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessag
 from PySide6.QtWidgets import QApplication
 
 from app.log import log_fault
-from app.ui.banner import Level
 from app.ui.main_window import MainWindow
 from app.ui.theme import apply_theme
-from app.ui.workspace import Workspace
+from app.workspace.notice import Level
+from app.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 

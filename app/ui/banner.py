@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import (
@@ -18,16 +17,9 @@ from PySide6.QtWidgets import (
 )
 
 from app.ui import theme
+from app.workspace.notice import Level
 
 MOST = 3
-
-
-class Level(IntEnum):
-    """How much a message matters."""
-
-    INFO = 0
-    WARNING = 1
-    ERROR = 2
 
 
 _LOOK = {

@@ -22,8 +22,19 @@ from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.provenance import structures_in
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
-from app.ui.painting import MIN_RADIUS, Point
-from app.ui.tools import BRUSH, ERASER, PAN, POLYGON, TOOLS, BrushGesture, Edit, Gesture, Ink, OutlineGesture
+from app.workspace.painting import MIN_RADIUS, Point
+from app.workspace.tools import (
+    BRUSH,
+    ERASER,
+    PAN,
+    POLYGON,
+    TOOLS,
+    BrushGesture,
+    Edit,
+    Gesture,
+    Ink,
+    OutlineGesture,
+)
 
 Button = Qt.MouseButton
 Key = Qt.Key

@@ -9,7 +9,7 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from app.ui import theme
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 
 
 class CineList(QWidget):

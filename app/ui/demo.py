@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QApplication
 from app.demo import cine_path, starter_labels
 from app.domain.errors import ApicalError
 from app.ui.main_window import MainWindow
-from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import Stage
+from app.workspace.opened_cine import OpenedCine
+from vjepa_core.service.messages import Stage
 
 DEMO_FRAME = 14
 """Shown first: nobody labelled it."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from app.domain.edits import FrameMasks
 from app.domain.provenance import StrokeKind
 from app.storage.records import Prediction
-from app.ui.banner import Level
 from app.ui.shown_cine import FrameKey
-from app.ui.tools import ERASER, POLYGON, Edit
+from app.workspace.notice import Level
+from app.workspace.tools import ERASER, POLYGON, Edit
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow

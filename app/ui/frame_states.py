@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.domain.edits import FrameMasks
 from app.domain.labels import LabelSet
 from app.domain.provenance import State, structures_in
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 
 
 def is_draft(opened: OpenedCine) -> bool:

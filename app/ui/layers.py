@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from app.domain.edits import FrameMasks
 from app.ui.frame_states import describe_frame, structure_states
-from app.ui.islands import count_islands
-from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import RESTING
+from app.workspace.islands import count_islands
+from app.workspace.opened_cine import OpenedCine
+from vjepa_core.service.messages import RESTING
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow

@@ -21,7 +21,7 @@ from app.ui.loss_curve import LossCurve
 from app.ui.review_line import ReviewLine
 from app.ui.suggestion_line import SuggestionLine
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.messages import RESTING, Progress, Ready, Stage
+from vjepa_core.service.messages import RESTING, Progress, Ready, Stage
 
 
 def describe(progress: Progress) -> str:

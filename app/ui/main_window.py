@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
-from app import encoders
 from app import paths as places
 from app.domain.errors import ProjectError
+from app.encoders import registry
 from app.ui.actions import ActionTable
-from app.ui.banner import Banner, Level
+from app.ui.banner import Banner
 from app.ui.canvas import CineCanvas
 from app.ui.cine_list import CineList
 from app.ui.editing import Editing
@@ -24,7 +24,6 @@ from app.ui.learning_panel import HAZE, LearningPanel, describe, describe_stoppi
 from app.ui.local_files import local_paths
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
-from app.ui.opened_cine import OpenedCine
 from app.ui.player_bar import PlayerBar
 from app.ui.pretraining.dialog import PretrainingDialog
 from app.ui.shortcut_sheet import ShortcutSheet
@@ -33,9 +32,11 @@ from app.ui.shown_suggestion import ShownSuggestion
 from app.ui.status import StatusLine
 from app.ui.tool_panel import ToolPanel
 from app.ui.window_memory import WindowMemory
-from app.ui.workspace import Workspace
+from app.workspace.notice import Level
+from app.workspace.opened_cine import OpenedCine
+from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
-from vjepa_core.messages import Progress, Ready
+from vjepa_core.service.messages import Progress, Ready
 
 EMPTY = "Open a cine: Ctrl+O, or drop a file here"
 
@@ -212,7 +213,7 @@ class MainWindow(QMainWindow):
 
     def _on_ready(self, ready: Ready) -> None:
         try:
-            card = encoders.find(ready.encoder)
+            card = registry.find(ready.encoder)
         except CoreError:
             card = None
         self.learning.show_encoder(ready, card)

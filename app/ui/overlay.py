@@ -21,8 +21,8 @@ from PySide6.QtWidgets import QGraphicsEllipseItem, QGraphicsPathItem, QStyleOpt
 
 from app.domain.cine import Frame
 from app.domain.labels import UNLABELLED, LabelSet
-from app.ui.painting import Point
-from vjepa_core.messages import DOUBT_SIZE
+from app.workspace.painting import Point
+from vjepa_core.service.messages import DOUBT_SIZE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QGraphicsView, QLabel, QWidget
 from app.domain.cine import Frame
 from app.ui import theme
 from app.ui.overlay import SharpImage
-from app.ui.painting import Point
+from app.workspace.painting import Point
 
 MAX_SCALE = 40.0  # screen pixels per column of the image
 PIXELS_FROM = 8.0  # magnification from which single pixels are shown sharp

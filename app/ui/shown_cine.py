@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.domain.errors import CineError
-from app.ui.banner import Level
-from app.ui.opened_cine import OpenedCine
-from app.ui.tools import PAN
+from app.workspace.notice import Level
+from app.workspace.opened_cine import OpenedCine
+from app.workspace.tools import PAN
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.ui.opened_cine import OpenedCine
 from app.ui.suggestion_line import sentence_for
+from app.workspace.opened_cine import OpenedCine
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow

@@ -6,7 +6,7 @@ import re
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.child_process import Child
+from app.processes.child import Child
 
 LOOK_MS = 200
 _PROGRESS = re.compile(r"(.+?) (\d+)/(\d+)$")

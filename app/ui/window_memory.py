@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QSettings, QTimer
 
 from app import paths as places
 from app.domain.errors import ProjectError
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 
 if TYPE_CHECKING:
     from app.ui.main_window import MainWindow

@@ -12,11 +12,11 @@ from pytestqt.qtbot import QtBot
 from app.domain.cine import Frame
 from app.ui.application import application
 from app.ui.main_window import MainWindow
-from app.ui.opened_cine import OpenedCine
-from app.ui.workspace import Workspace
+from app.workspace.opened_cine import OpenedCine
+from app.workspace.workspace import Workspace
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 WAIT_MS = 240_000  # generous: the machine may be busy with other things
 

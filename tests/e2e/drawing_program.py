@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.ui.application import application
 from app.ui.main_window import MainWindow
-from app.ui.workspace import Workspace
+from app.workspace.workspace import Workspace
 from tests.ui.hand import Hand
 
 STROKES_PER_FRAME = 3

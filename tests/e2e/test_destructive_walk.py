@@ -16,7 +16,7 @@ from app.domain.cine import Frame
 from app.domain.provenance import State
 from tests.e2e.conftest import Desk
 from tests.ui.hand import outline
-from vjepa_core.messages import Stage
+from vjepa_core.service.messages import Stage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the engine is slowed by SIGSTOP")
 

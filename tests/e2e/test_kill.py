@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.storage.library import projects_in
 from app.storage.project import Project
+from app.storage.project_lookup import projects_in
 from tests.e2e.conftest import Desk
 from tests.e2e.drawing_program import draw_stroke
 from tests.ui.hand import dice

@@ -11,7 +11,7 @@ import pytest
 from app.demo import starter_labels
 from tests.e2e.conftest import Desk
 from tests.ui.hand import dice, outline, scribble
-from vjepa_core.messages import Stage
+from vjepa_core.service.messages import Stage
 
 CAVITY, WALL, ATRIUM = 1, 2, 3
 OpenDesk = Callable[[Path], Desk]

@@ -17,20 +17,21 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from app import cli, encoders
+from app import cli
+from app.bench.phantom_dicom import write_phantom_dicom
 from app.domain.cine import Frame
-from app.encoders import encoder_folders
-from app.phantom_dicom import write_phantom_dicom
+from app.encoders import registry
+from app.encoders.registry import encoder_folders
 from app.readers.open import open_cine
 from app.storage.project import Project
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 from tests.e2e.conftest import Desk
 from tests.unit.fewshot.beating import beating
-from vjepa_core import service
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.messages import Report, Request, Shutdown, Stage
+from vjepa_core.service import engine
+from vjepa_core.service.messages import Report, Request, Shutdown, Stage
 
 CINES = 20
 HEIGHT, WIDTH = 72, 100
@@ -56,7 +57,7 @@ class EngineHere:
     ) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
         self._on_report = on_report
-        engine = service.Engine(
+        served = engine.Engine(
             theirs,
             cache_folder=cache_folder,
             scratch_folder=scratch_folder,
@@ -64,7 +65,7 @@ class EngineHere:
             encoder_folders=encoder_folders(),
         )
         self._threads = [
-            threading.Thread(target=engine.run, name="engine-here"),
+            threading.Thread(target=served.run, name="engine-here"),
             threading.Thread(target=self._read, name="engine-reader"),
         ]
         self._theirs = theirs
@@ -105,8 +106,8 @@ def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
         return forward(self, clips, *args, **more)
 
     monkeypatch.setattr(VisionTransformer3D, "forward_intermediates", counted)
-    encoders.keep(tiny_encoder(tmp_path), "tiny")
-    encoders.choose("tiny")
+    registry.keep(tiny_encoder(tmp_path), "tiny")
+    registry.choose("tiny")
     return runs
 
 

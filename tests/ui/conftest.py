@@ -13,10 +13,10 @@ from pytestqt.qtbot import QtBot
 from app.domain.cine import Cine, Frame
 from app.engine.session import Event, Masks
 from app.ui.application import application
-from app.ui.banner import Level
 from app.ui.main_window import MainWindow
-from app.ui.opened_cine import OpenedCine
-from app.ui.workspace import Workspace
+from app.workspace.notice import Level
+from app.workspace.opened_cine import OpenedCine
+from app.workspace.workspace import Workspace
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
 from tests.unit.readers.dicom_oracle import grey_cine
@@ -139,7 +139,7 @@ def square(value: int, x0: int = 30, y0: int = 30, size: int = 20) -> Frame:
 @pytest.fixture
 def open_desk(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Desk]]:
     """Make windows; all are closed at the end, and nothing may be left alive then."""
-    monkeypatch.setattr("app.ui.learner.LearningSession", QuietSession)
+    monkeypatch.setattr("app.workspace.learner.LearningSession", QuietSession)
     QuietSession.made.clear()
     desks: list[Desk] = []
 

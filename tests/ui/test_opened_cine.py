@@ -10,7 +10,7 @@ import numpy as np
 
 from app.domain.cine import Box, Calibration, Frame
 from app.storage.records import Prediction
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 from tests.unit.engine.conftest import HEIGHT, WIDTH, make_cine
 from vjepa_core.preprocessing import Letterbox
 

@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QLabel
 
-from app import encoders
+from app.encoders import registry
 from app.engine.session import EngineDied, Event, NotStarted
-from app.ui.banner import Level
+from app.workspace.notice import Level
 from tests.ui.conftest import Desk, square
 from tests.unit.encoder.test_user_encoders import write_encoder
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import EncoderError
-from vjepa_core.messages import Failed, Ready
+from vjepa_core.service.messages import Failed, Ready
 
 
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
     """An encoder of the user's own."""
-    return encoders.keep(write_encoder(tmp_path / "run"), "mine").name
+    return registry.keep(write_encoder(tmp_path / "run"), "mine").name
 
 
 def test_the_chosen_encoder_is_the_one_that_is_started(
     mine: str, open_desk: Callable[[], Desk], cine_file: Path
 ) -> None:
-    encoders.choose(mine)
+    registry.choose(mine)
     desk = open_desk()
     desk.open(cine_file, cines=1)
     assert desk.session.encoder == "mine"
@@ -46,7 +46,7 @@ def test_another_encoder_starts_a_new_session_that_is_told_everything(
     assert "close" in before.calls
     after = heart.session
     assert after is not before
-    assert (after.encoder, encoders.chosen()) == ("mine", "mine")
+    assert (after.encoder, registry.chosen()) == ("mine", "mine")
     assert after.looks[0] == (heart.opened.id, heart.opened.frame)
     assert after.knows(heart.opened.id)
     assert [(cine, revision) for cine, revision, *_ in after.labels] == [(heart.opened.id, 1)]
@@ -60,7 +60,7 @@ def test_an_unknown_encoder_changes_nothing(heart: Desk) -> None:
     with pytest.raises(EncoderError, match="No encoder is called nobody"):
         heart.workspace.change_encoder("nobody")
     assert heart.session is before
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == DEFAULT_ENCODER
 
 
 def test_the_window_says_how_the_encoder_was_trained(mine: str, heart: Desk) -> None:

@@ -336,7 +336,7 @@ def test_an_unforeseen_error_names_the_file_and_the_log_but_not_the_patient(
     def fault(path: Path) -> None:
         raise RuntimeError("Smith^Secret")
 
-    monkeypatch.setattr("app.ui.opener.open_cine", fault)
+    monkeypatch.setattr("app.workspace.opener.open_cine", fault)
     heart.open(grey_cine(tmp_path / "odd.dcm"))
     assert "odd.dcm could not be opened (RuntimeError)" in heart.messages[0]
     log = paths.log_file()

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.ui.shortcut_sheet import ShortcutSheet
 from tests.ui.conftest import Desk, square
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 
 @pytest.mark.parametrize(

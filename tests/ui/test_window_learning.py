@@ -15,11 +15,11 @@ from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
 from app.engine.session import EngineDied, Learnt, Masks
 from app.readers.open import open_cine
 from app.storage.project import Project
-from app.ui.learner import BUSY
-from app.ui.opened_cine import OpenedCine
+from app.workspace.learner import BUSY
+from app.workspace.opened_cine import OpenedCine
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.messages import CancelReceived, Failed, Progress, Stage
+from vjepa_core.service.messages import CancelReceived, Failed, Progress, Stage
 
 OpenDesk = Callable[[], Desk]
 
@@ -226,7 +226,7 @@ class Gate:
             self.opened.append(open_cine(path))
             return self.opened[-1]
 
-        monkeypatch.setattr("app.ui.opener.open_cine", slowly)
+        monkeypatch.setattr("app.workspace.opener.open_cine", slowly)
 
     def open(self) -> None:
         self._event.set()
@@ -272,7 +272,7 @@ def test_a_folder_still_being_searched_does_not_land_in_the_next_project(
         assert go_on.wait(20)
         return [file]
 
-    monkeypatch.setattr("app.ui.opener.cine_paths", search)
+    monkeypatch.setattr("app.workspace.opener.cine_paths", search)
     other = tmp_path / "other.apical"
     Project.create(other).close()
     desk.workspace.open_paths([file.parent])
@@ -318,7 +318,7 @@ def busy_is_said(desk: Desk) -> bool:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 20)
+    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 20)
 
 
 @pytest.mark.usefixtures("impatient")

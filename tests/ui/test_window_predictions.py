@@ -8,10 +8,10 @@ from PySide6.QtWidgets import QPushButton
 
 from app.domain.errors import ProjectError
 from app.engine.session import EngineDied, Event, Learnt, NotStarted
-from app.ui.banner import Level
+from app.workspace.notice import Level
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.messages import Failed, Progress, Ready, Stage
+from vjepa_core.service.messages import Failed, Progress, Ready, Stage
 
 
 def test_every_stroke_is_told_with_its_revision(heart: Desk) -> None:
@@ -354,7 +354,7 @@ def test_an_engine_that_is_not_there_is_no_engine_that_is_starting(heart: Desk, 
 def test_stopping_a_resting_engine_does_not_kill_it(
     heart: Desk, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
-    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
     heart.tell(Progress(heart.opened.id, 0, stage))
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
@@ -364,14 +364,14 @@ def test_stopping_a_resting_engine_does_not_kill_it(
 def test_stopping_an_engine_that_is_starting_does_not_kill_it(
     heart: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
     assert "kill_engine" not in heart.session.calls
 
 
 def test_a_deaf_engine_is_killed(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ui.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
     heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 100))
     heart.hand.keys("Ctrl+.")
     heart.qtbot.waitUntil(lambda: "kill_engine" in heart.session.calls)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from app.domain.provenance import State
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 DRAWN, ACCEPTED = State.DRAWN, State.ACCEPTED
 

@@ -9,7 +9,7 @@ import pytest
 from app.ui.suggestion_line import sentence_for
 from tests.ui.conftest import Desk
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.messages import Progress, Stage, Suggested
+from vjepa_core.service.messages import Progress, Stage, Suggested
 
 
 def suggest(desk: Desk, frame: int | None, *, cine: int | None = None, revision: int | None = None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from app.domain.cine import Frame
 from app.engine.session import Masks
 from tests.ui.conftest import HEIGHT, WIDTH, Desk, square
-from vjepa_core.messages import DOUBT_SIZE, Progress, Stage
+from vjepa_core.service.messages import DOUBT_SIZE, Progress, Stage
 
 
 def doubtful(left: int = 40) -> Frame:

@@ -24,6 +24,8 @@ from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.build import build_student
 from vjepa_core.pretraining.checkpoint import stored_config, write_atomically
 from vjepa_core.pretraining.config import PretrainConfig, as_dict
+from vjepa_core.pretraining.dense_labels import labelled_source
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.export import trained_encoder
 from vjepa_core.pretraining.localisation import LocalisationConfig
@@ -32,8 +34,6 @@ from vjepa_core.pretraining.loop import pretrain
 from vjepa_core.pretraining.masks import random_tubes
 from vjepa_core.pretraining.schedule import TermWeight
 from vjepa_core.pretraining.source import ClipSource
-from vjepa_core.pretraining.truth import labelled_source
-from vjepa_core.pretraining.world import World
 
 _OFF = TermWeight(0.0)
 _ON = TermWeight(1.0)

@@ -22,9 +22,9 @@ from vjepa_core.fewshot.applicability import (
 from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 DRAFT, LEFT, OWN = "draft", "project, left heart", "project, other structures"
 

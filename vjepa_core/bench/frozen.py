@@ -18,7 +18,7 @@ from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 from vjepa_core.pretraining.encode import encode, patchify
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills, load_camus
 from vjepa_core.bench.frozen import as_studies, features
-from vjepa_core.bench.made_up_pictures import as_from_other_scanners, other_views, textures
 from vjepa_core.bench.make_calibration import logistic
 from vjepa_core.bench.scored_cines import phantom_cines
+from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_views, textures
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.fewshot.applicability import (
@@ -35,9 +35,9 @@ from vjepa_core.fewshot.applicability import (
     gather,
     signs,
 )
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
-from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.resources import resource_path
 
 TAIL = 0.01

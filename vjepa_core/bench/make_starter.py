@@ -34,8 +34,8 @@ from vjepa_core.fewshot.augment import vary_image
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig, load_head
 from vjepa_core.fewshot.plausible import Shapes
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.starter import Starter, save_starter
-from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.preprocessing import INPUT_SIZE
 
 TOLD_EVERY = 500

@@ -19,10 +19,10 @@ from vjepa_core.bench.every_token import drop_no_token, every_token_config
 from vjepa_core.errors import CoreError
 from vjepa_core.pretraining.config import PretrainConfig, changed
 from vjepa_core.pretraining.data import load_clips
+from vjepa_core.pretraining.dense_labels import labelled_source, with_phantom
+from vjepa_core.pretraining.distributed import World, best_device
 from vjepa_core.pretraining.loop import Trainer
 from vjepa_core.pretraining.source import ClipSource, MemorySource
-from vjepa_core.pretraining.truth import labelled_source, with_phantom
-from vjepa_core.pretraining.world import World, best_device
 
 _CLIPS = 64
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.checkpoints.names import printable
-from vjepa_core.errors import EncoderError
+from vjepa_core.errors import EncoderError, printable
 from vjepa_core.resources import resource_path
 
 DEFAULT_ENCODER = "apical-vits16"

@@ -32,7 +32,7 @@ from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.plausible import Shapes
-from vjepa_core.fewshot.study import MOST_OUTSIDE, StudyCine
+from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, StudyCine
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.overlap import dice
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
-from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 # 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped
-from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.prepared_cine import StudyCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
 """What `nines` is kept off 1 by, of Dice and of softmax."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.overlap import AGREED, agreement
-from vjepa_core.fewshot.study import FrameLabel, StudyCine
+from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
 
 OTHER_PHASE = (0.05, 0.15)
 """Change of the draft since the annotated frame, 1 - mean Dice: where it begins to count and where fully."""

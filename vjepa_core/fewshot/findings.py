@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.plausible import LA, LV, MYO
-from vjepa_core.fewshot.study import FrameLabel
+from vjepa_core.fewshot.prepared_cine import FrameLabel
 
 
 class Finding(StrEnum):

@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine, wobble
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
-from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.unlabelled import own_targets
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.study import FrameLabel, StudyCine
+from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
 from vjepa_core.preprocessing import Letterbox
 
 GUESS_WEIGHT = 0.3

@@ -27,9 +27,9 @@ from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
-from vjepa_core.fewshot.study import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 Progress = Callable[[str, int, int], None]

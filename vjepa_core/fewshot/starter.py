@@ -16,7 +16,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
 from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)

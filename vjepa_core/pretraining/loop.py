@@ -22,19 +22,19 @@ from torch import Tensor
 
 from vjepa_core.encoder.precision import inference_dtype
 from vjepa_core.pretraining import checkpoint
+from vjepa_core.pretraining.accumulation import Passes
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
 from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
+from vjepa_core.pretraining.dense_labels import LabelledSource
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.ema import follow, teacher_of
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.log import StepLog
 from vjepa_core.pretraining.monitors import CollapseMonitor
 from vjepa_core.pretraining.objective import TERMS
 from vjepa_core.pretraining.parallel import Reader, distribute, norm_of_all, scattered, whole
-from vjepa_core.pretraining.passes import Passes
 from vjepa_core.pretraining.schedule import cosine, ema_ends, learning_rate, momentum
 from vjepa_core.pretraining.source import ClipSource, marked_batch
-from vjepa_core.pretraining.truth import LabelledSource
-from vjepa_core.pretraining.world import World
 
 log = logging.getLogger(__name__)
 

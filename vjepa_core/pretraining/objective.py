@@ -25,11 +25,11 @@ from torch.nn.functional import l1_loss, layer_norm, mse_loss
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.config import PATCH, TUBELET, PretrainConfig
+from vjepa_core.pretraining.dense_labels import TruthHead
 from vjepa_core.pretraining.encode import encode, freeze_unused, patchify
 from vjepa_core.pretraining.localisation import Localiser, Side, draw_windows
 from vjepa_core.pretraining.masks import Masks, MaskSampler
 from vjepa_core.pretraining.predictor import Predictor
-from vjepa_core.pretraining.truth import TruthHead
 
 TERMS = ("jepa", "loc", "ctx", "pixels", "truth")
 

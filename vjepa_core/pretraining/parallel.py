@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.objective import Objective
-from vjepa_core.pretraining.world import World
 
 T = TypeVar("T")
 

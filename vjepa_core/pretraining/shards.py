@@ -264,7 +264,8 @@ def _read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PretrainingError(
-            f"{folder} is no packed set; make one with `python -m app.pretraining_data DATA --out {folder}`."
+            f"{folder} is no packed set; make one with "
+            f"`python -m app.pretraining.packing DATA --out {folder}`."
         ) from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise PretrainingError(f"{folder} holds an index of another kind; name a packed set.")

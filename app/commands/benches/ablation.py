@@ -126,7 +126,7 @@ def _packed(
     data: Sequence[Path], cache: Path, phantoms: int, on_progress: Callable[[str, int, int], None]
 ) -> list[Path]:
     """Packed sets as they are; everything else packed once, without any outline, with phantom cines."""
-    from app.pretraining_data import pack
+    from app.pretraining.packing import pack
     from vjepa_core.pretraining.shards import PackedSet
 
     packed = [path for path in data if PackedSet.is_packed(path)]

@@ -107,7 +107,7 @@ def _first(args: argparse.Namespace) -> Picture:
 def _pictures(args: argparse.Namespace) -> Iterator[Picture]:
     from vjepa_core.bench.applicability import Picture
     from vjepa_core.bench.camus import load_camus
-    from vjepa_core.bench.made_up_pictures import textures
+    from vjepa_core.bench.synthetic_pictures import textures
 
     yield from _given(args.apical, apical=True, every=args.every)
     yield from _phantoms(args.phantom)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.benches.early_end import keeping
 from app.commands.benches.fewshot_text import text
-from app.commands.benches.given import project_cines
+from app.commands.benches.user_cines import project_cines
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _loader(own: str | None) -> Callable[[str], LoadedEncoder]:
     """Loads each encoder once, when it is first asked for; a name that there is not is told at once."""
     from functools import cache
 
-    from app.encoders import encoder_folders
+    from app.encoders.registry import encoder_folders
     from vjepa_core.bench.fewshot_rows import BUNDLED
     from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER, card
     from vjepa_core.encoder.load import load_encoder

@@ -44,17 +44,17 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
     import torch
 
-    from app import encoders
     from app.bench.live import window
     from app.bench.machine import machine
+    from app.encoders import registry
     from vjepa_core.bench import fit_live
     from vjepa_core.encoder.precision import inference_device
 
-    encoder = encoders.find(args.encoder or encoders.chosen()).name
+    encoder = registry.find(args.encoder or registry.chosen()).name
     lessons = [fit_live.Lesson.of(cine) for cine in _cines(args, on_progress)]
     with tempfile.TemporaryDirectory(prefix="apical-bench-", ignore_cleanup_errors=True) as folder:
         cache = Path(folder)
-        peer = fit_live.forest(cache / "features", encoder, encoders.encoder_folders(), seed=args.seed)
+        peer = fit_live.forest(cache / "features", encoder, registry.encoder_folders(), seed=args.seed)
         sides = {fit_live.OURS: window(cache, encoder), fit_live.PEER: peer}
         rows, stopped = fit_live.run(lessons, sides, rounds=args.rounds, on_progress=on_progress)
     device = inference_device()
@@ -85,8 +85,8 @@ def _cines(args: argparse.Namespace, on_progress: OnProgress) -> list[ScoredCine
 
 def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
     """The labelled cines of a project, or one cine with stand-ins for outlines."""
-    from app.commands.benches.given import project_cines
-    from app.storage.library import SUFFIX
+    from app.commands.benches.user_cines import project_cines
+    from app.storage.project_lookup import SUFFIX
 
     if path.suffix.lower() == SUFFIX:
         return project_cines(path, on_progress)

@@ -32,7 +32,7 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     import torch
 
     from app.bench.machine import machine
-    from app.encoders import encoder_folders
+    from app.encoders.registry import encoder_folders
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.representation import Protocol, measure, summary
     from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER

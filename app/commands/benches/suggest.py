@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.benches.early_end import in_short, keeping
-from app.commands.benches.given import project_cines
+from app.commands.benches.user_cines import project_cines
 from app.commands.report import table
 from app.domain.errors import ApicalError
 
@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         raise ApicalError("There is nothing to measure on: give --cines, or --phantom of 1 and more.")
 
     from app.bench.machine import machine
-    from app.encoders import encoder_folders
+    from app.encoders.registry import encoder_folders
     from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
     from vjepa_core.bench.suggest import EVEN, RANDOM, run_suggest
     from vjepa_core.bench.suggest_labels import curves, labels_needed, studies

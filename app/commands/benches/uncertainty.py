@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.benches.early_end import in_short, keeping
-from app.commands.benches.given import project_cines
+from app.commands.benches.user_cines import project_cines
 from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
 

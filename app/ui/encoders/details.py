@@ -9,9 +9,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
 from app.ui import theme
-from app.ui.encoders.compared import Compared, Measured
-from app.ui.encoders.figures import interval, spoken
-from app.ui.encoders.known import Known
+from app.ui.encoders.comparison_record import Compared, Measured
+from app.ui.encoders.formatting import interval, spoken
+from app.ui.encoders.inventory import Known
 
 _HEIGHT = 190
 

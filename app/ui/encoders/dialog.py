@@ -8,10 +8,11 @@ from PySide6.QtCore import QEvent
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QDialog, QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
-from app.ui.banner import Banner, Level
+from app.ui.banner import Banner
 from app.ui.encoders.import_page import ImportPage
 from app.ui.encoders.list_page import ListPage
-from app.ui.workspace import Workspace
+from app.workspace.notice import Level
+from app.workspace.workspace import Workspace
 
 FILTER = "Encoder weights (*.pt *.pth *.tar *.safetensors *.index.json);;All files (*)"
 

@@ -19,11 +19,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import encoder_jobs, paths
-from app.child_process import STOPPED, Child
+from app import paths
 from app.domain.errors import ApicalError
+from app.encoders import jobs
+from app.processes.child import STOPPED, Child
 from app.ui import theme
-from app.ui.encoders.figures import size, spoken, weights
+from app.ui.encoders.formatting import size, spoken, weights
 from app.ui.watcher import Watcher
 from app.ui.words import label, paint
 from vjepa_core.encoder.checkpoints.family import CHOICES
@@ -141,7 +142,7 @@ class ImportPage(QWidget):
         self._importing, self._looked = False, family
         self._say("Reading the file ...")
         try:
-            self._watcher.watch(encoder_jobs.look(self._file, family))
+            self._watcher.watch(jobs.look(self._file, family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -182,7 +183,7 @@ class ImportPage(QWidget):
             licence = self.licence.text().strip()
             said = "" if licence == self._found.get("licence") else licence  # the rest is assumed
             name = self.name.text().strip()
-            self._watcher.watch(encoder_jobs.bring_in(self._file, name, said, self._family))
+            self._watcher.watch(jobs.bring_in(self._file, name, said, self._family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()

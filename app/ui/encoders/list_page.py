@@ -5,16 +5,16 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Signal
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from app import encoders
 from app.domain.errors import ApicalError
+from app.encoders import registry
 from app.ui import theme
-from app.ui.encoders.comparing import Comparing, order
+from app.ui.encoders.comparison_job import Comparing, order
 from app.ui.encoders.details import Details
-from app.ui.encoders.known import Known, known
+from app.ui.encoders.inventory import Known, known
 from app.ui.encoders.table import EncoderTable
-from app.ui.encoders.timing import Timing
+from app.ui.encoders.timing_job import Timing
 from app.ui.words import ask, count, label, paint
-from app.ui.workspace import Workspace
+from app.workspace.workspace import Workspace
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import CoreError
 
@@ -207,7 +207,7 @@ class ListPage(QWidget):
         try:
             if one.in_use:
                 self._workspace.change_encoder(DEFAULT_ENCODER)  # first: an open file may not be deleted
-            encoders.remove(one.name)
+            registry.remove(one.name)
         except (ApicalError, CoreError) as error:
             self.trouble.emit(str(error))
         else:

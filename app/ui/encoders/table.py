@@ -10,10 +10,10 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from app.ui import theme
-from app.ui.encoders.compared import Compared
-from app.ui.encoders.figures import about, interval, size, weights
-from app.ui.encoders.known import Known
-from app.ui.encoders.timing import Timing
+from app.ui.encoders.comparison_record import Compared
+from app.ui.encoders.formatting import about, interval, size, weights
+from app.ui.encoders.inventory import Known
+from app.ui.encoders.timing_job import Timing
 from app.ui.words import BETTER
 
 COLUMNS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from app import encoders
-from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
-from app.pretraining_run import Run, compare
+from app.encoders import registry
+from app.pretraining.runs import Run, compare
+from app.processes.child import STOPPED, Child
 from app.storage.project import Project
 from app.ui import theme
 from app.ui.pretraining.comparison import Comparison
@@ -97,7 +97,7 @@ class ComparePage(QWidget):
             )
             return
         try:
-            before = run.plan.encoder or encoders.chosen()
+            before = run.plan.encoder or registry.chosen()
             self._watcher.watch(compare(before, run.card, project.path, run.folder / "comparison"))
         except (ApicalError, CoreError) as error:
             self.trouble.emit(str(error))
@@ -161,7 +161,7 @@ class ComparePage(QWidget):
 
 def _free_name(run: Run) -> str:
     """A name for the new encoder that none has yet."""
-    taken = {card.name.lower() for card in encoders.cards()[0]}
+    taken = {card.name.lower() for card in registry.cards()[0]}
     number = run.number
     while f"my-cines-{number}" in taken:
         number += 1

@@ -6,17 +6,18 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
-from app import encoders
 from app.domain.errors import ApicalError
-from app.pretraining_run import Plan, Run, undecided
+from app.encoders import registry
+from app.pretraining.runs import Plan, Run, undecided
 from app.ui import theme
-from app.ui.banner import Banner, Level
+from app.ui.banner import Banner
 from app.ui.pretraining.compare_page import ComparePage
 from app.ui.pretraining.pick_page import PickPage
 from app.ui.pretraining.throw_away import delete
 from app.ui.pretraining.watch_page import WatchPage
 from app.ui.words import ask, label, paint
-from app.ui.workspace import Workspace
+from app.workspace.notice import Level
+from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
 
 PAUSED = "Pre-training saves and pauses. Go on with it under Learning, Pre-train on my cines."
@@ -116,7 +117,7 @@ class PretrainingDialog(QDialog):
         if run.card is None:
             return
         try:
-            encoders.keep(run.card, name)
+            registry.keep(run.card, name)
             self._workspace.change_encoder(name)
             self.compare.stop()
             run.keep()

@@ -16,18 +16,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import encoders
-from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
-from app.pretraining_run import Plan
+from app.encoders import registry
+from app.pretraining.runs import Plan
+from app.processes.child import STOPPED, Child
 from app.readers.suffixes import CINE_SUFFIXES, name_filter
 from app.ui import theme
 from app.ui.local_files import local_path
-from app.ui.opened_cine import OpenedCine
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
 from app.ui.watcher import Watcher
 from app.ui.words import duration, label
+from app.workspace.opened_cine import OpenedCine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
@@ -131,8 +131,8 @@ class PickPage(QWidget):
         """Bring cines and encoders up to date; what was chosen stays where it still exists."""
         self.sources.show_project(cines)
         before = self.encoder.currentText()
-        known, faults = encoders.cards()
-        used = encoders.chosen()
+        known, faults = registry.cards()
+        used = registry.chosen()
         for fault in faults.values():
             self.trouble.emit(fault)
         self._cards = [*known, None]

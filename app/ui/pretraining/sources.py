@@ -12,7 +12,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from app.ui.local_files import local_paths
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 
 _PATH = Qt.ItemDataRole.UserRole
 _OWN = Qt.ItemDataRole.UserRole + 1

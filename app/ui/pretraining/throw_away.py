@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.domain.errors import ApicalError
-from app.pretraining_run import Run
+from app.pretraining.runs import Run
 
 
 def delete(run: Run | None, say: Callable[[str], object]) -> None:

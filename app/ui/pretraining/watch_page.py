@@ -9,9 +9,9 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
-from app.pretraining_run import Run
+from app.pretraining.runs import Run
+from app.processes.child import STOPPED, Child
 from app.ui import theme
 from app.ui.pretraining.curves import LossCurves
 from app.ui.pretraining.throw_away import delete

@@ -17,7 +17,7 @@ from app.ui.encoders.table import COLUMNS
 from tests.ui.conftest import Desk
 from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.encoder.test_user_encoders import write_encoder
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 LOOK_MS = 20
 FOUND = {
@@ -110,7 +110,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         made.append(FakeChild(words, run))
         return made[-1]
 
-    monkeypatch.setattr("app.encoder_jobs.Child", make)
+    monkeypatch.setattr("app.encoders.jobs.Child", make)
     monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
     return made
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.ui.encoders.compared import KEY, Compared, keep
+from app.ui.encoders.comparison_record import KEY, Compared, keep
 from app.ui.encoders.dialog import EncodersDialog
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, timed

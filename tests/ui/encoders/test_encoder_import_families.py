@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app import encoders
-from app.child_process import Child
 from app.cli import main
+from app.encoders import registry
+from app.processes.child import Child
 from tests import made_up_checkpoints
 from tests.ui.encoders.conftest import Bench
 from tests.ui.pretraining.conftest import FakeChild
@@ -37,7 +37,7 @@ class Here(FakeChild):
 
 @pytest.fixture
 def here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("app.encoder_jobs.Child", Here)
+    monkeypatch.setattr("app.encoders.jobs.Child", Here)
     return bench
 
 
@@ -72,7 +72,7 @@ def test_another_family_is_looked_at_again_and_stands_on_the_card(here: Bench, t
         assert page.family.currentData() == shown  # the first does not fit
     page.bring.click()
     here.settle()
-    assert encoders.find("unnamed").architecture.endswith("vjepa1")
+    assert registry.find("unnamed").architecture.endswith("vjepa1")
 
 
 def test_a_file_that_is_none_gets_a_sentence(here: Bench, tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_a_file_that_is_none_gets_a_sentence(here: Bench, tmp_path: Path) -> Non
 def test_the_command_in_a_process_of_its_own(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.encoder_jobs.Child", _only_imports(Child))
+    monkeypatch.setattr("app.encoders.jobs.Child", _only_imports(Child))
     page = bench.dialog.bring
     bench.dialog.import_file(made_up_checkpoints.write("v-jepa-2", tmp_path, "ours.pt"))
     bench.qtbot.waitUntil(page.bring.isEnabled, timeout=PATIENCE_MS)
     page.bring.click()
     bench.qtbot.waitUntil(lambda: "ours" in bench.names, timeout=PATIENCE_MS)
-    assert encoders.find("ours").family == "V-JEPA 2"
+    assert registry.find("ours").family == "V-JEPA 2"
 
 
 def _only_imports(child: type[Child]) -> Callable[[Sequence[str]], Child | FakeChild]:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 import pytest
 from pytestqt.qtbot import QtBot
 
-from app import encoders, paths
+from app import paths
+from app.encoders import registry
 from app.engine.session import NotStarted
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 
 def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:
@@ -125,7 +126,7 @@ def test_use_changes_the_engine_at_once(bench: Bench, heart: Desk) -> None:
     page.table.select("mine")
     page.use.click()
     assert heart.session is not before
-    assert (heart.session.encoder, encoders.chosen()) == ("mine", "mine")
+    assert (heart.session.encoder, registry.chosen()) == ("mine", "mine")
     assert bench.cell("mine", "In use") == "True"
     assert "uses mine from now on" in bench.told[0]
 
@@ -135,10 +136,10 @@ def test_an_encoder_that_is_too_big_is_used_only_after_a_question(bench: Bench) 
     bench.dialog.list.table.select("mine")
     bench.dialog.list.use.click()
     bench.answer("Go back")
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == DEFAULT_ENCODER
     bench.dialog.list.use.click()
     bench.answer("Use it")
-    assert encoders.chosen() == "mine"
+    assert registry.chosen() == "mine"
 
 
 @pytest.mark.parametrize("in_use", [False, True])
@@ -157,7 +158,7 @@ def test_only_an_own_encoder_is_removed_and_only_after_a_question(
     page.remove.click()
     bench.answer("Remove")
     assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER]
-    assert (heart.session.encoder, encoders.chosen()) == (DEFAULT_ENCODER, DEFAULT_ENCODER)
+    assert (heart.session.encoder, registry.chosen()) == (DEFAULT_ENCODER, DEFAULT_ENCODER)
 
 
 def test_an_encoder_from_elsewhere_appears_and_the_selection_stays(bench: Bench) -> None:

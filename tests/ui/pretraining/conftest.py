@@ -13,7 +13,7 @@ import pytest
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
-from app.pretraining_run import Plan, Run
+from app.pretraining.runs import Plan, Run
 from app.ui.pretraining.dialog import PretrainingDialog
 from tests.ui.conftest import Desk
 
@@ -173,7 +173,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         made.append(FakeChild(words, run))
         return made[-1]
 
-    monkeypatch.setattr("app.pretraining_run.Child", make)
+    monkeypatch.setattr("app.pretraining.runs.Child", make)
     monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
     return made
 

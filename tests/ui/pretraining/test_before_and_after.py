@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app import encoders
-from app.pretraining_run import Run, undecided
+from app.encoders import registry
+from app.pretraining.runs import Run, undecided
 from app.ui.pretraining.comparison import Comparison
 from tests.ui.pretraining.conftest import Trainer, left_behind
 
@@ -54,7 +54,7 @@ def test_before_and_after_are_measured_on_the_open_project(
     project = trainer.desk.workspace.project
     assert project is not None
     words = trainer.child.words
-    assert words[2:5] == [encoders.chosen(), str(run.card), "--project"]
+    assert words[2:5] == [registry.chosen(), str(run.card), "--project"]
     assert words[5] == str(project.path)
     trainer.child.said = ["fitting new 3/8"]
     trainer.settle()
@@ -105,7 +105,7 @@ def test_kept_it_becomes_the_encoder_of_the_program(
     trainer.end(0, _answer(tmp_path))
     kept: list[tuple[Path, str]] = []
     used: list[str] = []
-    monkeypatch.setattr("app.encoders.keep", lambda card, name: kept.append((card, name)))
+    monkeypatch.setattr("app.encoders.registry.keep", lambda card, name: kept.append((card, name)))
     monkeypatch.setattr(trainer.desk.workspace, "change_encoder", used.append)
     card = run.card
     trainer.dialog.compare.name.setText("  ours ")

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 
-from app.child_process import STOPPED
+from app.processes.child import STOPPED
 from app.ui.words import duration
 from tests.ui.pretraining.conftest import Trainer
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from PySide6.QtWidgets import QMessageBox
 
-from app.child_process import STOPPED
 from app.domain.errors import ApicalError
-from app.pretraining_run import undecided
+from app.pretraining.runs import undecided
+from app.processes.child import STOPPED
 from tests.ui.pretraining.conftest import Trainer, add_card, left_behind
 
 
@@ -163,7 +163,7 @@ def test_no_process_can_be_started(trainer: Trainer, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise ApicalError("No further process can be started: close other programs.")
 
-    monkeypatch.setattr("app.pretraining_run.Child", refuse)
+    monkeypatch.setattr("app.pretraining.runs.Child", refuse)
     trainer.dialog.pick.start.click()
     assert "close other programs" in trainer.errors[0]
     assert trainer.dialog.watch.pause.text() == "Resume"

@@ -27,7 +27,7 @@ def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     estimate, comparison = FakeChild([]), FakeChild([])
     estimate.code, estimate.told = 0, FOUND  # its own test has a real one
-    monkeypatch.setattr("app.pretraining_run.Plan.estimate", lambda _: estimate)
+    monkeypatch.setattr("app.pretraining.runs.Plan.estimate", lambda _: estimate)
     monkeypatch.setattr("app.ui.pretraining.compare_page.compare", lambda *_: comparison)
     config = tmp_path / "small.toml"
     config.write_text(SMALL)

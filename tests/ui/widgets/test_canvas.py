@@ -18,7 +18,7 @@ from app.domain.edits import FrameMasks
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import State, derived_states
 from app.ui.canvas import CineCanvas
-from app.ui.tools import Edit
+from app.workspace.tools import Edit
 
 LEFT, MIDDLE, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.RightButton
 NONE, CTRL = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier

@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 
 from app.domain.cine import Calibration
 from app.ui.canvas import CineCanvas
-from app.ui.painting import stamp_segment
 from app.ui.status import StatusLine
+from app.workspace.painting import stamp_segment
 from tests.ui.widgets.test_canvas import Hand
 from tests.unit.engine.conftest import make_cine
 

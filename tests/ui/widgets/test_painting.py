@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from app.ui.painting import polygon_mask, stamp_segment
+from app.workspace.painting import polygon_mask, stamp_segment
 
 
 def circle(cx: float, cy: float, radius: float, n: int = 360) -> list[tuple[float, float]]:

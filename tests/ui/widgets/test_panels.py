@@ -10,12 +10,13 @@ from pytestqt.qtbot import QtBot
 
 from app.domain.labels import LEFT_HEART
 from app.ui import theme
-from app.ui.banner import Banner, Level
+from app.ui.banner import Banner
 from app.ui.class_list import ClassList
 from app.ui.learning_panel import LearningPanel
 from app.ui.loss_curve import LossCurve
-from vjepa_core.messages import Progress, Stage
+from app.workspace.notice import Level
 from vjepa_core.resources import resource_path
+from vjepa_core.service.messages import Progress, Stage
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.domain.errors import ApicalError
 from app.engine.session import EngineDied, Event, Masks
 from tests.unit.bench.test_fit_live import cine
 from vjepa_core.bench.fit_live import Lesson
-from vjepa_core.messages import Failed, Progress, Stage
+from vjepa_core.service.messages import Failed, Progress, Stage
 
 
 def masks(revision: int, value: int, *frames: int, final: bool = False, draft: bool = False) -> Masks:

@@ -11,8 +11,8 @@ import torch
 
 from app.cli import main
 from vjepa_core.bench.applicability import DRAFT, Decision, rows
-from vjepa_core.bench.made_up_pictures import as_from_other_scanners, other_views, textures
 from vjepa_core.bench.representation import phantom_stills
+from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_views, textures
 
 
 def test_masks_on_a_phantom_and_none_on_a_texture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

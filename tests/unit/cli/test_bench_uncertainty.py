@@ -17,7 +17,7 @@ from vjepa_core.bench import uncertainty
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.study import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 N = 5  # frames of a cine

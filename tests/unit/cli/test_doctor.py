@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app import cli, paths
-from app.commands import doctor, probes
+from app.commands import doctor, system_probes
 
 GOOD_TORCH: dict[str, Any] = {
     "cuda_available": False,
@@ -112,7 +112,7 @@ def test_a_home_that_cannot_be_written(
 
 
 def test_a_probe_that_fails_says_its_last_line() -> None:
-    found, error = probes._in_own_process("raise RuntimeError('no such operator')", {})
+    found, error = system_probes._in_own_process("raise RuntimeError('no such operator')", {})
     assert found == {}
     assert error == "RuntimeError: no such operator"
 

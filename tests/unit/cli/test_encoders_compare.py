@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from app import cli, encoders
-from app.commands.benches.given import project_cines
-from app.commands.labelled import from_project
+from app import cli
+from app.commands.benches.user_cines import project_cines
+from app.commands.labelled_cines import from_project
 from app.domain.labels import LEFT_HEART
+from app.encoders import registry
 from app.readers.open import open_cine
 from app.storage.labels_io import read_labels
 from app.storage.project import Project
@@ -130,7 +131,7 @@ def test_compare_on_files(
     tmp_path: Path,
     quick: None,
 ) -> None:
-    encoders.keep(runs[0], "mine")
+    registry.keep(runs[0], "mine")
     out = tmp_path / "out"
     code, text, err = run(
         capsys, "compare", "mine", *runs, "--cine", heart[0], "--labels", heart[1], "--out", out, "--json"
@@ -378,8 +379,8 @@ def test_segment_uses_the_chosen_encoder_unless_told_otherwise(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(segmenter, "segment", fake)
-    encoders.keep(runs[0], "mine")
-    encoders.choose("mine")
+    registry.keep(runs[0], "mine")
+    registry.choose("mine")
     words = ["segment", str(heart[0]), "--labels", str(heart[1]), "--out", str(tmp_path / "out")]
     assert cli.main(words) == 130
     assert cli.main([*words, "--encoder", DEFAULT_ENCODER]) == 130
@@ -388,11 +389,11 @@ def test_segment_uses_the_chosen_encoder_unless_told_otherwise(
 
 def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
     from app import paths
-    from app.commands import probes
+    from app.commands import system_probes
 
-    encoders.keep(runs[0], "mine")
-    encoders.choose("mine")
-    found, error = probes.encoders()
+    registry.keep(runs[0], "mine")
+    registry.choose("mine")
+    found, error = system_probes.encoders()
     assert [(e["name"], e["chosen"], e["sound"]) for e in found] == [
         (DEFAULT_ENCODER, False, True),
         (UNTRAINED_ENCODER, False, None),
@@ -400,6 +401,6 @@ def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
     ]
     assert error == ""
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
-    found, error = probes.encoders()
+    found, error = system_probes.encoders()
     assert [e["name"] for e in found] == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "mine"]
     assert "bad.json cannot be read" in error

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from app import cli, encoder_import, encoders, paths
-from app.child_process import STOPPED, Child
+from app import cli, paths
 from app.domain.errors import ProjectError
+from app.encoders import importing, registry
+from app.processes.child import STOPPED, Child
 from app.storage.filelock import FileLock
 from tests import made_up_checkpoints as made
 from tests.conftest import ROOT
@@ -55,7 +56,7 @@ def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.C
     done = answer(capsys, path)
     assert seen.items() <= done.items()
     name = "vitl-kinetics-pt220-an55"
-    card = encoders.find(name)
+    card = registry.find(name)
     assert (card.family, card.trained, card.fps, card.depths) == ("EchoJEPA", True, 30.0, (0, 1, 2, 3))
     assert card.checksum == done["checksum"]
     assert card.path is not None
@@ -92,7 +93,7 @@ def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.Captur
     done = answer(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
     assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
     assert not any("Licence" in line for line in done["assumed"])
-    assert encoders.find("echo.v1").licence == "Our hospital, only"
+    assert registry.find("echo.v1").licence == "Our hospital, only"
     as_it_was = answer(capsys, path, "--licence", "MIT")
     assert any("Licence MIT" in line for line in as_it_was["assumed"])
 
@@ -101,7 +102,7 @@ def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.Captur
 def test_names_are_made_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
     path = made.write("v-jepa-2.1", tmp_path, file)
     name = answer(capsys, path)["name"]
-    assert encoders.find(name).name == name
+    assert registry.find(name).name == name
 
 
 def test_files_that_all_have_one_name_are_called_after_their_folder(
@@ -127,7 +128,7 @@ def test_the_rate_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture
     assert seen["fps"] == 30
     assert any("8 with ViT-L, at 24 with ViT-g" in line and "--fps" in line for line in seen["assumed"])
     done = answer(capsys, path, "--fps", "24", "--name", "echo")
-    assert done["fps"] == encoders.find("echo").fps == 24
+    assert done["fps"] == registry.find("echo").fps == 24
     assert not any("--fps" in line for line in done["assumed"])
     for rate in ("0", "1001", "nan", "x", "-3"):
         assert cli.main(["encoders", "import", str(path), f"--fps={rate}"]) == 2
@@ -161,11 +162,11 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_full_disk_is_seen_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = encoder_import.look(made.write("v-jepa-2.1", tmp_path))
+    found = importing.look(made.write("v-jepa-2.1", tmp_path))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(encoder_import.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
-        encoder_import.take(found, lambda *_: pytest.fail("it began"))
+        importing.take(found, lambda *_: pytest.fail("it began"))
     assert own() == []
 
 
@@ -179,12 +180,12 @@ def test_what_a_killed_import_left_goes_with_the_next(
 
 
 def test_two_imports_at_once(tmp_path: Path) -> None:
-    found = encoder_import.look(made.write("v-jepa-2.1", tmp_path))
+    found = importing.look(made.write("v-jepa-2.1", tmp_path))
     lock = FileLock(paths.encoders_dir() / ".adding")
     with pytest.raises(ProjectError, match="Another encoder is just being written"):
-        encoder_import.take(found, lambda *_: None)
+        importing.take(found, lambda *_: None)
     lock.release()
-    encoder_import.take(found, lambda *_: None)
+    importing.take(found, lambda *_: None)
 
 
 @pytest.mark.parametrize("stage", ["reading", "writing"])
@@ -197,7 +198,7 @@ def test_an_import_that_is_stopped_leaves_nothing(
             raise error
 
     with pytest.raises(error):
-        encoder_import.take(encoder_import.look(made.write("v-jepa-2.1", tmp_path)), stop)
+        importing.take(importing.look(made.write("v-jepa-2.1", tmp_path)), stop)
     assert own() == []
 
 
@@ -232,7 +233,7 @@ def test_the_window_can_stop_it_and_kill_it(large: Path) -> None:
     until_written(killed)
     killed.kill()
     assert all(name.startswith(".") for name in own())
-    assert encoder_import.take(encoder_import.look(large), lambda *_: None)[0].name == "large"
+    assert importing.take(importing.look(large), lambda *_: None)[0].name == "large"
     assert own() == ["large.json", "large.safetensors"]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from app import cli, paths
-from app.child_process import LOCK, STOPPED, Child
 from app.domain.errors import ProjectError
-from app.pretraining_run import Plan, Run, undecided
+from app.pretraining.runs import Plan, Run, undecided
+from app.processes.child import LOCK, STOPPED, Child
 from app.storage.filelock import FileLock
 from tests.unit.readers.dicom_oracle import grey_cine
 
@@ -223,7 +223,7 @@ def test_a_full_disk_is_said_in_one_sentence(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("app.pretraining_estimate.pack_cines", refuse)
+    monkeypatch.setattr("app.pretraining.estimate.pack_cines", refuse)
     assert cli.main(["pretrain", str(demo_cine_path), "--estimate", "--config", str(config)]) == 2
     assert "disk is full" in capsys.readouterr().err
     assert list(paths.cache_dir().glob("estimate-*")) == []

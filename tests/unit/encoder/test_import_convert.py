@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app import encoders
-from app.encoder_import import look, take
+from app.encoders import registry
+from app.encoders.importing import look, take
 from tests import made_up_checkpoints as made
 from tests.conftest import ROOT
 from vjepa_core.encoder.checkpoints.convert import file_size, write
@@ -87,7 +87,7 @@ def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
         EncoderError, match=r"numbers in blocks\.3\.mlp\.fc2\.weight that are infinite or none"
     ):
         take(found, quiet)
-    assert all(not encoders.is_own(card) for card in encoders.cards()[0])
+    assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
 def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(EncoderError, match="is damaged: download"):
         take(look(path), quiet)
-    assert all(not encoders.is_own(card) for card in encoders.cards()[0])
+    assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
 @pytest.mark.parametrize("damage", [RuntimeError, NotImplementedError, zlib.error, EOFError])
@@ -182,7 +182,7 @@ def test_agrees_with_hugging_face_on_a_model_that_it_saved(tmp_path: Path) -> No
 WATCHED = """
 import sys, threading, time
 from pathlib import Path
-from app.encoder_import import look, take
+from app.encoders.importing import look, take
 
 def anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from app import encoders, paths
+from app import paths
 from app.domain.errors import ProjectError
+from app.encoders import registry
 from app.storage.filelock import FileLock
 from tests.conftest import ROOT
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, available
@@ -57,12 +58,12 @@ def write_encoder(folder: Path, name: str = "run", content: bytes = b"weights") 
 
 def test_a_kept_encoder_is_found_by_its_new_name_and_the_run_may_go(tmp_path: Path, home: Path) -> None:
     card = write_encoder(tmp_path / "run")
-    kept = encoders.keep(card, "my-cines.v2")
+    kept = registry.keep(card, "my-cines.v2")
     assert (kept.name, kept.trained, kept.description) == ("my-cines.v2", True, "Trained for 20 steps.")
-    assert encoders.find("my-cines.v2") == kept
-    assert [c.name for c in encoders.cards()[0]] == [*SHIPPED, "my-cines.v2"]
-    assert encoders.is_own(kept)
-    assert not encoders.is_own(encoders.find(DEFAULT_ENCODER))
+    assert registry.find("my-cines.v2") == kept
+    assert [c.name for c in registry.cards()[0]] == [*SHIPPED, "my-cines.v2"]
+    assert registry.is_own(kept)
+    assert not registry.is_own(registry.find(DEFAULT_ENCODER))
     assert kept.path is not None
     assert kept.path.read_bytes() == b"weights"
     assert json.loads((home / "encoders" / "my-cines.v2.json").read_text())["training"] == {"steps": 20}
@@ -75,8 +76,8 @@ def test_a_kept_encoder_is_found_by_its_new_name_and_the_run_may_go(tmp_path: Pa
 def test_a_kept_encoder_is_loaded_by_name(tmp_path: Path) -> None:
     state = {name: value.half() for name, value in create_encoder(ARCHITECTURE).state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")
-    encoders.keep(write_encoder(tmp_path / "run", content=(tmp_path / "w.safetensors").read_bytes()), "mine")
-    module, card = load_encoder("mine", folders=encoders.encoder_folders())
+    registry.keep(write_encoder(tmp_path / "run", content=(tmp_path / "w.safetensors").read_bytes()), "mine")
+    module, card = load_encoder("mine", folders=registry.encoder_folders())
     assert card.name == "mine"
     key = "blocks.3.mlp.fc1.weight"
     torch.testing.assert_close(module.state_dict()[key], state[key].float())
@@ -85,15 +86,15 @@ def test_a_kept_encoder_is_loaded_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "ä", "x" * 61, "con", "NUL.txt", "a\n"])
 def test_unfit_names_are_refused(tmp_path: Path, home: Path, name: str) -> None:
     with pytest.raises(EncoderError, match="is no name"):
-        encoders.keep(write_encoder(tmp_path / "run"), name)
+        registry.keep(write_encoder(tmp_path / "run"), name)
 
 
 @pytest.mark.parametrize("name", [DEFAULT_ENCODER, DEFAULT_ENCODER.upper(), "mine", "Mine"])
 def test_taken_names_are_refused_in_any_case(tmp_path: Path, name: str) -> None:
     card = write_encoder(tmp_path / "run")
-    encoders.keep(card, "mine")
+    registry.keep(card, "mine")
     with pytest.raises(EncoderError, match="already: choose another name"):
-        encoders.keep(card, name)
+        registry.keep(card, name)
 
 
 def test_damaged_missing_and_foreign_files_leave_nothing(tmp_path: Path, home: Path) -> None:
@@ -110,7 +111,7 @@ def test_damaged_missing_and_foreign_files_leave_nothing(tmp_path: Path, home: P
         (tmp_path / "nothing.json", "cannot be read"),
     ):
         with pytest.raises(EncoderError, match=message):
-            encoders.keep(card, "mine")
+            registry.keep(card, "mine")
     assert list((home / "encoders").iterdir()) == []
 
 
@@ -125,41 +126,41 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, home: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ProjectError, match="free some space"):
-        encoders.keep(card, "mine")
+        registry.keep(card, "mine")
     assert list((home / "encoders").iterdir()) == []
 
 
 def test_the_chosen_encoder_is_used_until_it_is_gone(tmp_path: Path, home: Path) -> None:
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == DEFAULT_ENCODER
     card = write_encoder(tmp_path / "run")
-    encoders.keep(card, "mine")
-    encoders.choose("mine")
-    assert encoders.chosen() == "mine"
+    registry.keep(card, "mine")
+    registry.choose("mine")
+    assert registry.chosen() == "mine"
     (home / "encoders" / "mine.safetensors").rename(tmp_path / "away")
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == DEFAULT_ENCODER
     (tmp_path / "away").rename(home / "encoders" / "mine.safetensors")
-    assert encoders.chosen() == "mine"
-    encoders.remove("mine")
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == "mine"
+    registry.remove("mine")
+    assert registry.chosen() == DEFAULT_ENCODER
     assert list((home / "encoders").iterdir()) == []
-    encoders.keep(card, "mine")
-    assert encoders.chosen() == DEFAULT_ENCODER  # the one that was chosen is another
+    registry.keep(card, "mine")
+    assert registry.chosen() == DEFAULT_ENCODER  # the one that was chosen is another
 
 
 def test_unknown_names_are_neither_chosen_nor_removed(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
-        encoders.choose("nobody")
+        registry.choose("nobody")
     with pytest.raises(EncoderError, match="No encoder is called"):
-        encoders.remove("nobody")
+        registry.remove("nobody")
     with pytest.raises(EncoderError, match="ships with the program"):
-        encoders.remove(DEFAULT_ENCODER)
-    assert encoders.chosen() == DEFAULT_ENCODER
+        registry.remove(DEFAULT_ENCODER)
+    assert registry.chosen() == DEFAULT_ENCODER
 
 
 def test_weights_go_before_their_card_and_a_card_alone_can_be_removed(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoders.keep(write_encoder(tmp_path / "run"), "mine")
+    registry.keep(write_encoder(tmp_path / "run"), "mine")
     unlink = Path.unlink
 
     def held(self: Path, missing_ok: bool = False) -> None:
@@ -170,10 +171,10 @@ def test_weights_go_before_their_card_and_a_card_alone_can_be_removed(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", held)
         with pytest.raises(ProjectError, match="cannot be removed"):
-            encoders.remove("mine")
-    assert encoders.find("mine").name == "mine"
+            registry.remove("mine")
+    assert registry.find("mine").name == "mine"
     (home / "encoders" / "mine.safetensors").unlink()
-    encoders.remove("mine")
+    registry.remove("mine")
     assert list((home / "encoders").iterdir()) == []
 
 
@@ -184,20 +185,20 @@ def test_a_name_that_another_got_first_is_not_written_over(
 
     class Late(FileLock):
         def __init__(self, path: Path) -> None:
-            monkeypatch.setattr(encoders, "FileLock", FileLock)
-            encoders.keep(first, "mine")
+            monkeypatch.setattr(registry, "FileLock", FileLock)
+            registry.keep(first, "mine")
             super().__init__(path)
 
-    monkeypatch.setattr(encoders, "FileLock", Late)
+    monkeypatch.setattr(registry, "FileLock", Late)
     with pytest.raises(EncoderError, match="already: choose another name"):
-        encoders.keep(second, "mine")
+        registry.keep(second, "mine")
     assert (home / "encoders" / "mine.safetensors").read_bytes() == b"first"
 
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from app import encoders
+from app.encoders import registry
 
 def rename(self, target, old=Path.replace):
     if target.suffix == ".json":
@@ -205,7 +206,7 @@ def rename(self, target, old=Path.replace):
     return old(self, target)
 
 Path.replace = rename
-encoders.keep(Path(sys.argv[1]), "mine")
+registry.keep(Path(sys.argv[1]), "mine")
 """
 
 
@@ -213,8 +214,8 @@ def test_weights_whose_card_was_never_finished_go_with_the_next(tmp_path: Path, 
     card = write_encoder(tmp_path / "run")
     assert subprocess.run([sys.executable, "-c", KILLED, str(card)], cwd=ROOT, check=False).returncode == 9
     assert (home / "encoders" / "mine.safetensors").exists()
-    assert [c.name for c in encoders.cards()[0]] == SHIPPED
-    encoders.keep(card, "other")
+    assert [c.name for c in registry.cards()[0]] == SHIPPED
+    registry.keep(card, "other")
     left = {f.name for f in (home / "encoders").iterdir()} - {".adding.lock"}
     assert left == {"other.json", "other.safetensors"}
 
@@ -223,26 +224,26 @@ def test_weights_that_the_user_put_there_are_neither_swept_nor_written_over(tmp_
     card = write_encoder(tmp_path / "run")
     theirs = paths.encoders_dir() / "mine.safetensors"
     theirs.write_bytes(b"theirs")
-    encoders.keep(card, "other")
+    registry.keep(card, "other")
     with pytest.raises(EncoderError, match="is there already and belongs to no encoder"):
-        encoders.keep(card, "mine")
+        registry.keep(card, "mine")
     assert theirs.read_bytes() == b"theirs"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"encoder": 3}', '{"encoder": "gone"}'])
 def test_an_unreadable_choice_is_none(text: str) -> None:
     (paths.config_dir() / "encoder.json").write_text(text, encoding="utf-8")
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert registry.chosen() == DEFAULT_ENCODER
 
 
 def test_one_bad_card_is_no_reason_to_refuse_the_others(tmp_path: Path) -> None:
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
-    encoders.keep(write_encoder(tmp_path / "run"), "mine")
-    assert encoders.find("mine").name == "mine"
-    encoders.choose("mine")
-    assert encoders.chosen() == "mine"
-    encoders.remove("mine")
-    assert encoders.find(DEFAULT_ENCODER).name == DEFAULT_ENCODER
+    registry.keep(write_encoder(tmp_path / "run"), "mine")
+    assert registry.find("mine").name == "mine"
+    registry.choose("mine")
+    assert registry.chosen() == "mine"
+    registry.remove("mine")
+    assert registry.find(DEFAULT_ENCODER).name == DEFAULT_ENCODER
 
 
 def test_without_a_folder_to_write_to_the_shipped_encoders_remain(
@@ -251,13 +252,13 @@ def test_without_a_folder_to_write_to_the_shipped_encoders_remain(
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("APICAL_HOME", str(file))
-    assert [card.name for card in encoders.cards()[0]] == SHIPPED
-    assert encoders.chosen() == DEFAULT_ENCODER
+    assert [card.name for card in registry.cards()[0]] == SHIPPED
+    assert registry.chosen() == DEFAULT_ENCODER
 
 
 def test_neither_torch_nor_qt_is_needed() -> None:
     code = (
-        "import sys; from app import encoders; encoders.chosen(); encoders.cards(); "
+        "import sys; from app import encoders; registry.chosen(); registry.cards(); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'PySide6')))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3])

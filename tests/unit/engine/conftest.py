@@ -17,7 +17,7 @@ from app.domain.cine import Box, Cine, Frame, Timing, TimingSource
 from app.domain.errors import CineError
 from app.engine.session import Event, LearningSession
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
-from vjepa_core.messages import Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 FRAMES, HEIGHT, WIDTH = 8, 90, 120
 WAIT_S = 240.0  # generous: the machine may be busy with other things

@@ -19,7 +19,7 @@ from app.engine.exchange import Exchange
 from app.engine.process import _stay_without_work
 from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
-from vjepa_core.messages import (
+from vjepa_core.service.messages import (
     DOUBT_SIZE,
     Cancel,
     CancelReceived,

@@ -16,7 +16,7 @@ import pytest
 from app.engine.session import EngineDied, LearningSession, Learnt, Masks, NotStarted
 from tests.unit.engine.conftest import FRAMES, Heard, disk, make_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
-from vjepa_core.messages import Failed, Ready, Stage
+from vjepa_core.service.messages import Failed, Ready, Stage
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., Heard]

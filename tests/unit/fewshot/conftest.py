@@ -11,8 +11,8 @@ from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 CLASSES = (1, 2)
 

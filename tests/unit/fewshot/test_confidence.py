@@ -16,8 +16,8 @@ from vjepa_core.fewshot import calibration
 from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped, write
 from vjepa_core.fewshot.confidence import confidence, frame_signs, situation, soft_dice, trust
 from vjepa_core.fewshot.head import GRID_SIZE
-from vjepa_core.fewshot.study import StudyCine, frame_label
-from vjepa_core.messages import DOUBT_SIZE
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.service.messages import DOUBT_SIZE
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

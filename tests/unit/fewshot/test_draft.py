@@ -18,9 +18,9 @@ from vjepa_core.fewshot.draft import Draft, answer, blended, draft_share
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine, segment
 from vjepa_core.fewshot.starter import Starter
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 CLASSES = (1, 2)
 WIDE, NARROW = 0, 6  # of 12 frames

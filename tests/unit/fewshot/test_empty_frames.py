@@ -12,8 +12,8 @@ from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.fit import FitConfig
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, segment
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.fewshot.findings import CAP, Finding, Review, allowed_pieces, capped, findings
-from vjepa_core.fewshot.study import frame_label
+from vjepa_core.fewshot.prepared_cine import frame_label
 from vjepa_core.preprocessing import Letterbox
 
 GRID = 112

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig, predict
 from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=12, warm_steps=6)

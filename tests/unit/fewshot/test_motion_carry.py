@@ -13,8 +13,8 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import frame_confidence, motion_confidence
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import label_image
-from vjepa_core.fewshot.study import StudyCine, frame_label
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -120,7 +120,7 @@ def test_what_was_carried_is_kept_until_labels_change(
     assert not torch.equal(alone, before)
     study.labels[6] = known
     assert torch.equal(study.prior([3], 3), before)
-    monkeypatch.setattr("vjepa_core.fewshot.study._MOST_CARRIED", 2)
+    monkeypatch.setattr("vjepa_core.fewshot.prepared_cine._MOST_CARRIED", 2)
     study.forget_carried()
     for frame in (1, 2, 3, 4):
         study.prior([frame], 3)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import beating
 from vjepa_core.fewshot.compare import LabelledCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
-from vjepa_core.messages import OpenCine, SetLabels, SharedArray
 from vjepa_core.preprocessing import Letterbox
 from vjepa_core.pretraining.pack import shrink
-from vjepa_core.work import CineWork
+from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.messages import OpenCine, SetLabels, SharedArray
 
 ASPECTS = [0.15 / 0.31, 0.23 / 0.29, 1.9]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vjepa_core.fewshot.features import CineFeatures
-from vjepa_core.fewshot.study import StudyCine
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.suggest import (
     WORTHWHILE,
     first_frames,

@@ -9,8 +9,8 @@ import torch
 
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import Head, for_other_classes
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
-from vjepa_core.fewshot.study import StudyCine
 
 QUICK = FitConfig(steps=6, warm_steps=3)
 BOTH = replace(QUICK, both_from=1)

@@ -11,8 +11,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from app.bench.phantom_dicom import draw_sheet, main, write_phantom_dicom
 from app.domain.cine import TimingSource
-from app.phantom_dicom import draw_sheet, main, write_phantom_dicom
 from app.readers.open import open_cine
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (5, 33, 47), np.uint8)  # odd in every direction

@@ -12,8 +12,8 @@ import torch
 from tests.unit.pretraining.runs import source, tiny
 from vjepa_core.pretraining import loop
 from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.distributed import World, joined
 from vjepa_core.pretraining.loop import Trainer
-from vjepa_core.pretraining.world import World, joined
 
 STEPS = 2
 real_seed = loop.step_seed

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from app.domain.errors import CineError
-from app.pretraining_data import Skipped, clips_from, main, pack, read_cines
+from app.pretraining.packing import Skipped, clips_from, main, pack, read_cines
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.data import HeldCine, HeldClips, load_clips
 from vjepa_core.pretraining.errors import PretrainingError

@@ -20,16 +20,16 @@ from tests.unit.pretraining.runs import clips, source, tiny
 from vjepa_core.encoder.catalogue import read_card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining import loop
+from vjepa_core.pretraining.accumulation import Passes
 from vjepa_core.pretraining.build import build_student
 from vjepa_core.pretraining.checkpoint import CHECKPOINT
 from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.export import export_encoder, trained_encoder
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import MAX_BAD_STEPS, Trainer, pretrain, step_seed
-from vjepa_core.pretraining.passes import Passes
 from vjepa_core.pretraining.source import MemorySource
-from vjepa_core.pretraining.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
 FIELDS = {
@@ -329,7 +329,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.unit.pretraining.runs import source, tiny\n"
         "from vjepa_core.pretraining.loop import Trainer\n"
-        "from vjepa_core.pretraining.world import joined\n"
+        "from vjepa_core.pretraining.distributed import joined\n"
         "torch.set_num_threads(1)\n"
         "with joined() as world:\n"
         "    config = tiny(batch=4, micro_batch=1, ctx={'peak': 0.5}, deep=True, steps=3)\n"

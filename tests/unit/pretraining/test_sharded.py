@@ -15,10 +15,10 @@ from tests.unit.pretraining.runs import source
 from tests.unit.pretraining.sharded_runs import settings
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining.checkpoint import CHECKPOINT
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.export import export_encoder
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import Trainer, pretrain
-from vjepa_core.pretraining.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("loss", "loss_jepa", "loss_loc", "loss_ctx", "grad_norm", "feature_std", "lr", "ema")

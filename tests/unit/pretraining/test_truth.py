@@ -12,14 +12,14 @@ from vjepa_core.phantom import PhantomSource
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.build import build_objective, build_student
 from vjepa_core.pretraining.config import PretrainConfig
+from vjepa_core.pretraining.dense_labels import CELLS, CLASSES, PhantomTruth, TruthHead, shares
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.ema import teacher_of
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.loop import Trainer, pretrain
 from vjepa_core.pretraining.masks import MaskSampler, random_tubes
 from vjepa_core.pretraining.objective import Draw, weighted
 from vjepa_core.pretraining.source import MemorySource
-from vjepa_core.pretraining.truth import CELLS, CLASSES, PhantomTruth, TruthHead, shares
-from vjepa_core.pretraining.world import World
 
 
 def test_shares_of_cells_are_those_of_the_pixels() -> None:

@@ -18,8 +18,8 @@ from PIL import Image
 
 from app.domain.errors import CineError
 from app.readers import video
-from app.readers.container import has_hidden_frames, is_cut_short
 from app.readers.open import open_cine
+from app.readers.video_boxes import has_hidden_frames, is_cut_short
 from tests.unit.readers.dicom_oracle import grey_cine, luma, picture
 
 GREY = np.rint(luma(picture(9))).astype(np.uint8)

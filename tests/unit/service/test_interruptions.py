@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from tests.unit.service.test_service import FRAMES, WAIT_S, Client, client, features  # noqa: F401 - fixtures
-from vjepa_core import service
 from vjepa_core.fewshot import features as feature_module
 from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.messages import (
+from vjepa_core.service import engine
+from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.messages import (
     Cancel,
     CancelReceived,
     CineReceived,
@@ -32,7 +33,6 @@ from vjepa_core.messages import (
     SharedArray,
     Stage,
 )
-from vjepa_core.work import CineWork
 
 Requests = Callable[[Client], list[Any]]
 
@@ -60,7 +60,7 @@ def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> No
                 acts.pop()()
             return loss
 
-    monkeypatch.setattr(service, "Fit", Meddled)
+    monkeypatch.setattr(engine, "Fit", Meddled)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def at_clip(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None
 
 @pytest.fixture
 def own_cache(tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=4, warm_steps=2))
+    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=4, warm_steps=2))
     own = Client(tmp_path, tmp_path / "features")
     yield own
     own.end()

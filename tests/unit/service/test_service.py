@@ -21,15 +21,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.draft import with_unlearnt
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
+from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
 from vjepa_core.fewshot.segmenter import new_head
-from vjepa_core.fewshot.study import FrameLabel, StudyCine
-from vjepa_core.messages import (
+from vjepa_core.resources import resource_path
+from vjepa_core.service import engine
+from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.messages import (
     DOUBT_SIZE,
     Cancel,
     CineReceived,
@@ -50,8 +52,6 @@ from vjepa_core.messages import (
     Shutdown,
     Stage,
 )
-from vjepa_core.resources import resource_path
-from vjepa_core.work import CineWork
 
 FRAMES, SIZE = 6, 60
 WAIT_S = 120.0  # of a busy machine
@@ -73,7 +73,7 @@ class Client:
         self.masks: dict[int, SharedArray] = {}
         self.doubts: dict[int, SharedArray] = {}
         self._theirs: Connection = theirs
-        self.engine = service.Engine(
+        self.engine = engine.Engine(
             theirs, cache_folder=features, scratch_folder=folder, encoder=encoder, **more
         )
         self.thread = threading.Thread(target=self.engine.run)
@@ -145,7 +145,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
     client = Client(tmp_path, features)
     yield client
     client.end()
@@ -309,8 +309,8 @@ def with_starter(
             made.append(StubStarter(card, applies))
             return made[0]
 
-        monkeypatch.setattr(service, "load_starter", load)
-        monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+        monkeypatch.setattr(engine, "load_starter", load)
+        monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
         clients.append(Client(tmp_path, features))
         return clients[0], made
 
@@ -366,7 +366,7 @@ def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_ta
         learnt.append((client.engine._looking_at, known.tolist()))
         return with_unlearnt(found, draft, known)
 
-    monkeypatch.setattr("vjepa_core.work.with_unlearnt", noted)
+    monkeypatch.setattr("vjepa_core.service.cine_work.with_unlearnt", noted)
     everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
     cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
     client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
@@ -419,7 +419,7 @@ def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
         teachers.append(teacher)
         return dict(study.labels)
 
-    monkeypatch.setattr("vjepa_core.work.completed", completed)
+    monkeypatch.setattr("vjepa_core.service.cine_work.completed", completed)
     client, made = with_starter(applies)
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
@@ -583,7 +583,7 @@ def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
     def load(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(service, "load_encoder", load)
+    monkeypatch.setattr(engine, "load_encoder", load)
     client = Client(tmp_path, tmp_path)
     try:
         client.wait(lambda: bool(client.of(Failed)))
@@ -628,7 +628,7 @@ def test_labels_of_two_cines_make_one_head(client: Client) -> None:
 def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
+    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
     taken: list[list[int]] = []
 
     class Spied(Fit):
@@ -636,7 +636,7 @@ def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
             super().__init__(*args, unlabelled=unlabelled, **words)
             taken.append([study.cine_id for study in unlabelled])
 
-    monkeypatch.setattr(service, "Fit", Spied)
+    monkeypatch.setattr(engine, "Fit", Spied)
     client.send(client.open(2))
     client.wait_for(Stage.WAITING)
     client.send(client.open(1), client.labels(1, 0, 3))
@@ -652,7 +652,7 @@ def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_o
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
-    monkeypatch.setattr(service, "FitConfig", lambda: many)
+    monkeypatch.setattr(engine, "FitConfig", lambda: many)
     client.send(client.open())
     for revision, frames, total, heard in (
         (1, (0, 3), 10, [False, True]),

@@ -10,8 +10,8 @@ import torch
 from tests.unit.service.test_service import FRAMES, Client, client, features  # noqa: F401 - fixtures
 from vjepa_core.fewshot import suggest
 from vjepa_core.fewshot.suggest import Suggestion
-from vjepa_core.messages import Look, Predicted, Stage, Suggested
-from vjepa_core.work import CineWork
+from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.messages import Look, Predicted, Stage, Suggested
 
 
 @pytest.fixture(autouse=True)

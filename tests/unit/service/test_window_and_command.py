@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.service.test_service import FRAMES, Client, picture
-from vjepa_core import service
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
-from vjepa_core.messages import SharedArray, Stage
+from vjepa_core.service import engine
+from vjepa_core.service.messages import SharedArray, Stage
 
 
 def outlined(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -38,7 +38,7 @@ def test_window_and_command_give_the_same_masks(
     monkeypatch: pytest.MonkeyPatch,
     labelled: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> None:
-    monkeypatch.setattr(service, "FitConfig", lambda: FitConfig(steps=4))
+    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=4))
     client = Client(tmp_path, tmp_path / "features")
     try:
         frames = np.stack([picture(index, 224) for index in range(FRAMES)])

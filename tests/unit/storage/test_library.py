@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.domain.cine import Cine
-from app.storage.library import automatic_path, find_project, projects_in, read_recent, remember
 from app.storage.project import Project
+from app.storage.project_lookup import automatic_path, find_project, projects_in, read_recent, remember
 
 Make = Callable[..., Cine]
 

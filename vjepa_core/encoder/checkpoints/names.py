@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from vjepa_core.errors import printable
+
 _START = re.compile(r"(?P<prefix>(.*\.)?)(?P<hf>embeddings\.patch_embeddings|patch_embed)\.proj\.weight")
 # Averages of an encoder over its training, which is what is published and meant to be used, best first:
 # where both are there, `target_encoder` may be the larger one that a distilled encoder learnt from.
@@ -41,11 +43,6 @@ class Place:
 def shown(name: str) -> str:
     """A name out of a file, fit for a sentence."""
     return printable(name[:80])
-
-
-def printable(text: str) -> str:
-    """Words out of a file: a terminal must not take them for orders."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def find(names: Collection[str]) -> Place | None:

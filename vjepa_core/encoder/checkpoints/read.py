@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
-from vjepa_core.encoder.checkpoints.foreign import HEAD, WAY_OUT, refuse_foreign
+from vjepa_core.encoder.checkpoints.file_signature import HEAD, WAY_OUT, refuse_foreign
 from vjepa_core.encoder.checkpoints.names import shown
 from vjepa_core.encoder.checkpoints.torch_file import PICKLE, ZIP, from_torch
 from vjepa_core.errors import EncoderError

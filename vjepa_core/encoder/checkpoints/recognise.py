@@ -13,10 +13,10 @@ from torch import Tensor
 from vjepa_core.encoder.architecture import Architecture, Form, default_depths
 from vjepa_core.encoder.catalogue import DEEPEST, WIDEST
 from vjepa_core.encoder.checkpoints import names
-from vjepa_core.encoder.checkpoints.beside import Sizes, assumed_heads, heads_on_config, on_card, side_of
 from vjepa_core.encoder.checkpoints.family import LICENCES, Places, Release, on_rate, release
 from vjepa_core.encoder.checkpoints.read import Checkpoint
-from vjepa_core.encoder.checkpoints.stranger import refuse_no_encoder, refuse_other_models
+from vjepa_core.encoder.checkpoints.sidecar import Sizes, assumed_heads, heads_on_config, on_card, side_of
+from vjepa_core.encoder.checkpoints.unsupported import refuse_no_encoder, refuse_other_models
 from vjepa_core.encoder.sincos import sincos_table
 from vjepa_core.encoder.vit import SINCOS_FRAMES, VisionTransformer3D
 from vjepa_core.errors import EncoderError

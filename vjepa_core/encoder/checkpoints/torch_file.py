@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from vjepa_core.encoder.checkpoints.foreign import WAY_OUT
+from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
 from vjepa_core.errors import EncoderError
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.ui.encoders.compared import Measured
+from app.ui.encoders.comparison_record import Measured
 
 _SAY = re.compile(r"say --family [\w.-]*\w")
 _SAY_RATE = re.compile(r"; for another rate, say --fps RATE")

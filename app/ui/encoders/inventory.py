@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app import encoders
+from app.encoders import registry
 from vjepa_core.encoder.catalogue import EncoderCard, content
 from vjepa_core.errors import EncoderError
 
@@ -48,9 +48,9 @@ class Known:
 
 def known() -> tuple[list[Known], list[str]]:
     """All encoders, the default one first, and what is wrong with cards that cannot be read."""
-    (cards, faults), chosen = encoders.cards(), encoders.chosen()
+    (cards, faults), chosen = registry.cards(), registry.chosen()
     found = [
-        Known(card, encoders.is_own(card), card.name == chosen, _on_disk(card), _source(card))
+        Known(card, registry.is_own(card), card.name == chosen, _on_disk(card), _source(card))
         for card in cards
     ]
     return found, list(faults.values())

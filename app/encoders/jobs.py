@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.child_process import Child
+from app.processes.child import Child
 
 
 def look(file: Path, family: str = "") -> Child:

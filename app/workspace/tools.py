@@ -15,7 +15,7 @@ from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, Shape, may_cover, take_over, touched_by
 from app.domain.labels import UNLABELLED, has_value
 from app.domain.provenance import State
-from app.ui.painting import Point, path_length, polygon_mask, stamp_segment
+from app.workspace.painting import Point, path_length, polygon_mask, stamp_segment
 
 BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
 TOOLS = (BRUSH, ERASER, POLYGON, PAN)

@@ -12,11 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from app.domain.cine import Cine
 from app.domain.errors import CineError
-from app.readers.depth import Values, grey_scale
+from app.readers.bit_depth import Values, grey_scale
 from app.readers.fragments import sha256_of
 from app.readers.frame_cache import InOrder
 from app.readers.limits import MAX_PIXELS, check_size
-from app.readers.plain import plain_cine
+from app.readers.simple_cine import plain_cine
 from app.readers.timing import container_timing
 
 # Larger pictures are refused by name before they are decoded; Pillow's warning would only reach stderr.

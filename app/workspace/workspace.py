@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app import encoders
 from app.domain.cine import Cine, Frame
 from app.domain.edits import FrameMasks, accepted, emptied, without_pixels
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.provenance import States, StrokeKind
-from app.storage.library import SUFFIX
+from app.encoders import registry
 from app.storage.project import Project
+from app.storage.project_lookup import SUFFIX
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
-from app.ui.banner import Level
-from app.ui.islands import islands
-from app.ui.known_projects import drawn_elsewhere, project_for, remember_project
-from app.ui.learner import Learner
-from app.ui.opened_cine import OpenedCine
-from app.ui.opener import Opener, Then
-from app.ui.suggestions import Suggestions
-from vjepa_core.messages import Progress, Stage, Suggested
+from app.workspace.islands import islands
+from app.workspace.known_projects import drawn_elsewhere, project_for, remember_project
+from app.workspace.learner import Learner
+from app.workspace.notice import Level
+from app.workspace.opened_cine import OpenedCine
+from app.workspace.opener import Opener, Then
+from app.workspace.suggestions import Suggestions
+from vjepa_core.service.messages import Progress, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -296,7 +296,7 @@ class Workspace(QObject):
             If there is none of that name; nothing is changed then, as where the choice cannot be written
             (ProjectError).
         """
-        encoders.choose(name)
+        registry.choose(name)
         self.suggestions.clear()
         self.learner.stop()
         if self.project is None or self.current is None:

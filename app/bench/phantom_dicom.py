@@ -1,7 +1,7 @@
 """Write synthetic cines as ultrasound DICOM, with their labels beside them: for tests, demos and teaching.
 
-``python -m app.phantom_dicom --out cine.dcm --labels labels/`` makes one;
-``python -m app.phantom_dicom --sheet docs/phantom.png`` draws the picture of the documentation.
+``python -m app.bench.phantom_dicom --out cine.dcm --labels labels/`` makes one;
+``python -m app.bench.phantom_dicom --sheet docs/phantom.png`` draws the picture of the documentation.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def draw_sheet(path: Path, seed: int, side: int = 176) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Make one cine from a seed."""
-    parser = argparse.ArgumentParser(prog="python -m app.phantom_dicom", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m app.bench.phantom_dicom", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, help="DICOM file to write")
     what.add_argument("--sheet", type=Path, help="draw phantom and real frames into a PNG instead")

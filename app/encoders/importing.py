@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app import encoders, paths
+from app import paths
 from app.domain.errors import ProjectError
+from app.encoders import registry
 from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.checkpoints.checksums import checksum
 from vjepa_core.encoder.checkpoints.convert import file_size, write
 from vjepa_core.encoder.checkpoints.family import CHOICES
-from vjepa_core.encoder.checkpoints.intact import checksum
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
 from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
 
@@ -41,7 +42,7 @@ class Found:
         name, folder = self.checkpoint.name, _folder_name(self.checkpoint.files[0])
         for ending in _ENDINGS:  # in this order: .pth.tar, .safetensors.index.json
             name = name[: -len(ending)] if name.lower().endswith(ending) else name
-        return encoders.free_name(folder if name in _NAMELESS and folder else name)
+        return registry.free_name(folder if name in _NAMELESS and folder else name)
 
     @property
     def bytes(self) -> int:
@@ -136,7 +137,7 @@ def take(
         )
         return _content(found, facts)
 
-    card = encoders.add(name, convert)
+    card = registry.add(name, convert)
     assert card.path is not None  # noqa: S101 - just written
     return card, facts | {"card": str(card.path.with_suffix(".json"))}
 
@@ -164,7 +165,7 @@ def _check_room(name: str, needed: int) -> None:
 
 
 def _content(found: Found, facts: dict[str, Any]) -> dict[str, Any]:
-    """The card, but for what `encoders.add` fills in."""
+    """The card, but for what `registry.add` fills in."""
     return {
         "name": facts["name"],
         "family": facts["family"],

@@ -13,7 +13,7 @@ from vjepa_core.fewshot.applicability import Evidence, Known, Recogniser, embedd
 from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.starter import Starter
-from vjepa_core.work import CineWork
+from vjepa_core.service.cine_work import CineWork
 
 
 class Recognition:

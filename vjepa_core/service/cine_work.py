@@ -18,12 +18,12 @@ from vjepa_core.fewshot.features import Unfinished
 from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
+from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.scribbles import completed, is_open
 from vjepa_core.fewshot.segmenter import label_image
-from vjepa_core.fewshot.study import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
-from vjepa_core.messages import OpenCine, SetLabels
 from vjepa_core.preprocessing import Letterbox
+from vjepa_core.service.messages import OpenCine, SetLabels
 
 PREDICT_FRAMES = 4
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.encoders import facts
-from app.encoders import cards as known_encoders
-from app.encoders import chosen as chosen_encoder
+from app.encoders.registry import cards as known_encoders
+from app.encoders.registry import chosen as chosen_encoder
 from vjepa_core.encoder.catalogue import EncoderCard
 
 _PACKAGES = (

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal
 
-from app import encoder_jobs
-from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
+from app.encoders import jobs
+from app.processes.child import STOPPED, Child
 from app.storage.project import Project
-from app.ui.encoders.compared import KEY, Compared, join, keep
-from app.ui.encoders.known import Known
+from app.ui.encoders.comparison_record import KEY, Compared, join, keep
+from app.ui.encoders.inventory import Known
 from app.ui.watcher import Watcher
-from app.ui.workspace import Workspace
+from app.workspace.workspace import Workspace
 
 
 class Comparing(QObject):
@@ -62,7 +62,7 @@ class Comparing(QObject):
             return
         self._revisions = self._labels()
         try:
-            self._watcher.watch(encoder_jobs.compare_all(names, project.path))
+            self._watcher.watch(jobs.compare_all(names, project.path))
         except ApicalError as error:
             self.trouble.emit(str(error))
         self.changed.emit()

@@ -27,12 +27,13 @@ from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
+from vjepa_core.fewshot.prepared_cine import StudyCine
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
-from vjepa_core.fewshot.study import StudyCine
 from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.memory import is_lack_of_memory
-from vjepa_core.messages import (
+from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.messages import (
     Cancel,
     CancelReceived,
     CineReceived,
@@ -55,8 +56,7 @@ from vjepa_core.messages import (
     Stage,
     Suggested,
 )
-from vjepa_core.recognition import Recognition
-from vjepa_core.work import CineWork
+from vjepa_core.service.recognition import Recognition
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from app import paths as places
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
-from app.storage.library import automatic_path, find_project, projects_in, read_recent, remember
 from app.storage.project import Project
+from app.storage.project_lookup import automatic_path, find_project, projects_in, read_recent, remember
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from vjepa_core.encoder.checkpoints.foreign import WAY_OUT
+from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
 from vjepa_core.encoder.checkpoints.names import shown
 from vjepa_core.errors import EncoderError
 

@@ -24,7 +24,7 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
     ApicalError
         If the project's structures are not those of the left heart.
     """
-    from app.commands.labelled import from_project, pixels
+    from app.commands.labelled_cines import from_project, pixels
     from app.domain.labels import LEFT_HEART
     from vjepa_core.bench.scored_cines import ScoredCine
 

@@ -1,34 +1,30 @@
-"""Commands of the program run by the window in processes of their own.
+"""Run commands of the program in child processes that end with their parent.
 
-A child listens to its standard input: a line asks it to stop after the step that it is at, and so does the
-end of the program that started it, however that ended. This works alike on every system, and no work is left
-behind that nobody watches.
-
-    python -m app.child_process [--run RUN] COMMAND ...      the child: `apical COMMAND ...`
+The parent's side; `app.child_main` is what the child runs. A line on the child's standard input
+asks it to save and stop after its current step. The end of that stream, which is closed however the parent
+ends, asks the same, so no process is left running unattended on any system.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-from _thread import interrupt_main
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.domain.errors import ApicalError, ProjectError
-from app.storage.filelock import FileLock
+from app.domain.errors import ApicalError
 
 LOCK = "run"
 """File in a run's folder that its child holds locked."""
 STOPPED = 130
-_LOG = "log.jsonl"
+"""Exit code of a child that stopped because it was asked to."""
+CHILD_MODULE = "app.child_main"
+"""Started by name in another interpreter: importing it here would import the whole command line."""
 _ROOT = Path(__file__).resolve().parents[1]
 _KILLED = (137, 0xC0000005, 0xC0000017)  # by a shell's kill; of Windows: access violation, no memory
 
@@ -50,7 +46,7 @@ class Child:
         flags = [getattr(subprocess, f, 0) for f in ("BELOW_NORMAL_PRIORITY_CLASS", "CREATE_NO_WINDOW")]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.child_process", *own, *words],
+                [sys.executable, "-m", CHILD_MODULE, *own, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -136,62 +132,3 @@ class Child:
         assert self._process.stdout is not None  # noqa: S101 - opened above
         with self._process.stdout as said:
             self._output = said.read()
-
-
-# The child
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command of the program, listening for the word to stop; exit codes as of `apical`."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    run = None
-    if words[:1] == ["--run"]:
-        run, words = Path(words[1]), words[2:]
-    # Before the run has its own way to stop there is nothing to save: end at once.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if hasattr(os, "nice"):
-        os.nice(5)
-    ending = threading.Event()
-    lock = None
-    try:
-        if run is not None:
-            lock = FileLock(run / LOCK)
-        threading.Thread(target=_listen, args=(run, ending), daemon=True).start()
-        # By name: the window, which imports this file, must not get torch with it.
-        return int(importlib.import_module("app.cli").main(words))
-    except ProjectError:
-        sys.stderr.write("apical: Another process works on this run still: wait a minute, then try again.\n")
-        return 2
-    except KeyboardInterrupt:
-        return STOPPED
-    finally:
-        ending.set()
-        if lock is not None:
-            lock.release()
-
-
-def _listen(run: Path | None, ending: threading.Event) -> None:
-    asked = False
-    # Not sys.stdin: its lock, held by a waiting thread, would be in the way when the process ends.
-    while os.read(0, 64):
-        if not asked:
-            _ask_to_stop(run, ending)
-        asked = True
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # nobody reads any more, and a broken pipe must not keep the run from saving
-        os.dup2(silence, stream)
-    if not asked:  # a second word would cut off the step that is to be saved
-        _ask_to_stop(run, ending)
-
-
-def _ask_to_stop(run: Path | None, ending: threading.Event) -> None:
-    if ending.is_set():
-        return
-    interrupt_main(signal.SIGTERM)
-    # A run that has done no step has nothing to save: no need to wait until all cines are read.
-    if run is not None and not (run / _LOG).exists() and not ending.wait(0.5):
-        interrupt_main(signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,17 +17,17 @@ import torch
 
 from app import paths
 from app.domain.errors import ApicalError, CineError
-from app.pretraining_data import Skipped, read_cines
+from app.pretraining.packing import Skipped, read_cines
 from app.readers.browse import cine_paths
 from app.storage.errors import export_error
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.data import load_clips
+from vjepa_core.pretraining.dense_labels import LabelledSource
+from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.loop import Trainer
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
 from vjepa_core.pretraining.source import ClipSource
-from vjepa_core.pretraining.truth import LabelledSource
-from vjepa_core.pretraining.world import World
 
 SAMPLE = 4
 """Cines that the steps are timed on."""

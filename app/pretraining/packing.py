@@ -1,6 +1,6 @@
 """Cines for pre-training: files and folders of any kind in, a packed set out.
 
-``python -m app.pretraining_data DATA... --out PACKED`` packs what a machine without the program's readers
+``python -m app.pretraining.packing DATA... --out PACKED`` packs what a machine without the program's readers
 can then train on. Nothing is named after its file: a file's name may hold a patient's.
 """
 
@@ -234,7 +234,7 @@ def _held_out(files: set[Path]) -> set[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Pack from the command line: one JSON object on stdout. 0 done, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m app.pretraining_data", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m app.pretraining.packing", description=__doc__)
     parser.add_argument("data", nargs="+", type=Path, help="cines, folders of them, CAMUS .npz files")
     parser.add_argument("--out", required=True, type=Path, help="new folder for the packed set")
     parser.add_argument("--size", type=int, default=256, help="longest side of a picture (default 256)")

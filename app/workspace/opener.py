@@ -17,7 +17,7 @@ from app.readers.open import open_cine
 from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
-from app.ui.opened_cine import OpenedCine
+from app.workspace.opened_cine import OpenedCine
 
 Then = Callable[[OpenedCine], None]
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app import encoders
 from app import paths as places
 from app.domain.errors import ProjectError
+from app.encoders import registry
 from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
 from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
-from app.ui.banner import Level
-from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
+from app.workspace.notice import Level
+from app.workspace.opened_cine import OpenedCine
+from vjepa_core.service.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Learner(QObject):
         try:
             self.session = LearningSession(
                 cache_folder=places.cache_dir(),
-                encoder=self._encoder or encoders.chosen(),
+                encoder=self._encoder or registry.chosen(),
                 on_event=lambda event: self._event.emit(speaker, event),
             )
             head = project.latest_head()

@@ -8,12 +8,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from app import encoder_jobs
-from app.child_process import STOPPED, Child
 from app.domain.errors import ApicalError
+from app.encoders import jobs
+from app.processes.child import STOPPED, Child
 from app.ui.watcher import Watcher
-from app.ui.workspace import Workspace
-from vjepa_core.messages import RESTING
+from app.workspace.workspace import Workspace
+from vjepa_core.service.messages import RESTING
 
 MEASURING, UNKNOWN = "measuring...", "not measured"
 WAITING, HELD = "once learning rests", "after comparing"
@@ -90,7 +90,7 @@ class Timing(QObject):
         if self._on and cine not in self._answers and self._watcher.child is None and not self._must_wait():
             self.complaint = ""
             try:
-                self._watcher.watch(encoder_jobs.time_all(cine))
+                self._watcher.watch(jobs.time_all(cine))
             except ApicalError as error:
                 self._fail(str(error))
         self.changed.emit()

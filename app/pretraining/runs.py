@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app import paths
-from app.child_process import LOCK, Child
 from app.domain.errors import ProjectError
+from app.processes.child import LOCK, Child
 from app.storage.filelock import FileLock
 
 PACKED, CHECKPOINT, LOG, ENCODER = "data", "checkpoint.pt", "log.jsonl", "encoder"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.ui.opened_cine import OpenedCine
-from vjepa_core.messages import Suggested
+from app.workspace.opened_cine import OpenedCine
+from vjepa_core.service.messages import Suggested
 
 
 class Suggestions:
