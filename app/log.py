@@ -65,7 +65,7 @@ def log_fault(error: BaseException) -> str:
         file = paths.log_file()
         if file.exists() and file.stat().st_size > _LARGEST:
             file.replace(file.with_suffix(".old.log"))
-        with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        with open(file, "a", encoding="utf-8", errors="backslashreplace", opener=paths.private_opener) as log:
             log.writelines(lines)
     except (OSError, ApicalError):
         return "and the log could not be written."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from app.domain.errors import ProjectError
@@ -87,9 +89,22 @@ def _root() -> Path:
     return _own_home() or _standard("data")
 
 
+def private_opener(path: str, flags: int) -> int:
+    """Opener for the built-in `open`: a file that it creates is readable by its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def _writable(folder: Path) -> Path:
+    """Create a folder of the program, make it readable by its owner alone and return it."""
+    root = _own_home()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if root is not None and not root.exists():
+            root.mkdir(0o700, parents=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        # APICAL_HOME itself may be a folder that the user shares with others.
+        if folder != root and os.name == "posix" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            with contextlib.suppress(PermissionError):  # the folder belongs to another user
+                folder.chmod(0o700)
         allowed = os.access(folder, os.W_OK)
     except OSError:
         allowed = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +46,25 @@ def test_without_it_the_system_says_where(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("APICAL_HOME")
     monkeypatch.setattr("platformdirs.PlatformDirs.user_data_path", tmp_path / "data")
     assert paths.projects_dir() == tmp_path / "data" / "projects"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
+@pytest.mark.parametrize("where", FOLDERS)
+def test_folders_are_readable_by_their_owner_alone(
+    where: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APICAL_HOME", str(tmp_path / "new"))
+    folder = where()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
+def test_existing_folders_of_the_program_become_private_but_not_the_folder_that_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APICAL_HOME", str(tmp_path))
+    tmp_path.chmod(0o755)
+    (tmp_path / "projects").mkdir(mode=0o755)
+    assert stat.S_IMODE(paths.projects_dir().stat().st_mode) == 0o700
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
