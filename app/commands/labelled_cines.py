@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from app.commands.segment import decode
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet, named
+from app.domain.labels import LEFT_HEART, LabelSet
 from app.readers.open import open_cine
 from app.storage import schema
 from app.storage.labels_io import read_labels
 from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
+from vjepa_core.label_image import is_outlined, structure_mask
 
 log = logging.getLogger(__name__)
 
 _MOST_HASHED = 50
-_MOST_OPEN = 0.02  # of a frame's pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,12 @@ class Labelled:
     @property
     def outlined(self) -> dict[int, Frame]:
         """The label images that say where structures end: what a mask can be measured with."""
-        return {frame: label for frame, label in self.labels.items() if _is_outlined(label)}
+        return {frame: label for frame, label in self.labels.items() if is_outlined(label)}
 
     @property
     def scribbled(self) -> int:
         """How many frames name structures and leave much open."""
-        return sum(bool(named(label).any()) for label in self.labels.values()) - len(self.outlined)
+        return sum(bool(structure_mask(label).any()) for label in self.labels.values()) - len(self.outlined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +124,9 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
             drawn = []
             for record in project.cines():
                 labels = project.annotations(record.id)
-                if any(map(_is_outlined, labels.values())):
+                if any(map(is_outlined, labels.values())):
                     drawn.append((record, labels))
             return project.label_set, drawn
-
-
-def _is_outlined(label: Frame) -> bool:
-    """Whether a frame says where structures end: a scribble does not, and can be no measure of anything."""
-    return bool(named(label).any()) and float((label == UNLABELLED).mean()) < _MOST_OPEN
 
 
 def _open(record: CineRecord, beside: Path) -> Cine | None:

@@ -24,8 +24,9 @@ from app.commands.progress import Progress
 from app.commands.report import Report, plain
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
-from app.domain.labels import LEFT_HEART, named
+from app.domain.labels import LEFT_HEART
 from app.encoders import registry
+from vjepa_core.label_image import structure_mask
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.feature_cache import FeatureCache
@@ -175,7 +176,7 @@ def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
     dropped = [index for index in damaged if labels.pop(index, None) is not None]
     for index in dropped:
         log.warning("The label of frame %d is left out: its picture is damaged.", index)
-    if dropped and not any(named(image).any() for image in labels.values()):
+    if dropped and not any(structure_mask(image).any() for image in labels.values()):
         raise LabelError(
             "All frames of the cine on which a structure is labelled are damaged: label other frames."
         )

@@ -16,7 +16,8 @@ from app.domain.history import (
     frozen,
     stroke_between,
 )
-from app.domain.provenance import State, States, StrokeKind, structures_in
+from app.domain.provenance import State, States, StrokeKind
+from vjepa_core.label_image import structures_in
 
 __all__ = ["AnnotatedCine", "Stroke", "StrokeKind", "stroke_between"]
 

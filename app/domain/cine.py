@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.labels import UNLABELLED
+from vjepa_core.label_image import structure_mask
 
 Frame = NDArray[np.uint8]
 """One grey frame or label image, shape (height, width), uint8."""
@@ -56,7 +56,7 @@ class Box:
         """
         x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
         for label in labels:
-            drawn = (label > 0) & (label != UNLABELLED)
+            drawn = structure_mask(label)
             rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
             if len(rows):
                 height, width = label.shape

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from app.domain.cine import Frame
 from app.domain.gaps import close_gap, fill_released, without_slivers
-from app.domain.labels import UNLABELLED, LabelSet, has_value, named
-from app.domain.provenance import State, States, structures_in
+from app.domain.labels import LabelSet
+from app.domain.provenance import State, States
+from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, structures_in, values_mask
 
 Mask = NDArray[np.bool_]
 
@@ -56,7 +57,7 @@ class FrameMasks:
         open_pixels = drawn == UNLABELLED
         if open_pixels.any():  # a scribble speaks for its own pixels only
             return np.where(open_pixels | (drawn == prediction), prediction, 0).astype(np.uint8)
-        stated = has_value(prediction, self.states)
+        stated = values_mask(prediction, self.states)
         out = np.where(~stated & (drawn == 0), prediction, 0).astype(np.uint8)
         for wall, cavity in self.walls:
             if cavity in self.states and wall not in self.states:
@@ -75,7 +76,7 @@ class FrameMasks:
             return np.zeros(self.shape, np.uint8) if predicted is None else predicted
         if predicted is None:
             return drawn
-        return np.where(~named(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
+        return np.where(~structure_mask(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     first_scribble = scribbles and masks.annotation is None
     fill = UNLABELLED if first_scribble else 0
     drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
-    open_pixels = bool((drawn == UNLABELLED).any())
+    open_pixels = has_unlabelled(drawn)
     touched = touched_by(shown, shape)
     states = dict(masks.states) | dict.fromkeys(touched, State.DRAWN)
     if not open_pixels:
@@ -136,7 +137,7 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     elif open_pixels:
         drawn[shape.mask] = 0
     else:
-        erased = shape.mask & has_value(shown, touched)
+        erased = shape.mask & values_mask(shown, touched)
         drawn[erased] = 0
         drawn = without_slivers(drawn, erased, touched)
     result = replace(masks, annotation=drawn, states=states)
@@ -155,7 +156,7 @@ def accepted(masks: FrameMasks) -> FrameMasks:
     if predicted is None or not predicted.any():
         return masks
     drawn = np.zeros(masks.shape, np.uint8) if masks.annotation is None else masks.annotation
-    after = np.where(named(drawn), drawn, predicted).astype(np.uint8)
+    after = np.where(structure_mask(drawn), drawn, predicted).astype(np.uint8)
     states = dict.fromkeys(structures_in(predicted), State.ACCEPTED) | dict(masks.states)
     return replace(masks, annotation=after, states=states)
 
@@ -183,7 +184,7 @@ def touched_by(shown: Frame, shape: Shape) -> list[int]:
 def take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
     """Copy structures from the shown mask into a drawn one, in place."""
     if values:
-        predicted = has_value(shown, values) & ~named(drawn)
+        predicted = values_mask(shown, values) & ~structure_mask(drawn)
         drawn[predicted] = shown[predicted]
 
 
@@ -196,7 +197,7 @@ def may_cover(
     always its cavity.
     """
     if shape.behind:
-        return shape.mask & has_value(shown, (0, UNLABELLED, shape.value))
+        return shape.mask & values_mask(shown, (0, UNLABELLED, shape.value))
     covered = shape.mask.copy()
     if shape.outline and keep_enclosed:
         for other in structures_in(shown):

@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
-UNLABELLED = 255
-"""Pixel value for 'nobody has said what this is'; 0 is background, 1.. are classes."""
-
-
-def named(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a label image names a structure: neither background nor unlabelled; of the same shape."""
-    return np.asarray((label > 0) & (label != UNLABELLED))
-
-
-def has_value(label: NDArray[np.uint8], values: Iterable[int]) -> NDArray[np.bool_]:
-    """Where a label image has one of these values, as `numpy.isin` and many times faster; same shape."""
-    table = np.zeros(256, bool)
-    table[list(values)] = True
-    return table[label]
 
 
 @dataclass(frozen=True)

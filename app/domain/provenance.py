@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.labels import UNLABELLED
+from vjepa_core.label_image import structures_in
 
 StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear", "empty", "islands"]
 """What a human did: painted, outlined, erased, accepted a prediction, cleared a frame, marked it as empty,
@@ -51,12 +51,6 @@ def derived_states(before: Frame | None, states_before: States, after: Frame, ki
         same = before is not None and np.array_equal(before == value, after == value)
         states[value] = states_before.get(value, new) if same else new
     return states
-
-
-def structures_in(label: Frame) -> tuple[int, ...]:
-    """Values of the structures that have a pixel in a label image, ascending."""
-    present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
-    return tuple(int(value) for value in present if value not in (0, UNLABELLED))
 
 
 def states_to_json(states: States) -> str:

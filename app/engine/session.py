@@ -20,10 +20,10 @@ import numpy as np
 
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError
-from app.domain.labels import named
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
 from vjepa_core.errors import one_line
+from vjepa_core.label_image import structure_mask
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 from vjepa_core.service.messages import (
@@ -393,7 +393,7 @@ class LearningSession:
                 return  # sent already, before other cines
             drawn, stated, learnt, sent = told.labels, told.stated, told.learnt, told.sent
         labels = drawn
-        if not any(named(label).any() for label in labels.values()):
+        if not any(structure_mask(label).any() for label in labels.values()):
             labels = {}  # scribbles that name no structure yet: nothing to learn from
         if not sent:  # the disk refused its pixels: try once more
             self._send_cine(cine_id)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.errors import LabelError
-from app.domain.labels import UNLABELLED
 from app.readers.nifti_space import Affine, affine_of, load_nifti, onto, plain_affine
 from app.storage.label_folder import check_size
+from vjepa_core.label_image import UNLABELLED
 
 _OLD_MASKS = b"labels (x, y, t); pixdim"
 """Description in masks that this program once wrote, whose affine was not that of the cine."""

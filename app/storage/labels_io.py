@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from app.domain.cine import Frame
 from app.domain.errors import LabelError
-from app.domain.labels import UNLABELLED, LabelSet, named
+from app.domain.labels import LabelSet
 from app.readers.nifti_space import Affine
 from app.storage.label_folder import read_folder
 from app.storage.label_nifti import read_nifti
+from vjepa_core.label_image import UNLABELLED, structure_mask
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _ROUNDING = 0.01
@@ -91,7 +92,7 @@ def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str],
         raise LabelError(
             f"{source} holds no labels: add frame_0012.png files, or frames that are not 255 throughout."
         )
-    nothing = [frame for frame, label in labels.items() if not named(label).any()]
+    nothing = [frame for frame, label in labels.items() if not structure_mask(label).any()]
     partly = [frame for frame in nothing if labels[frame].any()]  # 0 and 255
     if len(nothing) == len(labels):
         if partly:

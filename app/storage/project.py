@@ -18,7 +18,7 @@ from app.domain.annotations import AnnotatedCine
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
 from app.domain.history import unpack_pixels
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelSet
+from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.provenance import State, states_from_json
 from app.storage import schema
 from app.storage.annotation_tables import read_strokes, write_change
@@ -28,6 +28,7 @@ from app.storage.errors import damaged
 from app.storage.filelock import FileLock
 from app.storage.prediction_tables import delete_predictions, read_latest_head, write_head, write_predictions
 from app.storage.records import Change, CineRecord, HeadRecord, Prediction
+from vjepa_core.label_image import UNLABELLED
 
 
 class Project:

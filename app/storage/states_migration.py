@@ -8,7 +8,8 @@ import sqlite3
 import numpy as np
 
 from app.domain.history import unpack_pixels
-from app.domain.provenance import State, derived_states, states_to_json, structures_in
+from app.domain.provenance import State, derived_states, states_to_json
+from vjepa_core.label_image import structures_in
 
 
 def add_states(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import QWidget
 from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, with_shape
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.domain.provenance import structures_in
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
 from app.workspace.painting import MIN_RADIUS, Point
@@ -35,6 +34,7 @@ from app.workspace.tools import (
     Ink,
     OutlineGesture,
 )
+from vjepa_core.label_image import structures_in
 
 Button = Qt.MouseButton
 Key = Qt.Key

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from app.domain.edits import FrameMasks
 from app.domain.labels import LabelSet
-from app.domain.provenance import State, structures_in
+from app.domain.provenance import State
 from app.workspace.opened_cine import OpenedCine
+from vjepa_core.label_image import structures_in
 
 
 def is_draft(opened: OpenedCine) -> bool:

@@ -10,10 +10,11 @@ from PySide6.QtGui import QFocusEvent, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
-from app.domain.labels import LabelSet, has_value
+from app.domain.labels import LabelSet
 from app.domain.provenance import State, States
 from app.ui.overlay import ACCEPTED, DRAWN, OUTDATED, PREDICTION, DoubtLayer, LabelLayer
 from app.ui.picture import PictureView
+from vjepa_core.label_image import values_mask
 
 
 class LabelledPicture(PictureView):
@@ -40,7 +41,7 @@ class LabelledPicture(PictureView):
             self._drawn.set_labels(annotation)
             self._accepted.set_labels(None)
             return
-        theirs = has_value(annotation, accepted)
+        theirs = values_mask(annotation, accepted)
         self._drawn.set_labels(np.where(theirs, 0, annotation).astype(np.uint8))
         self._accepted.set_labels(np.where(theirs, annotation, 0).astype(np.uint8))
 

@@ -20,8 +20,9 @@ from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPen, QPolygon
 from PySide6.QtWidgets import QGraphicsEllipseItem, QGraphicsPathItem, QStyleOptionGraphicsItem, QWidget
 
 from app.domain.cine import Frame
-from app.domain.labels import UNLABELLED, LabelSet
+from app.domain.labels import LabelSet
 from app.workspace.painting import Point
+from vjepa_core.label_image import UNLABELLED
 from vjepa_core.service.messages import DOUBT_SIZE
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.cine import Frame
-from app.domain.provenance import structures_in
+from vjepa_core.label_image import structures_in
 
 SMALL = 0.1
 """Share of a structure's largest part below which another part is an island."""

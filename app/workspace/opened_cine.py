@@ -9,9 +9,9 @@ import numpy as np
 
 from app.domain.cine import Cine, Frame
 from app.domain.edits import FrameMasks
-from app.domain.labels import UNLABELLED
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
+from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
 MAX_REMEMBERED = 30

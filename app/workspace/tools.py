@@ -13,9 +13,9 @@ import numpy as np
 
 from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, Shape, may_cover, take_over, touched_by
-from app.domain.labels import UNLABELLED, has_value
 from app.domain.provenance import State
 from app.workspace.painting import Point, path_length, polygon_mask, stamp_segment
+from vjepa_core.label_image import UNLABELLED, has_unlabelled, values_mask
 
 BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
 TOOLS = (BRUSH, ERASER, POLYGON, PAN)
@@ -134,7 +134,7 @@ class BrushGesture(Gesture):
         self._shown = masks.shown
         fill = UNLABELLED if scribbles else 0
         drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
-        self._open = bool((drawn == UNLABELLED).any())
+        self._open = has_unlabelled(drawn)
         self._base, self._preview, self._taken = drawn, drawn.copy(), set(masks.states)
         self._untouched: Frame | None = None
         self.states: dict[int, State] = dict(masks.states)
@@ -161,7 +161,7 @@ class BrushGesture(Gesture):
         if predicted is None or not self._taken:
             return predicted
         if self._untouched is None:
-            keep = ~has_value(predicted, self._taken) | self._open
+            keep = ~values_mask(predicted, self._taken) | self._open
             self._untouched = np.where(keep, predicted, 0).astype(np.uint8)
         return self._untouched
 
@@ -176,7 +176,7 @@ class BrushGesture(Gesture):
         touched = touched_by(shown, part)
         self._begin_with(set(touched) - self._taken)
         if self.ink.erase:
-            covered = part.mask if self._open else part.mask & has_value(shown, touched)
+            covered = part.mask if self._open else part.mask & values_mask(shown, touched)
         else:
             covered = may_cover(shown, part, keep_enclosed=False)
         self._preview[box] = np.where(covered, self.ink.value, self._base[box])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.domain.labels import UNLABELLED
 from tests.ui.conftest import Desk, square
+from vjepa_core.label_image import UNLABELLED
 
 
 def scribbling(heart: Desk) -> None:

@@ -23,7 +23,7 @@ from vjepa_core.bench.fit_once import Task
 from vjepa_core.bench.fresh_process import told_by
 from vjepa_core.bench.rivals.forest import TREES
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines
-from vjepa_core.fewshot.prepared_cine import UNLABELLED
+from vjepa_core.label_image import UNLABELLED
 
 OURS, PEER = "ours", "forest on our features"
 STAND_INS = "made-up outlines"

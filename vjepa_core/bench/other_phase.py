@@ -30,7 +30,7 @@ from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.plausible import LV
-from vjepa_core.fewshot.prepared_cine import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import (
     PREDICT_FRAMES,
     LoadedEncoder,
@@ -39,6 +39,7 @@ from vjepa_core.fewshot.segmenter import (
     prepare_cine,
 )
 from vjepa_core.fewshot.starter import Starter
+from vjepa_core.label_image import UNLABELLED
 
 OURS, ALONE, DRAFT, CARRIED = "ours", "ours, without the draft", "draft", "label carried by motion"
 ED, ES = "ED", "ES"

@@ -15,10 +15,11 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.confidence import trust
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.prepared_cine import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.fewshot.suggest import gains, likeness, moments
+from vjepa_core.label_image import UNLABELLED
 
 SUGGESTED, RANDOM, EVEN = "suggested", "random", "evenly spaced"
 

@@ -32,9 +32,10 @@ from vjepa_core.fewshot.confidence import (
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.prepared_cine import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, prepare_cine, segment
 from vjepa_core.fewshot.starter import Starter
+from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
 BORDER = 3

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.fewshot.prepared_cine import UNLABELLED
+from vjepa_core.label_image import UNLABELLED
 
 AGREED = 0.75
 """`agreement` of the two nets of a head from which on they see the same heart.

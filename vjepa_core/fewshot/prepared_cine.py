@@ -15,12 +15,11 @@ from torch import Tensor
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.sector import find_sector, on_region
+from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.features import CineFeatures
-
-UNLABELLED = 255
 
 MOST_OUTSIDE = 0.25
 """Share of outlined pixels outside the sector from which on the sector is not believed.

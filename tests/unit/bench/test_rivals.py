@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.rivals.base import UNLABELLED, Rival, Stopwatch, grown, outputs, shrink
+from vjepa_core.bench.rivals.base import Rival, Stopwatch, grown, outputs, shrink
 from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
 from vjepa_core.bench.rivals.strong_augmentation import augment
 from vjepa_core.bench.rivals.unet import UNet, converged_steps, dice_and_cross_entropy
 from vjepa_core.errors import Cancelled
+from vjepa_core.label_image import UNLABELLED
 
 SMALL = (8, 8, 8, 16, 16, 8)
 

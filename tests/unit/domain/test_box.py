@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Box, Frame
-from app.domain.labels import UNLABELLED
+from vjepa_core.label_image import UNLABELLED
 
 HEIGHT, WIDTH = 120, 200
 REGION = Box(50, 20, 150, 90)

@@ -7,8 +7,9 @@ import pytest
 
 from app.domain.cine import Frame
 from app.domain.edits import FrameMasks, Mask, Shape, accepted, emptied, with_shape
-from app.domain.labels import LEFT_HEART, UNLABELLED
+from app.domain.labels import LEFT_HEART
 from app.domain.provenance import State
+from vjepa_core.label_image import UNLABELLED
 
 H, W = 120, 160
 CAVITY, WALL, ATRIUM = 1, 2, 3

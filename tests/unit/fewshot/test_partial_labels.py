@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.prepared_cine import UNLABELLED, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, segment
+from vjepa_core.label_image import UNLABELLED
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

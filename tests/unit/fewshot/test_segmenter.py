@@ -17,10 +17,11 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.prepared_cine import UNLABELLED, FrameLabel, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine, frame_label
 from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, new_head, segment
 from vjepa_core.fewshot.starter import Starter
+from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]

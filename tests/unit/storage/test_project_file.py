@@ -15,11 +15,12 @@ import pytest
 
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
-from app.domain.labels import LEFT_HEART, UNLABELLED, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.recorder import Recorder
 from app.storage.records import HeadRecord, Prediction
+from vjepa_core.label_image import UNLABELLED
 
 Paint = Callable[..., None]
 

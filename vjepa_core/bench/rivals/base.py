@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-UNLABELLED = 255
+from vjepa_core.label_image import UNLABELLED
+
 SIDE = 112
 """Pixels of a side at which rivals see pictures and answer: that of the head's own answers."""
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.bench.rivals.base import UNLABELLED
 from vjepa_core.errors import Cancelled
+from vjepa_core.label_image import UNLABELLED
 
 Labels = Mapping[int, NDArray[np.uint8]]
 """Annotated frames and their label images (h, w); 255, where nobody said, counts as background."""

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.rivals.base import SIDE, UNLABELLED, Stopwatch, grown, outputs, shrink
+from vjepa_core.bench.rivals.base import SIDE, Stopwatch, grown, outputs, shrink
 from vjepa_core.errors import Cancelled
+from vjepa_core.label_image import UNLABELLED
 
 TREES = 100
 MOST_PIXELS = 30_000

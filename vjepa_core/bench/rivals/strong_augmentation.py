@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from vjepa_core.bench.rivals.base import UNLABELLED
+from vjepa_core.label_image import UNLABELLED
 
 
 def augment(images: Tensor, masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.rivals.base import UNLABELLED, Stopwatch, grown, outputs, shrink
+from vjepa_core.bench.rivals.base import Stopwatch, grown, outputs, shrink
 from vjepa_core.bench.rivals.strong_augmentation import augment, standardised
 from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
+from vjepa_core.label_image import UNLABELLED
 
 BATCH = 8
 LEARNING_RATE = 2e-3
