@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.log import log_fault
 from app.ui.main_window import MainWindow
+from app.ui.qt_dispatcher import QtDispatcher
 from app.ui.theme import apply_theme
 from app.workspace.notice import Level
 from app.workspace.workspace import Workspace
@@ -57,7 +58,7 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
     if screenshot is not None:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     app = application()
-    workspace = Workspace()
+    workspace = Workspace(QtDispatcher())
     window = MainWindow(workspace)
     linecache.clearcache()  # Qt's library reads the source of every module into it: 25 MB
     window.show()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from psygnal import Signal
 
 from app import paths as places
 from app.domain.errors import ProjectError
@@ -15,6 +15,7 @@ from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks
 from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
+from app.workspace.dispatcher import Dispatcher
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.service.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
@@ -30,7 +31,7 @@ BUSY = "The learning engine is finishing its present step, which takes long on t
 Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
 
 
-class Learner(QObject):
+class Learner:
     """Keeps one learning session for one open project.
 
     Parameters
@@ -39,6 +40,8 @@ class Learner(QObject):
         Name of the encoder; None for the chosen one.
     say, retract : callable
         Show a message to the user, and take it away by its text once it no longer holds.
+    dispatcher : Dispatcher
+        Runs callbacks in the thread of the user interface: the session reports from other threads.
     """
 
     predicted = Signal(object)  # OpenedCine
@@ -47,16 +50,14 @@ class Learner(QObject):
     ready = Signal(object)  # Ready
     suggested = Signal(object)  # Suggested
 
-    _event = Signal(object, object)  # a token of the session that speaks, Event
-
     def __init__(
         self,
         encoder: str | None,
         say: Say,
         retract: Callable[[str], object],
-        parent: QObject | None = None,
+        dispatcher: Dispatcher,
     ) -> None:
-        super().__init__(parent)
+        self._dispatcher = dispatcher
         self._encoder = encoder
         self._say, self._retract = say, retract
         self.session: LearningSession | None = None
@@ -71,19 +72,19 @@ class Learner(QObject):
         self._postponed: list[OpenedCine] = []  # to be taught when learning goes on
         self._finishing: Progress | None = None  # what is under way since the engine heard of the stop
         self._speaker: object = None  # token of the present session
-        self._event.connect(self._on_event)
 
     def start(self, project: Project) -> None:
         """Start an engine for a project, with the head kept there; nothing if it runs already."""
         if self.session is not None:
             return
         # Its answers are queued: those of a session that was closed meanwhile belong to another project.
-        speaker = self._speaker = object()
+        speaker, dispatcher = object(), self._dispatcher
+        self._speaker = speaker
         try:
             self.session = LearningSession(
                 cache_folder=places.cache_dir(),
                 encoder=self._encoder or registry.chosen(),
-                on_event=lambda event: self._event.emit(speaker, event),
+                on_event=lambda event: dispatcher.post(lambda: self._on_event(speaker, event)),
             )
             head = project.latest_head()
         except ProjectError as error:
@@ -188,7 +189,7 @@ class Learner(QObject):
             elif self.last_progress is before:
                 self._replace_engine()
 
-        QTimer.singleShot(CANCEL_PATIENCE_MS, self, check)
+        self._dispatcher.call_later(CANCEL_PATIENCE_MS, check)
 
     def _replace_engine(self) -> None:
         if self.session is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from psygnal import Signal
 
 from app.domain.cine import Cine
 from app.domain.errors import ApicalError, CineError
@@ -17,12 +17,13 @@ from app.readers.open import open_cine
 from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
+from app.workspace.dispatcher import Dispatcher
 from app.workspace.opened_cine import OpenedCine
 
 Then = Callable[[OpenedCine], None]
 
 
-class Opener(QObject):
+class Opener:
     """Opens one cine after another in a thread; answers come in the window's.
 
     What the user asked for comes before the other cines of a project. What was asked for before `abandon`
@@ -33,21 +34,15 @@ class Opener(QObject):
     failed = Signal(str)  # why, in a sentence
     waiting_changed = Signal(int)  # cines still being opened
 
-    _done = Signal(int, object, object, object)  # the generation that asked comes first
-    _found = Signal(int, object, object)  # cine files of a folder, what to do with the first
-    _not_done = Signal(int, str, bool)  # the last one: whether the user had named it
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
         self.waiting = 0
         self.wanted = 0  # of these, files and folders that the user named
         self._generation = 0
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
         self._jobs: deque[Callable[[], None]] = deque()
         self._jobs_behind: deque[Callable[[], None]] = deque()
-        self._done.connect(self._on_done)
-        self._found.connect(self._on_found)
-        self._not_done.connect(self._on_not_done)
+        self._closed = False
 
     def open_file(self, path: Path, then: Then | None) -> None:
         """Open a cine."""
@@ -59,12 +54,13 @@ class Opener(QObject):
 
         def work() -> None:
             try:
-                self._found.emit(generation, cine_paths([folder]), then)
+                files = cine_paths([folder])
+                self._post(self._on_found, generation, files, then)
             except ApicalError as error:
-                self._not_done.emit(generation, str(error), True)
+                self._post(self._on_not_done, generation, str(error), True)
             except OSError as error:
                 text = f"{folder} cannot be read ({error.strerror}): check its permissions."
-                self._not_done.emit(generation, text, True)
+                self._post(self._on_not_done, generation, text, True)
 
         self._submit(work)
 
@@ -110,7 +106,7 @@ class Opener(QObject):
 
     def close(self) -> None:
         """Open nothing more, and tell nothing of what is under way."""
-        self.blockSignals(True)
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _open(
@@ -120,12 +116,12 @@ class Opener(QObject):
 
         def work() -> None:
             try:
-                self._done.emit(generation, read(), then, record)
+                self._post(self._on_done, generation, read(), then, record)
             except ApicalError as error:
-                self._not_done.emit(generation, str(error), record is None)
+                self._post(self._on_not_done, generation, str(error), record is None)
             except Exception as error:  # a reader's fault must not take the window down
                 text = f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
-                self._not_done.emit(generation, text, record is None)
+                self._post(self._on_not_done, generation, text, record is None)
 
         self._submit(work, behind=record is not None)
 
@@ -147,6 +143,10 @@ class Opener(QObject):
             return False
         job()
         return True
+
+    def _post(self, method: Callable[..., None], *arguments: object) -> None:
+        """Call a method with the outcome of a job in the thread of the user interface."""
+        self._dispatcher.post(lambda: None if self._closed else method(*arguments))
 
     def _on_done(self, generation: int, cine: Cine, then: Then | None, record: CineRecord | None) -> None:
         if not self._finished(generation, wanted=record is None):

@@ -1,6 +1,6 @@
 """Drawing tools as gestures: one stroke from the first press to its end.
 
-A gesture needs no Qt: it is given points in image pixels and returns the shape that they cover. The canvas
+A gesture receives points in image pixels and returns the shape that they cover. The canvas
 owns at most one at a time, shows it, and emits one `Edit` when it ends.
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QObject, QTimer, Signal
+from psygnal import Signal
 
 from app.domain.cine import Cine, Frame
 from app.domain.edits import FrameMasks, accepted, emptied, without_pixels
@@ -24,6 +24,7 @@ from app.storage.project import Project
 from app.storage.project_lookup import SUFFIX
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
+from app.workspace.dispatcher import Dispatcher, Timer
 from app.workspace.islands import islands
 from app.workspace.known_projects import drawn_elsewhere, project_for, remember_project
 from app.workspace.learner import Learner
@@ -38,11 +39,13 @@ logger = logging.getLogger(__name__)
 RETRY_MS = 4000
 
 
-class Workspace(QObject):
+class Workspace:
     """The state behind the window, and everything that changes it.
 
     Parameters
     ----------
+    dispatcher : Dispatcher
+        Runs callbacks in the thread of the user interface.
     encoder : str, optional
         Name of the encoder to learn over; default the one that the user chose.
     """
@@ -57,25 +60,23 @@ class Workspace(QObject):
     message = Signal(str, int, object)  # text, Level, (label, callback) or None
     retract = Signal(str)  # a message that no longer holds
 
-    def __init__(self, encoder: str | None = None) -> None:
-        super().__init__()
+    def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
         self.project: Project | None = None
         self.cines: list[OpenedCine] = []
         self.current: OpenedCine | None = None
         self.rater = _rater()
         self._save_message = ""
-        self._opener = Opener(self)
+        self._opener = Opener(dispatcher)
         self._opener.opened.connect(self._adopt)
         self._opener.failed.connect(lambda text: self._say(text, Level.ERROR))
-        self._opener.waiting_changed.connect(self.opening_changed)
-        self.learner = Learner(encoder, self._say, self.retract.emit, self)
+        self._opener.waiting_changed.connect(self.opening_changed.emit)
+        self.learner = Learner(encoder, self._say, self.retract.emit, dispatcher)
         self.learner.predicted.connect(self._predicted)
         self.suggestions = Suggestions(self.learner.knows)
         self.learner.suggested.connect(self._suggested)
         self.learner.progress.connect(self._on_progress)
-        self._retry = QTimer(self)
-        self._retry.setInterval(RETRY_MS)
-        self._retry.timeout.connect(self.retry_saving)
+        self._dispatcher = dispatcher
+        self._retry: Timer | None = None
 
     @property
     def label_set(self) -> LabelSet:
@@ -224,8 +225,19 @@ class Workspace(QObject):
     def close(self) -> None:
         """End of the program."""
         self._opener.close()
-        self._retry.stop()
-        self.blockSignals(True)
+        self._retry_while(False)
+        for signal in (
+            self.cines_changed,
+            self.current_changed,
+            self.labels_changed,
+            self.predictions_changed,
+            self.suggestion_changed,
+            self.saved_changed,
+            self.opening_changed,
+            self.message,
+            self.retract,
+        ):
+            signal.disconnect()
         self.close_project()
 
     def save_as(self, path: Path) -> None:
@@ -432,8 +444,15 @@ class Workspace(QObject):
             if text:
                 self._say(text, Level.ERROR, ("Try again", self.retry_saving))
             self._save_message = text
-        (self._retry.start if text else self._retry.stop)()
+        self._retry_while(bool(text))
         self.saved_changed.emit()
+
+    def _retry_while(self, waiting: bool) -> None:
+        if waiting and self._retry is None:
+            self._retry = self._dispatcher.call_repeatedly(RETRY_MS, self.retry_saving)
+        elif not waiting and self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def _predicted(self, opened: OpenedCine) -> None:
         if opened is self.current:

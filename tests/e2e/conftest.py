@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.domain.cine import Frame
 from app.ui.application import application
 from app.ui.main_window import MainWindow
+from app.ui.qt_dispatcher import QtDispatcher
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
 from tests.ui.alive import left_alive
@@ -27,7 +28,7 @@ class Desk:
     def __init__(self, qtbot: QtBot, path: Path) -> None:
         application()
         self.qtbot = qtbot
-        self.workspace = Workspace()
+        self.workspace = Workspace(QtDispatcher())
         self.window = MainWindow(self.workspace)
         self.progress: list[Progress] = []
         self.workspace.learner.progress.connect(self.progress.append)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.ui.application import application
 from app.ui.main_window import MainWindow
+from app.ui.qt_dispatcher import QtDispatcher
 from app.workspace.workspace import Workspace
 from tests.ui.hand import Hand
 
@@ -26,7 +27,7 @@ def draw_stroke(hand: Hand, number: int) -> None:
 
 def main(path: Path) -> None:
     application()
-    workspace = Workspace()
+    workspace = Workspace(QtDispatcher())
     window = MainWindow(workspace)
     window.show()
     workspace.open_paths([path])

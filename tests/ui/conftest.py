@@ -14,6 +14,7 @@ from app.domain.cine import Cine, Frame
 from app.engine.session import Event, Masks
 from app.ui.application import application
 from app.ui.main_window import MainWindow
+from app.ui.qt_dispatcher import QtDispatcher
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
@@ -74,7 +75,7 @@ class Desk:
     def __init__(self, qtbot: QtBot) -> None:
         application()
         self.qtbot = qtbot
-        self.workspace = Workspace()
+        self.workspace = Workspace(QtDispatcher())
         self.window = MainWindow(self.workspace)
         self.hand = Hand(self.window)
         self.window.show()

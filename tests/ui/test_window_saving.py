@@ -61,14 +61,14 @@ def test_undo_goes_on_while_the_disk_refuses(heart: Desk) -> None:
     assert heart.workspace.project.annotations(heart.opened.id) == {}
 
 
-def test_it_tries_again_by_itself(heart: Desk) -> None:
-    heart.workspace._retry.setInterval(20)
+def test_it_tries_again_by_itself(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.workspace.workspace.RETRY_MS", 20)
     refuse(heart)
     heart.hand.click(40, 40)
     refuse(heart, False)
     heart.qtbot.waitUntil(lambda: "all saved" in status(heart))
     assert heart.messages == []
-    assert not heart.workspace._retry.isActive()
+    assert heart.workspace._retry is None
 
 
 def test_closing_with_unsaved_strokes_warns_once(heart: Desk) -> None:
