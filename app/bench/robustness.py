@@ -24,7 +24,7 @@ from app.bench.mutations import damage
 from app.bench.open_many import peak_bytes
 from app.bench.samples import write_label_samples, write_samples
 from app.domain.errors import ApicalError
-from app.readers.open import kind_of_file
+from app.readers.open import format_of
 
 HANG_S = 10.0
 MEMORY = 2 << 30
@@ -219,8 +219,8 @@ def _sources(paths: Sequence[Path], folder: Path) -> list[Source]:
 def _kind(path: Path) -> str:
     if path.is_dir():
         return "folder"
-    kind = kind_of_file(path)
-    return kind if kind in {"dicom", "video", "gif", "image", "nifti"} else ""
+    found = format_of(path)
+    return "" if found is None else found.name
 
 
 def _damaged(source: Source, target: Path, rng: random.Random) -> tuple[Path, str]:

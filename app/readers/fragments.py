@@ -1,19 +1,25 @@
-"""Where each frame's bytes lie in a DICOM file, found without reading the pixel data itself."""
+"""Positions of each frame's bytes in a DICOM file, found without reading the pixel data itself."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
+from pydicom.encaps import parse_basic_offsets
 
 UNDEFINED = 0xFFFFFFFF
 _ITEM = (0xFFFE, 0xE000)
+_SEQUENCE_DELIMITER = (0xFFFE, 0xE0DD)
 _LONG_VRS = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"UN"}
+_START_OF_IMAGE = b"\xff\xd8\xff"
+"""First bytes of JPEG and JPEG-LS."""
+_START_OF_JPEG_2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0c")
+"""First bytes of a JPEG 2000 codestream, and of its JP2 boxes."""
+_END_OF_IMAGE = b"\xff\xd9"
 
 Span = tuple[int, int]
 """Offset in the file and length, both in bytes."""
@@ -21,7 +27,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class PixelElement:
-    """The value of PixelData: `length` is UNDEFINED where it is encapsulated (PS3.5 A.4)."""
+    """The value of PixelData; `length` is `UNDEFINED` if it is encapsulated (PS3.5 A.4)."""
 
     offset: int
     length: int
@@ -31,10 +37,22 @@ class PixelElement:
 def pixel_element(file: BinaryIO, explicit: bool, little: bool) -> PixelElement:
     """Read the element header at the file's position (PS3.5 7.1).
 
+    Parameters
+    ----------
+    file : BinaryIO
+    explicit : bool
+        The transfer syntax has explicit VRs.
+    little : bool
+        The transfer syntax is little-endian.
+
+    Returns
+    -------
+    PixelElement
+
     Raises
     ------
     struct.error
-        The file ends inside of the header.
+        The file ends within the header.
     """
     order = "<" if little else ">"
     file.read(4)
@@ -51,13 +69,14 @@ def pixel_element(file: BinaryIO, explicit: bool, little: bool) -> PixelElement:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Spans of every complete frame; a frame may be spread over several fragments.
+    """Spans of all complete frames.
 
     Attributes
     ----------
     frames : tuple of tuple of Span
+        One or more fragments of each frame.
     value : Span
-        The bytes of the PixelData value that are there: what is hashed.
+        The part of the PixelData value that the file contains: the part that is hashed.
     truncated : bool
         The file ends before the value does.
     """
@@ -68,14 +87,21 @@ class FrameTable:
 
 
 def native_frames(element: PixelElement, size: int, frame_bytes: int, n_frames: int) -> FrameTable:
-    """Frames of uncompressed pixel data, one after the other.
+    """Locate the frames of uncompressed pixel data, which follow each other without gaps.
 
     Parameters
     ----------
+    element : PixelElement
     size : int
         Bytes of the whole file.
-    frame_bytes, n_frames : int
-        As the header and the length of the data say.
+    frame_bytes : int
+        Bytes of one frame.
+    n_frames : int
+        Expected number of frames.
+
+    Returns
+    -------
+    FrameTable
     """
     available = max(0, min(element.length, size - element.offset))
     n = min(n_frames, available // frame_bytes)
@@ -92,65 +118,85 @@ def encapsulated_frames(
     size: int,
     n_frames: int,
     *,
-    extended: tuple[int, ...] = (),
+    extended: Sequence[int] = (),
     one_fragment_each: bool = False,
 ) -> FrameTable:
-    """Frames of compressed pixel data, from the items' headers alone.
+    """Locate the frames of compressed pixel data from the headers of its items.
 
     Parameters
     ----------
     file : BinaryIO
         The DICOM file.
+    element : PixelElement
+    size : int
+        Bytes of the whole file.
     n_frames : int
-        NumberOfFrames: it decides nothing where the fragments tell another number, see `_frame_starts`.
-    extended : tuple of int
+        NumberOfFrames, used only to choose among the ways to group fragments, see `_frame_starts`.
+    extended : sequence of int
         ExtendedOffsetTable, bytes from the first fragment's item header.
     one_fragment_each : bool
         The transfer syntax does not allow a frame in several fragments (RLE, PS3.5 A.4.2).
+
+    Returns
+    -------
+    FrameTable
+    """
+    items, end, complete = _complete_items(file, element.offset, size)
+    if len(items) < 2:  # only the offset table
+        return FrameTable((), (element.offset, 0), True)
+    fragments = items[1:]
+    if one_fragment_each:
+        starts = list(range(len(fragments)))
+    else:
+        offsets = list(extended) or _basic_offsets(file, element.offset)
+        starts = _frame_starts(file, fragments, n_frames, offsets, complete)
+    groups = [tuple(fragments[a:b]) for a, b in zip(starts, [*starts[1:], len(fragments)], strict=True)]
+    # If frames have several fragments, the last frame of a truncated file may be incomplete.
+    if not complete and any(len(group) > 1 for group in groups) and not _ends_frame(file, groups[-1][-1]):
+        groups.pop()
+    return FrameTable(tuple(groups), (element.offset, end - element.offset), not complete)
+
+
+def _complete_items(file: BinaryIO, start: int, size: int) -> tuple[list[Span], int, bool]:
+    """Return the spans of the items up to the first damaged one, where they end, and if all are there.
+
+    `pydicom.encaps.parse_fragments` raises for a truncated file, losing the sound items.
     """
     spans: list[Span] = []
-    position, complete = element.offset, False
+    position = start
     while True:
         file.seek(position)
         head = file.read(8)
         if len(head) < 8:
-            break
+            return spans, position, False
         group, number, length = struct.unpack("<HHL", head)
         if (group, number) != _ITEM:
-            complete = (group, number) == (0xFFFE, 0xE0DD)
-            break
+            return spans, position, (group, number) == _SEQUENCE_DELIMITER
         if position + 8 + length > size:
-            break
+            return spans, position, False
         spans.append((position + 8, length))
         position += 8 + length
-    if len(spans) < 2:  # the offset table alone
-        return FrameTable((), (element.offset, 0), True)
-    table, fragments = spans[0], spans[1:]
-    file.seek(table[0])
-    basic = np.frombuffer(file.read(table[1] // 4 * 4), "<u4").tolist()
-    starts = (
-        list(range(len(fragments)))
-        if one_fragment_each
-        else _frame_starts(file, fragments, n_frames, list(extended) or basic, complete)
-    )
-    groups = [tuple(fragments[a:b]) for a, b in zip(starts, [*starts[1:], len(fragments)], strict=True)]
-    # The last frame may go on beyond the end of the file, where frames have several fragments.
-    if not complete and any(len(group) > 1 for group in groups) and not _ends_frame(file, groups[-1][-1]):
-        groups.pop()
-    return FrameTable(tuple(groups), (element.offset, position - element.offset), not complete)
+
+
+def _basic_offsets(file: BinaryIO, start: int) -> list[int]:
+    file.seek(start)
+    try:
+        return parse_basic_offsets(file)
+    except ValueError:  # not a whole number of offsets
+        return []
 
 
 def _frame_starts(
     file: BinaryIO, fragments: list[Span], n_frames: int, offsets: list[int], complete: bool
 ) -> list[int]:
-    """Index of the first fragment of every frame.
+    """Return the index of the first fragment of every frame.
 
-    By (in this order) an offset table of as many frames as stated, one fragment each, an offset table of
-    another number of frames, and the marker that starts a JPEG or JPEG 2000 picture.
+    In this order: an offset table with NumberOfFrames entries, one fragment for each frame, an offset table
+    of another length, and the markers that start a JPEG or JPEG 2000 image.
     """
     base = fragments[0][0] - 8
-    where = {start - 8 - base: i for i, (start, _) in enumerate(fragments)}
-    table = [where[o] for o in offsets if o in where]
+    index_at = {start - 8 - base: i for i, (start, _) in enumerate(fragments)}
+    table = [index_at[o] for o in offsets if o in index_at]
     if not table or table[0] != 0 or table != sorted(set(table)) or (complete and len(table) < len(offsets)):
         table = []
     if table and len(offsets) == n_frames:
@@ -163,8 +209,7 @@ def _frame_starts(
     for i, (start, _) in enumerate(fragments):
         file.seek(start)
         head = file.read(4)
-        # JPEG and JPEG-LS (SOI), JPEG 2000 (SOC, SIZ) and its boxes.
-        if head[:3] == b"\xff\xd8\xff" or head in (b"\xff\x4f\xff\x51", b"\0\0\0\x0c"):
+        if head.startswith(_START_OF_IMAGE) or head in _START_OF_JPEG_2000:
             starts.append(i)
     if starts and starts[0] == 0:
         return starts
@@ -172,14 +217,26 @@ def _frame_starts(
 
 
 def _ends_frame(file: BinaryIO, fragment: Span) -> bool:
-    """True where the fragment ends with the marker that ends a JPEG or JPEG 2000 picture."""
+    """Check for the marker that ends a JPEG or JPEG 2000 image, before the padding."""
     start, length = fragment
     file.seek(start + max(0, length - 4))
-    return b"\xff\xd9" in file.read(min(4, length))
+    return _END_OF_IMAGE in file.read(min(4, length))
 
 
 def read_spans(path: Path, spans: tuple[Span, ...]) -> bytes:
-    """Bytes of one frame. Opens the file each time: safe in threads, and holds no file open."""
+    """Read and join parts of a file.
+
+    The file is opened on each call, which is safe in threads and keeps no file open.
+
+    Parameters
+    ----------
+    path : Path
+    spans : tuple of Span
+
+    Returns
+    -------
+    bytes
+    """
     with path.open("rb") as file:
         parts = []
         for start, length in spans:
@@ -189,7 +246,7 @@ def read_spans(path: Path, spans: tuple[Span, ...]) -> bytes:
 
 
 def sha256_of(path: Path, span: Span | None = None) -> str:
-    """Hexadecimal SHA-256 of a part of a file, or of all of it."""
+    """Return the hexadecimal SHA-256 of a file, or of a part of it."""
     digest = hashlib.sha256()
     for block in _blocks(path, span):
         digest.update(block)

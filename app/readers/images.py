@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from natsort import natsorted, ns
 from PIL import Image
 
 from app.domain.cine import Cine, Frame
@@ -25,12 +25,6 @@ _BITS_PER_SAMPLE = 258
 """Tag of TIFF."""
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key in which frame_2 comes before frame_10."""
-    parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
-
-
 def open_folder(folder: Path) -> Cine:
     """Open a folder of images of one size; the time between them is assumed.
 
@@ -41,13 +35,14 @@ def open_folder(folder: Path) -> Cine:
     CineError
         No images there, or of different sizes, damaged, or several files of several pictures each.
     """
-    files = sorted(
+    files = natsorted(
         (
             f
             for f in folder.iterdir()
             if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()
         ),
-        key=lambda f: natural_key(f.name),
+        key=lambda f: f.name,
+        alg=ns.IGNORECASE,
     )
     if not files:
         raise CineError(

@@ -1,6 +1,6 @@
-"""The one list of file names that may hold a cine, for folders, dialogs and searches.
+"""File name suffixes of cines, for folders, file dialogs and searches: the only list of them.
 
-What a file really is, `app.readers.open` tells from its content.
+The format of a file is recognised by its content, see `app.readers.open`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".img", ".dic", "")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".gif")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 CINE_SUFFIXES = (".dcm", ".dicom", ".ima", *VIDEO_SUFFIXES, *NIFTI_SUFFIXES)
+"""Suffixes that are used for cines alone; files with other names are recognised by content."""
 IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def name_filter(suffixes: tuple[str, ...] = (*CINE_SUFFIXES, *IMAGE_SUFFIXES)) -> str:
-    """Filter of a file dialog, with "All files" for names without a suffix."""
+    """Return the filter of a Qt file dialog, with "All files" for names without a suffix."""
     return f"Cines ({' '.join(f'*{suffix}' for suffix in suffixes)});;All files (*)"

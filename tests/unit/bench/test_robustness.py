@@ -11,7 +11,7 @@ from app.bench.mutations import damage
 from app.bench.robustness import FAULTS, Opener, run
 from app.bench.samples import write_samples
 from app.domain.errors import ApicalError
-from app.readers.open import kind_of_file, open_cine
+from app.readers.open import format_of, open_cine
 
 
 def test_no_damaged_file_is_more_than_refused(demo_cine_path: Path) -> None:
@@ -30,10 +30,11 @@ def test_samples_are_sound_and_damage_can_be_repeated(tmp_path: Path) -> None:
         cine = open_cine(path)
         assert cine.n_frames == (1 if path.suffix == ".jpg" else 8)
         if path.is_file():
-            data, kind = path.read_bytes(), kind_of_file(path)
+            data, found = path.read_bytes(), format_of(path)
+            assert found is not None
             for seed in range(5):
-                once, what = damage(data, kind, random.Random(seed))
-                assert (once, what) == damage(data, kind, random.Random(seed))
+                once, what = damage(data, found.name, random.Random(seed))
+                assert (once, what) == damage(data, found.name, random.Random(seed))
 
 
 def test_a_process_that_ends_is_replaced(tmp_path: Path, demo_cine_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_folder_without_cines_is_refused_by_name(tmp_path: Path, inside: list[
     folder.mkdir()
     for name in inside:
         put(folder / name)
-    with pytest.raises(CineError, match="papers holds no cine"):
+    with pytest.raises(CineError, match="papers contains no cine"):
         cine_paths([folder])
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.readers.browse import cine_paths
-from app.readers.open import kind_of
+from app.readers.open import format_of
 from app.readers.suffixes import CINE_SUFFIXES, IMAGE_SUFFIXES, name_filter
 
 
@@ -28,19 +28,21 @@ def test_dialogs_offer_every_suffix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "kind"),
+    ("head", "name"),
     [
         (b"\0\0\0\x14ftypqt  ", "video"),
         (b"\x1aE\xdf\xa3", "video"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video"),
         (b"\0\0\x01\xba", "video"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "image"),
-        (b"RIFF\0\0\0\0WAVEfmt ", ""),
+        (b"RIFF\0\0\0\0WAVEfmt ", None),
         (b"II+\0\x08\0\0\0", "image"),
     ],
 )
-def test_kinds(head: bytes, kind: str) -> None:
-    assert kind_of(head + bytes(400)) == kind
+def test_formats_are_recognised_by_their_first_bytes(tmp_path: Path, head: bytes, name: str | None) -> None:
+    (tmp_path / "file").write_bytes(head + bytes(400))
+    found = format_of(tmp_path / "file")
+    assert (None if found is None else found.name) == name
 
 
 def test_content_counts_where_the_name_says_nothing(tmp_path: Path) -> None:
