@@ -22,7 +22,7 @@ from vjepa_core.fewshot.applicability import (
 from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 
@@ -112,7 +112,7 @@ def decide(
 
 
 def _project(
-    study: StudyCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
+    study: PreparedCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
 ) -> dict[str, bool]:
     """Whether a fitted head draws: of the left heart, and of structures that nothing is known about."""
     seen = embedding(study)
@@ -146,5 +146,5 @@ def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     ]
 
 
-def _study(picture: Picture, encoder: LoadedEncoder) -> StudyCine:
+def _study(picture: Picture, encoder: LoadedEncoder) -> PreparedCine:
     return prepare_cine(0, shortened(picture.frames, picture.fps), *encoder, fps=picture.fps)

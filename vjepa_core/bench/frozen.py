@@ -18,7 +18,7 @@ from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 from vjepa_core.pretraining.encode import encode, patchify
 
@@ -145,13 +145,15 @@ def predict_on_tokens(head: LinearHead | ConvHead, tokens: Tensor, side: int) ->
 
 def as_studies(
     images: NDArray[np.uint8], tokens: Tensor, masks: NDArray[np.uint8] | None = None
-) -> list[StudyCine]:
+) -> list[PreparedCine]:
     """Stills as cines of one frame, as the program's head reads them; with `masks`, annotated."""
     box = Letterbox.fit(images.shape[1], images.shape[2], INPUT_SIZE)
     boxed, studies = box.apply(images), []
     for i in range(len(images)):
         features = CineFeatures(tokens[i][:, None], torch.zeros(1, dtype=torch.float64))
-        study = StudyCine(i, box, boxed[i : i + 1], features, Motion(boxed[i : i + 1], grid_size=GRID_SIZE))
+        study = PreparedCine(
+            i, box, boxed[i : i + 1], features, Motion(boxed[i : i + 1], grid_size=GRID_SIZE)
+        )
         if masks is not None:
             study.labels = {0: frame_label(masks[i], box, tuple(CLASSES))}
         studies.append(study)

@@ -35,7 +35,7 @@ from vjepa_core.fewshot.applicability import (
     gather,
     signs,
 )
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
@@ -127,7 +127,7 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     rows = np.stack([embedding(study) for study in as_studies(every.images, tokens)])
     views = ViewSpace.of(rows)
 
-    def look(what: str, studies: Iterator[StudyCine]) -> list[Evidence]:
+    def look(what: str, studies: Iterator[PreparedCine]) -> list[Evidence]:
         found = []
         for study in studies:
             found.append(gather(starter.head, study, shapes=starter.shapes, views=views))
@@ -151,16 +151,16 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     return made
 
 
-def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[StudyCine]:
+def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[PreparedCine]:
     yield from as_studies(images, features(encoder[0], images))
 
 
-def _phantoms(encoder: LoadedEncoder, n: int) -> Iterator[StudyCine]:
+def _phantoms(encoder: LoadedEncoder, n: int) -> Iterator[PreparedCine]:
     for cine in phantom_cines(n, frames=_CLIP, first=_FIRST):
         yield prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
 
 
-def _videos(encoder: LoadedEncoder, paths: Sequence[Path]) -> Iterator[StudyCine]:
+def _videos(encoder: LoadedEncoder, paths: Sequence[Path]) -> Iterator[PreparedCine]:
     for path in paths:
         yield prepare_cine(0, video_frames(path), *encoder, fps=0)
 

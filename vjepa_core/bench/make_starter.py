@@ -34,7 +34,7 @@ from vjepa_core.fewshot.augment import vary_image
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig, load_head
 from vjepa_core.fewshot.plausible import Shapes
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter, save_starter
 from vjepa_core.preprocessing import INPUT_SIZE
 
@@ -48,7 +48,7 @@ class PictureFit(Fit):
     network that is trained from scratch.
     """
 
-    def __init__(self, head: Head, cines: Sequence[StudyCine], config: FitConfig) -> None:
+    def __init__(self, head: Head, cines: Sequence[PreparedCine], config: FitConfig) -> None:
         super().__init__(head, cines, config, warm=False)
         for one in (self.head, self.averaged):
             one.heard.copy_(torch.tensor([False, True]))

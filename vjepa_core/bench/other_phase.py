@@ -30,7 +30,7 @@ from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.plausible import LV
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import (
     PREDICT_FRAMES,
     LoadedEncoder,
@@ -148,7 +148,7 @@ class _Bench:
 
     cine: ScoredCine
     phases: Phases
-    study: StudyCine
+    study: PreparedCine
     encoder: LoadedEncoder
     starter: Starter
     should_stop: Callable[[], bool]
@@ -165,7 +165,7 @@ class _Bench:
             about = {"phase": phase, "annotated": frame, "applies": applies}
             yield self._row(DRAFT, drafted, phase, about)
             yield self._row(
-                CARRIED, self._all(partial(self.study.prior, n_outputs=len(label.drawn))), phase, about
+                CARRIED, self._all(partial(self.study.prior, n_outputs=len(label.stated))), phase, about
             )
             for seed in seeds:
                 yield from self._fitted(drafted, phase, {**about, "seed": seed})

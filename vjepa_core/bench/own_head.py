@@ -19,7 +19,7 @@ from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter
 from vjepa_core.resources import resource_path
@@ -106,7 +106,7 @@ def first_head(tokens: EncodedStills, *, seed: int) -> Head:
 
 
 def _seconds_a_step(
-    head: Head, studies: list[StudyCine], unlabelled: list[StudyCine], config: FitConfig
+    head: Head, studies: list[PreparedCine], unlabelled: list[PreparedCine], config: FitConfig
 ) -> float:
     """Of a short trial, so that with a budget the rate falls to its end in time."""
     shortest = replace(config, steps=_TRIED + 1)

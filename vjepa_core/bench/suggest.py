@@ -15,7 +15,7 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.confidence import trust
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, fitted, label_image, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.fewshot.suggest import gains, likeness, moments
@@ -123,7 +123,7 @@ class _Lesson:
     """One cine to annotate, and what is known of it before."""
 
     cine: ScoredCine
-    study: StudyCine
+    study: PreparedCine
     encoder: LoadedEncoder
     fit: bool
     seed: int

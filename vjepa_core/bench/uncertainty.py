@@ -32,7 +32,7 @@ from vjepa_core.fewshot.confidence import (
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, prepare_cine, segment
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.label_image import UNLABELLED
@@ -49,7 +49,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def observe(
-    study: StudyCine,
+    study: PreparedCine,
     frames: Sequence[int],
     probabilities: Tensor,
     truth: Sequence[NDArray[np.uint8]],
@@ -62,7 +62,7 @@ def observe(
 
     Parameters
     ----------
-    study : StudyCine
+    study : PreparedCine
         With its labels; none of `frames` is among them.
     frames : sequence of int
     probabilities : (len(frames), K, grid, grid) float
@@ -186,7 +186,7 @@ class _Lesson:
         self._cine, self._carried = cine, carried
         self._where: dict[str, Any] = {"kind": cine.kind, "cine": number, "annotated": len(annotated)}
 
-    def watch(self, study: StudyCine, frames: Sequence[int], probabilities: Tensor) -> None:
+    def watch(self, study: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> None:
         """Take predictions of some frames."""
         rest = [k for k, f in enumerate(frames) if f in self._cine.labels and f not in self.annotated]
         if not rest:
@@ -198,7 +198,7 @@ class _Lesson:
             moved = study.prior(scored, probabilities.shape[1])
             self.seen += observe(study, scored, moved, truth, carried=True, **self._where)
 
-    def draft(self, head: Head, study: StudyCine, should_stop: Callable[[], bool]) -> None:
+    def draft(self, head: Head, study: PreparedCine, should_stop: Callable[[], bool]) -> None:
         """Let a head draw all labelled frames by itself."""
         order = sorted(self._cine.labels)
         for first in range(0, len(order), PREDICT_FRAMES):

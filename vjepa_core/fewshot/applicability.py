@@ -32,7 +32,7 @@ from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.plausible import Shapes
-from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, StudyCine
+from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, PreparedCine
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)
@@ -316,12 +316,12 @@ def examined_frames(n_frames: int) -> list[int]:
     return sorted({round(last * share / (LOOKED_AT - 1)) for share in range(LOOKED_AT)})
 
 
-def embedding(cine: StudyCine, frames: Sequence[int] | None = None) -> NDArray[np.float32]:
+def embedding(cine: PreparedCine, frames: Sequence[int] | None = None) -> NDArray[np.float32]:
     """What a cine looks like to the encoder: the mean of its deepest tokens inside the sector, (D,).
 
     Parameters
     ----------
-    cine : StudyCine
+    cine : PreparedCine
         With its features.
     frames : sequence of int, optional
         Default those that are examined.
@@ -336,14 +336,14 @@ def embedding(cine: StudyCine, frames: Sequence[int] | None = None) -> NDArray[n
 
 @torch.inference_mode()
 def gather(
-    head: Head, cine: StudyCine, *, shapes: Shapes | None = None, views: ViewSpace | None = None
+    head: Head, cine: PreparedCine, *, shapes: Shapes | None = None, views: ViewSpace | None = None
 ) -> Evidence:
     """Examine a cine. Its labels, if any, have no part in it.
 
     Parameters
     ----------
     head : Head
-    cine : StudyCine
+    cine : PreparedCine
         With its features.
     shapes : Shapes, optional
         Give it where the head draws the left heart.

@@ -25,7 +25,7 @@ from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.overlap import dice
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
 from vjepa_core.preprocessing import Letterbox
 
@@ -155,7 +155,7 @@ class _Bench:
     config: FitConfig
     tell: Progress
     should_stop: Callable[[], bool]
-    known: dict[int, StudyCine] = field(default_factory=dict)
+    known: dict[int, PreparedCine] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """All about the cines that no encoder has a part in."""
@@ -169,7 +169,7 @@ class _Bench:
             for frame in self.cines[i].labels:
                 # Motion answers from what it was asked before: now, so that no encoder has another answer.
                 motion.positions(frame)
-            self.known[i] = StudyCine(i, box, boxed, None, motion)
+            self.known[i] = PreparedCine(i, box, boxed, None, motion)
         self.tell("motion", len(used), len(used))
 
     def outcome(self, encoder: EncoderCard | LoadedEncoder) -> Outcome:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
 """What `nines` is kept off 1 by, of Dice and of softmax."""
@@ -41,7 +41,7 @@ class Trust:
 
 
 def trust(
-    cine: StudyCine,
+    cine: PreparedCine,
     frames: Sequence[int],
     probabilities: Tensor,
     *,
@@ -52,7 +52,7 @@ def trust(
 
     Parameters
     ----------
-    cine : StudyCine
+    cine : PreparedCine
     frames : sequence of int
     probabilities : (len(frames), K, grid, grid) float
         The head's answer on these frames; background and classes.
@@ -75,12 +75,12 @@ def trust(
     )
 
 
-def confidence(cine: StudyCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
+def confidence(cine: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
     """Mean Dice to expect of each frame, (len(frames),) in 0..1: `trust`, without the pixels."""
     return trust(cine, frames, probabilities).dice
 
 
-def situation(cine: StudyCine, *, carried: bool = False) -> Situation:
+def situation(cine: PreparedCine, *, carried: bool = False) -> Situation:
     """What a prediction of this cine rests on."""
     if carried:
         return Situation.CARRIED
@@ -88,7 +88,7 @@ def situation(cine: StudyCine, *, carried: bool = False) -> Situation:
 
 
 def frame_signs(
-    cine: StudyCine, frames: Sequence[int], probabilities: Tensor, prior: Tensor
+    cine: PreparedCine, frames: Sequence[int], probabilities: Tensor, prior: Tensor
 ) -> NDArray[np.float64]:
     """Signs of trust in frames, (B, 5); more is better.
 
@@ -160,7 +160,7 @@ def frame_confidence(probabilities: Tensor) -> Tensor:
     return soft_dice(probabilities).nanmean(1).nan_to_num(0.0)
 
 
-def motion_confidence(cine: StudyCine, frames: Sequence[int]) -> Tensor:
+def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
     """How well the nearest label survives the way to a frame and back: its soft Dice with itself.
 
     2 sum(min(a, b)) / (sum a + sum b) over all structures, on the head's grid. Where tissue cannot be
@@ -168,7 +168,7 @@ def motion_confidence(cine: StudyCine, frames: Sequence[int]) -> Tensor:
 
     Parameters
     ----------
-    cine : StudyCine
+    cine : PreparedCine
         With at least one frame on which a structure is outlined.
     frames : sequence of int
 
@@ -196,7 +196,7 @@ def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
     return torch.where(total > 1e-3, 2 * both / total.clamp_min(1e-3), 1.0)
 
 
-def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | None:
+def _known_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> float | None:
     """Dice with what a human outlined on this very frame; None where that leaves something open.
 
     It does where not every structure is outlined on it, or where it is scribbled on.
@@ -205,14 +205,14 @@ def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | N
     shown = _shown(cine)
     if label is None or not shown:
         return None
-    everything = cine.drawn.numpy()
+    everything = cine.outlined_classes.numpy()
     known = label.weight > 0.5
     predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(everything)) > 0
-    if ((everything | predicted) & ~label.drawn).any() or known.mean() < KNOWN_SHARE:
+    if ((everything | predicted) & ~label.stated).any() or known.mean() < KNOWN_SHARE:
         return None
     drawn, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
     each = []
-    for k in np.flatnonzero(label.drawn[1:]) + 1:
+    for k in np.flatnonzero(label.stated[1:]) + 1:
         ours, theirs = (drawn == k) & known, (truth == k) & known
         total = int(ours.sum() + theirs.sum())
         if total:
@@ -220,5 +220,5 @@ def _known_dice(cine: StudyCine, frame: int, probabilities: Tensor) -> float | N
     return float(np.mean(each)) if each else None
 
 
-def _shown(cine: StudyCine) -> list[int]:
+def _shown(cine: PreparedCine) -> list[int]:
     return [frame for frame, label in cine.labels.items() if label.outlined[1:].any()]

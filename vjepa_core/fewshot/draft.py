@@ -19,7 +19,7 @@ from torch import Tensor
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.overlap import AGREED, agreement
-from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
+from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 
 OTHER_PHASE = (0.05, 0.15)
 """Change of the draft since the annotated frame, 1 - mean Dice: where it begins to count and where fully."""
@@ -38,11 +38,11 @@ class Draft:
     ----------
     head : Head
         The starter's, on the device where it is to run.
-    cine : StudyCine
+    cine : PreparedCine
         To which the starter applies, with its features.
     """
 
-    def __init__(self, head: Head, cine: StudyCine) -> None:
+    def __init__(self, head: Head, cine: PreparedCine) -> None:
         self.head = head
         self._cine = cine
         self._kept: dict[int, NDArray[np.uint8]] = {}  # 255 is certain; 50 kB a frame
@@ -65,13 +65,13 @@ class Draft:
         return self._kept.keys() >= {*frames, *_needed(self._cine)}
 
 
-def answer(head: Head, cine: StudyCine, frames: Sequence[int], draft: Draft | None) -> Tensor:
+def answer(head: Head, cine: PreparedCine, frames: Sequence[int], draft: Draft | None) -> Tensor:
     """What to show on some frames of a cine: the answer of a head, with the draft where that is better.
 
     Parameters
     ----------
     head : Head
-    cine : StudyCine
+    cine : PreparedCine
     frames : sequence of int
     draft : Draft, optional
         Of this cine; None where the starter head does not apply to it, or draws other structures.
@@ -91,14 +91,14 @@ def answer(head: Head, cine: StudyCine, frames: Sequence[int], draft: Draft | No
     return blended(found, cine, frames, draft)
 
 
-def blended(probabilities: Tensor, cine: StudyCine, frames: Sequence[int], draft: Draft) -> Tensor:
+def blended(probabilities: Tensor, cine: PreparedCine, frames: Sequence[int], draft: Draft) -> Tensor:
     """Mix answers with the draft, by how much each has changed since the annotated frame.
 
     Parameters
     ----------
     probabilities : (len(frames), K, grid, grid) float
         Of background and classes, for example a fitted head's.
-    cine : StudyCine
+    cine : PreparedCine
         With its labels.
     frames : sequence of int
     draft : Draft
@@ -110,7 +110,7 @@ def blended(probabilities: Tensor, cine: StudyCine, frames: Sequence[int], draft
     """
     if not _outlined(cine):
         return probabilities
-    drafted = _only(draft(frames), cine.drawn)
+    drafted = _only(draft(frames), cine.outlined_classes)
     share = draft_share(probabilities, drafted, cine, frames, draft)[:, None, None, None]
     return torch.lerp(probabilities, drafted, share)
 
@@ -143,7 +143,7 @@ def with_unlearnt(probabilities: Tensor, drafted: Tensor, learnt: Tensor) -> Ten
 
 
 def draft_share(
-    probabilities: Tensor, drafted: Tensor, cine: StudyCine, frames: Sequence[int], draft: Draft
+    probabilities: Tensor, drafted: Tensor, cine: PreparedCine, frames: Sequence[int], draft: Draft
 ) -> Tensor:
     """Share of the draft in the answer on each frame, (len(frames),) in 0..1.
 
@@ -165,10 +165,12 @@ def draft_share(
 class _Reference:
     """An annotated frame with what the draft shows there."""
 
-    def __init__(self, frame: int, label: FrameLabel, cine: StudyCine, draft: Draft) -> None:
-        self._drawn = label.drawn
+    def __init__(self, frame: int, label: FrameLabel, cine: PreparedCine, draft: Draft) -> None:
+        self._drawn = label.stated
         self._label = self._shown(label.target.argmax(-1))
-        here, *around = _only(draft([frame, *_neighbours(frame, cine)]), cine.drawn).argmax(1).numpy()
+        here, *around = (
+            _only(draft([frame, *_neighbours(frame, cine)]), cine.outlined_classes).argmax(1).numpy()
+        )
         self._draft = self._shown(here)
         self.fits = agreement(self._draft, self._label) >= AGREED
         # A draft that errs on this very frame differs from its neighbours: that is no motion of the heart.
@@ -188,15 +190,15 @@ class _Reference:
         return np.where(self._drawn[classes], classes, 0).astype(np.uint8)
 
 
-def _outlined(cine: StudyCine) -> dict[int, FrameLabel]:
-    return {frame: label for frame, label in cine.labels.items() if label.drawn[1:].any()}
+def _outlined(cine: PreparedCine) -> dict[int, FrameLabel]:
+    return {frame: label for frame, label in cine.labels.items() if label.stated[1:].any()}
 
 
-def _neighbours(frame: int, cine: StudyCine) -> list[int]:
+def _neighbours(frame: int, cine: PreparedCine) -> list[int]:
     return [f for f in (frame - 1, frame + 1) if 0 <= f < cine.n_frames]
 
 
-def _needed(cine: StudyCine) -> set[int]:
+def _needed(cine: PreparedCine) -> set[int]:
     """Frames whose draft `blended` looks at, whichever frames are asked for."""
     return {near for frame in _outlined(cine) for near in (frame, *_neighbours(frame, cine))}
 

@@ -99,7 +99,7 @@ def allowed_pieces(labels: Iterable[FrameLabel], classes: Sequence[int]) -> dict
     most: dict[int, int] = {}
     for label in labels:
         for k, value in enumerate(classes, start=1):
-            if label.drawn[k]:
+            if label.stated[k]:
                 count = pieces((label.target[..., k] > 0.5).astype(np.uint8))
                 most[value] = max(most.get(value, 0), count)
     return most
@@ -122,7 +122,7 @@ class Review:
     Parameters
     ----------
     sector : array
-        (224, 224) bool: where the ultrasound picture lies, as `StudyCine.sector` has it.
+        (224, 224) bool: where the ultrasound picture lies, as `PreparedCine.sector` has it.
     fps : float
         Frame rate, Hz; 0 if unknown.
     left_heart : bool

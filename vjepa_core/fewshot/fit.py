@@ -16,7 +16,7 @@ from torch import Tensor
 from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine, wobble
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.unlabelled import own_targets
 
 
@@ -137,12 +137,12 @@ class Fit:
     Parameters
     ----------
     head : Head
-    cines : sequence of StudyCine
+    cines : sequence of PreparedCine
         With labels.
     config : FitConfig
     warm : bool
         The head has learnt some of the same labels before.
-    unlabelled : sequence of StudyCine
+    unlabelled : sequence of PreparedCine
         Cines of the same structures without a label; they take part where both nets do.
 
     Raises
@@ -154,11 +154,11 @@ class Fit:
     def __init__(
         self,
         head: Head,
-        cines: Sequence[StudyCine],
+        cines: Sequence[PreparedCine],
         config: FitConfig,
         *,
         warm: bool,
-        unlabelled: Sequence[StudyCine] = (),
+        unlabelled: Sequence[PreparedCine] = (),
     ) -> None:
         self.samples = [(cine, frame) for cine in cines for frame in sorted(cine.labels)]
         if not self.samples:
@@ -172,7 +172,7 @@ class Fit:
         self.done_steps = 0
         self._unlabelled = list(unlabelled) if says[1] else []
         self._unlabelled_from = 0 if warm else round(config.unlabelled_from * self.total)
-        head.active.copy_(torch.stack([cine.drawn for cine in cines if cine.labels]).any(0))
+        head.active.copy_(torch.stack([cine.outlined_classes for cine in cines if cine.labels]).any(0))
         head.heard.copy_(says)
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
@@ -251,9 +251,9 @@ class Fit:
             return 0
         return self.config.unlabelled_places(len(self.samples))
 
-    def _draw(self, n_unlabelled: int) -> list[tuple[StudyCine, int]]:
+    def _draw(self, n_unlabelled: int) -> list[tuple[PreparedCine, int]]:
         """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
-        batch: list[tuple[StudyCine, int]] = []
+        batch: list[tuple[PreparedCine, int]] = []
         n_carried = max(0, round(self.config.carried_share * self.config.batch) - n_unlabelled)
         while len(batch) < self.config.batch - n_unlabelled:
             if not self._order:
@@ -269,7 +269,7 @@ class Fit:
     def _below(self, n: int) -> int:
         return int(torch.randint(n, (1,), generator=self._generator))
 
-    def _assemble(self, frames: list[tuple[StudyCine, int]]) -> Batch:
+    def _assemble(self, frames: list[tuple[PreparedCine, int]]) -> Batch:
         k = self.head.config.n_outputs
         target, weight, drawn = [], [], []
         taught = iter(self._taught([(cine, frame) for cine, frame in frames if not cine.labels]))
@@ -285,11 +285,11 @@ class Fit:
                 carried = cine.prior([frame], k)[0]
                 target.append(carried)
                 weight.append(self.config.carried_weight * (carried.sum(0) > 0.5))
-                drawn.append(cine.drawn)
+                drawn.append(cine.outlined_classes)
             else:
                 target.append(torch.from_numpy(label.target).permute(2, 0, 1))
                 weight.append(torch.from_numpy(label.weight))
-                drawn.append(torch.from_numpy(label.drawn))
+                drawn.append(torch.from_numpy(label.stated))
         return Batch(
             image=torch.cat([cine.image([frame]) for cine, frame in frames]),
             tokens=torch.cat([cine.tokens([frame]) for cine, frame in frames]).float(),
@@ -299,7 +299,7 @@ class Fit:
             drawn=torch.stack(drawn),
         )
 
-    def _taught(self, frames: list[tuple[StudyCine, int]]) -> list[tuple[Tensor, Tensor]]:
+    def _taught(self, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
         """Target and weight of each frame of a cine without a label."""
         if not frames:
             return []
@@ -310,7 +310,7 @@ class Fit:
         target, weight = own_targets(answers, self.config.sure)
         return list(zip(target.cpu(), weight.cpu(), strict=True))
 
-    def _priors(self, frames: list[tuple[StudyCine, int]]) -> Tensor:
+    def _priors(self, frames: list[tuple[PreparedCine, int]]) -> Tensor:
         """Carried labels with the errors that they have at prediction, never a frame's own label as drawn.
 
         They come from the other annotated frames, or, carried to some frame and back, from the frame itself.
@@ -360,18 +360,18 @@ def _maker() -> ThreadPoolExecutor:
 
 
 @torch.inference_mode()
-def predict(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
+def predict(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
     """Probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
     return head(*_read(head, cine, frames)).softmax(1).float().cpu()
 
 
 @torch.inference_mode()
-def predict_each(head: Head, cine: StudyCine, frames: Sequence[int]) -> list[Tensor]:
+def predict_each(head: Head, cine: PreparedCine, frames: Sequence[int]) -> list[Tensor]:
     """As `predict`, of each net that has a say; a mean of all is what `predict` gives."""
     return [logits.softmax(1).float().cpu() for logits in head.answers(*_read(head, cine, frames))]
 
 
-def _read(head: Head, cine: StudyCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _read(head: Head, cine: PreparedCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     device = next(head.parameters()).device
     prior = cine.prior(frames, head.config.n_outputs)
     return cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device)

@@ -1,4 +1,4 @@
-"""What the head learns from: a cine's frames, features, motion and the labels drawn on it."""
+"""The input of the segmentation head: frames, features and motion of a cine, and its labels."""
 
 from __future__ import annotations
 
@@ -22,31 +22,38 @@ if TYPE_CHECKING:
     from vjepa_core.fewshot.features import CineFeatures
 
 MOST_OUTSIDE = 0.25
-"""Share of outlined pixels outside the sector from which on the sector is not believed.
+"""The detected sector is rejected if more than this share of the outlined pixels lies outside of it.
 
-Experts continue walls a little way beyond the fan: on CAMUS's training stills by 11 % of the pixels at most.
+Experts continue walls slightly beyond the sector, by 11 % of the pixels at most on CAMUS's training images.
 """
 
-_MOST_CARRIED = 200  # frames; 40 MB with three structures
+_MAX_CARRIED_FRAMES = 200  # 40 MB with three structures
 
 
 @dataclass
 class FrameLabel:
-    """One annotated frame on the head's grid."""
+    """Label of one annotated frame on the head's grid.
+
+    Attributes
+    ----------
+    target : array
+        (grid, grid, K) float32, share of each pixel covered by background and each class.
+    weight : array
+        (grid, grid) float32, 0 where unlabelled.
+    stated : array
+        (K,) bool, the classes for which this frame is annotated: outlined, or stated to be absent.
+    """
 
     target: NDArray[np.float32]
-    """(grid, grid, K) share of each pixel covered by background and each class."""
     weight: NDArray[np.float32]
-    """(grid, grid) 0 where unlabelled."""
-    drawn: NDArray[np.bool_]
-    """(K,) which classes this frame says something about: outlined on it, or stated to be absent."""
+    stated: NDArray[np.bool_]
 
     @property
     def outlined(self) -> NDArray[np.bool_]:
-        """(K,) background, and which classes were outlined on this frame."""
+        """(K,) bool, background and the classes outlined on this frame."""
         present = np.asarray(self.target.any((0, 1)))
         present[0] = True
-        return np.asarray(self.drawn & present)
+        return np.asarray(self.stated & present)
 
 
 def frame_label(
@@ -55,19 +62,23 @@ def frame_label(
     classes: tuple[int, ...],
     stated: Collection[int] | None = None,
 ) -> FrameLabel:
-    """Bring a label image to the head's grid, keeping partial coverage of pixels.
+    """Resample a label image to the head's grid, keeping the partial coverage of pixels.
 
     Parameters
     ----------
     label : array
         (h, w) uint8 over the region: 0 background, 255 unlabelled.
     box : Letterbox
-        Of the region.
+        Letterbox of the region.
     classes : tuple of int
         Label values of the head's outputs after background.
     stated : collection of int, optional
-        Classes about which the label image says where they are, or that they are absent; default those that
-        have a pixel, or all where the image is 0 throughout.
+        Classes that the label image outlines or states to be absent. By default, those that have a pixel,
+        or all classes if the image is 0 throughout.
+
+    Returns
+    -------
+    FrameLabel
     """
 
     def shrink(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -77,39 +88,59 @@ def frame_label(
         )
 
     weight = 1.0 - shrink(label == UNLABELLED)
-    # Of a pixel that is unlabelled in part, the labelled part says what it is.
+    # The labelled part of a partly labelled pixel determines its class.
     masks = [shrink(label == value) / np.maximum(weight, 1e-3) for value in classes]
     target = (
         np.stack([np.clip(1.0 - sum(masks), 0.0, 1.0), *masks], axis=-1).clip(0.0, 1.0).astype(np.float32)
     )
-    said = np.unique(label) if stated is None else list(stated)
-    drawn = np.isin(classes, said) | (stated is None and not label.any())
-    return FrameLabel(target, weight, np.array([True, *drawn]))
+    values = np.unique(label) if stated is None else list(stated)
+    is_stated = np.isin(classes, values) | (stated is None and not label.any())
+    return FrameLabel(target, weight, np.array([True, *is_stated]))
 
 
 @dataclass
-class StudyCine:
-    """One cine as the head sees it; labels may change, the rest does not."""
+class PreparedCine:
+    """One cine as the head reads it. The labels may change, everything else is constant.
+
+    Attributes
+    ----------
+    cine_id : int
+        Identifier chosen by the caller.
+    box : Letterbox
+        Letterbox of the region.
+    frames : array
+        (T, 224, 224) uint8, letterboxed.
+    features : CineFeatures or None
+        None until they are computed.
+    motion : Motion
+    labels : dict
+        Label of each annotated frame.
+    """
 
     cine_id: int
     box: Letterbox
     frames: NDArray[np.uint8]
-    """(T, 224, 224) letterboxed."""
     features: CineFeatures | None
     motion: Motion
     labels: dict[int, FrameLabel] = field(default_factory=dict)
     _mean_std: tuple[float, float] | None = None
     _sector: NDArray[np.bool_] | None = None
     _inside: NDArray[np.bool_] | None = None
-    _carried_of: dict[int, FrameLabel] = field(default_factory=dict)  # the labels that these were carried of
-    _carried_to: dict[tuple[int, bool], NDArray[np.float32]] = field(default_factory=dict)
+    _carried_labels: dict[int, FrameLabel] = field(default_factory=dict)  # the labels `_carried` belongs to
+    _carried: dict[tuple[int, bool], NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
+        """Number of frames."""
         return len(self.frames)
 
     def image(self, frames: Sequence[int]) -> Tensor:
-        """Previous, current and next frame as channels, (B, 3, 224, 224), standardised over the cine."""
+        """Return the previous, current and next frame as channels, standardised over the cine.
+
+        Returns
+        -------
+        (B, 3, 224, 224) float
+        """
         if self._mean_std is None:
             sample = self.frames[:: max(1, self.n_frames // 16)]
             self._mean_std = (float(sample.mean()), max(1.0, float(sample.std())))
@@ -120,16 +151,16 @@ class StudyCine:
 
     @property
     def sector(self) -> NDArray[np.bool_]:
-        """(224, 224) where the ultrasound picture lies; found once."""
+        """(224, 224) bool, the ultrasound sector in the letterboxed frame."""
         if self._sector is None:
             self._sector = find_sector(self.frames, self.box)
         return self._sector
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """(height, width) of the region: where predicted labels may lie.
+        """(height, width) bool of the region, the pixels that predicted structures may cover.
 
-        The whole region where outlines of this cine contradict the sector that was found.
+        The ultrasound sector, or the whole region if the outlines of this cine contradict the sector.
         """
         if self._inside is None:
             self._inside = on_region(self.sector, self.box)
@@ -138,75 +169,79 @@ class StudyCine:
         return self._inside
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Encoder tokens at these frames, (B, depths, h, w, dim)."""
+        """Return the encoder tokens at these frames, (B, depths, h, w, dim)."""
         if self.features is None:
-            raise ValueError("the features of this cine are not there yet")
+            raise ValueError("the features of this cine have not been computed")
         return self.features.at_many(frames)
 
     @property
-    def drawn(self) -> Tensor:
-        """(K,) bool: background, and the classes outlined on any frame of this cine, which must have one."""
+    def outlined_classes(self) -> Tensor:
+        """(K,) bool, background and the classes outlined on any frame; the cine must have a label."""
         return torch.from_numpy(np.any([label.outlined for label in self.labels.values()], axis=0))
 
     def prior(self, frames: Sequence[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
-        """Carried label probabilities, (B, K, grid, grid); zeros where no label of this cine says anything.
+        """Return label probabilities carried along the motion, zeros where no label gives any information.
 
         Each structure is carried from the nearest frames on which it was outlined or that were annotated as
-        empty: another frame without it does not say that it is not there.
+        empty. A frame on which other structures were outlined does not state that it is absent.
 
         Parameters
         ----------
         frames : sequence of int
         n_outputs : int
-            K, background included.
+            Number of outputs K, background included.
         leave_out : bool
-            Leave out each frame's own label, as if it had not been drawn.
+            Ignore the label of the frame itself.
+
+        Returns
+        -------
+        (B, K, grid, grid) float
         """
         out = np.zeros((len(frames), GRID_SIZE, GRID_SIZE, n_outputs), np.float32)
         for row, frame in zip(out, frames, strict=True):
             left_out = leave_out and frame in self.labels
             if len(self.labels) > left_out:
-                row[:] = self._carried_once(frame, left_out=left_out)
+                row[:] = self._cached_carried(frame, left_out=left_out)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def there_and_back(self, prior: Tensor, frame: int, turn: int) -> Tensor:
-        """Carry a prior (1, K, grid, grid) of `frame` to frame `turn` and back: it then errs as flow does."""
+        """Carry a prior (1, K, grid, grid) of `frame` to frame `turn` and back, with the errors of flow."""
         maps = np.ascontiguousarray(prior[0].permute(1, 2, 0).numpy())
         carried = self.motion.there_and_back(maps, frame, turn)
         return torch.from_numpy(carried).permute(2, 0, 1)[None].contiguous()
 
-    def _carried_once(self, frame: int, *, left_out: bool) -> NDArray[np.float32]:
-        """Fits ask for the same frames again and again: what was carried is kept until labels change."""
-        now, then = self.labels, self._carried_of
-        if now.keys() != then.keys() or any(now[f] is not then[f] for f in now):
-            self._carried_of, self._carried_to = dict(now), {}
+    def _cached_carried(self, frame: int, *, left_out: bool) -> NDArray[np.float32]:
+        """Carried labels of a frame; a fit needs the same frames repeatedly."""
+        labels, previous = self.labels, self._carried_labels
+        if labels.keys() != previous.keys() or any(labels[f] is not previous[f] for f in labels):
+            self._carried_labels, self._carried = dict(labels), {}
         key = frame, left_out
-        if key not in self._carried_to:
-            if len(self._carried_to) >= _MOST_CARRIED:
-                self._carried_to.clear()
-            labels = {f: label for f, label in now.items() if not (left_out and f == frame)}
-            self._carried_to[key] = self._carried(labels, frame)
-        return self._carried_to[key]
+        if key not in self._carried:
+            if len(self._carried) >= _MAX_CARRIED_FRAMES:
+                self._carried.clear()
+            used = {f: label for f, label in labels.items() if not (left_out and f == frame)}
+            self._carried[key] = self._carry(used, frame)
+        return self._carried[key]
 
-    def forget_carried(self) -> None:
-        """Give the memory of carried labels back; they are carried anew when asked for."""
-        self._carried_to = {}
+    def free_carried(self) -> None:
+        """Free the memory of carried labels; they are computed again when needed."""
+        self._carried = {}
 
-    def _carried(self, labels: dict[int, FrameLabel], frame: int) -> NDArray[np.float32]:
+    def _carry(self, labels: dict[int, FrameLabel], frame: int) -> NDArray[np.float32]:
         structures = {f: label.target[..., 1:] for f, label in labels.items()}
-        known = {f: label.weight[..., None] * label.drawn[1:] for f, label in labels.items()}
-        carried = self.motion.carry(structures, known, frame)
-        nothing_known = np.isnan(carried).all(-1, keepdims=True)
+        weights = {f: label.weight[..., None] * label.stated[1:] for f, label in labels.items()}
+        carried = self.motion.carry(structures, weights, frame)
+        is_unknown = np.isnan(carried).all(-1, keepdims=True)
         carried = np.nan_to_num(carried)
         total = carried.sum(-1, keepdims=True)
         carried = carried / np.maximum(total, 1.0)
         both = np.concatenate([np.maximum(1.0 - total, 0.0), carried], axis=-1)
-        return np.where(nothing_known, np.float32(0), both).astype(np.float32)
+        return np.where(is_unknown, np.float32(0), both).astype(np.float32)
 
 
 def _contradicted(sector: NDArray[np.bool_], labels: Iterable[FrameLabel]) -> bool:
-    """Whether much of what was outlined lies outside the sector."""
+    """Return whether much of the outlined area lies outside the sector."""
     outside = cv2.resize((~sector).astype(np.float32), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA)
-    drawn = [label.target[..., 1:].sum(-1) * label.weight for label in labels]
-    total = sum(float(one.sum()) for one in drawn)
-    return sum(float((one * outside).sum()) for one in drawn) > MOST_OUTSIDE * total > 0
+    outlined = [label.target[..., 1:].sum(-1) * label.weight for label in labels]
+    total = sum(float(one.sum()) for one in outlined)
+    return sum(float((one * outside).sum()) for one in outlined) > MOST_OUTSIDE * total > 0

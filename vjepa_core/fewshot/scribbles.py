@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
+from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 from vjepa_core.preprocessing import Letterbox
 
 GUESS_WEIGHT = 0.3
@@ -28,7 +28,7 @@ def is_open(label: FrameLabel) -> bool:
     return float(label.weight.min()) < GUESS_WEIGHT
 
 
-def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
+def completed(cine: PreparedCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
     """Labels of a cine in which pixels that nobody labelled carry a guess of little weight.
 
     The guess is the teacher's answer where there is a teacher, else the labels grown along the grey levels of
@@ -39,7 +39,7 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
 
     Parameters
     ----------
-    cine : StudyCine
+    cine : PreparedCine
         Its labels are left alone.
     teacher : Head, optional
         One that draws these classes in this cine, such as the starter's where that applies.
@@ -56,21 +56,21 @@ def completed(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLa
     }
 
 
-def _completed(cine: StudyCine, frame: int, label: FrameLabel, teacher: Head | None) -> FrameLabel:
+def _completed(cine: PreparedCine, frame: int, label: FrameLabel, teacher: Head | None) -> FrameLabel:
     if teacher is not None:
         guess = _drawn(cine, frame, teacher)
     elif len(np.unique((seeds := _seeds(label))[_inside(cine.box)])) > 2:  # nothing, and two things
-        guess = _grown(cine.frames[frame], seeds, len(label.drawn))
+        guess = _grown(cine.frames[frame], seeds, len(label.stated))
     else:
         return label
-    guess[..., 0] += guess[..., ~label.drawn].sum(-1)
-    guess[..., ~label.drawn] = 0
+    guess[..., 0] += guess[..., ~label.stated].sum(-1)
+    guess[..., ~label.stated] = 0
     known = label.weight[..., None]
     target = (known * label.target + (1 - known) * guess).astype(np.float32)
     return replace(label, target=target, weight=np.maximum(label.weight, np.float32(GUESS_WEIGHT)))
 
 
-def _drawn(cine: StudyCine, frame: int, teacher: Head) -> NDArray[np.float32]:
+def _drawn(cine: PreparedCine, frame: int, teacher: Head) -> NDArray[np.float32]:
     """The teacher's answer (grid, grid, K); it is not shown the labels."""
     answer = predict(teacher, replace(cine, labels={}), [frame])[0]
     return np.asarray(answer.permute(1, 2, 0).contiguous().numpy(), np.float32)

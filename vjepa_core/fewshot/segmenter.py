@@ -27,7 +27,7 @@ from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 from vjepa_core.preprocessing import Letterbox
@@ -35,7 +35,7 @@ from vjepa_core.preprocessing import Letterbox
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total); stages are "features", "motion", "fit" and "predict"."""
 
-Watch = Callable[[StudyCine, list[int], Tensor], None]
+Watch = Callable[[PreparedCine, list[int], Tensor], None]
 """Told (cine with its labels, frames, their probabilities) of every group of predicted frames."""
 
 LoadedEncoder = tuple[VisionTransformer3D, EncoderCard]
@@ -98,7 +98,7 @@ def prepare_cine(
     cache: FeatureCache | None = None,
     on_progress: Progress = _no_progress,
     should_stop: Callable[[], bool] = _never,
-) -> StudyCine:
+) -> PreparedCine:
     """Everything about a cine that does not depend on what is drawn on it.
 
     Parameters
@@ -139,7 +139,7 @@ def prepare_cine(
         on_progress=lambda done, total: on_progress("motion", done, total),
         should_stop=should_stop,
     )
-    return StudyCine(cine_id, box, boxed, features, motion)
+    return PreparedCine(cine_id, box, boxed, features, motion)
 
 
 def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> Head:
@@ -171,7 +171,7 @@ def label_image(
     probabilities : (K, grid, grid) float
         Background and classes.
     inside : (h, w) bool, optional
-        The sector, as `StudyCine.inside` has it; default everywhere.
+        The sector, as `PreparedCine.inside` has it; default everywhere.
 
     Returns
     -------
@@ -339,13 +339,13 @@ class Fitted:
     whole: bool
     draft: Draft | None = None
 
-    def predict(self, cine: StudyCine, frames: Sequence[int]) -> Tensor:
+    def predict(self, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
         """Probabilities of background and classes on frames of this cine, (B, K, grid, grid)."""
         return answer(self.head, cine, frames, self.draft)
 
 
 def fitted(
-    cine: StudyCine,
+    cine: PreparedCine,
     card: EncoderCard,
     classes: tuple[int, ...],
     config: FitConfig,
@@ -359,7 +359,7 @@ def fitted(
 
     Parameters
     ----------
-    cine : StudyCine
+    cine : PreparedCine
         With its features and labels. What its labels leave open carries a guess from now on.
     card : EncoderCard
         Of the encoder of these features.
@@ -404,7 +404,7 @@ def loaded_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
     return load_card(found, device, matrices=inference_dtype(device)), found
 
 
-def _draft(cine: StudyCine, start: Starter | None) -> Draft | None:
+def _draft(cine: PreparedCine, start: Starter | None) -> Draft | None:
     """What the starter's head draws, where it applies: it also guesses at what scribbles leave open."""
     if start is None:
         return None

@@ -16,7 +16,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
 from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ class Starter:
             return copy.deepcopy(self.head)
         return for_other_classes(self.head, classes)
 
-    def applies(self, cine: StudyCine) -> bool:
+    def applies(self, cine: PreparedCine) -> bool:
         """Whether a cine shows the left heart in an apical view, so that the head may draw on it."""
         return self.score(cine) > 0
 
-    def score(self, cine: StudyCine) -> float:
+    def score(self, cine: PreparedCine) -> float:
         """Of a cine, without its labels; above 0 the head knows it."""
         views = None if self.recogniser is None else self.recogniser.views
         evidence = gather(self.head, cine, shapes=self.shapes, views=views)

@@ -18,7 +18,7 @@ from vjepa_core.fewshot.features import Unfinished
 from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import completed, is_open
 from vjepa_core.fewshot.segmenter import label_image
 from vjepa_core.fewshot.suggest import Suggestion, likeness, moments, next_frame
@@ -64,7 +64,7 @@ class CineWork:
         self.to_predict: set[int] = set()
         self.previewed: set[int] = set()  # by the fit under way
         self.shown = False  # the user has seen masks learnt from the present labels or earlier ones
-        self.study: StudyCine | None = None
+        self.study: PreparedCine | None = None
         self._sure: dict[int, float] = {}
         self._uncapped: dict[int, float] = {}  # the same, whatever is implausible about the frame
         self._review: Review | None = None
@@ -148,7 +148,7 @@ class CineWork:
                 on_progress=lambda done, total: on_progress("motion", done, total),
                 should_stop=should_stop,
             )
-            self.study = StudyCine(self.cine_id, self._box, self._frames, None, motion, self.labels)
+            self.study = PreparedCine(self.cine_id, self._box, self._frames, None, motion, self.labels)
         self.study.features = cached_features(
             self._frames,
             encoder,
@@ -212,7 +212,7 @@ class CineWork:
             return probabilities
         learnt = head.active.cpu()
         if self.study.labels:
-            learnt = learnt & self.study.drawn
+            learnt = learnt & self.study.outlined_classes
         return probabilities if learnt.all() else with_unlearnt(probabilities, self.draft(frames), learnt)
 
     def carry_labels(self) -> Iterator[dict[int, float]]:

@@ -27,7 +27,7 @@ from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.fewshot.starter import Starter, load_starter
 from vjepa_core.fewshot.suggest import next_cine
@@ -507,7 +507,7 @@ class Engine:
             head = self._starter.beginning(work.classes, left_heart=work.left_heart)
         else:
             head = new_head(self._card, work.classes)
-        silent: list[StudyCine] = []
+        silent: list[PreparedCine] = []
         if config.says(sum(len(cine.labels) for cine in cines), len(cines))[1]:
             works = self._cines.values()
             teaching = [w for w in works if w.may_teach and not w.failed]
@@ -554,7 +554,7 @@ class Engine:
             other.drawn_by = None
             other.predict_all()
             if other.study is not None and other is not work:
-                other.study.forget_carried()
+                other.study.free_carried()
         path = self._scratch / "head.safetensors"
         known = self._recognition.learn(self._cines.values())
         save_head(self._head, path, None if known is None else {KNOWN: known.to_text()})

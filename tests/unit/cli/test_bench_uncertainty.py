@@ -17,7 +17,7 @@ from vjepa_core.bench import uncertainty
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.preprocessing import Letterbox
 
 N = 5  # frames of a cine
@@ -34,7 +34,7 @@ def carried(
     """In place of a fit: the labels as motion carries them."""
     box = Letterbox.fit(*frames.shape[1:])
     boxed = box.apply(frames)
-    study = StudyCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
+    study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
     study.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}
     for frame in range(len(frames)):
         watch(study, [frame], study.prior([frame], 1 + len(classes)))

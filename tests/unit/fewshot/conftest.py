@@ -11,7 +11,7 @@ from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
 
 CLASSES = (1, 2)
@@ -39,7 +39,7 @@ def heart() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 @pytest.fixture
-def study(heart: tuple[NDArray[np.uint8], NDArray[np.uint8]], small_encoder: LoadedEncoder) -> StudyCine:
+def study(heart: tuple[NDArray[np.uint8], NDArray[np.uint8]], small_encoder: LoadedEncoder) -> PreparedCine:
     """The beating heart with frames 0 and 6 annotated."""
     frames, masks = heart
     cine = prepare_cine(0, frames, *small_encoder, fps=30)

@@ -16,7 +16,7 @@ from vjepa_core.fewshot import calibration
 from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped, write
 from vjepa_core.fewshot.confidence import confidence, frame_signs, situation, soft_dice, trust
 from vjepa_core.fewshot.head import GRID_SIZE
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.service.messages import DOUBT_SIZE
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -47,7 +47,7 @@ def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> Non
         assert (maps.wrong_share(better) <= wrong).all()
 
 
-def test_a_surer_head_is_trusted_more(study: StudyCine) -> None:
+def test_a_surer_head_is_trusted_more(study: PreparedCine) -> None:
     unsure, sure = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
     assert trust(study, [2, 3], sure).wrong.mean() < trust(study, [2, 3], unsure).wrong.mean()
     study.labels = {}
@@ -57,7 +57,7 @@ def test_a_surer_head_is_trusted_more(study: StudyCine) -> None:
     assert other.wrong.shape == (2, GRID_SIZE, GRID_SIZE)
 
 
-def test_doubt_lies_along_borders(study: StudyCine) -> None:
+def test_doubt_lies_along_borders(study: PreparedCine) -> None:
     answer = sharpened(study.prior([3], 3), 2.0)
     drawn = answer[0].argmax(0) > 0
     wrong = trust(study, [3], answer).wrong[0]
@@ -66,7 +66,7 @@ def test_doubt_lies_along_borders(study: StudyCine) -> None:
     assert wrong[border].mean() > 5 * wrong[~border].mean()
 
 
-def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: StudyCine) -> None:
+def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: PreparedCine) -> None:
     answer = study.prior([3], 3)
     moved = torch.roll(answer, 14, 3)
     with_it, against_it = (trust(study, [3], p) for p in (answer, moved))
@@ -74,7 +74,7 @@ def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: StudyCine) 
     assert against_it.wrong.mean() > with_it.wrong.mean()
 
 
-def test_on_an_outlined_frame_the_dice_is_known(study: StudyCine, heart: Heart) -> None:
+def test_on_an_outlined_frame_the_dice_is_known(study: PreparedCine, heart: Heart) -> None:
     truth = study.prior([0], 3)
     assert confidence(study, [0], truth)[0] == 1
     shifted = torch.roll(truth, 6, 3)
@@ -97,7 +97,7 @@ def test_on_an_outlined_frame_the_dice_is_known(study: StudyCine, heart: Heart) 
     assert confidence(study, [0], alone)[0] == 1
 
 
-def test_nothing_drawn_one_class_and_no_frames(study: StudyCine) -> None:
+def test_nothing_drawn_one_class_and_no_frames(study: PreparedCine) -> None:
     nothing = torch.zeros(1, 3, GRID_SIZE, GRID_SIZE)
     nothing[:, 0] = 1
     found = trust(study, [3], nothing)
@@ -111,7 +111,7 @@ def test_nothing_drawn_one_class_and_no_frames(study: StudyCine) -> None:
     assert confidence(study, [], nothing[:0]).shape == (0,)
 
 
-def test_what_a_prediction_rests_on(study: StudyCine, heart: Heart) -> None:
+def test_what_a_prediction_rests_on(study: PreparedCine, heart: Heart) -> None:
     assert situation(study) is Situation.FITTED
     assert situation(study, carried=True) is Situation.CARRIED
     study.labels = {0: frame_label(np.zeros_like(heart[1][0]), study.box, (1, 2))}

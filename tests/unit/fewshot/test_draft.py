@@ -18,7 +18,7 @@ from vjepa_core.fewshot.draft import Draft, answer, blended, draft_share
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine, segment
 from vjepa_core.fewshot.starter import Starter
 
@@ -32,7 +32,7 @@ def truth() -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> StudyCine:
+def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> PreparedCine:
     """A cine whose tissue cannot be followed: carried labels stay where they were drawn. One is outlined."""
     frames = np.repeat(beating(12)[0][:1], 12, axis=0)
     cine = prepare_cine(0, frames, *small_encoder, fps=30)
@@ -40,13 +40,13 @@ def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> StudyCine:
     return cine
 
 
-def maps(cine: StudyCine, masks: Iterable[NDArray[np.uint8]]) -> Tensor:
+def maps(cine: PreparedCine, masks: Iterable[NDArray[np.uint8]]) -> Tensor:
     """Probabilities of label images."""
     each = [frame_label(mask, cine.box, CLASSES).target for mask in masks]
     return torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).contiguous()
 
 
-def drafted(cine: StudyCine, head: Head, masks: Iterable[NDArray[np.uint8]]) -> Draft:
+def drafted(cine: PreparedCine, head: Head, masks: Iterable[NDArray[np.uint8]]) -> Draft:
     """A draft that shows these label images."""
     made = Draft(head, cine)
     made.keep(range(cine.n_frames), maps(cine, masks))
@@ -58,7 +58,7 @@ def head_of(encoder: LoadedEncoder) -> Head:
 
 
 def test_where_the_carried_label_stays_behind_the_draft_is_shown(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     head = head_of(small_encoder)  # untrained: its answer is the carried label
     made = drafted(still, head_of(small_encoder), truth)
@@ -73,7 +73,7 @@ def test_where_the_carried_label_stays_behind_the_draft_is_shown(
 
 
 def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     made = drafted(still, head_of(small_encoder), truth)
     follows = maps(still, truth)
@@ -86,7 +86,7 @@ def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
 
 
 def test_with_both_phases_outlined_the_head_has_its_way(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     made = drafted(still, head_of(small_encoder), truth)
     still.labels[NARROW] = frame_label(truth[NARROW], still.box, CLASSES)
@@ -95,7 +95,7 @@ def test_with_both_phases_outlined_the_head_has_its_way(
 
 
 def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     elsewhere = [np.roll(mask, 40, axis=1) for mask in truth]
     made = drafted(still, head_of(small_encoder), elsewhere)
@@ -104,7 +104,7 @@ def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
 
 
 def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     """What looks like motion everywhere is one bad draft."""
     masks = [truth[WIDE]] * 12
@@ -116,7 +116,7 @@ def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
 
 
 def test_nothing_is_shown_that_nobody_outlined(
-    still: StudyCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
+    still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     only = np.where(truth[WIDE] == 1, 1, 0).astype(np.uint8)
     still.labels = {WIDE: frame_label(only, still.box, CLASSES)}
@@ -128,11 +128,11 @@ def test_nothing_is_shown_that_nobody_outlined(
 
 
 def test_a_draft_is_computed_once_a_frame_and_is_not_shown_the_labels(
-    still: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    still: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[int]] = []
 
-    def noted(head: Head, cine: StudyCine, frames: Sequence[int]) -> Tensor:
+    def noted(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
         assert not cine.labels
         asked.append(list(frames))
         return predict(head, cine, frames)

@@ -12,7 +12,7 @@ from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, segment
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -38,10 +38,10 @@ def test_nothing_is_drawn_around_an_empty_frame(leaving: Heart, small_encoder: L
         assert np.mean([dice(found[t], masks[t], value) for t in range(5)]) > 0.7
 
 
-def test_an_empty_frame_is_known_and_carried(study: StudyCine, heart: Heart) -> None:
+def test_an_empty_frame_is_known_and_carried(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     empty = frame_label(np.zeros_like(masks[0]), study.box, CLASSES)
-    assert empty.drawn.all()
+    assert empty.stated.all()
     assert empty.outlined.tolist() == [True, False, False]
     study.labels = {0: study.labels[0], 6: empty}
     prior = study.prior([5, 6], 3)
@@ -54,14 +54,14 @@ def test_an_empty_frame_is_known_and_carried(study: StudyCine, heart: Heart) -> 
     assert float(confidence(study, [6], answer)[0]) == 0
 
 
-def test_an_empty_frame_does_not_add_structures(study: StudyCine, heart: Heart) -> None:
+def test_an_empty_frame_does_not_add_structures(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     cavity = np.where(masks[0] == CAVITY, CAVITY, 0).astype(np.uint8)
     study.labels = {
         0: frame_label(cavity, study.box, CLASSES),
         6: frame_label(np.zeros_like(cavity), study.box, CLASSES),
     }
-    assert study.drawn.tolist() == [True, True, False]
+    assert study.outlined_classes.tolist() == [True, True, False]
 
 
 def test_empty_frames_alone_teach_no_structure(leaving: Heart, small_encoder: LoadedEncoder) -> None:

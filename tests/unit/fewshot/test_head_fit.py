@@ -15,27 +15,29 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig, predict
 from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=12, warm_steps=6)
 
 
-def fitted(study: StudyCine, encoder: LoadedEncoder, config: FitConfig = QUICK) -> Fit:
+def fitted(study: PreparedCine, encoder: LoadedEncoder, config: FitConfig = QUICK) -> Fit:
     fit = Fit(new_head(encoder[1], (1, 2)), [study], config, warm=False)
     while not fit.done:
         fit.step()
     return fit
 
 
-def test_a_new_head_answers_with_the_carried_label(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+def test_a_new_head_answers_with_the_carried_label(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     head = new_head(small_encoder[1], (1, 2)).eval()
     answer = predict(head, study, [3])
     assert torch.equal(answer.argmax(1), study.prior([3], 3).argmax(1))
 
 
-def test_a_fit_is_repeatable_and_ends_after_its_steps(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+def test_a_fit_is_repeatable_and_ends_after_its_steps(
+    study: PreparedCine, small_encoder: LoadedEncoder
+) -> None:
     one, two = fitted(study, small_encoder), fitted(study, small_encoder)
     assert one.done_steps == one.total == QUICK.steps
     for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
@@ -43,7 +45,7 @@ def test_a_fit_is_repeatable_and_ends_after_its_steps(study: StudyCine, small_en
 
 
 def test_batches_are_made_during_the_step_before_and_are_the_same(
-    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[int, bool]] = []
     whole = Fit._batch
@@ -65,7 +67,7 @@ def test_batches_are_made_during_the_step_before_and_are_the_same(
 
 
 def test_between_two_steps_nothing_reads_the_cines(
-    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, under_way = Fit._batch, threading.Event()
 
@@ -83,7 +85,7 @@ def test_between_two_steps_nothing_reads_the_cines(
 
 
 def test_a_batch_that_fails_is_an_error_of_the_step_before(
-    study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Fit._batch
 
@@ -99,7 +101,9 @@ def test_a_batch_that_fails_is_an_error_of_the_step_before(
         fit.step()
 
 
-def test_a_warm_fit_goes_on_from_the_head_it_is_given(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+def test_a_warm_fit_goes_on_from_the_head_it_is_given(
+    study: PreparedCine, small_encoder: LoadedEncoder
+) -> None:
     before = fitted(study, small_encoder)
     warm = Fit(before.averaged, [study], QUICK, warm=True)
     assert warm.total == QUICK.warm_steps
@@ -117,7 +121,7 @@ def test_more_labels_are_worth_more_steps() -> None:
 
 
 def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
-    study: StudyCine, small_encoder: LoadedEncoder
+    study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     before = fitted(study, small_encoder).averaged
     other = for_other_classes(before, (4, 7, 9))
@@ -133,14 +137,14 @@ def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
         assert torch.equal(one, two)
 
 
-def test_without_labels_there_is_nothing_to_fit(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+def test_without_labels_there_is_nothing_to_fit(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     study.labels = {}
     with pytest.raises(ValueError, match="no annotated frame"):
         Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
 
 
 def test_a_structure_that_nobody_drew_is_not_predicted(
-    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     only_cavity = np.where(heart[1][0] == CAVITY, CAVITY, 0).astype(np.uint8)
     study.labels = {0: frame_label(only_cavity, study.box, (1, 2))}
@@ -150,7 +154,7 @@ def test_a_structure_that_nobody_drew_is_not_predicted(
 
 
 def test_a_frame_with_one_structure_does_not_unteach_the_other(
-    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     masks = heart[1]
     only_cavity = np.where(masks[0] == CAVITY, CAVITY, 0).astype(np.uint8)
@@ -162,7 +166,7 @@ def test_a_frame_with_one_structure_does_not_unteach_the_other(
 
 
 def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
-    study: StudyCine, small_encoder: LoadedEncoder
+    study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = beating(seed=5)
     other = prepare_cine(1, frames, *small_encoder, fps=30)
@@ -173,7 +177,7 @@ def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
 
 
 def test_a_head_comes_back_from_its_file(
-    study: StudyCine, small_encoder: LoadedEncoder, tmp_path: Path
+    study: PreparedCine, small_encoder: LoadedEncoder, tmp_path: Path
 ) -> None:
     fit = fitted(study, small_encoder)
     save_head(fit.averaged, tmp_path / "head.safetensors")

@@ -13,7 +13,7 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import frame_confidence, motion_confidence
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import label_image
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -53,7 +53,7 @@ def test_motion_can_be_cancelled() -> None:
         Motion(drifting(), grid_size=112, should_stop=lambda: True)
 
 
-def test_a_carried_label_beats_a_copied_one(study: StudyCine, heart: Heart) -> None:
+def test_a_carried_label_beats_a_copied_one(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     study.labels.pop(6)
     carried = label_image(study.prior([6], 3)[0], study.box, (1, 2))
@@ -61,7 +61,7 @@ def test_a_carried_label_beats_a_copied_one(study: StudyCine, heart: Heart) -> N
     assert dice(carried, masks[6], CAVITY) > 0.88
 
 
-def test_each_structure_comes_from_the_frames_that_show_it(study: StudyCine, heart: Heart) -> None:
+def test_each_structure_comes_from_the_frames_that_show_it(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     only_cavity = np.where(masks[0] == CAVITY, masks[0], 0).astype(np.uint8)
     study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
@@ -73,14 +73,14 @@ def test_each_structure_comes_from_the_frames_that_show_it(study: StudyCine, hea
     torch.testing.assert_close(prior.sum(1), torch.ones(2, 112, 112), atol=1e-4, rtol=0)
 
 
-def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(study: StudyCine) -> None:
+def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(study: PreparedCine) -> None:
     study.labels.pop(6)
     assert not study.prior([0], 3, leave_out=True).any()
     study.labels = {}
     assert not study.prior([0, 3], 3).any()
 
 
-def test_pixels_that_nobody_labelled_are_no_background(study: StudyCine, heart: Heart) -> None:
+def test_pixels_that_nobody_labelled_are_no_background(study: PreparedCine, heart: Heart) -> None:
     label = heart[1][0].copy()
     label[:, :60] = 255
     study.labels = {0: frame_label(label, study.box, (1, 2))}
@@ -89,7 +89,7 @@ def test_pixels_that_nobody_labelled_are_no_background(study: StudyCine, heart: 
     assert prior[56, 90] == pytest.approx(1)
 
 
-def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, study: StudyCine) -> None:
+def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, study: PreparedCine) -> None:
     sure = motion_confidence(study, [0, 1, 3])
     assert sure[0] == 1
     assert ((sure > 0.7) & (sure <= 1)).all()
@@ -109,7 +109,7 @@ def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
 
 
 def test_what_was_carried_is_kept_until_labels_change(
-    study: StudyCine, monkeypatch: pytest.MonkeyPatch
+    study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, without = study.prior([3], 3), study.prior([0], 3, leave_out=True)
     assert torch.equal(study.prior([3], 3), before)
@@ -120,11 +120,11 @@ def test_what_was_carried_is_kept_until_labels_change(
     assert not torch.equal(alone, before)
     study.labels[6] = known
     assert torch.equal(study.prior([3], 3), before)
-    monkeypatch.setattr("vjepa_core.fewshot.prepared_cine._MOST_CARRIED", 2)
-    study.forget_carried()
+    monkeypatch.setattr("vjepa_core.fewshot.prepared_cine._MAX_CARRIED_FRAMES", 2)
+    study.free_carried()
     for frame in (1, 2, 3, 4):
         study.prior([frame], 3)
-        assert len(study._carried_to) <= 2
+        assert len(study._carried) <= 2
     assert torch.equal(study.prior([3], 3), before)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, segment
 from vjepa_core.label_image import UNLABELLED
@@ -43,7 +43,7 @@ def test_structures_outlined_on_different_frames_are_drawn_on_all(
         assert all((mask == value).any() for mask in found)
 
 
-def test_pixels_that_nobody_labelled_carry_no_label(study: StudyCine, heart: Heart) -> None:
+def test_pixels_that_nobody_labelled_carry_no_label(study: PreparedCine, heart: Heart) -> None:
     _, masks = heart
     label = frame_label(scribbled(masks[3]), study.box, CLASSES)
     study.labels = {3: label}
@@ -54,7 +54,7 @@ def test_pixels_that_nobody_labelled_carry_no_label(study: StudyCine, heart: Hea
     assert prior[label.weight == 1] == pytest.approx(1)
 
 
-def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: StudyCine) -> None:
+def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: PreparedCine) -> None:
     part = np.full((96, 120), UNLABELLED, np.uint8)
     part[20:60, 21:60] = WALL  # its border runs through pixels of the grid
     label = frame_label(part, study.box, CLASSES)
@@ -66,7 +66,7 @@ def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: 
 
 
 def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
-    study: StudyCine, heart: Heart
+    study: PreparedCine, heart: Heart
 ) -> None:
     _, masks = heart
     whole = study.labels[6]
@@ -82,12 +82,12 @@ def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
     np.testing.assert_allclose(full[0].target.sum(-1), 1, atol=1e-5)
     truth = frame_label(masks[0], study.box, CLASSES).target.argmax(-1)
     assert (full[0].target.argmax(-1) == truth).mean() > 0.9
-    again = StudyCine(0, study.box, study.frames, study.features, study.motion, full)
+    again = PreparedCine(0, study.box, study.frames, study.features, study.motion, full)
     assert completed(again)[6] is whole
 
 
 def test_a_structure_that_was_not_drawn_is_not_guessed(
-    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     _, masks = heart
     part = scribbled(masks[0])
@@ -101,7 +101,7 @@ def test_a_structure_that_was_not_drawn_is_not_guessed(
 
 
 def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
-    study: StudyCine, heart: Heart, small_encoder: LoadedEncoder
+    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     _, masks = heart
     teacher = new_head(small_encoder[1], CLASSES)
@@ -113,7 +113,7 @@ def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
     assert full.target[study.labels[0].weight == 0][:, WALL].min() > 0.9
 
 
-def test_a_single_thing_is_not_grown_over_everything(study: StudyCine, heart: Heart) -> None:
+def test_a_single_thing_is_not_grown_over_everything(study: PreparedCine, heart: Heart) -> None:
     silent = np.full((96, 120), UNLABELLED, np.uint8)
     cavity = np.where(heart[1][4] == CAVITY, CAVITY, UNLABELLED).astype(np.uint8)
     labels = {2: frame_label(silent, study.box, CLASSES), 4: frame_label(cavity, study.box, CLASSES)}
@@ -121,7 +121,7 @@ def test_a_single_thing_is_not_grown_over_everything(study: StudyCine, heart: He
     assert all(label is labels[frame] for frame, label in completed(study).items())
 
 
-def test_scribbles_suffice(study: StudyCine, small_encoder: LoadedEncoder) -> None:
+def test_scribbles_suffice(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     _, masks = beating()
     study.labels = {t: frame_label(scribbled(masks[t]), study.box, CLASSES) for t in (0, 6)}
     study.labels = completed(study)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.prepared_cine import StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.sector import find_sector, on_region
 from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, segment
 from vjepa_core.preprocessing import Letterbox
@@ -83,11 +83,11 @@ def test_segment_draws_nothing_outside_the_fan(small_encoder: LoadedEncoder) -> 
     assert (drawn & ~truth).sum() < 0.01 * drawn.sum()
 
 
-def study(frames: NDArray[np.uint8]) -> StudyCine:
+def study(frames: NDArray[np.uint8]) -> PreparedCine:
     box = Letterbox.fit(HEIGHT, WIDTH)
     boxed = box.apply(frames)
     features = CineFeatures(torch.zeros(1, 1, 14, 14, 4), torch.zeros(1, dtype=torch.float64))
-    return StudyCine(1, box, boxed, features, Motion(boxed, grid_size=112))
+    return PreparedCine(1, box, boxed, features, Motion(boxed, grid_size=112))
 
 
 def test_a_sector_that_outlines_contradict_is_not_believed() -> None:

@@ -17,7 +17,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine, frame_label
+from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import completed
 from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, new_head, segment
 from vjepa_core.fewshot.starter import Starter
@@ -34,9 +34,9 @@ class StubStarter(Starter):
 
     shapes: Shapes = field(default_factory=lambda: Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
     answer: bool = True
-    asked: list[StudyCine] = field(default_factory=list)
+    asked: list[PreparedCine] = field(default_factory=list)
 
-    def applies(self, cine: StudyCine) -> bool:
+    def applies(self, cine: PreparedCine) -> bool:
         self.asked.append(cine)
         return self.answer
 
@@ -120,7 +120,7 @@ def test_the_starter_guesses_at_what_a_scribble_leaves_open_only_where_it_applie
     frames, masks = heart
     teachers: list[Head | None] = []
 
-    def watched(cine: StudyCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
+    def watched(cine: PreparedCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
         teachers.append(teacher)
         return completed(cine, teacher)
 

@@ -17,7 +17,7 @@ from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.fewshot.applicability import Evidence
 from vjepa_core.fewshot.overlap import agreement
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import prepare_cine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
 from vjepa_core.resources import resource_path
@@ -66,7 +66,7 @@ def test_it_comes_back_from_its_file(starter: Starter, tmp_path: Path) -> None:
     assert again.shapes.limit == starter.shapes.limit
 
 
-def cine_of(path: Path) -> StudyCine:
+def cine_of(path: Path) -> PreparedCine:
     cine = open_cine(path)
     pixels = np.stack([cine.frame(i)[cine.region.slices] for i in range(16)])
     cine.source.close()

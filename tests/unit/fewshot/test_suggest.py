@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vjepa_core.fewshot.features import CineFeatures
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import (
     WORTHWHILE,
     first_frames,
@@ -115,7 +115,7 @@ def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
     assert next_cine({}) is None
 
 
-def test_moments_have_one_row_a_frame_without_the_common_part(study: StudyCine) -> None:
+def test_moments_have_one_row_a_frame_without_the_common_part(study: PreparedCine) -> None:
     assert study.features is not None
     seen = moments(study.features, study.n_frames)
     assert seen.shape == (study.n_frames, study.features.values.shape[-1])

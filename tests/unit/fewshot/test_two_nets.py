@@ -9,7 +9,7 @@ import torch
 
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import Head, for_other_classes
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
 
 QUICK = FitConfig(steps=6, warm_steps=3)
@@ -17,7 +17,7 @@ BOTH = replace(QUICK, both_from=1)
 ALONE = replace(BOTH, alone_from=1)
 
 
-def fitted(head: Head, study: StudyCine, config: FitConfig) -> Head:
+def fitted(head: Head, study: PreparedCine, config: FitConfig) -> Head:
     fit = Fit(head, [study], config, warm=False)
     while not fit.done:
         fit.step()
@@ -29,7 +29,7 @@ def _head(small_encoder: LoadedEncoder) -> Head:
     return new_head(small_encoder[1], (1, 2))
 
 
-def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, study: StudyCine) -> None:
+def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, study: PreparedCine) -> None:
     before = [p.clone() for p in head.picture_net.parameters()]
     after = fitted(head, study, QUICK)
     assert after.heard.tolist() == [True, False]
@@ -37,7 +37,7 @@ def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, stud
         assert torch.equal(one, two)
 
 
-def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head, study: StudyCine) -> None:
+def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head, study: PreparedCine) -> None:
     after = fitted(head, study, BOTH)
     assert after.heard.all()
     together = predict(after, study, [4])
@@ -49,7 +49,7 @@ def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head,
     torch.testing.assert_close(together, (alone[0] + 2 * alone[1]) / 3)
 
 
-def test_many_labels_leave_the_net_of_features_alone(head: Head, study: StudyCine) -> None:
+def test_many_labels_leave_the_net_of_features_alone(head: Head, study: PreparedCine) -> None:
     before = [p.clone() for p in head.feature_net.parameters()]
     after = fitted(head, study, ALONE)
     assert after.heard.tolist() == [False, True]
@@ -61,7 +61,7 @@ def test_many_labels_leave_the_net_of_features_alone(head: Head, study: StudyCin
 
 
 def test_each_net_learns_as_if_the_other_were_not_there(
-    head: Head, study: StudyCine, small_encoder: LoadedEncoder
+    head: Head, study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     both = fitted(head, study, BOTH)
     one = fitted(new_head(small_encoder[1], (1, 2)), study, QUICK)
@@ -69,7 +69,7 @@ def test_each_net_learns_as_if_the_other_were_not_there(
         torch.testing.assert_close(a, b)
 
 
-def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: StudyCine) -> None:
+def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: PreparedCine) -> None:
     assert Fit(head, [study], QUICK, warm=True).total == QUICK.warm_steps
     assert Fit(head, [study], BOTH, warm=True).total == BOTH.steps
     both = fitted(head, study, BOTH)
@@ -79,7 +79,7 @@ def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: Study
     assert Fit(alone.averaged, [study], BOTH, warm=True).total == BOTH.steps
 
 
-def test_for_other_classes_both_nets_see_as_before(head: Head, study: StudyCine) -> None:
+def test_for_other_classes_both_nets_see_as_before(head: Head, study: PreparedCine) -> None:
     before = fitted(head, study, BOTH)
     other = for_other_classes(before, (7,))
     assert torch.equal(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.prepared_cine import StudyCine
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
 from vjepa_core.fewshot.unlabelled import own_targets
 
@@ -48,11 +48,11 @@ def test_a_frame_on_which_they_see_different_hearts_or_none_teaches_nothing() ->
 
 
 def test_they_come_in_when_a_third_of_the_steps_is_done(
-    head: Head, study: StudyCine, monkeypatch: pytest.MonkeyPatch
+    head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
 
-    def spy(self: Fit, frames: list[tuple[StudyCine, int]]) -> list[tuple[Tensor, Tensor]]:
+    def spy(self: Fit, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
         asked.append(len(frames))
         return real(self, frames)
 
@@ -79,7 +79,7 @@ def test_their_share_falls_as_labels_become_many() -> None:
 
 
 def test_a_structure_that_the_head_does_not_see_is_not_unlearnt(
-    head: Head, study: StudyCine, monkeypatch: pytest.MonkeyPatch
+    head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_alone(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
         target = torch.zeros_like(answers[0])
@@ -94,7 +94,7 @@ def test_a_structure_that_the_head_does_not_see_is_not_unlearnt(
 
 
 def test_what_they_say_changes_what_is_learnt(
-    head: Head, study: StudyCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    head: Head, study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def everything(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
         target = torch.zeros_like(answers[0])

@@ -26,7 +26,7 @@ from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.draft import with_unlearnt
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
-from vjepa_core.fewshot.prepared_cine import FrameLabel, StudyCine
+from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 from vjepa_core.fewshot.segmenter import new_head
 from vjepa_core.resources import resource_path
 from vjepa_core.service import engine
@@ -380,8 +380,8 @@ def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None
     client.send(client.open(), replace(client.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
     client.wait_for(Stage.UP_TO_DATE, 1)
     labels = client.engine._cines[1].labels
-    assert labels[0].drawn.tolist() == [True, True, False, True]
-    assert labels[3].drawn.tolist() == [True, True, True, True]
+    assert labels[0].stated.tolist() == [True, True, False, True]
+    assert labels[3].stated.tolist() == [True, True, True, True]
     assert labels[0].target[..., 3].max() == 0
 
 
@@ -415,7 +415,7 @@ def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
 ) -> None:
     teachers: list[object] = []
 
-    def completed(study: StudyCine, teacher: object) -> dict[int, FrameLabel]:
+    def completed(study: PreparedCine, teacher: object) -> dict[int, FrameLabel]:
         teachers.append(teacher)
         return dict(study.labels)
 
@@ -632,7 +632,7 @@ def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
     taken: list[list[int]] = []
 
     class Spied(Fit):
-        def __init__(self, *args: Any, unlabelled: Sequence[StudyCine], **words: Any) -> None:
+        def __init__(self, *args: Any, unlabelled: Sequence[PreparedCine], **words: Any) -> None:
             super().__init__(*args, unlabelled=unlabelled, **words)
             taken.append([study.cine_id for study in unlabelled])
 
