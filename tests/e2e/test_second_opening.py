@@ -96,7 +96,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Clips that the encoder was run on; the chosen one is tiny, and fits are short."""
     torch.set_num_threads(1)
     monkeypatch.setattr("app.engine.session.EngineProcess", EngineHere)
-    for module in ("service", "fewshot.segmenter", "fewshot.compare"):
+    for module in ("service.engine", "fewshot.segmenter", "fewshot.compare"):
         monkeypatch.setattr(f"vjepa_core.{module}.FitConfig", lambda: QUICK)
     runs: list[int] = []
     forward = VisionTransformer3D.forward_intermediates
