@@ -3,80 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.cine import Frame
-from app.domain.gaps import close_gap, fill_released, without_slivers
+from app.domain.gaps import close_gap, fill_released, remove_slivers
 from app.domain.labels import LabelSet
-from app.domain.provenance import State, States
+from app.domain.provenance import Provenance, States
+from app.domain.shown_mask import FrameMasks
 from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, structures_in, values_mask
 
 Mask = NDArray[np.bool_]
 
 ENCLOSED = 0.9
 """Share of a structure's pixels inside an outline from which on the structure counts as enclosed."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameMasks:
-    """What is on a frame: the annotation of a human, and the prediction for everything they left open.
-
-    Attributes
-    ----------
-    shape
-        (height, width) of the frame.
-    annotation
-        Label image (height, width) uint8 with 255 for unlabelled; None where nothing was drawn.
-    states
-        State of each stated structure.
-    prediction
-        Label image that a head predicted, of the same shape; None where there is none. Structures with a
-        state are not read from it.
-    walls
-        (wall, cavity) values as `LabelSet.walls` gives them.
-    """
-
-    shape: tuple[int, int]
-    annotation: Frame | None = None
-    states: States = field(default_factory=dict)
-    prediction: Frame | None = None
-    walls: tuple[tuple[int, int], ...] = ()
-
-    @cached_property
-    def predicted(self) -> Frame | None:
-        """The prediction without what a human has stated, (height, width) uint8; None without prediction."""
-        prediction, drawn = self.prediction, self.annotation
-        if prediction is None:
-            return None
-        if drawn is None:
-            return prediction
-        open_pixels = drawn == UNLABELLED
-        if open_pixels.any():  # a scribble speaks for its own pixels only
-            return np.where(open_pixels | (drawn == prediction), prediction, 0).astype(np.uint8)
-        stated = values_mask(prediction, self.states)
-        out = np.where(~stated & (drawn == 0), prediction, 0).astype(np.uint8)
-        for wall, cavity in self.walls:
-            if cavity in self.states and wall not in self.states:
-                # What the drawn cavity no longer covers lies between it and the predicted wall.
-                out = fill_released(out, drawn, (prediction == cavity) & (drawn == 0), wall, cavity)
-        return out
-
-    @cached_property
-    def shown(self) -> Frame:
-        """The mask on the screen: human structures over predicted ones, (height, width) uint8.
-
-        255 where a scribble leaves a pixel open and nothing is predicted.
-        """
-        drawn, predicted = self.annotation, self.predicted
-        if drawn is None:
-            return np.zeros(self.shape, np.uint8) if predicted is None else predicted
-        if predicted is None:
-            return drawn
-        return np.where(~structure_mask(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +46,7 @@ class Shape:
     active: int = 0
 
 
-def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: bool = False) -> FrameMasks:
+def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: bool = False) -> FrameMasks:
     """Return what a frame holds after a stroke; the same object where the stroke changes no pixel.
 
     Only structures that the stroke is about become drawn: the active one, or those that were erased from.
@@ -126,10 +68,10 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     fill = UNLABELLED if first_scribble else 0
     drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
     open_pixels = has_unlabelled(drawn)
-    touched = touched_by(shown, shape)
-    states = dict(masks.states) | dict.fromkeys(touched, State.DRAWN)
+    touched = affected_structures(shown, shape)
+    states = dict(masks.states) | dict.fromkeys(touched, Provenance.DRAWN)
     if not open_pixels:
-        take_over(drawn, shown, [value for value in touched if value not in masks.states])
+        copy_structures(drawn, shown, [value for value in touched if value not in masks.states])
     if shape.value:
         released = _draw(drawn, shown, shape, labels, open_pixels)
         if not open_pixels:
@@ -139,7 +81,7 @@ def with_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: 
     else:
         erased = shape.mask & values_mask(shown, touched)
         drawn[erased] = 0
-        drawn = without_slivers(drawn, erased, touched)
+        drawn = remove_slivers(drawn, erased, touched)
     result = replace(masks, annotation=drawn, states=states)
     if open_pixels:
         before = np.full_like(drawn, UNLABELLED) if masks.annotation is None else masks.annotation
@@ -157,23 +99,23 @@ def accepted(masks: FrameMasks) -> FrameMasks:
         return masks
     drawn = np.zeros(masks.shape, np.uint8) if masks.annotation is None else masks.annotation
     after = np.where(structure_mask(drawn), drawn, predicted).astype(np.uint8)
-    states = dict.fromkeys(structures_in(predicted), State.ACCEPTED) | dict(masks.states)
+    states = dict.fromkeys(structures_in(predicted), Provenance.ACCEPTED) | dict(masks.states)
     return replace(masks, annotation=after, states=states)
 
 
 def emptied(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
     """Return a frame on which every one of these structures is stated to be absent."""
     return replace(
-        masks, annotation=np.zeros(masks.shape, np.uint8), states=dict.fromkeys(values, State.DRAWN)
+        masks, annotation=np.zeros(masks.shape, np.uint8), states=dict.fromkeys(values, Provenance.DRAWN)
     )
 
 
-def without_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
+def remove_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
     """Return a frame without some pixels of its shown structures, which become drawn by that."""
-    return with_shape(masks, Shape(removed, 0), LabelSet("", ()))
+    return apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
 
 
-def touched_by(shown: Frame, shape: Shape) -> list[int]:
+def affected_structures(shown: Frame, shape: Shape) -> list[int]:
     """Structures that a stroke is about."""
     if shape.value:
         return [shape.value] if shape.mask.any() else []
@@ -181,14 +123,14 @@ def touched_by(shown: Frame, shape: Shape) -> list[int]:
     return [value for value in under if not shape.behind or value == shape.active]
 
 
-def take_over(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
+def copy_structures(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
     """Copy structures from the shown mask into a drawn one, in place."""
     if values:
         predicted = values_mask(shown, values) & ~structure_mask(drawn)
         drawn[predicted] = shown[predicted]
 
 
-def may_cover(
+def covered_pixels(
     shown: Frame, shape: Shape, *, keep_enclosed: bool, walls: tuple[tuple[int, int], ...] = ()
 ) -> Mask:
     """Pixels of a shape that get its structure, (height, width) bool.
@@ -210,7 +152,7 @@ def may_cover(
 
 def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, open_pixels: bool) -> Mask:
     """Draw a structure in place; returns the pixels that it no longer has."""
-    covered = may_cover(shown, shape, keep_enclosed=labels.keep_enclosed, walls=labels.walls)
+    covered = covered_pixels(shown, shape, keep_enclosed=labels.keep_enclosed, walls=labels.walls)
     before = drawn == shape.value
     if shape.outline and covered.any():
         drawn[before] = UNLABELLED if open_pixels else 0

@@ -90,7 +90,7 @@ def _seen(mask: Mask, dy: int, dx: int, reach: int) -> Mask:
     return seen
 
 
-def without_slivers(label: Frame, erased: Mask, values: Collection[int]) -> Frame:
+def remove_slivers(label: Frame, erased: Mask, values: Collection[int]) -> Frame:
     """Erase remains thinner than three pixels that an eraser left beside its path; returns a copy.
 
     Parameters

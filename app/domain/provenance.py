@@ -1,4 +1,4 @@
-"""Who is responsible for a structure on a frame: drawn by a human, accepted by one, or predicted."""
+"""Provenance of a structure on a frame: drawn or accepted by a human, predicted, or draft."""
 
 from __future__ import annotations
 
@@ -13,40 +13,54 @@ from app.domain.cine import Frame
 from vjepa_core.label_image import structures_in
 
 StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear", "empty", "islands"]
-"""What a human did: painted, outlined, erased, accepted a prediction, cleared a frame, marked it as empty,
-or removed small islands."""
+"""The action behind a stroke: painting, outlining, erasing, accepting a prediction, clearing a frame, marking
+it as empty, or removing small islands."""
 
 
-class State(StrEnum):
-    """State of a structure on a frame that a human has stated."""
+class Provenance(StrEnum):
+    """Origin of a structure on a frame."""
 
     DRAWN = "drawn"
+    """Drawn by a human."""
     ACCEPTED = "accepted"
+    """Predicted, then confirmed by a human."""
+    PREDICTED = "predicted"
+    """Predicted by a head that was fitted to annotations of this structure in this cine."""
+    DRAFT = "draft"
+    """Predicted by a head that was not."""
+
+    @property
+    def is_human(self) -> bool:
+        """True for what a human stated."""
+        return self in (Provenance.DRAWN, Provenance.ACCEPTED)
 
 
-States = Mapping[int, State]
-"""State by structure value. A structure with a state and without a pixel was stated to be absent."""
+States = Mapping[int, Provenance]
+"""Provenance, drawn or accepted, of each structure that a human has stated on a frame, by structure value.
+
+A structure with a state and without a pixel was stated to be absent.
+"""
 
 
 def derived_states(before: Frame | None, states_before: States, after: Frame, kind: StrokeKind) -> States:
-    """States that follow from pixels alone: a structure whose pixels changed takes the kind of the change.
+    """Derive states from pixels alone: a structure whose pixels changed takes the kind of the change.
 
     Parameters
     ----------
-    before, after
-        Label images, shape (height, width), uint8; `before` None means nothing drawn yet.
-    states_before
+    before, after : ndarray of uint8, shape (height, width)
+        Label images; `before` is None if the frame was not annotated.
+    states_before : States
         States that belong to `before`.
-    kind
-        What the human did; "accept" makes structures accepted, everything else drawn.
+    kind : StrokeKind
+        "accept" makes structures accepted, everything else drawn.
 
     Returns
     -------
-    mapping
+    States
         One entry for each structure that has a pixel in `after`.
     """
-    new = State.ACCEPTED if kind == "accept" else State.DRAWN
-    states: dict[int, State] = {}
+    new = Provenance.ACCEPTED if kind == "accept" else Provenance.DRAWN
+    states: dict[int, Provenance] = {}
     for value in structures_in(after):
         same = before is not None and np.array_equal(before == value, after == value)
         states[value] = states_before.get(value, new) if same else new
@@ -58,9 +72,12 @@ def states_to_json(states: States) -> str:
     return json.dumps({str(value): str(state) for value, state in sorted(states.items())})
 
 
-def states_from_json(text: str) -> dict[int, State]:
-    """Inverse of `states_to_json`; ValueError on anything else."""
+def states_from_json(text: str) -> dict[int, Provenance]:
+    """Parse the text that `states_to_json` returns; ValueError if it is anything else."""
     try:
-        return {int(value): State(state) for value, state in json.loads(text).items()}
+        states = {int(value): Provenance(state) for value, state in json.loads(text).items()}
     except (AttributeError, TypeError) as error:
         raise ValueError(f"damaged states: {error}") from error
+    if not all(state.is_human for state in states.values()):
+        raise ValueError("damaged states: only a human states a structure")
+    return states

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 
-from app.domain.history import MAX_STEPS, PackedStroke
+from app.domain.history import MAX_STEPS
+from app.domain.strokes import PackedStroke
 from app.storage.connection import Connection
 from app.storage.records import Change
 

@@ -14,12 +14,12 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from app.domain.annotations import AnnotatedCine
+from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
-from app.domain.history import unpack_pixels
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.domain.provenance import State, states_from_json
+from app.domain.provenance import Provenance, states_from_json
+from app.domain.strokes import unpack_pixels
 from app.storage import schema
 from app.storage.annotation_tables import read_strokes, write_change
 from app.storage.codec import label_set_from_json, label_set_to_json
@@ -247,21 +247,21 @@ class Project:
         )
         return {frame: self._unpack(label, (height, width)) for frame, label in rows}
 
-    def annotation_states(self, cine_id: int) -> dict[int, dict[int, State]]:
-        """State of every stated structure (see `State`), by annotated frame."""
+    def annotation_states(self, cine_id: int) -> dict[int, dict[int, Provenance]]:
+        """Provenance of every stated structure (see `States`), by annotated frame."""
         rows = self._human.rows("SELECT frame, states FROM annotations WHERE cine_id = ?", (cine_id,))
         try:
             return {frame: states_from_json(text) for frame, text in rows}
         except ValueError as error:
             raise damaged(self._path) from error
 
-    def annotated(self, cine_id: int) -> AnnotatedCine:
+    def layer(self, cine_id: int) -> AnnotationLayer:
         """Bring back a cine's annotations with their undo and redo history."""
         n_frames, height, width, revision = self._size(cine_id)
         done = read_strokes(self._human, cine_id, undone=False)
         undone = read_strokes(self._human, cine_id, undone=True)
         try:
-            return AnnotatedCine(
+            return AnnotationLayer(
                 n_frames,
                 height,
                 width,

@@ -6,11 +6,11 @@ import logging
 from collections import deque
 from pathlib import Path
 
-from app.domain.annotations import AnnotatedCine
+from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Frame
 from app.domain.errors import ProjectError
-from app.domain.history import Stroke, stroke_between
 from app.domain.provenance import States, StrokeKind
+from app.domain.strokes import Stroke, stroke_between
 from app.storage.project import Project
 from app.storage.records import Action, Change
 
@@ -34,7 +34,7 @@ class Recorder:
     def __init__(self, project: Project, cine_id: int) -> None:
         self._project = project
         self._cine_id = cine_id
-        self._annotated = project.annotated(cine_id)
+        self._layer = project.layer(cine_id)
         self._queue: deque[Change] = deque()
         self._last_error: ProjectError | None = None
 
@@ -47,9 +47,9 @@ class Recorder:
         return self._cine_id
 
     @property
-    def annotated(self) -> AnnotatedCine:
+    def layer(self) -> AnnotationLayer:
         """The annotations as drawn; change them through this recorder only."""
-        return self._annotated
+        return self._layer
 
     @property
     def pending(self) -> int:
@@ -62,8 +62,8 @@ class Recorder:
         return self._last_error
 
     def apply(self, stroke: Stroke) -> None:
-        """Draw a stroke and write it; IndexError or ValueError, as `AnnotatedCine.apply`, for a bad one."""
-        self._annotated.apply(stroke)
+        """Draw a stroke and write it; IndexError or ValueError, as `AnnotationLayer.apply`, for a bad one."""
+        self._layer.apply(stroke)
         self._write("apply", stroke)
 
     def draw(
@@ -75,11 +75,11 @@ class Recorder:
         """
         stroke = stroke_between(
             frame,
-            self._annotated.label(frame),
+            self._layer.label(frame),
             after,
             kind,
             rater,
-            states_before=self._annotated.states(frame),
+            states_before=self._layer.states(frame),
             states_after=states,
         )
         if stroke is not None:
@@ -88,14 +88,14 @@ class Recorder:
 
     def undo(self) -> Stroke | None:
         """Take back the newest stroke, write that, and return the stroke; None if there is none."""
-        stroke = self._annotated.undo()
+        stroke = self._layer.undo()
         if stroke is not None:
             self._write("undo", stroke)
         return stroke
 
     def redo(self) -> Stroke | None:
         """Draw again the stroke undone last, write that, and return it; None if there is none."""
-        stroke = self._annotated.redo()
+        stroke = self._layer.redo()
         if stroke is not None:
             self._write("redo", stroke)
         return stroke
@@ -130,6 +130,6 @@ class Recorder:
             raise self._last_error
 
     def _write(self, action: Action, stroke: Stroke) -> None:
-        label, states = self._annotated.label(stroke.frame), self._annotated.states(stroke.frame)
-        self._queue.append(Change.of(action, stroke, label, self._annotated.revision, states))
+        label, states = self._layer.label(stroke.frame), self._layer.states(stroke.frame)
+        self._queue.append(Change.of(action, stroke, label, self._layer.revision, states))
         self.retry()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from app.domain.cine import Frame
-from app.domain.history import PackedStroke, Stroke, pack_pixels, unpack_pixels
 from app.domain.provenance import States, states_to_json
+from app.domain.strokes import PackedStroke, Stroke, pack_pixels, unpack_pixels
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import sqlite3
 
 import numpy as np
 
-from app.domain.history import unpack_pixels
-from app.domain.provenance import State, derived_states, states_to_json
+from app.domain.provenance import Provenance, derived_states, states_to_json
+from app.domain.strokes import unpack_pixels
 from vjepa_core.label_image import structures_in
 
 
@@ -32,7 +32,7 @@ def _add_to_frame(connection: sqlite3.Connection, cine_id: int, frame: int, shap
     key = (cine_id, frame)
     row = connection.execute("SELECT label FROM annotations WHERE cine_id = ? AND frame = ?", key).fetchone()
     present = () if row is None else structures_in(unpack_pixels(row[0], shape))
-    states: dict[int, State] = {}
+    states: dict[int, Provenance] = {}
     # Strokes that were undone follow those in force, in the order in which redo brings them back.
     for undone in (0, 1):
         try:
@@ -40,7 +40,7 @@ def _add_to_frame(connection: sqlite3.Connection, cine_id: int, frame: int, shap
         except ValueError:
             states = {}
         if not undone:
-            states = {value: states.get(value, State.DRAWN) for value in present}
+            states = {value: states.get(value, Provenance.DRAWN) for value in present}
             connection.execute(
                 "UPDATE annotations SET states = ? WHERE cine_id = ? AND frame = ?",
                 (states_to_json(states), *key),
@@ -52,8 +52,8 @@ def _replay(
     key: tuple[int, int],
     undone: int,
     shape: tuple[int, int],
-    states: dict[int, State],
-) -> dict[int, State]:
+    states: dict[int, Provenance],
+) -> dict[int, Provenance]:
     """Write the states around each stroke of a frame, and return those after the last one."""
     rows = connection.execute(
         "SELECT id, y0, x0, height, width, before, after, kind FROM strokes "

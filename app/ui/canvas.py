@@ -17,8 +17,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
-from app.domain.edits import FrameMasks, with_shape
+from app.domain.edits import apply_shape
 from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.shown_mask import FrameMasks
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
 from app.workspace.painting import MIN_RADIUS, Point
@@ -279,7 +280,7 @@ class CineCanvas(LabelledPicture):
         if gesture is None:
             return
         basis, shape = gesture.masks, gesture.shape()
-        result = with_shape(basis, shape, self._label_set, scribbles=self._scribbles)
+        result = apply_shape(basis, shape, self._label_set, scribbles=self._scribbles)
         here = self._outline_is_here
         self._drop_gesture()
         if result is basis:

@@ -58,7 +58,7 @@ class CineList(QWidget):
 
     @staticmethod
     def _text(opened: OpenedCine) -> str:
-        annotated = len(opened.recorder.annotated.annotated_frames)
+        annotated = len(opened.recorder.layer.annotated_frames)
         view = f"{opened.cine.view}, " if opened.cine.view else ""
         frames = "1 frame" if opened.cine.n_frames == 1 else f"{opened.cine.n_frames} frames"
         return f"{opened.cine.path.name}\n{view}{frames}, {annotated} annotated"

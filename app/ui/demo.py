@@ -23,7 +23,7 @@ def open_demo(window: MainWindow) -> None:
     """Open the demo cine; the starter labels are drawn where the cine has no annotation yet."""
 
     def add_labels(opened: OpenedCine) -> None:
-        if not opened.recorder.annotated.revision:
+        if not opened.recorder.layer.revision:
             for frame, label in starter_labels().items():
                 window.workspace.draw(opened, frame, label, "accept")
         if window.current is opened:

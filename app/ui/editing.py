@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from app.domain.edits import FrameMasks
 from app.domain.provenance import StrokeKind
+from app.domain.shown_mask import FrameMasks
 from app.storage.records import Prediction
 from app.ui.shown_cine import FrameKey
 from app.workspace.notice import Level

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from app.domain.edits import FrameMasks
 from app.domain.labels import LabelSet
-from app.domain.provenance import State
+from app.domain.provenance import Provenance
+from app.domain.shown_mask import FrameMasks
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.label_image import structures_in
 
 
 def is_draft(opened: OpenedCine) -> bool:
     """True where predictions were learnt from nothing on this cine."""
-    return not opened.recorder.annotated.annotated_frames
+    return not opened.recorder.layer.annotated_frames
 
 
 def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> dict[int, str]:
     """State of each structure on the visible frame, in a word: drawn, accepted, absent, predicted, draft."""
     predicted = masks.predicted
-    learnt = {value for states in opened.recorder.annotated.states_by_frame.values() for value in states}
+    learnt = {value for states in opened.recorder.layer.states_by_frame.values() for value in states}
     seen = () if predicted is None else structures_in(predicted)
     here = () if masks.annotation is None else structures_in(masks.annotation)
     words: dict[int, str] = {}
@@ -36,7 +36,10 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
 def describe_frame(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> str:
     """One or two sentences about the visible frame for the learning panel."""
     names = {c.value: c.name for c in labels.classes}
-    stated = {state: [v for v, s in masks.states.items() if s is state and v in names] for state in State}
+    stated = {
+        state: [v for v, s in masks.states.items() if s is state and v in names]
+        for state in (Provenance.DRAWN, Provenance.ACCEPTED)
+    }
     here = () if masks.annotation is None else structures_in(masks.annotation)
     said: list[str] = []
     if masks.states and not here and set(masks.states) >= set(labels.values):

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.domain.labels import LabelSet
-from app.domain.provenance import State, States
+from app.domain.provenance import Provenance, States
 from app.ui.overlay import ACCEPTED, DRAWN, OUTDATED, PREDICTION, DoubtLayer, LabelLayer
 from app.ui.picture import PictureView
 from vjepa_core.label_image import values_mask
@@ -36,7 +36,7 @@ class LabelledPicture(PictureView):
 
     def _show_annotation(self, annotation: Frame | None, states: States) -> None:
         """Show a label image (height, width) uint8, each structure in the style of its state."""
-        accepted = [value for value, state in states.items() if state is State.ACCEPTED]
+        accepted = [value for value, state in states.items() if state is Provenance.ACCEPTED]
         if annotation is None or not accepted:
             self._drawn.set_labels(annotation)
             self._accepted.set_labels(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.domain.edits import FrameMasks
+from app.domain.shown_mask import FrameMasks
 from app.ui.frame_states import describe_frame, structure_states
 from app.workspace.islands import count_islands
 from app.workspace.opened_cine import OpenedCine

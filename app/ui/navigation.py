@@ -48,7 +48,7 @@ class Navigation:
         opened = self._window.current
         if opened is None:
             return
-        here, annotated = opened.frame, opened.recorder.annotated.annotated_frames
+        here, annotated = opened.frame, opened.recorder.layer.annotated_frames
         wanted = [f for f in annotated if (f > here if by > 0 else f < here)]
         if wanted:
             self.go_to(wanted[0] if by > 0 else wanted[-1])

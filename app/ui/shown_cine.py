@@ -92,7 +92,7 @@ class ShownCine:
         if opened is None:
             return
         w.layers.show()
-        annotated = opened.recorder.annotated
+        annotated = opened.recorder.layer
         drawn = annotated.drawn_frames
         w.player_bar.timeline.set_annotated(drawn, set(annotated.annotated_frames) - set(drawn))
         dice = _expected_dice(opened)
@@ -107,7 +107,7 @@ class ShownCine:
 
     def _enable(self) -> None:
         w, opened = self._window, self._window.current
-        annotated = None if opened is None else opened.recorder.annotated
+        annotated = None if opened is None else opened.recorder.layer
         w.actions_by_id["undo"].setEnabled(annotated is not None and annotated.can_undo)
         w.actions_by_id["redo"].setEnabled(annotated is not None and annotated.can_redo)
         w.actions_by_id["save_project_as"].setEnabled(w.workspace.project is not None)
@@ -116,7 +116,7 @@ class ShownCine:
 def _expected_dice(opened: OpenedCine) -> dict[int, float]:
     """Expected Dice of every frame that shows a prediction: what a human stated has none."""
     dice = {frame: prediction.confidence for frame, prediction in opened.predictions.items()}
-    for frame in opened.recorder.annotated.annotated_frames:
+    for frame in opened.recorder.layer.annotated_frames:
         predicted = opened.shown_prediction(frame)
         if predicted is None or not predicted.any():
             dice.pop(frame, None)

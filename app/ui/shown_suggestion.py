@@ -46,5 +46,5 @@ class ShownSuggestion:
             return
         cine = self.cine
         name = None if cine is None else cine.cine.path.name
-        outlined = bool(opened.recorder.annotated.annotated_frames)
+        outlined = bool(opened.recorder.layer.annotated_frames)
         w.learning.suggestion.say(sentence_for(self.frame, opened.frame, name, outlined=outlined))

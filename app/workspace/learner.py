@@ -135,7 +135,7 @@ class Learner:
             label_set = project.label_set
             session.open(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
         if opened.revision:
-            annotated = opened.recorder.annotated
+            annotated = opened.recorder.layer
             session.set_labels(
                 opened.id,
                 opened.revision,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from app.domain.cine import Cine, Frame
-from app.domain.edits import FrameMasks
+from app.domain.shown_mask import FrameMasks
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
 from vjepa_core.label_image import UNLABELLED
@@ -76,7 +76,7 @@ class OpenedCine:
     @property
     def revision(self) -> int:
         """Revision of the annotations."""
-        return self.recorder.annotated.revision
+        return self.recorder.layer.revision
 
     @property
     def stale(self) -> set[int]:
@@ -85,7 +85,7 @@ class OpenedCine:
 
     def masks(self, frame: int) -> FrameMasks:
         """What is on a frame now: annotation, states and prediction."""
-        annotated = self.recorder.annotated
+        annotated = self.recorder.layer
         return FrameMasks(
             (self.cine.height, self.cine.width),
             annotated.label(frame),
@@ -162,7 +162,7 @@ class OpenedCine:
         box = Letterbox.fit(region.height, region.width, pixel_aspect=self.cine.pixel_aspect)
         full = np.zeros(shown.shape, np.uint8)
         full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
-        drawn = self.recorder.annotated.label(frame)
+        drawn = self.recorder.layer.label(frame)
         if drawn is not None:
             scribbled = drawn == UNLABELLED
             full[~scribbled if scribbled.any() else drawn > 0] = 0  # what a human drew is not in doubt
@@ -180,7 +180,7 @@ class OpenedCine:
         The region may have been found from motion alone: who outlines something beside it knows better. It
         follows from the file and the outlines alone, so that it is the same when the project is opened again.
         """
-        region = self._found.region.holding(self.recorder.annotated.labels.values())
+        region = self._found.region.holding(self.recorder.layer.labels.values())
         if region == self.cine.region:
             return False
         source = "widened to what was outlined" if region != self._found.region else self._found.region_source

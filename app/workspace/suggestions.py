@@ -52,4 +52,4 @@ class Suggestions:
         return next((other for other in cines if other.id == told.next_cine_id), None)
 
     def _new(self, opened: OpenedCine) -> bool:
-        return not self._knows(opened) and not opened.recorder.annotated.annotated_frames
+        return not self._knows(opened) and not opened.recorder.layer.annotated_frames

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.edits import FrameMasks, Shape, may_cover, take_over, touched_by
-from app.domain.provenance import State
+from app.domain.edits import Shape, affected_structures, copy_structures, covered_pixels
+from app.domain.provenance import Provenance
+from app.domain.shown_mask import FrameMasks
 from app.workspace.painting import Point, path_length, polygon_mask, stamp_segment
 from vjepa_core.label_image import UNLABELLED, has_unlabelled, values_mask
 
@@ -137,7 +138,7 @@ class BrushGesture(Gesture):
         self._open = has_unlabelled(drawn)
         self._base, self._preview, self._taken = drawn, drawn.copy(), set(masks.states)
         self._untouched: Frame | None = None
-        self.states: dict[int, State] = dict(masks.states)
+        self.states: dict[int, Provenance] = dict(masks.states)
 
     def press(self, point: Point, reach: float) -> None:
         self._stamp(point, point)
@@ -173,12 +174,12 @@ class BrushGesture(Gesture):
             return
         shown = self._shown[box]
         part = Shape(self._mask[box], self.ink.value, behind=self.ink.behind, active=self.ink.active)
-        touched = touched_by(shown, part)
+        touched = affected_structures(shown, part)
         self._begin_with(set(touched) - self._taken)
         if self.ink.erase:
             covered = part.mask if self._open else part.mask & values_mask(shown, touched)
         else:
-            covered = may_cover(shown, part, keep_enclosed=False)
+            covered = covered_pixels(shown, part, keep_enclosed=False)
         self._preview[box] = np.where(covered, self.ink.value, self._base[box])
 
     def _begin_with(self, values: set[int]) -> None:
@@ -187,10 +188,10 @@ class BrushGesture(Gesture):
             return
         self._taken |= values
         self._untouched = None
-        self.states.update(dict.fromkeys(values, State.DRAWN))
+        self.states.update(dict.fromkeys(values, Provenance.DRAWN))
         if not self._open:
             for drawn in (self._base, self._preview):
-                take_over(drawn, self._shown, values)
+                copy_structures(drawn, self._shown, values)
 
 
 class OutlineGesture(Gesture):

@@ -15,10 +15,11 @@ import numpy as np
 from psygnal import Signal
 
 from app.domain.cine import Cine, Frame
-from app.domain.edits import FrameMasks, accepted, emptied, without_pixels
+from app.domain.edits import accepted, emptied, remove_pixels
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.provenance import States, StrokeKind
+from app.domain.shown_mask import FrameMasks
 from app.encoders import registry
 from app.storage.project import Project
 from app.storage.project_lookup import SUFFIX
@@ -123,7 +124,7 @@ class Workspace:
             self.cines_changed.emit()
         if self.current is None:
             self.show(opened)
-        elif opened.recorder.annotated.annotated_frames and not self.learner.knows(opened):
+        elif opened.recorder.layer.annotated_frames and not self.learner.knows(opened):
             (self.learner.teach if record is None else self.learner.teach_behind)(opened)
         if then is not None:
             then(opened)
@@ -164,7 +165,7 @@ class Workspace:
             self.project.predictions(record.id),
             walls=self.label_set.walls,
         )
-        if not opened.recorder.annotated.annotated_frames:
+        if not opened.recorder.layer.annotated_frames:
             for frame in opened.stale:  # learnt from outlines that were undone since
                 del opened.predictions[frame]
         view = self.view()
@@ -317,7 +318,7 @@ class Workspace:
         self.learner.look(self.current)
         for opened in self.cines:
             opened.outdate()
-            if opened is self.current or opened.recorder.annotated.annotated_frames:
+            if opened is self.current or opened.recorder.layer.annotated_frames:
                 self.learner.teach(opened)
 
     # Drawing
@@ -402,7 +403,7 @@ class Workspace:
 
     def clear(self, frame: int) -> bool:
         """Remove everything that was annotated on a frame, as one stroke."""
-        if self.current is None or self.current.recorder.annotated.label(frame) is None:
+        if self.current is None or self.current.recorder.layer.label(frame) is None:
             return False
         nothing = np.zeros((self.current.cine.height, self.current.cine.width), np.uint8)
         return self._record(self.current, frame, nothing, "clear", states={})
@@ -420,7 +421,7 @@ class Workspace:
         if opened is None:
             return False
         masks = opened.masks(frame)
-        after = without_pixels(masks, islands(masks.shown))
+        after = remove_pixels(masks, islands(masks.shown))
         return after is not masks and self.apply(opened, frame, after, "islands")
 
     def _labels_changed(self, opened: OpenedCine) -> None:

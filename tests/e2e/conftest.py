@@ -56,7 +56,7 @@ class Desk:
         return next(p.total for p in self.progress if p.stage is Stage.FITTING)
 
     def drawn(self, frame: int) -> Frame:
-        label = self.opened.recorder.annotated.label(frame)
+        label = self.opened.recorder.layer.label(frame)
         return (
             np.zeros((self.opened.cine.height, self.opened.cine.width), np.uint8) if label is None else label
         )
@@ -69,7 +69,7 @@ class Desk:
 
         def learnt() -> bool:
             o, last = self.opened, self.workspace.learner.last_progress
-            revision = o.recorder.annotated.revision
+            revision = o.recorder.layer.revision
             return (
                 len(o.predictions) == o.cine.n_frames
                 and not o.stale

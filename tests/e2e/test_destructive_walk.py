@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.domain.provenance import State
+from app.domain.provenance import Provenance
 from tests.e2e.conftest import Desk
 from tests.ui.hand import outline
 from vjepa_core.service.messages import Stage
@@ -83,10 +83,10 @@ def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
         hand.keys("Right", "Ctrl+Shift+E")
         seen.append(visible(desk))
 
-        annotated = desk.opened.recorder.annotated
+        annotated = desk.opened.recorder.layer
         assert annotated.annotated_frames == FRAMES
-        assert set(annotated.states(10).values()) == {State.ACCEPTED}
-        assert annotated.states(11) == annotated.states(13) == {CAVITY: State.DRAWN}
+        assert set(annotated.states(10).values()) == {Provenance.ACCEPTED}
+        assert annotated.states(11) == annotated.states(13) == {CAVITY: Provenance.DRAWN}
         for frame in (11, 12, 13):
             for value in (CAVITY, WALL, ATRIUM):
                 before, after = (int((s[frame] == value).sum()) for s in (seen[0], seen[-1]))

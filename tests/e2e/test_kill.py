@@ -46,14 +46,14 @@ def test_kill_in_a_burst_of_strokes(
 
     (path,) = projects_in(home / "projects")
     with Project.open(path) as project:
-        kept = project.annotated(1)
+        kept = project.layer(1)
         predictions = project.predictions(1)
     assert seen <= kept.revision <= seen + 1
     assert all(np.isfinite(p.confidence) for p in predictions.values())
 
     # Everything is there, the history included.
     survivor = open_desk(demo_cine_path)
-    found = survivor.opened.recorder.annotated
+    found = survivor.opened.recorder.layer
     assert found.revision == kept.revision
     labels = found.labels
     for _ in range(kept.revision):
@@ -70,7 +70,7 @@ def test_kill_in_a_burst_of_strokes(
     again.hand.keys("B")
     for number in range(kept.revision):
         draw_stroke(again.hand, number)
-    assert again.opened.recorder.annotated.annotated_frames == tuple(labels)
+    assert again.opened.recorder.layer.annotated_frames == tuple(labels)
     for frame, label in labels.items():
         # Not to the pixel: the picture may have been a little larger on the screen.
         for value in np.unique(label)[1:]:

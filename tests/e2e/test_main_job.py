@@ -54,7 +54,7 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     # Undo goes to the stroke's frame, and the prediction follows.
     hand.keys("Home", "Ctrl+Z", "Ctrl+Z")  # the brush stroke, the outline
     assert desk.opened.frame == 24
-    assert desk.opened.recorder.annotated.annotated_frames == (6,)
+    assert desk.opened.recorder.layer.annotated_frames == (6,)
     desk.wait_until_learnt()
     assert not np.array_equal(desk.predicted(15), learnt_from_two)
     hand.keys("Ctrl+Y", "Ctrl+Y")
@@ -75,22 +75,22 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     hand.go_to(14)
     expected = desk.predicted(14).copy()
     hand.keys("Return")
-    assert 14 in desk.opened.recorder.annotated.annotated_frames
+    assert 14 in desk.opened.recorder.layer.annotated_frames
     assert np.array_equal(desk.drawn(14), expected)
     desk.wait_until_learnt()
 
     # Close and come back.
     hand.zoom(3, 170, 90)
     before = desk.opened
-    labels, revision = before.recorder.annotated.labels, before.recorder.annotated.revision
+    labels, revision = before.recorder.layer.labels, before.recorder.layer.revision
     view = desk.window.canvas.view_state()
     desk.window.close()
     again = open_desk(demo_cine_path)
     after = again.opened
     assert after.frame == 14
     assert again.window.canvas.view_state()["scale"] == pytest.approx(view["scale"])
-    assert after.recorder.annotated.revision == revision
-    assert after.recorder.annotated.labels.keys() == labels.keys()
+    assert after.recorder.layer.revision == revision
+    assert after.recorder.layer.labels.keys() == labels.keys()
     for frame, label in labels.items():
         assert np.array_equal(again.drawn(frame), label)
     assert after.predictions.keys() == before.predictions.keys()
@@ -99,7 +99,7 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     again.wait_until_learnt()
     assert Stage.FITTING not in again.stages
     again.hand.keys("Ctrl+Z")
-    assert 14 not in after.recorder.annotated.annotated_frames
+    assert 14 not in after.recorder.layer.annotated_frames
     # The head that was kept is gone on from: a short fit will do.
     again.wait(lambda: Stage.FITTING in again.stages)
     assert again.first_fit < desk.first_fit

@@ -104,7 +104,7 @@ class Desk:
 
     @property
     def annotated(self) -> tuple[int, ...]:
-        return self.opened.recorder.annotated.annotated_frames
+        return self.opened.recorder.layer.annotated_frames
 
     @property
     def messages(self) -> list[str]:
@@ -112,7 +112,7 @@ class Desk:
         return [text for level, text in self.window.banner.messages() if level is Level.ERROR]
 
     def drawn(self, frame: int) -> Frame:
-        label = self.opened.recorder.annotated.label(frame)
+        label = self.opened.recorder.layer.label(frame)
         return np.zeros((HEIGHT, WIDTH), np.uint8) if label is None else label
 
     def tell(self, event: Event) -> None:
@@ -122,7 +122,7 @@ class Desk:
 
     def predict(self, masks: dict[int, Frame], *, revision: int | None = None, **more: Any) -> None:
         """Let predictions arrive, for the labels as they are unless told otherwise."""
-        now = self.opened.recorder.annotated.revision
+        now = self.opened.recorder.layer.revision
         confidence = dict.fromkeys(masks, 0.8)
         cine_id = more.get("cine_id", self.opened.id)
         self.tell(

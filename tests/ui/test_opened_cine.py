@@ -16,8 +16,8 @@ from vjepa_core.preprocessing import Letterbox
 
 
 def opened(labels: dict[int, Frame]) -> OpenedCine:
-    annotated = SimpleNamespace(labels=labels, label=labels.get, states=lambda frame: {})
-    recorder: Any = SimpleNamespace(annotated=annotated)
+    layer = SimpleNamespace(labels=labels, label=labels.get, states=lambda frame: {})
+    recorder: Any = SimpleNamespace(layer=layer)
     record: Any = SimpleNamespace(id=1)
     return OpenedCine(make_cine(), record, recorder)
 

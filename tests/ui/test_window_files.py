@@ -70,8 +70,8 @@ def test_a_bad_file_is_named_and_the_work_goes_on(
     assert heart.opened is before
     assert heart.workspace.project is project
     heart.hand.click(90, 50)
-    assert len(heart.opened.recorder.annotated.labels) == 1
-    assert heart.opened.recorder.annotated.revision == 2
+    assert len(heart.opened.recorder.layer.labels) == 1
+    assert heart.opened.recorder.layer.revision == 2
     assert heart.opened.recorder.pending == 0
 
 
@@ -191,8 +191,8 @@ def test_two_cines_keep_their_own_strokes_and_frames(desk: Desk, tmp_path: Path)
     desk.hand.keys("PgUp")
     assert desk.opened is a
     assert (a.frame, b.frame) == (1, 8)
-    assert a.recorder.annotated.annotated_frames == (1,)
-    assert b.recorder.annotated.annotated_frames == (8,)
+    assert a.recorder.layer.annotated_frames == (1,)
+    assert b.recorder.layer.annotated_frames == (8,)
     assert {cine_id for cine_id, *_ in desk.session.labels} == {a.id, b.id}
 
 
@@ -203,8 +203,8 @@ def test_a_stroke_in_the_air_lands_on_its_own_cine(desk: Desk, tmp_path: Path) -
     desk.hand.move(70, 50)
     desk.hand.keys("PgDown")
     desk.hand.release(70, 50)
-    assert a.recorder.annotated.annotated_frames == (0,)
-    assert b.recorder.annotated.annotated_frames == ()
+    assert a.recorder.layer.annotated_frames == (0,)
+    assert b.recorder.layer.annotated_frames == ()
 
 
 def test_a_cine_comes_back_with_its_work(open_desk: OpenDesk, cine_file: Path) -> None:
@@ -278,10 +278,10 @@ def test_a_project_saved_elsewhere_is_gone_on_in(
     first.hand.click(80, 50)
     first.window.close()
     with Project.open(tmp_path / "mine.apical") as project:
-        assert project.annotated(1).revision == 2
+        assert project.layer(1).revision == 2
     second = open_desk()
     second.open(cine_file, cines=1)
-    assert second.opened.recorder.annotated.revision == 2
+    assert second.opened.recorder.layer.revision == 2
 
 
 def test_a_damaged_frame_is_said_and_the_others_are_shown(desk: Desk, tmp_path: Path) -> None:

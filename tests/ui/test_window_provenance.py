@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from app.domain.provenance import State
+from app.domain.provenance import Provenance
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.service.messages import Progress, Stage
 
-DRAWN, ACCEPTED = State.DRAWN, State.ACCEPTED
+DRAWN, ACCEPTED = Provenance.DRAWN, Provenance.ACCEPTED
 
 
 def three() -> np.ndarray:
@@ -25,8 +25,8 @@ def words(heart: Desk) -> list[str]:
     return [label.text() for label in heart.window.tools._classes._states.values()]
 
 
-def states(heart: Desk, frame: int) -> dict[int, State]:
-    return heart.opened.recorder.annotated.states(frame)
+def states(heart: Desk, frame: int) -> dict[int, Provenance]:
+    return heart.opened.recorder.layer.states(frame)
 
 
 def test_outlining_one_structure_leaves_the_rest_of_a_draft_predicted(heart: Desk) -> None:

@@ -102,7 +102,7 @@ def test_saving_elsewhere_takes_the_waiting_strokes_along(heart: Desk, tmp_path:
     heart.hand.click(60, 40)
     assert heart.window.close()
     with Project.open(tmp_path / "elsewhere.apical") as project:
-        assert project.annotated(1).revision == 2
+        assert project.layer(1).revision == 2
 
 
 def test_saving_onto_something_else_is_refused(heart: Desk, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Comparing(QObject):
 
     def has_labels(self) -> bool:
         """Whether anything is outlined in the open project, as far as that is open."""
-        return any(opened.recorder.annotated.annotated_frames for opened in self._workspace.cines)
+        return any(opened.recorder.layer.annotated_frames for opened in self._workspace.cines)
 
     def start(self, names: Sequence[str]) -> None:
         """Measure these encoders against the first of them."""

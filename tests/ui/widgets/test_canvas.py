@@ -14,9 +14,9 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.domain.cine import Frame
-from app.domain.edits import FrameMasks
 from app.domain.labels import LEFT_HEART
-from app.domain.provenance import State, derived_states
+from app.domain.provenance import Provenance, derived_states
+from app.domain.shown_mask import FrameMasks
 from app.ui.canvas import CineCanvas
 from app.workspace.tools import Edit
 
@@ -341,7 +341,7 @@ def test_a_correction_starts_from_the_predicted_structure_alone(canvas: CineCanv
     assert edit.after[30, 30] == 1
     assert edit.after[80, 100] == 1
     assert not (edit.after == 3).any()
-    assert dict(edit.result.states) == {1: State.DRAWN}
+    assert dict(edit.result.states) == {1: Provenance.DRAWN}
     assert edit.result.shown[70, 30] == 3
 
 

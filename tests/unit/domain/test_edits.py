@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.domain.edits import FrameMasks, Mask, Shape, accepted, emptied, with_shape
+from app.domain.edits import Mask, Shape, accepted, apply_shape, emptied
 from app.domain.labels import LEFT_HEART
-from app.domain.provenance import State
+from app.domain.provenance import Provenance
+from app.domain.shown_mask import FrameMasks
 from vjepa_core.label_image import UNLABELLED
 
 H, W = 120, 160
 CAVITY, WALL, ATRIUM = 1, 2, 3
-DRAWN, ACCEPTED = State.DRAWN, State.ACCEPTED
+DRAWN, ACCEPTED = Provenance.DRAWN, Provenance.ACCEPTED
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float) -> Mask:
@@ -42,7 +43,7 @@ def outline(mask: Mask, value: int, **more: bool) -> Shape:
 
 def test_outlining_one_structure_leaves_the_others_predicted() -> None:
     masks = predicted()
-    after = with_shape(masks, outline(ellipse(80, 55, 30, 40) & (heart() != ATRIUM), CAVITY), LEFT_HEART)
+    after = apply_shape(masks, outline(ellipse(80, 55, 30, 40) & (heart() != ATRIUM), CAVITY), LEFT_HEART)
     assert dict(after.states) == {CAVITY: DRAWN}
     assert after.annotation is not None
     assert set(np.unique(after.annotation)) == {0, CAVITY}
@@ -52,7 +53,7 @@ def test_outlining_one_structure_leaves_the_others_predicted() -> None:
 def test_a_brush_stroke_corrects_the_predicted_structure() -> None:
     masks = predicted()
     dab = ellipse(80, 20, 5, 5)
-    after = with_shape(masks, Shape(dab, CAVITY), LEFT_HEART)
+    after = apply_shape(masks, Shape(dab, CAVITY), LEFT_HEART)
     assert after.annotation is not None
     expected = (heart() == CAVITY) | dab
     assert np.array_equal(after.annotation == CAVITY, expected)
@@ -62,14 +63,14 @@ def test_a_brush_stroke_corrects_the_predicted_structure() -> None:
 
 def test_erasing_corrects_only_what_it_touches() -> None:
     masks = predicted()
-    after = with_shape(masks, Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
+    after = apply_shape(masks, Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
     assert dict(after.states) == {ATRIUM: DRAWN}
     assert after.shown[55, 80] == CAVITY
     assert after.shown[100, 80] == 0
 
 
 def test_a_structure_erased_whole_is_absent_and_is_not_predicted_again() -> None:
-    after = with_shape(predicted(), Shape(heart() == ATRIUM, 0), LEFT_HEART)
+    after = apply_shape(predicted(), Shape(heart() == ATRIUM, 0), LEFT_HEART)
     assert dict(after.states) == {ATRIUM: DRAWN}
     assert set(np.unique(after.shown)) == {0, CAVITY, WALL}
 
@@ -77,14 +78,14 @@ def test_a_structure_erased_whole_is_absent_and_is_not_predicted_again() -> None
 @pytest.mark.parametrize("shape", [Shape(ellipse(80, 55, 10, 10), CAVITY), Shape(ellipse(5, 5, 3, 3), 0)])
 def test_a_stroke_that_changes_no_pixel_changes_nothing(shape: Shape) -> None:
     masks = predicted()
-    assert with_shape(masks, shape, LEFT_HEART) is masks
+    assert apply_shape(masks, shape, LEFT_HEART) is masks
 
 
 def test_a_second_outline_replaces_the_first() -> None:
     empty = FrameMasks((H, W), walls=LEFT_HEART.walls)
-    first = with_shape(empty, outline(ellipse(80, 55, 30, 40), CAVITY), LEFT_HEART)
+    first = apply_shape(empty, outline(ellipse(80, 55, 30, 40), CAVITY), LEFT_HEART)
     smaller = ellipse(80, 55, 20, 30)
-    second = with_shape(first, outline(smaller, CAVITY), LEFT_HEART)
+    second = apply_shape(first, outline(smaller, CAVITY), LEFT_HEART)
     assert np.array_equal(second.shown == CAVITY, smaller)
     assert not (second.shown == WALL).any()
 
@@ -97,7 +98,7 @@ def test_an_epicardial_outline_keeps_the_cavity_inside(drawn: bool) -> None:
         (H, W), cavity if drawn else None, states, None if drawn else cavity, walls=LEFT_HEART.walls
     )
     epicardium = (heart() == CAVITY) | (heart() == WALL)
-    after = with_shape(masks, outline(epicardium, WALL), LEFT_HEART)
+    after = apply_shape(masks, outline(epicardium, WALL), LEFT_HEART)
     assert np.array_equal(after.shown == CAVITY, heart() == CAVITY)
     assert np.array_equal(after.shown == WALL, heart() == WALL)
     assert after.states[WALL] is DRAWN
@@ -109,7 +110,7 @@ def test_the_outline_of_a_wall_never_covers_its_cavity() -> None:
     epicardium = ((heart() == CAVITY) | (heart() == WALL)) & (
         np.arange(H)[:, None] < 60
     )  # its base is too high
-    after = with_shape(masks, outline(epicardium, WALL), LEFT_HEART)
+    after = apply_shape(masks, outline(epicardium, WALL), LEFT_HEART)
     assert np.array_equal(after.shown == CAVITY, heart() == CAVITY)
 
 
@@ -119,7 +120,7 @@ def test_a_label_set_can_let_outlines_cover_what_they_enclose() -> None:
     cavity = np.where(heart() == CAVITY, CAVITY, 0).astype(np.uint8)
     masks = FrameMasks((H, W), cavity, {CAVITY: DRAWN}, walls=LEFT_HEART.walls)
     epicardium = (heart() == CAVITY) | (heart() == WALL)
-    after = with_shape(masks, outline(epicardium, WALL), replace(LEFT_HEART, keep_enclosed=False))
+    after = apply_shape(masks, outline(epicardium, WALL), replace(LEFT_HEART, keep_enclosed=False))
     assert not (after.shown == CAVITY).any()
 
 
@@ -130,7 +131,7 @@ def test_a_smaller_cavity_leaves_no_rim_between_it_and_its_wall(wall_drawn: bool
         (H, W), heart() if wall_drawn else None, states, None if wall_drawn else heart(), LEFT_HEART.walls
     )
     smaller = (heart(shrink=8) == CAVITY) & (np.arange(H)[:, None] < 80)
-    after = with_shape(masks, outline(smaller, CAVITY), LEFT_HEART)
+    after = apply_shape(masks, outline(smaller, CAVITY), LEFT_HEART)
     shown = after.shown
     assert np.array_equal(shown == CAVITY, smaller)
     assert shown[20, 80] == WALL  # between the old and the new border, at the apex
@@ -146,7 +147,7 @@ def test_a_wall_painted_beside_its_cavity_leaves_no_rim() -> None:
     label = np.where(cavity, CAVITY, 0).astype(np.uint8)
     masks = FrameMasks((H, W), label, {CAVITY: DRAWN}, walls=LEFT_HEART.walls)
     ring = ellipse(80, 55, 40, 50) & ~ellipse(80, 55, 30, 40)  # two pixels away from the cavity
-    after = with_shape(masks, Shape(ring, WALL), LEFT_HEART).shown
+    after = apply_shape(masks, Shape(ring, WALL), LEFT_HEART).shown
     gap = ellipse(80, 55, 30, 40) & ~cavity
     assert (after[gap] == WALL).all()
     assert np.array_equal(after == CAVITY, cavity)
@@ -158,14 +159,14 @@ def test_an_eraser_leaves_no_slivers() -> None:
     masks = FrameMasks((H, W), label, {CAVITY: DRAWN})
     rubbed = np.zeros((H, W), bool)
     rubbed[40:80, 41:50] = True  # misses the first column
-    after = with_shape(masks, Shape(rubbed, 0), LEFT_HEART).shown
+    after = apply_shape(masks, Shape(rubbed, 0), LEFT_HEART).shown
     assert not after[:, :50].any()
     assert (after[40:80, 52:80] == CAVITY).all()
 
 
 def test_drawing_behind_spares_what_is_predicted_too() -> None:
     masks = predicted()
-    after = with_shape(masks, Shape(ellipse(80, 97, 30, 20), CAVITY, behind=True), LEFT_HEART)
+    after = apply_shape(masks, Shape(ellipse(80, 97, 30, 20), CAVITY, behind=True), LEFT_HEART)
     assert np.array_equal(after.shown == ATRIUM, heart() == ATRIUM)
     assert after.shown[105, 55] == CAVITY
 
@@ -181,7 +182,7 @@ def test_accepting_keeps_what_was_drawn_and_says_who_said_what() -> None:
 
 
 def test_a_correction_of_an_accepted_structure_makes_it_drawn() -> None:
-    after = with_shape(accepted(predicted()), Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
+    after = apply_shape(accepted(predicted()), Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
     assert dict(after.states) == {CAVITY: ACCEPTED, WALL: ACCEPTED, ATRIUM: DRAWN}
 
 
@@ -193,11 +194,11 @@ def test_an_empty_frame_shows_no_prediction() -> None:
 
 def test_a_scribble_leaves_the_rest_open() -> None:
     masks = predicted()
-    after = with_shape(masks, Shape(ellipse(80, 55, 5, 5), CAVITY), LEFT_HEART, scribbles=True)
+    after = apply_shape(masks, Shape(ellipse(80, 55, 5, 5), CAVITY), LEFT_HEART, scribbles=True)
     assert after.annotation is not None
     assert set(np.unique(after.annotation)) == {CAVITY, UNLABELLED}
     assert np.array_equal(after.shown == WALL, heart() == WALL)
-    erased = with_shape(after, Shape(ellipse(10, 10, 5, 5), 0), LEFT_HEART, scribbles=True)
+    erased = apply_shape(after, Shape(ellipse(10, 10, 5, 5), 0), LEFT_HEART, scribbles=True)
     assert erased.annotation is not None
     assert erased.annotation[10, 10] == 0
     assert dict(erased.states) == {CAVITY: DRAWN}

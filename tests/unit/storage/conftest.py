@@ -82,7 +82,7 @@ def paint() -> Callable[..., None]:
     """`paint(recorder, frame, step)`: a square whose place and label depend on the step."""
 
     def paint(recorder: Recorder, frame: int, step: int = 0) -> None:
-        before = recorder.annotated.label(frame)
+        before = recorder.layer.label(frame)
         after = np.zeros((HEIGHT, WIDTH), np.uint8) if before is None else before.copy()
         after[2 + step % 30 : 12 + step % 30, 3 + step % 40 : 20 + step % 40] = 1 + step % 3
         assert recorder.draw(frame, after, "brush", "A") is not None

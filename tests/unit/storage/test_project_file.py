@@ -45,7 +45,7 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
     recorder = Recorder(project, record.id)
     for step in range(6):
         paint(recorder, step % 3, step)
-    labels, revision = recorder.annotated.labels, recorder.annotated.revision
+    labels, revision = recorder.layer.labels, recorder.layer.revision
     head_id = project.save_head(head())
     masks = {frame: np.full((cine.height, cine.width), frame % 4, np.uint8) for frame in range(12)}
     project.save_predictions(
@@ -59,7 +59,7 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
         assert again.cines() == [record]
         assert again.label_set == LEFT_HEART
         assert same(again.annotations(record.id), labels)
-        back = again.annotated(record.id)
+        back = again.layer(record.id)
         assert same(back.labels, labels)
         assert (back.revision, back.can_undo, back.can_redo) == (revision, True, False)
         latest = again.latest_head()
@@ -102,16 +102,16 @@ def test_history_is_restored_across_reopening(recorder: Recorder, path: Path, pa
 
     with Project.open(path) as project:
         again = Recorder(project, recorder.cine_id)
-        assert again.annotated.revision == 8
+        assert again.layer.revision == 8
         recorder.redo()  # the old one is still right in memory: go through both side by side
         again.redo()
-        assert same(again.annotated.labels, recorder.annotated.labels)
-        while recorder.annotated.can_undo:
-            assert again.annotated.can_undo
+        assert same(again.layer.labels, recorder.layer.labels)
+        while recorder.layer.can_undo:
+            assert again.layer.can_undo
             recorder.undo()
             again.undo()
-            assert same(again.annotated.labels, recorder.annotated.labels)
-        assert not again.annotated.can_undo
+            assert same(again.layer.labels, recorder.layer.labels)
+        assert not again.layer.can_undo
         assert project.annotations(recorder.cine_id) == {}
 
 
@@ -124,7 +124,7 @@ def test_a_stroke_after_undo_drops_the_redo_branch_for_good(
     paint(recorder, 2, 2)
     recorder.project.close()
     with Project.open(path) as project:
-        annotated = project.annotated(recorder.cine_id)
+        annotated = project.layer(recorder.cine_id)
         assert annotated.annotated_frames == (0, 2)
         assert not annotated.can_redo
         frames = []
@@ -328,7 +328,7 @@ def test_damaged_pixels_are_told_when_they_are_read(recorder: Recorder, path: Pa
     with closing(sqlite3.connect(path)) as sql, sql:
         sql.execute("UPDATE annotations SET label = x'00112233'")
     with Project.open(path) as project, pytest.raises(ProjectError, match=r"heart\.apical is damaged"):
-        project.annotated(recorder.cine_id)
+        project.layer(recorder.cine_id)
 
 
 def test_creating_over_a_file_is_refused(path: Path) -> None:
@@ -393,7 +393,7 @@ step = 0
 while True:
     step += 1
     frame = step % record.n_frames
-    before = recorder.annotated.label(frame)
+    before = recorder.layer.label(frame)
     after = np.zeros((record.height, record.width), np.uint8) if before is None else before.copy()
     after[step % 40 : step % 40 + 8, step % 50 : step % 50 + 14] = 1 + (step // 7) % 3
     if recorder.draw(frame, after, "brush", "A") is None:
@@ -402,7 +402,7 @@ while True:
         recorder.undo()
     if step % 10 == 0:
         recorder.redo()
-    print(recorder.annotated.revision, flush=True)
+    print(recorder.layer.revision, flush=True)
 """
 
 
@@ -425,7 +425,7 @@ def test_kill_in_a_burst_loses_at_most_the_stroke_in_the_air(
     process.stdout.close()
 
     with Project.open(path) as again:
-        annotated = again.annotated(record.id)
+        annotated = again.layer(record.id)
         # Everything that was reported is there; a change or two may have been made and not reported.
         assert seen <= annotated.revision <= seen + 3
         labels = annotated.labels
@@ -447,7 +447,7 @@ def test_an_older_project_is_migrated_after_a_backup(
     recorder: Recorder, path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paint(recorder, 2)
-    labels = recorder.annotated.labels
+    labels = recorder.layer.labels
     recorder.project.close()
     old = len(schema.STEPS)
     monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, NEXT))
@@ -473,4 +473,4 @@ def test_a_migration_that_fails_changes_nothing(
     assert "backup" in str(caught.value)
     monkeypatch.undo()
     with Project.open(path) as project:
-        assert project.annotated(recorder.cine_id).annotated_frames == (2,)
+        assert project.layer(recorder.cine_id).annotated_frames == (2,)

@@ -48,7 +48,7 @@ def locked(project: Project) -> Iterator[None]:
 
 def noise(recorder: Recorder, frame: int, seed: int) -> None:
     """A stroke that does not compress, so that a full disk cannot take it."""
-    image = np.random.default_rng(seed).integers(1, 4, recorder.annotated.shape).astype(np.uint8)
+    image = np.random.default_rng(seed).integers(1, 4, recorder.layer.shape).astype(np.uint8)
     recorder.draw(frame, image, "accept", "A")
 
 
@@ -57,7 +57,7 @@ def on_disk(recorder: Recorder) -> dict[int, np.ndarray]:
 
 
 def agree(recorder: Recorder) -> bool:
-    memory, disk = recorder.annotated.labels, on_disk(recorder)
+    memory, disk = recorder.layer.labels, on_disk(recorder)
     return memory.keys() == disk.keys() and all(np.array_equal(memory[f], disk[f]) for f in memory)
 
 
@@ -78,8 +78,8 @@ def test_every_edit_is_on_the_disk_at_once(recorder: Recorder, paint: Paint) -> 
 def test_nothing_to_do_writes_nothing(recorder: Recorder) -> None:
     assert recorder.undo() is None
     assert recorder.redo() is None
-    assert recorder.draw(0, np.zeros(recorder.annotated.shape, np.uint8), "clear", "A") is None
-    assert (recorder.annotated.revision, recorder.pending) == (0, 0)
+    assert recorder.draw(0, np.zeros(recorder.layer.shape, np.uint8), "clear", "A") is None
+    assert (recorder.layer.revision, recorder.pending) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_disk_that_refuses_leaves_the_edits_waiting_in_order(
         noise(recorder, 1, 3)
         recorder.undo()
         assert recorder.pending == 6
-        assert recorder.annotated.annotated_frames == (0, 1, 2)
+        assert recorder.layer.annotated_frames == (0, 1, 2)
         assert recorder.last_error is not None
         text = str(recorder.last_error)
         assert words in text
@@ -110,15 +110,15 @@ def test_a_disk_that_refuses_leaves_the_edits_waiting_in_order(
     assert recorder.retry()
     assert (recorder.pending, recorder.last_error) == (0, None)
     assert agree(recorder)
-    revision = recorder.annotated.revision
+    revision = recorder.layer.revision
     recorder.project.close()
     with Project.open(recorder.project.path) as project:
         again = Recorder(project, recorder.cine_id)
-        assert again.annotated.revision == revision
-        assert again.annotated.can_redo
+        assert again.layer.revision == revision
+        assert again.layer.can_redo
         while again.undo() is not None:
             pass
-        assert again.annotated.annotated_frames == ()
+        assert again.layer.annotated_frames == ()
         assert on_disk(again) == {}
 
 
@@ -147,7 +147,7 @@ def test_a_write_that_was_reported_as_failed_but_landed_is_not_written_twice(
     assert recorder.retry()
     recorder.undo()
     assert agree(recorder)
-    assert not recorder.project.annotated(recorder.cine_id).can_undo
+    assert not recorder.project.layer(recorder.cine_id).can_undo
 
 
 def test_a_gap_in_the_changes_is_never_written(recorder: Recorder, paint: Paint) -> None:
@@ -209,12 +209,12 @@ def test_moving_to_a_place_that_cannot_be_written_keeps_everything(
 
 def test_a_bad_stroke_is_refused_and_nothing_is_queued(recorder: Recorder) -> None:
     with pytest.raises(IndexError):
-        recorder.draw(99, np.ones(recorder.annotated.shape, np.uint8), "brush", "A")
-    assert (recorder.pending, recorder.annotated.revision) == (0, 0)
+        recorder.draw(99, np.ones(recorder.layer.shape, np.uint8), "brush", "A")
+    assert (recorder.pending, recorder.layer.revision) == (0, 0)
 
 
 def test_predictions_written_by_another_thread_do_not_lose_strokes(recorder: Recorder, paint: Paint) -> None:
-    project, shape = recorder.project, recorder.annotated.shape
+    project, shape = recorder.project, recorder.layer.shape
     failures: list[BaseException] = []
 
     def predict() -> None:

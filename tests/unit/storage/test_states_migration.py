@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.domain.history import pack_pixels
 from app.domain.labels import LEFT_HEART
-from app.domain.provenance import State
+from app.domain.provenance import Provenance
+from app.domain.strokes import pack_pixels
 from app.storage import schema
 from app.storage.codec import label_set_to_json
 from app.storage.project import Project
 
 H, W = 30, 40
-DRAWN, ACCEPTED = State.DRAWN, State.ACCEPTED
+DRAWN, ACCEPTED = Provenance.DRAWN, Provenance.ACCEPTED
 NOTHING = np.zeros((H, W), np.uint8)
 
 
@@ -68,7 +68,7 @@ def version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_states_are_taken_from_the_log_of_strokes(version_1: Path) -> None:
     with Project.open(version_1) as project:
-        annotated = project.annotated(1)
+        annotated = project.layer(1)
         assert annotated.states(2) == {1: DRAWN, 2: ACCEPTED}
         assert annotated.states(5) == {3: DRAWN}
         assert annotated.states(7) == {1: DRAWN, 2: DRAWN}
@@ -78,7 +78,7 @@ def test_states_are_taken_from_the_log_of_strokes(version_1: Path) -> None:
 
 def test_undo_and_redo_go_on_after_the_migration(version_1: Path) -> None:
     with Project.open(version_1) as project:
-        annotated = project.annotated(1)
+        annotated = project.layer(1)
         annotated.redo()
         assert annotated.annotated_frames == (2, 7)
         annotated.undo()
@@ -98,7 +98,7 @@ def test_damaged_strokes_do_not_keep_a_project_from_opening(version_1: Path) -> 
         sql.execute("UPDATE strokes SET after = x'00' WHERE frame = 2 AND kind = 'accept'")
         sql.commit()
     with Project.open(version_1) as project:
-        assert project.annotated(1).states(2) == {1: DRAWN, 2: DRAWN}
+        assert project.layer(1).states(2) == {1: DRAWN, 2: DRAWN}
 
 
 def test_label_sets_of_before_know_the_wall(version_1: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.domain.annotations import AnnotatedCine, Stroke, stroke_between
+from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Frame
-from app.domain.history import History, PackedStroke, pack_pixels, unpack_pixels
+from app.domain.history import History
+from app.domain.strokes import PackedStroke, Stroke, pack_pixels, stroke_between, unpack_pixels
 
 H, W = 40, 60
 
@@ -18,7 +19,7 @@ def painted(base: Frame | None, value: int, y: slice, x: slice) -> Frame:
     return image
 
 
-def draw(cine: AnnotatedCine, frame: int, value: int, y: slice, x: slice) -> Stroke:
+def draw(cine: AnnotationLayer, frame: int, value: int, y: slice, x: slice) -> Stroke:
     after = painted(cine.label(frame), value, y, x)
     stroke = stroke_between(frame, cine.label(frame), after, "brush", "A")
     assert stroke is not None
@@ -27,8 +28,8 @@ def draw(cine: AnnotatedCine, frame: int, value: int, y: slice, x: slice) -> Str
 
 
 @pytest.fixture
-def cine() -> AnnotatedCine:
-    return AnnotatedCine(10, H, W)
+def cine() -> AnnotationLayer:
+    return AnnotationLayer(10, H, W)
 
 
 def test_a_stroke_is_the_smallest_box_of_changed_pixels() -> None:
@@ -65,7 +66,7 @@ def test_a_stroke_keeps_its_pixels_when_the_images_go_on_changing() -> None:
         stroke.after[0, 0] = 2
 
 
-def test_frames_are_annotated_where_something_is_drawn(cine: AnnotatedCine) -> None:
+def test_frames_are_annotated_where_something_is_drawn(cine: AnnotationLayer) -> None:
     assert cine.label(3) is None
     draw(cine, 7, 1, slice(0, 5), slice(0, 5))
     draw(cine, 3, 2, slice(1, 9), slice(2, 8))
@@ -75,7 +76,7 @@ def test_frames_are_annotated_where_something_is_drawn(cine: AnnotatedCine) -> N
     assert cine.label(7) is None
 
 
-def test_labels_handed_out_stay_as_they_were(cine: AnnotatedCine) -> None:
+def test_labels_handed_out_stay_as_they_were(cine: AnnotationLayer) -> None:
     draw(cine, 0, 1, slice(0, 5), slice(0, 5))
     first = cine.label(0)
     assert first is not None
@@ -85,7 +86,7 @@ def test_labels_handed_out_stay_as_they_were(cine: AnnotatedCine) -> None:
     assert first[0, 0] == 1
 
 
-def test_undo_and_redo_walk_by_stroke_across_frames(cine: AnnotatedCine) -> None:
+def test_undo_and_redo_walk_by_stroke_across_frames(cine: AnnotationLayer) -> None:
     assert cine.undo() is None
     assert cine.redo() is None
     draw(cine, 2, 1, slice(0, 9), slice(0, 9))
@@ -107,7 +108,7 @@ def test_undo_and_redo_walk_by_stroke_across_frames(cine: AnnotatedCine) -> None
     assert not cine.can_redo
 
 
-def test_a_new_stroke_drops_what_could_be_redone(cine: AnnotatedCine) -> None:
+def test_a_new_stroke_drops_what_could_be_redone(cine: AnnotationLayer) -> None:
     draw(cine, 0, 1, slice(0, 5), slice(0, 5))
     cine.undo()
     draw(cine, 1, 1, slice(0, 5), slice(0, 5))
@@ -116,7 +117,7 @@ def test_a_new_stroke_drops_what_could_be_redone(cine: AnnotatedCine) -> None:
     assert cine.annotated_frames == (1,)
 
 
-def test_every_change_raises_the_revision_by_one(cine: AnnotatedCine) -> None:
+def test_every_change_raises_the_revision_by_one(cine: AnnotationLayer) -> None:
     seen = [cine.revision]
     draw(cine, 0, 1, slice(0, 5), slice(0, 5))
     seen.append(cine.revision)
@@ -130,7 +131,7 @@ def test_every_change_raises_the_revision_by_one(cine: AnnotatedCine) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 10])
-def test_frames_that_are_not_there(cine: AnnotatedCine, frame: int) -> None:
+def test_frames_that_are_not_there(cine: AnnotationLayer, frame: int) -> None:
     with pytest.raises(IndexError, match="10 frames"):
         cine.label(frame)
     stroke = stroke_between(frame, None, painted(None, 1, slice(0, 2), slice(0, 2)), "brush", "A")
@@ -140,7 +141,7 @@ def test_frames_that_are_not_there(cine: AnnotatedCine, frame: int) -> None:
     assert cine.revision == 0
 
 
-def test_strokes_that_do_not_fit_change_nothing(cine: AnnotatedCine) -> None:
+def test_strokes_that_do_not_fit_change_nothing(cine: AnnotationLayer) -> None:
     outside = stroke_between(0, None, np.ones((H + 1, W), np.uint8), "brush", "A")
     assert outside is not None
     with pytest.raises(ValueError, match="leaves the picture"):
@@ -154,13 +155,13 @@ def test_strokes_that_do_not_fit_change_nothing(cine: AnnotatedCine) -> None:
 
 def test_labels_to_start_from_must_fit() -> None:
     with pytest.raises(ValueError, match="shape"):
-        AnnotatedCine(3, H, W, labels={0: np.ones((H, W + 1), np.uint8)})
+        AnnotationLayer(3, H, W, labels={0: np.ones((H, W + 1), np.uint8)})
     with pytest.raises(IndexError):
-        AnnotatedCine(3, H, W, labels={3: np.ones((H, W), np.uint8)})
+        AnnotationLayer(3, H, W, labels={3: np.ones((H, W), np.uint8)})
 
 
 def test_the_oldest_steps_go_first() -> None:
-    cine = AnnotatedCine(10, H, W, max_steps=3)
+    cine = AnnotationLayer(10, H, W, max_steps=3)
     for row in range(5):
         draw(cine, row, 1, slice(row, row + 1), slice(0, 5))
     undone = 0

@@ -7,22 +7,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.history import (
-    MAX_BYTES,
-    MAX_STEPS,
-    History,
-    PackedStroke,
-    Stroke,
-    frozen,
-    stroke_between,
-)
-from app.domain.provenance import State, States, StrokeKind
+from app.domain.history import MAX_BYTES, MAX_STEPS, History
+from app.domain.provenance import Provenance, States, StrokeKind
+from app.domain.strokes import PackedStroke, Stroke, frozen, stroke_between
 from vjepa_core.label_image import structures_in
 
-__all__ = ["AnnotatedCine", "Stroke", "StrokeKind", "stroke_between"]
+__all__ = ["AnnotationLayer", "Stroke", "StrokeKind", "stroke_between"]
 
 
-class AnnotatedCine:
+class AnnotationLayer:
     """Label images of one cine, the state of each structure on them, and the history that made them.
 
     A frame is annotated where a human has stated something about it: a structure has a state, or a pixel
@@ -62,7 +55,7 @@ class AnnotatedCine:
         self._n_frames = n_frames
         self._shape = (height, width)
         self._labels: dict[int, Frame] = {}
-        self._states: dict[int, dict[int, State]] = {}
+        self._states: dict[int, dict[int, Provenance]] = {}
         self._revision = revision
         self._history = History(done, undone, max_steps, max_bytes)
         for frame, label in (labels or {}).items():
@@ -93,7 +86,7 @@ class AnnotatedCine:
     @property
     def drawn_frames(self) -> tuple[int, ...]:
         """Annotated frames on which something was drawn, and not only predictions accepted; ascending."""
-        accepted_only = {f for f, s in self._states.items() if s and State.DRAWN not in s.values()}
+        accepted_only = {f for f, s in self._states.items() if s and Provenance.DRAWN not in s.values()}
         return tuple(frame for frame in self.annotated_frames if frame not in accepted_only)
 
     @property
@@ -120,8 +113,8 @@ class AnnotatedCine:
         self._check_frame(frame)
         return self._labels.get(frame)
 
-    def states(self, frame: int) -> dict[int, State]:
-        """State of every structure that was stated on a frame, in a dict of the caller's own.
+    def states(self, frame: int) -> dict[int, Provenance]:
+        """Provenance of every structure that was stated on a frame, in a dict of the caller's own.
 
         Raises
         ------
@@ -132,7 +125,7 @@ class AnnotatedCine:
         return dict(self._states.get(frame, {}))
 
     @property
-    def states_by_frame(self) -> dict[int, dict[int, State]]:
+    def states_by_frame(self) -> dict[int, dict[int, Provenance]]:
         """`states` of every annotated frame."""
         return {frame: self.states(frame) for frame in self.annotated_frames}
 
@@ -195,7 +188,7 @@ class AnnotatedCine:
     def _set(self, frame: int, image: Frame, states: States) -> None:
         if states or image.any():
             self._labels[frame] = image
-            self._states[frame] = dict.fromkeys(structures_in(image), State.DRAWN) | dict(states)
+            self._states[frame] = dict.fromkeys(structures_in(image), Provenance.DRAWN) | dict(states)
         else:
             self._labels.pop(frame, None)
             self._states.pop(frame, None)

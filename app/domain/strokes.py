@@ -1,0 +1,203 @@
+"""Strokes: what one action of a human changes on one frame."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.domain.cine import Frame
+from app.domain.provenance import (
+    States,
+    StrokeKind,
+    derived_states,
+    states_from_json,
+    states_to_json,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """One human act on one frame: the smallest box of pixels that it changed.
+
+    Attributes
+    ----------
+    frame
+        Zero-based frame number.
+    y0, x0
+        Top left pixel of the box.
+    before, after
+        Label values in the box, shape (h, w), uint8, read-only.
+    kind
+        What the human did.
+    rater
+        Who did it: a short name chosen by the user, never the patient.
+    states_before, states_after
+        Provenance of each structure that a human has stated on this frame, before and after the stroke.
+    """
+
+    frame: int
+    y0: int
+    x0: int
+    before: Frame
+    after: Frame
+    kind: StrokeKind
+    rater: str
+    states_before: States = field(default_factory=dict)
+    states_after: States = field(default_factory=dict)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the box: ``label[stroke.slices]``."""
+        height, width = self.after.shape
+        return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
+
+
+def stroke_between(
+    frame: int,
+    before: Frame | None,
+    after: Frame,
+    kind: StrokeKind,
+    rater: str,
+    *,
+    states_before: States | None = None,
+    states_after: States | None = None,
+) -> Stroke | None:
+    """Return the stroke that turns one annotation of a frame into another.
+
+    Parameters
+    ----------
+    frame
+        Zero-based frame number.
+    before, after
+        Label images, shape (height, width), uint8; `before` None means nothing drawn yet.
+    kind, rater
+        As in `Stroke`.
+    states_before, states_after
+        As in `Stroke`; derived from the pixels and the kind by default.
+
+    Returns
+    -------
+    Stroke or None
+        None where neither a pixel nor a state changed.
+
+    Raises
+    ------
+    ValueError
+        If the images differ in shape or are not two-dimensional.
+    """
+    if before is None:
+        before = np.zeros_like(after)
+    if before.ndim != 2 or before.shape != after.shape:
+        raise ValueError(f"label images of shapes {before.shape} and {after.shape} do not match")
+    if states_before is None:
+        states_before = derived_states(None, {}, before, "brush")
+    if states_after is None:
+        states_after = derived_states(before, states_before, after, kind)
+    changed = before != after
+    rows = np.flatnonzero(changed.any(axis=1))
+    if rows.size == 0:
+        if states_before == states_after:
+            return None
+        y0, y1, x0, x1 = 0, 1, 0, 1  # one pixel that stays as it is
+    else:
+        columns = np.flatnonzero(changed.any(axis=0))
+        y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    box = (slice(y0, y1), slice(x0, x1))
+    return Stroke(
+        frame,
+        y0,
+        x0,
+        frozen(before[box]),
+        frozen(after[box]),
+        kind,
+        rater,
+        dict(states_before),
+        dict(states_after),
+    )
+
+
+def frozen(image: Frame) -> Frame:
+    """Copy an image into a contiguous uint8 array that nobody can write to."""
+    copy = np.array(image, dtype=np.uint8, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def pack_pixels(image: Frame) -> bytes:
+    """Compress label pixels with zlib, row by row, fastest level: label images are mostly flat."""
+    return zlib.compress(np.ascontiguousarray(image, dtype=np.uint8).tobytes(), 1)
+
+
+def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> Frame:
+    """Inverse of `pack_pixels`, read-only.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are damaged or do not fill `shape`.
+    """
+    size = shape[0] * shape[1]
+    try:
+        # The bound keeps damaged bytes from unfolding into gigabytes.
+        pixels = zlib.decompressobj().decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"damaged label pixels: {error}") from error
+    if len(pixels) != size:
+        raise ValueError(f"label pixels do not fill {shape[0]}x{shape[1]}")
+    return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
+
+
+@dataclass(frozen=True)
+class PackedStroke:
+    """A `Stroke` with both patches compressed, as the history and the project file keep it."""
+
+    frame: int
+    y0: int
+    x0: int
+    height: int
+    width: int
+    before: bytes
+    after: bytes
+    kind: StrokeKind
+    rater: str
+    states_before: str = "{}"
+    states_after: str = "{}"
+
+    @classmethod
+    def of(cls, stroke: Stroke) -> PackedStroke:
+        """Compress a stroke."""
+        height, width = stroke.after.shape
+        return cls(
+            stroke.frame,
+            stroke.y0,
+            stroke.x0,
+            height,
+            width,
+            pack_pixels(stroke.before),
+            pack_pixels(stroke.after),
+            stroke.kind,
+            stroke.rater,
+            states_to_json(stroke.states_before),
+            states_to_json(stroke.states_after),
+        )
+
+    def unpack(self) -> Stroke:
+        """Return the stroke; ValueError if its bytes are damaged."""
+        shape = (self.height, self.width)
+        return Stroke(
+            self.frame,
+            self.y0,
+            self.x0,
+            unpack_pixels(self.before, shape),
+            unpack_pixels(self.after, shape),
+            self.kind,
+            self.rater,
+            states_from_json(self.states_before),
+            states_from_json(self.states_after),
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.before) + len(self.after)
