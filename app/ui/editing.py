@@ -1,135 +1,197 @@
-"""What the user changes on frames: strokes, accepting, clearing, emptying, undo and redo."""
+"""Commands that change annotations: strokes, accept, clear, mark as empty, undo and redo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+
+from PySide6.QtGui import QAction
 
 from app.domain.provenance import StrokeKind
 from app.domain.shown_mask import FrameMasks
 from app.storage.records import Prediction
-from app.ui.shown_cine import FrameKey
+from app.ui.actions import connect_actions
+from app.ui.banner import Banner
+from app.ui.canvas import CineCanvas
+from app.ui.cine_presenter import FrameKey
+from app.ui.layer_presenter import LayerPresenter
+from app.ui.learning_panel import LearningPanel
+from app.ui.navigation import Navigation
+from app.ui.tool_panel import ToolPanel
+from app.ui.transport import Player
 from app.workspace.notice import Level
 from app.workspace.tools import ERASER, POLYGON, Edit
+from app.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from app.ui.main_window import MainWindow
-
-STROKES: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
+STROKE_KINDS: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
 
 
 class Editing:
-    """Turns strokes and commands on a window's picture into calls on its workspace."""
+    """Passes strokes and editing commands from the widgets to the workspace."""
 
-    def __init__(self, window: MainWindow) -> None:
-        self._window = window
-        self._waiting = ""  # what was said of an unfinished outline
-        self._begun: tuple[FrameKey, Prediction | None] | None = None  # a brush stroke in progress
-        self._seen: tuple[FrameKey, FrameMasks, Prediction | None] | None = None  # by a held accept button
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        canvas: CineCanvas,
+        player: Player,
+        tools: ToolPanel,
+        learning: LearningPanel,
+        banner: Banner,
+        layers: LayerPresenter,
+        navigation: Navigation,
+        actions: Mapping[str, QAction],
+    ) -> None:
+        self._workspace = workspace
+        self._canvas = canvas
+        self._player = player
+        self._tools = tools
+        self._banner = banner
+        self._layers = layers
+        self._navigation = navigation
+        self._actions = actions
+        self._outline_message = ""  # shown in the banner about an unfinished outline
+        # Frame of the brush stroke in progress, and its prediction when the stroke began.
+        self._stroke_start: tuple[FrameKey, Prediction | None] | None = None
+        # Frame, masks and prediction visible when the accept button was pressed.
+        self._visible_at_press: tuple[FrameKey, FrameMasks, Prediction | None] | None = None
+        canvas.edited.connect(self.commit)
+        canvas.stroke_in_progress.connect(self._on_stroke_in_progress)
+        canvas.outline_waits.connect(self.explain_unfinished_outline)
+        canvas.nothing_behind.connect(self._turn_draw_behind_off)
+        learning.accept.pressed.connect(self._remember_visible)
+        learning.accepted.connect(self.accept_prediction)
+        learning.islands_removed.connect(self.remove_islands)
+        connect_actions(
+            actions,
+            {
+                "undo": self.undo,
+                "redo": self.redo,
+                "accept_prediction": self.accept_prediction,
+                "clear_frame": self.clear_frame,
+                "mark_empty": self.mark_empty,
+                "remove_islands": self.remove_islands,
+                "draw_behind": tools.toggle_behind,
+            },
+        )
 
-    def stroke_begins(self, drawing: bool) -> None:
-        """Stop playing, and show every structure that the stroke may change."""
-        if not drawing:
-            self._forget_waiting_outline()
+    def update_actions(self) -> None:
+        """Enable undo and redo where there is a stroke to undo or to redo."""
+        opened = self._workspace.current
+        layer = None if opened is None else opened.recorder.layer
+        self._actions["undo"].setEnabled(layer is not None and layer.can_undo)
+        self._actions["redo"].setEnabled(layer is not None and layer.can_redo)
+
+    # Strokes
+
+    def _on_stroke_in_progress(self, in_progress: bool) -> None:
+        """Pause playback, and show every structure that the stroke may change."""
+        if not in_progress:
+            self._dismiss_outline_message()
             return
-        w, opened = self._window, self._window.current
-        w.player_bar.player.pause()
-        if opened is not None and w.canvas.tool() != POLYGON:
-            self._begun = FrameKey(opened, opened.frame), opened.predictions.get(opened.frame)
-        w.layers.show_masks(True)
-        w.tools.show_structures(None if w.canvas.tool() == ERASER else {w.tools.active_class()})
+        opened = self._workspace.current
+        self._player.pause()
+        if opened is not None and self._canvas.tool() != POLYGON:
+            self._stroke_start = FrameKey(opened, opened.frame), opened.predictions.get(opened.frame)
+        self._layers.show_masks(True)
+        erasing = self._canvas.tool() == ERASER
+        self._tools.show_structures(None if erasing else {self._tools.active_class()})
 
     def commit(self, edit: Edit) -> None:
-        """Record a stroke that has ended, and show its frame."""
+        """Record a finished stroke and show its frame."""
         key: FrameKey = edit.key  # type: ignore[assignment]
-        w = self._window
-        begun, self._begun = self._begun, None
-        seen = begun[1] if begun is not None and begun[0] == key else None
-        w.workspace.apply(key.opened, key.frame, edit.result, STROKES[edit.kind], seen)
-        w.tools.show_structures(set(edit.changed))
-        if key.opened is not w.current or key.frame != key.opened.frame:
-            self._show_frame_of(key)
+        start, self._stroke_start = self._stroke_start, None
+        prediction = start[1] if start is not None and start[0] == key else None
+        self._workspace.apply(key.opened, key.frame, edit.result, STROKE_KINDS[edit.kind], prediction)
+        self._tools.show_structures(set(edit.changed))
+        if key.opened is not self._workspace.current or key.frame != key.opened.frame:
+            self._go_to(key)
 
-    def explain_waiting_outline(self) -> None:
-        """Say why nothing else can be drawn while an outline is unfinished."""
-        key = self._window.canvas.unfinished_outline()
+    def explain_unfinished_outline(self) -> None:
+        """Say that an unfinished outline blocks other strokes, and offer to show it."""
+        key = self._canvas.unfinished_outline()
         if isinstance(key, FrameKey):
-            self._forget_waiting_outline()
-            self._waiting = (
+            self._dismiss_outline_message()
+            self._outline_message = (
                 f"The outline on frame {key.frame} of {key.opened.cine.path.name} is not finished: "
                 "press Enter there to fill it, or Esc to discard it."
             )
-            self._window.banner.show_message(
-                self._waiting, Level.WARNING, ("Show it", lambda: self._show_frame_of(key))
-            )
+            action = ("Show it", lambda: self._go_to(key))
+            self._banner.show_message(self._outline_message, Level.WARNING, action)
 
-    def _forget_waiting_outline(self) -> None:
-        self._window.banner.dismiss(self._waiting)
-        self._waiting = ""
+    def _dismiss_outline_message(self) -> None:
+        self._banner.dismiss(self._outline_message)
+        self._outline_message = ""
 
-    def _show_frame_of(self, key: FrameKey) -> None:
-        self._forget_waiting_outline()
-        self._window.navigation.choose(key.opened)
-        self._window.navigation.go_to(key.frame)
+    def _go_to(self, key: FrameKey) -> None:
+        self._dismiss_outline_message()
+        self._navigation.choose(key.opened)
+        self._navigation.go_to(key.frame)
 
-    def turn_behind_off(self) -> None:
-        """Drawing behind could change nothing here: the next stroke draws."""
-        self._window.tools.set_behind(False)
-        self._window.banner.show_message(
-            "Nothing was drawn: 'Draw behind' spares other structures, and they cover this place. It is off "
-            "now, so draw again.",
+    def _turn_draw_behind_off(self) -> None:
+        """Drawing behind could change nothing here: let the next stroke draw over other structures."""
+        self._tools.set_behind(False)
+        self._banner.show_message(
+            "Nothing was drawn: 'Draw behind' does not change other structures, and they cover this area. "
+            "It is now off: draw again.",
             Level.INFO,
         )
 
+    # Commands
+
     def undo(self) -> None:
-        """Take back the last point of an unfinished outline, or the newest stroke and go to its frame."""
-        if not self._window.canvas.step_outline_back():
-            self._step(self._window.workspace.undo)
+        """Remove the last point of an unfinished outline, or undo the last stroke and show its frame."""
+        if not self._canvas.step_outline_back():
+            self._step_history(self._workspace.undo)
 
     def redo(self) -> None:
-        """Apply the stroke again and go to its frame."""
-        self._step(self._window.workspace.redo)
+        """Redo the last undone stroke and show its frame."""
+        self._step_history(self._workspace.redo)
 
-    def _step(self, step: Callable[[], int | None]) -> None:
-        self._window.canvas.finish_stroke()
+    def _step_history(self, step: Callable[[], int | None]) -> None:
+        self._canvas.finish_stroke()
         frame = step()
         if frame is not None:
-            self._window.navigation.go_to(frame)
+            self._navigation.go_to(frame)
 
-    def note_what_is_seen(self) -> None:
-        """Keep what is on the screen while the accept button is held down: that is what it accepts."""
-        opened = self._window.current
+    def _remember_visible(self) -> None:
+        """Remember the visible prediction: the accept button accepts what was visible when it was pressed."""
+        opened = self._workspace.current
         if opened is not None:
             frame = opened.frame
-            self._seen = FrameKey(opened, frame), opened.masks(frame), opened.predictions.get(frame)
+            self._visible_at_press = (
+                FrameKey(opened, frame),
+                opened.masks(frame),
+                opened.predictions.get(frame),
+            )
 
     def accept_prediction(self) -> None:
-        """Accept the prediction on this frame."""
-        w, opened = self._window, self._window.current
-        seen, self._seen = self._seen, None
-        if opened is not None:
-            w.canvas.finish_stroke()
-            w.layers.show_masks(True)
-            held = seen is not None and seen[0] == FrameKey(opened, opened.frame)
-            w.workspace.accept(opened.frame, *(seen[1:] if seen is not None and held else ()))
+        """Accept the prediction on the visible frame."""
+        opened = self._workspace.current
+        visible, self._visible_at_press = self._visible_at_press, None
+        if opened is None:
+            return
+        self._canvas.finish_stroke()
+        self._layers.show_masks(True)
+        if visible is not None and visible[0] == FrameKey(opened, opened.frame):
+            _, masks, prediction = visible
+            self._workspace.accept(opened.frame, masks, prediction)
+        else:
+            self._workspace.accept(opened.frame)
 
     def clear_frame(self) -> None:
-        """Remove everything that was annotated on this frame."""
-        w, opened = self._window, self._window.current
-        if opened is not None:
-            w.canvas.finish_stroke()
-            w.workspace.clear(opened.frame)
+        """Remove the annotation of the visible frame."""
+        self._change_frame(self._workspace.clear)
 
     def mark_empty(self) -> None:
-        """State that none of the structures is on this frame."""
-        w, opened = self._window, self._window.current
-        if opened is not None:
-            w.canvas.finish_stroke()
-            w.workspace.mark_empty(opened.frame)
+        """Annotate the visible frame as empty: no structure is on it."""
+        self._change_frame(self._workspace.mark_empty)
 
     def remove_islands(self) -> None:
-        """Remove the small islands of the structures on this frame."""
-        w, opened = self._window, self._window.current
+        """Remove the small islands of the structures on the visible frame."""
+        self._change_frame(self._workspace.remove_islands)
+
+    def _change_frame(self, change: Callable[[int], object]) -> None:
+        opened = self._workspace.current
         if opened is not None:
-            w.canvas.finish_stroke()
-            w.workspace.remove_islands(opened.frame)
+            self._canvas.finish_stroke()
+            change(opened.frame)

@@ -64,7 +64,7 @@ DICE = (
     "Expected Dice: how far the prediction is likely to overlap with what you would draw here, from 0 "
     "(not at all) to 1 (exactly). Measured on other hearts; on one unlike them it can be off."
 )
-HAZE = (
+DOUBT_HELP = (
     "Green haze: the label may be wrong, and the border may lie anywhere in it; wide places are hatched. "
     "Borders without haze are likely to be right."
 )
@@ -140,7 +140,7 @@ class LearningPanel(QWidget):
         self._curve.hide()
         self.show_confidence("", False)
         self.show_islands(0)
-        self.suggestion.say("")
+        self.suggestion.show_html("")
         self.review.show_findings({})
 
     def show_progress(self, progress: Progress, other: str = "") -> None:
@@ -203,7 +203,7 @@ class LearningPanel(QWidget):
         self._confidence.setText(text)
         self.accept.setEnabled(can_accept)
 
-    def says_something(self) -> bool:
+    def has_frame_text(self) -> bool:
         """True where something is said about the visible frame."""
         return bool(self._confidence.text())
 

@@ -1,59 +1,58 @@
-"""The window: picture in the middle, tools on the left, learning on the right, time below."""
+"""The main window: tools on the left, picture in the middle, learning on the right, timeline below."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QDialog, QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
-from app import paths as places
+from app import paths
 from app.domain.errors import ProjectError
-from app.encoders import registry
-from app.ui.actions import ActionTable
+from app.ui.actions import connect_actions, create_actions
 from app.ui.banner import Banner
 from app.ui.canvas import CineCanvas
 from app.ui.cine_list import CineList
+from app.ui.cine_presenter import CinePresenter
+from app.ui.dialogs import Dialogs
 from app.ui.editing import Editing
-from app.ui.encoders.dialog import EncodersDialog
 from app.ui.file_dialogs import FileDialogs
 from app.ui.keymap import load_keymap
-from app.ui.layers import Layers
-from app.ui.learning_panel import HAZE, LearningPanel, describe, describe_stopping
+from app.ui.layer_presenter import LayerPresenter
+from app.ui.learning_panel import DOUBT_HELP, LearningPanel
+from app.ui.learning_presenter import LearningPresenter
 from app.ui.local_files import local_paths
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
 from app.ui.player_bar import PlayerBar
-from app.ui.pretraining.dialog import PretrainingDialog
-from app.ui.shortcut_sheet import ShortcutSheet
-from app.ui.shown_cine import ShownCine
-from app.ui.shown_suggestion import ShownSuggestion
+from app.ui.saved_state import ViewState, restore_window, save_window
 from app.ui.status import StatusLine
+from app.ui.suggestion_presenter import SuggestionPresenter
 from app.ui.tool_panel import ToolPanel
-from app.ui.window_memory import WindowMemory
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
+from app.workspace.tools import TOOLS
 from app.workspace.workspace import Workspace
-from vjepa_core.errors import CoreError
-from vjepa_core.service.messages import Progress, Ready
 
-EMPTY = "Open a cine: Ctrl+O, or drop a file here"
+EMPTY = "Open a cine: press Ctrl+O, or drop a file here"
+CONFIRM_MS = 60_000
+"""Closing again within this time confirms that unsaved work is discarded."""
+PANEL_WIDTH = 254
 
 
 class MainWindow(QMainWindow):
-    """Shows a workspace and turns what the user does into calls on it.
+    """Creates the widgets and connects them to a workspace.
 
-    Its widgets know nothing of each other; what happens between them has a place of its own.
+    Presenters display the workspace in the widgets; `navigation`, `editing`, `files` and `dialogs` handle the
+    user's commands. Each receives only the objects that it uses.
 
-    Attributes
+    Parameters
     ----------
-    shown, layers, suggestion
-        Bring the widgets up to date: the current cine, what lies over its picture, what to outline next.
-    navigation, editing, files
-        What the user does: goes elsewhere, changes frames, opens and saves.
-    memory
-        What is remembered from one time to the next.
+    workspace : Workspace
+        Project and cines to display.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -63,11 +62,27 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.resize(1360, 860)
         try:
-            user_keys: Path | None = places.config_dir() / "keymap.json"
+            user_keys: Path | None = paths.config_dir() / "keymap.json"
         except ProjectError:
             user_keys = None
         self.keymap = load_keymap(user_keys)
+        self._create_widgets()
+        self._create_presenters()
+        self._create_commands()
+        self._connect_workspace()
+        self._show_cine()
+        restore_window(self, self.layers)
+        if self.keymap.warning:
+            self.banner.show_message(self.keymap.warning, Level.WARNING)
 
+    @property
+    def current(self) -> OpenedCine | None:
+        """The displayed cine, or None."""
+        return self.workspace.current
+
+    # Construction
+
+    def _create_widgets(self) -> None:
         self.banner = Banner()
         self.canvas = CineCanvas()
         self.canvas.set_empty_text(EMPTY)
@@ -77,30 +92,6 @@ class MainWindow(QMainWindow):
         self.learning = LearningPanel()
         self.cine_list = CineList()
         self.status = StatusLine(self.statusBar())
-        self._lay_out()
-
-        self.shown, self.layers, self.suggestion = ShownCine(self), Layers(self), ShownSuggestion(self)
-        self.navigation, self.editing, self.files = Navigation(self), Editing(self), FileDialogs(self)
-        self.memory = WindowMemory(self)
-        self._warned = self._warned_of_outline = False
-        self.actions_by_id = ActionTable(self, self.keymap).actions
-        self.actions_by_id["toggle_uncertainty"].setCheckable(True)
-        self.learning.uncertainty.setToolTip(f"<qt>{self.keymap.hint('toggle_uncertainty')}. {HAZE}</qt>")
-        build_menus(self.menuBar(), self.actions_by_id)
-        self._connect()
-        self.shown.show()
-        self.memory.restore()
-        if self.keymap.warning:
-            self.banner.show_message(self.keymap.warning, Level.WARNING)
-
-    @property
-    def current(self) -> OpenedCine | None:
-        """The cine on the table."""
-        return self.workspace.current
-
-    # Building
-
-    def _lay_out(self) -> None:
         centre = QWidget()
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
@@ -112,173 +103,202 @@ class MainWindow(QMainWindow):
         self._dock("Tools", self.tools, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._dock("Cines", self.cine_list, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._dock("Learning", self.learning, Qt.DockWidgetArea.RightDockWidgetArea)
+        self.learning.uncertainty.setToolTip(
+            f"<qt>{self.keymap.hint('toggle_uncertainty')}. {DOUBT_HELP}</qt>"
+        )
+        hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
+        self.learning.suggestion.setToolTip("\n".join(hints))
+        self.actions_by_id = create_actions(self.keymap, self)
+        build_menus(self.menuBar(), self.actions_by_id)
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> None:
         dock = QDockWidget(title, self)
         dock.setObjectName(title)
         dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
-        widget.setFixedWidth(254)
+        widget.setFixedWidth(PANEL_WIDTH)
         dock.setWidget(widget)
         self.addDockWidget(area, dock)
 
-    def _connect(self) -> None:
-        w = self.workspace
-        w.cines_changed.connect(lambda: self.cine_list.show_cines(w.cines, w.current))
-        w.current_changed.connect(self.shown.show)
-        w.labels_changed.connect(self.shown.show_labels)
-        w.predictions_changed.connect(self.shown.show_labels)
-        w.suggestion_changed.connect(self.suggestion.show)
-        w.learner.progress.connect(self._on_progress)
-        w.learner.stopping.connect(self._on_stopping)
-        w.learner.ready.connect(self._on_ready)
-        w.saved_changed.connect(self._show_saved)
-        w.opening_changed.connect(self.status.show_opening)
-        w.message.connect(lambda text, level, action: self.banner.show_message(text, Level(level), action))
-        w.retract.connect(self.banner.dismiss)
-
-        c = self.canvas
-        c.edited.connect(self.editing.commit)
-        c.stroke_in_progress.connect(self.editing.stroke_begins)
-        c.outline_waits.connect(self.editing.explain_waiting_outline)
-        c.nothing_behind.connect(self.editing.turn_behind_off)
-        c.frame_step.connect(self.navigation.step)
-        c.annotated_step.connect(self.navigation.step_annotated)
-        c.levels_changed.connect(lambda *_: self.memory.save_view_soon())
-        c.hover.connect(self.status.show_hover)
-        c.brush_radius_changed.connect(self.tools.show_radius)
-
-        t = self.tools
-        t.tool_chosen.connect(c.set_tool)
-        t.class_chosen.connect(c.set_active_class)
-        t.radius_chosen.connect(c.set_brush_radius)
-        t.behind_changed.connect(c.set_behind)
-        t.scribbles_changed.connect(c.set_scribbles)
-        t.from_prediction_changed.connect(c.set_corrections)
-        t.hidden_classes_changed.connect(c.set_hidden_classes)
-        t.show_radius(c.brush_radius())
-
-        self.learning.cancelled.connect(w.learner.cancel)
-        self.learning.resumed.connect(w.learner.resume)
-        self.learning.accept.pressed.connect(self.editing.note_what_is_seen)
-        self.learning.accepted.connect(self.editing.accept_prediction)
-        self.learning.islands_removed.connect(self.editing.remove_islands)
-        self.learning.encoders_wanted.connect(self.show_encoders)
-        hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
-        self.learning.suggestion.setToolTip("\n".join(hints))
-        self.learning.suggestion.frame_wanted.connect(self.navigation.go_to_suggested_frame)
-        self.learning.suggestion.cine_wanted.connect(self.navigation.go_to_suggested_cine)
-        self.learning.review.frame_wanted.connect(self.navigation.go_to)
-        self.learning.uncertainty_wanted.connect(self.layers.show_uncertainty)
-        self.player_bar.player.playing_changed.connect(lambda _: self.layers.show())
-        self.player_bar.frame_wanted.connect(self.navigation.show_frame)
-        self.player_bar.step_wanted.connect(self.navigation.step)
-        self.cine_list.chosen.connect(self.navigation.choose)
-
-    # Dialogs
-
-    def show_shortcuts(self) -> None:
-        """Show the sheet of keys."""
-        _raise(self.findChild(ShortcutSheet) or ShortcutSheet(self.keymap, self))
-
-    def show_pretraining(self) -> None:
-        """Pre-train an encoder on the user's cines; the dialog stays open beside the work."""
-        _raise(self.findChild(PretrainingDialog) or PretrainingDialog(self.workspace, self))
-
-    def show_encoders(self) -> None:
-        """Show all encoders, to choose, compare and import; the dialog stays open beside the work."""
-        _raise(self.findChild(EncodersDialog) or EncodersDialog(self.workspace, self))
-
-    def about(self) -> None:
-        """Say what this is, and what it is not for."""
-        self.banner.show_message(
-            "Apical draws cardiac structures from a few outlined frames. Research use only: not a medical "
-            "device, not for diagnosis. Everything stays on this machine.",
-            Level.INFO,
+    def _create_presenters(self) -> None:
+        workspace, canvas, actions = self.workspace, self.canvas, self.actions_by_id
+        self.view_state = ViewState(workspace=workspace, canvas=canvas, parent=self)
+        self.layers = LayerPresenter(
+            workspace=workspace,
+            canvas=canvas,
+            player=self.player_bar.player,
+            tools=self.tools,
+            learning=self.learning,
+            status=self.status,
+            actions=actions,
+        )
+        self.suggestion = SuggestionPresenter(
+            workspace=workspace,
+            timeline=self.player_bar.timeline,
+            cine_list=self.cine_list,
+            line=self.learning.suggestion,
+            actions=actions,
+        )
+        self.cine = CinePresenter(
+            workspace=workspace,
+            canvas=canvas,
+            tools=self.tools,
+            player_bar=self.player_bar,
+            review=self.learning.review,
+            status=self.status,
+            banner=self.banner,
+            view_state=self.view_state,
+        )
+        self.progress = LearningPresenter(
+            workspace=workspace, panel=self.learning, status=self.status, actions=actions
         )
 
-    # The engine
+    def _create_commands(self) -> None:
+        workspace, canvas, actions = self.workspace, self.canvas, self.actions_by_id
+        self.navigation = Navigation(
+            workspace=workspace,
+            canvas=canvas,
+            player_bar=self.player_bar,
+            cine=self.cine,
+            layers=self.layers,
+            suggestion=self.suggestion,
+            view_state=self.view_state,
+            actions=actions,
+        )
+        self.editing = Editing(
+            workspace=workspace,
+            canvas=canvas,
+            player=self.player_bar.player,
+            tools=self.tools,
+            learning=self.learning,
+            banner=self.banner,
+            layers=self.layers,
+            navigation=self.navigation,
+            actions=actions,
+        )
+        self.files = FileDialogs(workspace=workspace, canvas=canvas, actions=actions, parent=self)
+        self.dialogs = Dialogs(
+            workspace=workspace, keymap=self.keymap, banner=self.banner, actions=actions, parent=self
+        )
+        self._confirmed_outline = self._confirmed_unsaved = False
+        self._connect_tools()
+        canvas.hover.connect(self.status.show_hover)
+        connect_actions(actions, {"quit": self.close, "reset_view": canvas.reset_view})
+        learning, navigation = self.learning, self.navigation
+        learning.suggestion.frame_wanted.connect(navigation.go_to_suggested_frame)
+        learning.suggestion.cine_wanted.connect(navigation.go_to_suggested_cine)
+        learning.review.frame_wanted.connect(navigation.go_to)
+        learning.encoders_wanted.connect(self.dialogs.show_encoders)
+        learning.uncertainty_wanted.connect(self.layers.show_doubt)
+        self.cine_list.chosen.connect(navigation.choose)
+        self.player_bar.player.playing_changed.connect(lambda _: self.layers.show())
 
-    def _on_progress(self, progress: Progress) -> None:
-        cines = {opened.id: opened.cine.path.name for opened in self.workspace.cines}
-        here = self.current is None or progress.cine_id == self.current.id
-        other = "" if here else cines.get(progress.cine_id, "")
-        self.learning.show_progress(progress, other)
-        said = describe(progress)
-        self.status.show_engine(f"{other}: {said}" if other else said)
-        self.layers.fetch_doubts()
+    def _connect_tools(self) -> None:
+        tools, canvas = self.tools, self.canvas
+        tools.tool_chosen.connect(canvas.set_tool)
+        tools.class_chosen.connect(canvas.set_active_class)
+        tools.radius_chosen.connect(canvas.set_brush_radius)
+        tools.behind_changed.connect(canvas.set_behind)
+        tools.scribbles_changed.connect(canvas.set_scribbles)
+        tools.from_prediction_changed.connect(canvas.set_corrections)
+        tools.hidden_classes_changed.connect(canvas.set_hidden_classes)
+        tools.show_radius(canvas.brush_radius())
+        canvas.brush_radius_changed.connect(tools.show_radius)
+        handlers: dict[str, Callable[[], object]] = {
+            "brush_smaller": partial(canvas.step_brush_radius, -1),
+            "brush_larger": partial(canvas.step_brush_radius, 1),
+        }
+        handlers |= {f"tool_{tool}": partial(tools.choose_tool, tool) for tool in TOOLS}
+        handlers |= {f"class_{digit}": partial(tools.choose_class_at, digit) for digit in range(1, 10)}
+        connect_actions(self.actions_by_id, handlers)
 
-    def _on_stopping(self, progress: Progress) -> None:
-        self.learning.show_stopping(progress)
-        self.status.show_engine(describe_stopping(progress))
+    def _connect_workspace(self) -> None:
+        workspace = self.workspace
+        workspace.cines_changed.connect(self._show_cines)
+        workspace.current_changed.connect(self._show_cine)
+        workspace.labels_changed.connect(self._show_labels)
+        workspace.predictions_changed.connect(self._show_labels)
+        workspace.suggestion_changed.connect(self.suggestion.show)
+        workspace.saved_changed.connect(self._show_saved)
+        workspace.opening_changed.connect(self.status.show_opening)
+        workspace.message.connect(self._show_message)
+        workspace.retract.connect(self.banner.dismiss)
+        workspace.learner.progress.connect(lambda _: self.layers.fetch_doubt())
 
-    def _on_ready(self, ready: Ready) -> None:
-        try:
-            card = registry.find(ready.encoder)
-        except CoreError:
-            card = None
-        self.learning.show_encoder(ready, card)
+    # Workspace changes
+
+    def _show_cine(self) -> None:
+        self.cine.show()
+        if self.workspace.current is None:
+            self.progress.show_no_cine()
+        self._show_labels()
+
+    def _show_labels(self) -> None:
+        self.layers.show()
+        self.cine.show_labels()
+        self._show_cines()
+        self.suggestion.show()
+        self.editing.update_actions()
+        self.files.update_actions()
+
+    def _show_cines(self) -> None:
+        self.cine_list.show_cines(self.workspace.cines, self.workspace.current)
 
     def _show_saved(self) -> None:
         self.status.show_saved(self.workspace.pending)
 
-    # Window
+    def _show_message(self, text: str, level: int, action: object) -> None:
+        self.banner.show_message(text, Level(level), action)  # type: ignore[arg-type]
+
+    # Window events
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = local_paths(event.mimeData().urls())
         self.canvas.finish_stroke()
-        self.workspace.open_paths(paths)
+        self.workspace.open_paths(local_paths(event.mimeData().urls()))
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.canvas.finish_stroke()
         self.player_bar.player.pause()
-        if self.canvas.unfinished_outline() is not None and not self._discard_outline():
+        if self.canvas.unfinished_outline() is not None and not self._confirm_outline():
             event.ignore()
             return
-        self.memory.save()
+        self.view_state.save()
+        save_window(self, self.layers)
         self.workspace.retry_saving()
-        if self.workspace.pending and not self._leave_unsaved():
+        if self.workspace.pending and not self._confirm_unsaved():
             event.ignore()
             return
-        for kind in (PretrainingDialog, EncodersDialog):  # a run saves and ends by itself
-            if dialog := self.findChild(kind):
-                dialog.close()
-        self.hide()  # gone at once: the engine may take a moment to end
+        self.dialogs.close_all()
+        self.hide()  # immediately: ending the engine may take a moment
         self.workspace.close()
         super().closeEvent(event)
 
-    def _discard_outline(self) -> bool:
-        """Warn of an unfinished outline; a second attempt to close within a minute discards it."""
-        if self._warned_of_outline:
+    def _confirm_outline(self) -> bool:
+        """Warn of an unfinished outline; closing again discards it."""
+        if self._confirmed_outline:
             self.canvas.cancel_stroke()
             return True
-        self._warned_of_outline = True
-        QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned_of_outline", False))
+        self._confirmed_outline = True
+        QTimer.singleShot(CONFIRM_MS, self, lambda: setattr(self, "_confirmed_outline", False))
         self.banner.show_message(
             "An outline is not finished: press Enter to fill it, or close again to discard it.", Level.WARNING
         )
         return False
 
-    def _leave_unsaved(self) -> bool:
-        """Strokes wait in memory: the first try to close says so, a second one within the minute goes."""
-        if self._warned:
+    def _confirm_unsaved(self) -> bool:
+        """Warn of unsaved strokes; closing again discards them."""
+        if self._confirmed_unsaved:
             return True
-        self._warned = True
-        QTimer.singleShot(60_000, self, lambda: setattr(self, "_warned", False))
-        waiting = self.workspace.pending
+        self._confirmed_unsaved = True
+        QTimer.singleShot(CONFIRM_MS, self, lambda: setattr(self, "_confirmed_unsaved", False))
+        pending = self.workspace.pending
         self.banner.show_message(
-            f"{waiting} stroke{'s are' if waiting > 1 else ' is'} not saved. Save the project elsewhere "
-            "first (Ctrl+Shift+S), or close again to give them up.",
+            f"{pending} stroke{'s are' if pending > 1 else ' is'} not saved. Save the project elsewhere "
+            "first (Ctrl+Shift+S), or close again to discard them.",
             Level.ERROR,
             ("Save elsewhere", self.files.save_project_as),
         )
         return False
-
-
-def _raise(dialog: QDialog) -> None:
-    dialog.show()
-    dialog.raise_()
-    dialog.activateWindow()

@@ -1,78 +1,130 @@
-"""Going from frame to frame and from cine to cine."""
+"""Moves between frames and between cines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import partial
 
+from PySide6.QtGui import QAction
+
+from app.ui.actions import connect_actions
+from app.ui.canvas import CineCanvas
+from app.ui.cine_presenter import CinePresenter
+from app.ui.layer_presenter import LayerPresenter
+from app.ui.player_bar import PlayerBar
+from app.ui.saved_state import ViewState
+from app.ui.suggestion_presenter import SuggestionPresenter
 from app.workspace.opened_cine import OpenedCine
-
-if TYPE_CHECKING:
-    from app.ui.main_window import MainWindow
+from app.workspace.workspace import Workspace
 
 
 class Navigation:
-    """Moves a window to another frame or cine; every move but that of playing itself stops the playing."""
+    """Handles every command that shows another frame or another cine."""
 
-    def __init__(self, window: MainWindow) -> None:
-        self._window = window
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        canvas: CineCanvas,
+        player_bar: PlayerBar,
+        cine: CinePresenter,
+        layers: LayerPresenter,
+        suggestion: SuggestionPresenter,
+        view_state: ViewState,
+        actions: Mapping[str, QAction],
+    ) -> None:
+        self._workspace = workspace
+        self._canvas = canvas
+        self._player = player_bar.player
+        self._cine = cine
+        self._layers = layers
+        self._suggestion = suggestion
+        self._view_state = view_state
+        player_bar.frame_wanted.connect(self.show_frame)
+        player_bar.step_wanted.connect(self.step)
+        canvas.frame_step.connect(self.step)
+        canvas.annotated_step.connect(self.step_annotated)
+        connect_actions(
+            actions,
+            {
+                "play_pause": self._player.toggle,
+                "frame_first": partial(self.show_frame, 0),
+                "frame_last": self._show_last_frame,
+                "frame_prev": partial(self.step, -1),
+                "frame_next": partial(self.step, 1),
+                "frame_prev_10": partial(self.step, -10),
+                "frame_next_10": partial(self.step, 10),
+                "annotated_prev": partial(self.step_annotated, -1),
+                "annotated_next": partial(self.step_annotated, 1),
+                "suggested_frame": self.go_to_suggested_frame,
+                "suggested_cine": self.go_to_suggested_cine,
+                "cine_prev": partial(self.step_cine, -1),
+                "cine_next": partial(self.step_cine, 1),
+            },
+        )
 
     def show_frame(self, frame: int) -> None:
-        """Show a frame of the current cine, the nearest one there is."""
-        w, opened = self._window, self._window.current
+        """Show a frame of the current cine; `frame` is clamped to its range."""
+        opened = self._workspace.current
         if opened is None:
             return
         frame = min(max(frame, 0), opened.cine.n_frames - 1)
-        w.canvas.finish_stroke()
-        w.workspace.look(frame)
-        w.shown.show_picture(frame)
-        w.layers.show()
-        w.suggestion.say()
-        w.memory.save_view_soon()
+        self._canvas.finish_stroke()
+        self._workspace.look(frame)
+        self._cine.show_picture(frame)
+        self._layers.show()
+        self._suggestion.show_sentence()
+        self._view_state.save_soon()
+
+    def _show_last_frame(self) -> None:
+        opened = self._workspace.current
+        if opened is not None:
+            self.show_frame(opened.cine.n_frames - 1)
 
     def go_to(self, frame: int) -> None:
-        """Stop there."""
-        self._window.player_bar.player.pause()
+        """Pause playback and show a frame."""
+        self._player.pause()
         self.show_frame(frame)
 
     def step(self, by: int) -> None:
-        """Some frames on or back; at the ends a loop goes round."""
-        opened = self._window.current
+        """Go `by` frames forward (positive) or back; single steps wrap around where playback loops."""
+        opened = self._workspace.current
         if opened is not None:
             frame = opened.frame + by
-            if self._window.player_bar.player.loop() and abs(by) == 1:
+            if self._player.loop() and abs(by) == 1:
                 frame %= opened.cine.n_frames
             self.go_to(frame)
 
     def step_annotated(self, by: int) -> None:
-        """To the next or previous annotated frame."""
-        opened = self._window.current
+        """Go to the next (positive) or previous annotated frame."""
+        opened = self._workspace.current
         if opened is None:
             return
-        here, annotated = opened.frame, opened.recorder.layer.annotated_frames
-        wanted = [f for f in annotated if (f > here if by > 0 else f < here)]
-        if wanted:
-            self.go_to(wanted[0] if by > 0 else wanted[-1])
+        current, annotated = opened.frame, opened.recorder.layer.annotated_frames
+        candidates = [f for f in annotated if (f > current if by > 0 else f < current)]
+        if candidates:
+            self.go_to(candidates[0] if by > 0 else candidates[-1])
 
     def go_to_suggested_frame(self) -> None:
-        """To the frame worth outlining next, where there is one."""
-        frame = self._window.suggestion.frame
+        """Go to the frame worth outlining next, if there is a suggestion."""
+        frame = self._suggestion.frame
         if frame is not None:
             self.go_to(frame)
 
     def go_to_suggested_cine(self) -> None:
-        """To the cine worth outlining next, where there is one."""
-        cine = self._window.suggestion.cine
+        """Go to the cine worth outlining next, if there is a suggestion."""
+        cine = self._suggestion.cine
         if cine is not None:
             self.choose(cine)
 
     def choose(self, opened: OpenedCine) -> None:
-        """Make another cine the current one; the zoom of the last one is kept."""
-        self._window.canvas.finish_stroke()
-        self._window.memory.save_view()
-        self._window.workspace.show(opened)
+        """Make another cine the current one; zoom and levels of the previous one are saved."""
+        self._canvas.finish_stroke()
+        self._view_state.save()
+        self._workspace.show(opened)
 
     def step_cine(self, by: int) -> None:
-        """To the next or previous cine of the list."""
-        cines, opened = self._window.workspace.cines, self._window.current
+        """Go to the next (positive) or previous cine of the list, wrapping around."""
+        cines, opened = self._workspace.cines, self._workspace.current
         if opened is not None and len(cines) > 1:
             self.choose(cines[(cines.index(opened) + by) % len(cines)])

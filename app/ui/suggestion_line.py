@@ -26,17 +26,17 @@ class SuggestionLine(QLabel):
         self.linkActivated.connect(self._follow)
         self.hide()
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence of `sentence_for`; nothing for ''."""
-        if sentence != self.text():
-            self.setText(sentence)
-        self.setVisible(bool(sentence))
+    def show_html(self, html: str) -> None:
+        """Show a sentence of `suggestion_html`; '' hides the line."""
+        if html != self.text():
+            self.setText(html)
+        self.setVisible(bool(html))
 
     def _follow(self, link: str) -> None:
         (self.cine_wanted if link == CINE else self.frame_wanted).emit()
 
 
-def sentence_for(frame: int | None, here: int, cine: str | None, *, outlined: bool) -> str:
+def suggestion_html(frame: int | None, here: int, cine: str | None, *, outlined: bool) -> str:
     """Return what is worth outlining next, as HTML with links `FRAME` and `CINE`.
 
     Parameters

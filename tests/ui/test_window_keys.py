@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import SIGNAL
+from PySide6.QtWidgets import QApplication, QMenu
 
 from app.ui.shortcut_sheet import ShortcutSheet
 from tests.ui.conftest import Desk, square
@@ -114,7 +115,7 @@ def test_x_hides_the_masks_and_tab_while_held(heart: Desk) -> None:
 def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(heart: Desk) -> None:
     status = heart.window.status
     heart.hand.keys("X")
-    assert "masks hidden" in status.hidden_text()
+    assert "Masks hidden" in status.hidden_text()
     heart.hand.click(20, 20)
     assert heart.window.canvas._shown == (True, True)
     assert status.hidden_text() == ""
@@ -208,9 +209,12 @@ def test_the_sheet(heart: Desk, key: str) -> None:
     assert heart.annotated == (0,)
 
 
-def test_every_action_has_a_call(heart: Desk) -> None:
+def test_every_action_has_a_handler(heart: Desk) -> None:
     missing = {a.id for a in heart.window.keymap} - set(heart.window.actions_by_id)
-    assert missing == {"peek"}  # held, not triggered: the canvas has it
+    assert missing == {"peek"}  # held, not triggered: handled by the canvas
+    for name, action in heart.window.actions_by_id.items():
+        menus = [place for place in action.associatedObjects() if isinstance(place, QMenu)]
+        assert action.receivers(SIGNAL("triggered(bool)")) == len(menus) + 1, name
 
 
 def test_keys_without_a_cine_do_no_harm(desk: Desk) -> None:

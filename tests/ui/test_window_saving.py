@@ -141,7 +141,7 @@ def test_predictions_that_cannot_be_kept_are_still_shown(heart: Desk) -> None:
     refuse(heart)
     heart.predict({0: square(1)})
     assert heart.opened.predictions[0].mask.any()
-    heart.window.memory.save_view()
+    heart.window.view_state.save()
     assert heart.messages == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.suggestion_line import sentence_for
+from app.ui.suggestion_line import suggestion_html
 from tests.ui.conftest import Desk
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.service.messages import Progress, Stage, Suggested
@@ -126,6 +126,6 @@ def test_another_project_knows_nothing_of_the_last_one(heart: Desk) -> None:
 
 
 def test_long_names_are_shortened_and_never_markup(heart: Desk) -> None:
-    text = sentence_for(None, 0, "<b>" + "x" * 60 + ".dcm", outlined=True)
+    text = suggestion_html(None, 0, "<b>" + "x" * 60 + ".dcm", outlined=True)
     assert "<b>" not in text
     assert "…" in text

@@ -96,7 +96,7 @@ def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
 
 def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
     predict(heart, 0)
-    assert heart.window.learning._confidence.text().endswith("expected Dice here 0.87")
+    assert heart.window.learning._confidence.text().endswith("expected Dice 0.87")
     assert heart.window.learning._confidence.text().startswith("Draft")
     assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
 
@@ -104,7 +104,7 @@ def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
 def test_reasons_to_look_at_a_frame_are_said_with_it(heart: Desk) -> None:
     predict(heart, 0)
     heart.opened.findings[0] = ("a structure is in pieces",)
-    heart.window.layers.show()
+    heart.workspace.predictions_changed.emit()
     assert heart.window.learning._confidence.text().endswith("0.87; check: a structure is in pieces")
 
 
@@ -113,7 +113,7 @@ def test_implausible_predictions_are_listed_for_review(heart: Desk) -> None:
     review = heart.window.learning.review
     assert not review.isVisible()
     heart.opened.findings.update({3: ("a structure is in pieces",), 0: ()})
-    heart.window.shown.show_labels()
+    heart.workspace.labels_changed.emit()
     assert "frame <a href='3'" in review.text()
     assert "in pieces" in review.toolTip()
     review.linkActivated.emit("3")
@@ -126,7 +126,7 @@ def test_a_frame_drawn_by_a_human_has_no_expected_dice(heart: Desk) -> None:
     predict(heart, 0, 1)
     heart.opened.recorder.draw(0, square(1), "brush", "somebody")
     predict(heart, 0, 1)
-    heart.window.shown.show_labels()
+    heart.workspace.labels_changed.emit()
     assert heart.window.learning._confidence.text() == "Drawn: LV cavity."
     assert "Dice" not in heart.window.player_bar.timeline.describe(0)
     assert "Dice" in heart.window.player_bar.timeline.describe(1)
@@ -168,6 +168,6 @@ def test_it_is_not_asked_for_while_the_engine_is_at_work(heart: Desk) -> None:
 @pytest.mark.parametrize("on", [True, False])
 def test_the_choice_is_remembered(open_desk: Callable[[], Desk], on: bool) -> None:
     desk = open_desk()
-    desk.window.layers.show_uncertainty(on)  # with no cine open, too
+    desk.window.layers.show_doubt(on)  # with no cine open, too
     desk.window.close()
     assert open_desk().window.learning.uncertainty.isChecked() is on

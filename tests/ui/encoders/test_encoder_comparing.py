@@ -187,11 +187,11 @@ def test_figures_of_other_weights_of_the_name_are_not_shown(outlined: Bench) -> 
 def test_a_damaged_result_is_none(kept: Any, heart: Desk) -> None:
     assert Compared.read(kept) is None
     heart.workspace.save_view({KEY: kept})
-    heart.window.show_encoders()
+    heart.window.dialogs.show_encoders()
     assert heart.window.findChild(EncodersDialog) is not None
 
 
 def test_the_view_of_the_canvas_does_not_push_the_result_out(outlined: Bench, heart: Desk) -> None:
     heart.workspace.save_view({KEY: keep(_answer(outlined), {"1": 2})})
-    heart.window.memory.save_view()
+    heart.window.view_state.save()
     assert Compared.read(heart.workspace.view()[KEY]) is not None

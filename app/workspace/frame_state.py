@@ -1,0 +1,68 @@
+"""State of frames and structures: stated by a human, predicted, outdated or draft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.labels import LabelSet
+from app.domain.shown_mask import FrameMasks
+from app.workspace.opened_cine import OpenedCine
+from vjepa_core.label_image import structures_in
+
+
+def is_draft(opened: OpenedCine) -> bool:
+    """Return True if no frame of a cine is annotated, so that its predictions are drafts."""
+    return not opened.recorder.layer.annotated_frames
+
+
+def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> dict[int, str]:
+    """Return the state of each structure on the visible frame of a cine.
+
+    Parameters
+    ----------
+    opened : OpenedCine
+        Cine; its visible frame is described.
+    masks : FrameMasks
+        Annotation and prediction of that frame.
+    labels : LabelSet
+        Structures.
+
+    Returns
+    -------
+    dict of int to str
+        By label value: 'drawn', 'accepted', 'absent', 'predicted', 'outdated', 'draft', or '' for a
+        structure that is neither annotated nor predicted.
+    """
+    learned = {value for states in opened.recorder.layer.states_by_frame.values() for value in states}
+    predicted = () if masks.predicted is None else structures_in(masks.predicted)
+    annotated = () if masks.annotation is None else structures_in(masks.annotation)
+    result: dict[int, str] = {}
+    for value in labels.values:
+        state = masks.states.get(value)
+        if state is not None:
+            result[value] = str(state) if value in annotated else "absent"
+        elif value in predicted:
+            is_outdated = opened.frame in opened.stale
+            result[value] = "outdated" if is_outdated else "predicted" if value in learned else "draft"
+        else:
+            result[value] = ""
+    return result
+
+
+def expected_dice(opened: OpenedCine) -> dict[int, float]:
+    """Return the expected Dice of every frame that shows a prediction.
+
+    Frames on which a human has stated every structure have none.
+    """
+    dice = {frame: prediction.confidence for frame, prediction in opened.predictions.items()}
+    for frame in opened.recorder.layer.annotated_frames:
+        predicted = opened.shown_prediction(frame)
+        if predicted is None or not predicted.any():
+            dice.pop(frame, None)
+    return dice
+
+
+def findings_to_review(opened: OpenedCine) -> Mapping[int, tuple[str, ...]]:
+    """Return what is implausible about the up-to-date predictions of a cine, by frame."""
+    shown = expected_dice(opened).keys() - opened.stale
+    return {frame: reasons for frame, reasons in opened.findings.items() if frame in shown}
