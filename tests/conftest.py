@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures and settings shared by all tests."""
 
 from __future__ import annotations
 
@@ -8,36 +8,49 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
+from hypothesis import settings
 
 from vjepa_core.processor import SPEED_FILE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
+SLOW_TIMEOUT_S = 900
+
+# The same examples in every run; a busy machine must not fail a test by its time.
+settings.register_profile("apical", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("apical")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests more time than pyproject.toml gives the others."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder with the real cines, never part of the repository: APICAL_DATA, default ../shared/data."""
+    """Return the folder of real cines, which are not part of the repository."""
     folder = Path(os.environ.get("APICAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the measurement data is not here ({folder}); set APICAL_DATA to use it")
+        pytest.skip(f"no measurement data in {folder}; set APICAL_DATA to the folder that has it")
     return folder
 
 
 @pytest.fixture(scope="session")
 def demo_cine_path() -> Path:
-    """The apical four-chamber cine that ships with pydicom."""
+    """Return the path of the apical four-chamber cine that ships with pydicom."""
     from pydicom import examples
 
     return Path(examples.get_path("ybr_color"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_measurement(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All processes of a test run compute in the same number format."""
+def _shared_speed_file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make all processes of a test run compute in the same number format."""
     os.environ.setdefault(SPEED_FILE_VARIABLE, str(tmp_path_factory.mktemp("speed") / "processor.json"))
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own projects, settings or cache."""
+def _isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's projects, settings and cache."""
     monkeypatch.setenv("APICAL_HOME", str(tmp_path_factory.mktemp("apical-home")))
