@@ -111,7 +111,7 @@ class LayerPresenter:
         learner, opened = self._workspace.learner, self._workspace.current
         progress = learner.last_progress
         if self.doubt_visible and opened is not None and progress and progress.stage in RESTING:
-            learner.redraw(opened)
+            learner.request_doubts(opened)
 
 
 def describe_frame(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> str:

@@ -27,6 +27,7 @@ from app.ui.learning_presenter import LearningPresenter
 from app.ui.local_files import local_paths
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
+from app.ui.notices import NoticePresenter
 from app.ui.player_bar import PlayerBar
 from app.ui.saved_state import ViewState, restore_window, save_window
 from app.ui.status import StatusLine
@@ -148,6 +149,7 @@ class MainWindow(QMainWindow):
             banner=self.banner,
             view_state=self.view_state,
         )
+        self.notices = NoticePresenter(workspace=workspace, banner=self.banner)
         self.progress = LearningPresenter(
             workspace=workspace, panel=self.learning, status=self.status, actions=actions
         )
@@ -220,8 +222,6 @@ class MainWindow(QMainWindow):
         workspace.suggestion_changed.connect(self.suggestion.show)
         workspace.saved_changed.connect(self._show_saved)
         workspace.opening_changed.connect(self.status.show_opening)
-        workspace.message.connect(self._show_message)
-        workspace.retract.connect(self.banner.dismiss)
         workspace.learner.progress.connect(lambda _: self.layers.fetch_doubt())
 
     # Workspace changes
@@ -245,9 +245,6 @@ class MainWindow(QMainWindow):
 
     def _show_saved(self) -> None:
         self.status.show_saved(self.workspace.pending)
-
-    def _show_message(self, text: str, level: int, action: object) -> None:
-        self.banner.show_message(text, Level(level), action)  # type: ignore[arg-type]
 
     # Window events
 

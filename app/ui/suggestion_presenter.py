@@ -55,7 +55,7 @@ class SuggestionPresenter:
     def show_sentence(self) -> None:
         """Update the sentence for the visible frame."""
         opened = self._workspace.current
-        if opened is None or not self._workspace.suggestions.holds(opened):
+        if opened is None or not self._workspace.suggestions.is_current(opened):
             self._line.show_html("")
             return
         cine = self.cine

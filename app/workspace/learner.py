@@ -1,4 +1,4 @@
-"""Between the workspace and the engine: what to tell it, and what to do with its answers."""
+"""Connects the workspace with the learning engine: sends cines and labels, receives predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from psygnal import Signal
 
-from app import paths as places
+from app import paths
 from app.domain.errors import ProjectError
 from app.encoders import registry
 from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
@@ -16,7 +16,14 @@ from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord, Prediction
 from app.workspace.dispatcher import Dispatcher
-from app.workspace.notice import Level
+from app.workspace.notice import (
+    EngineBusy,
+    EngineRestarted,
+    EngineUnavailable,
+    LearningFailed,
+    Notice,
+    ProjectFailed,
+)
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.service.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
 
@@ -26,112 +33,112 @@ CANCEL_PATIENCE_MS = 8000
 KILLED = -9
 """Exit code of a process that the system killed, on Linux and macOS: SIGKILL."""
 
-BUSY = "The learning engine is finishing its present step, which takes long on this machine."
-
-Say = Callable[[str, Level, tuple[str, Callable[[], object]] | None], None]
-
 
 class Learner:
-    """Keeps one learning session for one open project.
+    """Owns the learning session of the open project.
 
     Parameters
     ----------
     encoder : str or None
-        Name of the encoder; None for the chosen one.
-    say, retract : callable
-        Show a message to the user, and take it away by its text once it no longer holds.
+        Name of the encoder; None for the one chosen in the settings.
     dispatcher : Dispatcher
         Runs callbacks in the thread of the user interface: the session reports from other threads.
+    raise_notice, clear_notice : callable
+        Receive a notice for the user, and one that no longer holds.
     """
 
     predicted = Signal(object)  # OpenedCine
     progress = Signal(object)  # Progress
-    stopping = Signal(object)  # Progress: what is being finished before the engine stops
+    stopping = Signal(object)  # Progress of the step that is finished before the engine stops
     ready = Signal(object)  # Ready
     suggested = Signal(object)  # Suggested
 
     def __init__(
         self,
         encoder: str | None,
-        say: Say,
-        retract: Callable[[str], object],
+        *,
         dispatcher: Dispatcher,
+        raise_notice: Callable[[Notice], object],
+        clear_notice: Callable[[Notice], object],
     ) -> None:
-        self._dispatcher = dispatcher
-        self._encoder = encoder
-        self._say, self._retract = say, retract
         self.session: LearningSession | None = None
         self.last_progress: Progress | None = None
-        self.obstacle = ""  # why there is no engine, in a sentence
-        self._told_to_resume: set[str] = set()  # messages that offer it
+        self.obstacle: EngineUnavailable | None = None  # why there is no engine
+        self._session_token: object = None  # identifies the present session
+        self._encoder = encoder
+        self._dispatcher = dispatcher
+        self._raise_notice, self._clear_notice = raise_notice, clear_notice
+        self._raised: set[Notice] = set()  # those that `resume` answers
         self._project: Project | None = None
         self._cines: dict[int, OpenedCine] = {}
-        self._head_id: int | None = None  # of the engine's head, where the project keeps it
-        self._head_encoder = ""  # checksum of what that head reads
-        self._stop_asked = False  # and nothing has gone on since
-        self._postponed: list[OpenedCine] = []  # to be taught when learning goes on
-        self._finishing: Progress | None = None  # what is under way since the engine heard of the stop
-        self._speaker: object = None  # token of the present session
+        self._head_id: int | None = None  # row of the engine's head in the project
+        self._head_encoder = ""  # checksum of the encoder that it reads
+        self._stop_requested = False
+        self._deferred: list[OpenedCine] = []  # sent when learning is resumed
+        self._finishing: Progress | None = None  # step in progress when the engine received the stop
+
+    # Session
 
     def start(self, project: Project) -> None:
-        """Start an engine for a project, with the head kept there; nothing if it runs already."""
+        """Start an engine for a project, with its latest head; does nothing if one is running."""
         if self.session is not None:
             return
-        # Its answers are queued: those of a session that was closed meanwhile belong to another project.
-        speaker, dispatcher = object(), self._dispatcher
-        self._speaker = speaker
+        # Events are queued: one of a session that was closed in the meantime belongs to another project.
+        token = self._session_token = object()
         try:
             self.session = LearningSession(
-                cache_folder=places.cache_dir(),
+                cache_folder=paths.cache_dir(),
                 encoder=self._encoder or registry.chosen(),
-                on_event=lambda event: dispatcher.post(lambda: self._on_event(speaker, event)),
+                on_event=lambda event: self._dispatcher.post(lambda: self._on_event(token, event)),
             )
             head = project.latest_head()
         except ProjectError as error:
-            self._say(str(error), Level.ERROR, None)
+            self._raise_notice(ProjectFailed(str(error)))
             return
         self._project = project
-        self._tell_progress(Progress(0, 0, Stage.STARTING))
+        self._set_progress(Progress(0, 0, Stage.STARTING))
         if head is not None and draws_structures(head.label_set, project.label_set):
             self.session.restore_head(head.blob, dict(head.revisions))
             self._head_id, self._head_encoder = head.id, head.encoder_checksum
 
     def stop(self) -> None:
-        """End the engine and forget the project."""
+        """End the engine and release the project."""
         if self.session is not None:
             self.session.close()
         self.session, self._project, self.last_progress = None, None, None
         self._cines.clear()
-        self._postponed.clear()
-        self._stop_asked, self._finishing, self._head_id = False, None, None
-        self._overcome()
+        self._deferred.clear()
+        self._stop_requested, self._finishing, self._head_id = False, None, None
+        self._clear_obstacle()
 
-    def look(self, opened: OpenedCine) -> None:
-        """Tell which frame of which cine is visible."""
+    # Cines and labels
+
+    def set_visible(self, opened: OpenedCine) -> None:
+        """Report the visible cine and frame, which the engine works on first."""
         if self.session is not None:
             self.session.look(opened.id, opened.frame)
 
-    def knows(self, opened: OpenedCine) -> bool:
-        """True where the engine was told of this cine."""
+    def has_sent(self, opened: OpenedCine) -> bool:
+        """Return True if the engine has received this cine."""
         return self.session is not None and self.session.knows(opened.id)
 
-    def teach_behind(self, opened: OpenedCine) -> None:
-        """Tell the engine of a cine that is not looked at, for its labels; once learning is not stopped."""
-        if self._stop_asked:
-            self._postponed.append(opened)
+    def send_in_background(self, opened: OpenedCine) -> None:
+        """Send a cine that is not visible, for its labels; deferred while learning is stopped."""
+        if self._stop_requested:
+            self._deferred.append(opened)
         else:
-            self.teach(opened)
+            self.send(opened)
 
-    def teach(self, opened: OpenedCine) -> None:
-        """Tell the engine of a cine and its labels; what was stopped goes on."""
+    def send(self, opened: OpenedCine) -> None:
+        """Send a cine and its labels to the engine; learning continues if it was stopped."""
         session, project = self.session, self._project
         if session is None or project is None:
             return
-        self._go_on()
-        if opened.fit_region() and self.knows(opened):
+        self._continue()
+        if opened.fit_region() and self.has_sent(opened):
             session.forget(opened.id)
         self._cines[opened.id] = opened
-        if not self.knows(opened):
+        if not self.has_sent(opened):
             label_set = project.label_set
             session.open(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
         if opened.revision:
@@ -141,13 +148,13 @@ class Learner:
                 opened.revision,
                 annotated.labels,
                 stated=annotated.states_by_frame,
-                learnt=self._learnt(opened, project),
+                learnt=self._is_fitted(opened, project),
             )
 
-    def _learnt(self, opened: OpenedCine, project: Project) -> bool:
-        """True where the engine's head was fitted to the present annotations and predicted every frame.
+    def _is_fitted(self, opened: OpenedCine, project: Project) -> bool:
+        """Return True if the engine's head was fitted to the current annotations and predicted all frames.
 
-        A correction of another cine makes a new head; masks that were kept of the old one do not count.
+        A correction of another cine makes a new head; stored masks of the previous head do not count.
         """
         if opened.stale or len(opened.predictions) < opened.cine.n_frames or self._head_id is None:
             return False  # the usual case after a stroke: no need to read the head
@@ -161,177 +168,171 @@ class Learner:
             head is not None and head.id == self._head_id and head.revisions.get(opened.id) == opened.revision
         )
 
-    def redraw(self, opened: OpenedCine) -> None:
-        """Have a cine predicted once more where its masks were kept and the doubts about them were not."""
-        if self.knows(opened) and opened.predictions.keys() - opened.doubts.keys():
+    def request_doubts(self, opened: OpenedCine) -> None:
+        """Predict a cine again if its masks come from the project, which does not store their doubts."""
+        if self.has_sent(opened) and opened.predictions.keys() - opened.doubts.keys():
             self.session.redraw(opened.id)  # type: ignore[union-attr]
 
-    def cancel(self) -> None:
-        """Stop what the engine is at.
+    # Stop and resume
 
-        An engine that is alive says so at once and stops after the present step, however long that takes. One
-        that says nothing hangs, and is replaced.
+    def cancel(self) -> None:
+        """Stop learning.
+
+        A working engine confirms at once and stops after its current step, which may take long. One that
+        does not confirm hangs and is replaced.
         """
         if self.session is None:
             return
-        self._finished()
-        self._stop_asked = True
+        self._clear_finishing()
+        self._stop_requested = True
         self.session.cancel()
-        asked, before = self.session, self.last_progress
+        session, before = self.session, self.last_progress
         if before is None or before.stage in (*RESTING, Stage.STARTING):
-            return  # nothing is under way; an engine that is still starting cannot answer yet
+            return  # nothing to stop; a starting engine cannot confirm yet
 
         def check() -> None:
-            if self.session is not asked or not self._stop_asked:
-                return  # it was closed, or learning goes on
+            if self.session is not session or not self._stop_requested:
+                return
             if self._finishing is not None:
-                self._say(BUSY, Level.INFO, ("Restart the engine", self._replace_engine))
+                self._raise_notice(EngineBusy())
             elif self.last_progress is before:
-                self._replace_engine()
+                self.restart_engine()
 
         self._dispatcher.call_later(CANCEL_PATIENCE_MS, check)
 
-    def _replace_engine(self) -> None:
+    def restart_engine(self) -> None:
+        """Replace the engine process."""
         if self.session is not None:
-            self._tell_progress(Progress(0, 0, Stage.STARTING))
+            self._set_progress(Progress(0, 0, Stage.STARTING))
             self.session.kill_engine(True)
 
-    def _go_on(self) -> None:
-        """Whatever was stopped goes on: with new labels, another cine, or `resume`."""
-        self._finished()
-        self._stop_asked = False
-        while self._postponed:
-            opened = self._postponed.pop(0)
-            if not self.knows(opened):
-                self.teach(opened)
-
-    def _finished(self) -> None:
-        if self._finishing is not None:
-            self._finishing = None
-            self._retract(BUSY)
-
-    def _on_cancel_received(self) -> None:
-        last = self.last_progress
-        if self._stop_asked and last is not None and last.stage not in (*RESTING, Stage.STARTING):
-            self._finishing = last
-            self.stopping.emit(last)
-
     def resume(self) -> None:
-        """Go on learning."""
+        """Continue learning."""
         if self.session is None:
             return
-        self._go_on()
+        self._continue()
         self.session.resume()
-        starts = bool(self.obstacle)
-        self._overcome()
+        starts = self.obstacle is not None
+        self._clear_obstacle()
         if starts:
-            self._tell_progress(Progress(0, 0, Stage.STARTING))
+            self._set_progress(Progress(0, 0, Stage.STARTING))
 
-    # Answers
+    def _continue(self) -> None:
+        self._clear_finishing()
+        self._stop_requested = False
+        while self._deferred:
+            opened = self._deferred.pop(0)
+            if not self.has_sent(opened):
+                self.send(opened)
 
-    def _on_event(self, speaker: object, event: Event) -> None:
-        if self.session is None or speaker is not self._speaker:
+    def _clear_finishing(self) -> None:
+        if self._finishing is not None:
+            self._finishing = None
+            self._clear_notice(EngineBusy())
+
+    # Events of the session
+
+    def _on_event(self, token: object, event: Event) -> None:
+        if self.session is None or token is not self._session_token:
             return
         match event:
             case Masks():
-                self._take_masks(event)
+                self._on_masks(event)
             case Learnt():
-                self._keep_head(event)
+                self._on_head(event)
             case Progress():
                 if self._finishing is None or event.stage is not self._finishing.stage:
-                    self._tell_progress(event)
+                    self._set_progress(event)
             case Suggested():
                 self.suggested.emit(event)
             case Failed():
-                self._tell_failure(event)
+                opened = self._cines.get(event.cine_id) if event.cine_id is not None else None
+                name = "" if opened is None else opened.cine.path.name
+                self._raise_until_resumed(LearningFailed(event.text, name))
             case CancelReceived() | Ready() | NotStarted() | EngineDied():
                 self._on_engine_event(event)
 
     def _on_engine_event(self, event: CancelReceived | Ready | NotStarted | EngineDied) -> None:
         match event:
             case CancelReceived():
-                self._on_cancel_received()
+                last = self.last_progress
+                if self._stop_requested and last is not None:
+                    self._finish(last)
             case Ready():
                 if event.encoder_checksum != self._head_encoder:
-                    self._head_id = None  # it reads another encoder's features: the engine refused it
-                self._overcome()
+                    self._head_id = None  # the engine rejected the head: it reads another encoder's features
+                self._clear_obstacle()
                 self.ready.emit(event)
             case NotStarted():
-                self._tell_obstacle(event.text)
+                self._set_obstacle(EngineUnavailable(event.text))
+            case EngineDied() if event.restarted:
+                self._set_progress(Progress(0, 0, Stage.STARTING))
+                self._raise_notice(EngineRestarted())
             case EngineDied():
-                self._tell_death(event)
+                self._set_obstacle(EngineUnavailable(out_of_memory=event.exit_code == KILLED))
 
-    def _tell_progress(self, progress: Progress) -> None:
-        self._finished()
+    def _finish(self, last: Progress) -> None:
+        if last.stage not in (*RESTING, Stage.STARTING):
+            self._finishing = last
+            self.stopping.emit(last)
+
+    def _set_progress(self, progress: Progress) -> None:
+        self._clear_finishing()
         if progress.stage is Stage.NOT_RECOGNISED:
-            self._forget_predictions(progress)
+            self._delete_predictions(progress)
         self.last_progress = progress
         self.progress.emit(progress)
 
-    def _tell_failure(self, event: Failed) -> None:
-        opened = self._cines.get(event.cine_id) if event.cine_id is not None else None
-        self._tell_to_resume(event.text if opened is None else f"{opened.cine.path.name}: {event.text}")
+    def _set_obstacle(self, notice: EngineUnavailable) -> None:
+        self.obstacle = notice
+        self._set_progress(Progress(0, 0, Stage.CANCELLED))
+        self._raise_until_resumed(notice)
 
-    def _tell_death(self, event: EngineDied) -> None:
-        text = "The learning engine ended unexpectedly"
-        if event.restarted:
-            self._tell_progress(Progress(0, 0, Stage.STARTING))
-            self._say(f"{text} and was started again; nothing that you drew is lost.", Level.WARNING, None)
-            return
-        advice = "Resume to try again, or choose another encoder."
-        if event.exit_code == KILLED:
-            advice = "The system ended it, most likely for lack of memory: close other programs, then resume."
-        self._tell_obstacle(f"{text} three times: drawing goes on without it. {advice}")
+    def _raise_until_resumed(self, notice: Notice) -> None:
+        self._raised.add(notice)
+        self._raise_notice(notice)
 
-    def _tell_obstacle(self, text: str) -> None:
-        self.obstacle = text
-        self._tell_progress(Progress(0, 0, Stage.CANCELLED))
-        self._tell_to_resume(text)
+    def _clear_obstacle(self) -> None:
+        self.obstacle = None
+        while self._raised:
+            self._clear_notice(self._raised.pop())
 
-    def _tell_to_resume(self, text: str) -> None:
-        self._told_to_resume.add(text)
-        self._say(text, Level.ERROR, ("Resume learning", self.resume))
+    # Predictions and heads
 
-    def _overcome(self) -> None:
-        """Take back what was said of an engine that had stopped."""
-        self.obstacle = ""
-        while self._told_to_resume:
-            self._retract(self._told_to_resume.pop())
-
-    def _take_masks(self, event: Masks) -> None:
+    def _on_masks(self, event: Masks) -> None:
         opened = self._cines.get(event.cine_id)
         if opened is None or event.revision != opened.revision:
             return
-        # The head that ships drew a draft, and none of the project's.
+        # A draft comes from the head that ships with the program, not from one of the project.
         head_id = self._head_id if event.final and not event.draft else None
-        fresh = {
+        predictions = {
             frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
             for frame, mask in event.masks.items()
         }
-        opened.predictions.update(fresh)
+        opened.predictions.update(predictions)
         opened.doubts.update(event.doubts)
         opened.findings.update(event.findings)
         if event.final and self._project is not None:
             try:
-                self._project.save_predictions(opened.id, fresh)
+                self._project.save_predictions(opened.id, predictions)
             except ProjectError as error:
                 logger.warning("predictions are not saved: %s", error)
         self.predicted.emit(opened)
 
-    def _forget_predictions(self, told: Progress) -> None:
-        """No head knows this cine: what an earlier one drew on it is neither shown nor kept."""
-        opened = self._cines.get(told.cine_id)
-        if opened is None or told.revision != opened.revision or not opened.predictions:
+    def _delete_predictions(self, progress: Progress) -> None:
+        """Delete the predictions of a cine that no head recognises, also in the project."""
+        opened = self._cines.get(progress.cine_id)
+        if opened is None or progress.revision != opened.revision or not opened.predictions:
             return
         opened.forget_predictions()
         if self._project is not None:
             try:
                 self._project.forget_predictions(opened.id)
             except ProjectError as error:
-                logger.warning("predictions are still kept: %s", error)
+                logger.warning("predictions are not deleted: %s", error)
         self.predicted.emit(opened)
 
-    def _keep_head(self, event: Learnt) -> None:
+    def _on_head(self, event: Learnt) -> None:
         self._head_id, self._head_encoder = None, event.encoder_checksum
         if self._project is None or event.blob is None:
             return

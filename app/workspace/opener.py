@@ -18,6 +18,7 @@ from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
 from app.workspace.dispatcher import Dispatcher
+from app.workspace.notice import CineNotOpened, FolderNotRead, Notice
 from app.workspace.opened_cine import OpenedCine
 
 Then = Callable[[OpenedCine], None]
@@ -31,7 +32,7 @@ class Opener:
     """
 
     opened = Signal(object, object, object)  # Cine, what to do once it is there, its record in the project
-    failed = Signal(str)  # why, in a sentence
+    failed = Signal(object)  # CineNotOpened or FolderNotRead
     waiting_changed = Signal(int)  # cines still being opened
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -57,10 +58,10 @@ class Opener:
                 files = cine_paths([folder])
                 self._post(self._on_found, generation, files, then)
             except ApicalError as error:
-                self._post(self._on_not_done, generation, str(error), True)
+                self._post(self._on_not_done, generation, FolderNotRead(str(error)), True)
             except OSError as error:
                 text = f"{folder} cannot be read ({error.strerror}): check its permissions."
-                self._post(self._on_not_done, generation, text, True)
+                self._post(self._on_not_done, generation, FolderNotRead(text), True)
 
         self._submit(work)
 
@@ -118,10 +119,10 @@ class Opener:
             try:
                 self._post(self._on_done, generation, read(), then, record)
             except ApicalError as error:
-                self._post(self._on_not_done, generation, str(error), record is None)
+                self._post(self._on_not_done, generation, CineNotOpened(str(error)), record is None)
             except Exception as error:  # a reader's fault must not take the window down
                 text = f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
-                self._post(self._on_not_done, generation, text, record is None)
+                self._post(self._on_not_done, generation, CineNotOpened(text), record is None)
 
         self._submit(work, behind=record is not None)
 
@@ -160,9 +161,9 @@ class Opener:
                 self.open_file(path, then if place == 0 else None)
         self._finished(generation, wanted=True)
 
-    def _on_not_done(self, generation: int, text: str, wanted: bool) -> None:
+    def _on_not_done(self, generation: int, notice: Notice, wanted: bool) -> None:
         if self._finished(generation, wanted=wanted):
-            self.failed.emit(text)
+            self.failed.emit(notice)
 
     def _finished(self, generation: int, *, wanted: bool) -> bool:
         """Count an answer; False where nobody waits for it any more."""

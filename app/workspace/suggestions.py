@@ -1,4 +1,4 @@
-"""What the engine suggests to outline next, as far as it still holds."""
+"""Suggestions of the engine which frame or cine to outline next."""
 
 from __future__ import annotations
 
@@ -9,47 +9,51 @@ from vjepa_core.service.messages import Suggested
 
 
 class Suggestions:
-    """The newest suggestion for each cine; one for outlines that have changed since counts for nothing.
+    """The newest suggestion for each cine; one for an older revision of the annotations is ignored.
 
     Parameters
     ----------
-    knows : callable
-        Whether the engine was told of a cine.
+    has_sent : callable
+        Returns True if the engine has received a cine.
     """
 
-    def __init__(self, knows: Callable[[OpenedCine], bool]) -> None:
-        self._knows = knows
-        self._told: dict[int, Suggested] = {}
+    def __init__(self, has_sent: Callable[[OpenedCine], bool]) -> None:
+        self._has_sent = has_sent
+        self._newest: dict[int, Suggested] = {}
 
-    def take(self, told: Suggested) -> None:
-        """Keep what the engine said last of a cine."""
-        self._told[told.cine_id] = told
+    def add(self, suggested: Suggested) -> None:
+        """Store the newest suggestion for a cine."""
+        self._newest[suggested.cine_id] = suggested
 
-    def forget(self, cine_id: int) -> None:
-        """Suggest nothing about a cine: no head recognises it."""
-        self._told.pop(cine_id, None)
+    def discard(self, cine_id: int) -> None:
+        """Discard the suggestion for a cine, which no head recognises."""
+        self._newest.pop(cine_id, None)
 
     def clear(self) -> None:
-        """Forget all: another project or another encoder comes."""
-        self._told.clear()
+        """Discard all suggestions, for another project or another encoder."""
+        self._newest.clear()
 
-    def holds(self, opened: OpenedCine) -> bool:
-        """True where the engine has looked at this cine with its outlines as they are."""
-        told = self._told.get(opened.id)
-        return told is not None and told.revision == opened.revision
+    def is_current(self, opened: OpenedCine) -> bool:
+        """Return True if there is a suggestion for the present annotations of a cine."""
+        suggested = self._newest.get(opened.id)
+        return suggested is not None and suggested.revision == opened.revision
 
     def frame(self, opened: OpenedCine) -> int | None:
-        """The frame to outline next; None where there is none worth it, or nobody knows yet."""
-        return self._told[opened.id].frame if self.holds(opened) else None
+        """Return the frame of a cine to outline next, None if no frame is worth it or none is known yet."""
+        return self._newest[opened.id].frame if self.is_current(opened) else None
 
     def cine(self, opened: OpenedCine, cines: Sequence[OpenedCine]) -> OpenedCine | None:
-        """The cine to go on with: where a label teaches more, or, once this one is learnt, an unseen one."""
-        if not self.holds(opened):
-            return None
-        told = self._told[opened.id]
-        if told.next_cine_id is None and told.frame is None:
-            return next((other for other in cines if self._new(other)), None)
-        return next((other for other in cines if other.id == told.next_cine_id), None)
+        """Return the cine to outline next, None to stay with this one.
 
-    def _new(self, opened: OpenedCine) -> bool:
-        return not self._knows(opened) and not opened.recorder.layer.annotated_frames
+        It is the one in which the engine expects a label to help more or, if no frame of any cine that it has
+        received is worth outlining, one that it has not received.
+        """
+        if not self.is_current(opened):
+            return None
+        suggested = self._newest[opened.id]
+        if suggested.next_cine_id is None and suggested.frame is None:
+            return next((other for other in cines if self._is_new(other)), None)
+        return next((other for other in cines if other.id == suggested.next_cine_id), None)
+
+    def _is_new(self, opened: OpenedCine) -> bool:
+        return not self._has_sent(opened) and not opened.recorder.layer.annotated_frames

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,16 @@ from app.workspace.dispatcher import Dispatcher, Timer
 from app.workspace.islands import islands
 from app.workspace.known_projects import drawn_elsewhere, project_for, remember_project
 from app.workspace.learner import Learner
-from app.workspace.notice import Level
+from app.workspace.notice import (
+    AnnotatedElsewhere,
+    CineNotOpened,
+    CineWarning,
+    FilesDropped,
+    NotSaved,
+    ProjectFailed,
+    ProjectNotOpened,
+    ProjectSaved,
+)
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.opener import Opener, Then
 from app.workspace.suggestions import Suggestions
@@ -58,22 +67,27 @@ class Workspace:
     suggestion_changed = Signal()
     saved_changed = Signal()
     opening_changed = Signal(int)  # cines still being opened
-    message = Signal(str, int, object)  # text, Level, (label, callback) or None
-    retract = Signal(str)  # a message that no longer holds
+    notice_raised = Signal(object)  # Notice
+    notice_cleared = Signal(object)  # Notice that no longer holds
 
     def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
         self.project: Project | None = None
         self.cines: list[OpenedCine] = []
         self.current: OpenedCine | None = None
         self.rater = _rater()
-        self._save_message = ""
+        self._not_saved: NotSaved | None = None
         self._opener = Opener(dispatcher)
         self._opener.opened.connect(self._adopt)
-        self._opener.failed.connect(lambda text: self._say(text, Level.ERROR))
+        self._opener.failed.connect(self.notice_raised.emit)
         self._opener.waiting_changed.connect(self.opening_changed.emit)
-        self.learner = Learner(encoder, self._say, self.retract.emit, dispatcher)
+        self.learner = Learner(
+            encoder,
+            dispatcher=dispatcher,
+            raise_notice=self.notice_raised.emit,
+            clear_notice=self.notice_cleared.emit,
+        )
         self.learner.predicted.connect(self._predicted)
-        self.suggestions = Suggestions(self.learner.knows)
+        self.suggestions = Suggestions(self.learner.has_sent)
         self.learner.suggested.connect(self._suggested)
         self.learner.progress.connect(self._on_progress)
         self._dispatcher = dispatcher
@@ -116,7 +130,7 @@ class Workspace:
                     self._open_labelled(opened.id)
             except ProjectError as error:
                 cine.source.close()
-                self._say(f"{cine.path.name}: {error}", Level.ERROR)  # a project's own name is a hash
+                self.notice_raised.emit(CineNotOpened(f"{cine.path.name}: {error}"))
                 return
             self.cines.append(opened)
             if record is not None:
@@ -124,8 +138,8 @@ class Workspace:
             self.cines_changed.emit()
         if self.current is None:
             self.show(opened)
-        elif opened.recorder.layer.annotated_frames and not self.learner.knows(opened):
-            (self.learner.teach if record is None else self.learner.teach_behind)(opened)
+        elif opened.recorder.layer.annotated_frames and not self.learner.has_sent(opened):
+            (self.learner.send if record is None else self.learner.send_in_background)(opened)
         if then is not None:
             then(opened)
 
@@ -143,13 +157,7 @@ class Workspace:
         found = drawn_elsewhere(opened.cine, self.project)
         if found is None:
             return
-        text = f"{opened.cine.path.name} was drawn on before, in another project ({found.name})."
-
-        def change() -> None:
-            self.retract.emit(text)
-            self.open_project(found)
-
-        self._say(text, Level.WARNING, ("Open that project", change))
+        self.notice_raised.emit(AnnotatedElsewhere(opened.cine.path.name, found))
 
     def _take_project(self, project: Project) -> None:
         self.project = project
@@ -179,28 +187,19 @@ class Workspace:
             return
         self.retry_saving()
         if self.pending:
-            self._say(
-                f"{path.name} was not opened because {self.pending} strokes are not saved yet: save the "
-                "present project elsewhere first (Ctrl+Shift+S).",
-                Level.ERROR,
-            )
+            self.notice_raised.emit(ProjectNotOpened(path.name, self.pending))
             return
         try:
             project = Project.open(path)
         except ProjectError as error:
-            self._say(str(error), Level.ERROR)
+            self.notice_raised.emit(ProjectFailed(str(error)))
             return
         dropped = self._opener.abandon()
         self.close_project()
         self._take_project(project)
         self.cines_changed.emit()
         if dropped:
-            files = "files were" if dropped > 1 else "file was"
-            self._say(
-                f"{dropped} {files} still being opened for the project before, and left out of {path.name}: "
-                "open them again to add them.",
-                Level.WARNING,
-            )
+            self.notice_raised.emit(FilesDropped(dropped, path.name))
         remembered = self.view().get("cine")
         for record in sorted(project.cines(), key=lambda one: one.id != remembered):
             self._opener.open_record(record, self.show if record.id == remembered else None, project)
@@ -235,8 +234,8 @@ class Workspace:
             self.suggestion_changed,
             self.saved_changed,
             self.opening_changed,
-            self.message,
-            self.retract,
+            self.notice_raised,
+            self.notice_cleared,
         ):
             signal.disconnect()
         self.close_project()
@@ -248,11 +247,11 @@ class Workspace:
         try:
             self.project.move_to(path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX))
         except ProjectError as error:
-            self._say(str(error), Level.ERROR)
+            self.notice_raised.emit(ProjectFailed(str(error)))
             return
         self.retry_saving()
         remember_project(self.project)
-        self._say(f"The project is now {self.project.path.name} in {self.project.path.parent}.", Level.INFO)
+        self.notice_raised.emit(ProjectSaved(self.project.path))
         self.saved_changed.emit()
 
     def view(self) -> dict[str, Any]:
@@ -282,21 +281,21 @@ class Workspace:
         self.current = opened
         if self.project is not None:
             self.learner.start(self.project)
-        self.learner.look(opened)
-        if not self.learner.knows(opened):
-            self.learner.teach(opened)  # once: told again, the same labels would cut a fit short
+        self.learner.set_visible(opened)
+        if not self.learner.has_sent(opened):
+            self.learner.send(opened)  # once: told again, the same labels would cut a fit short
         self.current_changed.emit()
         if not opened.warned:  # only for the cine on the screen, once: a folder of cines would bury the rest
             opened.warned = True
             for text in opened.cine.warnings:
-                self._say(f"{opened.cine.path.name}: {text}", Level.WARNING)
+                self.notice_raised.emit(CineWarning(opened.cine.path.name, text))
             self._tell_of_other_project(opened)
 
     def look(self, frame: int) -> None:
         """Another frame of the current cine is visible."""
         if self.current is not None:
             self.current.frame = frame
-            self.learner.look(self.current)
+            self.learner.set_visible(self.current)
 
     def change_encoder(self, name: str) -> None:
         """Use another encoder from now on, here and in every later start.
@@ -315,11 +314,11 @@ class Workspace:
         if self.project is None or self.current is None:
             return
         self.learner.start(self.project)
-        self.learner.look(self.current)
+        self.learner.set_visible(self.current)
         for opened in self.cines:
             opened.outdate()
             if opened is self.current or opened.recorder.layer.annotated_frames:
-                self.learner.teach(opened)
+                self.learner.send(opened)
 
     # Drawing
 
@@ -426,7 +425,7 @@ class Workspace:
 
     def _labels_changed(self, opened: OpenedCine) -> None:
         self._check_saved()
-        self.learner.teach(opened)
+        self.learner.send(opened)
         self.labels_changed.emit()
 
     def retry_saving(self) -> None:
@@ -438,14 +437,14 @@ class Workspace:
 
     def _check_saved(self) -> None:
         waiting = next((o.recorder.last_error for o in self.cines if o.recorder.pending), None)
-        text = "" if waiting is None else f"Not saved yet, kept in memory: {waiting}"
-        if text != self._save_message:
-            if self._save_message:
-                self.retract.emit(self._save_message)
-            if text:
-                self._say(text, Level.ERROR, ("Try again", self.retry_saving))
-            self._save_message = text
-        self._retry_while(bool(text))
+        notice = None if waiting is None else NotSaved(str(waiting))
+        if notice != self._not_saved:
+            if self._not_saved is not None:
+                self.notice_cleared.emit(self._not_saved)
+            if notice is not None:
+                self.notice_raised.emit(notice)
+            self._not_saved = notice
+        self._retry_while(notice is not None)
         self.saved_changed.emit()
 
     def _retry_while(self, waiting: bool) -> None:
@@ -459,17 +458,14 @@ class Workspace:
         if opened is self.current:
             self.predictions_changed.emit()
 
-    def _suggested(self, told: Suggested) -> None:
-        self.suggestions.take(told)
+    def _suggested(self, suggested: Suggested) -> None:
+        self.suggestions.add(suggested)
         self.suggestion_changed.emit()
 
     def _on_progress(self, progress: Progress) -> None:
         if progress.stage is Stage.NOT_RECOGNISED:
-            self.suggestions.forget(progress.cine_id)
+            self.suggestions.discard(progress.cine_id)
             self.suggestion_changed.emit()
-
-    def _say(self, text: str, level: Level, action: tuple[str, Callable[[], object]] | None = None) -> None:
-        self.message.emit(text, int(level), action)
 
 
 def _rater() -> str:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel
 
 from app.encoders import registry
 from app.engine.session import EngineDied, Event, NotStarted
-from app.workspace.notice import Level
+from app.workspace.notice import ProjectFailed
 from tests.ui.conftest import Desk, square
 from tests.unit.encoder.test_user_encoders import write_encoder
 from tests.unit.readers.dicom_oracle import grey_cine
@@ -93,11 +93,11 @@ def test_trouble_is_taken_back_when_learning_goes_on(heart: Desk, event: Event) 
         assert len(heart.messages) == 1
         again()
         assert heart.messages == []
-        assert heart.workspace.learner.obstacle == ""
+        assert heart.workspace.learner.obstacle is None
 
 
 def test_other_messages_stay_when_learning_goes_on(heart: Desk) -> None:
-    heart.workspace.message.emit("The disk is full.", int(Level.ERROR), None)
+    heart.workspace.notice_raised.emit(ProjectFailed("The disk is full."))
     heart.tell(NotStarted("The encoder is too big."))
     heart.hand.keys("Ctrl+R")
     assert heart.messages == ["The disk is full."]

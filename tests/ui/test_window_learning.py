@@ -15,7 +15,8 @@ from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
 from app.engine.session import EngineDied, Learnt, Masks
 from app.readers.open import open_cine
 from app.storage.project import Project
-from app.workspace.learner import BUSY
+from app.ui.notices import notice_text
+from app.workspace.notice import EngineBusy
 from app.workspace.opened_cine import OpenedCine
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
@@ -313,7 +314,7 @@ def test_files_opened_together_with_a_project_become_part_of_it(desk: Desk, tmp_
 
 
 def busy_is_said(desk: Desk) -> bool:
-    return BUSY in [text for _, text in desk.window.banner.messages()]
+    return notice_text(EngineBusy()) in [text for _, text in desk.window.banner.messages()]
 
 
 @pytest.fixture

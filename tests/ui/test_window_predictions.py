@@ -310,7 +310,7 @@ def test_a_kept_head_is_named_only_by_an_engine_that_takes_it(
 @pytest.mark.parametrize(
     ("event", "words", "level"),
     [
-        (EngineDied(-9, True), "started again", Level.WARNING),
+        (EngineDied(-9, True), "restarted", Level.WARNING),
         (EngineDied(-9, False), "three times", Level.ERROR),
         (NotStarted("The encoder is too big: choose a smaller one."), "too big", Level.ERROR),
         (Failed("The engine ran out of memory: close something."), "out of memory", Level.ERROR),

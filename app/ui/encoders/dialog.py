@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QDialog, QFileDialog, QStackedWidget, QVBoxLayout,
 from app.ui.banner import Banner
 from app.ui.encoders.import_page import ImportPage
 from app.ui.encoders.list_page import ListPage
-from app.workspace.notice import Level
+from app.ui.notices import notice_text
+from app.workspace.notice import Level, Remark
 from app.workspace.workspace import Workspace
 
 FILTER = "Encoder weights (*.pt *.pth *.tar *.safetensors *.index.json);;All files (*)"
@@ -80,7 +81,8 @@ class EncodersDialog(QDialog):
 
     def _tell_obstacle(self) -> None:
         """Say here too why there is no engine: another encoder may be the way out."""
-        obstacle = self._workspace.learner.obstacle
+        notice = self._workspace.learner.obstacle
+        obstacle = "" if notice is None else notice_text(notice)
         if obstacle != self._obstacle:
             self.banner.dismiss(self._obstacle)
             if obstacle:
@@ -116,7 +118,7 @@ class EncodersDialog(QDialog):
         for stopped, what in ((self.bring.stop(), "import"), (self.list.stop(), "comparison")):
             if stopped:
                 text = f"The {what} was stopped with its dialog; nothing of it is left."
-                self._workspace.message.emit(text, int(Level.INFO), None)
+                self._workspace.notice_raised.emit(Remark(text))
         self._pages.setCurrentWidget(self.list)
         self.banner.clear()
         self._obstacle = ""  # said again when the dialog comes back

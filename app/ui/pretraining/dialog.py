@@ -16,7 +16,7 @@ from app.ui.pretraining.pick_page import PickPage
 from app.ui.pretraining.throw_away import delete
 from app.ui.pretraining.watch_page import WatchPage
 from app.ui.words import ask, label, paint
-from app.workspace.notice import Level
+from app.workspace.notice import Level, Remark
 from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
 
@@ -186,7 +186,7 @@ class PretrainingDialog(QDialog):
         self.compare.stop()
         if self.watch.running:
             self.watch.put_aside()  # it saves and ends by itself
-            self._workspace.message.emit(PAUSED, int(Level.INFO), None)
+            self._workspace.notice_raised.emit(Remark(PAUSED))
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
