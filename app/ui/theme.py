@@ -22,6 +22,7 @@ FAINT = "#5b6570"
 ACCENT = "#5aa9c7"
 WARNING = "#d9a441"
 ERROR = "#e0705f"
+BETTER = "#7fc28a"  # a figure that is better than the one it is compared with
 
 _STYLESHEET = f"""
 QToolTip {{ color: {TEXT}; background: {RAISED}; border: 1px solid {LINE}; padding: 3px; }}

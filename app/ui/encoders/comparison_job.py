@@ -8,10 +8,10 @@ from PySide6.QtCore import QObject, Signal
 
 from app.domain.errors import ApicalError
 from app.encoders import jobs
+from app.encoders.comparison import KEY, EncoderComparison, comparison_record, merge_records
+from app.encoders.inventory import EncoderEntry
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
-from app.ui.encoders.comparison_record import KEY, Compared, join, keep
-from app.ui.encoders.inventory import Known
 from app.ui.watcher import Watcher
 from app.workspace.workspace import Workspace
 
@@ -32,7 +32,7 @@ class Comparing(QObject):
         self._watcher.ended.connect(self._on_ended)
         self._project: Project | None = None
         self._revisions: dict[str, int] = {}
-        self._last: Compared | None = None
+        self._last: EncoderComparison | None = None
         workspace.current_changed.connect(self._follow_project)
         self._follow_project()
 
@@ -42,14 +42,14 @@ class Comparing(QObject):
         return self._watcher.child is not None
 
     @property
-    def last(self) -> Compared | None:
+    def last(self) -> EncoderComparison | None:
         """The last comparison of the open project."""
         return self._last
 
     @property
     def is_stale(self) -> bool:
         """Whether labels have changed since."""
-        return self._last is not None and self._last.is_stale(self._labels())
+        return self._last is not None and self._last.is_outdated(self._labels())
 
     def has_labels(self) -> bool:
         """Whether anything is outlined in the open project, as far as that is open."""
@@ -82,20 +82,20 @@ class Comparing(QObject):
         if self._workspace.project is not self._project:
             self._watcher.drop()
             self._project = self._workspace.project
-            self._last = Compared.read(self._workspace.view().get(KEY))
+            self._last = EncoderComparison.from_record(self._workspace.view().get(KEY))
             self.changed.emit()
 
     def _on_ended(self, child: Child) -> None:
-        new = keep(child.answer(), self._revisions)
-        compared = Compared.read(new) if child.code == 0 else None
-        if compared is not None and compared.frames:
+        new = comparison_record(child.answer(), self._revisions)
+        compared = EncoderComparison.from_record(new) if child.code == 0 else None
+        if compared is not None and compared.n_frames:
             view = self._workspace.view()
-            kept = join(view.get(KEY), new)
-            self._last = Compared.read(kept)
+            kept = merge_records(view.get(KEY), new)
+            self._last = EncoderComparison.from_record(kept)
             self._workspace.save_view({**view, KEY: kept})
         self.changed.emit()
         if compared is not None:
-            if not compared.frames:  # what was measured before stays
+            if not compared.n_frames:  # what was measured before stays
                 self.refused.emit(compared.note)
         elif child.code == 2:
             self.refused.emit(child.complaint())
@@ -103,6 +103,6 @@ class Comparing(QObject):
             self.trouble.emit(f"The comparison did not end. {child.complaint()}")
 
 
-def order(encoders: Sequence[Known]) -> list[str]:
+def order(encoders: Sequence[EncoderEntry]) -> list[str]:
     """Names for a comparison: the one in use first, those without weights left out."""
-    return [one.name for one in sorted(encoders, key=lambda one: not one.in_use) if one.usable]
+    return [one.name for one in sorted(encoders, key=lambda one: not one.in_use) if one.is_usable]

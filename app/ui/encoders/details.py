@@ -8,10 +8,11 @@ from html import escape
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
+from app.encoders.command_text import without_options
+from app.encoders.comparison import EncoderComparison, EncoderResult
+from app.encoders.inventory import EncoderEntry
+from app.formatting import format_interval
 from app.ui import theme
-from app.ui.encoders.comparison_record import Compared, Measured
-from app.ui.encoders.formatting import interval, spoken
-from app.ui.encoders.inventory import Known
 
 _HEIGHT = 190
 
@@ -34,17 +35,17 @@ class Details(QScrollArea):
         self.text.setStyleSheet(f"background: {theme.RAISED};")
         self.setWidget(self.text)
 
-    def show_encoder(self, one: Known | None, compared: Compared | None) -> None:
+    def show_encoder(self, one: EncoderEntry | None, compared: EncoderComparison | None) -> None:
         """Show this one; nothing for None."""
         self.text.setText("" if one is None else _html(one, compared))
         self.verticalScrollBar().setValue(0)
 
 
-def _html(one: Known, compared: Compared | None) -> str:
+def _html(one: EncoderEntry, compared: EncoderComparison | None) -> str:
     card = one.card
-    state = "in use" if one.in_use else "your own" if one.own else "ships with the program"
+    state = "in use" if one.in_use else "your own" if one.is_own else "ships with the program"
     head = f"<b>{escape(one.name)}</b>  <span style='color:{theme.MUTED}'>{state}</span>"
-    measured = None if compared is None else compared.rows.get(one.name)
+    measured = None if compared is None else compared.results.get(one.name)
     rows = []
     if compared is not None and measured is not None and measured.checksum == card.checksum:
         rows.append(("On your labels", _words(measured, compared)))
@@ -71,22 +72,22 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _words(measured: Measured, compared: Compared) -> str:
+def _words(measured: EncoderResult, compared: EncoderComparison) -> str:
     if measured.dice is None:
         return "too little is outlined to measure"
-    each = ", ".join(f"{name} {dice:.3f}" for name, dice in measured.per_class.items())
-    if measured.apart is None:
+    each = ", ".join(f"{name} {dice:.3f}" for name, dice in measured.dice_by_structure.items())
+    if measured.difference is None:
         return each
     verdict = {
-        1: f"better than {compared.against}",
-        -1: f"worse than {compared.against}",
-        0: f"no difference to {compared.against} that can be told from chance",
+        1: f"better than {compared.reference}",
+        -1: f"worse than {compared.reference}",
+        0: f"no difference to {compared.reference} that can be told from chance",
     }[measured.verdict]
-    return f"{each}; {verdict}: {interval(measured)}"
+    return f"{each}; {verdict}: {format_interval(*measured.difference)}"
 
 
 def _sentences(value: object) -> str:
-    return " ".join(spoken(str(one)) for one in value) if isinstance(value, list) else _word(value)
+    return " ".join(without_options(str(one)) for one in value) if isinstance(value, list) else _word(value)
 
 
 def _word(value: object) -> str:

@@ -22,11 +22,12 @@ from PySide6.QtWidgets import (
 from app import paths
 from app.domain.errors import ApicalError
 from app.encoders import jobs
+from app.encoders.command_text import without_options
+from app.formatting import format_parameters, format_size
 from app.processes.child import STOPPED, Child
 from app.ui import theme
-from app.ui.encoders.formatting import size, spoken, weights
+from app.ui.dialog_widgets import set_text_colour, wrapped_label
 from app.ui.watcher import Watcher
-from app.ui.words import label, paint
 from vjepa_core.encoder.checkpoints.family import CHOICES
 
 TAKEN = (
@@ -52,18 +53,18 @@ class ImportPage(QWidget):
         self._watcher = Watcher(self)
         self._watcher.progress.connect(self._on_progress)
         self._watcher.ended.connect(self._on_ended)
-        self.title, self.state = label(bold=True), label()
+        self.title, self.state = wrapped_label(bold=True), wrapped_label()
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
-        self.recognised, self.assumed, self.disk = label(), label(), label()
+        self.recognised, self.assumed, self.disk = wrapped_label(), wrapped_label(), wrapped_label()
         self.family, self.name, self.licence = QComboBox(), QLineEdit(), QLineEdit()
         for key, family in CHOICES.items():
             self.family.addItem("V-JEPA (the first)" if key == "v-jepa" else family, key)
         self.family.activated.connect(self._look_again)
         self.name.textChanged.connect(self._show)
         self.name.setMaxLength(60)
-        self.help = label(TAKEN, theme.MUTED)
+        self.help = wrapped_label(TAKEN, theme.MUTED)
         self._rows: dict[QWidget, QWidget] = {}  # a field and its words
         self._build()
 
@@ -83,7 +84,7 @@ class ImportPage(QWidget):
             )
         ):
             field.setAccessibleName(words)
-            self._rows[field] = label(words, theme.MUTED)
+            self._rows[field] = wrapped_label(words, theme.MUTED)
             self._rows[field].setMinimumWidth(130)
             lines = isinstance(field, QLabel)
             align = Qt.AlignmentFlag.AlignTop if lines else Qt.AlignmentFlag.AlignVCenter
@@ -150,11 +151,11 @@ class ImportPage(QWidget):
     def _show_found(self, found: dict[str, Any]) -> None:
         before, self._found = self._found, found
         self._family = self._looked
-        named = f"{found.get('family', '')}, {weights(int(found.get('parameters', 0)))}"
-        self._say(f"{named}, {size(int(found.get('bytes', 0)))}")
+        named = f"{found.get('family', '')}, {format_parameters(int(found.get('parameters', 0)))}"
+        self._say(f"{named}, {format_size(int(found.get('bytes', 0)))}")
         self.recognised.setText(_lines(found.get("recognised")))
         self.assumed.setText(_lines(found.get("assumed")))
-        paint(self.assumed, theme.WARNING if found.get("ambiguous") else "")
+        set_text_colour(self.assumed, theme.WARNING if found.get("ambiguous") else "")
         if found.get("ambiguous"):
             self.family.setProperty("asked", True)  # and stays, so that the choice can be taken back
         self.family.setCurrentIndex(self.family.findData(_family(found)))
@@ -169,10 +170,10 @@ class ImportPage(QWidget):
         try:
             free = shutil.disk_usage(paths.encoders_dir()).free
         except (ApicalError, OSError):
-            self.disk.setText(f"{size(needed)} are needed")
+            self.disk.setText(f"{format_size(needed)} are needed")
             return
-        self.disk.setText(f"{size(needed)} are needed, {size(free)} are free")
-        paint(self.disk, theme.WARNING if free < needed else "")
+        self.disk.setText(f"{format_size(needed)} are needed, {format_size(free)} are free")
+        set_text_colour(self.disk, theme.WARNING if free < needed else "")
 
     # Importing
 
@@ -192,7 +193,7 @@ class ImportPage(QWidget):
         self._bar.setRange(0, _STEPS)
         self._bar.setValue(round(_STEPS * done / max(total, 1)))
         if self._importing:
-            self._say(f"Importing: {stage}, {size(done)} of {size(total)}")
+            self._say(f"Importing: {stage}, {format_size(done)} of {format_size(total)}")
 
     def _on_ended(self, child: Child) -> None:
         answer = child.answer()
@@ -207,7 +208,7 @@ class ImportPage(QWidget):
         elif child.code == 0:
             self._say("The file could not be read: try again.", theme.ERROR)
         else:
-            self._say(spoken(child.complaint()), theme.ERROR)
+            self._say(without_options(child.complaint()), theme.ERROR)
             if not importing and self._found:  # the other family does not fit: back to the one that does
                 self.family.setCurrentIndex(self.family.findData(_family(self._found)))
         self._show()
@@ -227,7 +228,7 @@ class ImportPage(QWidget):
 
     def _say(self, text: str, colour: str = "") -> None:
         self.state.setText(text)
-        paint(self.state, colour)
+        set_text_colour(self.state, colour)
 
     def _show(self) -> None:
         running, known = self._watcher.child is not None, bool(self._found)
@@ -252,4 +253,4 @@ def _family(found: dict[str, Any]) -> str:
 
 
 def _lines(sentences: object) -> str:
-    return "\n".join(spoken(str(one)) for one in sentences) if isinstance(sentences, list) else ""
+    return "\n".join(without_options(str(one)) for one in sentences) if isinstance(sentences, list) else ""

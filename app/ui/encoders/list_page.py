@@ -7,13 +7,14 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QVB
 
 from app.domain.errors import ApicalError
 from app.encoders import registry
+from app.encoders.inventory import EncoderEntry, list_encoders
+from app.formatting import format_count
 from app.ui import theme
+from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.encoders.comparison_job import Comparing, order
 from app.ui.encoders.details import Details
-from app.ui.encoders.inventory import Known, known
 from app.ui.encoders.table import EncoderTable
 from app.ui.encoders.timing_job import Timing
-from app.ui.words import ask, count, label, paint
 from app.workspace.workspace import Workspace
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import CoreError
@@ -34,12 +35,12 @@ class ListPage(QWidget):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._known: list[Known] = []
+        self._known: list[EncoderEntry] = []
         self._faults: list[str] = []
         self.timing = Timing(workspace, self)
         self.comparing = Comparing(workspace, self)
         self.table, self.details = EncoderTable(), Details()
-        self.summary, self.state = label(colour=theme.MUTED), label()
+        self.summary, self.state = wrapped_label(colour=theme.MUTED), wrapped_label()
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
@@ -78,7 +79,7 @@ class ListPage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        column.addWidget(label(WHAT, theme.MUTED))
+        column.addWidget(wrapped_label(WHAT, theme.MUTED))
         column.addWidget(self.table, 1)
         for widget in (self.summary, self.state, self._bar, self.details):
             column.addWidget(widget)
@@ -94,7 +95,7 @@ class ListPage(QWidget):
     def refresh(self, select: str = "") -> None:
         """Read the cards again; another encoder than before may be selected."""
         before = [one.card for one in self._known]
-        self._known, faults = known()
+        self._known, faults = list_encoders()
         for fault in faults:
             if fault not in self._faults:  # said once
                 self.trouble.emit(fault)
@@ -112,31 +113,31 @@ class ListPage(QWidget):
 
     def _show_summary(self) -> None:
         last = self.comparing.last
-        self.summary.setVisible(last is not None and last.frames > 0)
+        self.summary.setVisible(last is not None and last.n_frames > 0)
         if last is not None:
-            of_all = "" if last.labelled <= last.frames else f" of {last.labelled:,}"
+            of_all = "" if last.n_labelled <= last.n_frames else f" of {last.n_labelled:,}"
             text = (
-                f"Measured on {count(last.frames, 'outlined frame')}{of_all}, each drawn from the others. "
-                f"Differences are to {last.against}, with their 95 % interval. "
-                "Frames of one cine are alike: other patients may show otherwise."
+                f"Measured on {format_count(last.n_frames, 'outlined frame')}{of_all}, each predicted from "
+                f"the others. Differences are from {last.reference}, with 95 % confidence intervals. "
+                "Frames of one cine are similar: results in other patients may differ."
             )
             stale = self.comparing.is_stale
             self.summary.setText(f"{text} You have outlined more or otherwise since." if stale else text)
             self.summary.setToolTip(last.note)
-            paint(self.summary, theme.WARNING if stale else theme.MUTED)
+            set_text_colour(self.summary, theme.WARNING if stale else theme.MUTED)
         self._show_selected()
 
     def _show_selected(self) -> None:
         one = self.table.selected
         self.details.show_encoder(one, self.comparing.last)
         busy = self.comparing.running
-        self.use.setEnabled(one is not None and one.usable and not one.in_use)
-        self.remove.setEnabled(one is not None and one.own and not busy)
-        self.remove.setToolTip("" if one is None or one.own else "It ships with the program and stays")
+        self.use.setEnabled(one is not None and one.is_usable and not one.in_use)
+        self.remove.setEnabled(one is not None and one.is_own and not busy)
+        self.remove.setToolTip("" if one is None or one.is_own else "It ships with the program and stays")
         outlined = self.comparing.has_labels()
         self.compare.setEnabled(busy or (outlined and len(self._known) > 1))
         self.compare.setToolTip("" if outlined else "Open a cine and outline a structure on two frames first")
-        self.compare_pair.setEnabled(one is not None and one.usable and not one.in_use)
+        self.compare_pair.setEnabled(one is not None and one.is_usable and not one.in_use)
         self.compare_pair.setText(f"{one.name} with the one in use" if one else "The selected one")
         self.compare_every.setText(f"All {len(self._comparable())} encoders")
 
@@ -144,7 +145,7 @@ class ListPage(QWidget):
 
     def _use(self) -> None:
         one = self.table.selected
-        if one is None or one.in_use or not one.usable:
+        if one is None or one.in_use or not one.is_usable:
             return
         if not self._fits(one):
             ask(
@@ -171,7 +172,7 @@ class ListPage(QWidget):
         """Names of all that can be measured here, the one in use first."""
         return order([one for one in self._known if one.in_use or self._fits(one)])
 
-    def _fits(self, one: Known) -> bool:
+    def _fits(self, one: EncoderEntry) -> bool:
         row = self.timing.row(one.name)
         return row is None or bool(row.get("fits", True))
 
@@ -192,7 +193,7 @@ class ListPage(QWidget):
 
     def _ask_to_remove(self) -> None:
         one = self.table.selected
-        if one is None or not one.own:
+        if one is None or not one.is_own:
             return
         instead = f" The program goes on with {DEFAULT_ENCODER}." if one.in_use else ""
         ask(
@@ -203,7 +204,7 @@ class ListPage(QWidget):
             ("Go back", None),
         )
 
-    def _remove(self, one: Known) -> None:
+    def _remove(self, one: EncoderEntry) -> None:
         try:
             if one.in_use:
                 self._workspace.change_encoder(DEFAULT_ENCODER)  # first: an open file may not be deleted
@@ -232,4 +233,4 @@ class ListPage(QWidget):
     def _say(self, text: str, colour: str = "") -> None:
         self.state.setText(text)
         self.state.setVisible(bool(text))
-        paint(self.state, colour)
+        set_text_colour(self.state, colour)

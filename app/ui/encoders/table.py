@@ -9,12 +9,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
+from app.encoders.comparison import EncoderComparison
+from app.encoders.inventory import EncoderEntry
+from app.formatting import format_estimate, format_interval, format_parameters, format_size
 from app.ui import theme
-from app.ui.encoders.comparison_record import Compared
-from app.ui.encoders.formatting import about, interval, size, weights
-from app.ui.encoders.inventory import Known
 from app.ui.encoders.timing_job import Timing
-from app.ui.words import BETTER
 
 COLUMNS = (
     "In use",
@@ -61,11 +60,11 @@ class EncoderTable(QTableWidget):
             if width:
                 self.setColumnWidth(column, width)
         header.setSectionResizeMode(COLUMNS.index("Name"), QHeaderView.ResizeMode.Stretch)
-        self._shown: list[Known] = []
+        self._shown: list[EncoderEntry] = []
         self.itemSelectionChanged.connect(self.chosen)
 
     @property
-    def selected(self) -> Known | None:
+    def selected(self) -> EncoderEntry | None:
         """The encoder of the selected row."""
         row = self.currentRow()
         return self._shown[row] if 0 <= row < len(self._shown) else None
@@ -77,7 +76,11 @@ class EncoderTable(QTableWidget):
                 self.selectRow(row)
 
     def show_encoders(
-        self, encoders: Sequence[Known], timing: Timing, compared: Compared | None, has_cine: bool
+        self,
+        encoders: Sequence[EncoderEntry],
+        timing: Timing,
+        compared: EncoderComparison | None,
+        has_cine: bool,
     ) -> None:
         """Bring the rows up to date; the selected encoder stays selected."""
         before = self.selected
@@ -112,7 +115,7 @@ def _item(cell: _Cell) -> QTableWidgetItem:
     return made
 
 
-def _mark(one: Known) -> QTableWidgetItem:
+def _mark(one: EncoderEntry) -> QTableWidgetItem:
     mark = QTableWidgetItem()
     if one.in_use:
         mark.setIcon(theme.icon("accept"))
@@ -121,23 +124,23 @@ def _mark(one: Known) -> QTableWidgetItem:
     return mark
 
 
-def _size(one: Known) -> _Cell:
-    first = weights(one.card.parameters)
-    if one.on_disk is None:
+def _size(one: EncoderEntry) -> _Cell:
+    first = format_parameters(one.card.parameters)
+    if one.n_bytes is None:
         return _Cell(first, "Made from a seed when it is needed: nothing on the disk")
-    if not one.usable:
+    if not one.is_usable:
         return _Cell(f"{first}\nfile is gone", "Import it again, or remove it", theme.ERROR)
-    return _Cell(f"{first}\n{size(one.on_disk)} on disk")
+    return _Cell(f"{first}\n{format_size(one.n_bytes)} on disk")
 
 
-def _trained(one: Known) -> _Cell:
+def _trained(one: EncoderEntry) -> _Cell:
     if one.card.trained:
         return _Cell("yes", "Its weights were trained on videos")
     return _Cell("no", "Random weights: masks rest on the image and on motion alone", theme.WARNING)
 
 
-def _time(one: Known, timing: Timing, has_cine: bool) -> _Cell:
-    if not one.usable:
+def _time(one: EncoderEntry, timing: Timing, has_cine: bool) -> _Cell:
+    if not one.is_usable:
         return _Cell("-", colour=theme.FAINT)
     row = timing.row(one.name)
     if row is None:
@@ -145,28 +148,29 @@ def _time(one: Known, timing: Timing, has_cine: bool) -> _Cell:
     if not row.get("fits", True):
         need = row.get("memory_bytes")
         hint = str(row.get("note") or "It needs more memory than this machine has free.")
-        amount = f"\nneeds {size(need)}" if isinstance(need, int | float) else ""
+        amount = f"\nneeds {format_size(need)}" if isinstance(need, int | float) else ""
         return _Cell(f"too big here{amount}", hint, theme.WARNING)
     seconds, clip = row.get("cine_s"), row.get("clip_s")
     hint = f"Once for a cine, then it is kept. Estimated on {timing.device}." if timing.device else ""
     note = str(row.get("note") or "")
     if isinstance(seconds, int | float):
-        return _Cell(about(seconds), note or hint)
+        return _Cell(format_estimate(seconds), note or hint)
     if isinstance(clip, int | float):
         text = f"{clip:.1f} s for 16 frames" if clip >= 0.05 else "under 0.1 s\nfor 16 frames"
         return _Cell(text, note or ("" if has_cine else "Open a cine to see how long it takes for that."))
     return _Cell("not known", note, theme.WARNING if note else theme.FAINT)
 
 
-def _labels(one: Known, compared: Compared | None) -> _Cell:
-    measured = None if compared is None else compared.rows.get(one.name)
+def _labels(one: EncoderEntry, compared: EncoderComparison | None) -> _Cell:
+    measured = None if compared is None else compared.results.get(one.name)
     if compared is None or measured is None or measured.dice is None:
         return _Cell("-", "Not compared yet", theme.FAINT)
     if measured.checksum != one.card.checksum:
         return _Cell("-", "Another encoder of this name was compared", theme.FAINT)
-    colour = {1: BETTER, -1: theme.WARNING, 0: theme.TEXT}[measured.verdict]
-    text, apart = f"{measured.dice:.3f}", interval(measured)
-    hint = "Mean overlap with your outlines: 1 is the same area, 0 none of it."
-    if apart:
-        hint += f" Below: difference to {compared.against}, with its 95 % interval."
-    return _Cell(f"{text}\n{apart}" if apart else text, hint, colour)
+    colour = {1: theme.BETTER, -1: theme.WARNING, 0: theme.TEXT}[measured.verdict]
+    text = f"{measured.dice:.3f}"
+    hint = "Mean overlap with your outlines: 1 is the same area, 0 no overlap."
+    if measured.difference is not None:
+        text += f"\n{format_interval(*measured.difference)}"
+        hint += f" Below: difference from {compared.reference}, with its 95 % confidence interval."
+    return _Cell(text, hint, colour)

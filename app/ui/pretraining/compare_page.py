@@ -11,10 +11,9 @@ from app.pretraining.runs import Run, compare
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
 from app.ui import theme
+from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.comparison import Comparison
-from app.ui.pretraining.throw_away import delete
 from app.ui.watcher import Watcher
-from app.ui.words import ask, label, paint
 from vjepa_core.errors import CoreError
 
 
@@ -22,7 +21,7 @@ class ComparePage(QWidget):
     """Before and after of one run."""
 
     keep_wanted = Signal(object, str)  # Run, name
-    thrown_away = Signal()
+    discarded = Signal(object)  # Run or None
     trouble = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -32,7 +31,7 @@ class ComparePage(QWidget):
         self._watcher = Watcher(self)
         self._watcher.progress.connect(self._on_progress)
         self._watcher.ended.connect(self._on_ended)
-        self.state = label(bold=True)
+        self.state = wrapped_label(bold=True)
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
@@ -51,7 +50,7 @@ class ComparePage(QWidget):
         bottom = QHBoxLayout()
         bottom.addWidget(self.discard)
         bottom.addStretch(1)
-        name = label("Name")
+        name = wrapped_label("Name")
         name.setWordWrap(False)
         for widget in (name, self.name, self.keep):
             bottom.addWidget(widget)
@@ -124,7 +123,7 @@ class ComparePage(QWidget):
             self.comparison.show_answer(answer)
         elif child.code == 2:  # nothing outlined, say: no fault, and the user can decide all the same
             self._rest(child.complaint())
-            paint(self.state, theme.WARNING)
+            set_text_colour(self.state, theme.WARNING)
         elif child.code != STOPPED:
             self._rest("Not compared.")
             self.trouble.emit(f"The comparison did not end. {child.complaint()}")
@@ -137,7 +136,7 @@ class ComparePage(QWidget):
 
     def _say(self, text: str, colour: str = "") -> None:
         self.state.setText(text)
-        paint(self.state, colour)
+        set_text_colour(self.state, colour)
 
     def _keep(self) -> None:
         if self.run is not None:
@@ -155,8 +154,7 @@ class ComparePage(QWidget):
     def _discard(self) -> None:
         self._watcher.drop()
         run, self.run = self.run, None
-        delete(run, self.trouble.emit)
-        self.thrown_away.emit()
+        self.discarded.emit(run)
 
 
 def _free_name(run: Run) -> str:

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.ui import theme
-from app.ui.words import BETTER, label
+from app.ui.dialog_widgets import wrapped_label
 
 PICTURE = 270  # pixels wide
 NOTHING = 0.0005  # a difference that three decimals do not show
@@ -32,7 +32,7 @@ class Comparison(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.note = label()
+        self.note = wrapped_label()
         self.table = QTableWidget(0, 3)
         self.table.setAccessibleName("Overlap with your outlines")
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -78,7 +78,7 @@ class Comparison(QWidget):
         self.table.setVerticalHeaderLabels([name for name, _ in rows])
         for row, (_, (before, after)) in enumerate(rows):
             change = after - before
-            colour = theme.TEXT if abs(change) < NOTHING else BETTER if change > 0 else theme.WARNING
+            colour = theme.TEXT if abs(change) < NOTHING else theme.BETTER if change > 0 else theme.WARNING
             for place, (text, tint) in enumerate(
                 ((f"{before:.3f}", theme.TEXT), (f"{after:.3f}", theme.TEXT), (f"{change:+.3f}", colour))
             ):
@@ -100,7 +100,7 @@ class Comparison(QWidget):
         grid = QGridLayout(wall)
         grid.setHorizontalSpacing(8)
         for place, title in enumerate(("Your outline", "Before", "After")):
-            grid.addWidget(label(title, theme.MUTED), 0, place)
+            grid.addWidget(wrapped_label(title, theme.MUTED), 0, place)
         for row, picture in enumerate(pictures):
             files = [picture.get("truth"), *(picture.get("files", {}).get(name) for name in names)]
             where = f"cine {picture.get('cine')}, frame {picture.get('frame')}"

@@ -8,8 +8,8 @@ from typing import Any
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.ui import theme
+from app.ui.dialog_widgets import wrapped_label
 from app.ui.loss_curve import LossCurve
-from app.ui.words import label
 
 TERMS = {
     "loss": "Total, what training lowers",
@@ -39,7 +39,7 @@ class LossCurves(QWidget):
         self.clear()
 
     def _cell(self, name: str, title: str) -> QWidget:
-        cell, curve, head = QWidget(), LossCurve(), label(title, theme.MUTED)
+        cell, curve, head = QWidget(), LossCurve(), wrapped_label(title, theme.MUTED)
         curve.setAccessibleName(f"{title}: loss")
         box = QVBoxLayout(cell)
         box.setContentsMargins(0, 0, 0, 0)

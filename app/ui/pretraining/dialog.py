@@ -11,11 +11,10 @@ from app.encoders import registry
 from app.pretraining.runs import Plan, Run, undecided
 from app.ui import theme
 from app.ui.banner import Banner
+from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.compare_page import ComparePage
 from app.ui.pretraining.pick_page import PickPage
-from app.ui.pretraining.throw_away import delete
 from app.ui.pretraining.watch_page import WatchPage
-from app.ui.words import ask, label, paint
 from app.workspace.notice import Level, Remark
 from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
@@ -35,7 +34,7 @@ class PretrainingDialog(QDialog):
         self.resize(940, 700)
         self.banner = Banner()
         self.pick, self.watch, self.compare = PickPage(), WatchPage(), ComparePage()
-        self._steps = [label(text) for text in STEPS]
+        self._steps = [wrapped_label(text) for text in STEPS]
         self._pages = QStackedWidget()
         for page in (self.pick, self.watch, self.compare):
             self._pages.addWidget(page)
@@ -62,8 +61,8 @@ class PretrainingDialog(QDialog):
         self.pick.start_wanted.connect(self.start)
         self.watch.finished.connect(self.show_comparison)
         self.watch.keep_wanted.connect(self.show_comparison)
-        self.watch.thrown_away.connect(self.show_picking)
-        self.compare.thrown_away.connect(self.show_picking)
+        self.watch.discarded.connect(self.discard)
+        self.compare.discarded.connect(self.discard)
         self.compare.keep_wanted.connect(self.keep)
         self._leftover.go_on.clicked.connect(self._go_on)
         self._leftover.discard.clicked.connect(self._ask_to_discard)
@@ -134,7 +133,7 @@ class PretrainingDialog(QDialog):
         self._pages.setCurrentWidget(page)
         for place, step in enumerate(self._steps):
             here = place == self._pages.currentIndex()
-            paint(step, theme.ACCENT if here else theme.FAINT)
+            set_text_colour(step, theme.ACCENT if here else theme.FAINT)
             font = step.font()
             font.setBold(here)
             step.setFont(font)
@@ -163,12 +162,17 @@ class PretrainingDialog(QDialog):
             self,
             "Throw this run away?",
             "Its losses, its checkpoint and its encoder are deleted.",
-            ("Throw away", self._discard),
+            ("Throw away", lambda: self.discard(self._leftover.run)),
             ("Go back", None),
         )
 
-    def _discard(self) -> None:
-        delete(self._leftover.run, lambda text: self.banner.show_message(text, Level.ERROR))
+    def discard(self, run: Run | None) -> None:
+        """Delete a run and go back to the first step."""
+        if run is not None:
+            try:
+                run.delete()
+            except ApicalError as error:
+                self.banner.show_message(str(error), Level.ERROR)
         self.show_picking()
 
     # Window
@@ -208,7 +212,7 @@ class _Leftover(QFrame):
         self.setStyleSheet(
             f"#leftover {{ background: {theme.RAISED}; border: 1px solid {theme.LINE}; border-radius: 4px; }}"
         )
-        self.text = label()
+        self.text = wrapped_label()
         self.go_on, self.discard = QPushButton("Go on"), QPushButton("Throw away...")
         row = QHBoxLayout(self)
         row.addWidget(self.text, 1)

@@ -7,8 +7,9 @@ from typing import Any
 
 from PySide6.QtWidgets import QProgressBar, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
+from app.formatting import format_count, format_duration
 from app.ui import theme
-from app.ui.words import count, duration, label, paint
+from app.ui.dialog_widgets import set_text_colour, wrapped_label
 
 FEW_CINES = 20
 MANY_CLIPS = 100_000
@@ -22,7 +23,11 @@ class FoundPanel(QWidget):
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
-        self.used, self.time, self.caveats = label(bold=True), label(), label(colour=theme.WARNING)
+        self.used, self.time, self.caveats = (
+            wrapped_label(bold=True),
+            wrapped_label(),
+            wrapped_label(colour=theme.WARNING),
+        )
         self.left_out = QTreeWidget()
         self.left_out.setHeaderHidden(True)
         self.left_out.setAccessibleName("What is left out")
@@ -38,7 +43,7 @@ class FoundPanel(QWidget):
         for widget in (self._bar, self.time, self.caveats, self.left_out):
             widget.hide()
         self.used.setText(text)
-        paint(self.used, colour)
+        set_text_colour(self.used, colour)
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
         """How far finding out is."""
@@ -51,12 +56,12 @@ class FoundPanel(QWidget):
     def show_found(self, found: Mapping[str, Any]) -> None:
         """The answer."""
         self.say(
-            f"{count(found['cines'], 'cine')}, {count(found['frames'], 'frame')}, "
-            f"{duration(found['seconds_of_cine'])} of cine will be used."
+            f"{format_count(found['cines'], 'cine')}, {format_count(found['frames'], 'frame')}, "
+            f"{format_duration(found['seconds_of_cine'])} of cine will be used."
         )
         self.left_out.clear()
         for reason, names in found["left_out"].items():
-            top = QTreeWidgetItem([f"Left out, {reason}: {count(len(names), 'file')}"])
+            top = QTreeWidgetItem([f"Left out, {reason}: {format_count(len(names), 'file')}"])
             top.addChildren([QTreeWidgetItem([str(name)]) for name in names])
             self.left_out.addTopLevelItem(top)
         self.left_out.setVisible(bool(found["left_out"]))
@@ -65,8 +70,9 @@ class FoundPanel(QWidget):
         """What so many steps mean on this machine."""
         total = found["reading_s"] + steps * found["seconds_a_step"]
         self.time.setText(
-            f"{count(steps, 'step')} of {count(found['batch'], 'clip')}: about {duration(total)} here "
-            f"({found['device_name']}; {found['clips_per_second']:.1f} clips a second)."
+            f"{format_count(steps, 'step')} of {format_count(found['batch'], 'clip')}: about "
+            f"{format_duration(total)} on this machine ({found['device_name']}; "
+            f"{found['clips_per_second']:.1f} clips per second)."
         )
         self.caveats.setText("\n".join(_caveats(found, steps)))
         self.time.show()
@@ -77,7 +83,7 @@ def _caveats(found: Mapping[str, Any], steps: int) -> list[str]:
     """What a user should know before hours of computing."""
     said, clips = [], steps * found["batch"]
     if clips < MANY_CLIPS:
-        whole = duration(MANY_CLIPS / found["clips_per_second"])
+        whole = format_duration(MANY_CLIPS / found["clips_per_second"])
         lead = "Without a GPU this is slow: the run" if found["device"] == "cpu" else "The run"
         said.append(
             f"{lead} sees {clips:,} clips. Encoders usually see {MANY_CLIPS:,} and more, which takes about "

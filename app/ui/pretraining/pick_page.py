@@ -18,15 +18,16 @@ from PySide6.QtWidgets import (
 
 from app.domain.errors import ApicalError
 from app.encoders import registry
+from app.formatting import format_duration
 from app.pretraining.runs import Plan
 from app.processes.child import STOPPED, Child
 from app.readers.suffixes import CINE_SUFFIXES, name_filter
 from app.ui import theme
+from app.ui.dialog_widgets import wrapped_label
 from app.ui.local_files import local_path
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
 from app.ui.watcher import Watcher
-from app.ui.words import duration, label
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
@@ -77,13 +78,13 @@ class PickPage(QWidget):
             button.setAutoDefault(False)
             buttons.addWidget(button)
         buttons.addStretch(1)
-        column.addWidget(label("Cines to learn from", bold=True))
+        column.addWidget(wrapped_label("Cines to learn from", bold=True))
         column.addWidget(
-            label("From the open project. Add more, or drop files and folders here.", theme.MUTED)
+            wrapped_label("From the open project. Add more, or drop files and folders here.", theme.MUTED)
         )
         column.addWidget(self.sources, 1)
         column.addLayout(buttons)
-        column.addWidget(label(PRIVACY, theme.MUTED))
+        column.addWidget(wrapped_label(PRIVACY, theme.MUTED))
         return column
 
     def _right(self) -> QVBoxLayout:
@@ -94,7 +95,7 @@ class PickPage(QWidget):
         self.length = QComboBox()
         self.length.setAccessibleName("How long")
         for seconds in LENGTHS_S:
-            self.length.addItem(f"About {duration(seconds)}".replace(".0", ""), seconds)
+            self.length.addItem(f"About {format_duration(seconds)}".replace(".0", ""), seconds)
         self.length.addItem("A number of steps", 0)
         self.length.setCurrentIndex(1)
         self.steps = QSpinBox()
@@ -114,10 +115,10 @@ class PickPage(QWidget):
         last = QHBoxLayout()
         last.addStretch(1)
         last.addWidget(self.start)
-        column.addWidget(label("Start from", bold=True))
+        column.addWidget(wrapped_label("Start from", bold=True))
         column.addWidget(self.encoder)
         column.addSpacing(8)
-        column.addWidget(label("How long", bold=True))
+        column.addWidget(wrapped_label("How long", bold=True))
         column.addLayout(lengths)
         column.addSpacing(8)
         column.addWidget(self.look)

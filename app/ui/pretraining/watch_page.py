@@ -10,13 +10,13 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app.domain.errors import ApicalError
+from app.formatting import format_count, format_duration
 from app.pretraining.runs import Run
 from app.processes.child import STOPPED, Child
 from app.ui import theme
+from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.curves import LossCurves
-from app.ui.pretraining.throw_away import delete
 from app.ui.watcher import Watcher
-from app.ui.words import ask, count, duration, label, paint
 
 MOST_WARNINGS = 3
 USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."
@@ -28,7 +28,7 @@ class WatchPage(QWidget):
 
     finished = Signal(object)  # Run, all its steps done
     keep_wanted = Signal(object)  # Run, stopped before its end: what there is shall be looked at
-    thrown_away = Signal()
+    discarded = Signal(object)  # Run or None
     trouble = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,12 +43,12 @@ class WatchPage(QWidget):
         self._batch = self._step = 0
         self._warnings: dict[str, tuple[int, int, str]] = {}  # by kind: how often, last step, words
         self._last: dict[str, Any] = {}
-        self.state, self.speed = label(bold=True), label(colour=theme.MUTED)
+        self.state, self.speed = wrapped_label(bold=True), wrapped_label(colour=theme.MUTED)
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
         self.curves = LossCurves()
-        self.health = label()
+        self.health = wrapped_label()
         self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel...")
         self.compare = QPushButton("See before and after")
         self.pause.clicked.connect(self._pause_or_resume)
@@ -123,17 +123,17 @@ class WatchPage(QWidget):
                 self,
                 "Stop this run?",
                 "No step is done yet: there is nothing to keep.",
-                ("Throw away", self.throw_away),
+                ("Throw away", self.discard),
                 ("Go on training", None),
             )
             return
         ask(
             self,
             "Keep what has been trained so far?",
-            f"{count(self._step, 'step')} of {self.run.plan.steps:,} are done. Kept, the run ends here "
-            "and its encoder is compared as it is.",
+            f"{format_count(self._step, 'step')} of {self.run.plan.steps:,} are done. If you keep it, the "
+            "run ends here, and its encoder is compared as it is.",
             ("Keep", self._keep),
-            ("Throw away", self.throw_away),
+            ("Throw away", self.discard),
             ("Go on training", None),
         )
 
@@ -146,12 +146,11 @@ class WatchPage(QWidget):
         child.stop()
         self._show()
 
-    def throw_away(self) -> None:
+    def discard(self) -> None:
         """End the run and delete it."""
         self._watcher.drop()
         run, self.run = self.run, None
-        delete(run, self.trouble.emit)
-        self.thrown_away.emit()
+        self.discarded.emit(run)
 
     # What comes of it
 
@@ -224,7 +223,7 @@ class WatchPage(QWidget):
             return ""
         rate = sum(self._rates) / len(self._rates)
         left = (self.run.plan.steps - self._step) * self._clips() / rate
-        return f"{rate:.1f} clips a second, about {duration(left)} left"
+        return f"{rate:.1f} clips a second, about {format_duration(left)} left"
 
     def _clips(self) -> int:
         """Clips a step."""
@@ -240,10 +239,10 @@ class WatchPage(QWidget):
             ]
             tail = [USELESS] if any("collaps" in text for text in told) else []
             self.health.setText("\n".join(told + tail))
-            paint(self.health, theme.WARNING)
+            set_text_colour(self.health, theme.WARNING)
             return
         self.health.setText(_health(self._last))
-        paint(self.health, theme.MUTED)
+        set_text_colour(self.health, theme.MUTED)
 
 
 def _health(entry: dict[str, Any]) -> str:

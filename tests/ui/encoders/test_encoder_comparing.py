@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.ui.encoders.comparison_record import KEY, Compared, keep
+from app.encoders.comparison import KEY, EncoderComparison, comparison_record
 from app.ui.encoders.dialog import EncodersDialog
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, timed
@@ -185,13 +185,13 @@ def test_figures_of_other_weights_of_the_name_are_not_shown(outlined: Bench) -> 
     "kept", [None, {}, [], {"encoders": []}, {"encoders": [{"name": 1}], "revisions": {}}, {"encoders": 3}]
 )
 def test_a_damaged_result_is_none(kept: Any, heart: Desk) -> None:
-    assert Compared.read(kept) is None
+    assert EncoderComparison.from_record(kept) is None
     heart.workspace.save_view({KEY: kept})
     heart.window.dialogs.show_encoders()
     assert heart.window.findChild(EncodersDialog) is not None
 
 
 def test_the_view_of_the_canvas_does_not_push_the_result_out(outlined: Bench, heart: Desk) -> None:
-    heart.workspace.save_view({KEY: keep(_answer(outlined), {"1": 2})})
+    heart.workspace.save_view({KEY: comparison_record(_answer(outlined), {"1": 2})})
     heart.window.view_state.save()
-    assert Compared.read(heart.workspace.view()[KEY]) is not None
+    assert EncoderComparison.from_record(heart.workspace.view()[KEY]) is not None

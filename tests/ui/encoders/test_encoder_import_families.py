@@ -55,7 +55,7 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
     here.settle()
     selected = here.dialog.list.table.selected
     assert selected is not None
-    assert (selected.name, selected.own) == (name, True)
+    assert (selected.name, selected.is_own) == (name, True)
     assert selected.source["recognised"]
     load_card(selected.card)
 

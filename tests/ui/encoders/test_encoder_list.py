@@ -20,7 +20,7 @@ from vjepa_core.service.messages import Progress, Stage
 
 def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:
     assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "mine"]
-    assert bench.cell(DEFAULT_ENCODER, "Size") == "22 M weights\n44 MB on disk"
+    assert bench.cell(DEFAULT_ENCODER, "Size") == "22 M parameters\n44 MB on disk"
     assert bench.cell(DEFAULT_ENCODER, "Licence") == "Research only, non-commercial"
     assert [bench.cell(name, "Trained") for name in bench.names] == ["yes", "no", "yes"]
     assert [bench.cell(name, "In use") for name in bench.names] == ["True", "False", "False"]

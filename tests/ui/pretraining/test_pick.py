@@ -7,8 +7,8 @@ from pathlib import Path
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 
+from app.formatting import format_duration
 from app.processes.child import STOPPED
-from app.ui.words import duration
 from tests.ui.pretraining.conftest import Trainer
 
 
@@ -98,7 +98,7 @@ def test_files_and_folders_can_be_dropped(trainer: Trainer, tmp_path: Path) -> N
 
 
 def test_durations_in_words() -> None:
-    assert [duration(s) for s in (0.2, 40, 1200, 3600 * 3.5, 3600 * 30, 86400 * 9)] == [
+    assert [format_duration(s) for s in (0.2, 40, 1200, 3600 * 3.5, 3600 * 30, 86400 * 9)] == [
         "1 seconds",
         "40 seconds",
         "20 minutes",
