@@ -1,11 +1,11 @@
-"""One frame with what lies over it: masks drawn, accepted and predicted, and where they may be wrong."""
+"""A frame with its masks (drawn, accepted, predicted) and their doubt."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from PySide6.QtCore import QEvent, Signal
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QWidget
 
@@ -18,81 +18,86 @@ from vjepa_core.label_image import values_mask
 
 
 class LabelledPicture(PictureView):
-    """Shows the layers of a frame; a key hides them for as long as it is held."""
+    """Displays the layers of a frame; holding the peek key hides them.
 
-    peek = Signal(bool)  # the peek key is held: layers are hidden meanwhile
+    Attributes
+    ----------
+    drawn, accepted, predicted : LabelLayer
+        Masks by their provenance.
+    doubt : DoubtLayer
+        Where the prediction may be wrong.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._drawn = LabelLayer(self._view, DRAWN)
-        self._accepted = LabelLayer(self._view, ACCEPTED)
-        self._predicted = LabelLayer(self._view, PREDICTION)
-        self._doubts = DoubtLayer(self._view)
-        self._doubt: Frame | None = None
+        self.drawn = LabelLayer(self._view, DRAWN)
+        self.accepted = LabelLayer(self._view, ACCEPTED)
+        self.predicted = LabelLayer(self._view, PREDICTION)
+        self.doubt = DoubtLayer(self._view)
+        self._doubt_image: Frame | None = None
         self._shown = (True, True)
         self._peeking = False
         self._peek_keys: tuple[QKeySequence, ...] = ()
-        self._peek_held: int | None = None  # the key that must come up again
+        self._peek_held: int | None = None  # key whose release ends peeking
 
     def _show_annotation(self, annotation: Frame | None, states: States) -> None:
-        """Show a label image (height, width) uint8, each structure in the style of its state."""
+        """Display a label image (height, width) uint8, each structure in the style of its state."""
         accepted = [value for value, state in states.items() if state is Provenance.ACCEPTED]
         if annotation is None or not accepted:
-            self._drawn.set_labels(annotation)
-            self._accepted.set_labels(None)
+            self.drawn.set_labels(annotation)
+            self.accepted.set_labels(None)
             return
-        theirs = values_mask(annotation, accepted)
-        self._drawn.set_labels(np.where(theirs, 0, annotation).astype(np.uint8))
-        self._accepted.set_labels(np.where(theirs, annotation, 0).astype(np.uint8))
+        is_accepted = values_mask(annotation, accepted)
+        self.drawn.set_labels(np.where(is_accepted, 0, annotation).astype(np.uint8))
+        self.accepted.set_labels(np.where(is_accepted, annotation, 0).astype(np.uint8))
 
     def _show_prediction(self, prediction: Frame | None, *, outdated: bool) -> None:
-        """Show a label image (height, width) uint8 as predicted, or as outdated."""
-        self._predicted.set_style(OUTDATED if outdated else PREDICTION)
-        self._predicted.set_labels(prediction)
+        """Display a predicted label image (height, width) uint8."""
+        self.predicted.set_style(OUTDATED if outdated else PREDICTION)
+        self.predicted.set_labels(prediction)
 
     def set_doubt(self, doubt: Frame | None) -> None:
-        """Show how likely the prediction is wrong, (height, width) uint8, times 255; None for nothing."""
-        self._doubt = doubt
-        self._doubts.show(doubt if self._shown[1] and not self._peeking else None)
+        """Display the probability that the prediction is wrong, (height, width) uint8, times 255; or None."""
+        self._doubt_image = doubt
+        self.doubt.show(doubt if self._shown[1] and not self._peeking else None)
 
     def set_label_set(self, labels: LabelSet) -> None:
-        """Take the classes and their colours."""
-        for layer in (self._drawn, self._accepted, self._predicted):
+        """Set the structures and their colours."""
+        for layer in (self.drawn, self.accepted, self.predicted):
             layer.set_label_set(labels)
 
     def set_hidden_classes(self, values: Collection[int]) -> None:
-        """Hide these classes in every layer."""
-        for layer in (self._drawn, self._accepted, self._predicted):
+        """Hide these structures in every layer."""
+        for layer in (self.drawn, self.accepted, self.predicted):
             layer.set_hidden_classes(values)
 
     def set_layers_visible(self, annotation: bool, prediction: bool) -> None:
-        """Show or hide what a human stated and what is predicted."""
+        """Show or hide annotations and predictions."""
         self._shown = (annotation, prediction)
         self._apply_shown()
 
     def set_peek_keys(self, keys: Sequence[QKeySequence]) -> None:
-        """Keys that hide the layers for as long as they are held."""
+        """Set the keys that hide the layers while they are held."""
         self._peek_keys = tuple(keys)
 
     def _apply_shown(self) -> None:
-        for layer in (self._drawn, self._accepted):
+        for layer in (self.drawn, self.accepted):
             layer.set_visible(self._shown[0] and not self._peeking)
-        self._predicted.set_visible(self._shown[1] and not self._peeking)
-        self.set_doubt(self._doubt)
+        self.predicted.set_visible(self._shown[1] and not self._peeking)
+        self.set_doubt(self._doubt_image)
 
     def _set_peeking(self, on: bool) -> None:
         if on != self._peeking:
             self._peeking = on
             self._apply_shown()
-            self.peek.emit(on)
 
     def _is_peek(self, event: QKeyEvent) -> bool:
-        if event.type() == QEvent.Type.KeyRelease:  # whatever Shift or Ctrl do by then
+        if event.type() == QEvent.Type.KeyRelease:  # Shift or Ctrl may have changed since
             return self._peeking and event.key() == self._peek_held
-        mine = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
-        if mine:
+        is_peek = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
+        if is_peek:
             self._peek_held = event.key()
-        return mine
+        return is_peek
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QKeyEvent) and self._is_peek(event):

@@ -1,8 +1,7 @@
-"""Label layers over the picture, and the marks of the active tool.
+"""Graphics over the picture: label layers, doubt, and the marks of the active tool.
 
-What was drawn has a solid outline, what was accepted long dashes, a prediction short dashes over a paler
-fill, and an outdated prediction dots: they differ in form and not in colour alone, so that they stay apart in
-a grey print as well.
+Drawn structures have a solid outline, accepted ones long dashes, predictions short dashes and a lighter fill,
+outdated predictions dots: line styles remain distinguishable without colour.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from vjepa_core.service.messages import DOUBT_SIZE
 
 @dataclass(frozen=True)
 class LayerStyle:
-    """How a layer is drawn: fill opacity (0..1), pen width (screen pixels), dashes, stacking order."""
+    """Style of a layer: fill opacity (0..1), pen width (screen pixels), dash pattern, stacking order."""
 
     fill: float
     width: float
@@ -41,15 +40,15 @@ ACCEPTED = LayerStyle(fill=0.2, width=1.8, dashes=(10.0, 2.5), z=18)
 PREDICTION = LayerStyle(fill=0.13, width=1.8, dashes=(3.5, 2.5), z=10)
 OUTDATED = LayerStyle(fill=0.08, width=2.2, dashes=(1.0, 1.6), z=10)
 
-SMOOTH = 5  # points of a contour averaged together, so that an outline is a line and not a staircase
-_VEIL = (0, 0, 0, 90)
-RAGGED = 1500  # points of an outline from which Qt strokes it with a one-pixel line, 30 times faster
-CRUMB = 9  # points of a contour between two common borders that are not worth a line
-SMOOTH_FROM = 24  # shorter contours would shrink visibly
+SMOOTHING_POINTS = 5  # contour points averaged together, to remove the staircase of pixels
+MIN_SMOOTHED_POINTS = 24  # shorter contours would shrink visibly
+MAX_WIDE_PEN_POINTS = 1500  # longer outlines get a one-pixel pen, which Qt draws 30 times faster
+MIN_GAP_POINTS = 9  # shorter stretches of a contour between shared borders are not drawn
+UNLABELLED_RGBA = (0, 0, 0, 90)
 
 
 class SharpImage(pg.ImageItem):
-    """Row-major image that is interpolated when it is a picture and never when it is a label image."""
+    """Row-major image; pictures are interpolated (`smooth`), label images are not."""
 
     def __init__(self, *, smooth: bool) -> None:
         super().__init__(axisOrder="row-major")
@@ -64,41 +63,51 @@ class SharpImage(pg.ImageItem):
 
 
 class LabelLayer:
-    """One label image on a view box: a raster fill, and one outline per class."""
+    """One label image in a view box: a raster fill, and an outline for each structure.
+
+    Attributes
+    ----------
+    style : LayerStyle
+        Style of fill and outlines.
+    labels : numpy.ndarray or None
+        Displayed label image (height, width) uint8.
+    is_visible : bool
+        False while the whole layer is hidden.
+    """
 
     def __init__(self, view: pg.ViewBox, style: LayerStyle) -> None:
         self._view = view
-        self._style = style
+        self.style = style
         self._fill = SharpImage(smooth=False)
         self._fill.setZValue(style.z)
         self._fill.hide()
         view.addItem(self._fill, ignoreBounds=True)
         self._outlines: dict[int, QGraphicsPathItem] = {}
         self._colours: dict[int, QColor] = {}
-        self._labels: Frame | None = None
-        self._shown = True
+        self.labels: Frame | None = None
+        self.is_visible = True
         self._hidden: frozenset[int] = frozenset()
 
     def set_style(self, style: LayerStyle) -> None:
-        """Draw the layer in another style from now on."""
-        if style is self._style:
+        """Change the style of the layer."""
+        if style is self.style:
             return
-        self._style = style
+        self.style = style
         for value, item in self._outlines.items():
             item.setPen(self._pen(self._colours[value]))
         self._refresh_lut()
 
     def _pen(self, colour: QColor) -> QPen:
-        pen = QPen(colour, self._style.width)
+        pen = QPen(colour, self.style.width)
         pen.setCosmetic(True)
         pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-        if self._style.dashes:
-            pen.setDashPattern(self._style.dashes)
+        if self.style.dashes:
+            pen.setDashPattern(self.style.dashes)
             pen.setCapStyle(Qt.PenCapStyle.FlatCap)
         return pen
 
     def set_label_set(self, labels: LabelSet) -> None:
-        """Take colours and classes from a label set."""
+        """Set the structures and their colours."""
         for item in self._outlines.values():
             self._view.removeItem(item)
         self._outlines.clear()
@@ -106,21 +115,21 @@ class LabelLayer:
         for value, colour in self._colours.items():
             item = QGraphicsPathItem()
             item.setPen(self._pen(colour))
-            item.setZValue(self._style.z + 1)
+            item.setZValue(self.style.z + 1)
             self._view.addItem(item, ignoreBounds=True)
             self._outlines[value] = item
         self._refresh_lut()
-        self.set_labels(self._labels)
+        self.set_labels(self.labels)
 
     def set_labels(self, labels: Frame | None) -> None:
-        """Show a label image, shape (height, width), uint8; None for nothing."""
-        before, self._labels = self._labels, labels
-        # News of other frames come many times a second: what is shown already is not drawn again. The same
-        # array may have been drawn into, so only another one is compared.
+        """Display a label image (height, width) uint8, or None."""
+        before, self.labels = self.labels, labels
+        # Predictions of other frames arrive many times a second: skip what is displayed already. The same
+        # array may have been modified in place, so only a different one is compared.
         both = labels is not None and before is not None and labels is not before
         if both and np.array_equal(labels, before):  # type: ignore[arg-type]
             return
-        show = labels is not None and self._shown
+        show = labels is not None and self.is_visible
         self._fill.setVisible(show)
         if labels is None or not show:
             for item in self._outlines.values():
@@ -134,39 +143,46 @@ class LabelLayer:
             item.setVisible(visible)
             if visible:
                 path = outline_path(labels, value, drawn)
-                # A head at its first steps scatters specks: the window must not wait for their borders.
+                # Early predictions are full of specks, and their outlines would be slow to draw.
                 pen = item.pen()
-                pen.setWidthF(self._style.width if path.elementCount() < RAGGED else 1.0)
+                pen.setWidthF(self.style.width if path.elementCount() < MAX_WIDE_PEN_POINTS else 1.0)
                 item.setPen(pen)
                 item.setPath(path)
                 drawn.append(value)
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the whole layer."""
-        if visible != self._shown:
-            self._shown = visible
-            self.set_labels(self._labels)
+        if visible != self.is_visible:
+            self.is_visible = visible
+            self.set_labels(self.labels)
 
     def set_hidden_classes(self, values: Collection[int]) -> None:
-        """Hide these classes, show all others."""
+        """Hide these structures, show all others."""
         self._hidden = frozenset(values)
         self._refresh_lut()
-        self.set_labels(self._labels)
+        self.set_labels(self.labels)
 
     def _refresh_lut(self) -> None:
         lut = np.zeros((256, 4), np.uint8)
         for value, colour in self._colours.items():
             if value not in self._hidden:
-                lut[value] = (colour.red(), colour.green(), colour.blue(), round(255 * self._style.fill))
-        lut[UNLABELLED] = _VEIL  # what a scribble says nothing of
+                lut[value] = (colour.red(), colour.green(), colour.blue(), round(255 * self.style.fill))
+        lut[UNLABELLED] = UNLABELLED_RGBA
         self._fill.setLookupTable(lut)
 
 
 def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPainterPath:
-    """Return the borders of one class as a path in image pixels, holes included.
+    """Return the borders of one structure, including holes, as a path in image pixels.
 
-    Where the class touches one of those already `drawn`, their border stands for both: two dashed lines
-    side by side would look like a solid one.
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        Label image (height, width) uint8.
+    value : int
+        Structure.
+    drawn : collection of int
+        Structures with an outline. Borders shared with them are left out: two dashed lines side by side would
+        look like a solid one.
     """
     mask = (labels == value).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
@@ -180,90 +196,98 @@ def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPai
     for contour in contours:
         pixels = contour.reshape(-1, 2)
         points = _smooth(pixels + 0.5)
-        if len(points) < 3:  # a speck of one or two pixels still deserves a mark
+        if len(points) < 3:  # one or two pixels: mark them with a square
             path.addRect(points[0, 0] - 0.5, points[0, 1] - 0.5, 1.0, 1.0)
             continue
         closed = np.vstack((points, points[:1]))
         at = closed.astype(np.intp)
-        connect: Any = "all" if shared is None else _without_crumbs(shared[at[:, 1], at[:, 0]])
+        connect: Any = "all" if shared is None else _visible_points(shared[at[:, 1], at[:, 0]])
         path.addPath(pg.arrayToQPath(closed[:, 0], closed[:, 1], connect=connect, finiteCheck=False))
     return path
 
 
 def _neighbourhood(labels: Frame, values: Collection[int]) -> NDArray[np.uint8]:
-    """1 on the pixels of these classes and next to them."""
+    """Return 1 on the pixels of these structures and next to them, else 0."""
     lut = np.zeros(256, np.uint8)
     lut[list(values)] = 1
     return cv2.dilate(lut[labels], np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
 
 
-def _without_crumbs(shared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """1 where a closed contour is drawn: not where it is shared, nor on a short stretch between two such.
+def _visible_points(shared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return 1 for the points of a closed contour that are drawn, else 0.
 
-    Crumbs of a line along a common border would make a solid outline look dashed.
+    Shared points are left out, and short stretches between them, which would make a solid outline look
+    dashed.
     """
     if not shared.any():
         return np.ones_like(shared)
     n = len(shared)
-    around = np.resize(shared, (1, 3 * n))  # thrice round: the middle turn knows what is before and after
-    closed = cv2.morphologyEx(around, cv2.MORPH_CLOSE, np.ones((1, CRUMB), np.uint8))
+    repeated = np.resize(shared, (1, 3 * n))  # the middle copy has its neighbours on both sides
+    closed = cv2.morphologyEx(repeated, cv2.MORPH_CLOSE, np.ones((1, MIN_GAP_POINTS), np.uint8))
     return (closed[0, n : 2 * n] == 0).view(np.uint8)
 
 
 def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average a closed contour over neighbouring points, and keep every other one."""
-    if len(points) < SMOOTH_FROM:
+    """Average a closed contour over neighbouring points, and return every second one."""
+    if len(points) < MIN_SMOOTHED_POINTS:
         return points
-    half = SMOOTH // 2
-    around = np.concatenate(
+    half = SMOOTHING_POINTS // 2
+    sums = np.concatenate(
         (np.zeros((1, 2)), np.cumsum(np.vstack((points[-half:], points, points[:half])), 0))
     )
-    return ((around[SMOOTH:] - around[:-SMOOTH]) / SMOOTH)[::2]
+    return ((sums[SMOOTHING_POINTS:] - sums[:-SMOOTHING_POINTS]) / SMOOTHING_POINTS)[::2]
 
 
 class DoubtLayer:
-    """Where the prediction may be wrong: a haze, as wide as the border may be off.
+    """Green haze where the prediction may be wrong; wide areas are hatched as well.
 
-    A thin line of doubt runs along every border, so only wider places are hatched as well.
+    Every border has a thin line of doubt, so hatching starts at a minimum width.
     """
 
-    HAZE = QColor(206, 236, 84)
-    FROM, FULL = 0.18, 0.5  # probability to be wrong at which the haze begins, and is at its densest
+    COLOUR = QColor(206, 236, 84)
+    MIN_PROBABILITY, MAX_PROBABILITY = 0.18, 0.5  # the haze begins, and is opaque
     OPACITY = 0.6
-    HATCHED = 0.3  # from here on
-    WIDE = 2.2  # pixels of the engine's grid: narrower places are not hatched
+    HATCHED_PROBABILITY = 0.3
+    HATCHED_WIDTH = 2.2  # in pixels of the engine's grid
 
     def __init__(self, view: pg.ViewBox) -> None:
         self._haze = SharpImage(smooth=True)
         self._haze.setZValue(PREDICTION.z + 0.5)  # between its fill and its outline
         lut = np.zeros((256, 4), np.uint8)
-        lut[:, :3] = self.HAZE.red(), self.HAZE.green(), self.HAZE.blue()
-        share = (np.arange(256) / 255 - self.FROM) / (self.FULL - self.FROM)
+        lut[:, :3] = self.COLOUR.red(), self.COLOUR.green(), self.COLOUR.blue()
+        share = (np.arange(256) / 255 - self.MIN_PROBABILITY) / (self.MAX_PROBABILITY - self.MIN_PROBABILITY)
         lut[:, 3] = np.round(255 * self.OPACITY * np.clip(share, 0, 1))
         self._haze.setLookupTable(lut)
         self._hatch = QGraphicsPathItem()
         self._hatch.setPen(QPen(Qt.PenStyle.NoPen))
-        self._hatch.setBrush(QBrush(self.HAZE, Qt.BrushStyle.BDiagPattern))
+        self._hatch.setBrush(QBrush(self.COLOUR, Qt.BrushStyle.BDiagPattern))
         self._hatch.setZValue(PREDICTION.z + 0.6)
         for item in (self._haze, self._hatch):
             item.hide()
             view.addItem(item, ignoreBounds=True)
 
+    @property
+    def is_visible(self) -> bool:
+        """True while doubt is displayed."""
+        return bool(self._haze.isVisible())
+
     def show(self, doubt: Frame | None) -> None:
-        """Show probabilities to be wrong, (height, width) uint8, times 255; None for nothing."""
+        """Display the probability of an error, (height, width) uint8, times 255; or None."""
         for item in (self._haze, self._hatch):
             item.setVisible(doubt is not None)
         if doubt is None:
             return
         self._haze.setImage(doubt, autoLevels=False, levels=(0, 255))
-        wide = max(3, round(self.WIDE * max(doubt.shape) / DOUBT_SIZE))
-        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide))
-        grave = cv2.morphologyEx((doubt >= 255 * self.HATCHED).astype(np.uint8), cv2.MORPH_OPEN, shape)
-        self._hatch.setPath(outline_path(grave.astype(np.uint8, copy=False), 1))
+        width = max(3, round(self.HATCHED_WIDTH * max(doubt.shape) / DOUBT_SIZE))
+        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+        hatched = cv2.morphologyEx(
+            (doubt >= 255 * self.HATCHED_PROBABILITY).astype(np.uint8), cv2.MORPH_OPEN, shape
+        )
+        self._hatch.setPath(outline_path(hatched.astype(np.uint8, copy=False), 1))
 
 
 class ToolMarks:
-    """The brush's circle at its true size, and an unfinished outline with its vertices."""
+    """The circle of the brush at its true size, and an unfinished outline with its vertices."""
 
     DOT = 6.0  # screen pixels
 
@@ -281,13 +305,13 @@ class ToolMarks:
         self._under.setPen(_cosmetic(QColor(0, 0, 0, 150), 3.5))
 
     def set_colour(self, colour: QColor) -> None:
-        """Colour of the class in hand."""
+        """Set the colour of the structure to draw."""
         self._ring.setPen(_cosmetic(colour, 1.4))
         self._line.setPen(_cosmetic(colour, 1.8))
         self._dots.setPen(_cosmetic(colour, self.DOT, round_cap=True))
 
     def show_brush(self, centre: Point | None, radius: float, pixel_aspect: float = 1.0) -> None:
-        """Show the brush's circle, or hide it: `radius` in columns of the image, more or fewer rows."""
+        """Show the circle of the brush around `centre`, or hide it; `radius` in image columns."""
         rows = radius / pixel_aspect
         for ring in (self._halo, self._ring):
             ring.setVisible(centre is not None)
@@ -297,9 +321,18 @@ class ToolMarks:
     def show_line(
         self, points: Sequence[Point], pointer: Point | None, closing: bool, *, faint: bool = False
     ) -> None:
-        """Show an unfinished outline with a rubber line to the pointer, or to its start if it closes.
+        """Show an unfinished outline.
 
-        `faint` is for an outline that belongs to another frame.
+        Parameters
+        ----------
+        points : sequence of (float, float)
+            Vertices in image pixels; empty to hide the outline.
+        pointer : (float, float) or None
+            End of a line from the last vertex.
+        closing : bool
+            True where the next click closes the outline: the line then ends at the first vertex.
+        faint : bool
+            True for an outline that belongs to another frame.
         """
         visible = len(points) > 0
         for item in (self._under, self._line, self._dots):
@@ -315,7 +348,7 @@ class ToolMarks:
         self._under.setPath(path)
         self._line.setPath(path)
         dots = QPainterPath()
-        # Freehand traces have too many points to mark: their ends are enough.
+        # Freehand outlines have too many points: mark their ends only.
         for corner in corners if len(corners) <= 60 else (corners[0], corners[-1]):
             dots.moveTo(corner)
             dots.lineTo(corner + QPointF(1e-3, 0))

@@ -1,4 +1,4 @@
-"""A picture that can be zoomed, moved and windowed: the view under the canvas, without tools."""
+"""A grey image with zoom, pan, and window and level."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from app.ui.overlay import SharpImage
 from app.workspace.painting import Point
 
 MAX_SCALE = 40.0  # screen pixels per column of the image
-PIXELS_FROM = 8.0  # magnification from which single pixels are shown sharp
+SHARP_PIXELS_SCALE = 8.0  # magnification from which pixels are not interpolated
 FULL_WINDOW, FULL_LEVEL = 255.0, 127.5
 
 
 class PictureView(pg.GraphicsView):
-    """Shows one grey image; keeps zoom, place and grey range when it is resized."""
+    """Displays one grey image; zoom, position and grey range survive resizing."""
 
     levels_changed = Signal(float, float)  # window, level
 
@@ -44,16 +44,13 @@ class PictureView(pg.GraphicsView):
 
         self._frame: Frame | None = None
         self._window, self._level = FULL_WINDOW, FULL_LEVEL
-        # The view as it is meant: the view box follows it, also when the widget is resized. The scale is that
-        # of columns; rows have the scale times the aspect.
+        # The intended view, which the view box follows, also when the widget is resized. The scale is the one
+        # of columns; that of rows is the scale times the aspect.
         self._fit, self._centre, self._scale = True, (0.0, 0.0), 1.0
         self._aspect = 1.0
 
     def close(self) -> bool:
-        """Close as any widget does.
-
-        pyqtgraph's own version first clears the scene, which deletes items that Python still holds.
-        """
+        """Close like any widget; pyqtgraph's version deletes scene items that Python still references."""
         return bool(QGraphicsView.close(self))
 
     def _show_picture(self, image: Frame | None) -> None:
@@ -68,18 +65,18 @@ class PictureView(pg.GraphicsView):
             self._apply_view()
 
     def set_pixel_aspect(self, aspect: float) -> None:
-        """Height of an image pixel divided by its width: the picture is shown in its true proportions."""
+        """Set the height of an image pixel divided by its width."""
         if aspect != self._aspect:
             self._aspect = aspect
             self._view.setAspectLocked(True, 1.0 / aspect)
             self._apply_view()
 
     def set_empty_text(self, text: str) -> None:
-        """Text in the middle while there is no cine."""
+        """Set the text that is displayed without an image."""
         self._empty.setText(text)
 
     def set_levels(self, window: float, level: float) -> None:
-        """Grey range shown: `window` wide around `level`, in grey values."""
+        """Set the displayed grey range: `window` wide, centred on `level`, in grey values."""
         window, level = min(max(window, 2.0), 1000.0), min(max(level, -255.0), 510.0)
         if (window, level) != (self._window, self._level):
             self._window, self._level = window, level
@@ -87,20 +84,20 @@ class PictureView(pg.GraphicsView):
             self.levels_changed.emit(window, level)
 
     def levels(self) -> tuple[float, float]:
-        """Window and level in grey values."""
+        """Return window and level in grey values."""
         return self._window, self._level
 
     def _range(self) -> tuple[float, float]:
         return self._level - self._window / 2, self._level + self._window / 2
 
     def reset_view(self) -> None:
-        """Fit the whole picture and show the whole grey range."""
+        """Fit the whole picture and display the whole grey range."""
         self.set_levels(FULL_WINDOW, FULL_LEVEL)
         self._fit = True
         self._apply_view()
 
     def view_state(self) -> dict[str, Any]:
-        """Zoom, place and grey range, ready for JSON."""
+        """Return zoom, position and grey range as JSON-compatible values."""
         return {
             "fit": self._fit,
             "centre": list(self._centre),
@@ -110,7 +107,7 @@ class PictureView(pg.GraphicsView):
         }
 
     def restore_view(self, state: dict[str, Any]) -> None:
-        """Take up what `view_state` gave; anything missing or malformed is left at its default."""
+        """Apply a state of `view_state`; an invalid one is ignored."""
         try:
             x, y = (float(v) for v in state["centre"])
             scale, window, level = (float(state[k]) for k in ("scale", "window", "level"))
@@ -123,13 +120,13 @@ class PictureView(pg.GraphicsView):
         self._apply_view()
 
     def map_to_image(self, position: QPointF) -> Point:
-        """Image pixel (x, y), continuous, under a position in the viewport."""
+        """Return the image coordinates (x, y) of a position in the viewport."""
         scene = self.viewportTransform().inverted()[0].map(position)
         point = self._view.mapSceneToView(scene)
         return point.x(), point.y()
 
     def map_from_image(self, x: float, y: float) -> QPointF:
-        """Position in the viewport of an image point: the inverse of `map_to_image`."""
+        """Return the viewport position of an image point: the inverse of `map_to_image`."""
         return self.viewportTransform().map(self._view.mapViewToScene(QPointF(x, y)))
 
     def _apply_view(self) -> None:
@@ -143,20 +140,20 @@ class PictureView(pg.GraphicsView):
         if self._fit:
             self._centre, self._scale = (width / 2, height / 2), whole
         self._scale = min(max(self._scale, whole / 4), MAX_SCALE)
-        # The middle of the view stays on the picture: it can be pushed aside but never lost.
+        # The centre of the view stays on the picture, so that it cannot be moved out of sight.
         x, y = min(max(self._centre[0], 0), width), min(max(self._centre[1], 0), height)
         self._centre = x, y
         w, h = area.width() / self._scale, area.height() / (self._scale * self._aspect)
         self._view.setRange(QRectF(x - w / 2, y - h / 2, w, h), padding=0)
-        self._picture.smooth = self._scale < PIXELS_FROM
+        self._picture.smooth = self._scale < SHARP_PIXELS_SCALE
 
     def _zoom(self, factor: float, position: QPointF) -> None:
         x, y = self.map_to_image(position)
         before = self._scale
         self._fit, self._scale = False, before * factor
         self._apply_view()
-        kept = before / self._scale
-        self._centre = x + (self._centre[0] - x) * kept, y + (self._centre[1] - y) * kept
+        ratio = before / self._scale
+        self._centre = x + (self._centre[0] - x) * ratio, y + (self._centre[1] - y) * ratio
         self._apply_view()
 
     def _pan(self, by: QPointF) -> None:
@@ -167,6 +164,6 @@ class PictureView(pg.GraphicsView):
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         super().resizeEvent(event)
-        if hasattr(self, "_empty"):  # the base class resizes once before this one is built
+        if hasattr(self, "_empty"):  # the base class resizes once before __init__ ends
             self._empty.setGeometry(self.viewport().rect())
             self._apply_view()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import SIGNAL
+from PySide6.QtCore import SIGNAL, Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 
 from app.ui.shortcut_sheet import ShortcutSheet
@@ -33,7 +34,7 @@ def test_keys_that_move_through_time(heart: Desk, start: int, keys: list[str], e
     heart.hand.keys(*keys)
     assert heart.opened.frame == end
     assert heart.session.looks[-1] == (heart.opened.id, end)
-    assert heart.window.canvas._key.frame == end  # type: ignore[attr-defined]
+    assert heart.window.player_bar.transport.text().startswith(f"frame {end}/11")
 
 
 def test_shift_arrows_go_to_annotated_frames(heart: Desk) -> None:
@@ -102,14 +103,15 @@ def test_d_draws_behind(heart: Desk) -> None:
 
 def test_x_hides_the_masks_and_tab_while_held(heart: Desk) -> None:
     heart.hand.click(50, 50)
-    human = heart.window.canvas._drawn
+    canvas = heart.window.canvas
     heart.hand.keys("X")
-    assert heart.window.canvas._shown == (False, False)
+    assert (canvas.drawn.is_visible, canvas.predicted.is_visible) == (False, False)
     heart.hand.keys("X")
-    assert heart.window.canvas._shown == (True, True)
-    heart.hand.keys("Tab")  # pressed and let go
-    assert heart.window.canvas._peeking is False
-    assert human is heart.window.canvas._drawn
+    assert (canvas.drawn.is_visible, canvas.predicted.is_visible) == (True, True)
+    QTest.keyPress(canvas, Qt.Key.Key_Tab)
+    assert (canvas.drawn.is_visible, canvas.predicted.is_visible) == (False, False)
+    QTest.keyRelease(canvas, Qt.Key.Key_Tab)
+    assert (canvas.drawn.is_visible, canvas.predicted.is_visible) == (True, True)
 
 
 def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(heart: Desk) -> None:
@@ -117,12 +119,12 @@ def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(hear
     heart.hand.keys("X")
     assert "Masks hidden" in status.hidden_text()
     heart.hand.click(20, 20)
-    assert heart.window.canvas._shown == (True, True)
+    assert heart.window.canvas.drawn.is_visible
     assert status.hidden_text() == ""
     heart.predict({f: square(1) for f in range(12)})
     heart.hand.keys("X", "Right", "Return")
     assert heart.annotated == (0, 1)
-    assert heart.window.canvas._shown == (True, True)
+    assert heart.window.canvas.drawn.is_visible
 
 
 def test_enter_accepts_and_undo_takes_it_back(heart: Desk) -> None:

@@ -29,9 +29,9 @@ def test_a_prediction_is_shown_apart_from_what_was_drawn(heart: Desk) -> None:
     heart.predict({0: square(1), 3: square(2)})
     heart.window.navigation.show_frame(3)
     canvas = heart.window.canvas
-    assert canvas._masks.annotation is None
-    assert canvas._masks.predicted is not None
-    assert np.array_equal(canvas._masks.predicted, square(2))
+    assert canvas.drawn.labels is None
+    assert canvas.predicted.labels is not None
+    assert np.array_equal(canvas.predicted.labels, square(2))
     assert heart.annotated == (0,)  # nothing automatic ever writes an annotation
 
 
@@ -60,11 +60,11 @@ def test_a_class_drawn_by_hand_is_not_predicted_over_on_that_frame(heart: Desk) 
     heart.hand.click(20, 20)
     both = square(1) + square(2, x0=80)
     heart.predict({0: both, 1: both})
-    shown = heart.window.canvas._masks.predicted
+    shown = heart.window.canvas.predicted.labels
     assert shown is not None
     assert set(np.unique(shown)) == {0, 2}
     heart.hand.keys("Right")
-    shown = heart.window.canvas._masks.predicted
+    shown = heart.window.canvas.predicted.labels
     assert shown is not None
     assert set(np.unique(shown)) == {0, 1, 2}
 
@@ -119,7 +119,7 @@ def test_clicks_and_the_eraser_accept_nothing(
     heart.hand.keys("Right", tool)
     heart.hand.drag(points)
     assert heart.annotated == (0,)
-    assert heart.window.canvas._masks.annotation is None
+    assert heart.window.canvas.drawn.labels is None
     assert [revision for _, revision, *_ in heart.session.labels] == [1]
 
 
@@ -215,7 +215,7 @@ def test_undoing_everything_takes_the_predictions_away(heart: Desk) -> None:
     heart.predict({f: square(1) for f in range(12)})
     heart.hand.keys("Ctrl+Z")
     assert heart.opened.predictions == {}
-    assert heart.window.canvas._masks.predicted is None
+    assert heart.window.canvas.predicted.labels is None
 
 
 def test_predictions_and_head_come_back_and_are_not_learnt_again(heart: Desk) -> None:
@@ -386,10 +386,10 @@ def test_predictions_of_the_other_cine_wait_for_it(desk: Desk, tmp_path: object)
     desk.hand.click(50, 50)
     desk.hand.keys("PgDown")
     desk.predict({0: square(2)}, cine_id=a.id, revision=1)
-    assert desk.window.canvas._masks.predicted is None
+    assert desk.window.canvas.predicted.labels is None
     assert b.predictions == {}
     desk.hand.keys("PgUp")
-    assert desk.window.canvas._masks.predicted is not None
+    assert desk.window.canvas.predicted.labels is not None
 
 
 # While the cine plays

@@ -49,8 +49,8 @@ def test_accepted_structures_are_told_apart_from_drawn_ones(heart: Desk) -> None
     assert states(heart, 0) == {1: ACCEPTED, 2: DRAWN, 3: ACCEPTED}
     assert words(heart) == ["accepted", "drawn", "accepted"]
     canvas = heart.window.canvas
-    assert set(np.unique(np.asarray(canvas._drawn._labels))) == {0, 2}
-    assert set(np.unique(np.asarray(canvas._accepted._labels))) == {0, 1, 3}
+    assert set(np.unique(np.asarray(canvas.drawn.labels))) == {0, 2}
+    assert set(np.unique(np.asarray(canvas.accepted.labels))) == {0, 1, 3}
     assert (
         heart.window.learning._confidence.text() == "Drawn: LV myocardium. Accepted: LV cavity, Left atrium."
     )
@@ -108,18 +108,18 @@ def test_undoing_the_first_stroke_brings_the_drafts_of_all_frames_back(heart: De
 def test_masks_older_than_the_newest_stroke_stay_and_look_different(heart: Desk) -> None:
     heart.hand.click(20, 20)
     heart.predict({f: three() for f in range(12)})
-    predicted = heart.window.canvas._predicted
+    predicted = heart.window.canvas.predicted
     heart.hand.keys("Right")
-    current = predicted._style
+    current = predicted.style
     heart.hand.click(20, 60)
     heart.hand.keys("Right")
     assert heart.opened.frame == 2
     assert np.array_equal(heart.opened.masks(2).shown, three())
-    assert predicted._style.dashes != current.dashes
-    assert predicted._style.fill < current.fill
+    assert predicted.style.dashes != current.dashes
+    assert predicted.style.fill < current.fill
     assert "Outdated" in heart.window.learning._confidence.text()
     heart.predict({2: three()})
-    assert predicted._style is current
+    assert predicted.style is current
 
 
 def test_a_frame_can_be_marked_as_empty(heart: Desk) -> None:
@@ -240,13 +240,13 @@ def test_undo_takes_points_of_an_unfinished_outline_back(heart: Desk) -> None:
     assert heart.annotated == ()
 
 
-def test_enter_after_a_freehand_outline_accepts_nothing(heart: Desk) -> None:
+def test_enter_after_a_freehand_outline_accepts_nothing(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     heart.predict({f: three() for f in range(12)})
     heart.hand.keys("P")
     heart.hand.drag([(26, 26), (54, 26), (54, 54), (26, 54), (26, 26)])
     heart.hand.keys("Return")
     assert states(heart, 0) == {1: DRAWN}
-    heart.window.canvas._closed_at -= 10  # a while later
+    monkeypatch.setattr("app.ui.canvas.ENTER_GRACE_S", 0.0)  # as if some time had passed
     heart.hand.keys("Return")
     assert states(heart, 0) == {1: DRAWN, 2: ACCEPTED, 3: ACCEPTED}
 

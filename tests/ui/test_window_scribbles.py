@@ -57,7 +57,7 @@ def test_a_scribble_does_not_start_from_the_prediction_which_shows_where_nothing
     heart.hand.click(40, 40)
     assert set(np.unique(heart.drawn(1))) == {1, UNLABELLED}
     heart.predict({1: square(1) + square(2, x0=80)})
-    shown = heart.window.canvas._masks.predicted
+    shown = heart.window.canvas.predicted.labels
     assert shown is not None
     assert shown[40, 40] == 1  # it agrees: no hole with a border of its own
     assert set(np.unique(shown)) == {0, 1, 2}

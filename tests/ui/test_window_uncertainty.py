@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from app.domain.cine import Frame
 from app.engine.session import Masks
@@ -29,7 +31,7 @@ def predict(desk: Desk, *frames: int, doubts: bool = True) -> None:
 
 
 def shown(desk: Desk) -> bool:
-    return desk.window.canvas._doubts._haze.isVisible()
+    return desk.window.canvas.doubt.is_visible
 
 
 def test_doubts_are_hidden_until_they_are_wanted(heart: Desk) -> None:
@@ -54,9 +56,9 @@ def test_doubts_go_with_the_masks(heart: Desk) -> None:
     assert not shown(heart)
     heart.hand.keys("X")
     assert shown(heart)
-    heart.window.canvas._set_peeking(True)
+    QTest.keyPress(heart.window.canvas, Qt.Key.Key_Tab)
     assert not shown(heart)
-    heart.window.canvas._set_peeking(False)
+    QTest.keyRelease(heart.window.canvas, Qt.Key.Key_Tab)
     assert shown(heart)
 
 
