@@ -18,7 +18,7 @@ from vjepa_core.encoder.catalogue import EncoderCard, read_card
 
 if TYPE_CHECKING:
     from app.commands.labelled_cines import Study
-    from vjepa_core.fewshot.compare import LabelledCine, Outcome
+    from vjepa_core.fewshot.compare import EncoderResult, LabelledCine
 
 _EVERY_S = 1.0
 
@@ -103,7 +103,9 @@ def _names(cards: Sequence[EncoderCard]) -> list[str]:
     return names
 
 
-def _rows(names: Sequence[str], outcomes: Sequence[Outcome], label_set: LabelSet) -> list[dict[str, Any]]:
+def _rows(
+    names: Sequence[str], outcomes: Sequence[EncoderResult], label_set: LabelSet
+) -> list[dict[str, Any]]:
     from vjepa_core.fewshot.compare import interval
 
     rows = []
@@ -201,7 +203,7 @@ def _figure(value: float | None, first: float | None, is_first: bool) -> str:
 def _pictures(
     out: Path,
     names: Sequence[str],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[EncoderResult],
     cines: Mapping[int, LabelledCine],
     label_set: LabelSet,
 ) -> list[dict[str, Any]]:
@@ -209,7 +211,7 @@ def _pictures(
     from app.commands.outline_picture import outlined, write_picture
 
     pictures = []
-    for place, drawing in enumerate(outcomes[0].drawings):
+    for place, drawing in enumerate(outcomes[0].predictions):
         cine, frame = drawing.target.cine, drawing.target.frame
         image, aspect = cines[cine].frames[frame], cines[cine].pixel_aspect
         truth = cines[cine].labels[frame] if drawing.target.scored else None
@@ -217,7 +219,7 @@ def _pictures(
         files = {}
         for number, (name, outcome) in enumerate(zip(names, outcomes, strict=True), 1):
             path = out / f"{stem}_{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.png"
-            write_picture(path, outlined(image, outcome.drawings[place].mask, label_set, aspect))
+            write_picture(path, outlined(image, outcome.predictions[place].mask, label_set, aspect))
             files[name] = str(path)
         path = out / f"{stem}_truth.png"
         write_picture(path, outlined(image, truth, label_set, aspect))

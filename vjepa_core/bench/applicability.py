@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.applicability import (
     Evidence,
     Known,
@@ -19,11 +20,12 @@ from vjepa_core.fewshot.applicability import (
     plain_score,
     resembles,
 )
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, fitted, label_image, prepare_cine
+from vjepa_core.fewshot.pipeline import CinePipeline
+from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 
 DRAFT, LEFT, OWN = "draft", "project, left heart", "project, other structures"
@@ -77,16 +79,16 @@ def shortened(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArray[
 
 def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
     """Fit a head to two frames of an apical cine, with the draft's own drawings as outlines."""
-    study = _study(picture, encoder)
+    pipeline = _pipeline(picture, encoder)
+    study = pipeline.prepared
     frames = sorted({0, len(picture.frames) // 3})
     drawn = predict(starter.head, study, frames)
     outlines = [label_image(one, study.box, LEFT_HEART) for one in drawn]
     apical = starter.applies(study)
     known = Known(embedding(study)[None], (apical,))
-    pairs = zip(frames, outlines, strict=True)
-    study.labels = {frame: frame_label(outline, study.box, LEFT_HEART) for frame, outline in pairs}
-    found = fitted(study, encoder[1], LEFT_HEART, FitConfig(seed=seed), start=starter)
-    study.labels = {}
+    pipeline.set_labels(dict(zip(frames, outlines, strict=True)))
+    found = pipeline.fit(encoder[1], FitConfig(seed=seed), starter)
+    pipeline.set_labels({})
     return ProjectHead(found.head, known, gather(found.head, study))
 
 
@@ -100,7 +102,7 @@ def decide(
     """Let every head decide on every picture."""
     for n, picture in enumerate(pictures):
         on_progress(picture.kind, n, 0)
-        study = _study(picture, encoder)
+        study = _pipeline(picture, encoder).prepared
         recogniser = starter.recogniser
         views = None if recogniser is None else recogniser.views
         evidence = gather(starter.head, study, shapes=starter.shapes, views=views)
@@ -146,5 +148,8 @@ def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     ]
 
 
-def _study(picture: Picture, encoder: LoadedEncoder) -> PreparedCine:
-    return prepare_cine(0, shortened(picture.frames, picture.fps), *encoder, fps=picture.fps)
+def _pipeline(picture: Picture, encoder: LoadedEncoder) -> CinePipeline:
+    frames = shortened(picture.frames, picture.fps)
+    pipeline = CinePipeline.of_region(frames, LEFT_HEART, fps=picture.fps, left_heart=True)
+    pipeline.prepare(*encoder)
+    return pipeline

@@ -14,8 +14,8 @@ from vjepa_core.bench.rivals import flow
 from vjepa_core.bench.scored_cines import GIVEN
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.fewshot.segmenter import LoadedEncoder
 from vjepa_core.fewshot.starter import PHANTOM_ONLY, SHIPPED, Starter, load_starter
 from vjepa_core.resources import resource_path
 

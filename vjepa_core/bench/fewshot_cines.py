@@ -19,7 +19,8 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.bench.scores import score, summary
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.feature_cache import FeatureCache
-from vjepa_core.fewshot.segmenter import prepare_cine, segment
+from vjepa_core.fewshot.pipeline import prepare_cine
+from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.label_image import UNLABELLED
 
 _CACHE_BYTES = 8 << 30

@@ -15,7 +15,7 @@ from vjepa_core.bench.own_head import OwnHead, for_stills, phantom_head
 from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
 from vjepa_core.bench.rivals.unet import UNet
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
-from vjepa_core.fewshot.segmenter import LoadedEncoder
+from vjepa_core.encoder.loaded import LoadedEncoder
 
 ROWS: Mapping[str, str] = {
     "ours": OURS,

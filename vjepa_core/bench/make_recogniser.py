@@ -25,6 +25,7 @@ from vjepa_core.bench.make_calibration import logistic
 from vjepa_core.bench.scored_cines import phantom_cines
 from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_views, textures
 from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.fewshot.applicability import (
     SHIPPED,
@@ -35,8 +36,8 @@ from vjepa_core.fewshot.applicability import (
     gather,
     signs,
 )
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
 

@@ -24,20 +24,15 @@ from torch import Tensor
 from vjepa_core.bench.camus import CLASSES, BenchError
 from vjepa_core.bench.scored_cines import ScoredCine
 from vjepa_core.bench.scores import score
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
 from vjepa_core.fewshot.plausible import LV
-from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import (
-    PREDICT_FRAMES,
-    LoadedEncoder,
-    fitted,
-    label_image,
-    prepare_cine,
-)
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.label_image import UNLABELLED
 
@@ -129,10 +124,11 @@ def run_phases(
             for number, (cine, phases) in enumerate(known):
                 stage = f"cine {number + 1} of {len(known)}"
                 on_progress(stage, len(rows), total)
-                study = prepare_cine(
-                    number, cine.frames, *encoder, fps=cine.fps, cache=cache, should_stop=should_stop
+                pipeline = CinePipeline.of_region(
+                    cine.frames, tuple(CLASSES), fps=cine.fps, cine_id=number, left_heart=True
                 )
-                bench = _Bench(cine, phases, study, encoder, starter, should_stop)
+                pipeline.prepare(*encoder, cache=cache, should_stop=should_stop)
+                bench = _Bench(cine, phases, pipeline, encoder, starter, should_stop)
                 for row in bench.rows(seeds):
                     rows.append({"cine": number, **row})
                     on_row(rows[-1])
@@ -148,43 +144,39 @@ class _Bench:
 
     cine: ScoredCine
     phases: Phases
-    study: PreparedCine
+    pipeline: CinePipeline
     encoder: LoadedEncoder
     starter: Starter
     should_stop: Callable[[], bool]
 
     def rows(self, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-        self.study.labels = {}
-        applies = self.starter.applies(self.study)
-        draft = Draft(self.starter.head.to(inference_device()), self.study)
+        study = self.pipeline.prepared
+        self.starter.head.to(inference_device())
+        applies = self.pipeline.check_starter(self.starter)
+        draft = Draft(self.starter.head, study)
         drafted = self._all(draft)
         for phase in (ED, ES):
             frame = self.phases.annotated(phase)
-            label = frame_label(self.cine.labels[frame], self.study.box, tuple(CLASSES))
-            self.study.labels = {frame: label}
+            self.pipeline.set_labels({frame: self.cine.labels[frame]})
             about = {"phase": phase, "annotated": frame, "applies": applies}
             yield self._row(DRAFT, drafted, phase, about)
-            yield self._row(
-                CARRIED, self._all(partial(self.study.prior, n_outputs=len(label.stated))), phase, about
-            )
+            carried = self._all(partial(study.prior, n_outputs=1 + len(CLASSES)))
+            yield self._row(CARRIED, carried, phase, about)
             for seed in seeds:
                 yield from self._fitted(drafted, phase, {**about, "seed": seed})
 
     def _fitted(self, drafted: Tensor, phase: str, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
         started = time.perf_counter()
-        found = fitted(
-            self.study,
-            self.encoder[1],
-            tuple(CLASSES),
-            FitConfig(seed=about["seed"]),
-            start=self.starter,
-            should_stop=self.should_stop,
-        )
+        pipeline = self.pipeline
+        config = FitConfig(seed=about["seed"])
+        found = pipeline.fit(self.encoder[1], config, self.starter, should_stop=self.should_stop)
         about["fit_s"] = time.perf_counter() - started
-        if found.draft is not None:
-            found.draft.keep(self._shown, drafted)
-        yield self._row(OURS, self._all(lambda part: found.predict(self.study, part)), phase, about)
-        yield self._row(ALONE, self._all(lambda part: predict(found.head, self.study, part)), phase, about)
+        if pipeline.draft is not None:
+            pipeline.draft.store(self._shown, drafted)
+        blended = self._all(lambda part: pipeline.probabilities(found.head, part))
+        yield self._row(OURS, blended, phase, about)
+        alone = self._all(lambda part: predict(found.head, pipeline.prepared, part))
+        yield self._row(ALONE, alone, phase, about)
 
     @property
     def _shown(self) -> list[int]:
@@ -204,9 +196,9 @@ class _Bench:
 
     def _row(self, what: str, answers: Tensor, phase: str, about: Mapping[str, Any]) -> dict[str, Any]:
         places = {frame: place for place, frame in enumerate(self._shown)}
-        scores = []
+        scores, box = [], self.pipeline.prepared.box
         for frames in self.phases.scored(phase):
-            masks = [label_image(answers[places[f]], self.study.box, tuple(CLASSES)) for f in frames]
+            masks = [label_image(answers[places[f]], box, tuple(CLASSES)) for f in frames]
             scores.append(self._score(frames, masks) if frames else None)
         other, same = scores
         defaults = {"seed": None, "fit_s": 0.0}

@@ -20,8 +20,7 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import new_head
-from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter
+from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter, new_head
 from vjepa_core.resources import resource_path
 
 _AT_ONCE = 64  # pictures, in prediction

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from vjepa_core.bench.camus import CLASSES, BenchError, dice
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.confidence import trust
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, fitted, label_image, prepare_cine
+from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
 from vjepa_core.fewshot.starter import load_starter
-from vjepa_core.fewshot.suggest import gains, likeness, moments
+from vjepa_core.fewshot.suggest import frame_embeddings, gains, similarity
 from vjepa_core.label_image import UNLABELLED
 
 SUGGESTED, RANDOM, EVEN = "suggested", "random", "evenly spaced"
@@ -83,15 +84,11 @@ def run_suggest(
         for place, (number, cine) in enumerate(usable):
             stage = f"cine {place + 1} of {len(usable)}"
             on_progress(stage, place * (draws + 2), total)
-            study = prepare_cine(
-                0,
-                cine.frames,
-                *encoder,
-                fps=cine.fps,
-                pixel_aspect=cine.pixel_aspect,
-                should_stop=should_stop,
+            pipeline = CinePipeline.of_region(
+                cine.frames, tuple(CLASSES), fps=cine.fps, pixel_aspect=cine.pixel_aspect, left_heart=True
             )
-            lesson = _Lesson(cine, study, encoder, fit, seed, should_stop)
+            pipeline.prepare(*encoder, should_stop=should_stop)
+            lesson = _Lesson(cine, pipeline, encoder, fit, seed, should_stop)
             for done, (what, draw, order) in enumerate(_orders(lesson, most, draws, seed + number)):
                 for row in order:
                     rows.append({"kind": cine.kind, "cine": number, "what": what, "draw": draw, **row})
@@ -123,7 +120,7 @@ class _Lesson:
     """One cine to annotate, and what is known of it before."""
 
     cine: ScoredCine
-    study: PreparedCine
+    pipeline: CinePipeline
     encoder: LoadedEncoder
     fit: bool
     seed: int
@@ -132,9 +129,8 @@ class _Lesson:
 
     def suggested(self, most: int) -> Rows:
         """Annotate the suggested frame each time, among those whose truth is known, and score."""
-        study = self.study
-        assert study.features is not None  # noqa: S101 - the cine was prepared
-        alike = likeness(moments(study.features, study.n_frames))
+        study = self.pipeline.prepared
+        alike = similarity(frame_embeddings(study.computed_features, study.n_frames))
         unknown = [frame for frame in range(study.n_frames) if frame not in self.cine.labels]
         doubt, chosen = np.ones(study.n_frames), list[int]()
         while len(chosen) < most:
@@ -149,7 +145,7 @@ class _Lesson:
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:
         """Annotate these frames and score the others."""
         answer, rest = self._answer(chosen), sorted(set(self.cine.labels) - set(chosen))
-        masks = np.stack([label_image(answer[f], self.study.box, tuple(CLASSES)) for f in rest])
+        masks = np.stack([label_image(answer[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in rest])
         truth = np.stack([self.cine.labels[frame] for frame in rest])
         silent = truth == UNLABELLED
         score = dice(np.where(silent, 0, masks), np.where(silent, 0, truth))["mean"]
@@ -157,23 +153,23 @@ class _Lesson:
 
     def _answer(self, chosen: Sequence[int]) -> Tensor:
         """Probabilities (T, K, grid, grid) of every frame, learnt from these; sets the labels to them."""
-        study, classes, key = self.study, tuple(CLASSES), frozenset(chosen)
+        pipeline, key = self.pipeline, frozenset(chosen)
         if key not in self._answers:
             self._answers.clear()  # the same are asked for in a row: one is enough to keep
-            study.labels = {f: frame_label(self.cine.labels[f], study.box, classes) for f in sorted(key)}
+            pipeline.set_labels({f: self.cine.labels[f] for f in sorted(key)})
             found = None
             if self.fit:
                 card, config = self.encoder[1], FitConfig(seed=self.seed)
                 starter = load_starter(card)
-                found = fitted(study, card, classes, config, start=starter, should_stop=self.should_stop)
+                found = pipeline.fit(card, config, starter, should_stop=self.should_stop)
             parts = []
-            for start in range(0, study.n_frames, PREDICT_FRAMES):
+            for start in range(0, pipeline.n_frames, PREDICT_FRAMES):
                 if self.should_stop():
                     raise Cancelled
-                frames = range(start, min(start + PREDICT_FRAMES, study.n_frames))
+                frames = range(start, min(start + PREDICT_FRAMES, pipeline.n_frames))
                 if found is None:
-                    parts.append(study.prior(frames, 1 + len(classes)))
+                    parts.append(pipeline.prepared.prior(frames, 1 + len(CLASSES)))
                 else:
-                    parts.append(found.predict(study, frames))
+                    parts.append(pipeline.probabilities(found.head, frames))
             self._answers[key] = torch.cat(parts)
         return self._answers[key]

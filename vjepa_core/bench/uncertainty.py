@@ -19,7 +19,9 @@ from vjepa_core.bench.camus import CLASSES, Stills, dice
 from vjepa_core.bench.frozen import as_studies, features
 from vjepa_core.bench.reliability import Seen, reliability
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.calibration import Calibration
 from vjepa_core.fewshot.confidence import (
     SOFTMAX_FLOOR,
@@ -32,8 +34,9 @@ from vjepa_core.fewshot.confidence import (
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import PREDICT_FRAMES, LoadedEncoder, label_image, prepare_cine, segment
+from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
@@ -157,7 +160,7 @@ def on_cines(
                         start=start,
                         cache=cache,
                         seed=seed,
-                        watch=lesson.watch,
+                        on_prediction=lesson.watch,
                         should_stop=should_stop,
                     )
                 elif start is not None:

@@ -1,9 +1,9 @@
-"""Encoders side by side on somebody's own labels.
+"""Comparison of encoders on a user's own labels.
 
-Each labelled frame in turn is drawn by a head that was fitted to the other labelled frames of its cine. All
-encoders get the same frames, steps and seed, and fit as the window does, but from an untrained head: the one
-that ships reads the features of one encoder alone and was fitted to many patients, so that scores of fits
-from it would tell of that head more than of its encoder.
+Each labelled frame in turn is predicted by a head fitted to the other labelled frames of its cine. All
+encoders get the same frames, steps and seed, and the fit is that of the window, but it starts from an
+untrained head: the starter head reads the features of one encoder only and was fitted to many patients, so
+that its scores would depend on that head more than on its encoder.
 """
 
 from __future__ import annotations
@@ -18,34 +18,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
-from vjepa_core.fewshot.features import CineFeatures
+from vjepa_core.encoder.loaded import LoadedEncoder, resolve_encoder
+from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.left_out import Target
-from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.overlap import dice
-from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, Progress, fitted, label_image, loaded_encoder
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.fewshot.pipeline import CinePipeline, Progress, ignore_progress, never
 
-# 97.5 % points of Student's t by degrees of freedom, from 1 on; the normal distribution's is close beyond.
+# 97.5 % points of Student's t by degrees of freedom, from 1; beyond, the normal distribution is close.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledCine:
-    """A cine with what was drawn on it.
+    """A cine with label images.
 
     Attributes
     ----------
     frames : array
-        (T, h, w) uint8, the ultrasound region alone.
+        (T, h, w) uint8, the ultrasound region only.
     fps : float
         Frame rate, Hz; 0 if unknown.
     labels : mapping
-        Frame number to label image (h, w) uint8: 0 is background, 255 not labelled. Scribbles among them are
-        learnt from; they should be no targets.
+        Frame number to label image (h, w) uint8: 0 is background, 255 unlabelled. Scribbled frames are used
+        in fits; they should not be targets.
     pixel_aspect : float
         Height of a pixel divided by its width.
     """
@@ -57,8 +53,8 @@ class LabelledCine:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
-    """What a head drew: the mask (h, w) uint8 of the target, and Dice by label value."""
+class Prediction:
+    """Predicted mask (h, w) uint8 of a target, and its Dice by label value."""
 
     target: Target
     mask: NDArray[np.uint8]
@@ -66,33 +62,33 @@ class Drawing:
 
     @property
     def mean(self) -> float:
-        """Mean Dice of the scored classes; NaN where there is none."""
+        """Mean Dice of the scored classes; NaN if there are none."""
         return statistics.fmean(self.dice.values()) if self.dice else math.nan
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What the heads over one encoder drew, in the order of the targets, and how long that took."""
+class EncoderResult:
+    """Predictions over one encoder, in the order of the targets, and the time they took."""
 
     card: EncoderCard
-    drawings: Sequence[Drawing]
+    predictions: Sequence[Prediction]
     seconds: float
 
     @property
     def scores(self) -> list[float]:
         """Mean Dice of each scored frame."""
-        return [drawing.mean for drawing in self.drawings if drawing.dice]
+        return [prediction.mean for prediction in self.predictions if prediction.dice]
 
     @property
     def mean_dice(self) -> float | None:
-        """Mean over frames; None where none was scored."""
+        """Mean over frames; None if none was scored."""
         return statistics.fmean(self.scores) if self.scores else None
 
     @property
     def per_class(self) -> dict[int, float]:
         """Mean Dice by label value, over the frames on which the class was scored."""
-        values = sorted({value for drawing in self.drawings for value in drawing.dice})
-        return {v: statistics.fmean(d.dice[v] for d in self.drawings if v in d.dice) for v in values}
+        values = sorted({value for prediction in self.predictions for value in prediction.dice})
+        return {v: statistics.fmean(p.dice[v] for p in self.predictions if v in p.dice) for v in values}
 
 
 def compare(
@@ -104,15 +100,15 @@ def compare(
     cache: FeatureCache | None = None,
     seed: int = 0,
     config: FitConfig | None = None,
-    on_progress: Progress | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> list[Outcome]:
-    """Let a head over each encoder draw the targets.
+    on_progress: Progress = ignore_progress,
+    should_stop: Callable[[], bool] = never,
+) -> list[EncoderResult]:
+    """Predict the targets with a head over each encoder.
 
     Parameters
     ----------
     cines : mapping
-        LabelledCine by the number that the targets call it by.
+        LabelledCine by the cine number of the targets.
     classes : tuple of int
         Label values.
     encoders : sequence
@@ -120,113 +116,119 @@ def compare(
     targets : sequence of Target
         See `vjepa_core.fewshot.left_out.choose_targets`.
     cache : FeatureCache, optional
-        Where features are looked up and left.
+        Cache of features on disk.
     seed : int
-        Of heads and fits, the same for all.
+        Seed of heads and fits, the same for all encoders.
     config : FitConfig, optional
-        Length and strength of a fit to up to four labels; `seed` overrides its own.
-    on_progress : callable, optional
-        Told (stage, done, total).
+        Settings of a fit to up to four labels; its seed is replaced by `seed`.
+    on_progress : callable
+        Receives (stage, done, total).
     should_stop : callable
-        Asked between clips, flows and steps.
+        Called between pairs of frames, clips and steps.
+
+    Returns
+    -------
+    list of EncoderResult
 
     Raises
     ------
     EncoderError
         If an encoder cannot be loaded.
     Cancelled
-        If `should_stop` said yes.
+        If `should_stop` returned True.
     """
     settings = replace(config or FitConfig(), seed=seed)
-    tell = on_progress or (lambda _stage, _done, _total: None)
-    bench = _Bench(cines, classes, targets, cache, settings, tell, should_stop)
-    bench.prepare()
-    return [bench.outcome(encoder) for encoder in encoders]
+    comparison = _Comparison(cines, classes, targets, cache, settings, on_progress, should_stop)
+    comparison.prepare()
+    return [comparison.result(encoder) for encoder in encoders]
 
 
 @dataclass(eq=False)
-class _Bench:
-    """What is the same for all encoders."""
+class _Comparison:
+    """The state shared by all encoders."""
 
     cines: Mapping[int, LabelledCine]
     classes: tuple[int, ...]
     targets: Sequence[Target]
     cache: FeatureCache | None
     config: FitConfig
-    tell: Progress
+    on_progress: Progress
     should_stop: Callable[[], bool]
-    known: dict[int, PreparedCine] = field(default_factory=dict)
+    pipelines: dict[int, CinePipeline] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """All about the cines that no encoder has a part in."""
+        """Compute the motion of all cines, which does not depend on the encoder."""
         used = sorted({target.cine for target in self.targets})
         for i in used:
-            self.tell("motion", len(self.known), len(used))
-            frames = self.cines[i].frames
-            box = Letterbox.fit(*frames.shape[1:], pixel_aspect=self.cines[i].pixel_aspect)
-            boxed = box.apply(frames)
-            motion = Motion(boxed, grid_size=GRID_SIZE, should_stop=self.should_stop)
-            for frame in self.cines[i].labels:
-                # Motion answers from what it was asked before: now, so that no encoder has another answer.
-                motion.positions(frame)
-            self.known[i] = PreparedCine(i, box, boxed, None, motion)
-        self.tell("motion", len(used), len(used))
+            self.on_progress("motion", len(self.pipelines), len(used))
+            cine = self.cines[i]
+            pipeline = CinePipeline.of_region(
+                cine.frames, self.classes, fps=cine.fps, pixel_aspect=cine.pixel_aspect, cine_id=i
+            )
+            pipeline.prepare_motion(should_stop=self.should_stop)
+            for frame in cine.labels:
+                # Positions depend on the frames that labels were carried from before. Computed here, they are
+                # the same for every encoder.
+                pipeline.prepared.motion.positions(frame)
+            self.pipelines[i] = pipeline
+        self.on_progress("motion", len(used), len(used))
 
-    def outcome(self, encoder: EncoderCard | LoadedEncoder) -> Outcome:
-        """Every target, drawn over this encoder."""
+    def result(self, encoder: EncoderCard | LoadedEncoder) -> EncoderResult:
+        """Predict every target over this encoder."""
         started = time.monotonic()
-        loaded = loaded_encoder(encoder)
-        studies = {i: replace(known, features=self._features(i, loaded)) for i, known in self.known.items()}
+        loaded = resolve_encoder(encoder)
+        for i in self.pipelines:
+            self._compute_features(i, loaded)
         card = loaded[1]
-        drawn: dict[Target, Drawing] = {}
-        lessons = self._lessons()
-        done, total = 0, sum(self.config.for_labels(len(taught)).steps for _, taught in lessons)
+        predictions: dict[Target, Prediction] = {}
+        fits = self._fits()
+        done, total = 0, sum(self.config.for_labels(len(frames)).steps for _, frames in fits)
 
         def on_step(step: int, _: int) -> None:
-            self.tell(f"{card.name}: fits", done + step, total)
+            self.on_progress(f"{card.name}: fits", done + step, total)
 
-        for (i, taught), targets in lessons.items():
-            study, labels = studies[i], self.cines[i].labels
-            study.labels = {frame: frame_label(labels[frame], study.box, self.classes) for frame in taught}
-            found = fitted(
-                study, card, self.classes, self.config, on_step=on_step, should_stop=self.should_stop
-            )
-            done += len(found.losses)
+        for (i, frames), targets in fits.items():
+            pipeline, labels = self.pipelines[i], self.cines[i].labels
+            pipeline.set_labels({frame: labels[frame] for frame in frames})
+            fitted = pipeline.fit(card, self.config, on_step=on_step, should_stop=self.should_stop)
+            done += len(fitted.losses)
             for target in targets:
-                answer = found.predict(study, [target.frame])[0]
-                mask = label_image(answer, study.box, self.classes, study.inside)
+                (mask,) = pipeline.predict(fitted.head, [target.frame]).masks
                 scores = {value: dice(mask, labels[target.frame], value) for value in target.scored}
-                drawn[target] = Drawing(target, mask, scores)
-        return Outcome(card, [drawn[target] for target in self.targets], time.monotonic() - started)
+                predictions[target] = Prediction(target, mask, scores)
+        seconds = time.monotonic() - started
+        return EncoderResult(card, [predictions[target] for target in self.targets], seconds)
 
-    def _lessons(self) -> dict[tuple[int, tuple[int, ...]], list[Target]]:
-        """Targets by cine and the frames to learn from: one fit each; those without a label share one."""
+    def _fits(self) -> dict[tuple[int, tuple[int, ...]], list[Target]]:
+        """Targets by cine and frames to fit to; targets without a label share one fit."""
         found: dict[tuple[int, tuple[int, ...]], list[Target]] = {}
         for target in self.targets:
-            taught = tuple(sorted(f for f in self.cines[target.cine].labels if f != target.frame))
-            found.setdefault((target.cine, taught), []).append(target)
+            frames = tuple(sorted(f for f in self.cines[target.cine].labels if f != target.frame))
+            found.setdefault((target.cine, frames), []).append(target)
         return found
 
-    def _features(self, i: int, loaded: LoadedEncoder) -> CineFeatures:
-        place = f" (cine {list(self.known).index(i) + 1} of {len(self.known)})" if len(self.known) > 1 else ""
+    def _compute_features(self, i: int, loaded: LoadedEncoder) -> None:
+        n, place = len(self.pipelines), ""
+        if n > 1:
+            place = f" (cine {list(self.pipelines).index(i) + 1} of {n})"
         stage = f"{loaded[1].name}: features{place}"
-        return cached_features(
-            self.known[i].frames,
+        self.pipelines[i].prepare_features(
             *loaded,
-            fps=self.cines[i].fps,
             cache=self.cache,
-            on_progress=lambda done, total: self.tell(stage, done, total),
+            on_progress=lambda _, done, total: self.on_progress(stage, done, total),
             should_stop=self.should_stop,
         )
 
 
-def interval(one: Outcome, other: Outcome) -> tuple[float, float, float] | None:
-    """Mean difference of `other` to `one` over the same frames, with its 95 % interval (Student's t, paired).
+def interval(one: EncoderResult, other: EncoderResult) -> tuple[float, float, float] | None:
+    """Return the mean difference of `other` to `one` over the same frames, with its 95 % interval.
+
+    The interval is that of Student's t for paired differences.
 
     Returns
     -------
     (mean, low, high), or None
-        None with fewer than two scored frames, which say nothing of chance.
+        None with fewer than two scored frames.
     """
     differences = [b - a for a, b in zip(one.scores, other.scores, strict=True)]
     if len(differences) < 2:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.cache_folder import CacheFolder, remove, touch
-from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures, Unfinished, extract, temporal_stride
+from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures, PartialFeatures, extract, temporal_stride
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def cached_features(
     fps: float,
     cache: FeatureCache | None,
     order_from: int | None = None,
-    unfinished: Unfinished | None = None,
+    partial: PartialFeatures | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> CineFeatures:
@@ -81,7 +81,7 @@ def cached_features(
             on_progress=on_progress,
             should_stop=should_stop,
             order_from=order_from,
-            unfinished=unfinished,
+            partial=partial,
         )
 
     if cache is None:

@@ -60,7 +60,7 @@ class CineFeatures:
 
 
 @dataclass(eq=False)
-class Unfinished:
+class PartialFeatures:
     """What `extract` had done when it was stopped, to be handed to the next call for the same cine.
 
     Attributes
@@ -171,7 +171,7 @@ def extract(
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     order_from: int | None = None,
-    unfinished: Unfinished | None = None,
+    partial: PartialFeatures | None = None,
     on_partial: Callable[[CineFeatures, Tensor], None] | None = None,
 ) -> CineFeatures:
     """Features of every tubelet of a cine, on the encoder's device.
@@ -192,7 +192,7 @@ def extract(
         Asked before every clip or batch of clips.
     order_from : int, optional
         Frame whose clips come first, then outward; default from the start.
-    unfinished : Unfinished, optional
+    partial : PartialFeatures, optional
         Of an earlier call for the same frames, encoder and rates that was stopped: clips that are done there
         are not computed again. Filled for the next call.
     on_partial : callable, optional
@@ -221,7 +221,7 @@ def extract(
         centres = [plan.frames[start : start + plan.clip].mean() for start in plan.starts]
         order = np.argsort(np.abs(np.asarray(centres) - order_from), kind="stable")
     weights = plan.weights
-    state = unfinished or Unfinished()
+    state = partial or PartialFeatures()
     values = state.values
     times = torch.from_numpy(plan.times)
     order = np.array([clip for clip in order if clip not in state.done], np.intp)

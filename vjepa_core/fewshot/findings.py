@@ -141,7 +141,7 @@ class Review:
         self._own.clear()
         self._areas.clear()
 
-    def take(
+    def update(
         self, frames: Sequence[int], masks: NDArray[np.uint8], allowed: Mapping[int, int] | None
     ) -> set[int]:
         """Take predictions of some frames; returns these and the frames whose findings they changed.

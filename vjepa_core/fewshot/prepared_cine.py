@@ -170,9 +170,14 @@ class PreparedCine:
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Return the encoder tokens at these frames, (B, depths, h, w, dim)."""
+        return self.computed_features.at_many(frames)
+
+    @property
+    def computed_features(self) -> CineFeatures:
+        """The features; raises ValueError before they are computed."""
         if self.features is None:
             raise ValueError("the features of this cine have not been computed")
-        return self.features.at_many(frames)
+        return self.features
 
     @property
     def outlined_classes(self) -> Tensor:

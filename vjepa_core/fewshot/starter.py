@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
-from vjepa_core.fewshot.head import Head, HeadFileError, for_other_classes, load_head, save_head
+from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, for_other_classes, load_head, save_head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.resources import resource_path
@@ -62,6 +63,23 @@ class Starter:
         views = None if self.recogniser is None else self.recogniser.views
         evidence = gather(self.head, cine, shapes=self.shapes, views=views)
         return plain_score(evidence) if self.recogniser is None else self.recogniser.score(evidence)
+
+
+def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> Head:
+    """Return an untrained head for the features of an encoder; it predicts the carried label.
+
+    Parameters
+    ----------
+    card : EncoderCard
+    classes : tuple of int
+        Label values, 1..254, in the order of the head's outputs after background.
+    seed : int
+        Seed of the weights.
+    """
+    feature_dim = Architecture.parse(card.architecture).embed_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(HeadConfig(classes, card.name, card.checksum, feature_dim, len(card.depths)))
 
 
 def save_starter(starter: Starter, path: Path) -> None:

@@ -28,11 +28,10 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head, save_head
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import new_head
-from vjepa_core.fewshot.starter import Starter, load_starter
+from vjepa_core.fewshot.starter import Starter, load_starter, new_head
 from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.memory import is_lack_of_memory
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
     Cancel,
     CancelReceived,
@@ -102,15 +101,15 @@ class Engine:
         self._encoder_name, self._encoder_folders = encoder, encoder_folders
         self._device = inference_device()
         self._positions = BoundedCache(POSITIONS_BYTES)
-        self._cines: dict[int, CineWork] = {}
-        self._at: CineWork | None = None  # the cine that is worked on; None while it is no single one
+        self._cines: dict[int, CineState] = {}
+        self._at: CineState | None = None  # the cine that is worked on; None while it is no single one
         self._looking_at = 0
         self._look_told = False  # until a `Look` comes, the cine that was opened last is looked at
         self._head: Head | None = None
         self._fitted_to: dict[int, int] = {}  # revisions by cine that the head has learnt
         self._starter: Starter | None = None
         self._fit: Fit | None = None
-        self._taught: list[CineWork] = []  # whose labels the fit under way learns
+        self._taught: list[CineState] = []  # whose labels the fit under way learns
         self._cut_short: Fit | None = None  # cut short by a new stroke: the next fit goes on from its head
         self._cancelled = False
         self._closing = False
@@ -149,7 +148,7 @@ class Engine:
             self._tell(progress)
 
     def _progress(
-        self, work: CineWork, stage: Stage, done: int, total: int, loss: float | None = None
+        self, work: CineState, stage: Stage, done: int, total: int, loss: float | None = None
     ) -> None:
         self._told = None
         now = time.monotonic()
@@ -184,7 +183,7 @@ class Engine:
             case Look():
                 self._looking_at, self._look_told = request.cine_id, True
                 if request.cine_id in self._cines:
-                    self._cines[request.cine_id].visible = request.frame
+                    self._cines[request.cine_id].visible_frame = request.frame
             case Redraw():
                 if request.cine_id in self._cines:  # else it is still on its way, or was forgotten
                     self._cines[request.cine_id].predict_all()
@@ -201,7 +200,7 @@ class Engine:
                 self._closing = True
 
     def _open(self, request: OpenCine) -> None:
-        work = CineWork(request, request.frames.open(), self._positions)
+        work = CineState(request, request.frames.open(), self._positions)
         self._cines[request.cine_id] = work
         if not self._look_told:
             self._looking_at = request.cine_id
@@ -215,28 +214,28 @@ class Engine:
 
     def _try_again(self) -> None:
         for work in self._cines.values():
-            work.failed = False
+            work.has_failed = False
 
     def _take_labels(self, request: SetLabels) -> None:
         work = self._cines[request.cine_id]
         pixels = None if request.labels is None else request.labels.open()
-        had_labels = bool(work.labels)
+        had_labels = work.is_labelled
         work.set_labels(request, pixels)
         # Labels said to be learnt need the head that learnt them: it may have been refused.
-        learnt = request.learnt or self._fitted_to.get(request.cine_id) == request.revision
-        work.learnt = learnt and self._head is not None
-        work.masks_hold = work.masks_hold and work.learnt
-        if work.learnt and not work.masks_hold:
+        learnt = request.is_fitted or self._fitted_to.get(request.cine_id) == request.revision
+        work.is_fitted = learnt and self._head is not None
+        work.has_masks = work.has_masks and work.is_fitted
+        if work.is_fitted and not work.has_masks:
             work.predict_all()
         if request.labels is not None:
             self._tell(LabelsReceived(request.labels))
         if self._fit is not None and self._fit.done_steps:
             self._cut_short = self._fit
         self._fit = None
-        if not had_labels and not work.labels and not request.learnt:
+        if not had_labels and not work.is_labelled and not request.is_fitted:
             work.predict_all()  # nothing was named, but what is drawn belongs to another revision now
-        work.withdrawn = (had_labels or work.withdrawn) and not work.labels
-        if had_labels and not work.labels and work.left_heart:
+        work.had_labels = (had_labels or work.had_labels) and not work.is_labelled
+        if had_labels and not work.is_labelled and work.left_heart:
             self._unlearn(work)
         self._cancelled = False
 
@@ -266,7 +265,7 @@ class Engine:
     # Working
 
     @property
-    def _visible(self) -> CineWork | None:
+    def _visible(self) -> CineState | None:
         return self._cines.get(self._looking_at) or next(iter(self._cines.values()), None)
 
     def run(self) -> None:
@@ -325,41 +324,47 @@ class Engine:
             advice = "your strokes are safe, and Resume learning tries again"
             self._tell(Failed(f"Learning stopped ({one_line(error)}): {advice}."))
         else:
-            work.failed = True
+            work.has_failed = True
             text = f"This cine is left out of learning ({one_line(error)}): Resume learning tries it again."
             self._tell(Failed(text, work.cine_id))
 
-    def _next(self) -> tuple[_Task, CineWork] | None:
+    def _next(self) -> tuple[_Task, CineState] | None:
         """The most urgent piece of work: what the user looks at comes before other cines."""
         work = self._visible
         if work is None:
             return None
-        if not work.prepared and not work.failed:
+        if not work.is_prepared and not work.has_failed:
             return _Task.PREPARE, work
-        behind = [w for w in self._cines.values() if w.labels and not w.prepared and not w.failed]
-        ready = [w for w in self._cines.values() if w.labels and w.prepared and not w.failed]
-        unlearnt = [w for w in ready if not w.learnt]
+        behind = [w for w in self._cines.values() if w.is_labelled and not w.is_prepared and not w.has_failed]
+        ready = [w for w in self._cines.values() if w.is_labelled and w.is_prepared and not w.has_failed]
+        unlearnt = [w for w in ready if not w.is_fitted]
         # The visible cine's labels are learnt at once, those of other cines when all are prepared: one fit.
         if self._fit is not None or work in unlearnt or (unlearnt and not behind):
             return _Task.FIT, work
-        if not work.failed:
+        if not work.has_failed:
             at, self._at = self._at, work
             head = self._head_for(work)
             self._at = at
-            if head is not work.drawn_by and work.drawn_by is not None and head is not None:
+            if head is not work.predicted_by and work.predicted_by is not None and head is not None:
                 work.predict_all()  # say, labels of other cines came in since
-            if head is not None and work.to_predict:
+            if head is not None and work.waiting:
                 return _Task.PREDICT, work
         return (_Task.PREPARE, behind[0]) if behind else None
 
     def _work_once(self) -> bool:
         """Do the most urgent piece of work; False where there is nothing to do."""
         for known in self._cines.values():
-            if known.prepared and known.has_open_labels and not known.failed:
+            if known.is_prepared and known.pipeline.has_open_labels and not known.has_failed:
                 self._at = known
-                known.complete_labels(self._teacher(known))
+                self._teacher(known)
+                known.pipeline.complete_labels()
         visible = self._visible
-        if self._starter is not None and visible is not None and visible.left_heart and not visible.failed:
+        if (
+            self._starter is not None
+            and visible is not None
+            and visible.left_heart
+            and not visible.has_failed
+        ):
             self._at = visible
             self._recognition.drafts(visible)  # its draft is needed beside answers of other heads too
         self._at = None
@@ -385,18 +390,18 @@ class Engine:
         work = self._visible
         if work is None:
             return
-        if work.failed:
+        if work.has_failed:
             self._tell_idle(Stage.CANCELLED)
             return
         self._suggest(work)
         self._at = work
         self._tell_idle(self._idle_stage(work, self._head_for(work)))
 
-    def _teacher(self, work: CineWork) -> Head | None:
+    def _teacher(self, work: CineState) -> Head | None:
         """What guesses at pixels that a scribble leaves open: the starter's head, where it applies."""
         return self._starter.head if self._starter is not None and self._recognition.drafts(work) else None
 
-    def _suggest(self, work: CineWork) -> None:
+    def _suggest(self, work: CineState) -> None:
         """Tell which frame of a cine to outline next, and whether a label in another would teach more.
 
         Nothing is suggested about a cine that no head knows, nor from it.
@@ -404,7 +409,7 @@ class Engine:
         if self._refused(work):
             told = Suggested(work.cine_id, work.revision, None, None)
         else:
-            others = (w for w in self._cines.values() if w is not work and w.prepared and not w.failed)
+            others = (w for w in self._cines.values() if w is not work and w.is_prepared and not w.has_failed)
             found = {}
             for one in (work, *others):
                 self._at = one
@@ -417,25 +422,25 @@ class Engine:
             self._suggested = told
             self._tell(told)
 
-    def _unlearn(self, work: CineWork) -> None:
+    def _unlearn(self, work: CineState) -> None:
         """The last label of a cine is gone, and with it what the head learnt from that."""
-        others = [other for other in self._cines.values() if other.labels]
+        others = [other for other in self._cines.values() if other.is_labelled]
         for other in others:
-            other.learnt = False  # a fit to what is left follows
+            other.is_fitted = False  # a fit to what is left follows
         self._fitted_to = {}
         if not others:
             self._head = self._cut_short = None
         for known in self._cines.values() if not others else [work]:
             known.predict_all()
 
-    def _head_for(self, work: CineWork) -> Head | None:
+    def _head_for(self, work: CineState) -> Head | None:
         """What draws a cine: the fitted head, or the starter's.
 
         A cine that nobody has outlined keeps its draft while the fitted head knows a single other one; a head
         that was kept of labels that are no longer there draws nothing.
         """
-        labelled, head = sum(bool(w.labels) for w in self._cines.values()), self._head
-        if work.labels:
+        labelled, head = sum(bool(w.is_labelled) for w in self._cines.values()), self._head
+        if work.is_labelled:
             return head
         if self._starter is not None and work.left_heart:
             if self._keeps_draft(work):
@@ -448,27 +453,27 @@ class Engine:
         drafts = self._starter is not None and self._recognition.drafts(work)
         return self._starter.head if self._starter is not None and drafts else None
 
-    def _keeps_draft(self, work: CineWork) -> bool:
+    def _keeps_draft(self, work: CineState) -> bool:
         """Whether the starter draws a cine: nobody outlined it, and at most one other."""
-        labelled = sum(bool(w.labels) for w in self._cines.values())
+        labelled = sum(bool(w.is_labelled) for w in self._cines.values())
         few = labelled <= 1 or self._head is None
-        return not work.labels and few and self._recognition.drafts(work)
+        return not work.is_labelled and few and self._recognition.drafts(work)
 
-    def _refused(self, work: CineWork) -> bool:
+    def _refused(self, work: CineState) -> bool:
         """Whether there are heads, and none of them knows this cine."""
-        if work.labels or not work.prepared or self._head_for(work) is not None:
+        if work.is_labelled or not work.is_prepared or self._head_for(work) is not None:
             return False
-        return self._head is not None or work.drafts is False
+        return self._head is not None or work.pipeline.starter_applies is False
 
     def _is_draft(self, head: Head | None) -> bool:
         return self._starter is not None and head is self._starter.head
 
-    def _idle_stage(self, work: CineWork, head: Head | None) -> Stage:
+    def _idle_stage(self, work: CineState, head: Head | None) -> Stage:
         if head is None:
             return Stage.NOT_RECOGNISED if self._refused(work) else Stage.WAITING
         return Stage.DRAFT if self._is_draft(head) else Stage.UP_TO_DATE
 
-    def _prepare(self, work: CineWork) -> None:
+    def _prepare(self, work: CineState) -> None:
         stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
 
         def on_progress(stage: str, done: int, total: int) -> None:
@@ -480,20 +485,24 @@ class Engine:
             if self._urgency() == before:
                 return self._closing
             # New strokes on this cine do not stop the encoder; they are carried along meanwhile.
-            if self._visible is work and work.can_carry and work.revision != revision:
+            if self._visible is work and work.pipeline.can_carry and work.revision != revision:
                 self._tell_carried(work)
             # Nor does anything that is less urgent, such as another cine that was opened behind this one.
             return self._closing or self._cancelled or self._next() != (_Task.PREPARE, work)
 
-        work.prepare(self._encoder, self._card, self._cache, on_progress=on_progress, should_stop=should_stop)
+        work.prepare(
+            (self._encoder, self._card), self._cache, on_progress=on_progress, should_stop=should_stop
+        )
 
-    def _begin_fit(self, work: CineWork) -> Fit:
+    def _begin_fit(self, work: CineState) -> Fit:
         """Start from the newest head there is; a short fit will do where it has learnt something already.
 
         Cines whose features are not there yet take part in the next fit.
         """
-        self._taught = [w for w in self._cines.values() if w.labels and w.prepared and not w.failed]
-        cines = [w.study for w in self._taught if w.study is not None]
+        self._taught = [
+            w for w in self._cines.values() if w.is_labelled and w.is_prepared and not w.has_failed
+        ]
+        cines = [w.pipeline.cine for w in self._taught if w.pipeline.cine is not None]
         config = FitConfig().for_labels(sum(len(cine.labels) for cine in cines), len(cines))
         newest, warm = self._head, self._head is not None
         if self._cut_short is not None:
@@ -510,21 +519,21 @@ class Engine:
         silent: list[PreparedCine] = []
         if config.says(sum(len(cine.labels) for cine in cines), len(cines))[1]:
             works = self._cines.values()
-            teaching = [w for w in works if w.may_teach and not w.failed]
+            teaching = [w for w in works if w.is_unlabelled_example and not w.has_failed]
             teaching = [w for w in teaching if self._recognition.resembles(w, works)]
-            silent = [w.study for w in teaching if w.study is not None]
+            silent = [w.pipeline.cine for w in teaching if w.pipeline.cine is not None]
         fit = Fit(head.to(self._device), cines, config, warm=warm, unlabelled=silent)
         self._fit = fit
         self._progress(work, Stage.FITTING, 0, fit.total)  # a first answer takes time, on busy cores
-        if work.can_carry and not work.shown and not work.drafts:
+        if work.pipeline.can_carry and not work.shows_fit and not work.pipeline.starter_applies:
             # Something to look at on every frame at once. A draft is worth more, and it is on the screen.
             self._tell_carried(work)
         self._last_preview = 0.0
         return fit
 
-    def _continue_fit(self, work: CineWork, fit: Fit) -> None:
-        previews = work.prepared and not work.failed
-        if previews and not work.labels:
+    def _continue_fit(self, work: CineState, fit: Fit) -> None:
+        previews = work.is_prepared and not work.has_failed
+        if previews and not work.is_labelled:
             resembles = self._recognition.resembles(work, self._cines.values())
             previews = resembles and not self._keeps_draft(work)
         while True:
@@ -535,46 +544,48 @@ class Engine:
                 return
             if previews and time.monotonic() - self._last_preview > PREVIEW_EVERY_S:
                 self._at = work
-                self._tell_predicted(work, work.predict(fit.averaged, work.next_to_preview()), final=False)
+                self._tell_predicted(
+                    work, work.predict(fit.averaged, work.next_preview_frames()), final=False
+                )
                 self._at = None
                 # Predicting one frame costs about a step: the preview may never take most of the time.
                 self._last_preview = time.monotonic()
             if self._interrupted():
                 raise InterruptedWork
 
-    def _finish_fit(self, work: CineWork, fit: Fit, loss: float) -> None:
+    def _finish_fit(self, work: CineState, fit: Fit, loss: float) -> None:
         """Make the fitted head the present one and keep it; every cine wants its predictions."""
         self._head = fit.averaged
         self._fit = self._cut_short = None
         taught, self._taught = self._taught, []
         self._fitted_to = {w.cine_id: w.revision for w in taught}
         for other in self._cines.values():
-            other.learnt = other in taught or not other.labels
-            other.masks_hold = False
-            other.drawn_by = None
+            other.is_fitted = other in taught or not other.is_labelled
+            other.has_masks = False
+            other.predicted_by = None
             other.predict_all()
-            if other.study is not None and other is not work:
-                other.study.free_carried()
+            if other.pipeline.cine is not None and other is not work:
+                other.pipeline.cine.free_carried()
         path = self._scratch / "head.safetensors"
         known = self._recognition.learn(self._cines.values())
         save_head(self._head, path, None if known is None else {KNOWN: known.to_text()})
         revisions, card = tuple(self._fitted_to.items()), self._card
         self._tell(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
 
-    def _predict_next(self, work: CineWork, head: Head) -> None:
-        frames, shown, draft = work.next_to_predict(), work.shown, self._is_draft(head)
-        work.drawn_by = head
+    def _predict_next(self, work: CineState, head: Head) -> None:
+        frames, shown, draft = work.next_frames(), work.shows_fit, self._is_draft(head)
+        work.predicted_by = head
         self._tell_predicted(work, work.predict(head, frames), final=True, draft=draft)
-        work.shown = shown if draft else work.shown  # a draft was not learnt from this cine's labels
-        done = work.n_frames - len(work.to_predict)
+        work.shows_fit = shown if draft else work.shows_fit  # a draft was not learnt from this cine's labels
+        done = work.n_frames - len(work.waiting)
         self._progress(work, Stage.PREDICTING, done, work.n_frames)
 
-    def _tell_carried(self, work: CineWork) -> None:
+    def _tell_carried(self, work: CineState) -> None:
         for confidence in work.carry_labels():
             self._tell_predicted(work, confidence, final=False)
 
     def _tell_predicted(
-        self, work: CineWork, confidence: dict[int, float], *, final: bool, draft: bool = False
+        self, work: CineState, confidence: dict[int, float], *, final: bool, draft: bool = False
     ) -> None:
         frames, dice = tuple(confidence), tuple(confidence.values())
         findings = tuple(tuple(map(str, work.findings(frame))) for frame in frames)

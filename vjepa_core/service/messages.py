@@ -59,7 +59,7 @@ class OpenCine:
     classes are those of the starter head, which then makes a draft before anything is outlined. `doubts`
     holds (T, 112, 112) over the letterboxed square, written by the engine beside the masks: the probability
     that the label of a pixel is wrong, times 255. `pixel_aspect` is the height of the region's pixels divided
-    by their width.
+    by their width. `damaged` are frames that could not be decoded.
     """
 
     cine_id: int
@@ -72,6 +72,7 @@ class OpenCine:
     left_heart: bool = False
     doubts: SharedArray | None = None
     pixel_aspect: float = 1.0
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,16 @@ class CloseCine:
 class SetLabels:
     """All labels of a cine at a revision: `labels` holds (len(frames), h, w) label images of the region.
 
-    `learnt` says that the present head was fitted to exactly these, and that it predicted the masks that the
-    window has of this cine: there is nothing to do. `stated` holds, for each frame, the label values that
-    were outlined on it or stated to be absent; None where that follows from the pixels.
+    `is_fitted` is true if the present head was fitted to exactly these and predicted the masks that the
+    client has of this cine: there is nothing to do. `stated` holds, for each frame, the label values that
+    were outlined on it or stated to be absent; None if that follows from the pixels.
     """
 
     cine_id: int
     revision: int
     frames: tuple[int, ...]
     labels: SharedArray | None
-    learnt: bool = False
+    is_fitted: bool = False
     stated: tuple[tuple[int, ...], ...] | None = None
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.fewshot.applicability import Evidence, Known, Recogniser, embedding, gather, knows, resembles
-from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.starter import Starter
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 
 
 class Recognition:
@@ -36,41 +35,37 @@ class Recognition:
         """Take over what a kept head learnt from."""
         self._learnt = Known.of_head(head_file)
 
-    def learn(self, works: Iterable[CineWork]) -> Known | None:
+    def learn(self, works: Iterable[CineState]) -> Known | None:
         """Remember what a head that was just fitted learnt from."""
         self._learnt = self.known(works)
         return self._learnt
 
-    def drafts(self, work: CineWork) -> bool:
+    def drafts(self, work: CineState) -> bool:
         """Whether the starter knows a cine; not known, and so no, before its features are there."""
-        if self._starter is None or not work.left_heart or not work.prepared:
+        if self._starter is None or not work.left_heart or not work.is_prepared:
             return False
-        if work.drafts is None:
-            assert work.study is not None  # noqa: S101 - it is prepared
-            work.drafts = self._starter.applies(replace(work.study, labels={}))
-            work.draft = Draft(self._starter.head, work.study) if work.drafts else None
-        return work.drafts
+        return work.pipeline.check_starter(self._starter)
 
-    def known(self, works: Iterable[CineWork]) -> Known | None:
+    def known(self, works: Iterable[CineState]) -> Known | None:
         """The annotated cines, or what the newest head learnt from where there are none; None of nothing."""
-        labelled = [work for work in works if work.labels and work.prepared]
+        labelled = [work for work in works if work.is_labelled and work.is_prepared]
         if not labelled:
             return self._learnt
         return Known(np.stack([_seen(work) for work in labelled]), tuple(map(self.drafts, labelled)))
 
-    def may_draw(self, head: Head, work: CineWork, works: Iterable[CineWork]) -> bool:
+    def may_draw(self, head: Head, work: CineState, works: Iterable[CineState]) -> bool:
         """Whether a fitted head may draw on a cine: always where that is annotated itself."""
-        if work.labels:
+        if work.is_labelled:
             return True
-        if work.known_by is None or work.known_by[0] is not head:
+        if work.recognised_by is None or work.recognised_by[0] is not head:
             works = list(works)
-            work.known_by = head, self.resembles(work, works) and self._answers_well(head, work, works)
-        return work.known_by[1]
+            work.recognised_by = head, self.resembles(work, works) and self._answers_well(head, work, works)
+        return work.recognised_by[1]
 
-    def resembles(self, work: CineWork, works: Iterable[CineWork]) -> bool:
+    def resembles(self, work: CineState, works: Iterable[CineState]) -> bool:
         """Whether a cine is of the kind of those that are annotated, whatever a head answers on it."""
         known = self.known(works)
-        if known is None or not work.prepared:
+        if known is None or not work.is_prepared:
             return False
         drafts = self.drafts(work)
         if self._recogniser is None:
@@ -78,11 +73,11 @@ class Recognition:
         apical = drafts if work.left_heart and self._starter is not None else None
         return resembles(self._recogniser, known, _seen(work), apical=apical)
 
-    def _answers_well(self, head: Head, work: CineWork, works: Iterable[CineWork]) -> bool:
+    def _answers_well(self, head: Head, work: CineState, works: Iterable[CineState]) -> bool:
         """Whether a head answers as on a cine that it learnt from; it is not asked where none is open."""
         if self.drafts(work):
             return True  # it has been examined
-        labelled = next((one for one in works if one.labels and one.prepared), None)
+        labelled = next((one for one in works if one.is_labelled and one.is_prepared), None)
         if labelled is None:
             return True
         if self._own is None or self._own[0] is not head:
@@ -90,13 +85,11 @@ class Recognition:
         return knows(_examined(head, work), self._own[1])
 
 
-def _examined(head: Head, work: CineWork) -> Evidence:
-    assert work.study is not None  # noqa: S101 - only prepared cines are asked
-    return gather(head, replace(work.study, labels={}))
+def _examined(head: Head, work: CineState) -> Evidence:
+    return gather(head, replace(work.pipeline.prepared, labels={}))
 
 
-def _seen(work: CineWork) -> NDArray[np.float32]:
-    if work.seen is None:
-        assert work.study is not None  # noqa: S101 - only prepared cines are asked
-        work.seen = embedding(work.study)
-    return work.seen
+def _seen(work: CineState) -> NDArray[np.float32]:
+    if work.embedding is None:
+        work.embedding = embedding(work.pipeline.prepared)
+    return work.embedding

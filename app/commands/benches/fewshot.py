@@ -15,7 +15,7 @@ from app.domain.errors import ApicalError
 if TYPE_CHECKING:
     from vjepa_core.bench.fewshot_rows import LineUp
     from vjepa_core.bench.scored_cines import ScoredCine
-    from vjepa_core.fewshot.segmenter import LoadedEncoder
+    from vjepa_core.encoder.loaded import LoadedEncoder
 
 __all__ = ["add_arguments", "measure", "text"]
 

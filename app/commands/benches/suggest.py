@@ -52,13 +52,13 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     from vjepa_core.bench.suggest import EVEN, RANDOM, run_suggest
     from vjepa_core.bench.suggest_labels import curves, labels_needed, studies
     from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
-    from vjepa_core.fewshot.segmenter import loaded_encoder
+    from vjepa_core.encoder.loaded import resolve_encoder
 
     if args.plot:
         from app.bench.plots import check
 
         check(args.plot)
-    encoder = loaded_encoder(card(args.encoder or DEFAULT_ENCODER, encoder_folders()))
+    encoder = resolve_encoder(card(args.encoder or DEFAULT_ENCODER, encoder_folders()))
     cines = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     on_progress("making cines", 0, 1)
     cines += phantom_cines(args.phantom)

@@ -22,9 +22,10 @@ from vjepa_core.bench.fewshot_cines import differences_cines, ratios_cines, run_
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines, pseudo_cines
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard, card
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.segmenter import LoadedEncoder, segment
+from vjepa_core.fewshot.segmenter import segment
 
 FRAMES, MASKS = beating(8)
 

@@ -29,11 +29,11 @@ from vjepa_core.bench.other_phase import (
 from vjepa_core.bench.scored_cines import ScoredCine
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
-from vjepa_core.fewshot.starter import LEFT_HEART, Starter
+from vjepa_core.fewshot.starter import LEFT_HEART, Starter, new_head
 
 FRAMES, MASKS = beating(8)
 

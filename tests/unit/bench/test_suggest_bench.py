@@ -24,9 +24,9 @@ from vjepa_core.bench.suggest_labels import (
 )
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 FRAMES, MASKS = beating(8)
 Rows = list[dict[str, Any]]

@@ -28,7 +28,7 @@ def carried(
     labels: dict[int, NDArray[np.uint8]],
     classes: tuple[int, ...],
     *,
-    watch: Any,
+    on_prediction: Any,
     **_: Any,
 ) -> None:
     """In place of a fit: the labels as motion carries them."""
@@ -37,7 +37,7 @@ def carried(
     study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
     study.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}
     for frame in range(len(frames)):
-        watch(study, [frame], study.prior([frame], 1 + len(classes)))
+        on_prediction(study, [frame], study.prior([frame], 1 + len(classes)))
 
 
 @pytest.fixture(autouse=True)

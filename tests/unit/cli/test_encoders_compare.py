@@ -32,7 +32,7 @@ from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot import compare as core
-from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome
+from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.left_out import Target
 
@@ -186,14 +186,14 @@ def drawn_alike(
     cards: Sequence[EncoderCard],
     targets: Sequence[Target],
     **_: object,
-) -> list[Outcome]:
+) -> list[EncoderResult]:
     """In place of fits: every encoder draws the truth, and nothing where there is none."""
-    drawings = []
+    predictions = []
     for target in targets:
         cine = cines[target.cine]
         mask = cine.labels.get(target.frame, np.zeros(cine.frames.shape[1:], np.uint8))
-        drawings.append(Drawing(target, mask, dict.fromkeys(target.scored, 1.0)))
-    return [Outcome(card, drawings, 1.0) for card in cards]
+        predictions.append(Prediction(target, mask, dict.fromkeys(target.scored, 1.0)))
+    return [EncoderResult(card, predictions, 1.0) for card in cards]
 
 
 def test_where_the_window_starts_from_a_head_that_ships_the_note_says_that_fits_do_not(
@@ -220,7 +220,7 @@ def test_scribbles_are_learnt_from_and_not_scored(
 ) -> None:
     seen: list[LabelledCine] = []
 
-    def compared(cines: Mapping[int, LabelledCine], *more: Any, **_: object) -> list[Outcome]:
+    def compared(cines: Mapping[int, LabelledCine], *more: Any, **_: object) -> list[EncoderResult]:
         seen.extend(cines.values())
         return drawn_alike(cines, *more)
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
 
 CLASSES = (1, 2)
 

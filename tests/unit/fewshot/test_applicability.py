@@ -15,6 +15,7 @@ from vjepa_core.bench.scored_cines import phantom_cines
 from vjepa_core.bench.synthetic_pictures import textures
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.applicability import (
     KNOWN,
     Evidence,
@@ -29,8 +30,8 @@ from vjepa_core.fewshot.applicability import (
     resembles,
 )
 from vjepa_core.fewshot.head import save_head
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, prepare_cine
-from vjepa_core.fewshot.starter import Starter, load_starter
+from vjepa_core.fewshot.pipeline import prepare_cine
+from vjepa_core.fewshot.starter import Starter, load_starter, new_head
 
 GOOD = Evidence(0.93, 0.96, 0.91, 0.5, 0.0, 1.2)
 

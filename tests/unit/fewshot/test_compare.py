@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
-from vjepa_core.fewshot import compare, segmenter
-from vjepa_core.fewshot.compare import Drawing, LabelledCine, Outcome, interval
+from vjepa_core.fewshot import compare, fit_head
+from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction, interval
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.left_out import Target, choose_targets
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
-from vjepa_core.fewshot.segmenter import LoadedEncoder
 
 Image = NDArray[np.uint8]
 
@@ -78,7 +78,7 @@ def test_dice_counts_only_where_somebody_said_what_it_is() -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[Outcome]:
+def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[EncoderResult]:
     """The same encoder twice."""
     frames, masks = heart
     cine = LabelledCine(frames, 30.0, {0: masks[0], 4: masks[4], 9: masks[9]})
@@ -98,9 +98,9 @@ def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[O
 
 
 def test_the_left_out_frame_is_drawn_well_at_the_pixels_of_the_region(
-    outcomes: list[Outcome], heart: tuple[Image, Image]
+    outcomes: list[EncoderResult], heart: tuple[Image, Image]
 ) -> None:
-    (first, second) = outcomes[0].drawings
+    (first, second) = outcomes[0].predictions
     assert (first.target.cine, second.target.cine) == (3, 3)
     assert first.mask.shape == heart[0].shape[1:]
     assert set(first.dice) == {1, 2}
@@ -110,10 +110,12 @@ def test_the_left_out_frame_is_drawn_well_at_the_pixels_of_the_region(
     assert outcomes[0].per_class.keys() == {1, 2}
 
 
-def test_one_encoder_twice_gives_the_same_to_the_last_bit(outcomes: list[Outcome]) -> None:
+def test_one_encoder_twice_gives_the_same_to_the_last_bit(outcomes: list[EncoderResult]) -> None:
     one, other = outcomes
     assert one.scores == other.scores
-    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(one.drawings, other.drawings, strict=True))
+    assert all(
+        np.array_equal(a.mask, b.mask) for a, b in zip(one.predictions, other.predictions, strict=True)
+    )
     assert interval(one, other) == (0.0, 0.0, 0.0)
 
 
@@ -129,7 +131,7 @@ def test_the_left_out_frame_has_no_part_in_its_own_drawing(
         cine = LabelledCine(frames, 30.0, {0: scribble, 6: own})
         run = {"config": FitConfig(steps=2)}
         (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], **run)  # type: ignore[arg-type]
-        return found.drawings[0].mask
+        return found.predictions[0].mask
 
     assert np.array_equal(draw(masks[6]), draw(np.ones_like(masks[6])))
 
@@ -140,14 +142,14 @@ def test_fits_are_as_long_as_the_window_s_and_guess_at_what_a_scribble_leaves_op
     frames, masks = heart
     fits: list[tuple[int, float, list[int]]] = []
 
-    class Seen(segmenter.Fit):
+    class Seen(fit_head.Fit):
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             (cine,) = {id(cine): cine for cine, _ in self.samples}.values()
             least = min(float(label.weight.min()) for label in cine.labels.values())
             fits.append((self.total, least, sorted(cine.labels)))
 
-    monkeypatch.setattr(segmenter, "Fit", Seen)
+    monkeypatch.setattr(fit_head, "Fit", Seen)
     labels = {frame: masks[frame] for frame in range(9)}
     labels[2] = np.where(masks[2] == 0, 255, masks[2]).astype(np.uint8)
     labels[2][:10] = 0
@@ -171,18 +173,18 @@ def test_frames_without_a_label_are_drawn_and_not_scored(
     frames, masks = heart
     fits: list[object] = []
 
-    class Counted(segmenter.Fit):
+    class Counted(fit_head.Fit):
         def __init__(self, *args: object, **more: object) -> None:
             fits.append(args)
             super().__init__(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(segmenter, "Fit", Counted)
+    monkeypatch.setattr(fit_head, "Fit", Counted)
     cine = LabelledCine(frames, 0.0, {0: masks[0]})
     targets = choose_targets({1: cine.labels}, {1: len(frames)}, (1, 2))
     (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], targets, config=FitConfig(steps=2))
     assert len(fits) == 1  # all of them from the one label
-    assert len(found.drawings) == 3
-    assert all(d.mask.any() and not d.dice and math.isnan(d.mean) for d in found.drawings)
+    assert len(found.predictions) == 3
+    assert all(d.mask.any() and not d.dice and math.isnan(d.mean) for d in found.predictions)
     assert (found.mean_dice, found.scores, found.per_class) == (None, [], {})
     assert interval(found, found) is None
 
@@ -194,9 +196,11 @@ def test_it_stops_when_asked_to(heart: tuple[Image, Image], small_encoder: Loade
         compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], should_stop=lambda: True)
 
 
-def outcome(small: LoadedEncoder, *scores: float) -> Outcome:
+def outcome(small: LoadedEncoder, *scores: float) -> EncoderResult:
     empty = np.zeros((1, 1), np.uint8)
-    return Outcome(small[1], [Drawing(Target(1, i, (1,)), empty, {1: s}) for i, s in enumerate(scores)], 1.0)
+    return EncoderResult(
+        small[1], [Prediction(Target(1, i, (1,)), empty, {1: s}) for i, s in enumerate(scores)], 1.0
+    )
 
 
 def test_the_interval_is_that_of_students_t_over_pairs(small_encoder: LoadedEncoder) -> None:

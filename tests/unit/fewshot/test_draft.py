@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.unit.fewshot.beating import beating, dice
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot import draft as drafts
-from vjepa_core.fewshot import segmenter
-from vjepa_core.fewshot.draft import Draft, answer, blended, draft_share
+from vjepa_core.fewshot import pipeline
+from vjepa_core.fewshot.assessment import label_image
+from vjepa_core.fewshot.draft import Draft, blend_with_draft, draft_share, predict_with_draft
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine, segment
-from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.segmenter import segment
+from vjepa_core.fewshot.starter import Starter, new_head
 
 CLASSES = (1, 2)
 WIDE, NARROW = 0, 6  # of 12 frames
@@ -49,7 +52,7 @@ def maps(cine: PreparedCine, masks: Iterable[NDArray[np.uint8]]) -> Tensor:
 def drafted(cine: PreparedCine, head: Head, masks: Iterable[NDArray[np.uint8]]) -> Draft:
     """A draft that shows these label images."""
     made = Draft(head, cine)
-    made.keep(range(cine.n_frames), maps(cine, masks))
+    made.store(range(cine.n_frames), maps(cine, masks))
     return made
 
 
@@ -60,11 +63,11 @@ def head_of(encoder: LoadedEncoder) -> Head:
 def test_where_the_carried_label_stays_behind_the_draft_is_shown(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
-    head = head_of(small_encoder)  # untrained: its answer is the carried label
+    head = head_of(small_encoder)  # untrained: its prediction is the carried label
     made = drafted(still, head_of(small_encoder), truth)
     frames = range(12)
     alone = [label_image(one, still.box, CLASSES) for one in predict(head, still, frames)]
-    shown = [label_image(one, still.box, CLASSES) for one in answer(head, still, frames, made)]
+    shown = [label_image(one, still.box, CLASSES) for one in predict_with_draft(head, still, frames, made)]
     for value in CLASSES:
         assert dice(alone[NARROW], truth[NARROW], value) < 0.9
         assert dice(shown[NARROW], truth[NARROW], value) > 0.97
@@ -82,7 +85,7 @@ def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
     share = draft_share(stays, made(range(12)), still, range(12), made)
     assert share[NARROW] > 0.9
     assert share[WIDE] == 0
-    assert torch.equal(blended(stays[[WIDE]], still, [WIDE], made), stays[[WIDE]])
+    assert torch.equal(blend_with_draft(stays[[WIDE]], still, [WIDE], made), stays[[WIDE]])
 
 
 def test_with_both_phases_outlined_the_head_has_its_way(
@@ -100,7 +103,7 @@ def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
     elsewhere = [np.roll(mask, 40, axis=1) for mask in truth]
     made = drafted(still, head_of(small_encoder), elsewhere)
     stays = maps(still, [truth[WIDE]] * 12)
-    assert torch.equal(blended(stays, still, range(12), made), stays)
+    assert torch.equal(blend_with_draft(stays, still, range(12), made), stays)
 
 
 def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
@@ -121,7 +124,7 @@ def test_nothing_is_shown_that_nobody_outlined(
     only = np.where(truth[WIDE] == 1, 1, 0).astype(np.uint8)
     still.labels = {WIDE: frame_label(only, still.box, CLASSES)}
     made = drafted(still, head_of(small_encoder), truth)
-    found = blended(maps(still, [only] * 12), still, range(12), made)
+    found = blend_with_draft(maps(still, [only] * 12), still, range(12), made)
     torch.testing.assert_close(found.sum(1), torch.ones(12, 112, 112))
     assert found[:, 2].max() == 0
     assert 1 in found[NARROW].argmax(0)
@@ -139,12 +142,12 @@ def test_a_draft_is_computed_once_a_frame_and_is_not_shown_the_labels(
 
     monkeypatch.setattr(drafts, "predict", noted)
     made = Draft(head_of(small_encoder), still)
-    assert not made.knows([3])
+    assert not made.has([3])
     first = made([3, 2])
     torch.testing.assert_close(made([2, 3, 4])[:2], first.flip(0))
     assert asked == [[2, 3], [4]]
     made([0, 1])
-    assert made.knows([3])  # with what is needed of the annotated frame and its neighbour
+    assert made.has([3])  # with what is needed of the annotated frame and its neighbour
 
 
 def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
@@ -154,7 +157,7 @@ def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
     frames = np.repeat(beating(12)[0][:1], 12, axis=0)
     starter = Starter(head_of(small_encoder), Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
     monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
-    monkeypatch.setattr(segmenter, "Draft", lambda head, cine: drafted(cine, head, truth))
+    monkeypatch.setattr(pipeline, "Draft", lambda head, cine: drafted(cine, head, truth))
 
     def narrow(start: Starter | None) -> float:
         config = replace(FitConfig(), steps=2)
@@ -178,7 +181,7 @@ def test_structures_that_were_never_outlined_stay_as_the_draft_shows_them() -> N
     # Columns: inside the cavity, between its learnt and its drafted border, in the wall, outside.
     fitted = torch.tensor([[0.05, 0.95, 0.95, 0.97], [0.95, 0.05, 0.05, 0.03], [0.0, 0.0, 0.0, 0.0]])
     draft = torch.tensor([[0.01, 0.01, 0.04, 0.9], [0.98, 0.79, 0.06, 0.05], [0.01, 0.2, 0.9, 0.05]])
-    found = drafts.with_unlearnt(
+    found = drafts.fill_from_draft(
         fitted[None, :, None], draft[None, :, None], torch.tensor([True, True, False])
     )[0, :, 0]
     assert found.sum(0) == pytest.approx(1)

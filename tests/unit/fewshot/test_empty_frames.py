@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, WALL, dice
 from tests.unit.fewshot.conftest import CLASSES
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot.confidence import confidence
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, segment
+from vjepa_core.fewshot.segmenter import segment
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

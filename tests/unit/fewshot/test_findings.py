@@ -78,13 +78,13 @@ def test_an_area_that_jumps_is_found_on_the_frame_that_is_off() -> None:
     blob = np.zeros((GRID, GRID), np.uint8)
     blob[16:96, 16:96] = small
     masks = np.stack([heart(), heart(), blob, heart(), heart()])
-    review.take([0, 1], masks[:2], {})
-    review.take([2], masks[2:3], {})
-    changed = review.take([3, 4], masks[3:], {})
+    review.update([0, 1], masks[:2], {})
+    review.update([2], masks[2:3], {})
+    changed = review.update([3, 4], masks[3:], {})
     assert [review.of(frame) for frame in range(5)] == [(), (), (Finding.JUMP,), (), ()]
     assert {3, 4} <= changed
     assert 2 not in changed or review.of(2) == (Finding.JUMP,)
-    assert 2 in review.take([2], masks[:1], {})
+    assert 2 in review.update([2], masks[:1], {})
     assert review.of(2) == ()
 
 
@@ -93,7 +93,7 @@ def test_a_beating_ventricle_does_not_jump() -> None:
     for frame in range(25):
         mask, size = np.zeros((GRID, GRID), np.uint8), 20 + 4 * np.cos(2 * np.pi * frame / 25)
         cv2.ellipse(mask, (56, 50), (int(size), int(1.4 * size)), 0, 0, 360, (1,), -1)
-        review.take([frame], mask[None], {})
+        review.update([frame], mask[None], {})
     assert all(Finding.JUMP not in review.of(frame) for frame in range(25))
 
 
@@ -101,5 +101,5 @@ def test_what_lies_outside_the_sector_is_found() -> None:
     sector = np.zeros((224, 224), bool)
     sector[:, :100] = True
     review = Review(sector, fps=30, left_heart=True)
-    review.take([0], heart()[None], {})
+    review.update([0], heart()[None], {})
     assert Finding.OUTSIDE in review.of(0)

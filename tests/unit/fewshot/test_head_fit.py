@@ -13,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
+from vjepa_core.encoder.loaded import LoadedEncoder
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig, predict
 from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, new_head, prepare_cine
+from vjepa_core.fewshot.starter import new_head
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=12, warm_steps=6)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, beating, dice
 from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import frame_confidence, motion_confidence
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.segmenter import label_image
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -142,13 +142,13 @@ def test_positions_are_bounded_in_bytes_and_the_answers_stay_equal() -> None:
     rng = np.random.default_rng(0)
     labels = {frame: rng.random((112, 112, 2), dtype=np.float32) for frame in (3, 10, 17)}
     free, bound = Motion(frames, grid_size=112), 2 << 20
-    kept = BoundedCache(bound)
-    tight = Motion(frames, grid_size=112, kept=kept)
+    cache = BoundedCache(bound)
+    tight = Motion(frames, grid_size=112, cache=cache)
     expected = carried_over(free, labels)
     assert np.array_equal(carried_over(tight, labels), expected)
-    assert 0 < kept.nbytes <= bound < free._kept.nbytes
+    assert 0 < cache.nbytes <= bound < free._cache.nbytes
     assert np.array_equal(tight.positions(12), free.positions(12))
-    assert kept.nbytes <= bound
+    assert cache.nbytes <= bound
 
 
 def test_a_block_of_positions_is_what_the_whole_cine_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,8 +159,8 @@ def test_a_block_of_positions_is_what_the_whole_cine_gives(monkeypatch: pytest.M
 
 
 def test_cines_share_a_cache_without_mixing_their_positions() -> None:
-    kept = BoundedCache(64 << 20)
-    one, other = (Motion(frames, grid_size=112, kept=kept) for frames in (drifting(), drifting(step=2)))
+    cache = BoundedCache(64 << 20)
+    one, other = (Motion(frames, grid_size=112, cache=cache) for frames in (drifting(), drifting(step=2)))
     assert not np.array_equal(one.positions(0), other.positions(0))
     assert np.array_equal(one.positions(0), Motion(drifting(), grid_size=112).positions(0))
 

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from tests.unit.fewshot.conftest import CLASSES
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, completed
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head, segment
+from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, complete_labels
+from vjepa_core.fewshot.segmenter import segment
+from vjepa_core.fewshot.starter import new_head
 from vjepa_core.label_image import UNLABELLED
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -72,7 +74,7 @@ def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
     whole = study.labels[6]
     label = frame_label(scribbled(masks[0]), study.box, CLASSES)
     study.labels = {0: label, 6: whole}
-    full = completed(study)
+    full = complete_labels(study)
     assert full[6] is whole
     assert study.labels[0] is label
     said = label.weight == 1
@@ -83,7 +85,7 @@ def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
     truth = frame_label(masks[0], study.box, CLASSES).target.argmax(-1)
     assert (full[0].target.argmax(-1) == truth).mean() > 0.9
     again = PreparedCine(0, study.box, study.frames, study.features, study.motion, full)
-    assert completed(again)[6] is whole
+    assert complete_labels(again)[6] is whole
 
 
 def test_a_structure_that_was_not_drawn_is_not_guessed(
@@ -95,7 +97,7 @@ def test_a_structure_that_was_not_drawn_is_not_guessed(
     study.labels = {0: frame_label(part, study.box, CLASSES)}
     teacher = new_head(small_encoder[1], CLASSES)
     for one in (None, teacher.eval()):
-        (full,) = completed(study, one).values()
+        (full,) = complete_labels(study, one).values()
         assert not full.target[..., WALL].any()
         np.testing.assert_allclose(full.target.sum(-1), 1, atol=1e-5)
 
@@ -109,7 +111,7 @@ def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
         if name.endswith("out.bias"):
             value[WALL] += 9  # it says that all is wall
     study.labels = {0: frame_label(scribbled(masks[0]), study.box, CLASSES)}
-    (full,) = completed(study, teacher.eval()).values()
+    (full,) = complete_labels(study, teacher.eval()).values()
     assert full.target[study.labels[0].weight == 0][:, WALL].min() > 0.9
 
 
@@ -118,13 +120,13 @@ def test_a_single_thing_is_not_grown_over_everything(study: PreparedCine, heart:
     cavity = np.where(heart[1][4] == CAVITY, CAVITY, UNLABELLED).astype(np.uint8)
     labels = {2: frame_label(silent, study.box, CLASSES), 4: frame_label(cavity, study.box, CLASSES)}
     study.labels = labels
-    assert all(label is labels[frame] for frame, label in completed(study).items())
+    assert all(label is labels[frame] for frame, label in complete_labels(study).items())
 
 
 def test_scribbles_suffice(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     _, masks = beating()
     study.labels = {t: frame_label(scribbled(masks[t]), study.box, CLASSES) for t in (0, 6)}
-    study.labels = completed(study)
+    study.labels = complete_labels(study)
     fit = Fit(new_head(small_encoder[1], CLASSES), [study], FitConfig(steps=10), warm=False)
     while not fit.done:
         fit.step()

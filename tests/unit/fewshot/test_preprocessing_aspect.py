@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.compare import LabelledCine
-from vjepa_core.fewshot.segmenter import LoadedEncoder, prepare_cine
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.preprocessing import Letterbox
 from vjepa_core.pretraining.pack import shrink
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import OpenCine, SetLabels, SharedArray
 
 ASPECTS = [0.15 / 0.31, 0.23 / 0.29, 1.9]
@@ -95,11 +96,11 @@ def test_the_engine_uses_the_aspect_of_the_message(tmp_path: Path) -> None:
     frames = SharedArray.create(tmp_path / "frames", (2, 224, 224))
     masks = SharedArray.create(tmp_path / "masks", (2, height, width))
     request = OpenCine(1, frames, masks, height, width, 30.0, (1,), pixel_aspect=2.0)
-    work = CineWork(request, frames.open())
+    work = CineState(request, frames.open())
     labels = SharedArray.create(tmp_path / "labels", (1, height, width))
     labels.open(writable=True)[0] = disk(height, width, 2.0)
     work.set_labels(SetLabels(1, 1, (0,), labels), labels.open())
-    rows, columns = np.nonzero(work.labels[0].target[..., 1] > 0.5)
+    rows, columns = np.nonzero(work.pipeline.labels[0].target[..., 1] > 0.5)
     assert np.ptp(rows) == pytest.approx(np.ptp(columns), abs=2)
 
 

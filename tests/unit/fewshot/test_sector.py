@@ -8,11 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from vjepa_core.encoder.loaded import LoadedEncoder
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.sector import find_sector, on_region
-from vjepa_core.fewshot.segmenter import LoadedEncoder, label_image, segment
+from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.preprocessing import Letterbox
 
 HEIGHT, WIDTH = 300, 400

@@ -11,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating, dice
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled, CoreError
-from vjepa_core.fewshot import segmenter
+from vjepa_core.fewshot import pipeline
+from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine, frame_label
-from vjepa_core.fewshot.scribbles import completed
-from vjepa_core.fewshot.segmenter import LoadedEncoder, Segmentation, label_image, new_head, segment
-from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.scribbles import complete_labels
+from vjepa_core.fewshot.segmenter import Segmentation, segment
+from vjepa_core.fewshot.starter import Starter, new_head
 from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
@@ -76,7 +78,7 @@ def test_a_seed_makes_it_repeatable_and_the_result_says_how_it_came_about(
     assert (one.steps, one.stopped_by, len(one.losses)) == (4, "steps", 4)
     assert set(one.seconds) == {"features", "motion", "fit", "predict"}
     assert (one.encoder_name, one.encoder_trained) == ("small", False)
-    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["features", "motion", "fit", "predict"]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["motion", "features", "fit", "predict"]
     for stage in ("features", "motion", "fit", "predict"):
         done, total = [t[1:] for t in told if t[0] == stage][-1]
         assert done == total
@@ -122,9 +124,9 @@ def test_the_starter_guesses_at_what_a_scribble_leaves_open_only_where_it_applie
 
     def watched(cine: PreparedCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
         teachers.append(teacher)
-        return completed(cine, teacher)
+        return complete_labels(cine, teacher)
 
-    monkeypatch.setattr(segmenter, "completed", watched)
+    monkeypatch.setattr(pipeline, "complete_labels", watched)
     start = StubStarter(new_head(small_encoder[1], (1, 2), seed=8), answer=applies)
     scribble = masks[0].copy()
     scribble[:, 60:] = UNLABELLED

@@ -17,8 +17,8 @@ from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.fewshot.applicability import Evidence
 from vjepa_core.fewshot.overlap import agreement
+from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import prepare_cine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
 from vjepa_core.resources import resource_path
 

@@ -11,11 +11,11 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import (
     WORTHWHILE,
     first_frames,
+    frame_embeddings,
     gains,
-    likeness,
-    moments,
     next_cine,
     next_frame,
+    similarity,
 )
 
 BEAT = 12
@@ -24,11 +24,11 @@ BEAT = 12
 def _beats(n: int, *, beat: int = BEAT) -> np.ndarray:
     """Likeness of the frames of a heart that goes round a circle once a beat."""
     phase = 2 * np.pi * np.arange(n) / beat
-    return likeness(np.stack([np.cos(phase), np.sin(phase)], 1).astype(np.float32))
+    return similarity(np.stack([np.cos(phase), np.sin(phase)], 1).astype(np.float32))
 
 
 def test_likeness_is_symmetric_and_that_of_a_frame_with_itself_is_one() -> None:
-    alike = likeness(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
+    alike = similarity(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
     assert np.allclose(alike, alike.T)
     assert np.all(np.diag(alike) == 1)
     assert alike.min() >= 0
@@ -43,7 +43,7 @@ def test_a_frame_is_as_like_the_same_phase_of_the_next_beat_as_itself() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_frames_that_are_all_the_same_need_one_label(n: int) -> None:
-    alike = likeness(np.full((n, 3), 4.0, np.float32))
+    alike = similarity(np.full((n, 3), 4.0, np.float32))
     assert np.all(alike == 1)
     assert next_frame(alike, np.ones(n)).frame == 0
     assert next_frame(alike, np.ones(n), [n - 1]).frame is None
@@ -54,7 +54,7 @@ def test_without_labels_the_frame_most_like_the_others_comes_first() -> None:
     seen = np.zeros((10, 2), np.float32)
     seen[:, 0] = np.linspace(0, 0.5, 10)
     seen[[3, 7]] = [[5, 0], [0, 5]]
-    assert next_frame(likeness(seen), np.ones(10)).frame not in (3, 7)
+    assert next_frame(similarity(seen), np.ones(10)).frame not in (3, 7)
 
 
 def test_the_next_frame_is_of_another_phase_than_the_annotated_one_and_not_in_doubt_alone() -> None:
@@ -117,12 +117,12 @@ def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
 
 def test_moments_have_one_row_a_frame_without_the_common_part(study: PreparedCine) -> None:
     assert study.features is not None
-    seen = moments(study.features, study.n_frames)
+    seen = frame_embeddings(study.features, study.n_frames)
     assert seen.shape == (study.n_frames, study.features.values.shape[-1])
     assert np.allclose(seen.mean(0), 0, atol=1e-4)
 
 
 def test_moments_of_a_still() -> None:
     features = CineFeatures(torch.randn(2, 1, 3, 3, 8).half(), torch.tensor([0.0], dtype=torch.float64))
-    assert moments(features, 1).shape == (1, 8)
-    assert next_frame(likeness(moments(features, 1)), [1.0]).frame == 0
+    assert frame_embeddings(features, 1).shape == (1, 8)
+    assert next_frame(similarity(frame_embeddings(features, 1)), [1.0]).frame == 0

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import Head, for_other_classes
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
+from vjepa_core.fewshot.starter import new_head
 
 QUICK = FitConfig(steps=6, warm_steps=3)
 BOTH = replace(QUICK, both_from=1)

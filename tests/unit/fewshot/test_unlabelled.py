@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.segmenter import LoadedEncoder, new_head
+from vjepa_core.fewshot.starter import new_head
 from vjepa_core.fewshot.unlabelled import own_targets
 
 BOTH = FitConfig(steps=6, warm_steps=3, both_from=1)

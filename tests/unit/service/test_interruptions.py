@@ -16,7 +16,7 @@ from tests.unit.service.test_service import FRAMES, WAIT_S, Client, client, feat
 from vjepa_core.fewshot import features as feature_module
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.service import engine
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
     Cancel,
     CancelReceived,
@@ -115,17 +115,17 @@ def test_a_request_in_the_last_frames_leaves_what_was_predicted(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    predict = CineWork.predict
+    predict = CineState.predict
     sent: list[int] = []
 
-    def meddled(work: CineWork, head: Any, frames: list[int]) -> dict[int, float]:
+    def meddled(work: CineState, head: Any, frames: list[int]) -> dict[int, float]:
         told = predict(work, head, frames)
-        if not work.to_predict and not sent:
+        if not work.waiting and not sent:
             sent.append(1)
             send_and_wait(client, [Look(1, 2)])
         return told
 
-    monkeypatch.setattr(CineWork, "predict", meddled)
+    monkeypatch.setattr(CineState, "predict", meddled)
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     final = [f for p in client.of(Predicted) if p.final for f in p.frames]
@@ -245,7 +245,7 @@ def test_a_head_for_other_structures_is_dropped(client: Client) -> None:  # noqa
     since = len(client.heard)
     other = OpenCine(**{**vars(client.open(2)), "classes": (1, 2)})
     client.send(
-        CloseCine(1), RestoreHead(head.path, ((2, 1),)), other, client.labels(1, 0, cine=2, learnt=True)
+        CloseCine(1), RestoreHead(head.path, ((2, 1),)), other, client.labels(1, 0, cine=2, is_fitted=True)
     )
     client.wait_for(Stage.UP_TO_DATE, 1, since)
     assert len(client.of(HeadReady, since)) == 1
@@ -315,16 +315,16 @@ def test_a_fault_of_one_cine_does_not_stop_the_others(
     fault: Callable[[], None],
     cause: str,
 ) -> None:
-    prepare, calls = CineWork.prepare, []
+    prepare, calls = CineState.prepare, []
 
-    def faulty(work: CineWork, *args: Any, **words: Any) -> None:
+    def faulty(work: CineState, *args: Any, **words: Any) -> None:
         if work.cine_id == 1:
             calls.append(1)
             fault()
         prepare(work, *args, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CineWork, "prepare", faulty)
+        patch.setattr(CineState, "prepare", faulty)
         client.send(client.open(1), Look(1, 0), client.labels(1, 0, cine=1))
         client.wait_for(Stage.CANCELLED)
         client.send(client.open(2), Look(2, 0), client.labels(1, 2, cine=2))
@@ -345,7 +345,7 @@ def test_a_request_that_fails_in_any_way_is_told_and_the_next_is_taken(
     client.send(client.open())
     client.wait_for(Stage.WAITING)
     with monkeypatch.context() as patch:
-        patch.setattr(CineWork, "set_labels", lambda *_: opencv_error())
+        patch.setattr(CineState, "set_labels", lambda *_: opencv_error())
         client.send(client.labels(1, 0))
         client.wait(lambda: client.of(Failed))
     (failed,) = client.of(Failed)

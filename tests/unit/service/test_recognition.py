@@ -24,7 +24,7 @@ from tests.unit.service.test_service import (
 from vjepa_core.bench.synthetic_pictures import textures
 from vjepa_core.fewshot.findings import CAP
 from vjepa_core.fewshot.head import save_head
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import HeadReady, Look, OpenCine, Predicted, RestoreHead, Stage, Suggested
 from vjepa_core.service.recognition import Recognition
 
@@ -107,7 +107,7 @@ def test_an_implausible_prediction_is_named_and_its_expected_dice_capped(
     """Whatever the softmax says of a cavity in two pieces."""
     import torch
 
-    from vjepa_core.service import cine_work
+    from vjepa_core.fewshot import pipeline
 
     torn = torch.zeros(4, 112, 112)
     torn[1, 30:50, 30:80] = torn[1, 60:80, 30:80] = 1
@@ -116,7 +116,7 @@ def test_an_implausible_prediction_is_named_and_its_expected_dice_capped(
     def answer(_head: object, _cine: object, frames: list[int], _draft: object) -> torch.Tensor:
         return torn.expand(len(frames), -1, -1, -1)
 
-    monkeypatch.setattr(cine_work, "answer", answer)
+    monkeypatch.setattr(pipeline, "predict_with_draft", answer)
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     final = [p for p in client.of(Predicted) if p.final]
@@ -150,6 +150,6 @@ def test_a_cine_that_no_head_knows_does_not_teach(client: Client) -> None:
     client.send(strange(client, 2), Look(2, 0))
     client.wait_for(Stage.NOT_RECOGNISED)
     works = client.engine._cines
-    assert isinstance(works[2], CineWork)
-    assert works[2].may_teach
+    assert isinstance(works[2], CineState)
+    assert works[2].is_unlabelled_example
     assert not client.engine._recognition.resembles(works[2], works.values())

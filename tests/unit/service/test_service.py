@@ -23,14 +23,14 @@ from safetensors.torch import save_file
 
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
-from vjepa_core.fewshot.draft import with_unlearnt
+from vjepa_core.fewshot.draft import fill_from_draft
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
-from vjepa_core.fewshot.segmenter import new_head
+from vjepa_core.fewshot.starter import new_head
 from vjepa_core.resources import resource_path
 from vjepa_core.service import engine
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
     DOUBT_SIZE,
     Cancel,
@@ -104,10 +104,10 @@ class Client:
             doubts=self.doubts[cine],
         )
 
-    def labels(self, revision: int, *frames: int, cine: int = 1, learnt: bool = False) -> SetLabels:
+    def labels(self, revision: int, *frames: int, cine: int = 1, is_fitted: bool = False) -> SetLabels:
         images = [(picture(i + cine, SIZE) > 100).astype(np.uint8) for i in frames]
         shared = self.share(f"labels{cine}-{revision}", np.stack(images)) if images else None
-        return SetLabels(cine, revision, frames, shared, learnt)
+        return SetLabels(cine, revision, frames, shared, is_fitted)
 
     def of(self, kind: type, since: int = 0) -> list[Any]:
         return [report for report in self.heard[since:] if isinstance(report, kind)]
@@ -233,7 +233,7 @@ def test_a_stroke_goes_on_after_a_cancel(client: Client) -> None:
 
 def test_labels_known_to_be_learnt_need_their_head(client: Client) -> None:
     """Where the head cannot be taken up, the labels are learnt again."""
-    client.send(client.open(), client.labels(5, 0, learnt=True))
+    client.send(client.open(), client.labels(5, 0, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE)
     assert client.of(HeadReady)[0].revisions == ((1, 5),)
 
@@ -242,7 +242,7 @@ def test_a_kept_head_spares_the_fit(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE)
     since = len(client.heard)
-    client.send(RestoreHead(client.of(HeadReady)[0].path), client.labels(2, 0, 1, learnt=True))
+    client.send(RestoreHead(client.of(HeadReady)[0].path), client.labels(2, 0, 1, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE, 2)
     assert Stage.FITTING not in client.stages(since)
     assert client.of(Failed) == []
@@ -257,7 +257,7 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
     card = write_own_encoder(own)
     other = Client(own, features, "own", encoder_folders=[resource_path("encoders"), own])
     try:
-        other.send(RestoreHead(old.path), other.open(), other.labels(1, 0, learnt=True))
+        other.send(RestoreHead(old.path), other.open(), other.labels(1, 0, is_fitted=True))
         other.wait_for(Stage.UP_TO_DATE)
         assert other.of(Ready)[0].encoder == "own"
         (head,) = other.of(HeadReady)  # the labels were learnt anew
@@ -271,7 +271,7 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
 
 def test_a_head_of_an_older_version_is_passed_over(client: Client, tmp_path: Path) -> None:
     save_file({}, str(tmp_path / "old"), metadata={"format": "apical-head-1"})
-    client.send(RestoreHead(str(tmp_path / "old")), client.open(), client.labels(1, 0, learnt=True))
+    client.send(RestoreHead(str(tmp_path / "old")), client.open(), client.labels(1, 0, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE)
     assert len(client.of(HeadReady)) == 1  # the labels were learnt anew
     assert client.of(Failed) == []
@@ -344,13 +344,13 @@ def test_drafts_stay_until_the_head_has_better_masks(
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT)
     carried: list[int] = []
-    carry = CineWork.carry_labels
+    carry = CineState.carry_labels
 
-    def count(work: CineWork) -> Iterator[dict[int, float]]:
+    def count(work: CineState) -> Iterator[dict[int, float]]:
         carried.append(work.cine_id)
         return carry(work)
 
-    monkeypatch.setattr(CineWork, "carry_labels", count)
+    monkeypatch.setattr(CineState, "carry_labels", count)
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     assert carried == []
@@ -364,9 +364,9 @@ def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_ta
 
     def noted(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         learnt.append((client.engine._looking_at, known.tolist()))
-        return with_unlearnt(found, draft, known)
+        return fill_from_draft(found, draft, known)
 
-    monkeypatch.setattr("vjepa_core.service.cine_work.with_unlearnt", noted)
+    monkeypatch.setattr("vjepa_core.fewshot.pipeline.fill_from_draft", noted)
     everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
     cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
     client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
@@ -379,7 +379,7 @@ def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_ta
 def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
     client.send(client.open(), replace(client.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    labels = client.engine._cines[1].labels
+    labels = client.engine._cines[1].pipeline.labels
     assert labels[0].stated.tolist() == [True, True, False, True]
     assert labels[3].stated.tolist() == [True, True, True, True]
     assert labels[0].target[..., 3].max() == 0
@@ -419,7 +419,7 @@ def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
         teachers.append(teacher)
         return dict(study.labels)
 
-    monkeypatch.setattr("vjepa_core.service.cine_work.completed", completed)
+    monkeypatch.setattr("vjepa_core.fewshot.pipeline.complete_labels", completed)
     client, made = with_starter(applies)
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
@@ -475,8 +475,8 @@ def test_after_one_label_the_draft_stays_where_only_that_follows_the_beat(
     radii = [SIZE // 4, SIZE // 4, 20, 25, 25, 25]  # of the region's pixels: the pictures hardly change
     inside = torch.from_numpy(np.stack([grid < radius * GRID_SIZE / SIZE for radius in radii])).float()
     work = client.engine._cines[1]
-    assert work.draft is not None
-    work.draft.keep(range(FRAMES), torch.stack([1 - inside, inside, 0 * inside, 0 * inside], 1))
+    assert work.pipeline.draft is not None
+    work.pipeline.draft.store(range(FRAMES), torch.stack([1 - inside, inside, 0 * inside, 0 * inside], 1))
     label = (np.hypot(*(np.mgrid[:SIZE, :SIZE] - SIZE / 2)) < SIZE // 4).astype(np.uint8)
     client.send(SetLabels(1, 1, (0,), client.share("one", label[None])))
     client.wait_for(Stage.UP_TO_DATE, 1)
@@ -539,7 +539,7 @@ def test_a_cine_without_labels_does_not_cost_a_kept_head(
     save_head(made[0].head, tmp_path / "kept.safetensors")
     client.send(RestoreHead(str(tmp_path / "kept.safetensors")))
     client.send(left_heart(client, 1), client.labels(2, cine=1))  # undone before the project was closed
-    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, learnt=True), Look(2, 0))
+    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, is_fitted=True), Look(2, 0))
     client.wait_for(Stage.UP_TO_DATE)
     assert client.of(HeadReady) == []
 
@@ -703,7 +703,7 @@ def test_a_failure_at_work_is_explained_and_not_repeated(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(CineWork, "predict", fail)
+        patch.setattr(CineState, "predict", fail)
         client.send(client.open(), client.labels(1, 0))
         client.wait_for(Stage.CANCELLED)
     assert len(calls) == 1

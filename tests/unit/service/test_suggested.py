@@ -10,7 +10,7 @@ import torch
 from tests.unit.service.test_service import FRAMES, Client, client, features  # noqa: F401 - fixtures
 from vjepa_core.fewshot import suggest
 from vjepa_core.fewshot.suggest import Suggestion
-from vjepa_core.service.cine_work import CineWork
+from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import Look, Predicted, Stage, Suggested
 
 
@@ -55,7 +55,7 @@ def test_the_cine_where_a_label_teaches_more_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gain = {1: 0.01, 2: 0.03}
-    monkeypatch.setattr(CineWork, "suggestion", lambda self: Suggestion(4, gain[self.cine_id]))
+    monkeypatch.setattr(CineState, "suggestion", lambda self: Suggestion(4, gain[self.cine_id]))
     client.send(client.open(2), client.labels(1, 0, cine=2))
     client.wait_for(Stage.UP_TO_DATE, 1)
     assert _last(client) == Suggested(2, 1, 4, None)
