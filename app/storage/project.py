@@ -27,7 +27,7 @@ from app.storage.connection import Connection
 from app.storage.errors import damaged
 from app.storage.filelock import FileLock
 from app.storage.prediction_tables import delete_predictions, read_latest_head, write_head, write_predictions
-from app.storage.records import Change, CineRecord, HeadRecord, Prediction
+from app.storage.records import Change, CineRecord, CineSummary, HeadRecord, Prediction
 from vjepa_core.label_image import UNLABELLED
 
 
@@ -227,6 +227,16 @@ class Project:
             "SELECT id, uid, content_hash, path, n_frames, height, width FROM cines ORDER BY id"
         )
         return [CineRecord(row[0], row[1], row[2], _path(row[3]), *row[4:]) for row in rows]
+
+    def summaries(self) -> list[CineSummary]:
+        """Return the cines of the project with the numbers of their annotated and predicted frames."""
+        rows = self._human.rows(
+            "SELECT id, "
+            "(SELECT count(*) FROM annotations WHERE cine_id = cines.id), "
+            "(SELECT count(*) FROM predictions WHERE cine_id = cines.id) FROM cines"
+        )
+        counts = {row[0]: (row[1], row[2]) for row in rows}
+        return [CineSummary(record, *counts[record.id]) for record in self.cines()]
 
     def _size(self, cine_id: int) -> tuple[int, int, int, int]:
         rows = self._human.rows(

@@ -26,6 +26,15 @@ class CineRecord:
 
 
 @dataclass(frozen=True)
+class CineSummary:
+    """A cine of a project and the numbers of its annotated and predicted frames."""
+
+    record: CineRecord
+    n_annotated: int
+    n_predicted: int
+
+
+@dataclass(frozen=True)
 class HeadRecord:
     """A trained head and all that it came from.
 

@@ -1,21 +1,21 @@
-"""The cines on the table."""
+"""List of the cines of the project."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QIcon
+from PySide6.QtGui import QBrush, QColor, QIcon
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from app.ui import theme
-from app.workspace.opened_cine import OpenedCine
+from app.workspace.cine_entry import CineEntry, CineState
 
 
 class CineList(QWidget):
-    """One row a cine: file name, frames, how many are annotated; an amber diamond where to go on."""
+    """One row per cine: file name, frames, annotated frames, and a mark on the one worth outlining next."""
 
-    chosen = Signal(object)  # OpenedCine
+    chosen = Signal(object)  # CineEntry
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -25,43 +25,64 @@ class CineList(QWidget):
         self._list.setFrameShape(QListWidget.Shape.NoFrame)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.setSpacing(2)  # two lines a cine: rows must be told apart
+        self._list.setSpacing(2)  # separates rows of two lines
         self._list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._list.itemClicked.connect(self._clicked)
+        self._list.itemClicked.connect(self._on_clicked)
         column.addWidget(self._list)
-        self._rows: list[tuple[OpenedCine, str]] = []
-        self._suggested: OpenedCine | None = None
+        self._entries: list[CineEntry] = []
+        self._shown: list[tuple[str, str, bool]] = []  # text, tooltip and mark of each row
+        self._suggested: CineEntry | None = None
 
-    def set_suggested(self, suggested: OpenedCine | None) -> None:
+    def set_suggested(self, suggested: CineEntry | None) -> None:
         """Mark the cine worth outlining next, None for none."""
         self._suggested = suggested
-        self._mark()
+        self._update_rows()
 
-    def _mark(self) -> None:
-        for row, (opened, _) in enumerate(self._rows):
-            item, marked = self._list.item(row), opened is self._suggested
-            item.setIcon(QIcon(theme.tinted("suggested", theme.WARNING, 14)) if marked else QIcon())
-            path = str(opened.cine.path)
-            item.setToolTip(f"Worth outlining next\n{path}" if marked else path)
-
-    def show_cines(self, cines: Sequence[OpenedCine], current: OpenedCine | None) -> None:
-        """Bring the rows up to date."""
-        rows = [(opened, self._text(opened)) for opened in cines]
-        if rows != self._rows:
-            self._rows = rows
+    def show_cines(self, entries: Sequence[CineEntry], selected: CineEntry | None) -> None:
+        """Display the entries of the workspace."""
+        if list(entries) != self._entries:
+            self._entries = list(entries)
             self._list.clear()
-            for _, text in rows:
-                self._list.addItem(QListWidgetItem(text))
-            self._mark()
-        if current in cines:
-            self._list.setCurrentRow(list(cines).index(current))  # type: ignore[arg-type]
+            self._list.addItems([entry.name for entry in entries])
+            self._shown = [("", "", False)] * len(self._entries)
+        self._update_rows()
+        if selected in self._entries:
+            self._list.setCurrentRow(self._entries.index(selected))
 
-    @staticmethod
-    def _text(opened: OpenedCine) -> str:
-        annotated = len(opened.recorder.layer.annotated_frames)
-        view = f"{opened.cine.view}, " if opened.cine.view else ""
-        frames = "1 frame" if opened.cine.n_frames == 1 else f"{opened.cine.n_frames} frames"
-        return f"{opened.cine.path.name}\n{view}{frames}, {annotated} annotated"
+    def _update_rows(self) -> None:
+        for row, entry in enumerate(self._entries):
+            marked = entry is self._suggested
+            shown = (f"{entry.name}\n{_details(entry)}", _tooltip(entry, marked), marked)
+            if shown != self._shown[row]:  # only what changed: a project may have hundreds of cines
+                self._shown[row] = shown
+                item = self._list.item(row)
+                item.setText(shown[0])
+                item.setToolTip(shown[1])
+                item.setIcon(QIcon(theme.tinted("suggested", theme.WARNING, 14)) if marked else QIcon())
+                failed = entry.state is CineState.FAILED
+                item.setForeground(QBrush(QColor(theme.ERROR)) if failed else QBrush())
 
-    def _clicked(self, item: QListWidgetItem) -> None:
-        self.chosen.emit(self._rows[self._list.row(item)][0])
+    def _on_clicked(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(self._entries[self._list.row(item)])
+
+
+def _details(entry: CineEntry) -> str:
+    """Return the second line of a row: state, view and numbers of frames."""
+    if entry.state is CineState.FAILED:
+        return "cannot be opened"
+    if entry.state is CineState.OPENING:
+        return "opening ..."
+    if entry.n_frames is None:
+        return "not opened yet"
+    view = f"{entry.opened.cine.view}, " if entry.opened is not None and entry.opened.cine.view else ""
+    frames = "1 frame" if entry.n_frames == 1 else f"{entry.n_frames} frames"
+    return f"{view}{frames}, {entry.n_annotated} annotated"
+
+
+def _tooltip(entry: CineEntry, marked: bool) -> str:
+    lines = [str(entry.path)]
+    if marked:
+        lines.insert(0, "Worth outlining next")
+    if entry.error:
+        lines.append(entry.error)
+    return "\n".join(lines)

@@ -25,11 +25,11 @@ def open_demo(window: MainWindow) -> None:
     def add_labels(opened: OpenedCine) -> None:
         if not opened.recorder.layer.revision:
             for frame, label in starter_labels().items():
-                window.workspace.draw(opened, frame, label, "accept")
+                window.workspace.editor.draw(opened, frame, label, "accept")
         if window.current is opened:
             window.navigation.show_frame(DEMO_FRAME)
 
-    window.workspace.open_paths([cine_path()], then=add_labels)
+    window.workspace.open_paths([cine_path()], on_opened=add_labels)
 
 
 def capture(app: QApplication, window: MainWindow, target: Path) -> int:

@@ -101,7 +101,7 @@ class Editing:
         key: FrameKey = edit.key  # type: ignore[assignment]
         start, self._stroke_start = self._stroke_start, None
         prediction = start[1] if start is not None and start[0] == key else None
-        self._workspace.apply(key.opened, key.frame, edit.result, STROKE_KINDS[edit.kind], prediction)
+        self._workspace.editor.apply(key.opened, key.frame, edit.result, STROKE_KINDS[edit.kind], prediction)
         self._tools.show_structures(set(edit.changed))
         if key.opened is not self._workspace.current or key.frame != key.opened.frame:
             self._go_to(key)
@@ -124,7 +124,7 @@ class Editing:
 
     def _go_to(self, key: FrameKey) -> None:
         self._dismiss_outline_message()
-        self._navigation.choose(key.opened)
+        self._navigation.show_cine(key.opened)
         self._navigation.go_to(key.frame)
 
     def _turn_draw_behind_off(self) -> None:
@@ -141,11 +141,11 @@ class Editing:
     def undo(self) -> None:
         """Remove the last point of an unfinished outline, or undo the last stroke and show its frame."""
         if not self._canvas.step_outline_back():
-            self._step_history(self._workspace.undo)
+            self._step_history(self._workspace.editor.undo)
 
     def redo(self) -> None:
         """Redo the last undone stroke and show its frame."""
-        self._step_history(self._workspace.redo)
+        self._step_history(self._workspace.editor.redo)
 
     def _step_history(self, step: Callable[[], int | None]) -> None:
         self._canvas.finish_stroke()
@@ -174,21 +174,21 @@ class Editing:
         self._layers.show_masks(True)
         if visible is not None and visible[0] == FrameKey(opened, opened.frame):
             _, masks, prediction = visible
-            self._workspace.accept(opened.frame, masks, prediction)
+            self._workspace.editor.accept(opened.frame, masks, prediction)
         else:
-            self._workspace.accept(opened.frame)
+            self._workspace.editor.accept(opened.frame)
 
     def clear_frame(self) -> None:
         """Remove the annotation of the visible frame."""
-        self._change_frame(self._workspace.clear)
+        self._change_frame(self._workspace.editor.clear)
 
     def mark_empty(self) -> None:
         """Annotate the visible frame as empty: no structure is on it."""
-        self._change_frame(self._workspace.mark_empty)
+        self._change_frame(self._workspace.editor.mark_empty)
 
     def remove_islands(self) -> None:
         """Remove the small islands of the structures on the visible frame."""
-        self._change_frame(self._workspace.remove_islands)
+        self._change_frame(self._workspace.editor.remove_islands)
 
     def _change_frame(self, change: Callable[[int], object]) -> None:
         opened = self._workspace.current

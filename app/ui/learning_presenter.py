@@ -44,7 +44,7 @@ class LearningPresenter:
 
     def _show_progress(self, progress: Progress) -> None:
         current = self._workspace.current
-        names = {opened.id: opened.cine.path.name for opened in self._workspace.cines}
+        names = {opened.id: opened.cine.path.name for opened in self._workspace.opened_cines}
         is_current = current is None or progress.cine_id == current.id
         other_cine = "" if is_current else names.get(progress.cine_id, "")
         self._panel.show_progress(progress, other_cine)

@@ -241,10 +241,10 @@ class MainWindow(QMainWindow):
         self.files.update_actions()
 
     def _show_cines(self) -> None:
-        self.cine_list.show_cines(self.workspace.cines, self.workspace.current)
+        self.cine_list.show_cines(self.workspace.entries, self.workspace.selected)
 
     def _show_saved(self) -> None:
-        self.status.show_saved(self.workspace.pending)
+        self.status.show_saved(self.workspace.saving.pending)
 
     # Window events
 
@@ -264,8 +264,8 @@ class MainWindow(QMainWindow):
             return
         self.view_state.save()
         save_window(self, self.layers)
-        self.workspace.retry_saving()
-        if self.workspace.pending and not self._confirm_unsaved():
+        self.workspace.saving.retry()
+        if self.workspace.saving.pending and not self._confirm_unsaved():
             event.ignore()
             return
         self.dialogs.close_all()
@@ -291,7 +291,7 @@ class MainWindow(QMainWindow):
             return True
         self._confirmed_unsaved = True
         QTimer.singleShot(CONFIRM_MS, self, lambda: setattr(self, "_confirmed_unsaved", False))
-        pending = self.workspace.pending
+        pending = self.workspace.saving.pending
         self.banner.show_message(
             f"{pending} stroke{'s are' if pending > 1 else ' is'} not saved. Save the project elsewhere "
             "first (Ctrl+Shift+S), or close again to discard them.",

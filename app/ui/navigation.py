@@ -14,6 +14,7 @@ from app.ui.layer_presenter import LayerPresenter
 from app.ui.player_bar import PlayerBar
 from app.ui.saved_state import ViewState
 from app.ui.suggestion_presenter import SuggestionPresenter
+from app.workspace.cine_entry import CineEntry, CineState
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
 
@@ -70,7 +71,7 @@ class Navigation:
             return
         frame = min(max(frame, 0), opened.cine.n_frames - 1)
         self._canvas.finish_stroke()
-        self._workspace.look(frame)
+        self._workspace.set_frame(frame)
         self._cine.show_picture(frame)
         self._layers.show()
         self._suggestion.show_sentence()
@@ -117,14 +118,23 @@ class Navigation:
         if cine is not None:
             self.choose(cine)
 
-    def choose(self, opened: OpenedCine) -> None:
-        """Make another cine the current one; zoom and levels of the previous one are saved."""
+    def choose(self, entry: CineEntry) -> None:
+        """Show a cine of the list, which is opened first if necessary."""
+        self._leave_cine()
+        self._workspace.choose(entry)
+
+    def show_cine(self, opened: OpenedCine) -> None:
+        """Show an open cine."""
+        self._leave_cine()
+        self._workspace.show(opened)
+
+    def _leave_cine(self) -> None:
         self._canvas.finish_stroke()
         self._view_state.save()
-        self._workspace.show(opened)
 
     def step_cine(self, by: int) -> None:
         """Go to the next (positive) or previous cine of the list, wrapping around."""
-        cines, opened = self._workspace.cines, self._workspace.current
-        if opened is not None and len(cines) > 1:
-            self.choose(cines[(cines.index(opened) + by) % len(cines)])
+        selected = self._workspace.selected
+        entries = [entry for entry in self._workspace.entries if entry.state is not CineState.FAILED]
+        if selected in entries and len(entries) > 1:
+            self.choose(entries[(entries.index(selected) + by) % len(entries)])

@@ -28,7 +28,7 @@ class NoticePresenter:
             case n.AnnotatedElsewhere():
                 return "Open that project", lambda: self._open_project(notice)
             case n.NotSaved():
-                return "Try again", workspace.retry_saving
+                return "Try again", workspace.saving.retry
             case n.EngineBusy():
                 return "Restart the engine", workspace.learner.restart_engine
             case n.EngineUnavailable() | n.LearningFailed():

@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction
 from app.ui.cine_list import CineList
 from app.ui.suggestion_line import SuggestionLine, suggestion_html
 from app.ui.timeline import Timeline
-from app.workspace.opened_cine import OpenedCine
+from app.workspace.cine_entry import CineEntry
 from app.workspace.workspace import Workspace
 
 
@@ -38,10 +38,10 @@ class SuggestionPresenter:
         return None if opened is None else self._workspace.suggestions.frame(opened)
 
     @property
-    def cine(self) -> OpenedCine | None:
+    def cine(self) -> CineEntry | None:
         """Suggested cine, or None where the current one is the best choice."""
         opened = self._workspace.current
-        return None if opened is None else self._workspace.suggestions.cine(opened, self._workspace.cines)
+        return None if opened is None else self._workspace.suggestions.cine(opened, self._workspace.entries)
 
     def show(self) -> None:
         """Update marks, actions and sentence."""
@@ -59,6 +59,6 @@ class SuggestionPresenter:
             self._line.show_html("")
             return
         cine = self.cine
-        name = None if cine is None else cine.cine.path.name
+        name = None if cine is None else cine.name
         outlined = bool(opened.recorder.layer.annotated_frames)
         self._line.show_html(suggestion_html(self.frame, opened.frame, name, outlined=outlined))

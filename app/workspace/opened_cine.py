@@ -9,6 +9,7 @@ import numpy as np
 
 from app.domain.cine import Cine, Frame
 from app.domain.shown_mask import FrameMasks
+from app.storage.project import Project
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord, Prediction
 from vjepa_core.label_image import UNLABELLED
@@ -187,3 +188,19 @@ class OpenedCine:
         self.cine = replace(self.cine, region=region, region_source=source)
         self.doubts.clear()  # they lie over the region as it was
         return True
+
+
+def load_cine(cine: Cine, record: CineRecord, project: Project) -> OpenedCine:
+    """Attach annotations and predictions of a project to an open file.
+
+    Raises
+    ------
+    ProjectError
+        If they cannot be read.
+    """
+    recorder, predictions = Recorder(project, record.id), project.predictions(record.id)
+    opened = OpenedCine(cine, record, recorder, predictions, walls=project.label_set.walls)
+    if not recorder.layer.annotated_frames:
+        for frame in opened.stale:  # from annotations that were undone
+            del opened.predictions[frame]
+    return opened

@@ -1,10 +1,11 @@
-"""Opening cines without keeping the window waiting."""
+"""Opens cines in a worker thread."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from psygnal import Signal
@@ -14,165 +15,192 @@ from app.domain.errors import ApicalError, CineError
 from app.log import log_fault
 from app.readers.browse import cine_paths
 from app.readers.open import open_cine
-from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
+from app.workspace.cine_entry import CineEntry
 from app.workspace.dispatcher import Dispatcher
-from app.workspace.notice import CineNotOpened, FolderNotRead, Notice
 from app.workspace.opened_cine import OpenedCine
 
-Then = Callable[[OpenedCine], None]
+OnOpened = Callable[[OpenedCine], object]
+"""Called with a cine once it is open."""
+
+
+@dataclass(eq=False)
+class _Job:
+    run: Callable[[], None]
+    entry: CineEntry | None = None
+    by_user: bool = True
 
 
 class Opener:
-    """Opens one cine after another in a thread; answers come in the window's.
+    """Opens one cine after another in a thread; signals are emitted in the thread of the user interface.
 
-    What the user asked for comes before the other cines of a project. What was asked for before `abandon`
-    is not told any more.
+    Cines that the user asked for are opened before those opened in the background. Requests made before
+    `abandon` emit nothing any more.
+
+    Parameters
+    ----------
+    dispatcher : Dispatcher
+        Runs callbacks in the thread of the user interface.
     """
 
-    opened = Signal(object, object, object)  # Cine, what to do once it is there, its record in the project
-    failed = Signal(object)  # CineNotOpened or FolderNotRead
-    waiting_changed = Signal(int)  # cines still being opened
+    opened = Signal(object, object, object)  # CineEntry, Cine, OnOpened or None
+    failed = Signal(object, str)  # CineEntry, reason in a sentence
+    search_failed = Signal(str)  # reason in a sentence
+    waiting_changed = Signal(int)
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self.waiting = 0
-        self.wanted = 0  # of these, files and folders that the user named
         self._generation = 0
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._jobs_behind: deque[Callable[[], None]] = deque()
+        self._foreground: deque[_Job] = deque()
+        self._background: deque[_Job] = deque()
+        self._unfinished: set[_Job] = set()
         self._closed = False
 
-    def open_file(self, path: Path, then: Then | None) -> None:
-        """Open a cine."""
-        self._open(path.name, lambda: open_cine(path), then)
+    @property
+    def waiting(self) -> int:
+        """Number of cines and folders that are still being opened."""
+        return len(self._unfinished)
 
-    def open_folder(self, folder: Path, then: Then | None) -> None:
-        """Open every cine of a folder; `then` is called with the first."""
-        generation = self._generation
+    @property
+    def requested(self) -> int:
+        """Number of those that the user named and the project does not contain."""
+        return sum(job.by_user and not (job.entry and job.entry.record) for job in self._unfinished)
 
-        def work() -> None:
+    def search_folder(self, folder: Path, on_found: Callable[[list[Path]], object]) -> None:
+        """Find the cines of a folder; `on_found` is called with them."""
+
+        def run() -> None:
             try:
                 files = cine_paths([folder])
-                self._post(self._on_found, generation, files, then)
             except ApicalError as error:
-                self._post(self._on_not_done, generation, FolderNotRead(str(error)), True)
+                self._finish(job, generation, self.search_failed.emit, str(error))
             except OSError as error:
-                text = f"{folder} cannot be read ({error.strerror}): check its permissions."
-                self._post(self._on_not_done, generation, FolderNotRead(text), True)
+                reason = f"{folder} cannot be read ({error.strerror}): check its permissions."
+                self._finish(job, generation, self.search_failed.emit, reason)
+            else:
+                self._finish(job, generation, on_found, files)
 
-        self._submit(work)
+        job, generation = _Job(run), self._generation
+        self._submit(job)
 
-    def open_record(self, record: CineRecord, then: Then | None, project: Project) -> None:
-        """Open a cine of a project, also where it was moved to another place nearby.
+    def open(
+        self,
+        entry: CineEntry,
+        search_folder: Path | None,
+        on_opened: OnOpened | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
+        """Open the file of an entry.
 
-        A file that has another content by now is not taken for it.
+        The file of a cine of the project is searched for beside its last place and in `search_folder` if it
+        was moved. A file that has another content by now is not accepted.
         """
-        folders = [record.path.parent, project.path.parent]
 
+        def run() -> None:
+            try:
+                if record is None or search_folder is None:
+                    cine = open_cine(entry.path)
+                else:
+                    cine = self._open_record(record, [record.path.parent, search_folder])
+            except ApicalError as error:
+                self._finish(job, generation, self.failed.emit, entry, str(error))
+            except Exception as error:  # an unforeseen error in a reader concerns this file alone
+                reason = f"{entry.name} could not be opened ({type(error).__name__}); {log_fault(error)}"
+                self._finish(job, generation, self.failed.emit, entry, reason)
+            else:
+                self._finish(
+                    job, generation, self.opened.emit, entry, cine, on_opened, dropped=cine.source.close
+                )
+
+        record, generation = entry.record, self._generation
+        job = _Job(run, entry, by_user=not background)
+        self._submit(job)
+
+    def prioritise(self, entry: CineEntry) -> None:
+        """Move a cine that waits in the background before the others."""
+        for job in list(self._background):
+            if job.entry is entry:
+                try:
+                    self._background.remove(job)
+                except ValueError:  # started in the meantime
+                    return
+                self._foreground.append(job)
+
+    def abandon(self) -> int:
+        """Drop all requests; returns `requested`."""
+        dropped = self.requested
+        self._generation += 1
+        self._foreground.clear()
+        self._background.clear()
+        self._unfinished.clear()
+        self.waiting_changed.emit(0)
+        return dropped
+
+    def close(self) -> None:
+        """End the thread; nothing is emitted any more."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _open_record(self, record: CineRecord, folders: list[Path]) -> Cine:
         def content_hash(path: Path) -> str:
-            while self._run_next(self._jobs):  # a search may take long: the user goes first
+            while self._run_next(self._foreground):  # a search may take long
                 pass
             cine = open_cine(path)
             cine.source.close()
             return cine.content_hash
 
-        def find() -> Cine:
-            if record.path.exists():
-                cine = open_cine(record.path)
-                if cine.content_hash == record.content_hash:
-                    return cine
-                cine.source.close()
-            found = relocate(record, folders, content_hash)
-            if found is None:
-                raise CineError(
-                    f"{record.path.name} is no longer where it was: open it from its new place; its "
-                    "annotations are kept."
-                )
-            return open_cine(found)
+        if record.path.exists():
+            cine = open_cine(record.path)
+            if cine.content_hash == record.content_hash:
+                return cine
+            cine.source.close()
+        found = relocate(record, folders, content_hash)
+        if found is None:
+            raise CineError(
+                f"{record.path.name} is no longer in its place: open it from its new place; its annotations "
+                "are kept."
+            )
+        return open_cine(found)
 
-        self._open(record.path.name, find, then, record)
-
-    def abandon(self) -> int:
-        """Drop what is still being opened; returns how many files and folders the user had named of it."""
-        dropped = self.wanted
-        self._generation += 1
-        self._jobs.clear()
-        self._jobs_behind.clear()
-        self.wanted = 0
-        self._count(-self.waiting)
-        return dropped
-
-    def close(self) -> None:
-        """Open nothing more, and tell nothing of what is under way."""
-        self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _open(
-        self, name: str, read: Callable[[], Cine], then: Then | None, record: CineRecord | None = None
-    ) -> None:
-        generation = self._generation
-
-        def work() -> None:
-            try:
-                self._post(self._on_done, generation, read(), then, record)
-            except ApicalError as error:
-                self._post(self._on_not_done, generation, CineNotOpened(str(error)), record is None)
-            except Exception as error:  # a reader's fault must not take the window down
-                text = f"{name} could not be opened ({type(error).__name__}); {log_fault(error)}"
-                self._post(self._on_not_done, generation, CineNotOpened(text), record is None)
-
-        self._submit(work, behind=record is not None)
-
-    def _submit(self, job: Callable[[], None], *, behind: bool = False) -> None:
-        self._count(1)
-        self.wanted += not behind
-        (self._jobs_behind if behind else self._jobs).append(job)
+    def _submit(self, job: _Job) -> None:
+        self._unfinished.add(job)
+        (self._foreground if job.by_user else self._background).append(job)
         self._threads.submit(self._run_one)
+        self.waiting_changed.emit(self.waiting)
 
     def _run_one(self) -> None:
-        if not self._run_next(self._jobs):
-            self._run_next(self._jobs_behind)
+        if not self._run_next(self._foreground):
+            self._run_next(self._background)
 
     @staticmethod
-    def _run_next(jobs: deque[Callable[[], None]]) -> bool:
+    def _run_next(jobs: deque[_Job]) -> bool:
         try:
             job = jobs.popleft()
         except IndexError:
             return False
-        job()
+        job.run()
         return True
 
-    def _post(self, method: Callable[..., None], *arguments: object) -> None:
-        """Call a method with the outcome of a job in the thread of the user interface."""
-        self._dispatcher.post(lambda: None if self._closed else method(*arguments))
+    def _finish(
+        self,
+        job: _Job,
+        generation: int,
+        emit: Callable[..., object],
+        *outcome: object,
+        dropped: Callable[[], None] | None = None,
+    ) -> None:
+        """Emit the outcome of a job in the thread of the user interface, or drop it after `abandon`."""
 
-    def _on_done(self, generation: int, cine: Cine, then: Then | None, record: CineRecord | None) -> None:
-        if not self._finished(generation, wanted=record is None):
-            cine.source.close()
-            return
-        self.opened.emit(cine, then, record)
+        def finish() -> None:
+            if self._closed or generation != self._generation:
+                if dropped is not None:
+                    dropped()
+                return
+            self._unfinished.discard(job)
+            emit(*outcome)
+            self.waiting_changed.emit(self.waiting)
 
-    def _on_found(self, generation: int, files: list[Path], then: Then | None) -> None:
-        if generation == self._generation:
-            for place, path in enumerate(files):
-                self.open_file(path, then if place == 0 else None)
-        self._finished(generation, wanted=True)
-
-    def _on_not_done(self, generation: int, notice: Notice, wanted: bool) -> None:
-        if self._finished(generation, wanted=wanted):
-            self.failed.emit(notice)
-
-    def _finished(self, generation: int, *, wanted: bool) -> bool:
-        """Count an answer; False where nobody waits for it any more."""
-        if generation != self._generation:
-            return False
-        self.wanted -= wanted
-        self._count(-1)
-        return True
-
-    def _count(self, by: int) -> None:
-        self.waiting += by
-        self.waiting_changed.emit(self.waiting)
+        self._dispatcher.post(finish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from app.workspace.cine_entry import CineEntry, CineState
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.service.messages import Suggested
 
@@ -42,8 +43,8 @@ class Suggestions:
         """Return the frame of a cine to outline next, None if no frame is worth it or none is known yet."""
         return self._newest[opened.id].frame if self.is_current(opened) else None
 
-    def cine(self, opened: OpenedCine, cines: Sequence[OpenedCine]) -> OpenedCine | None:
-        """Return the cine to outline next, None to stay with this one.
+    def cine(self, opened: OpenedCine, entries: Sequence[CineEntry]) -> CineEntry | None:
+        """Return the entry of the cine to outline next, None to stay with this one.
 
         It is the one in which the engine expects a label to help more or, if no frame of any cine that it has
         received is worth outlining, one that it has not received.
@@ -52,8 +53,10 @@ class Suggestions:
             return None
         suggested = self._newest[opened.id]
         if suggested.next_cine_id is None and suggested.frame is None:
-            return next((other for other in cines if self._is_new(other)), None)
-        return next((other for other in cines if other.id == suggested.next_cine_id), None)
+            return next((other for other in entries if self._is_new(other)), None)
+        return next((e for e in entries if e.record and e.record.id == suggested.next_cine_id), None)
 
-    def _is_new(self, opened: OpenedCine) -> bool:
-        return not self._has_sent(opened) and not opened.recorder.layer.annotated_frames
+    def _is_new(self, entry: CineEntry) -> bool:
+        if entry.n_annotated or entry.state is CineState.FAILED:
+            return False
+        return entry.opened is None or not self._has_sent(entry.opened)

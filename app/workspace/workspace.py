@@ -1,32 +1,23 @@
-"""What the window works on: the project, its open cines, what was drawn and what was predicted.
-
-Knows no widgets, and lives in the window's thread.
-"""
+"""State behind the window: the project, its cines, their annotations and predictions."""
 
 from __future__ import annotations
 
-import getpass
-import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from psygnal import Signal
 
-from app.domain.cine import Cine, Frame
-from app.domain.edits import accepted, emptied, remove_pixels
+from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.domain.provenance import States, StrokeKind
-from app.domain.shown_mask import FrameMasks
 from app.encoders import registry
 from app.storage.project import Project
 from app.storage.project_lookup import SUFFIX
-from app.storage.recorder import Recorder
-from app.storage.records import CineRecord, Prediction
-from app.workspace.dispatcher import Dispatcher, Timer
-from app.workspace.islands import islands
+from app.workspace.cine_entry import CineEntries, CineEntry, CineState
+from app.workspace.dispatcher import Dispatcher
+from app.workspace.editor import AnnotationEditor
 from app.workspace.known_projects import drawn_elsewhere, project_for, remember_project
 from app.workspace.learner import Learner
 from app.workspace.notice import (
@@ -34,160 +25,273 @@ from app.workspace.notice import (
     CineNotOpened,
     CineWarning,
     FilesDropped,
-    NotSaved,
+    FolderNotRead,
     ProjectFailed,
     ProjectNotOpened,
     ProjectSaved,
 )
-from app.workspace.opened_cine import OpenedCine
-from app.workspace.opener import Opener, Then
+from app.workspace.opened_cine import OpenedCine, load_cine
+from app.workspace.opener import OnOpened, Opener
+from app.workspace.saving import SaveMonitor
 from app.workspace.suggestions import Suggestions
+from app.workspace.view_state import read_view, visible_frame, write_view
 from vjepa_core.service.messages import Progress, Stage, Suggested
-
-logger = logging.getLogger(__name__)
-
-RETRY_MS = 4000
 
 
 class Workspace:
-    """The state behind the window, and everything that changes it.
+    """The open project and everything that changes it. Used from one thread, that of the dispatcher.
 
     Parameters
     ----------
     dispatcher : Dispatcher
         Runs callbacks in the thread of the user interface.
     encoder : str, optional
-        Name of the encoder to learn over; default the one that the user chose.
+        Name of the encoder; default the one chosen in the settings.
+
+    Attributes
+    ----------
+    project : Project or None
+        The open project.
+    current : OpenedCine or None
+        The visible cine.
+    editor : AnnotationEditor
+        Changes annotations.
+    saving : SaveMonitor
+        Repeats writes that the disk refused.
+    learner : Learner
+        Connection to the learning engine.
+    suggestions : Suggestions
+        Frames and cines to outline next.
     """
 
-    cines_changed = Signal()
+    cines_changed = Signal()  # the list of entries, or the state of one
     current_changed = Signal()
     labels_changed = Signal()
     predictions_changed = Signal()
     suggestion_changed = Signal()
     saved_changed = Signal()
-    opening_changed = Signal(int)  # cines still being opened
+    opening_changed = Signal(int)  # number of cines that are being opened
     notice_raised = Signal(object)  # Notice
     notice_cleared = Signal(object)  # Notice that no longer holds
 
     def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
         self.project: Project | None = None
-        self.cines: list[OpenedCine] = []
         self.current: OpenedCine | None = None
-        self.rater = _rater()
-        self._not_saved: NotSaved | None = None
+        self._entries = CineEntries()
+        self._chosen: CineEntry | None = None  # shown once it is open
         self._opener = Opener(dispatcher)
-        self._opener.opened.connect(self._adopt)
-        self._opener.failed.connect(self.notice_raised.emit)
+        self._opener.opened.connect(self._on_opened)
+        self._opener.failed.connect(self._on_open_failed)
+        self._opener.search_failed.connect(self._on_search_failed)
         self._opener.waiting_changed.connect(self.opening_changed.emit)
+        self.saving = SaveMonitor(
+            opened_cines=lambda: self.opened_cines,
+            dispatcher=dispatcher,
+            raise_notice=self.notice_raised.emit,
+            clear_notice=self.notice_cleared.emit,
+            changed=self.saved_changed.emit,
+        )
         self.learner = Learner(
             encoder,
             dispatcher=dispatcher,
             raise_notice=self.notice_raised.emit,
             clear_notice=self.notice_cleared.emit,
         )
-        self.learner.predicted.connect(self._predicted)
-        self.suggestions = Suggestions(self.learner.has_sent)
-        self.learner.suggested.connect(self._suggested)
+        self.learner.predicted.connect(self._on_predicted)
+        self.learner.suggested.connect(self._on_suggested)
         self.learner.progress.connect(self._on_progress)
-        self._dispatcher = dispatcher
-        self._retry: Timer | None = None
+        self.suggestions = Suggestions(self.learner.has_sent)
+        self.editor = AnnotationEditor(
+            current=lambda: self.current,
+            label_values=lambda: self.label_set.values,
+            changed=self._on_labels_changed,
+        )
 
     @property
     def label_set(self) -> LabelSet:
-        """The structures that can be drawn."""
+        """The structures that can be outlined."""
         return self.project.label_set if self.project is not None else LEFT_HEART
 
-    # Opening
+    # List of cines
+
+    @property
+    def entries(self) -> list[CineEntry]:
+        """All cines of the list, whether open or not."""
+        return self._entries.all
+
+    @property
+    def opened_cines(self) -> list[OpenedCine]:
+        """The open cines, in the order of the list."""
+        return self._entries.opened
+
+    @property
+    def selected(self) -> CineEntry | None:
+        """The entry that is visible, or will be once it is open."""
+        return self._chosen or self._entries.of(self.current)
 
     @property
     def opening(self) -> int:
-        """Cines still being opened."""
+        """Number of cines and folders that are being opened."""
         return self._opener.waiting
 
-    def open_paths(self, wanted: Sequence[Path], then: Then | None = None) -> None:
-        """Open cines, folders of them, or a project; `then` is called with each cine once it is there."""
-        cines = [path for path in wanted if path.suffix != SUFFIX]
-        for path in wanted:
+    def open_paths(self, paths: Sequence[Path], on_opened: OnOpened | None = None) -> None:
+        """List cines and folders of cines and open the first one; open a project.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            Files and folders.
+        on_opened : callable, optional
+            Called with the first cine once it is open; by default that cine is shown.
+        """
+        for path in paths:
             if path.suffix == SUFFIX:
                 self.open_project(path)
-        for place, path in enumerate(dict.fromkeys(cines)):
-            chosen = then or (self.show if place == 0 else None)
-            open_it = self._opener.open_folder if path.is_dir() else self._opener.open_file
-            open_it(path, chosen)
+        paths = [path for path in dict.fromkeys(paths) if path.suffix != SUFFIX]
+        files = [path for path in paths if not path.is_dir()]
+        if files:
+            self._add_files(files, on_opened, show_first=files[0] == paths[0])
+        for folder in (path for path in paths if path not in files):
+            show_first = folder == paths[0]
+            self._opener.search_folder(
+                folder, partial(self._add_files, on_opened=on_opened, show_first=show_first)
+            )
 
-    def _adopt(self, cine: Cine, then: Then | None, record: CineRecord | None) -> None:
-        opened = next((o for o in self.cines if o.cine.content_hash == cine.content_hash), None)
-        if opened is not None:
-            cine.source.close()
+    def choose(self, entry: CineEntry) -> None:
+        """Show a cine of the list, as soon as it is open."""
+        if entry.opened is not None:
+            self.show(entry.opened)
+            return
+        self._chosen = entry
+        self._open(entry)
+        self.cines_changed.emit()
+
+    def show(self, opened: OpenedCine) -> None:
+        """Make an open cine the visible one."""
+        self._chosen = None
+        if opened is self.current:
+            return
+        self.current = opened
+        if self.project is not None:
+            self.learner.start(self.project)
+        self.learner.set_visible(opened)
+        if not self.learner.has_sent(opened):
+            self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
+        self.current_changed.emit()
+        if not opened.warned:  # once, and for the visible cine only
+            opened.warned = True
+            for text in opened.cine.warnings:
+                self.notice_raised.emit(CineWarning(opened.cine.path.name, text))
+            self._check_other_projects(opened)
+
+    def set_frame(self, frame: int) -> None:
+        """Make a frame of the current cine the visible one."""
+        if self.current is not None:
+            self.current.frame = frame
+            self.learner.set_visible(self.current)
+
+    def _add_files(self, files: Sequence[Path], on_opened: OnOpened | None, *, show_first: bool) -> None:
+        first = self._entries.add_files(files)[0]
+        self.cines_changed.emit()
+        if not show_first:
+            self._open_any()
+        elif on_opened is None:
+            self.choose(first)
+        elif first.opened is not None:
+            on_opened(first.opened)
         else:
-            try:
-                taken = self.project is None
-                if self.project is None:
-                    self._take_project(project_for(cine))
-                opened = self._place(cine)
-                if taken:
-                    self._open_labelled(opened.id)
-            except ProjectError as error:
-                cine.source.close()
-                self.notice_raised.emit(CineNotOpened(f"{cine.path.name}: {error}"))
-                return
-            self.cines.append(opened)
-            if record is not None:
-                self.cines.sort(key=lambda one: one.id)
-            self.cines_changed.emit()
-        if self.current is None:
+            self._open(first, on_opened)
+
+    def _open(self, entry: CineEntry, on_opened: OnOpened | None = None, *, background: bool = False) -> None:
+        if entry.state is CineState.OPENING and on_opened is None:
+            if not background:
+                self._opener.prioritise(entry)
+            return
+        entry.state, entry.error = CineState.OPENING, ""
+        folder = None if self.project is None else self.project.path.parent
+        self._opener.open(entry, folder, on_opened, background=background)
+
+    def _open_annotated(self) -> None:
+        """Open the annotated cines of the project in the background: the head is fitted to all of them."""
+        for entry in self.entries:
+            if entry.record is not None and entry.n_annotated and entry.state is CineState.LISTED:
+                self._open(entry, background=True)
+
+    def _open_any(self) -> None:
+        """Open a listed cine if none is visible or being opened."""
+        if self.current is None and self._opener.waiting == 0:
+            others = (e for e in self.entries if e.state is CineState.LISTED and e.path.exists())
+            if other := next(others, None):
+                self.choose(other)
+
+    def _on_search_failed(self, reason: str) -> None:
+        self.notice_raised.emit(FolderNotRead(reason))
+        self._open_any()
+
+    def _on_open_failed(self, entry: CineEntry, reason: str) -> None:
+        entry.set_failed(reason)
+        if entry is self._chosen:
+            self._chosen = None
+        self.notice_raised.emit(CineNotOpened(reason))
+        self.cines_changed.emit()
+        self._open_any()
+
+    def _on_opened(self, entry: CineEntry, cine: Cine, on_opened: OnOpened | None) -> None:
+        same = self._entries.with_content(cine.content_hash)
+        if same is not None and same is not entry:  # a second name of a file, or the new place of a moved one
+            self._entries.remove(entry)
+            self._chosen = same if entry is self._chosen else self._chosen
+            entry = same
+        try:
+            opened = self._attach(entry, cine)
+        except ProjectError as error:
+            cine.source.close()
+            # The error names the project, whose name may be a hash: name the file as well.
+            self._on_open_failed(entry, f"{cine.path.name}: {error}")
+            return
+        self.cines_changed.emit()
+        if entry is self._chosen or (self.current is None and self._chosen is None):
             self.show(opened)
         elif opened.recorder.layer.annotated_frames and not self.learner.has_sent(opened):
-            (self.learner.send if record is None else self.learner.send_in_background)(opened)
-        if then is not None:
-            then(opened)
+            self.learner.send_in_background(opened)
+        if on_opened is not None:
+            on_opened(opened)
 
-    def _open_labelled(self, shown: int) -> None:
-        """Open the other cines of the project that have labels, behind this one: they are learnt from too."""
-        assert self.project is not None  # noqa: S101 - a project was taken just before
-        for record in self.project.cines():
-            if record.id != shown and self.project.annotations(record.id):
-                self._opener.open_record(record, None, self.project)
-
-    def _tell_of_other_project(self, opened: OpenedCine) -> None:
-        """Say where a cine without annotations has some: its work must not seem to be gone."""
-        if self.project is None or opened.revision:
-            return
-        found = drawn_elsewhere(opened.cine, self.project)
-        if found is None:
-            return
-        self.notice_raised.emit(AnnotatedElsewhere(opened.cine.path.name, found))
-
-    def _take_project(self, project: Project) -> None:
-        self.project = project
-        remember_project(project)
-
-    def _place(self, cine: Cine) -> OpenedCine:
-        assert self.project is not None  # noqa: S101 - a project was taken just before
-        record = self.project.add_cine(cine)
-        opened = OpenedCine(
-            cine,
-            record,
-            Recorder(self.project, record.id),
-            self.project.predictions(record.id),
-            walls=self.label_set.walls,
-        )
-        if not opened.recorder.layer.annotated_frames:
-            for frame in opened.stale:  # learnt from outlines that were undone since
-                del opened.predictions[frame]
-        view = self.view()
-        frame = view.get("frames", {}).get(str(record.id), 0)
-        opened.frame = min(frame, cine.n_frames - 1) if isinstance(frame, int) and frame > 0 else 0
+    def _attach(self, entry: CineEntry, cine: Cine) -> OpenedCine:
+        """Attach an open file to its entry and to the project, which is looked up if none is open."""
+        if entry.opened is not None:
+            cine.source.close()
+            return entry.opened
+        is_new_project = self.project is None
+        project = self.project or self._set_project(project_for(cine))
+        opened = load_cine(cine, project.add_cine(cine), project)
+        opened.frame = visible_frame(project, opened.id, cine.n_frames)
+        summaries = project.summaries() if is_new_project else ()
+        self._entries.set_open(entry, opened)
+        self._entries.add_summaries(s for s in summaries if s.n_annotated or s.record.id == opened.id)
+        if is_new_project:
+            self._open_annotated()
         return opened
 
+    def _check_other_projects(self, opened: OpenedCine) -> None:
+        """Raise a notice if another project has annotations of a cine that has none here."""
+        if self.project is not None and not opened.revision:
+            found = drawn_elsewhere(opened.cine, self.project)
+            if found is not None:
+                self.notice_raised.emit(AnnotatedElsewhere(opened.cine.path.name, found))
+
+    # Project
+
     def open_project(self, path: Path) -> None:
-        """Close what is open and bring a project back: cines, annotations, head, predictions, view."""
+        """Close the open project and open another one.
+
+        Its cines are listed. The one that was visible last is opened, and the annotated ones behind it.
+        """
         if self.project is not None and path.resolve() == self.project.path:
             return
-        self.retry_saving()
-        if self.pending:
-            self.notice_raised.emit(ProjectNotOpened(path.name, self.pending))
+        self.saving.retry()
+        if self.saving.pending:
+            self.notice_raised.emit(ProjectNotOpened(path.name, self.saving.pending))
             return
         try:
             project = Project.open(path)
@@ -196,25 +300,28 @@ class Workspace:
             return
         dropped = self._opener.abandon()
         self.close_project()
-        self._take_project(project)
+        self._set_project(project)
+        try:
+            self._entries.add_summaries(project.summaries())
+        except ProjectError as error:
+            self.notice_raised.emit(ProjectFailed(str(error)))
         self.cines_changed.emit()
         if dropped:
             self.notice_raised.emit(FilesDropped(dropped, path.name))
-        remembered = self.view().get("cine")
-        for record in sorted(project.cines(), key=lambda one: one.id != remembered):
-            self._opener.open_record(record, self.show if record.id == remembered else None, project)
+        last = self.view().get("cine")
+        entries = sorted(self.entries, key=lambda entry: entry.record is None or entry.record.id != last)
+        if entries:
+            self.choose(entries[0])
+        self._open_annotated()
 
     def close_project(self) -> None:
-        """Close cines and project; everything drawn is on disk or was reported as not.
-
-        Cines that are still being opened belong to it and are dropped.
-        """
+        """Close the project and its cines; requests to open cines are dropped."""
         self._opener.abandon()
-        self.current = None
-        for opened in self.cines:
+        self.current = self._chosen = None
+        for opened in self.opened_cines:
             opened.recorder.retry()
             opened.cine.source.close()
-        self.cines = []
+        self._entries.clear()
         self.suggestions.clear()
         self.learner.stop()
         if self.project is not None:
@@ -223,25 +330,16 @@ class Workspace:
         self.current_changed.emit()
 
     def close(self) -> None:
-        """End of the program."""
+        """Close everything at the end of the program; no signal is emitted any more."""
         self._opener.close()
-        self._retry_while(False)
-        for signal in (
-            self.cines_changed,
-            self.current_changed,
-            self.labels_changed,
-            self.predictions_changed,
-            self.suggestion_changed,
-            self.saved_changed,
-            self.opening_changed,
-            self.notice_raised,
-            self.notice_cleared,
-        ):
-            signal.disconnect()
+        self.saving.stop()
+        for name, attribute in vars(type(self)).items():
+            if isinstance(attribute, Signal):
+                getattr(self, name).disconnect()
         self.close_project()
 
     def save_as(self, path: Path) -> None:
-        """Go on in another project file."""
+        """Continue in another project file."""
         if self.project is None:
             return
         try:
@@ -249,64 +347,38 @@ class Workspace:
         except ProjectError as error:
             self.notice_raised.emit(ProjectFailed(str(error)))
             return
-        self.retry_saving()
+        self.saving.retry()
         remember_project(self.project)
         self.notice_raised.emit(ProjectSaved(self.project.path))
         self.saved_changed.emit()
 
     def view(self) -> dict[str, Any]:
-        """What `save_view` kept last; empty where there is nothing or it cannot be read."""
-        try:
-            return self.project.view() if self.project is not None else {}
-        except ProjectError as error:
-            logger.info("the view cannot be read: %s", error)
-            return {}
+        """Return the view state stored by `save_view`; empty if there is none."""
+        return read_view(self.project)
 
     def save_view(self, view: dict[str, Any]) -> None:
-        """Keep what the window shows; a view that cannot be written is no loss worth a word."""
-        if self.project is None or self.current is None:
-            return
-        frames = {str(opened.id): opened.frame for opened in self.cines}
-        try:
-            self.project.save_view({**view, "cine": self.current.id, "frames": frames})
-        except ProjectError as error:
-            logger.info("the view is not saved: %s", error)
+        """Store the view state of the window, with the visible cine and frames."""
+        if self.project is not None and self.current is not None:
+            write_view(self.project, view, self.current, self.opened_cines)
 
-    # Which cine
+    def _set_project(self, project: Project) -> Project:
+        self.project = project
+        remember_project(project)
+        return project
 
-    def show(self, opened: OpenedCine) -> None:
-        """Put a cine on the table."""
-        if opened is self.current:
-            return
-        self.current = opened
-        if self.project is not None:
-            self.learner.start(self.project)
-        self.learner.set_visible(opened)
-        if not self.learner.has_sent(opened):
-            self.learner.send(opened)  # once: told again, the same labels would cut a fit short
-        self.current_changed.emit()
-        if not opened.warned:  # only for the cine on the screen, once: a folder of cines would bury the rest
-            opened.warned = True
-            for text in opened.cine.warnings:
-                self.notice_raised.emit(CineWarning(opened.cine.path.name, text))
-            self._tell_of_other_project(opened)
-
-    def look(self, frame: int) -> None:
-        """Another frame of the current cine is visible."""
-        if self.current is not None:
-            self.current.frame = frame
-            self.learner.set_visible(self.current)
+    # Learning
 
     def change_encoder(self, name: str) -> None:
-        """Use another encoder from now on, here and in every later start.
+        """Use another encoder from now on, also in later sessions.
 
-        A new engine learns anew over it; until then the masks of the old one are shown.
+        The heads are fitted again; until then the previous masks stay visible.
 
         Raises
         ------
         EncoderError
-            If there is none of that name; nothing is changed then, as where the choice cannot be written
-            (ProjectError).
+            If there is no encoder of that name. Nothing changes then.
+        ProjectError
+            If the choice cannot be stored. Nothing changes then.
         """
         registry.choose(name)
         self.suggestions.clear()
@@ -315,150 +387,21 @@ class Workspace:
             return
         self.learner.start(self.project)
         self.learner.set_visible(self.current)
-        for opened in self.cines:
+        for opened in self.opened_cines:
             opened.outdate()
             if opened is self.current or opened.recorder.layer.annotated_frames:
                 self.learner.send(opened)
 
-    # Drawing
-
-    @property
-    def pending(self) -> int:
-        """Strokes that are not on the disk."""
-        return sum(opened.recorder.pending for opened in self.cines)
-
-    def draw(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
-        """Make a frame's label image equal to `after`; its structures' states follow from what changed."""
-        self._record(opened, frame, after, kind, states=None)
-
-    def apply(
-        self,
-        opened: OpenedCine,
-        frame: int,
-        masks: FrameMasks,
-        kind: StrokeKind,
-        seen: Prediction | None = None,
-    ) -> bool:
-        """Commit what a frame holds from now on, as one stroke; False where nothing changes.
-
-        The annotation is on disk, or reported, when this returns. `seen` is the prediction that was on the
-        screen when the stroke began; an undo shows it again.
-        """
-        if masks.annotation is None:
-            return False
-        return self._record(opened, frame, masks.annotation, kind, states=masks.states, seen=seen)
-
-    def _record(
-        self,
-        opened: OpenedCine,
-        frame: int,
-        after: Frame,
-        kind: StrokeKind,
-        *,
-        states: States | None,
-        seen: Prediction | None = None,
-    ) -> bool:
-        opened.remember(frame, seen)
-        if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
-            opened.forget_last()
-            return False
-        self._labels_changed(opened)
-        return True
-
-    def undo(self) -> int | None:
-        """Take back the newest stroke of the current cine; returns its frame."""
-        opened = self.current
-        stroke = None if opened is None else opened.recorder.undo()
-        if opened is None or stroke is None:
-            return None
-        opened.step_back()
-        self._labels_changed(opened)
-        return stroke.frame
-
-    def redo(self) -> int | None:
-        """Apply again the stroke that was undone last; returns its frame."""
-        opened = self.current
-        stroke = None if opened is None else opened.recorder.redo()
-        if opened is None or stroke is None:
-            return None
-        opened.step_forward()
-        self._labels_changed(opened)
-        return stroke.frame
-
-    def accept(self, frame: int, masks: FrameMasks | None = None, seen: Prediction | None = None) -> bool:
-        """Accept the predicted structures of a frame; those that a human stated stay as they are.
-
-        Parameters
-        ----------
-        frame
-            Frame of the current cine.
-        masks, seen
-            What was on the screen when the user decided, and its prediction; default what is there now.
-        """
-        opened = self.current
-        if opened is None:
-            return False
-        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept", seen)
-
-    def clear(self, frame: int) -> bool:
-        """Remove everything that was annotated on a frame, as one stroke."""
-        if self.current is None or self.current.recorder.layer.label(frame) is None:
-            return False
-        nothing = np.zeros((self.current.cine.height, self.current.cine.width), np.uint8)
-        return self._record(self.current, frame, nothing, "clear", states={})
-
-    def mark_empty(self, frame: int) -> bool:
-        """State that none of the structures is on a frame."""
-        opened = self.current
-        if opened is None:
-            return False
-        return self.apply(opened, frame, emptied(opened.masks(frame), self.label_set.values), "empty")
-
-    def remove_islands(self, frame: int) -> bool:
-        """Remove the small islands of the structures shown on a frame, as one stroke."""
-        opened = self.current
-        if opened is None:
-            return False
-        masks = opened.masks(frame)
-        after = remove_pixels(masks, islands(masks.shown))
-        return after is not masks and self.apply(opened, frame, after, "islands")
-
-    def _labels_changed(self, opened: OpenedCine) -> None:
-        self._check_saved()
+    def _on_labels_changed(self, opened: OpenedCine) -> None:
+        self.saving.check()
         self.learner.send(opened)
         self.labels_changed.emit()
 
-    def retry_saving(self) -> None:
-        """Try again to write strokes that the disk refused."""
-        for opened in self.cines:
-            if not opened.recorder.retry():
-                break
-        self._check_saved()
-
-    def _check_saved(self) -> None:
-        waiting = next((o.recorder.last_error for o in self.cines if o.recorder.pending), None)
-        notice = None if waiting is None else NotSaved(str(waiting))
-        if notice != self._not_saved:
-            if self._not_saved is not None:
-                self.notice_cleared.emit(self._not_saved)
-            if notice is not None:
-                self.notice_raised.emit(notice)
-            self._not_saved = notice
-        self._retry_while(notice is not None)
-        self.saved_changed.emit()
-
-    def _retry_while(self, waiting: bool) -> None:
-        if waiting and self._retry is None:
-            self._retry = self._dispatcher.call_repeatedly(RETRY_MS, self.retry_saving)
-        elif not waiting and self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-
-    def _predicted(self, opened: OpenedCine) -> None:
+    def _on_predicted(self, opened: OpenedCine) -> None:
         if opened is self.current:
             self.predictions_changed.emit()
 
-    def _suggested(self, suggested: Suggested) -> None:
+    def _on_suggested(self, suggested: Suggested) -> None:
         self.suggestions.add(suggested)
         self.suggestion_changed.emit()
 
@@ -466,10 +409,3 @@ class Workspace:
         if progress.stage is Stage.NOT_RECOGNISED:
             self.suggestions.discard(progress.cine_id)
             self.suggestion_changed.emit()
-
-
-def _rater() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "rater"

@@ -24,6 +24,7 @@ from app.encoders import registry
 from app.encoders.registry import encoder_folders
 from app.readers.open import open_cine
 from app.storage.project import Project
+from app.workspace.cine_entry import CineEntry
 from app.workspace.opened_cine import OpenedCine
 from tests.e2e.conftest import Desk
 from tests.unit.fewshot.beating import beating
@@ -155,12 +156,17 @@ def outline(opened: OpenedCine, frame: int, beside: int = 0) -> Frame:
     return label
 
 
+def wait_until_open(desk: Desk, entry: CineEntry) -> None:
+    desk.wait(lambda: entry.opened is not None)
+
+
 def step_through(desk: Desk) -> None:
-    """Look at each cine until the engine has nothing more to do for it."""
-    desk.wait(lambda: len(desk.workspace.cines) == CINES and desk.workspace.opening == 0)
-    for opened in sorted(desk.workspace.cines, key=number):
-        desk.workspace.show(opened)
-        rest(desk, opened)
+    """Show each cine until the engine has nothing more to do for it."""
+    desk.wait(lambda: len(desk.workspace.entries) == CINES and desk.workspace.opening == 0)
+    for entry in sorted(desk.workspace.entries, key=lambda entry: entry.name):
+        desk.workspace.choose(entry)
+        wait_until_open(desk, entry)
+        rest(desk, desk.opened)
 
 
 def rest(desk: Desk, opened: OpenedCine) -> None:
@@ -177,21 +183,21 @@ def rest(desk: Desk, opened: OpenedCine) -> None:
 
 
 def draw(desk: Desk) -> None:
-    for opened in desk.workspace.cines:
+    for opened in desk.workspace.opened_cines:
         frames = DRAWN.get(number(opened), ())
         if frames:
             desk.workspace.show(opened)
         for frame in frames:
-            desk.workspace.draw(opened, frame, outline(opened, frame), "brush")
+            desk.workspace.editor.draw(opened, frame, outline(opened, frame), "brush")
 
 
 def draw_beside(desk: Desk) -> None:
     """Outline something beside the region; it is touched up, and made a little smaller."""
-    (opened,) = (o for o in desk.workspace.cines if number(o) == WIDENED)
+    (opened,) = (o for o in desk.workspace.opened_cines if number(o) == WIDENED)
     found, frame = opened.cine.region, DRAWN[WIDENED][0]
     desk.workspace.show(opened)
     for label in [outline(opened, frame, beside=beside) for beside in (9, 12, 10)]:
-        desk.workspace.draw(opened, frame, label, "brush")
+        desk.workspace.editor.draw(opened, frame, label, "brush")
         rest(desk, opened)
     assert opened.cine.region.width > found.width
 
@@ -219,7 +225,7 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     assert Stage.FEATURES in first.stages
     assert first.workspace.project is not None
     project = first.workspace.project.path
-    cines = {number(o): o.cine.path for o in first.workspace.cines}
+    cines = {number(o): o.cine.path for o in first.workspace.opened_cines}
     first.window.close()
     once = len(encoded)
     assert once == CINES + 1  # a clip each, and one more with the wider region

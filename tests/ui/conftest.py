@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,63 +10,21 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-from app.domain.cine import Cine, Frame
+from app.domain.cine import Frame
 from app.engine.session import Event, Masks
 from app.ui.application import application
 from app.ui.main_window import MainWindow
 from app.ui.qt_dispatcher import QtDispatcher
+from app.workspace.cine_entry import CineState
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
+from tests.quiet_session import QuietSession
 from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
 from tests.unit.readers.dicom_oracle import grey_cine
 
 HEIGHT, WIDTH = 96, 128
-
-
-class QuietSession:
-    """Remembers what it was told; `on_event` is for the test to call."""
-
-    made: list[QuietSession] = []  # noqa: RUF012 - emptied by the fixture
-
-    def __init__(self, *, cache_folder: Path, encoder: str, on_event: Callable[[Event], None]) -> None:
-        self.encoder, self.on_event = encoder, on_event
-        self.known: dict[int, Cine] = {}
-        self.labels: list[tuple[int, int, dict[int, Frame], bool]] = []
-        self.looks: list[tuple[int, int]] = []
-        self.calls: list[str] = []
-        self.stated: dict[int, tuple[int, ...]] = {}
-        self.made.append(self)
-
-    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False) -> None:
-        self.known[cine_id] = cine
-
-    def knows(self, cine_id: int) -> bool:
-        return cine_id in self.known
-
-    def set_labels(
-        self,
-        cine_id: int,
-        revision: int,
-        labels: Mapping[int, Frame],
-        *,
-        stated: Mapping[int, Collection[int]] | None = None,
-        learnt: bool = False,
-    ) -> None:
-        self.stated = {} if stated is None else {f: tuple(values) for f, values in stated.items()}
-        self.labels.append((cine_id, revision, dict(labels), learnt))
-
-    def look(self, cine_id: int, frame: int) -> None:
-        self.looks.append((cine_id, frame))
-
-    def forget(self, cine_id: int) -> None:
-        self.known.pop(cine_id, None)
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda *_: self.calls.append(name)
 
 
 class Desk:
@@ -82,12 +40,23 @@ class Desk:
         qtbot.waitExposed(self.window)
 
     def open(self, *paths: Path, cines: int | None = None) -> None:
-        """Open, wait until nothing is being opened any more, and take the brush."""
+        """Open all cines, wait until they are open, and take the brush."""
         self.workspace.open_paths(list(paths))
         self.settle()
+        self.open_listed()
         self.window.tools.choose_tool("brush")
         if cines is not None:
-            assert len(self.workspace.cines) == cines
+            assert len(self.workspace.opened_cines) == cines
+
+    def open_listed(self) -> None:
+        """Open the cines that are listed only, and show again the one that was visible."""
+        visible = self.workspace.selected
+        for entry in self.workspace.entries:
+            if entry.state is CineState.LISTED:
+                self.workspace.choose(entry)
+                self.settle()
+        if visible is not None and visible.opened is not None:
+            self.workspace.choose(visible)
 
     def settle(self) -> None:
         self.qtbot.waitUntil(lambda: self.workspace.opening == 0, timeout=20_000)

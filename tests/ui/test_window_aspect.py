@@ -19,7 +19,7 @@ def test_every_cine_is_shown_in_its_own_proportions(desk: Desk, tmp_path: Path) 
     square = grey_cine(tmp_path / "square.dcm", n=5, SequenceOfUltrasoundRegions=pixels(0.03, 0.03))
     desk.open(flat, square, cines=2)
     canvas, shown = desk.window.canvas, {}
-    for opened in desk.workspace.cines:
+    for opened in desk.workspace.opened_cines:
         desk.workspace.show(opened)
         origin, corner = canvas.map_from_image(0, 0), canvas.map_from_image(WIDTH, HEIGHT)
         shape = (corner.y() - origin.y()) / (corner.x() - origin.x())

@@ -162,7 +162,7 @@ def test_a_folder_of_cines(desk: Desk, tmp_path: Path) -> None:
         grey_cine(tmp_path / f"cine{n}.dcm", n=n)
     (tmp_path / "notes.txt").write_text("x")
     desk.open(tmp_path, cines=3)
-    assert [o.cine.n_frames for o in desk.workspace.cines] == [3, 4, 5]
+    assert [o.cine.n_frames for o in desk.workspace.opened_cines] == [3, 4, 5]
     assert desk.opened.cine.n_frames == 3
     assert desk.window.cine_list._list.count() == 3
     desk.open(tmp_path, cines=3)  # twice is once
@@ -181,7 +181,7 @@ def test_going_to_and_fro_between_cines_tells_no_labels_again(desk: Desk, tmp_pa
 
 def test_two_cines_keep_their_own_strokes_and_frames(desk: Desk, tmp_path: Path) -> None:
     desk.open(grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=9), cines=2)
-    a, b = desk.workspace.cines
+    a, b = desk.workspace.opened_cines
     desk.hand.keys("Right")
     desk.hand.click(50, 50)
     desk.hand.keys("PgDown", "End", "B")
@@ -198,7 +198,7 @@ def test_two_cines_keep_their_own_strokes_and_frames(desk: Desk, tmp_path: Path)
 
 def test_a_stroke_in_the_air_lands_on_its_own_cine(desk: Desk, tmp_path: Path) -> None:
     desk.open(grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=9), cines=2)
-    a, b = desk.workspace.cines
+    a, b = desk.workspace.opened_cines
     desk.hand.press(50, 50)
     desk.hand.move(70, 50)
     desk.hand.keys("PgDown")
@@ -327,7 +327,7 @@ def test_a_cine_still_opening_does_not_land_in_the_next_project(desk: Desk, tmp_
     assert desk.workspace.project is not None
     assert desk.workspace.project.path.name == "second.apical"
     assert desk.workspace.project.cines() == []
-    assert desk.workspace.cines == []
+    assert desk.workspace.opened_cines == []
 
 
 def test_an_unforeseen_error_names_the_file_and_the_log_but_not_the_patient(

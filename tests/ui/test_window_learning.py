@@ -52,7 +52,7 @@ def last_told(desk: Desk) -> dict[int, bool]:
 
 def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple[Path, Path]) -> None:
     desk.open(*two, cines=2)
-    a, b = desk.workspace.cines
+    a, b = desk.workspace.opened_cines
     outline_both(desk)
     desk.tell(Learnt(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
     predict_all(desk, a)
@@ -65,7 +65,7 @@ def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple
     desk.workspace.close_project()
     desk.open(project, cines=2)
     assert last_told(desk) == {a.id: True, b.id: False}
-    b = next(o for o in desk.workspace.cines if o.id == b.id)
+    b = next(o for o in desk.workspace.opened_cines if o.id == b.id)
     desk.tell(Masks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
     assert desk.workspace.project is not None
     kept = desk.workspace.project.predictions(b.id)
@@ -138,9 +138,9 @@ def test_labels_of_cines_that_were_not_opened_take_part(open_desk: OpenDesk, two
     second = open_desk()
     second.open(two[1])
     assert second.opened.cine.path == two[1]
-    assert {o.cine.path for o in second.workspace.cines} == set(two)
+    assert {o.cine.path for o in second.workspace.opened_cines} == set(two)
     told = {cine_id: sorted(labels) for cine_id, _, labels, _ in second.session.labels}
-    assert told == {o.id: [0] for o in second.workspace.cines}
+    assert told == {o.id: [0] for o in second.workspace.opened_cines}
     assert second.messages == []
     second.open(two[0], cines=2)  # opened by hand as well
     assert second.opened.cine.path == two[0]
@@ -205,8 +205,8 @@ def test_a_stop_holds_while_labelled_cines_are_still_being_opened(
     second.settle()
     assert set(last_told(second)) == {second.opened.id}
     second.hand.keys("Ctrl+R")
-    assert set(last_told(second)) == {o.id for o in second.workspace.cines}
-    assert len(second.workspace.cines) == 2
+    assert set(last_told(second)) == {o.id for o in second.workspace.opened_cines}
+    assert len(second.workspace.opened_cines) == 2
 
 
 # Files that are still being opened
@@ -244,8 +244,9 @@ def test_a_file_still_opening_does_not_land_in_the_next_project(
     other = tmp_path / "other.apical"
     Project.create(other).close()
     desk.workspace.open_paths([first.parent] if as_folder else [first, late])
-    desk.qtbot.waitUntil(gate.reached.is_set)
     desk.qtbot.waitUntil(lambda: desk.window.current is not None)
+    desk.window.navigation.step_cine(1)
+    desk.qtbot.waitUntil(gate.reached.is_set)
     desk.workspace.open_paths([other])
     gate.open()
     desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
@@ -253,7 +254,7 @@ def test_a_file_still_opening_does_not_land_in_the_next_project(
     desk.qtbot.wait(50)
     assert desk.workspace.project is not None
     assert desk.workspace.project.path == other
-    assert desk.workspace.cines == []
+    assert desk.workspace.opened_cines == []
     assert desk.workspace.project.cines() == []
     ((_, text),) = [m for m in desk.window.banner.messages() if "other.apical" in m[1]]
     assert text.startswith("1 file was still being opened")
@@ -282,7 +283,7 @@ def test_a_folder_still_being_searched_does_not_land_in_the_next_project(
     go_on.set()
     desk.qtbot.wait(100)
     desk.settle()
-    assert desk.workspace.cines == []
+    assert desk.workspace.opened_cines == []
 
 
 def test_a_file_still_opening_when_the_project_is_closed_makes_no_new_one(
@@ -291,14 +292,15 @@ def test_a_file_still_opening_when_the_project_is_closed_makes_no_new_one(
     first, late = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
     gate = Gate(monkeypatch, late)
     desk.workspace.open_paths([first, late])
-    desk.qtbot.waitUntil(gate.reached.is_set)
     desk.qtbot.waitUntil(lambda: desk.window.current is not None)
+    desk.window.navigation.step_cine(1)
+    desk.qtbot.waitUntil(gate.reached.is_set)
     desk.workspace.close_project()
     gate.open()
     desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
     desk.qtbot.wait(50)
     assert desk.workspace.project is None
-    assert desk.workspace.cines == []
+    assert desk.workspace.opened_cines == []
     assert desk.workspace.opening == 0
 
 

@@ -382,7 +382,7 @@ def test_predictions_of_the_other_cine_wait_for_it(desk: Desk, tmp_path: object)
 
     folder = Path(str(tmp_path))
     desk.open(grey_cine(folder / "a.dcm", n=5), grey_cine(folder / "b.dcm", n=9), cines=2)
-    a, b = desk.workspace.cines
+    a, b = desk.workspace.opened_cines
     desk.hand.click(50, 50)
     desk.hand.keys("PgDown")
     desk.predict({0: square(2)}, cine_id=a.id, revision=1)

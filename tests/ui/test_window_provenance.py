@@ -273,7 +273,7 @@ def test_nothing_is_said_of_frames_that_fly_past(heart: Desk) -> None:
 
 def test_work_on_another_cine_is_not_told_as_work_on_this_one(heart: Desk, tmp_path: Path) -> None:
     heart.open(grey_cine(tmp_path / "other.dcm", n=5, seed=3), cines=2)
-    other = next(o for o in heart.workspace.cines if o is not heart.opened)
+    other = next(o for o in heart.workspace.opened_cines if o is not heart.opened)
     heart.tell(Progress(other.id, 0, Stage.MOTION, 4, 5))
     name = other.cine.path.name
     assert heart.window.status.engine_text() == f"{name}: motion 4/5 frames"

@@ -54,21 +54,21 @@ def test_undo_goes_on_while_the_disk_refuses(heart: Desk) -> None:
     heart.hand.click(60, 40)
     heart.hand.keys("Ctrl+Z", "Ctrl+Z")
     assert heart.annotated == ()
-    assert heart.workspace.pending == 3
+    assert heart.workspace.saving.pending == 3
     refuse(heart, False)
-    heart.workspace.retry_saving()
+    heart.workspace.saving.retry()
     assert heart.workspace.project is not None
     assert heart.workspace.project.annotations(heart.opened.id) == {}
 
 
 def test_it_tries_again_by_itself(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.workspace.workspace.RETRY_MS", 20)
+    monkeypatch.setattr("app.workspace.saving.RETRY_MS", 20)
     refuse(heart)
     heart.hand.click(40, 40)
     refuse(heart, False)
     heart.qtbot.waitUntil(lambda: "all saved" in status(heart))
     assert heart.messages == []
-    assert heart.workspace._retry is None
+    assert not heart.workspace.saving.is_retrying
 
 
 def test_closing_with_unsaved_strokes_warns_once(heart: Desk) -> None:
@@ -78,7 +78,7 @@ def test_closing_with_unsaved_strokes_warns_once(heart: Desk) -> None:
     assert heart.window.isVisible()
     assert "1 stroke is not saved" in heart.messages[0]
     heart.hand.click(60, 40)  # the window still works
-    assert heart.workspace.pending == 2
+    assert heart.workspace.saving.pending == 2
     assert heart.window.close()
     assert not heart.window.isVisible()
 

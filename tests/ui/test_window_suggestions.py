@@ -87,11 +87,11 @@ def test_nothing_is_suggested_about_a_picture_that_is_not_recognised(two: Desk) 
 
 
 def test_the_cine_where_more_is_learnt_is_marked_and_gone_to(two: Desk) -> None:
-    other = two.workspace.cines[1]
+    other = two.workspace.opened_cines[1]
     suggest(two, 3, cine=other.id)
     assert marked(two) == [1]
     assert "another.dcm" in said(two)
-    assert two.opened is two.workspace.cines[0]
+    assert two.opened is two.workspace.opened_cines[0]
     two.hand.keys("Shift+N")
     assert two.opened is other
     assert marked(two) == []  # nothing is known of it yet
@@ -105,8 +105,8 @@ def test_a_cine_that_nobody_has_seen_follows_one_that_is_learnt(two: Desk) -> No
     suggest(two, None)
     assert marked(two) == [1]
     two.window.learning.suggestion.linkActivated.emit("cine")
-    assert two.opened is two.workspace.cines[1]
-    two.window.navigation.choose(two.workspace.cines[0])
+    assert two.opened is two.workspace.opened_cines[1]
+    two.window.navigation.show_cine(two.workspace.opened_cines[0])
     assert marked(two) == []  # seen now
 
 
@@ -114,7 +114,7 @@ def test_a_suggested_cine_that_is_not_there_is_passed_over(two: Desk) -> None:
     suggest(two, 3, cine=99)
     assert marked(two) == []
     two.hand.keys("Shift+N")
-    assert two.opened is two.workspace.cines[0]
+    assert two.opened is two.workspace.opened_cines[0]
 
 
 def test_another_project_knows_nothing_of_the_last_one(heart: Desk) -> None:

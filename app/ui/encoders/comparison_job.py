@@ -53,7 +53,7 @@ class Comparing(QObject):
 
     def has_labels(self) -> bool:
         """Whether anything is outlined in the open project, as far as that is open."""
-        return any(opened.recorder.layer.annotated_frames for opened in self._workspace.cines)
+        return any(opened.recorder.layer.annotated_frames for opened in self._workspace.opened_cines)
 
     def start(self, names: Sequence[str]) -> None:
         """Measure these encoders against the first of them."""
@@ -76,7 +76,7 @@ class Comparing(QObject):
         return was_running
 
     def _labels(self) -> dict[str, int]:
-        return {str(opened.id): opened.revision for opened in self._workspace.cines}
+        return {str(opened.id): opened.revision for opened in self._workspace.opened_cines}
 
     def _follow_project(self) -> None:
         if self._workspace.project is not self._project:

@@ -140,7 +140,7 @@ class PretrainingDialog(QDialog):
 
     def _refresh(self) -> None:
         if self.isVisible():
-            self.pick.refresh(self._workspace.cines)
+            self.pick.refresh(self._workspace.entries)
 
     # What an earlier run left
 

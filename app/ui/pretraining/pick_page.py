@@ -28,7 +28,7 @@ from app.ui.local_files import local_path
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
 from app.ui.watcher import Watcher
-from app.workspace.opened_cine import OpenedCine
+from app.workspace.cine_entry import CineEntry
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
@@ -128,7 +128,7 @@ class PickPage(QWidget):
 
     # What there is to choose from
 
-    def refresh(self, cines: Iterable[OpenedCine]) -> None:
+    def refresh(self, cines: Iterable[CineEntry]) -> None:
         """Bring cines and encoders up to date; what was chosen stays where it still exists."""
         self.sources.show_project(cines)
         before = self.encoder.currentText()

@@ -12,7 +12,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from app.ui.local_files import local_paths
-from app.workspace.opened_cine import OpenedCine
+from app.workspace.cine_entry import CineEntry, CineState
 
 _PATH = Qt.ItemDataRole.UserRole
 _OWN = Qt.ItemDataRole.UserRole + 1
@@ -32,18 +32,19 @@ class SourceList(QListWidget):
         self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.itemChanged.connect(lambda _: self.changed.emit())
 
-    def show_project(self, cines: Iterable[OpenedCine]) -> None:
+    def show_project(self, entries: Iterable[CineEntry]) -> None:
         """Bring the project's rows up to date; ticks, and rows that were added, stay."""
-        wanted = {_key(opened.cine.path): opened for opened in cines}
+        wanted = {_key(entry.path): entry for entry in entries if entry.state is not CineState.FAILED}
         for row in reversed(range(self.count())):
             item = self.item(row)
             if not item.data(_OWN) and item.data(_PATH) not in wanted:
                 self.takeItem(row)
                 self.changed.emit()
         known = self._known()
-        for place, (key, opened) in enumerate(wanted.items()):
+        for place, (key, entry) in enumerate(wanted.items()):
             if key not in known:
-                self._add(opened.cine.path, f"{opened.cine.path.name}, {opened.cine.n_frames} frames", place)
+                frames = "" if entry.n_frames is None else f", {entry.n_frames} frames"
+                self._add(entry.path, f"{entry.name}{frames}", place)
 
     def add(self, paths: Iterable[Path]) -> None:
         """Add files and folders, ticked."""

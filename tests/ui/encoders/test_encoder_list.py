@@ -69,7 +69,7 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Be
     heart.open(grey_cine(first.cine.path.parent / "other.dcm", n=5, seed=3), cines=2)
     assert heart.opened is not first
     assert len(bench.asked("time")) == 2
-    heart.window.navigation.choose(first)
+    heart.window.navigation.show_cine(first)
     assert bench.children[-1].asked == ["kill"]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "about 12 s"
     assert len(bench.asked("time")) == 2

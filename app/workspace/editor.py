@@ -1,0 +1,171 @@
+"""Edits of annotations, each committed as one stroke."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+
+import numpy as np
+
+from app.domain.cine import Frame
+from app.domain.edits import accepted, emptied, remove_pixels
+from app.domain.provenance import States, StrokeKind
+from app.domain.shown_mask import FrameMasks
+from app.storage.records import Prediction
+from app.workspace.islands import islands
+from app.workspace.opened_cine import OpenedCine
+
+
+class AnnotationEditor:
+    """Changes annotations; each change is on disk, or reported as not saved, when a method returns.
+
+    Parameters
+    ----------
+    current : callable
+        Returns the visible cine, or None.
+    label_values : callable
+        Returns the values of the structures of the project.
+    changed : callable
+        Called with the cine after each change.
+
+    Attributes
+    ----------
+    rater : str
+        Name of the annotating user.
+    """
+
+    def __init__(
+        self,
+        *,
+        current: Callable[[], OpenedCine | None],
+        label_values: Callable[[], tuple[int, ...]],
+        changed: Callable[[OpenedCine], object],
+    ) -> None:
+        self.rater = _user_name()
+        self._current = current
+        self._label_values = label_values
+        self._changed = changed
+
+    def draw(self, opened: OpenedCine, frame: int, after: Frame, kind: StrokeKind) -> None:
+        """Set the label image of a frame; the states of its structures follow from the changed pixels."""
+        self._commit(opened, frame, after, kind, states=None)
+
+    def apply(
+        self,
+        opened: OpenedCine,
+        frame: int,
+        masks: FrameMasks,
+        kind: StrokeKind,
+        seen: Prediction | None = None,
+    ) -> bool:
+        """Set annotation and states of a frame.
+
+        Parameters
+        ----------
+        opened : OpenedCine
+            Cine to change.
+        frame : int
+            Zero-based frame number.
+        masks : FrameMasks
+            Content of the frame after the stroke.
+        kind : StrokeKind
+            Kind of the stroke.
+        seen : Prediction, optional
+            Prediction that was visible when the stroke began; an undo shows it again.
+
+        Returns
+        -------
+        bool
+            False if nothing changed.
+        """
+        if masks.annotation is None:
+            return False
+        return self._commit(opened, frame, masks.annotation, kind, states=masks.states, seen=seen)
+
+    def undo(self) -> int | None:
+        """Undo the newest stroke of the visible cine and return its frame; None if there is none."""
+        opened = self._current()
+        stroke = None if opened is None else opened.recorder.undo()
+        if opened is None or stroke is None:
+            return None
+        opened.step_back()
+        self._changed(opened)
+        return stroke.frame
+
+    def redo(self) -> int | None:
+        """Redo the stroke that was undone last and return its frame; None if there is none."""
+        opened = self._current()
+        stroke = None if opened is None else opened.recorder.redo()
+        if opened is None or stroke is None:
+            return None
+        opened.step_forward()
+        self._changed(opened)
+        return stroke.frame
+
+    def accept(self, frame: int, masks: FrameMasks | None = None, seen: Prediction | None = None) -> bool:
+        """Accept the predicted structures of a frame; structures stated by a human do not change.
+
+        Parameters
+        ----------
+        frame : int
+            Frame of the visible cine.
+        masks, seen : optional
+            Content of the frame and its prediction at the moment of the decision; default the present ones.
+
+        Returns
+        -------
+        bool
+            False if nothing changed.
+        """
+        opened = self._current()
+        if opened is None:
+            return False
+        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept", seen)
+
+    def clear(self, frame: int) -> bool:
+        """Remove the annotation of a frame; returns False if there is none."""
+        opened = self._current()
+        if opened is None or opened.recorder.layer.label(frame) is None:
+            return False
+        background = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
+        return self._commit(opened, frame, background, "clear", states={})
+
+    def mark_empty(self, frame: int) -> bool:
+        """State that all structures are absent from a frame; returns False if nothing changed."""
+        opened = self._current()
+        if opened is None:
+            return False
+        return self.apply(opened, frame, emptied(opened.masks(frame), self._label_values()), "empty")
+
+    def remove_islands(self, frame: int) -> bool:
+        """Remove the small islands of the shown structures; returns False if there are none."""
+        opened = self._current()
+        if opened is None:
+            return False
+        masks = opened.masks(frame)
+        after = remove_pixels(masks, islands(masks.shown))
+        return after is not masks and self.apply(opened, frame, after, "islands")
+
+    def _commit(
+        self,
+        opened: OpenedCine,
+        frame: int,
+        after: Frame,
+        kind: StrokeKind,
+        *,
+        states: States | None,
+        seen: Prediction | None = None,
+    ) -> bool:
+        opened.remember(frame, seen)
+        if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
+            opened.forget_last()
+            return False
+        self._changed(opened)
+        return True
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "rater"
