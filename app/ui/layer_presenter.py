@@ -66,8 +66,8 @@ class LayerPresenter:
         self._canvas.set_doubt(opened.doubt(frame) if self.doubt_visible else None)
         if not self._player.is_playing():
             self._describe(opened, masks)
-        elif self._learning.has_frame_text():  # during playback texts change too fast to be read
-            self._learning.show_confidence("", False)
+        elif self._learning.frame_text.text():  # during playback texts change too fast to be read
+            self._learning.show_frame_text("", can_accept=False)
             self._learning.show_islands(0)
             self._tools.show_states({})
 
@@ -75,7 +75,7 @@ class LayerPresenter:
         """Show the state of each structure, and enable what can be done with the frame."""
         label_set, predicted = self._workspace.label_set, masks.predicted
         can_accept = predicted is not None and bool(predicted.any())
-        self._learning.show_confidence(describe_frame(opened, masks, label_set), can_accept)
+        self._learning.show_frame_text(describe_frame(opened, masks, label_set), can_accept=can_accept)
         self._actions["accept_prediction"].setEnabled(can_accept)
         self._tools.show_states(structure_states(opened, masks, label_set))
         islands = count_islands(masks.shown)
@@ -102,7 +102,7 @@ class LayerPresenter:
         """Show or hide where the prediction may be wrong."""
         self.doubt_visible = visible
         self._actions["toggle_uncertainty"].setChecked(visible)
-        self._learning.show_uncertainty(visible)
+        self._learning.uncertainty.setChecked(visible)
         self.show()
         self.fetch_doubt()
 

@@ -1,4 +1,4 @@
-"""What the engine is doing, said in words, with its loss, its encoder and the way to stop it."""
+"""State of learning, with loss curve and encoder; commands for the visible frame."""
 
 from __future__ import annotations
 
@@ -23,55 +23,75 @@ from app.ui.suggestion_line import SuggestionLine
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.service.messages import RESTING, Progress, Ready, Stage
 
+WORKING = {
+    Stage.FEATURES: ("Analysing the cine", "clip"),
+    Stage.MOTION: ("Analysing the motion", "frame"),
+    Stage.FITTING: ("Learning", "step"),
+    Stage.PREDICTING: ("Segmenting", "frame"),
+}
+"""State and unit of work of each stage that makes progress."""
+RESTING_TEXTS = {
+    Stage.WAITING: "Waiting for outlines: outline a structure on two or three frames",
+    Stage.DRAFT: "Draft ready: correct it on two or three frames",
+    Stage.NOT_RECOGNISED: "View not recognised: outline a frame to start learning",
+    Stage.UP_TO_DATE: "Ready",
+    Stage.CANCELLED: "Learning stopped",
+}
+DICE_HELP = (
+    "Expected Dice: estimated overlap of the prediction with your own outline, from 0 (none) to 1 "
+    "(identical). Calibrated on other hearts; it can be wrong for a heart that differs from them."
+)
+DOUBT_HELP = (
+    "Green haze: the prediction may be wrong here, and the border may lie anywhere within it; wide areas are "
+    "hatched. Borders without haze are likely to be correct."
+)
 
-def describe(progress: Progress) -> str:
-    """One line for the status bar: 'features 12/38 clips', 'fitting 40/160, loss 0.312'."""
-    match progress.stage:
-        case Stage.FEATURES:
-            return f"features {progress.done}/{progress.total} clips"
-        case Stage.MOTION:
-            return f"motion {progress.done}/{progress.total} frames"
-        case Stage.FITTING:
-            loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
-            return f"fitting {progress.done}/{progress.total} steps{loss}"
-        case Stage.PREDICTING:
-            return f"predicting {progress.done}/{progress.total} frames"
-        case Stage.WAITING:
-            return "waiting: outline a structure on two or three frames"
-        case Stage.DRAFT:
-            return "draft from other patients' hearts: correct it on two or three frames"
-        case Stage.NOT_RECOGNISED:
-            return "this picture is not recognised: outline a frame to teach it"
-        case Stage.UP_TO_DATE:
-            return "up to date"
-        case Stage.CANCELLED:
-            return "learning stopped"
-    return "starting the engine"
+
+def describe(progress: Progress, seconds_left: float | None = None) -> str:
+    """Return the state of learning, such as 'Learning, 8 s left', 'Learning, 25 %' or 'Ready'."""
+    if progress.stage in RESTING_TEXTS:
+        return RESTING_TEXTS[progress.stage]
+    if progress.stage not in WORKING:
+        return "Starting"
+    state, _ = WORKING[progress.stage]
+    if seconds_left is not None:
+        return f"{state}, {_duration(seconds_left)} left"
+    return f"{state}, {100 * progress.done // max(progress.total, 1)} %"
+
+
+def describe_details(progress: Progress) -> str:
+    """Return the progress in units of work and the loss, such as 'Step 40 of 160, loss 0.312'; or ''."""
+    if progress.stage not in WORKING:
+        return ""
+    _, unit = WORKING[progress.stage]
+    loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+    return f"{unit.capitalize()} {progress.done} of {progress.total}{loss}"
 
 
 def describe_stopping(progress: Progress) -> str:
-    """One line while the engine finishes what it was stopped in."""
-    steps = {
-        Stage.MOTION: "frame",
-        Stage.FEATURES: "clip",
-        Stage.FITTING: "step",
-        Stage.PREDICTING: "frames",
-    }
-    return f"stopping after the present {steps.get(progress.stage, 'step')} ..."
+    """Return the state while the engine finishes the work in progress before it stops."""
+    _, unit = WORKING.get(progress.stage, ("", "step"))
+    return f"Stopping after the current {unit}"
 
 
-DICE = (
-    "Expected Dice: how far the prediction is likely to overlap with what you would draw here, from 0 "
-    "(not at all) to 1 (exactly). Measured on other hearts; on one unlike them it can be off."
-)
-DOUBT_HELP = (
-    "Green haze: the label may be wrong, and the border may lie anywhere in it; wide places are hatched. "
-    "Borders without haze are likely to be right."
-)
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 class LearningPanel(QWidget):
-    """State, progress, loss, encoder; stop or resume; accept the prediction."""
+    """Displays the state of learning, and offers to stop it and to accept predictions.
+
+    Attributes
+    ----------
+    state, frame_text : QLabel
+        State of learning; what the visible frame holds.
+    stop, accept, remove_islands : QPushButton
+        Stop or resume learning; accept the prediction; remove small islands.
+    uncertainty : QCheckBox
+        Show where the prediction may be wrong.
+    suggestion, review : QLabel
+        What to outline next; frames whose prediction is implausible.
+    """
 
     cancelled = Signal()
     resumed = Signal()
@@ -82,107 +102,122 @@ class LearningPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(10, 8, 10, 8)
-        column.setSpacing(6)
-        self._state = QLabel()
-        self._state.setWordWrap(True)
-        self._state.setMinimumHeight(3 * self._state.fontMetrics().lineSpacing())  # nothing jumps
-        self._state.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.state.setMinimumHeight(3 * self.state.fontMetrics().lineSpacing())  # a fixed layout
+        self.state.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(6)
         self._curve = LossCurve()
         self._curve.setFixedHeight(120)
-        keep = self._curve.sizePolicy()
-        keep.setRetainSizeWhenHidden(True)
-        self._curve.setSizePolicy(keep)
-        self._curve.hide()  # empty axes say nothing
-        self._button = _quiet_button(self._pressed, "Stop")
-        self._confidence = QLabel("")
-        self._confidence.setStyleSheet(f"color: {theme.MUTED};")
-        self._confidence.setWordWrap(True)
-        self._confidence.setToolTip(f"<qt>{DICE}</qt>")
-        self.uncertainty = QCheckBox("Show where it may be wrong")
+        policy = self._curve.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._curve.setSizePolicy(policy)
+        self._curve.hide()
+        self.stop = _button("Stop", self._stop_or_resume)
+        self.frame_text = QLabel("")
+        self.frame_text.setStyleSheet(f"color: {theme.MUTED};")
+        self.frame_text.setWordWrap(True)
+        self.frame_text.setToolTip(f"<qt>{DICE_HELP}</qt>")
+        self.uncertainty = QCheckBox("Show uncertain areas")
         self.uncertainty.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.uncertainty.clicked.connect(self.uncertainty_wanted)
         self.suggestion = SuggestionLine()
         self.review = ReviewLine()
-        self.accept = _quiet_button(self.accepted, "Accept this frame")
+        self.accept = _button("Accept this frame", self.accepted)
         self.accept.setIcon(theme.icon("accept"))
-        self._islands = _quiet_button(self.islands_removed)
+        self.remove_islands = _button("", self.islands_removed)
         self._encoder = QLabel("")
         self._encoder.setWordWrap(True)
         self._encoder.setTextFormat(Qt.TextFormat.RichText)
         self._encoder.linkActivated.connect(lambda _link: self.encoders_wanted.emit())
+        self._stage = Stage.STARTING
+        self._arrange()
+        self.show_nothing()
+
+    def _arrange(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(6)
         row = QHBoxLayout()
-        row.addWidget(self._button)
+        row.addWidget(self.stop)
         row.addWidget(self.accept, 1)
-        for widget in (self._state, self._bar, self._curve):
-            column.addWidget(widget)
+        column.addWidget(self.state)
+        column.addWidget(self._bar)
+        column.addWidget(self._curve)
         column.addLayout(row)
-        column.addWidget(self._confidence)
-        column.addWidget(self._islands)
+        column.addWidget(self.frame_text)
+        column.addWidget(self.remove_islands)
         column.addWidget(self.suggestion)
         column.addWidget(self.review)
         column.addWidget(self.uncertainty)
         column.addWidget(self._encoder)
         column.addStretch(1)
-        self._stage = Stage.STARTING
-        self.show_nothing()
 
     def show_nothing(self) -> None:
-        """No cine is open."""
-        self._state.setText("Open a cine to begin")
+        """Show that no cine is open."""
+        self.state.setText("Open a cine to begin")
+        self.state.setToolTip("")
         self._bar.setRange(0, 1)
         self._bar.setValue(0)
-        self._button.setEnabled(False)
+        self.stop.setEnabled(False)
         self._curve.hide()
-        self.show_confidence("", False)
+        self.show_frame_text("", can_accept=False)
         self.show_islands(0)
         self.suggestion.show_html("")
         self.review.show_findings({})
 
-    def show_progress(self, progress: Progress, other: str = "") -> None:
-        """Follow the engine; `other` names the cine that it works on if that is not the visible one."""
-        said = describe(progress).capitalize()
-        self._state.setText(f"{other}: {said[:1].lower()}{said[1:]}" if other else said)
+    def show_progress(
+        self, progress: Progress, other_cine: str = "", seconds_left: float | None = None
+    ) -> None:
+        """Show the progress of the engine.
+
+        Parameters
+        ----------
+        progress : Progress
+            Latest report.
+        other_cine : str
+            File name of the cine in work where it is not the visible one.
+        seconds_left : float, optional
+            Remaining time of the stage.
+        """
+        text = describe(progress, seconds_left)
+        self.state.setText(f"{other_cine}: {text}" if other_cine else text)
+        self.state.setToolTip(describe_details(progress))
         if progress.stage is Stage.FITTING:
             if self._stage is not Stage.FITTING or progress.done <= 1:
-                self._curve.start()
+                self._curve.clear()
             if progress.loss is not None:
                 self._curve.show()
                 self._curve.add(progress.done, progress.loss)
         if progress.stage in (Stage.WAITING, Stage.DRAFT, Stage.NOT_RECOGNISED):
-            self._curve.hide()  # of a fit that no longer counts
+            self._curve.hide()  # the previous fit no longer applies
         self._stage = progress.stage
-        resting = progress.stage in RESTING
+        is_resting = progress.stage in RESTING
         if progress.total:
             self._bar.setRange(0, progress.total)
             self._bar.setValue(progress.done)
         else:
-            self._bar.setRange(0, 1 if resting else 0)
+            self._bar.setRange(0, 1 if is_resting else 0)
             self._bar.setValue(progress.stage in (Stage.UP_TO_DATE, Stage.DRAFT))
-        if progress.stage is Stage.CANCELLED:
-            self._button.setText("Resume")
-        else:
-            self._button.setText("Stop")
-        can_press = progress.stage is Stage.CANCELLED or progress.stage not in (*RESTING, Stage.STARTING)
-        self._button.setEnabled(can_press)
+        is_stopped = progress.stage is Stage.CANCELLED
+        self.stop.setText("Resume" if is_stopped else "Stop")
+        self.stop.setEnabled(is_stopped or not (is_resting or progress.stage is Stage.STARTING))
 
     def show_stopping(self, progress: Progress) -> None:
-        """Say that the engine has heard and finishes what it is at."""
-        self._state.setText(describe_stopping(progress).capitalize())
-        self._button.setEnabled(False)
+        """Show that the engine stops after the work in progress."""
+        self.state.setText(describe_stopping(progress))
+        self.stop.setEnabled(False)
 
     def show_encoder(self, ready: Ready, card: EncoderCard | None) -> None:
-        """Name the encoder and its training, and say plainly where it is untrained."""
+        """Show name, device and training of the encoder."""
         colour, training = theme.MUTED, ""
         if not ready.encoder_trained:
             colour = theme.WARNING
-            training = "Untrained encoder: masks rest on the image and on motion alone."
+            training = "Untrained encoder: masks are based on grey values and motion only."
         elif card is not None:
-            training = f"{card.description.split('. ')[0].rstrip('.')}."  # the rest is in the tooltip
+            training = f"{card.description.split('. ')[0].rstrip('.')}."  # the tooltip has the rest
         device = "GPU" if ready.device.startswith("cuda") else ready.device.upper()
         name = ready.encoder if card is None else f"{card.name}, {card.family}"
         self._encoder.setText(
@@ -194,30 +229,22 @@ class LearningPanel(QWidget):
             self._encoder.setToolTip(card.description)
 
     def show_islands(self, count: int) -> None:
-        """Offer to remove the small islands on the visible frame, where there are any."""
-        self._islands.setText(f"Remove {count} small island{'' if count == 1 else 's'}")
-        self._islands.setVisible(count > 0)
+        """Offer to remove the small islands of the visible frame, if there are any."""
+        self.remove_islands.setText(f"Remove {count} small island{'' if count == 1 else 's'}")
+        self.remove_islands.setVisible(count > 0)
 
-    def show_confidence(self, text: str, can_accept: bool) -> None:
-        """Say who stated what on the visible frame, and how far its prediction can be trusted."""
-        self._confidence.setText(text)
+    def show_frame_text(self, text: str, *, can_accept: bool) -> None:
+        """Show what the visible frame holds, and whether its prediction can be accepted."""
+        self.frame_text.setText(text)
         self.accept.setEnabled(can_accept)
 
-    def has_frame_text(self) -> bool:
-        """True where something is said about the visible frame."""
-        return bool(self._confidence.text())
-
-    def show_uncertainty(self, shown: bool) -> None:
-        """Say whether the picture shows where the prediction may be wrong."""
-        self.uncertainty.setChecked(shown)
-
-    def _pressed(self) -> None:
+    def _stop_or_resume(self) -> None:
         (self.resumed if self._stage is Stage.CANCELLED else self.cancelled).emit()
 
 
-def _quiet_button(pressed: Callable[[], object] | SignalInstance, text: str = "") -> QPushButton:
-    """A button that leaves the keyboard to the picture."""
+def _button(text: str, on_click: Callable[[], object] | SignalInstance) -> QPushButton:
+    """Return a button that leaves the keyboard focus on the picture."""
     button = QPushButton(text)
     button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    button.clicked.connect(pressed)
+    button.clicked.connect(on_click)
     return button

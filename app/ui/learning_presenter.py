@@ -10,6 +10,7 @@ from app.encoders import registry
 from app.ui.actions import connect_actions
 from app.ui.learning_panel import LearningPanel, describe, describe_stopping
 from app.ui.status import StatusLine
+from app.workspace.remaining_time import RemainingTime
 from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
 from vjepa_core.service.messages import Progress, Ready
@@ -29,6 +30,7 @@ class LearningPresenter:
         self._workspace = workspace
         self._panel = panel
         self._status = status
+        self._remaining = RemainingTime()
         learner = workspace.learner
         learner.progress.connect(self._show_progress)
         learner.stopping.connect(self._show_stopping)
@@ -47,8 +49,9 @@ class LearningPresenter:
         names = {opened.id: opened.cine.path.name for opened in self._workspace.opened_cines}
         is_current = current is None or progress.cine_id == current.id
         other_cine = "" if is_current else names.get(progress.cine_id, "")
-        self._panel.show_progress(progress, other_cine)
-        text = describe(progress)
+        seconds_left = self._remaining.update(progress)
+        self._panel.show_progress(progress, other_cine, seconds_left)
+        text = describe(progress, seconds_left)
         self._status.show_engine(f"{other_cine}: {text}" if other_cine else text)
 
     def _show_stopping(self, progress: Progress) -> None:

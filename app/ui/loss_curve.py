@@ -1,4 +1,4 @@
-"""How the head learns: its loss over the steps of the latest fit."""
+"""Plot of the training loss."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from app.ui import theme
 
 REDRAW_MS = 100
+LABEL_HEIGHT = 22
 
 
 class _LogAxis(pg.AxisItem):
-    """Few round labels (1, 2 or 5 times a power of ten), however small the plot."""
+    """Logarithmic axis with few round labels (1, 2 or 5 times a power of ten)."""
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         low, high = math.floor(minVal), math.ceil(maxVal)
-        room = max(int(size / 22), 2)
+        max_labels = max(int(size / LABEL_HEIGHT), 2)
         for parts in ((1, 2, 5), (1, 3), (1,)):
             ticks = [p + math.log10(m) for p in range(low, high + 1) for m in parts]
             ticks = [t for t in ticks if minVal <= t <= maxVal]
-            if len(ticks) <= room:
+            if len(ticks) <= max_labels:
                 break
-        return [(1.0, ticks[:: max(1, math.ceil(len(ticks) / room))])]
+        return [(1.0, ticks[:: max(1, math.ceil(len(ticks) / max_labels))])]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         return [f"{10**v:.2g}" for v in values]
 
 
 class LossCurve(QWidget):
-    """Small live plot, loss on a logarithmic axis; redrawn at most ten times a second."""
+    """Small live plot of the loss on a logarithmic axis, redrawn at most ten times a second."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,16 +51,16 @@ class LossCurve(QWidget):
         plot.setLogMode(x=False, y=True)
         plot.showGrid(x=False, y=True, alpha=0.15)
         plot.setContentsMargins(2, 6, 8, 2)
-        small = self.font()
-        small.setPointSizeF(max(8.0, small.pointSizeF() * 0.85))
+        font = self.font()
+        font.setPointSizeF(max(8.0, font.pointSizeF() * 0.85))
         for side, text in (("bottom", "step"), ("left", "loss")):
             axis = plot.getAxis(side)
             axis.setLabel(text, color=theme.MUTED)
             axis.enableAutoSIPrefix(False)
             axis.setPen(QColor(theme.LINE))
             axis.setTextPen(QColor(theme.MUTED))
-            axis.setStyle(tickFont=small)
-            axis.label.setFont(small)
+            axis.setStyle(tickFont=font)
+            axis.label.setFont(font)
         self._curve = plot.plot(pen=pg.mkPen(theme.ACCENT, width=1.6), antialias=True)
         self._plot = plot
         self._steps: list[float] = []
@@ -69,12 +70,8 @@ class LossCurve(QWidget):
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self._draw)
 
-    def start(self) -> None:
-        """A new fit begins: the old curve goes."""
-        self.clear()
-
     def add(self, step: int, loss: float) -> None:
-        """Add one point. What a logarithmic axis cannot show (zero, negative, not finite) is left out."""
+        """Add a point; values that a logarithmic axis cannot show (not positive, not finite) are left out."""
         if math.isfinite(loss) and loss > 0:
             self._steps.append(step)
             self._losses.append(loss)
@@ -82,13 +79,13 @@ class LossCurve(QWidget):
                 self._timer.start()
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Remove all points."""
         self._steps.clear()
         self._losses.clear()
         self._draw()
 
     def points(self) -> list[tuple[float, float]]:
-        """(step, loss) of what is shown or about to be."""
+        """Return (step, loss) of all points."""
         return list(zip(self._steps, self._losses, strict=True))
 
     def sizeHint(self) -> QSize:
@@ -99,6 +96,6 @@ class LossCurve(QWidget):
 
     def _draw(self) -> None:
         self._timer.stop()
-        if self._steps:  # one point alone would stand in the middle of a made-up range
+        if self._steps:  # a single point has no range
             self._plot.setXRange(0, max(10, *self._steps), padding=0.02)
         self._curve.setData(self._steps, self._losses)

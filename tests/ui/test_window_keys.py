@@ -117,10 +117,10 @@ def test_x_hides_the_masks_and_tab_while_held(heart: Desk) -> None:
 def test_hidden_masks_are_told_and_come_back_with_a_stroke_or_an_acceptance(heart: Desk) -> None:
     status = heart.window.status
     heart.hand.keys("X")
-    assert "Masks hidden" in status.hidden_text()
+    assert "Masks hidden" in status.hidden.text()
     heart.hand.click(20, 20)
     assert heart.window.canvas.drawn.is_visible
-    assert status.hidden_text() == ""
+    assert status.hidden.text() == ""
     heart.predict({f: square(1) for f in range(12)})
     heart.hand.keys("X", "Right", "Return")
     assert heart.annotated == (0, 1)

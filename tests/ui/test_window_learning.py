@@ -329,14 +329,14 @@ def test_a_busy_engine_is_not_killed_by_a_stop(heart: Desk) -> None:
     heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 3, 38))
     heart.hand.keys("Ctrl+.")
     heart.tell(CancelReceived())
-    assert heart.window.status.engine_text() == "stopping after the present clip ..."
-    assert not heart.window.learning._button.isEnabled()
+    assert heart.window.status.engine.text() == "Stopping after the current clip"
+    assert not heart.window.learning.stop.isEnabled()
     heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 4, 38))  # of the clip that was under way
-    assert heart.window.status.engine_text() == "stopping after the present clip ..."
+    assert heart.window.status.engine.text() == "Stopping after the current clip"
     heart.qtbot.waitUntil(lambda: busy_is_said(heart))
     assert "kill_engine" not in heart.session.calls
     heart.tell(Progress(heart.opened.id, 0, Stage.CANCELLED))
-    assert heart.window.status.engine_text() == "learning stopped"
+    assert heart.window.status.engine.text() == "Learning stopped"
     assert not busy_is_said(heart)
 
 
@@ -345,13 +345,13 @@ def test_an_engine_that_never_stops_can_be_restarted_by_hand(heart: Desk) -> Non
     heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 38))
     heart.hand.keys("Ctrl+.")
     heart.tell(CancelReceived())
-    assert heart.window.status.engine_text() == "stopping after the present step ..."
+    assert heart.window.status.engine.text() == "Stopping after the current step"
     heart.qtbot.waitUntil(lambda: busy_is_said(heart))
     buttons = heart.window.banner.findChildren(QPushButton)
     next(b for b in buttons if b.text() == "Restart the engine").click()
     assert "kill_engine" in heart.session.calls
     assert not busy_is_said(heart)
-    assert heart.window.status.engine_text() == "starting the engine"
+    assert heart.window.status.engine.text() == "Starting"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -361,7 +361,7 @@ def test_a_stroke_while_the_engine_stops_goes_on(heart: Desk) -> None:
     heart.hand.click(50, 50)
     heart.tell(CancelReceived())  # late
     heart.tell(Progress(heart.opened.id, 1, Stage.FITTING, 1, 38))
-    assert heart.window.status.engine_text() == "fitting 1/38 steps"
+    assert heart.window.status.engine.text() == "Learning, 2 %"
     heart.qtbot.wait(60)
     assert "kill_engine" not in heart.session.calls
     assert not busy_is_said(heart)

@@ -332,22 +332,22 @@ def test_trouble_is_said_and_stops_nothing(heart: Desk, event: Event, words: str
 def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
     heart.tell(Ready("cpu", "an encoder", "checksum", False))
     for progress, words in (
-        (Progress(1, 0, Stage.FEATURES, 12, 38), "features 12/38 clips"),
-        (Progress(1, 0, Stage.FITTING, 0, 120), "fitting 0/120 steps"),
-        (Progress(1, 0, Stage.FITTING, 40, 120, 0.3), "fitting 40/120 steps, loss 0.300"),
-        (Progress(1, 0, Stage.UP_TO_DATE), "up to date"),
+        (Progress(1, 0, Stage.FEATURES, 12, 38), "Analysing the cine, 31 %"),
+        (Progress(1, 0, Stage.FITTING, 0, 120), "Learning, 0 %"),
+        (Progress(1, 0, Stage.FITTING, 40, 120, 0.3), "Learning, 33 %"),
+        (Progress(1, 0, Stage.UP_TO_DATE), "Ready"),
     ):
         heart.tell(progress)
-        assert heart.window.status.engine_text() == words
+        assert heart.window.status.engine.text() == words
 
 
 @pytest.mark.parametrize("event", [NotStarted("The encoder is too big."), EngineDied(-9, False)])
 def test_an_engine_that_is_not_there_is_no_engine_that_is_starting(heart: Desk, event: Event) -> None:
     heart.tell(event)
-    assert heart.window.status.engine_text() == "learning stopped"
+    assert heart.window.status.engine.text() == "Learning stopped"
     heart.hand.keys("Ctrl+R")
     assert heart.session.calls == ["resume"]
-    assert heart.window.status.engine_text() == "starting the engine"
+    assert heart.window.status.engine.text() == "Starting"
 
 
 @pytest.mark.parametrize("stage", [Stage.UP_TO_DATE, Stage.WAITING, Stage.CANCELLED])

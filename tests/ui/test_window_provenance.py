@@ -36,7 +36,7 @@ def test_outlining_one_structure_leaves_the_rest_of_a_draft_predicted(heart: Des
     heart.hand.drag([(26, 26), (54, 26), (54, 54), (26, 54), (26, 26)])
     assert states(heart, 0) == {1: DRAWN}
     assert words(heart) == ["drawn", "outdated", "outdated"]
-    assert "Drawn: LV cavity." in heart.window.learning._confidence.text()
+    assert "Drawn: LV cavity." in heart.window.learning.frame_text.text()
     assert np.array_equal(heart.opened.masks(0).shown >= 2, three() >= 2)
     assert heart.session.stated == {0: (1,)}
 
@@ -52,7 +52,7 @@ def test_accepted_structures_are_told_apart_from_drawn_ones(heart: Desk) -> None
     assert set(np.unique(np.asarray(canvas.drawn.labels))) == {0, 2}
     assert set(np.unique(np.asarray(canvas.accepted.labels))) == {0, 1, 3}
     assert (
-        heart.window.learning._confidence.text() == "Drawn: LV myocardium. Accepted: LV cavity, Left atrium."
+        heart.window.learning.frame_text.text() == "Drawn: LV myocardium. Accepted: LV cavity, Left atrium."
     )
 
 
@@ -117,7 +117,7 @@ def test_masks_older_than_the_newest_stroke_stay_and_look_different(heart: Desk)
     assert np.array_equal(heart.opened.masks(2).shown, three())
     assert predicted.style.dashes != current.dashes
     assert predicted.style.fill < current.fill
-    assert "Outdated" in heart.window.learning._confidence.text()
+    assert "Outdated" in heart.window.learning.frame_text.text()
     heart.predict({2: three()})
     assert predicted.style is current
 
@@ -130,7 +130,7 @@ def test_a_frame_can_be_marked_as_empty(heart: Desk) -> None:
     assert states(heart, 1) == dict.fromkeys((1, 2, 3), DRAWN)
     assert not heart.opened.masks(1).shown.any()
     assert words(heart) == ["absent", "absent", "absent"]
-    assert "empty" in heart.window.learning._confidence.text()
+    assert "empty" in heart.window.learning.frame_text.text()
     assert heart.session.stated == {0: (1,), 1: (1, 2, 3)}
     revision = heart.opened.revision
     heart.hand.keys("Ctrl+Shift+E")
@@ -191,7 +191,7 @@ def test_small_islands_are_offered_for_removal_and_removed_by_one_undoable_act(h
     heart.hand.click(20, 80)
     heart.predict({1: mask})
     heart.hand.keys("Right")
-    button = heart.window.learning._islands
+    button = heart.window.learning.remove_islands
     assert button.isVisible()
     assert "1 small island" in button.text()
     assert np.array_equal(heart.opened.masks(1).shown, mask)  # nothing is removed silently
@@ -262,13 +262,13 @@ def test_a_hidden_structure_that_a_stroke_changes_is_shown(heart: Desk) -> None:
 
 def test_nothing_is_said_of_frames_that_fly_past(heart: Desk) -> None:
     heart.hand.click(20, 20)
-    assert "Drawn" in heart.window.learning._confidence.text()
+    assert "Drawn" in heart.window.learning.frame_text.text()
     heart.hand.keys("Space")
     heart.qtbot.waitUntil(lambda: heart.opened.frame > 2)
-    assert heart.window.learning._confidence.text() == ""
+    assert heart.window.learning.frame_text.text() == ""
     assert words(heart) == ["", "", ""]
     heart.hand.keys("Space")
-    assert heart.window.learning._confidence.text() != ""
+    assert heart.window.learning.frame_text.text() != ""
 
 
 def test_work_on_another_cine_is_not_told_as_work_on_this_one(heart: Desk, tmp_path: Path) -> None:
@@ -276,6 +276,6 @@ def test_work_on_another_cine_is_not_told_as_work_on_this_one(heart: Desk, tmp_p
     other = next(o for o in heart.workspace.opened_cines if o is not heart.opened)
     heart.tell(Progress(other.id, 0, Stage.MOTION, 4, 5))
     name = other.cine.path.name
-    assert heart.window.status.engine_text() == f"{name}: motion 4/5 frames"
+    assert heart.window.status.engine.text() == f"{name}: Analysing the motion, 80 %"
     heart.tell(Progress(heart.opened.id, 0, Stage.MOTION, 4, 5))
-    assert heart.window.status.engine_text() == "motion 4/5 frames"
+    assert heart.window.status.engine.text() == "Analysing the motion, 80 %"

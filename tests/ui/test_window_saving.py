@@ -42,7 +42,7 @@ def test_strokes_wait_while_the_disk_refuses(heart: Desk) -> None:
     assert heart.messages
     refuse(heart, False)
     button(heart, "Try again").click()
-    assert "all saved" in status(heart)
+    assert "Saved" in status(heart)
     assert heart.messages == []
     assert heart.workspace.project is not None
     assert set(heart.workspace.project.annotations(heart.opened.id)) == {0, 1}
@@ -66,7 +66,7 @@ def test_it_tries_again_by_itself(heart: Desk, monkeypatch: pytest.MonkeyPatch) 
     refuse(heart)
     heart.hand.click(40, 40)
     refuse(heart, False)
-    heart.qtbot.waitUntil(lambda: "all saved" in status(heart))
+    heart.qtbot.waitUntil(lambda: "Saved" in status(heart))
     assert heart.messages == []
     assert not heart.workspace.saving.is_retrying
 
@@ -98,7 +98,7 @@ def test_saving_elsewhere_takes_the_waiting_strokes_along(heart: Desk, tmp_path:
     refuse(heart)
     heart.hand.click(40, 40)
     heart.workspace.save_as(tmp_path / "elsewhere.apical")
-    assert "all saved" in status(heart)
+    assert "Saved" in status(heart)
     heart.hand.click(60, 40)
     assert heart.window.close()
     with Project.open(tmp_path / "elsewhere.apical") as project:

@@ -98,8 +98,8 @@ def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
 
 def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
     predict(heart, 0)
-    assert heart.window.learning._confidence.text().endswith("expected Dice 0.87")
-    assert heart.window.learning._confidence.text().startswith("Draft")
+    assert heart.window.learning.frame_text.text().endswith("expected Dice 0.87")
+    assert heart.window.learning.frame_text.text().startswith("Draft")
     assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
 
 
@@ -107,7 +107,7 @@ def test_reasons_to_look_at_a_frame_are_said_with_it(heart: Desk) -> None:
     predict(heart, 0)
     heart.opened.findings[0] = ("a structure is in pieces",)
     heart.workspace.predictions_changed.emit()
-    assert heart.window.learning._confidence.text().endswith("0.87; check: a structure is in pieces")
+    assert heart.window.learning.frame_text.text().endswith("0.87; check: a structure is in pieces")
 
 
 def test_implausible_predictions_are_listed_for_review(heart: Desk) -> None:
@@ -129,7 +129,7 @@ def test_a_frame_drawn_by_a_human_has_no_expected_dice(heart: Desk) -> None:
     heart.opened.recorder.draw(0, square(1), "brush", "somebody")
     predict(heart, 0, 1)
     heart.workspace.labels_changed.emit()
-    assert heart.window.learning._confidence.text() == "Drawn: LV cavity."
+    assert heart.window.learning.frame_text.text() == "Drawn: LV cavity."
     assert "Dice" not in heart.window.player_bar.timeline.describe(0)
     assert "Dice" in heart.window.player_bar.timeline.describe(1)
 
@@ -144,7 +144,7 @@ def test_masks_of_a_cine_that_is_not_recognised_are_dropped(heart: Desk) -> None
     assert heart.opened.doubts == {}
     assert project.predictions(cine) == {}
     assert "Dice" not in heart.window.player_bar.timeline.describe(0)
-    assert heart.window.learning._confidence.text() == "No prediction on this frame yet."
+    assert heart.window.learning.frame_text.text() == "No prediction on this frame yet."
 
 
 def test_kept_masks_are_predicted_once_more_when_doubts_are_wanted(heart: Desk) -> None:

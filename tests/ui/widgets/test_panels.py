@@ -130,13 +130,13 @@ def test_loss_curve_keeps_what_it_can_show(qtbot: QtBot) -> None:
     qtbot.addWidget(curve)
     curve.resize(220, 130)
     curve.show()
-    curve.start()
+    curve.clear()
     for step, loss in enumerate((1.0, 0.5, 0.0, -1.0, math.nan, math.inf, 0.02)):
         curve.add(step, loss)
     assert curve.points() == [(0, 1.0), (1, 0.5), (6, 0.02)]
     qtbot.wait(150)
     curve.grab()
-    curve.start()
+    curve.clear()
     assert curve.points() == []
     curve.add(0, 0.3)
     qtbot.wait(150)
