@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.ui.drawing_canvas import DrawingCanvas
-from app.workspace.tools import PAN, POLYGON, OutlineGesture
+from app.workspace.gestures import PAN, POLYGON, OutlineGesture
 
 Button = Qt.MouseButton
 Key = Qt.Key
@@ -79,7 +79,7 @@ class CineCanvas(DrawingCanvas):
         if self._gesture is None:
             self._begin_gesture()
         elif not self._outline_is_on_frame or self._tool != POLYGON:
-            if len(self._gesture.line()) >= MIN_VERTICES:
+            if len(self._gesture.polyline()) >= MIN_VERTICES:
                 self.outline_waits.emit(self._gesture_key)
                 return
             self._drop_gesture()  # too few points to enclose anything

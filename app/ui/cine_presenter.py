@@ -16,9 +16,9 @@ from app.ui.saved_state import ViewState
 from app.ui.status import StatusLine
 from app.ui.tool_panel import ToolPanel
 from app.workspace.frame_state import expected_dice, findings_to_review
+from app.workspace.gestures import PAN
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
-from app.workspace.tools import PAN
 from app.workspace.workspace import Workspace
 
 

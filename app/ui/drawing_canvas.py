@@ -14,19 +14,19 @@ from app.domain.labels import LabelSet
 from app.domain.shown_mask import FrameMasks
 from app.ui.labelled_picture import LabelledPicture
 from app.ui.overlay import ToolMarks
-from app.workspace.painting import MIN_RADIUS, Point
-from app.workspace.tools import (
+from app.workspace.gestures import (
     BRUSH,
     ERASER,
     PAN,
     POLYGON,
     TOOLS,
     BrushGesture,
-    Edit,
+    FinishedStroke,
     Gesture,
-    Ink,
     OutlineGesture,
+    StrokeSettings,
 )
+from app.workspace.painting import MIN_RADIUS, Point
 from vjepa_core.label_image import structures_in
 
 SNAP_DISTANCE = 9.0
@@ -38,11 +38,11 @@ WHITE = (255, 255, 255)
 class DrawingCanvas(LabelledPicture):
     """Displays a frame with its masks, and the stroke in progress with the active tool.
 
-    The canvas keeps no history and stores nothing: its owner commits each `Edit`. A brush stroke ends when
-    the frame or the tool changes. An outline stays unfinished on its frame until it is closed or discarded.
+    The canvas keeps no history and stores nothing: its owner commits each `FinishedStroke`. A brush stroke
+    ends when the frame or the tool changes. An outline stays unfinished on its frame until it is closed or discarded.
     """
 
-    edited = Signal(object)  # Edit, once per stroke, at its end
+    edited = Signal(object)  # FinishedStroke, once per stroke, at its end
     stroke_in_progress = Signal(bool)
     brush_radius_changed = Signal(float)
     nothing_behind = Signal()  # drawing behind changed nothing: other structures cover the area
@@ -77,7 +77,7 @@ class DrawingCanvas(LabelledPicture):
         image : numpy.ndarray or None
             Grey values (height, width) uint8; None where no cine is open.
         key : object
-            Identifies the frame in `Edit.key`.
+            Identifies the frame in `FinishedStroke.key`.
         group : object
             Identifies the cine; frames of one cine share their coordinates.
         """
@@ -156,7 +156,7 @@ class DrawingCanvas(LabelledPicture):
 
     def _update_mark_colour(self) -> None:
         outline = self._gesture if isinstance(self._gesture, OutlineGesture) else None
-        value = self._active_class if outline is None else outline.ink.active
+        value = self._active_class if outline is None else outline.settings.active
         colour = {c.value: c.colour for c in self._label_set.classes}.get(value, WHITE)
         self._marks.set_colour(QColor(*colour))
 
@@ -184,7 +184,7 @@ class DrawingCanvas(LabelledPicture):
         """Protect other structures: draw only where there is none, erase only the active one."""
         self._behind = behind
         if isinstance(self._gesture, OutlineGesture):
-            self._gesture.ink.behind = behind
+            self._gesture.settings.behind = behind
 
     def set_corrections(self, on: bool) -> None:
         """Start strokes from the prediction of their structure (True), or from the annotation alone."""
@@ -199,13 +199,13 @@ class DrawingCanvas(LabelledPicture):
     def finish_stroke(self) -> None:
         """Finish the brush stroke in progress, if any, and emit its edit."""
         if isinstance(self._gesture, BrushGesture):
-            self._gesture.confirm()
+            self._gesture.finish()
             self._end_gesture()
 
     def finish_outline(self) -> None:
         """Close the unfinished outline, if any, and emit its edit, also if another frame is visible."""
         if isinstance(self._gesture, OutlineGesture):
-            self._gesture.confirm()
+            self._gesture.finish()
             self._end_gesture()
 
     def step_outline_back(self) -> bool:
@@ -213,7 +213,7 @@ class DrawingCanvas(LabelledPicture):
         gesture = self._gesture
         if not isinstance(gesture, OutlineGesture) or not self._outline_is_on_frame:
             return False
-        gesture.back()
+        gesture.undo_step()
         if not gesture.vertices:
             self.cancel_stroke()
         self._update_marks()
@@ -240,12 +240,12 @@ class DrawingCanvas(LabelledPicture):
     def _begin_gesture(self) -> None:
         if self._frame is None:
             return
-        ink = Ink(self._active_class, self._behind, erase=self._tool == ERASER)
+        settings = StrokeSettings(self._active_class, self._behind, erase=self._tool == ERASER)
         if self._tool == POLYGON:
-            self._gesture = OutlineGesture(self._initial_masks(), ink)
+            self._gesture = OutlineGesture(self._initial_masks(), settings)
         else:
             self._gesture = BrushGesture(
-                self._initial_masks(), ink, self._radius, self._aspect, scribbles=self._scribbles
+                self._initial_masks(), settings, self._radius, self._aspect, scribbles=self._scribbles
             )
         self._gesture_key, self._gesture_group = self._key, self._group
         self.stroke_in_progress.emit(True)
@@ -273,7 +273,7 @@ class DrawingCanvas(LabelledPicture):
             self._masks = replace(self._masks, annotation=result.annotation, states=result.states)
             self._show_masks()
         changed = _changed_structures(before.shown, result.shown)
-        self.edited.emit(Edit(before.annotation, result, gesture.kind, key, changed))
+        self.edited.emit(FinishedStroke(before.annotation, result, gesture.kind, key, changed))
 
     def _after_gesture_input(self) -> None:
         gesture = self._gesture
@@ -284,7 +284,7 @@ class DrawingCanvas(LabelledPicture):
             return
         if isinstance(gesture, BrushGesture):
             self._show_annotation(gesture.preview(), gesture.states)
-            self._show_prediction(gesture.untouched(), outdated=self._is_outdated)
+            self._show_prediction(gesture.remaining_prediction(), outdated=self._is_outdated)
         self._update_marks()
 
     def _release_gesture(self) -> None:
@@ -305,7 +305,7 @@ class DrawingCanvas(LabelledPicture):
         if not isinstance(gesture, OutlineGesture):
             self._marks.show_line((), None, False)
         elif not self._outline_is_on_frame:
-            points = gesture.line() if self._gesture_group is self._group else ()
+            points = gesture.polyline() if self._gesture_group is self._group else ()
             self._marks.show_line(points, None, False, faint=True)
         else:
             pointer = self._pointer if self._tool == POLYGON else None
@@ -314,7 +314,7 @@ class DrawingCanvas(LabelledPicture):
                 and gesture.closes_at(pointer, self._snap_distance())
                 and not self._dragging
             )
-            self._marks.show_line(gesture.line(), pointer, closing)
+            self._marks.show_line(gesture.polyline(), pointer, closing)
 
     def _show_cursor(self) -> None:
         hand = Qt.CursorShape.OpenHandCursor

@@ -18,8 +18,8 @@ from app.ui.learning_panel import LearningPanel
 from app.ui.navigation import Navigation
 from app.ui.tool_panel import ToolPanel
 from app.ui.transport import Player
+from app.workspace.gestures import ERASER, POLYGON, FinishedStroke
 from app.workspace.notice import Level
-from app.workspace.tools import ERASER, POLYGON, Edit
 from app.workspace.workspace import Workspace
 
 STROKE_KINDS: dict[str, StrokeKind] = {"brush": "brush", "eraser": "erase", "polygon": "polygon"}
@@ -96,7 +96,7 @@ class Editing:
         erasing = self._canvas.tool() == ERASER
         self._tools.show_structures(None if erasing else {self._tools.active_class()})
 
-    def commit(self, edit: Edit) -> None:
+    def commit(self, edit: FinishedStroke) -> None:
         """Record a finished stroke and show its frame."""
         key: FrameKey = edit.key  # type: ignore[assignment]
         start, self._stroke_start = self._stroke_start, None

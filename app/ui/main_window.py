@@ -33,9 +33,9 @@ from app.ui.saved_state import ViewState, restore_window, save_window
 from app.ui.status import StatusLine
 from app.ui.suggestion_presenter import SuggestionPresenter
 from app.ui.tool_panel import ToolPanel
+from app.workspace.gestures import TOOLS
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
-from app.workspace.tools import TOOLS
 from app.workspace.workspace import Workspace
 
 EMPTY = "Open a cine: press Ctrl+O, or drop a file here"

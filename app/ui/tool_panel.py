@@ -22,7 +22,7 @@ from app.domain.labels import LabelSet
 from app.ui import theme
 from app.ui.class_list import ClassList
 from app.ui.keymap import Keymap
-from app.workspace.tools import ERASER, PAN, TOOLS
+from app.workspace.gestures import ERASER, PAN, TOOLS
 
 MAX_SLIDER_RADIUS = 60
 MORE = {ERASER: ": removes every structure under it; with 'Draw behind', the selected one alone"}

@@ -18,7 +18,7 @@ from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance, derived_states
 from app.domain.shown_mask import FrameMasks
 from app.ui.canvas import CineCanvas
-from app.workspace.tools import Edit
+from app.workspace.gestures import FinishedStroke
 
 LEFT, MIDDLE, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.RightButton
 NONE, CTRL = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier
@@ -52,7 +52,7 @@ class Hand:
 
     def __init__(self, canvas: CineCanvas) -> None:
         self.canvas, self.viewport = canvas, canvas.viewport()
-        self.edits: list[Edit] = []
+        self.edits: list[FinishedStroke] = []
         canvas.edited.connect(self.edits.append)
 
     def at(self, x: float, y: float) -> QPoint:

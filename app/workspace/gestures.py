@@ -1,0 +1,270 @@
+"""Gestures of the drawing tools: one stroke from the first press of the button to its end.
+
+A gesture receives points in image pixels and returns the shape that they cover. The canvas has at most one
+gesture at a time, displays it, and emits a `FinishedStroke` when it ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.domain.cine import Frame
+from app.domain.edits import Shape, affected_structures, copy_structures, covered_pixels
+from app.domain.provenance import Provenance
+from app.domain.shown_mask import FrameMasks
+from app.workspace.painting import Mask, Point, path_length, polygon_mask, stamp_segment
+from vjepa_core.label_image import UNLABELLED, has_unlabelled, values_mask
+
+BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
+TOOLS = (BRUSH, ERASER, POLYGON, PAN)
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedStroke:
+    """Result of a gesture.
+
+    Attributes
+    ----------
+    before : ndarray of uint8, shape (height, width), or None
+        Label image before the stroke; None if the frame had no annotation.
+    result : FrameMasks
+        Content of the frame after the stroke.
+    kind : str
+        Name of the tool.
+    key : object
+        Key of the frame, as passed to `CineCanvas.set_frame`.
+    changed : tuple of int
+        Structures that gained or lost visible pixels.
+    """
+
+    before: Frame | None
+    result: FrameMasks
+    kind: str
+    key: object = None
+    changed: tuple[int, ...] = ()
+
+    @property
+    def after(self) -> Frame:
+        """Label image after the stroke, (height, width) uint8."""
+        assert self.result.annotation is not None  # noqa: S101 - a stroke leaves an annotation
+        return self.result.annotation
+
+
+@dataclass
+class StrokeSettings:
+    """How a gesture draws.
+
+    Attributes
+    ----------
+    active : int
+        Value of the active structure.
+    behind : bool
+        Leave the pixels of other structures alone.
+    erase : bool
+        Erase structures.
+    """
+
+    active: int
+    behind: bool = False
+    erase: bool = False
+
+    @property
+    def value(self) -> int:
+        """Label value that is drawn."""
+        return 0 if self.erase else self.active
+
+
+class Gesture:
+    """A stroke in progress on one frame.
+
+    Parameters
+    ----------
+    masks : FrameMasks
+        Content of the frame when the stroke began; not modified.
+    settings : StrokeSettings
+        How the gesture draws.
+
+    Attributes
+    ----------
+    finished : bool
+        True once the stroke is complete.
+    """
+
+    kind = ""
+
+    def __init__(self, masks: FrameMasks, settings: StrokeSettings) -> None:
+        self.masks = masks
+        self.settings = settings
+        self.finished = False
+
+    def press(self, point: Point, reach: float) -> None:
+        """Handle a press of the button; `reach` is the tolerance in image pixels for a point to be hit."""
+
+    def drag(self, point: Point, reach: float) -> None:
+        """Handle a movement with the button down."""
+
+    def release(self, reach: float) -> None:
+        """Handle the release of the button."""
+
+    def finish(self) -> None:
+        """Finish the stroke with the present points."""
+        self.finished = True
+
+    def undo_step(self) -> None:
+        """Remove the last step, if the tool has steps."""
+
+    def polyline(self) -> list[Point]:
+        """Return the line to display during the stroke; empty if displaying the labels is enough."""
+        return []
+
+    def shape(self) -> Shape:
+        """Return what the stroke covers if it ends now."""
+        raise NotImplementedError
+
+
+class BrushGesture(Gesture):
+    """A round brush or eraser that follows the pointer.
+
+    Attributes
+    ----------
+    states : dict of int to Provenance
+        States of the structures after the stroke.
+    """
+
+    def __init__(
+        self,
+        masks: FrameMasks,
+        settings: StrokeSettings,
+        radius: float,
+        pixel_aspect: float = 1.0,
+        *,
+        scribbles: bool = False,
+    ) -> None:
+        super().__init__(masks, settings)
+        self.kind = ERASER if settings.erase else BRUSH
+        self._radius, self._aspect = radius, pixel_aspect
+        self._mask = np.zeros(masks.shape, bool)
+        self._last: Point | None = None
+        self._shown = masks.shown
+        fill = UNLABELLED if scribbles else 0
+        drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
+        self._has_unlabelled = has_unlabelled(drawn)
+        self._base, self._preview, self._started = drawn, drawn.copy(), set(masks.states)
+        self._remaining: Frame | None = None
+        self.states: dict[int, Provenance] = dict(masks.states)
+
+    def press(self, point: Point, reach: float) -> None:
+        self._stamp(point, point)
+
+    def drag(self, point: Point, reach: float) -> None:
+        self._stamp(self._last or point, point)
+
+    def release(self, reach: float) -> None:
+        self.finished = True
+
+    def shape(self) -> Shape:
+        return Shape(
+            self._mask, self.settings.value, behind=self.settings.behind, active=self.settings.active
+        )
+
+    def preview(self) -> Frame:
+        """Return the annotation after the stroke, (height, width) uint8; the array is reused."""
+        return self._preview
+
+    def remaining_prediction(self) -> Frame | None:
+        """Return the predicted structures that the stroke did not change, (height, width) uint8, or None."""
+        predicted = self.masks.predicted
+        if predicted is None or not self._started:
+            return predicted
+        if self._remaining is None:
+            keep = ~values_mask(predicted, self._started) | self._has_unlabelled
+            self._remaining = np.where(keep, predicted, 0).astype(np.uint8)
+        return self._remaining
+
+    def _stamp(self, start: Point, end: Point) -> None:
+        # Only the changed box is repainted, so that the cost does not grow with the length of the stroke.
+        box = stamp_segment(self._mask, start, end, self._radius, self._aspect)
+        self._last = end
+        if not self._mask[box].any():
+            return
+        shown = self._shown[box]
+        part = Shape(
+            self._mask[box], self.settings.value, behind=self.settings.behind, active=self.settings.active
+        )
+        touched = affected_structures(shown, part)
+        self._start_structures(set(touched) - self._started)
+        if self.settings.erase:
+            covered = part.mask if self._has_unlabelled else part.mask & values_mask(shown, touched)
+        else:
+            covered = covered_pixels(shown, part, keep_enclosed=False)
+        self._preview[box] = np.where(covered, self.settings.value, self._base[box])
+
+    def _shape_of(self, mask: Mask) -> Shape:
+        settings = self.settings
+        return Shape(mask, settings.value, behind=settings.behind, active=settings.active)
+
+    def _start_structures(self, values: set[int]) -> None:
+        """Copy structures into the annotation as they are shown."""
+        if not values:
+            return
+        self._started |= values
+        self._remaining = None
+        self.states.update(dict.fromkeys(values, Provenance.DRAWN))
+        if not self._has_unlabelled:
+            for drawn in (self._base, self._preview):
+                copy_structures(drawn, self._shown, values)
+
+
+class OutlineGesture(Gesture):
+    """A polygon from clicks, a freehand trace from dragging, or both in turn; filled when closed."""
+
+    kind = POLYGON
+    LONG_DRAG = 6.0  # multiple of `reach`; a first drag of this length is a complete freehand outline
+
+    def __init__(self, masks: FrameMasks, settings: StrokeSettings) -> None:
+        super().__init__(masks, settings)
+        self.vertices: list[Point] = []
+        self._steps: list[int] = []  # index in `vertices` of the start of each click or trace
+
+    def press(self, point: Point, reach: float) -> None:
+        if self.closes_at(point, reach):
+            self.finished = True
+            return
+        self._steps.append(len(self.vertices))
+        self.vertices.append(point)
+
+    def drag(self, point: Point, reach: float) -> None:
+        if self.finished or not self.vertices:
+            return
+        if math.dist(point, self.vertices[-1]) >= max(0.5, reach / 5):
+            self.vertices.append(point)
+
+    def release(self, reach: float) -> None:
+        if self.finished or not self._steps:
+            return
+        begin = self._steps[-1]
+        length = path_length(self.vertices[begin:])
+        if length < reach:  # a click with a slight movement, not a trace
+            del self.vertices[begin + 1 :]
+        elif len(self.vertices) >= 3:
+            is_complete = begin == 0 and length >= self.LONG_DRAG * reach
+            is_closed = math.dist(self.vertices[-1], self.vertices[0]) <= reach
+            self.finished = is_complete or (is_closed and length >= 2 * reach)
+
+    def undo_step(self) -> None:
+        if self._steps:
+            del self.vertices[self._steps.pop() :]
+
+    def closes_at(self, point: Point, reach: float) -> bool:
+        """Return True if a click at `point` would close the outline."""
+        return len(self.vertices) >= 3 and math.dist(point, self.vertices[0]) <= reach
+
+    def polyline(self) -> list[Point]:
+        return self.vertices
+
+    def shape(self) -> Shape:
+        mask = polygon_mask(self.masks.shape, self.vertices)
+        return Shape(mask, self.settings.value, outline=True, behind=self.settings.behind)
