@@ -67,9 +67,9 @@ class CinePresenter:
             self._discard_outline()
             canvas.set_frame(None)
             return
-        if not opened.shown:
+        if not opened.was_shown:
             self._tools.choose_tool(PAN)  # an accidental click on a new picture must not draw
-            opened.shown = True
+            opened.was_shown = True
         cine = opened.cine
         # Picture first: this frame has been decoded when the file was opened, or is decoded here, alone.
         canvas.set_pixel_aspect(cine.pixel_aspect)

@@ -39,7 +39,8 @@ class DrawingCanvas(LabelledPicture):
     """Displays a frame with its masks, and the stroke in progress with the active tool.
 
     The canvas keeps no history and stores nothing: its owner commits each `FinishedStroke`. A brush stroke
-    ends when the frame or the tool changes. An outline stays unfinished on its frame until it is closed or discarded.
+    ends when the frame or the tool changes. An outline stays unfinished on its frame until it is closed or
+    discarded.
     """
 
     edited = Signal(object)  # FinishedStroke, once per stroke, at its end

@@ -88,7 +88,7 @@ class AnnotationEditor:
         stroke = None if opened is None else opened.recorder.undo()
         if opened is None or stroke is None:
             return None
-        opened.step_back()
+        opened.undo_predictions()
         self._changed(opened)
         return stroke.frame
 
@@ -98,7 +98,7 @@ class AnnotationEditor:
         stroke = None if opened is None else opened.recorder.redo()
         if opened is None or stroke is None:
             return None
-        opened.step_forward()
+        opened.redo_predictions()
         self._changed(opened)
         return stroke.frame
 
@@ -156,9 +156,9 @@ class AnnotationEditor:
         states: States | None,
         seen: Prediction | None = None,
     ) -> bool:
-        opened.remember(frame, seen)
+        opened.record_predictions(frame, seen)
         if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
-            opened.forget_last()
+            opened.discard_recorded()
             return False
         self._changed(opened)
         return True

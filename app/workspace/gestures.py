@@ -157,15 +157,19 @@ class BrushGesture(Gesture):
         self.states: dict[int, Provenance] = dict(masks.states)
 
     def press(self, point: Point, reach: float) -> None:
+        """Handle a press of the button."""
         self._stamp(point, point)
 
     def drag(self, point: Point, reach: float) -> None:
+        """Handle a movement with the button down."""
         self._stamp(self._last or point, point)
 
     def release(self, reach: float) -> None:
+        """Handle the release of the button."""
         self.finished = True
 
     def shape(self) -> Shape:
+        """Return what the stroke covers if it ends now."""
         return Shape(
             self._mask, self.settings.value, behind=self.settings.behind, active=self.settings.active
         )
@@ -230,6 +234,7 @@ class OutlineGesture(Gesture):
         self._steps: list[int] = []  # index in `vertices` of the start of each click or trace
 
     def press(self, point: Point, reach: float) -> None:
+        """Handle a press of the button."""
         if self.closes_at(point, reach):
             self.finished = True
             return
@@ -237,12 +242,14 @@ class OutlineGesture(Gesture):
         self.vertices.append(point)
 
     def drag(self, point: Point, reach: float) -> None:
+        """Handle a movement with the button down."""
         if self.finished or not self.vertices:
             return
         if math.dist(point, self.vertices[-1]) >= max(0.5, reach / 5):
             self.vertices.append(point)
 
     def release(self, reach: float) -> None:
+        """Handle the release of the button."""
         if self.finished or not self._steps:
             return
         begin = self._steps[-1]
@@ -255,6 +262,7 @@ class OutlineGesture(Gesture):
             self.finished = is_complete or (is_closed and length >= 2 * reach)
 
     def undo_step(self) -> None:
+        """Remove the last click or trace."""
         if self._steps:
             del self.vertices[self._steps.pop() :]
 
@@ -263,8 +271,10 @@ class OutlineGesture(Gesture):
         return len(self.vertices) >= 3 and math.dist(point, self.vertices[0]) <= reach
 
     def polyline(self) -> list[Point]:
+        """Return the outline so far."""
         return self.vertices
 
     def shape(self) -> Shape:
+        """Return what the stroke covers if it ends now."""
         mask = polygon_mask(self.masks.shape, self.vertices)
         return Shape(mask, self.settings.value, outline=True, behind=self.settings.behind)

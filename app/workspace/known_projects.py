@@ -1,11 +1,11 @@
-"""Which projects there are on this machine, and which of them a cine belongs to."""
+"""Looks up the project of a cine among the projects on this computer."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from app import paths as places
+from app import paths
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.storage.project import Project
@@ -15,20 +15,20 @@ logger = logging.getLogger(__name__)
 
 
 def project_for(cine: Cine) -> Project:
-    """Open the project that this cine was last drawn on in, else that knows it, else a new one of its own.
+    """Open the project in which a cine was annotated last, or one that contains it, or a new one.
 
     Raises
     ------
     ProjectError
-        If that cannot be read or made.
+        If it cannot be read or created.
     """
     known = _known()
     found = find_project(cine.content_hash, known, drawn=True) or find_project(cine.content_hash, known)
-    return Project.open_or_create(found or automatic_path(places.projects_dir(), cine.content_hash))
+    return Project.open_or_create(found or automatic_path(paths.projects_dir(), cine.content_hash))
 
 
-def drawn_elsewhere(cine: Cine, project: Project) -> Path | None:
-    """Another project in which this cine was drawn on; None where there is none or nobody can tell."""
+def find_annotated_elsewhere(cine: Cine, project: Project) -> Path | None:
+    """Return another project with annotations of a cine, or None."""
     try:
         others = [path for path in _known() if path != project.path]
     except ProjectError:
@@ -37,7 +37,7 @@ def drawn_elsewhere(cine: Cine, project: Project) -> Path | None:
 
 
 def remember_project(project: Project) -> None:
-    """List a project as recent, where the settings can be written."""
+    """Add a project to the list of recent projects, if that can be written."""
     try:
         remember(_recent(), project.path)
     except ProjectError as error:
@@ -45,8 +45,8 @@ def remember_project(project: Project) -> None:
 
 
 def _known() -> list[Path]:
-    return [*projects_in(places.projects_dir()), *read_recent(_recent())]
+    return [*projects_in(paths.projects_dir()), *read_recent(_recent())]
 
 
 def _recent() -> Path:
-    return places.config_dir() / "recent.json"
+    return paths.config_dir() / "recent.json"

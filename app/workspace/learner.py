@@ -135,7 +135,7 @@ class Learner:
         if session is None or project is None:
             return
         self._continue()
-        if opened.fit_region() and self.has_sent(opened):
+        if opened.update_region() and self.has_sent(opened):
             session.forget(opened.id)
         self._cines[opened.id] = opened
         if not self.has_sent(opened):
@@ -324,7 +324,7 @@ class Learner:
         opened = self._cines.get(progress.cine_id)
         if opened is None or progress.revision != opened.revision or not opened.predictions:
             return
-        opened.forget_predictions()
+        opened.clear_predictions()
         if self._project is not None:
             try:
                 self._project.forget_predictions(opened.id)

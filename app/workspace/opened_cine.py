@@ -1,4 +1,4 @@
-"""An open cine: pixels, annotations, predictions."""
+"""An open cine: pixels, annotations and predictions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from app.storage.records import CineRecord, Prediction
 from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
-MAX_REMEMBERED = 30
-"""Strokes for which what was visible before is kept; packed predictions of 500 frames take about 1 MB."""
-
+MAX_RECORDED = 30
+"""Strokes for which the previous predictions are kept; packed predictions of 500 frames take about 1 MB."""
 
 OUTDATED = -1
-"""Revision of a prediction that belongs to no annotation any more."""
+"""Revision of a prediction that belongs to no annotations any more."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
+class _RecordedPredictions:
     """Predictions at one revision of the annotations."""
 
     revision: int
@@ -33,23 +32,29 @@ class _Shown:
 
 @dataclass(eq=False)
 class OpenedCine:
-    """One cine of the open project.
+    """A cine of the open project whose file is open.
 
     Attributes
     ----------
-    cine, record, recorder
-        Pixels, row in the project, annotations.
-    predictions
-        Newest prediction of each frame, whatever annotations it was learnt from.
-    doubts
-        How likely each label of a prediction is wrong, as the engine sends it; not kept in the project.
-    findings
-        What is implausible about a prediction, in words, as the engine sends it; not kept either.
-    frame
-        The visible frame.
-    shown, warned
-        Whether the cine was on the screen, and its warnings were shown, since it was opened.
-    walls
+    cine : Cine
+        Pixels.
+    record : CineRecord
+        Row in the project.
+    recorder : Recorder
+        Annotations, and their way to the disk.
+    predictions : dict of int to Prediction
+        Newest prediction of each frame, for any revision of the annotations.
+    doubts : dict of int to ndarray of uint8
+        Probability times 255 that a label of the prediction is wrong, as the engine sends it. Not stored.
+    findings : dict of int to tuple of str
+        Implausible properties of a prediction, in words, as the engine sends them. Not stored.
+    frame : int
+        Visible frame.
+    was_shown : bool
+        True if the cine has been visible since it was opened.
+    warnings_shown : bool
+        True if the warnings of its file have been shown.
+    walls : tuple of (int, int)
         (wall, cavity) values of the label set.
     """
 
@@ -60,14 +65,14 @@ class OpenedCine:
     doubts: dict[int, Frame] = field(default_factory=dict)
     findings: dict[int, tuple[str, ...]] = field(default_factory=dict)
     frame: int = 0
-    shown: bool = False
-    warned: bool = False
+    was_shown: bool = False
+    warnings_shown: bool = False
     walls: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        self._found = self.cine  # with the region as the file has it, or as it was found
-        self._past: deque[_Shown] = deque(maxlen=MAX_REMEMBERED)  # before each stroke in force
-        self._future: deque[_Shown] = deque(maxlen=MAX_REMEMBERED)  # before each undo
+        self._original = self.cine  # with the region of the file, or as it was detected
+        self._past: deque[_RecordedPredictions] = deque(maxlen=MAX_RECORDED)  # before each stroke
+        self._future: deque[_RecordedPredictions] = deque(maxlen=MAX_RECORDED)  # before each undo
 
     @property
     def id(self) -> int:
@@ -81,11 +86,11 @@ class OpenedCine:
 
     @property
     def stale(self) -> set[int]:
-        """Frames whose prediction belongs to labels that have changed since."""
+        """Frames whose prediction belongs to an older revision of the annotations."""
         return {f for f, p in self.predictions.items() if p.revision != self.revision}
 
     def masks(self, frame: int) -> FrameMasks:
-        """What is on a frame now: annotation, states and prediction."""
+        """Return annotation, states and prediction of a frame."""
         annotated = self.recorder.layer
         return FrameMasks(
             (self.cine.height, self.cine.width),
@@ -96,11 +101,11 @@ class OpenedCine:
         )
 
     def shown_prediction(self, frame: int) -> Frame | None:
-        """The prediction without the structures that a human has stated on this frame; None without one."""
+        """Return the prediction of a frame without structures stated by a human; None if there is none."""
         return self.masks(frame).predicted
 
-    def outdate(self) -> None:
-        """Mark every prediction as outdated: it stays on the screen until a better one exists."""
+    def mark_outdated(self) -> None:
+        """Mark all predictions as outdated; they stay visible until newer ones arrive."""
         self.predictions = {f: replace(p, revision=OUTDATED) for f, p in self.predictions.items()}
 
     def _prediction(self, frame: int) -> Frame | None:
@@ -109,53 +114,53 @@ class OpenedCine:
             return None
         try:
             return prediction.mask
-        except ValueError:  # damaged on disk: it will be predicted again
+        except ValueError:  # damaged on disk; the frame will be predicted again
             del self.predictions[frame]
             return None
 
-    # What was visible before a stroke comes back when the stroke is undone
+    # Undo of a stroke restores the predictions that were visible before it
 
-    def remember(self, frame: int, seen: Prediction | None = None) -> None:
-        """Note what is visible, just before a stroke is applied to a frame.
+    def record_predictions(self, frame: int, seen: Prediction | None = None) -> None:
+        """Record the visible predictions, just before a stroke on a frame.
 
-        `seen` is the prediction that was on the screen when the stroke began, if a newer one has arrived.
+        `seen` is the prediction of that frame when the stroke began, if a newer one has arrived.
         """
-        now = self._visible()
+        recorded = self._current_predictions()
         if seen is not None:
-            now.predictions[frame] = seen
-        self._past.append(now)
+            recorded.predictions[frame] = seen
+        self._past.append(recorded)
         self._future.clear()
 
-    def forget_last(self) -> None:
-        """Drop what `remember` noted last: the stroke changed nothing."""
+    def discard_recorded(self) -> None:
+        """Discard the predictions recorded last, for a stroke that changed nothing."""
         self._past.pop()
 
-    def step_back(self) -> None:
-        """Show again what was visible before the newest stroke, which was just undone."""
+    def undo_predictions(self) -> None:
+        """Restore the predictions from before the stroke that was just undone."""
         self._swap(self._past, self._future)
 
-    def step_forward(self) -> None:
-        """Show again what was visible before the undo that was just redone."""
+    def redo_predictions(self) -> None:
+        """Restore the predictions from before the undo that was just reverted."""
         self._swap(self._future, self._past)
 
-    def _visible(self) -> _Shown:
-        return _Shown(self.revision, dict(self.predictions))
+    def _current_predictions(self) -> _RecordedPredictions:
+        return _RecordedPredictions(self.revision, dict(self.predictions))
 
-    def _swap(self, source: deque[_Shown], target: deque[_Shown]) -> None:
-        target.append(replace(self._visible(), revision=self.revision - 1))
-        if not source:  # made before the cine was opened: the newest predictions stay, as outdated ones
+    def _swap(self, source: deque[_RecordedPredictions], target: deque[_RecordedPredictions]) -> None:
+        target.append(replace(self._current_predictions(), revision=self.revision - 1))
+        if not source:  # an edit of an earlier session: the newest predictions stay, as outdated ones
             return
-        then = source.pop()
+        recorded = source.pop()
         self.doubts.clear()
         self.findings.clear()
         self.predictions = {
-            # Predictions that belonged to the annotations of then belong to them again.
-            frame: replace(p, revision=self.revision) if p.revision == then.revision else p
-            for frame, p in then.predictions.items()
+            # Predictions for the annotations of that time are valid for them again.
+            frame: replace(p, revision=self.revision) if p.revision == recorded.revision else p
+            for frame, p in recorded.predictions.items()
         }
 
     def doubt(self, frame: int) -> Frame | None:
-        """How likely the shown prediction is wrong, (height, width) uint8, times 255; None where unknown."""
+        """Return the probability times 255 that each shown label is wrong, (height, width) uint8, or None."""
         shown = self.shown_prediction(frame)
         if shown is None or not shown.any() or frame not in self.doubts:
             return None
@@ -166,27 +171,28 @@ class OpenedCine:
         drawn = self.recorder.layer.label(frame)
         if drawn is not None:
             scribbled = drawn == UNLABELLED
-            full[~scribbled if scribbled.any() else drawn > 0] = 0  # what a human drew is not in doubt
+            full[~scribbled if scribbled.any() else drawn > 0] = 0  # annotations are not in doubt
         return full
 
-    def forget_predictions(self) -> None:
-        """Show no prediction any more."""
+    def clear_predictions(self) -> None:
+        """Remove all predictions."""
         self.predictions.clear()
         self.doubts.clear()
         self.findings.clear()
 
-    def fit_region(self) -> bool:
-        """Make the ultrasound region hold everything that is outlined now; True if that changed it.
+    def update_region(self) -> bool:
+        """Widen the ultrasound region to contain all annotations; returns True if it changed.
 
-        The region may have been found from motion alone: who outlines something beside it knows better. It
-        follows from the file and the outlines alone, so that it is the same when the project is opened again.
+        A region detected from motion may be too small. It depends on the file and the annotations alone, so
+        that it is the same when the project is opened again.
         """
-        region = self._found.region.holding(self.recorder.layer.labels.values())
+        region = self._original.region.holding(self.recorder.layer.labels.values())
         if region == self.cine.region:
             return False
-        source = "widened to what was outlined" if region != self._found.region else self._found.region_source
+        is_wider = region != self._original.region
+        source = "widened to contain the annotations" if is_wider else self._original.region_source
         self.cine = replace(self.cine, region=region, region_source=source)
-        self.doubts.clear()  # they lie over the region as it was
+        self.doubts.clear()  # they cover the previous region
         return True
 
 

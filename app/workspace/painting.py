@@ -1,9 +1,9 @@
-"""Geometry of the drawing tools: masks from strokes and outlines, in numpy alone.
+"""Masks from brush strokes and outlines.
 
 Coordinates are continuous image pixels (x right, y down): pixel (row, column) covers the square from
-(column, row) to (column + 1, row + 1), so its centre lies at (column + 0.5, row + 0.5). A pixel belongs
-to a shape when its centre does: areas then carry no half-pixel bias, as they would with
-`cv2.fillPoly`, which adds every pixel that the border touches.
+(column, row) to (column + 1, row + 1), so its centre is at (column + 0.5, row + 0.5). A pixel belongs to a
+shape if its centre does, so that areas have no half-pixel bias. `cv2.fillPoly` has one: it adds every pixel
+that the border touches.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ MIN_RADIUS = 0.5
 def stamp_segment(
     mask: Mask, start: Point, end: Point, radius: float, pixel_aspect: float = 1.0
 ) -> tuple[slice, slice]:
-    """Draw a round brush dragged from one point to another into a mask, in place.
+    """Add a brush stroke from one point to another to a mask, in place.
 
     Parameters
     ----------
-    mask
-        Shape (height, width), bool; changed in place and clipped at its edges.
-    start, end
-        Points (x, y) in pixels; equal for a single dab.
-    radius
-        In columns; never less than half a pixel, so that a stroke has no gaps.
-    pixel_aspect
+    mask : ndarray of bool
+        Shape (height, width), bool; modified in place.
+    start, end : tuple of float
+        Points (x, y) in pixels; equal for a single dot.
+    radius : float
+        In pixel widths; never less than half a pixel, so that a stroke has no gaps.
+    pixel_aspect : float
         Height of a pixel divided by its width: the brush is round in millimetres.
 
     Returns
     -------
     tuple of slice
-        Rows and columns that may have changed (empty where the stroke lies outside).
+        Rows and columns that may have changed; empty if the stroke is outside the image.
     """
     height, width = mask.shape
     radius = max(radius, MIN_RADIUS, MIN_RADIUS * pixel_aspect)
@@ -54,12 +54,12 @@ def stamp_segment(
     # Distance from every pixel centre in the box to the segment.
     x = np.arange(x0, x1, dtype=np.float32)[None, :] + np.float32(0.5 - ax)
     y = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5 - ay)
-    y *= np.float32(pixel_aspect)  # in widths of a pixel, as x is
+    y *= np.float32(pixel_aspect)  # in pixel widths, like x
     dx, dy = np.float32(bx - ax), np.float32((by - ay) * pixel_aspect)
     length2 = float(dx * dx + dy * dy)
     along = np.clip((x * dx + y * dy) / length2, 0, 1) if length2 > 0 else np.float32(0)
     mask[box] |= (x - along * dx) ** 2 + (y - along * dy) ** 2 <= radius * radius
-    # The pixel under the pointer is always drawn, however thin the brush.
+    # The pixel under the pointer is always drawn, even with a thin brush.
     for px, py in (start, end):
         if 0 <= px < width and 0 <= py < height:
             mask[int(py), int(px)] = True
@@ -69,14 +69,14 @@ def stamp_segment(
 def polygon_mask(shape: tuple[int, int], vertices: Sequence[Point]) -> Mask:
     """Fill a closed polygon by the non-zero winding rule.
 
-    Self-crossing outlines, which a hand-drawn one often is, are filled without holes.
+    Self-intersecting outlines, which are common in freehand drawing, are filled without holes.
 
     Parameters
     ----------
-    shape
+    shape : tuple of int
         (height, width) of the result.
-    vertices
-        Points (x, y) in pixels, may lie outside the image; fewer than three give an empty mask.
+    vertices : sequence of (float, float)
+        Points (x, y) in pixels, possibly outside the image; fewer than three give an empty mask.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def polygon_mask(shape: tuple[int, int], vertices: Sequence[Point]) -> Mask:
 
 
 def path_length(points: Sequence[Point]) -> float:
-    """Length of an open polyline in pixels."""
+    """Return the length of an open polyline in pixels."""
     if len(points) < 2:
         return 0.0
     steps = np.diff(np.asarray(points, np.float64), axis=0)

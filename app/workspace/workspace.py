@@ -18,7 +18,7 @@ from app.storage.project_lookup import SUFFIX
 from app.workspace.cine_entry import CineEntries, CineEntry, CineState
 from app.workspace.dispatcher import Dispatcher
 from app.workspace.editor import AnnotationEditor
-from app.workspace.known_projects import drawn_elsewhere, project_for, remember_project
+from app.workspace.known_projects import find_annotated_elsewhere, project_for, remember_project
 from app.workspace.learner import Learner
 from app.workspace.notice import (
     AnnotatedElsewhere,
@@ -178,8 +178,8 @@ class Workspace:
         if not self.learner.has_sent(opened):
             self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
         self.current_changed.emit()
-        if not opened.warned:  # once, and for the visible cine only
-            opened.warned = True
+        if not opened.warnings_shown:  # once, and for the visible cine only
+            opened.warnings_shown = True
             for text in opened.cine.warnings:
                 self.notice_raised.emit(CineWarning(opened.cine.path.name, text))
             self._check_other_projects(opened)
@@ -276,7 +276,7 @@ class Workspace:
     def _check_other_projects(self, opened: OpenedCine) -> None:
         """Raise a notice if another project has annotations of a cine that has none here."""
         if self.project is not None and not opened.revision:
-            found = drawn_elsewhere(opened.cine, self.project)
+            found = find_annotated_elsewhere(opened.cine, self.project)
             if found is not None:
                 self.notice_raised.emit(AnnotatedElsewhere(opened.cine.path.name, found))
 
@@ -388,7 +388,7 @@ class Workspace:
         self.learner.start(self.project)
         self.learner.set_visible(self.current)
         for opened in self.opened_cines:
-            opened.outdate()
+            opened.mark_outdated()
             if opened is self.current or opened.recorder.layer.annotated_frames:
                 self.learner.send(opened)
 

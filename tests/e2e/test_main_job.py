@@ -69,7 +69,7 @@ def test_draw_watch_undo_crash_accept_close_and_come_back(open_desk: OpenDesk, d
     hand.click(181, 100)
     desk.wait_until_learnt()
     assert desk.workspace.learner.session.engine_pid not in (killed, None)
-    assert any("nothing that you drew is lost" in text for _, text in desk.window.banner.messages())
+    assert any("no annotation is lost" in text for _, text in desk.window.banner.messages())
 
     # Accept a frame.
     hand.go_to(14)

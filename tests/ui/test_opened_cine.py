@@ -47,18 +47,18 @@ def test_the_region_is_the_same_whenever_a_project_is_opened() -> None:
     labels = {0: drawn(right=60)}
     cine = opened(labels)
     found = Box(10, 5, 110, 85)
-    assert not cine.fit_region()
+    assert not cine.update_region()
     assert cine.cine.region == found
 
     labels[1] = drawn(right=WIDTH)
-    assert cine.fit_region()
+    assert cine.update_region()
     assert cine.cine.region == Box(10, 5, WIDTH, 85)
-    assert cine.cine.region_source == "widened to what was outlined"
+    assert cine.cine.region_source == "widened to contain the annotations"
     again = opened(labels)
-    again.fit_region()
+    again.update_region()
     assert again.cine.region == cine.cine.region
 
     del labels[1]  # undone
-    assert cine.fit_region()
+    assert cine.update_region()
     assert (cine.cine.region, cine.cine.region_source) == (found, opened({}).cine.region_source)
-    assert not cine.fit_region()
+    assert not cine.update_region()
