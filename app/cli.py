@@ -1,6 +1,6 @@
-"""The command line: finds the command, runs it, prints what it hands back, turns errors into exit codes.
+"""The command line: parse the arguments, run a command, print its report, turn errors into exit codes.
 
-0 done, 1 the program's fault, 2 bad usage or bad input, 130 stopped with Ctrl+C.
+Exit codes: 0 done, 1 internal error, 2 bad usage or input, 130 stopped with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from app.commands.report import DONE, STOPPED, Report, in_words, plain
+from app.commands.report import DONE, STOPPED, Report, describe_error, to_json_types
 from app.domain.errors import ApicalError
 from app.encoders.speed_file import speed_file
 from app.log import logs
+from app.processes.child import ERROR_PREFIX
 
-# One module each in app.commands, imported when asked for: `apical info` loads neither torch nor Qt.
+# Modules of app.commands, imported only when needed: `apical info` loads neither torch nor Qt.
 COMMANDS: dict[str, str] = {
     "demo": "open the window on the demo cine, with starter labels",
-    "info": "what a cine is: frames, timing, calibration, region",
+    "info": "print frames, timing, calibration and region of a cine",
     "segment": "fit on a few labelled frames, write masks for every frame",
-    "encoders": "which encoders there are, and whether one is sound",
+    "encoders": "list, check, import, compare and choose encoders",
     "pretrain": "train an encoder on cines without labels",
-    "doctor": "what works on this machine, and what to do about the rest",
-    "bench": "measure against peers, in one run",
+    "doctor": "check this machine and suggest remedies",
+    "bench": "run benchmarks against other programs",
 }
 
 
 class _UsageError(ApicalError):
-    """Bad usage, in one line."""
+    """Wrong use of the command line."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Default: those of the process.
+        Default: the arguments of the process.
 
     Returns
     -------
@@ -60,15 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows another one instead
+        if hasattr(stream, "reconfigure"):  # replace characters that the terminal cannot show
             stream.reconfigure(errors="replace")
     try:
         with logs(), speed_file(), warnings.catch_warnings():
             if not sys.warnoptions:
-                warnings.simplefilter("ignore")  # of libraries, whose words may quote the file
+                warnings.simplefilter("ignore")  # warnings of libraries may contain file names
             return _run(arguments)
     except BrokenPipeError:
-        # The reader has gone (`apical info ... | head`); the flush at exit must not say so again.
+        # The reading program has ended (`apical info ... | head`): avoid a second error at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -78,7 +79,7 @@ def _run(arguments: list[str]) -> int:
     stdout = sys.stdout
     try:
         module, parsed = _parse(arguments)
-        # Whatever a library says on stdout must not get into the JSON.
+        # Keep the output of libraries out of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
             report = module.run(parsed)
         _print(report, as_json=getattr(parsed, "json", False) is True, stdout=stdout)
@@ -86,12 +87,12 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as done:  # argparse, after --help or --version
         return done.code if isinstance(done.code, int) else DONE
     except KeyboardInterrupt:
-        return _say("Stopped.", STOPPED)
+        return _print_error("Stopped.", STOPPED)
     except BrokenPipeError:
         raise
     except Exception as error:
-        words, code = in_words(error)
-        return _say(words if code == STOPPED else f"apical: {words}", code)
+        message, code = describe_error(error)
+        return _print_error(message if code == STOPPED else f"{ERROR_PREFIX}{message}", code)
 
 
 def _parse(arguments: list[str]) -> tuple[ModuleType, argparse.Namespace]:
@@ -103,11 +104,12 @@ def _parse(arguments: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         return module, parser.parse_args(rest)
     from app.commands import window
 
-    listing = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+    listing = "\n".join(f"  {name:<10} {help_text}" for name, help_text in COMMANDS.items())
     parser = _Parser(
         prog="apical",
         usage="apical [PATH...] | apical COMMAND ...",
-        description="Outline the heart on two frames of an echo cine; the rest is drawn. Research use only.",
+        description="Outline the heart on two frames of an echo cine; Apical segments the others. "
+        "Research use only.",
         epilog=f"commands (see `apical COMMAND --help`):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -116,18 +118,17 @@ def _parse(arguments: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     parsed = parser.parse_args(arguments)
     for path in parsed.paths:
         if not os.path.lexists(path):
-            raise _UsageError(_unknown(str(path)))
+            raise _UsageError(_unknown_argument(str(path)))
     return window, parsed
 
 
-def _unknown(word: str) -> str:
-    close = difflib.get_close_matches(word.lower(), COMMANDS, n=1)
+def _unknown_argument(argument: str) -> str:
+    close = difflib.get_close_matches(argument.lower(), COMMANDS, n=1)
     if close:
-        return f"There is no command and no file {word}; did you mean `apical {close[0]}`?"
-    looks_like_path = Path(word).suffix or any(mark in word for mark in "/\\")
-    if looks_like_path:
-        return f"{word} does not exist; check the path."
-    return f"{word} is neither a command nor a file; see `apical --help`."
+        return f"There is no command or file {argument}; did you mean `apical {close[0]}`?"
+    if Path(argument).suffix or any(separator in argument for separator in "/\\"):
+        return f"{argument} does not exist; check the path."
+    return f"{argument} is neither a command nor a file; see `apical --help`."
 
 
 def _version() -> str:
@@ -138,13 +139,13 @@ def _version() -> str:
 
 
 def _print(report: Report, *, as_json: bool, stdout: TextIO) -> None:
-    text: Any = json.dumps(plain(report.data), indent=2, allow_nan=False) if as_json else report.text
+    text: Any = json.dumps(to_json_types(report.data), indent=2, allow_nan=False) if as_json else report.text
     if text:
         stdout.write(f"{text}\n")
         stdout.flush()
 
 
-def _say(line: str, code: int) -> int:
+def _print_error(line: str, code: int) -> int:
     sys.stderr.write(" ".join(line.split()) + "\n")
     return code
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from app.commands.progress import Progress
-from app.commands.report import Report, plain
+from app.commands.report import Report, to_json_types
 from app.domain.errors import ApicalError
 
 # One module each in app.commands.benches.
@@ -59,6 +59,6 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     from app.storage.errors import export_error
 
     try:
-        path.write_text(json.dumps(plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(to_json_types(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise export_error(path, error) from error

@@ -26,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Look, and unless that is all, convert."""
-    from app.encoders.importing import look, take
+    from app.encoders.importing import import_checkpoint, inspect_checkpoint
 
-    found = look(args.file, args.family)
+    candidate = inspect_checkpoint(args.file, args.family)
     if args.look:
-        facts = found.facts()
+        facts = candidate.facts()
         end = f"Import it with `apical encoders import {args.file.name}`; it takes {size(facts['bytes'])}."
         return Report(facts, _text(facts, end))
     with Progress(_EVERY_S) as progress:
-        card, facts = take(found, progress, args.name, args.licence, args.fps)
+        card, facts = import_checkpoint(candidate, progress, args.name, args.licence, args.fps)
     end = (
         f"{card.name} is imported ({size(facts['bytes'])}); use it with `apical encoders choose {card.name}`."
     )

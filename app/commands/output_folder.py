@@ -1,4 +1,4 @@
-"""The folder that a command writes to."""
+"""Folder for the output of a command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from app.domain.errors import ApicalError
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder given with --out; ApicalError if it is a file or cannot be made."""
+    """Create the folder given with --out.
+
+    Parameters
+    ----------
+    out : Path
+
+    Raises
+    ------
+    ApicalError
+        The path is a file, or the folder cannot be created.
+    """
     from app.storage.errors import export_error
 
     if out.exists() and not out.is_dir():

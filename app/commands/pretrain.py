@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.report import Report
+from app.commands.report import STOPPED, Report
 from app.domain.errors import ApicalError
 from app.encoders import registry
 from app.storage.errors import export_error
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOPPED = 130
 _PAUSE_S = 10.0
 
 
@@ -163,23 +162,23 @@ def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> C
 
 
 def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
-    from app.pretraining.estimate import Estimate, seconds_a_step, survey, workshop
+    from app.pretraining.estimate import Estimate, survey_data, temporary_folder, time_step
     from vjepa_core.pretraining.dense_labels import labelled_source, with_phantom
     from vjepa_core.pretraining.distributed import joined
 
-    with workshop() as folder, joined() as world:
+    with temporary_folder() as folder, joined() as world:
         sample = Path(folder) / "sample"
-        found = survey(args.data, sample, _progress_line)
+        survey = survey_data(args.data, sample, _progress_line)
         _progress_line("timing", 0, 1)
-        each = seconds_a_step(
+        step_s = time_step(
             config,
             sample,
             world,
             folders=registry.encoder_folders(),
-            mixed=lambda own: with_phantom(own, config, world.device),
+            mix=lambda own: with_phantom(own, config, world.device),
             labelled=labelled_source(config, world.device),
         )
-    estimate = Estimate(found, config, world.device, each)
+    estimate = Estimate(survey, config, world.device, step_s)
     return Report(estimate.data(), estimate.text())
 
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: one line that updates itself on a terminal, one line a stage or more elsewhere."""
+"""Progress on stderr: one line that is rewritten on a terminal, separate lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _PAUSE_S = 0.1
 
 
 class Progress:
-    """Callable as ``progress(stage, done, total)``; use as a context manager, so that the line is ended.
+    """Progress of a command; call ``progress(stage, done, total)``, within a ``with`` block.
 
     Parameters
     ----------
     every_s : float, optional
-        Where there is no terminal: write lines ``stage done/total``, at most this often within a stage, for
-        a program that reads them. Default one line ``stage ...`` when a stage begins.
+        Without a terminal, write lines ``stage done/total`` for a program that reads them, at least this many
+        seconds apart within a stage. Default: one line ``stage ...`` at the start of each stage.
     """
 
     def __init__(self, every_s: float | None = None) -> None:
@@ -33,16 +33,16 @@ class Progress:
             sys.stderr.flush()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Say how far a stage is."""
-        fresh = stage != self._stage
+        """Report the progress of a stage."""
+        is_new = stage != self._stage
         self._stage = stage
         pause = _PAUSE_S if self._terminal else self._every_s
         if pause is None:
-            if fresh:
+            if is_new:
                 sys.stderr.write(f"{stage} ...\n")
             return
         now = time.monotonic()
-        if fresh or done >= total or now - self._shown_at > pause:
+        if is_new or done >= total or now - self._shown_at > pause:
             self._shown_at = now
             line = f"{stage} {done}/{total}"
             sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
-from app.commands.report import Report, plain
+from app.commands.report import Report, to_json_types
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
 from app.domain.labels import LEFT_HEART
@@ -274,7 +274,7 @@ def _write_summary(out: Path, summary: dict[str, Any]) -> Path:
     try:
         try:
             temporary.write_text(
-                json.dumps(plain(summary), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+                json.dumps(to_json_types(summary), indent=2, allow_nan=False) + "\n", encoding="utf-8"
             )
             temporary.replace(path)
         finally:

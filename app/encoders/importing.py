@@ -1,4 +1,4 @@
-"""Checkpoints of others made into encoders of the user's: looked at, converted, kept with a card."""
+"""Import encoders from V-JEPA checkpoints: recognise, convert, and store with a card."""
 
 from __future__ import annotations
 
@@ -21,36 +21,38 @@ from vjepa_core.encoder.checkpoints.family import CHOICES
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
 from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
 
-Tell = Callable[[str, int, int], None]
-"""Told the stage, and how many of how many bytes are done."""
+ReportProgress = Callable[[str, int, int], None]
+"""Called with the stage, the bytes done and the bytes in all."""
 
-_ENDINGS = (".index.json", ".safetensors", ".tar", ".pth", ".pt", ".ckpt", ".bin")
-_NAMELESS = ("model", "pytorch_model")
-_SPARE = 64 << 20  # what a disk should have left
+# In the order of removal: .pth.tar, .safetensors.index.json
+_SUFFIXES = (".index.json", ".safetensors", ".tar", ".pth", ".pt", ".ckpt", ".bin")
+_GENERIC_NAMES = ("model", "pytorch_model")
+_SPARE = 64 << 20
+"""Bytes that stay free on the disk."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A checkpoint and the encoder in it; nothing is converted yet."""
+class Candidate:
+    """A checkpoint with the encoder that was recognised in it, not converted yet."""
 
     checkpoint: Checkpoint
     encoder: Recognised
 
     @property
     def name(self) -> str:
-        """A name for the encoder that fits and is free."""
+        """A valid and unused name for the encoder, from the name of the file or its folder."""
         name, folder = self.checkpoint.name, _folder_name(self.checkpoint.files[0])
-        for ending in _ENDINGS:  # in this order: .pth.tar, .safetensors.index.json
-            name = name[: -len(ending)] if name.lower().endswith(ending) else name
-        return registry.free_name(folder if name in _NAMELESS and folder else name)
+        for suffix in _SUFFIXES:
+            name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+        return registry.free_name(folder if name in _GENERIC_NAMES and folder else name)
 
     @property
     def bytes(self) -> int:
-        """Of the file that the encoder will take."""
+        """Size of the encoder's weight file."""
         return file_size(self.encoder.weights)
 
     def facts(self) -> dict[str, Any]:
-        """For the user, as JSON types."""
+        """Return a description for the user as JSON types."""
         return {
             "name": self.name,
             "family": self.encoder.family,
@@ -68,74 +70,81 @@ class Found:
         }
 
 
-def look(path: Path, family: str | None = None) -> Found:
-    """Recognise a checkpoint; nothing is written.
+def inspect_checkpoint(path: Path, family: str | None = None) -> Candidate:
+    """Recognise the encoder in a checkpoint, without writing anything.
 
     Parameters
     ----------
     path : Path
-        The file, or the index of one in several files.
+        The file, or the index of a checkpoint in several files.
     family : str, optional
-        What the user says it is: a key of `CHOICES`.
+        Family chosen by the user: a key of `CHOICES`.
+
+    Returns
+    -------
+    Candidate
 
     Raises
     ------
     EncoderError
-        If it is none, or not whole; one sentence.
+        The file is not a V-JEPA checkpoint, or is incomplete.
     """
     checkpoint = read(path)
-    return Found(checkpoint, recognise(checkpoint, None if family is None else CHOICES[family]))
+    return Candidate(checkpoint, recognise(checkpoint, None if family is None else CHOICES[family]))
 
 
-def take(
-    found: Found,
-    tell: Tell,
+def import_checkpoint(
+    candidate: Candidate,
+    report_progress: ReportProgress,
     name: str | None = None,
     licence: str | None = None,
     fps: float | None = None,
 ) -> tuple[EncoderCard, dict[str, Any]]:
-    """Convert an encoder into the user's folder; a failure or a stop leaves nothing there.
+    """Convert an encoder into the user's folder; a failed or stopped import leaves nothing there.
 
     Parameters
     ----------
-    found : Found
-        As `look` gives it.
-    tell : callable
-        What it raises ends the import.
-    name, licence : str, optional
-        Instead of the name made from the file's and the licence of the family.
+    candidate : Candidate
+        From `inspect_checkpoint`.
+    report_progress : callable
+        An exception that it raises ends the import.
+    name : str, optional
+        Default: `candidate.name`.
+    licence : str, optional
+        Default: the licence of the family.
     fps : float, optional
-        Frames a second to use it at, instead of what `look` said.
+        Frame rate in Hz at which the encoder is used; default: that of the family.
 
     Returns
     -------
-    card, facts
-        `Found.facts`, with the name and licence that it got, checksums and the path of the card.
+    card : EncoderCard
+    facts : dict
+        `Candidate.facts` with the final name and licence, checksums and the path of the card.
 
     Raises
     ------
     EncoderError
-        If the name is unfit or taken, or the weights are damaged.
+        The name is invalid or in use, or the weights are damaged.
     ProjectError
-        If there is no room, or the folder cannot be written.
+        The disk is too full, or the folder cannot be written.
     """
-    name = found.name if name is None else name
-    encoder, licence = found.encoder, " ".join((licence or "").split())
+    name = candidate.name if name is None else name
+    encoder, licence = candidate.encoder, " ".join((licence or "").split())
     if licence and licence != encoder.licence:
         encoder = replace(encoder, licence=licence, licence_assumed="")
     if fps is not None:
         encoder = replace(encoder, fps=fps, rate_assumed="")
-    found = replace(found, encoder=encoder)
-    facts = found.facts() | {"name": name}
+    candidate = replace(candidate, encoder=encoder)
+    facts = candidate.facts() | {"name": name}
 
     def convert(file: BinaryIO) -> dict[str, Any]:
-        _check_room(name, found.bytes)
-        source = checksum(found.checkpoint, partial(tell, "reading"))
-        facts["source_checksum"] = source
+        _check_space(name, candidate.bytes)
+        checkpoint = candidate.checkpoint
+        facts["source_checksum"] = checksum(checkpoint, partial(report_progress, "reading"))
         facts["checksum"] = write(
-            found.checkpoint.name, found.encoder.weights, file, partial(tell, "writing")
+            checkpoint.name, candidate.encoder.weights, file, partial(report_progress, "writing")
         )
-        return _content(found, facts)
+        return _card_content(candidate, facts)
 
     card = registry.add(name, convert)
     assert card.path is not None  # noqa: S101 - just written
@@ -143,9 +152,9 @@ def take(
 
 
 def _folder_name(file: Path) -> str:
-    """What the folder of a file is called after: Hugging Face calls every file alike.
+    """Return the name of a file's folder; in Hugging Face's cache, that of the model.
 
-    A folder of its cache has the name of a revision, in a folder of the model's; the file in it is a link.
+    There, the file is a link in ``models--OWNER--MODEL/snapshots/REVISION``.
     """
     folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - `resolve` would follow the link
     if not re.fullmatch(r"[0-9a-f]{40}", folder.name):
@@ -154,18 +163,18 @@ def _folder_name(file: Path) -> str:
     return model.rpartition("--")[2] if model.startswith("models--") else ""
 
 
-def _check_room(name: str, needed: int) -> None:
+def _check_space(name: str, needed: int) -> None:
     folder = paths.encoders_dir()
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise ProjectError(
-            f"{name} takes {needed / 1e6:,.0f} MB in {folder}, where {free / 1e6:,.0f} MB are free: "
+            f"{name} needs {needed / 1e6:,.0f} MB in {folder}, where {free / 1e6:,.0f} MB are free: "
             "free some space, or set APICAL_HOME to a folder on another disk."
         )
 
 
-def _content(found: Found, facts: dict[str, Any]) -> dict[str, Any]:
-    """The card, but for what `registry.add` fills in."""
+def _card_content(candidate: Candidate, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the card without the fields that `registry.add` fills in."""
     return {
         "name": facts["name"],
         "family": facts["family"],
@@ -173,10 +182,10 @@ def _content(found: Found, facts: dict[str, Any]) -> dict[str, Any]:
         "parameters": facts["parameters"],
         "licence": facts["licence"],
         "description": f"Imported from {facts['source']}. Compare it with others on your own labels.",
-        "trained": found.encoder.trained,
+        "trained": candidate.encoder.trained,
         "checksum": facts["checksum"],
-        "fps": found.encoder.fps,
-        "depths": list(found.encoder.depths),
+        "fps": candidate.encoder.fps,
+        "depths": list(candidate.encoder.depths),
         "source": {
             "file": facts["source"],
             "checksum": facts["source_checksum"],

@@ -1,4 +1,4 @@
-"""What the window has done with encoders in processes of their own: each a command of `apical encoders`."""
+"""Commands of `apical encoders` that the window runs in child processes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,58 @@ from pathlib import Path
 from app.processes.child import Child
 
 
-def look(file: Path, family: str = "") -> Child:
-    """Start finding out what a file holds; nothing is written."""
+def start_inspection(file: Path, family: str = "") -> Child:
+    """Start recognising the encoder in a checkpoint, without importing it."""
     return Child(["encoders", "import", str(file), *_family(family), "--look", "--json"])
 
 
-def bring_in(file: Path, name: str, licence: str = "", family: str = "") -> Child:
-    """Start importing a file under a name; progress in bytes, its answer says what came of it.
+def start_import(file: Path, name: str, licence: str = "", family: str = "") -> Child:
+    """Start importing an encoder; its progress is in bytes.
 
-    Without a licence that of the family is assumed, and the card says so.
+    Parameters
+    ----------
+    file : Path
+        The checkpoint.
+    name : str
+        Name of the new encoder.
+    licence : str
+        If empty, the licence of the family is assumed and marked as assumed on the card.
+    family : str
+        Family chosen by the user; empty to recognise it.
+
+    Returns
+    -------
+    Child
     """
     options = [f"--name={name}", *_family(family)]
     if licence:
-        options.append(f"--licence={licence}")  # one word: it may begin with a dash
+        options.append(f"--licence={licence}")  # one argument: it may begin with a dash
     return Child(["encoders", "import", str(file), *options, "--json"])
 
 
-def time_all(cine: Path | None) -> Child:
-    """Start measuring what each encoder takes here; seconds for the whole cine where one is given."""
+def start_timing(cine: Path | None) -> Child:
+    """Start timing every encoder on this machine, for a clip and for the given cine."""
     return Child(["encoders", "time", *([] if cine is None else [str(cine)]), "--json"])
 
 
-def compare_all(names: Sequence[str], project: Path) -> Child:
-    """Start measuring encoders on the labels of a project, each against the first."""
-    return Child(["encoders", "compare", *names, "--project", str(project), "--json"])
+def start_comparison(names: Sequence[str], project: Path, out: Path | None = None) -> Child:
+    """Start comparing encoders on the labels of a project.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Encoders, by name or card; each is compared with the first.
+    project : Path
+        The project file.
+    out : Path, optional
+        Folder for pictures.
+
+    Returns
+    -------
+    Child
+    """
+    folder = [] if out is None else ["--out", str(out)]
+    return Child(["encoders", "compare", *names, "--project", str(project), *folder, "--json"])
 
 
 def _family(family: str) -> list[str]:

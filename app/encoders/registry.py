@@ -1,6 +1,6 @@
-"""The encoders of this machine: those that ship, the user's own, and the one that the program uses.
+"""The encoders of this machine: the bundled ones, the user's own, and the one that the program uses.
 
-Torch-free: the window lists, keeps and chooses encoders by their cards.
+This module does not import torch, because the window lists and manages encoders by their cards.
 """
 
 from __future__ import annotations
@@ -27,63 +27,77 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 60
-_NEW = ".new"
-# Windows has devices of these names, whatever the suffix.
+_UNFINISHED = ".new"
+# Names of devices on Windows, also with a suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def encoder_folders() -> list[Path]:
-    """Folders with encoder cards: the one that ships with the program, then the user's."""
+    """Return the folders with encoder cards: that of the program, then the user's."""
     folders = [resource_path("encoders")]
     try:
         folders.append(paths.encoders_dir())
-    except ProjectError as error:  # what ships must work without
-        log.warning("%s Only the encoders that ship are used.", error)
+    except ProjectError as error:  # the bundled encoders must work without it
+        log.warning("%s Only the bundled encoders are used.", error)
     return folders
 
 
 def cards() -> tuple[list[EncoderCard], dict[str, str]]:
-    """Cards of all encoders, the default one first, and what is wrong with those that cannot be read."""
+    """Return the cards of all encoders, the default one first, and error messages by file name."""
     return catalogue.available(encoder_folders())
 
 
 def find(name: str) -> EncoderCard:
-    """The card of an encoder by name; EncoderError, with the names that there are, if there is none."""
+    """Return the card of an encoder.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    EncoderCard
+
+    Raises
+    ------
+    EncoderError
+        No encoder has this name; the message lists the names.
+    """
     return catalogue.card(name, encoder_folders())
 
 
 def is_own(found: EncoderCard) -> bool:
-    """Whether this encoder was kept by the user, and may be removed."""
+    """Return True for an encoder in the user's folder, which can be removed."""
     folder = resource_path("encoders")
     return found.path is not None and found.path.parent != folder
 
 
 def keep(card: Path, name: str) -> EncoderCard:
-    """Copy an encoder into the user's folder under a name of its own.
+    """Copy an encoder into the user's folder under a new name.
 
     Parameters
     ----------
     card : Path
-        A card as `apical pretrain` writes it; its weights lie beside it.
+        A card written by `apical pretrain`, with the weights in the same folder.
     name : str
-        Letters, digits, dots, dashes and underscores; not taken yet, in whatever case.
+        See `check_name`.
 
     Returns
     -------
     EncoderCard
-        The copy's.
+        The card of the copy.
 
     Raises
     ------
     EncoderError
-        If the name is unfit or taken, or card and weights cannot be read or do not belong together.
+        The name is invalid or in use, or card and weights are unreadable or do not match.
     ProjectError
-        If the user's folder cannot be written; nothing is left there then.
+        The user's folder cannot be written; nothing is left there.
     """
     check_name(name)
     found = read_card(card)
     if found.path is None:
-        raise EncoderError(f"{found.name} has no weights of its own to keep: it is there already.")
+        raise EncoderError(f"{found.name} has no weight file: it is built into the program.")
     source = found.path
     content = catalogue.content(card)
 
@@ -91,7 +105,7 @@ def keep(card: Path, name: str) -> EncoderCard:
         checksum = _copy(source, file)
         if checksum != found.checksum:
             raise EncoderError(
-                f"{source} is damaged or not the file on {found.name}'s card: export it again."
+                f"{source} is damaged or not the file of {found.name}'s card: export it again."
             )
         return content
 
@@ -99,50 +113,61 @@ def keep(card: Path, name: str) -> EncoderCard:
 
 
 def check_name(name: str) -> None:
-    """Raise EncoderError if an encoder of the user's cannot get this name."""
-    fitting = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and not _DEVICES.fullmatch(name)
-    if not fitting or len(name) > _LONGEST_NAME:
-        raise EncoderError(
-            f"{name or 'An empty word'} is no name for an encoder: use up to {_LONGEST_NAME} letters, "
-            "digits, dots, dashes and underscores."
-        )
-    # A file system may not tell upper from lower case.
-    if name.lower() in {known.lower() for known in _taken(paths.encoders_dir())}:
-        raise EncoderError(f"An encoder is called {name} already: choose another name.")
-
-
-def free_name(wish: str) -> str:
-    """A name that is fit and not taken, as near to the wish as can be: `vitl`, `vitl-2`."""
-    fit = re.sub(r"[^A-Za-z0-9_.-]+", "-", wish)[: _LONGEST_NAME - 4].strip("-_.") or "encoder"
-    if _DEVICES.fullmatch(fit):
-        fit = f"encoder-{fit}"
-    taken = {known.lower() for known in _taken(paths.encoders_dir())}
-    numbered = (fit if count == 1 else f"{fit}-{count}" for count in itertools.count(1))
-    return next(name for name in numbered if name.lower() not in taken)
-
-
-def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
-    """Put an encoder into the user's folder; what a killed program left there is removed.
+    """Check the name of a new encoder.
 
     Parameters
     ----------
     name : str
-        As `check_name` wants it.
-    write : callable
-        Writes the weights to a file and returns the content of the card, in which name and file are filled
-        in; whatever it raises, nothing is left.
-
-    Returns
-    -------
-    EncoderCard
-        As it is read back.
+        Letters, digits, dots, dashes and underscores; must differ from other names in more than case.
 
     Raises
     ------
     EncoderError
-        If the name is unfit or taken.
+        The name is invalid or in use.
+    """
+    valid = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and not _DEVICES.fullmatch(name)
+    if not valid or len(name) > _LONGEST_NAME:
+        raise EncoderError(
+            f"{name or 'An empty text'} is not a valid name for an encoder: use up to {_LONGEST_NAME} "
+            "letters, digits, dots, dashes and underscores."
+        )
+    # Some file systems ignore case.
+    if name.lower() in {known.lower() for known in _taken(paths.encoders_dir())}:
+        raise EncoderError(f"An encoder named {name} exists already: choose another name.")
+
+
+def free_name(suggestion: str) -> str:
+    """Return a valid and unused name similar to a suggestion, such as `vitl-2` for `vitl`."""
+    valid = re.sub(r"[^A-Za-z0-9_.-]+", "-", suggestion)[: _LONGEST_NAME - 4].strip("-_.") or "encoder"
+    if _DEVICES.fullmatch(valid):
+        valid = f"encoder-{valid}"
+    taken = {known.lower() for known in _taken(paths.encoders_dir())}
+    numbered = (valid if count == 1 else f"{valid}-{count}" for count in itertools.count(1))
+    return next(name for name in numbered if name.lower() not in taken)
+
+
+def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
+    """Add an encoder to the user's folder, and remove files of interrupted additions.
+
+    Parameters
+    ----------
+    name : str
+        See `check_name`.
+    write : callable
+        Writes the weights to a file and returns the content of the card without name and file. If it raises
+        an exception, nothing is left.
+
+    Returns
+    -------
+    EncoderCard
+        The new card, read from its file.
+
+    Raises
+    ------
+    EncoderError
+        The name is invalid or in use.
     ProjectError
-        If the folder cannot be written, or another encoder is being written to it.
+        The folder cannot be written, or another encoder is being added.
     """
     check_name(name)
     folder = paths.encoders_dir()
@@ -151,18 +176,18 @@ def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
         lock = FileLock(folder / ".adding")
     except ProjectError as error:
         raise ProjectError(
-            f"Another encoder is just being written to {folder}: wait until it is there, then try again."
+            f"Another encoder is being written to {folder}: wait until it is finished, then try again."
         ) from error
     try:
-        _clear_up(folder)
-        check_name(name)  # another one may have got it before the lock was free
+        _remove_unfinished(folder)
+        check_name(name)  # another process may have taken it before the lock was free
         if weights.exists():
             raise EncoderError(
-                f"{weights} is there already and belongs to no encoder: move it away, or choose another name."
+                f"{weights} exists and belongs to no encoder: move it away, or choose another name."
             )
         try:
-            # The card gets its name last: without it an encoder is not there. It is begun before the weights
-            # get theirs, so that weights whose card a killed program could not finish are known for such.
+            # The card is renamed last, because it makes the encoder visible. It is started before the weights
+            # are renamed, so that weights without a card are recognised as unfinished.
             with contextlib.ExitStack() as last, _written_whole(weights) as file:
                 content = write(file) | {"name": name, "file": weights.name}
                 card = last.enter_context(_written_whole(written))
@@ -172,7 +197,7 @@ def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
             raise
     except OSError as error:
         raise ProjectError(
-            f"The encoder cannot be kept in {folder} ({error.strerror}): "
+            f"The encoder cannot be stored in {folder} ({error.strerror}): "
             "free some space, or allow writing there."
         ) from error
     finally:
@@ -181,14 +206,14 @@ def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
 
 
 def remove(name: str) -> None:
-    """Delete an encoder of the user's; the program goes on with the default one if it used this.
+    """Delete one of the user's encoders; if it was the chosen one, the default encoder is used.
 
     Raises
     ------
     EncoderError
-        If there is no such encoder, or it is one that ships.
+        There is no such encoder, or it is a bundled one.
     ProjectError
-        If it cannot be deleted.
+        The files cannot be deleted.
     """
     found = find(name)
     if not is_own(found):
@@ -198,8 +223,8 @@ def remove(name: str) -> None:
     try:
         card = _card_file(found, found.path.parent)
         found.path.unlink(missing_ok=True)
-        card.unlink()  # last: what is left of a removal that fails half way can be removed again
-        if was_chosen:  # another one that gets this name later was not chosen
+        card.unlink()  # last, so that a removal that fails half way can be repeated
+        if was_chosen:  # a later encoder of this name was not chosen
             _choice_file().unlink(missing_ok=True)
     except OSError as error:
         raise ProjectError(
@@ -208,7 +233,7 @@ def remove(name: str) -> None:
 
 
 def chosen() -> str:
-    """Name of the encoder that the program uses: the chosen one while it is there, else the default."""
+    """Return the name of the encoder that the program uses: the chosen one if it exists, else the default."""
     name = _read_choice()
     if name is None:
         return DEFAULT_ENCODER
@@ -217,20 +242,20 @@ def chosen() -> str:
     except EncoderError:
         found = None
     if found is None or (found.path is not None and not found.path.is_file()):
-        log.warning("The encoder %s is gone; %s is used.", name, DEFAULT_ENCODER)
+        log.warning("The encoder %s no longer exists; %s is used.", name, DEFAULT_ENCODER)
         return DEFAULT_ENCODER
     return name
 
 
 def choose(name: str) -> None:
-    """Let the program use this encoder from its next start of the engine on.
+    """Choose the encoder that the program uses from the next start of the engine.
 
     Raises
     ------
     EncoderError
-        If there is none of that name.
+        No encoder has this name.
     ProjectError
-        If the choice cannot be written.
+        The choice cannot be saved.
     """
     find(name)
     file = _choice_file()
@@ -243,27 +268,27 @@ def choose(name: str) -> None:
         ) from error
 
 
-def _clear_up(folder: Path) -> None:
-    """Remove what a killed program left of an encoder that it was adding."""
-    for left in folder.glob(f".*.*{_NEW}"):
-        name, _, ending = left.name[1 : -len(_NEW)].rpartition(".")
-        if ending not in ("json", "safetensors"):
-            continue  # not ours
-        if ending == "json" and not (folder / f"{name}.json").exists():
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the files of an addition that was interrupted."""
+    for file in folder.glob(f".*.*{_UNFINISHED}"):
+        name, _, suffix = file.name[1 : -len(_UNFINISHED)].rpartition(".")
+        if suffix not in ("json", "safetensors"):
+            continue
+        if suffix == "json" and not (folder / f"{name}.json").exists():
             (folder / f"{name}.safetensors").unlink(missing_ok=True)
-        left.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _taken(folder: Path) -> Iterator[str]:
     for known in [resource_path("encoders"), folder]:
         for file in known.glob("*.json"):
             yield file.stem
-            with contextlib.suppress(EncoderError):  # an unreadable card has a file name to keep off
+            with contextlib.suppress(EncoderError):  # of an unreadable card, only the file name counts
                 yield read_card(file).name
 
 
 def _card_file(found: EncoderCard, folder: Path) -> Path:
-    """The file that this card was read from, which a user may have renamed."""
+    """Find the file of a card, which the user may have renamed."""
     for file in folder.glob("*.json"):
         with contextlib.suppress(EncoderError):
             if read_card(file) == found:
@@ -272,7 +297,7 @@ def _card_file(found: EncoderCard, folder: Path) -> Path:
 
 
 def _copy(source: Path, target: BinaryIO) -> str:
-    """Copy a file of any size; returns its SHA-256."""
+    """Copy a file of any size and return its SHA-256."""
     digest = hashlib.sha256()
     try:
         file = source.open("rb")
@@ -287,8 +312,8 @@ def _copy(source: Path, target: BinaryIO) -> str:
 
 @contextlib.contextmanager
 def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at `path` only once it is written whole."""
-    temporary = path.with_name(f".{path.name}{_NEW}")
+    """Open a temporary file that replaces `path` at the end."""
+    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -302,7 +327,7 @@ def _choice_file() -> Path:
 
 
 def _read_choice() -> str | None:
-    """The name last chosen, None where there is none or it cannot be read."""
+    """Return the chosen name; None if there is none or it cannot be read."""
     try:
         name = json.loads(_choice_file().read_text(encoding="utf-8"))["encoder"]
     except (OSError, ValueError, KeyError, TypeError, ProjectError):

@@ -1,4 +1,4 @@
-"""Where measurements of the processor are kept: one file for the program and all that it starts."""
+"""Location of the file with measurements of the processor, for this process and the processes it starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from vjepa_core.processor import SPEED_FILE_VARIABLE
 
 @contextlib.contextmanager
 def speed_file() -> Iterator[None]:
-    """Name the file to the learning core, in this process and in those that it starts.
-
-    One that is named already stays.
-    """
+    """Set the environment variable with the file's path, unless it is set already."""
     if os.environ.get(SPEED_FILE_VARIABLE):
         yield
         return

@@ -1,0 +1,1 @@
+"""Pre-training on the user's cines: packing, estimates and runs."""

@@ -1,7 +1,7 @@
-"""Cines for pre-training: files and folders of any kind in, a packed set out.
+"""Pack cine files and folders into a set for pre-training.
 
-``python -m app.pretraining.packing DATA... --out PACKED`` packs what a machine without the program's readers
-can then train on. Nothing is named after its file: a file's name may hold a patient's.
+``python -m app.pretraining.packing DATA... --out PACKED`` packs cines for training on a machine without the
+program's readers. Cines are not named after their files, because file names may contain patient names.
 """
 
 from __future__ import annotations
@@ -35,42 +35,47 @@ log = logging.getLogger(__name__)
 
 MIN_FRAMES = 8
 ASSUMED_FPS = 30.0
-_DIM = 24
-"""Grey level that a hundredth of a picture must pass, or it shows next to nothing."""
+_DARKEST = 24
+"""A frame whose 99th percentile of grey levels is below this is regarded as black."""
 _PATIENT = re.compile(r"patient\d+")
 
 
 @dataclass
 class Skipped:
-    """What was left out, and why: file names by reason. For the user's eyes, never for a file."""
+    """File names of skipped files by reason: shown to the user, never stored."""
 
     by_reason: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, path: Path, reason: str) -> None:
+        """Record a skipped file."""
         self.by_reason.setdefault(reason, []).append(path.name)
 
 
 def read_cines(
     paths: Sequence[Path], skipped: Skipped | None = None, *, outlines: bool = True
 ) -> Iterator[RawCine]:
-    """Every cine worth training on in files and folders, one at a time.
+    """Read the cines in files and folders that are suitable for training, one at a time.
 
-    Left out are colour Doppler, single pictures and cines under 8 frames, pictures that are almost black,
-    copies, label images (``_gt``), and patients that a CAMUS file in or above the folder keeps for
-    validation. Of a CAMUS file itself only the training stills are read.
+    Skipped are colour Doppler, cines with fewer than 8 frames, almost black cines, copies, label images
+    (``_gt``), and patients that a CAMUS file in or above the folder assigns to validation or test. From a
+    CAMUS file itself, only the training stills are read.
 
     Parameters
     ----------
     paths : sequence of Path
     skipped : Skipped, optional
-        Filled with what was left out.
+        Receives the skipped files.
     outlines : bool
-        Read the masks of CAMUS's stills as well; pseudo-cines are warped along them.
+        Also read the masks of CAMUS stills, which pseudo-cines are warped along.
+
+    Yields
+    ------
+    RawCine
 
     Raises
     ------
     CineError
-        A path that does not exist, or a folder without anything to read.
+        A path does not exist, or a folder contains no cine.
     """
     skipped = Skipped() if skipped is None else skipped
     paths = [Path(path).expanduser().absolute() for path in paths]
@@ -87,7 +92,7 @@ def read_cines(
         if patient and patient.group() in held_out:
             skipped.add(file, "kept for validation")
         elif file.name.lower().removesuffix(".gz").removesuffix(".nii").endswith("_gt"):
-            skipped.add(file, "labels, not pictures")
+            skipped.add(file, "labels, not images")
         else:
             cine = _read(file, seen, skipped)
             if cine is not None:
@@ -104,40 +109,66 @@ def pack(
     outlines: bool = True,
     phantoms: int = 0,
 ) -> PackSummary:
-    """Read cines and write them as a packed set, see `read_cines`, `phantom_cines` and `pack_cines`."""
+    """Read cines and write them as a packed set.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders, see `read_cines`.
+    out : Path
+        New folder of the packed set.
+    size : int
+        Longest side of the stored frames, pixels.
+    quality : int
+        JPEG quality, 1 to 100.
+    skipped : Skipped, optional
+        Receives the skipped files.
+    outlines : bool
+        Also read the masks of CAMUS stills.
+    phantoms : int
+        Number of phantom cines to add.
+
+    Returns
+    -------
+    PackSummary
+    """
     skipped = Skipped() if skipped is None else skipped
     cines = chain(read_cines(paths, skipped, outlines=outlines), phantom_cines(phantoms))
     summary = pack_cines(cines, out, size=size, quality=quality, limits=LIMITS)
     for reason, names in skipped.by_reason.items():
-        log.info("%d files left out: %s", len(names), reason)
+        log.info("%d files skipped: %s", len(names), reason)
     return summary
 
 
 def phantom_cines(n: int, *, frames: int = 32, size: int = 160, fps: float = 30.0) -> Iterator[RawCine]:
-    """`n` synthetic apical cines without their labels, group "phantom"; the same ones every time."""
+    """Generate `n` synthetic apical cines without labels, group "phantom"; always the same ones."""
     import torch
 
     from vjepa_core.phantom import make_cines
 
     generator = torch.Generator().manual_seed(0)
     for i in range(n):
-        made = make_cines(
+        cines = make_cines(
             1, frames=frames, size=size, generator=generator, fps=(fps, fps), stretch=i % 2 == 1
         )
-        yield RawCine(f"phantom-{i}", made.frames[0].numpy(), fps, "phantom")
+        yield RawCine(f"phantom-{i}", cines.frames[0].numpy(), fps, "phantom")
 
 
 def clips_from(paths: Sequence[Path], cache: Path, **options: Any) -> ClipSource:
-    """A source of clips from packed sets, cine files and folders alike.
+    """Create a source of clips from packed sets, cine files and folders.
 
     Parameters
     ----------
     paths : sequence of Path
     cache : Path
-        Folder for the packed set of what is not packed yet; where it holds one already, that is used, so
-        that a run that goes on sees the same data.
+        Folder for the packed set of files that are not packed yet. An existing set in it is used, so that a
+        continued run sees the same data.
     **options
         For `vjepa_core.pretraining.data.load_clips`.
+
+    Returns
+    -------
+    ClipSource
     """
     from vjepa_core.pretraining.data import load_clips
 
@@ -155,7 +186,7 @@ def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
         skipped.add(file, "cannot be read")
         return None
     try:
-        reason = _unfit(cine, seen)
+        reason = _reason_to_skip(cine, seen)
         if reason:
             skipped.add(file, reason)
             return None
@@ -166,7 +197,7 @@ def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
         return None
     finally:
         cine.source.close()
-    if np.percentile(frames[len(frames) // 2], 99) < _DIM:
+    if np.percentile(frames[len(frames) // 2], 99) < _DARKEST:
         skipped.add(file, "almost black")
         return None
     group = "lung" if any("lung" in part.lower() for part in (file.parent.name, file.name)) else "echo"
@@ -175,7 +206,7 @@ def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
     return RawCine(name, frames, fps, group, pixel_aspect=cine.pixel_aspect)
 
 
-def _unfit(cine: Cine, seen: set[str]) -> str:
+def _reason_to_skip(cine: Cine, seen: set[str]) -> str:
     if cine.n_frames < MIN_FRAMES:
         return f"fewer than {MIN_FRAMES} frames"
     if cine.colour_doppler:
@@ -186,9 +217,8 @@ def _unfit(cine: Cine, seen: set[str]) -> str:
 
 
 def _cine_files(paths: Sequence[Path], *, allow_none: bool) -> list[Path]:
-    rest = [path for path in paths if path.suffix.lower() != ".npz"]
     files: list[Path] = []
-    for path in rest:
+    for path in (path for path in paths if path.suffix.lower() != ".npz"):
         try:
             files.extend(cine_paths([path]))
         except CineError:
@@ -209,7 +239,7 @@ def _load(path: Path) -> Any | None:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile):
-        log.warning("an array file cannot be read and is left out")
+        log.warning("an array file cannot be read and is skipped")
         return None
 
 
@@ -233,21 +263,32 @@ def _held_out(files: set[Path]) -> set[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Pack from the command line: one JSON object on stdout. 0 done, 2 bad input."""
+    """Pack from the command line and print one JSON object.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default: the arguments of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 2 bad input.
+    """
     parser = argparse.ArgumentParser(prog="python -m app.pretraining.packing", description=__doc__)
-    parser.add_argument("data", nargs="+", type=Path, help="cines, folders of them, CAMUS .npz files")
+    parser.add_argument("data", nargs="+", type=Path, help="cines, folders of cines, CAMUS .npz files")
     parser.add_argument("--out", required=True, type=Path, help="new folder for the packed set")
-    parser.add_argument("--size", type=int, default=256, help="longest side of a picture (default 256)")
-    parser.add_argument("--quality", type=int, default=60, help="of the compression, 1..100 (default 60)")
+    parser.add_argument(
+        "--size", type=int, default=256, help="longest side of a frame in pixels (default 256)"
+    )
+    parser.add_argument("--quality", type=int, default=60, help="JPEG quality, 1 to 100 (default 60)")
     parser.add_argument(
         "--no-outlines",
         dest="outlines",
         action="store_false",
-        help="leave CAMUS's outlines out, and so pseudo-cines: nothing of any human label",
+        help="use no human labels: neither CAMUS outlines nor pseudo-cines warped along them",
     )
-    parser.add_argument(
-        "--phantoms", type=int, default=0, metavar="N", help="add N phantom cines, unlabelled"
-    )
+    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="add N unlabelled phantom cines")
     options = parser.parse_args(argv)
     skipped = Skipped()
     try:
@@ -263,12 +304,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ApicalError, CoreError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    left_out = {reason: len(names) for reason, names in skipped.by_reason.items()}
+    counts = {reason: len(names) for reason, names in skipped.by_reason.items()}
     report = {
         "cines": summary.cines,
         "frames": summary.frames,
         "bytes": summary.n_bytes,
-        "skipped": left_out,
+        "skipped": counts,
     }
     sys.stdout.write(f"{json.dumps(report)}\n")
     return 0

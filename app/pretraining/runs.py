@@ -1,4 +1,4 @@
-"""Pre-training as the window starts it: runs in the user's folder, each worked on by a child process."""
+"""Pre-training runs in the user's folder, each executed by a child process."""
 
 from __future__ import annotations
 
@@ -16,28 +16,34 @@ from app import paths
 from app.domain.errors import ProjectError
 from app.processes.child import LOCK, Child
 from app.storage.filelock import FileLock
+from vjepa_core.pretraining.files import CHECKPOINT, CONFIG, INDEX, LOG
 
-PACKED, CHECKPOINT, LOG, ENCODER = "data", "checkpoint.pt", "log.jsonl", "encoder"
-_ABOUT = "run.json"
+PACKED = "data"
+"""Folder of a run with its packed cines."""
+ENCODER = "encoder"
+"""Folder of a run with its encoder and the encoder's card."""
+COMPARISON = "comparison"
+"""Folder of a run with the pictures of a comparison."""
+_PLAN = "run.json"
 _NAME = re.compile(r"run-(\d+)")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run trains.
+    """Data, length and start of a run.
 
     Attributes
     ----------
     data : tuple of str
-        Cines, folders, packed sets.
+        Cines, folders and packed sets.
     steps : int
-        Length.
+        Length of the run.
     encoder : str
-        Name of the one to go on from; empty for an untrained start.
+        Name of the encoder to start from; empty for random weights.
     config : str
-        A configuration file instead; empty for none.
+        Path of a configuration file; empty for the default configuration.
     kept : bool
-        Its encoder was taken over: the run is over for good.
+        The run's encoder was added to the user's encoders: the run cannot be continued.
     """
 
     data: tuple[str, ...]
@@ -46,51 +52,61 @@ class Plan:
     config: str = ""
     kept: bool = False
 
-    def words(self) -> list[str]:
-        """Arguments of `apical pretrain` for data, encoder, configuration and length."""
+    def arguments(self) -> list[str]:
+        """Return the arguments of `apical pretrain` for data, encoder, configuration and length."""
         options = {"--encoder": self.encoder, "--config": self.config, "--steps": str(self.steps)}
-        return [*self.data, *(word for name, value in options.items() if value for word in (name, value))]
+        return [*self.data, *(part for name, value in options.items() if value for part in (name, value))]
 
-    def estimate(self) -> Child:
-        """Start finding out what would be used and how long it takes; its answer has the numbers."""
-        return Child(["pretrain", *self.words(), "--estimate", "--json"])
+    def start_estimate(self) -> Child:
+        """Start estimating the data and the duration of the run; the child's result has the numbers."""
+        return Child(["pretrain", *self.arguments(), "--estimate", "--json"])
 
 
 class Run:
-    """A folder with a run, and what is known of it without looking into its checkpoint."""
+    """A run in its folder; its checkpoint is never read here, which would need torch.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    ProjectError
+        The folder contains no run.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-            self.plan = Plan(**{**about, "data": tuple(about["data"])})
+            plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+            self.plan = Plan(**{**plan, "data": tuple(plan["data"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ProjectError(f"{folder} holds no run of this program: delete the folder.") from error
-        self._read: tuple[int, int] = (0, 0)  # which file, how far
+            raise ProjectError(f"{folder} contains no run of this program: delete the folder.") from error
+        self._log_position: tuple[int, int] = (0, 0)  # inode of the log, bytes read
 
     @classmethod
     def create(cls, plan: Plan) -> Run:
-        """A new folder for a run, with the next free number."""
+        """Create the folder of a new run, with the next free number."""
         numbers = [int(m[1]) for path in paths.runs_dir().iterdir() if (m := _NAME.fullmatch(path.name))]
         folder = paths.runs_dir() / f"run-{max(numbers, default=0) + 1}"
-        with _disk(folder):
+        with _disk_errors(folder):
             folder.mkdir()
             _write_plan(folder, plan)
         return cls(folder)
 
     @property
     def name(self) -> str:
-        """Folder's name."""
+        """Name of the folder."""
         return self.folder.name
 
     @property
     def number(self) -> int:
-        """The folder's."""
+        """Number of the run, from the folder's name."""
         return int(self.name.split("-")[1])
 
     @property
     def card(self) -> Path | None:
-        """Card of the encoder as of the last stop; none once the run has gone beyond it."""
+        """Card of the encoder at the last stop; None after later steps were saved."""
         found = next(iter(sorted((self.folder / ENCODER).glob("*.json"))), None)
         with contextlib.suppress(OSError):
             checkpoint = self.folder / CHECKPOINT
@@ -99,13 +115,13 @@ class Run:
         return found
 
     @property
-    def saved(self) -> bool:
-        """True where there is a checkpoint to go on from."""
+    def has_checkpoint(self) -> bool:
+        """True if there is a checkpoint to continue from."""
         return (self.folder / CHECKPOINT).exists()
 
     @property
-    def busy(self) -> bool:
-        """True while a process works on it, whoever started that."""
+    def is_busy(self) -> bool:
+        """True while any process works on the run."""
         try:
             FileLock(self.folder / LOCK).release()
         except ProjectError:
@@ -114,21 +130,21 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Steps in the log."""
+        """Number of the last step in the log."""
         entries = _parse((self.folder / LOG).read_bytes()) if (self.folder / LOG).exists() else []
         return int(entries[-1]["step"]) if entries else 0
 
     @property
     def batch(self) -> int:
-        """Clips a step, 0 before it has begun."""
+        """Clips per step; 0 before the run has started."""
         try:
-            return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["batch"])
+            return int(json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["batch"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
     @property
-    def finished(self) -> bool:
-        """True where the encoder of the last step is there."""
+    def is_finished(self) -> bool:
+        """True if the encoder of the last step exists."""
         try:
             card = json.loads(self.card.read_text(encoding="utf-8")) if self.card else {}
             return int(card["training"]["steps"]) >= self.plan.steps
@@ -136,59 +152,72 @@ class Run:
             return False
 
     def start(self) -> Child:
-        """Begin, or go on from the last checkpoint."""
-        words = self.plan.words()
+        """Start the run, or continue it from the last checkpoint."""
+        arguments = self.plan.arguments()
         packed = self.folder / PACKED
-        if (packed / "index.json").is_file():  # the cines may have been moved since they were read
-            sets = [path for path in self.plan.data if (Path(path) / "index.json").is_file()]
-            words = [*sets, str(packed), *words[len(self.plan.data) :]]
-        words += [
+        if (packed / INDEX).is_file():  # the cines may have been moved since they were read
+            sets = [path for path in self.plan.data if (Path(path) / INDEX).is_file()]
+            arguments = [*sets, str(packed), *arguments[len(self.plan.data) :]]
+        arguments += [
             "--out",
             str(self.folder),
             "--name",
             f"new-{self.number}",
-            *(["--resume"] if self.saved else []),
+            *(["--resume"] if self.has_checkpoint else []),
         ]
-        return Child(["pretrain", *words, "--json"], self.folder)
+        return Child(["pretrain", *arguments, "--json"], self.folder)
 
-    def news(self) -> tuple[list[dict[str, Any]], bool]:
-        """Lines of the log since the last call; True where they begin anew, since the run went back."""
-        file = self.folder / LOG
+    def new_entries(self) -> tuple[list[dict[str, Any]], bool]:
+        """Read the entries that were added to the log since the last call.
+
+        Returns
+        -------
+        entries : list of dict
+        restarted : bool
+            The log was rewritten, because the run continued from an earlier step: the entries are all of it.
+        """
         try:
-            with file.open("rb") as log:
-                which, size = os.fstat(log.fileno()).st_ino, os.fstat(log.fileno()).st_size
-                anew = which != self._read[0] or size < self._read[1]
-                log.seek(0 if anew else self._read[1])
+            with (self.folder / LOG).open("rb") as log:
+                inode, size = os.fstat(log.fileno()).st_ino, os.fstat(log.fileno()).st_size
+                restarted = inode != self._log_position[0] or size < self._log_position[1]
+                start = 0 if restarted else self._log_position[1]
+                log.seek(start)
                 text = log.read()
         except OSError:
             return [], False
-        whole = text[: text.rfind(b"\n") + 1]  # half a line is being written
-        self._read = (which, (0 if anew else self._read[1]) + len(whole))
-        return _parse(whole), anew
+        complete = text[: text.rfind(b"\n") + 1]  # the last line may be unfinished
+        self._log_position = (inode, start + len(complete))
+        return _parse(complete), restarted
 
-    def keep(self) -> None:
-        """Its encoder was taken over: note it, and free the disk of all but the diary."""
+    def mark_kept(self) -> None:
+        """Record that the encoder was kept, and delete everything but the plan and the log."""
         self._change(replace(self.plan, kept=True, data=()))
-        for name in (PACKED, ENCODER, "comparison"):
+        for name in (PACKED, ENCODER, COMPARISON):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         with contextlib.suppress(OSError):
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Throw the run away; refused while a process works on it."""
-        if self.busy:
+        """Delete the run.
+
+        Raises
+        ------
+        ProjectError
+            A process is working on it, or the folder cannot be deleted.
+        """
+        if self.is_busy:
             raise ProjectError(f"{self.name} is still being worked on: wait until it has saved.")
-        with _disk(self.folder):
+        with _disk_errors(self.folder):
             shutil.rmtree(self.folder)
 
     def _change(self, plan: Plan) -> None:
-        with _disk(self.folder):
+        with _disk_errors(self.folder):
             _write_plan(self.folder, plan)
         self.plan = plan
 
 
-def undecided() -> list[Run]:
-    """Runs that are neither kept nor thrown away, the newest first."""
+def pending_runs() -> list[Run]:
+    """Return the runs whose encoder was not kept yet, the newest first."""
     found = []
     for folder in paths.runs_dir().iterdir():
         if _NAME.fullmatch(folder.name):
@@ -198,20 +227,14 @@ def undecided() -> list[Run]:
     return sorted(found, key=lambda run: run.number, reverse=True)
 
 
-def compare(before: str, after: Path, project: Path, out: Path) -> Child:
-    """Start comparing two encoders on the labels of a project file; its answer has the numbers."""
-    words = [before, str(after), "--project", str(project), "--out", str(out), "--json"]
-    return Child(["encoders", "compare", *words])
-
-
 def _write_plan(folder: Path, plan: Plan) -> None:
-    part = folder / f"{_ABOUT}.part"
+    part = folder / f"{_PLAN}.part"
     part.write_text(json.dumps(asdict(plan), indent=2), encoding="utf-8")
-    part.replace(folder / _ABOUT)
+    part.replace(folder / _PLAN)
 
 
 @contextlib.contextmanager
-def _disk(place: Path) -> Iterator[None]:
+def _disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -44,14 +44,14 @@ class Watcher(QObject):
         child, self.child = self.child, None
         self._timer.stop()
         if child is not None:
-            child.leave()
+            child.detach()
 
     def _look(self) -> None:
         child = self.child
         if child is None:
             return
-        code = child.code
-        for line in child.lines():
+        code = child.exit_code
+        for line in child.new_lines():
             if found := _PROGRESS.match(line):
                 self.progress.emit(found[1], int(found[2]), int(found[3]))
         self.looked.emit()

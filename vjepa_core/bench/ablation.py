@@ -28,6 +28,7 @@ from vjepa_core.pretraining.dense_labels import labelled_source
 from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.export import trained_encoder
+from vjepa_core.pretraining.files import CHECKPOINT
 from vjepa_core.pretraining.localisation import LocalisationConfig
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import pretrain
@@ -283,7 +284,7 @@ def _train(
         folder,
         labelled=labelled_source(config, device),
         world=World(device),
-        resume=(folder / "checkpoint.pt").exists(),
+        resume=(folder / CHECKPOINT).exists(),
         on_step=on_step,
     )
 

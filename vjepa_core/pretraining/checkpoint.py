@@ -15,9 +15,8 @@ import torch
 
 from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
 from vjepa_core.pretraining.errors import PretrainingError
+from vjepa_core.pretraining.files import CHECKPOINT, CONFIG
 
-CHECKPOINT = "checkpoint.pt"
-CONFIG = "config.json"
 _FORMAT = 1
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from vjepa_core.pretraining.checkpoint import write_atomically
 from vjepa_core.pretraining.errors import PretrainingError
-
-LOG = "log.jsonl"
+from vjepa_core.pretraining.files import LOG
 
 
 class StepLog:

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.pretraining.errors import PretrainingError
+from vjepa_core.pretraining.files import INDEX
 
-INDEX = "index.json"
 FORMAT = "apical-packed"
 VERSION = 1
 SHARD_BYTES = 16 << 20

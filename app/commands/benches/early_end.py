@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.commands.report import in_words
+from app.commands.report import describe_error
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def keeping(rows: Sized) -> Iterator[Ending]:
             raise
         ending.stopped = True
         if not isinstance(end, KeyboardInterrupt):
-            ending.error, ending.exit_code = in_words(end)
+            ending.error, ending.exit_code = describe_error(end)
             log.error("%s The rows measured before are kept.", ending.error)
     finally:
         for number, handler in before.items():

@@ -62,7 +62,7 @@ class Comparing(QObject):
             return
         self._revisions = self._labels()
         try:
-            self._watcher.watch(jobs.compare_all(names, project.path))
+            self._watcher.watch(jobs.start_comparison(names, project.path))
         except ApicalError as error:
             self.trouble.emit(str(error))
         self.changed.emit()
@@ -86,8 +86,8 @@ class Comparing(QObject):
             self.changed.emit()
 
     def _on_ended(self, child: Child) -> None:
-        new = comparison_record(child.answer(), self._revisions)
-        compared = EncoderComparison.from_record(new) if child.code == 0 else None
+        new = comparison_record(child.result(), self._revisions)
+        compared = EncoderComparison.from_record(new) if child.exit_code == 0 else None
         if compared is not None and compared.n_frames:
             view = self._workspace.view()
             kept = merge_records(view.get(KEY), new)
@@ -97,10 +97,10 @@ class Comparing(QObject):
         if compared is not None:
             if not compared.n_frames:  # what was measured before stays
                 self.refused.emit(compared.note)
-        elif child.code == 2:
-            self.refused.emit(child.complaint())
-        elif child.code != STOPPED:
-            self.trouble.emit(f"The comparison did not end. {child.complaint()}")
+        elif child.exit_code == 2:
+            self.refused.emit(child.error_message())
+        elif child.exit_code != STOPPED:
+            self.trouble.emit(f"The comparison did not end. {child.error_message()}")
 
 
 def order(encoders: Sequence[EncoderEntry]) -> list[str]:

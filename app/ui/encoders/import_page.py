@@ -143,7 +143,7 @@ class ImportPage(QWidget):
         self._importing, self._looked = False, family
         self._say("Reading the file ...")
         try:
-            self._watcher.watch(jobs.look(self._file, family))
+            self._watcher.watch(jobs.start_inspection(self._file, family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -184,7 +184,7 @@ class ImportPage(QWidget):
             licence = self.licence.text().strip()
             said = "" if licence == self._found.get("licence") else licence  # the rest is assumed
             name = self.name.text().strip()
-            self._watcher.watch(jobs.bring_in(self._file, name, said, self._family))
+            self._watcher.watch(jobs.start_import(self._file, name, said, self._family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -196,19 +196,19 @@ class ImportPage(QWidget):
             self._say(f"Importing: {stage}, {format_size(done)} of {format_size(total)}")
 
     def _on_ended(self, child: Child) -> None:
-        answer = child.answer()
+        answer = child.result()
         importing, self._importing = self._importing, False
-        if child.code == 0 and answer:
+        if child.exit_code == 0 and answer:
             if importing:
                 self.imported.emit(str(answer.get("name", self.name.text())))
                 return
             self._show_found(answer)
-        elif child.code == STOPPED:
+        elif child.exit_code == STOPPED:
             self._say("Stopped: nothing was imported.")
-        elif child.code == 0:
+        elif child.exit_code == 0:
             self._say("The file could not be read: try again.", theme.ERROR)
         else:
-            self._say(without_options(child.complaint()), theme.ERROR)
+            self._say(without_options(child.error_message()), theme.ERROR)
             if not importing and self._found:  # the other family does not fit: back to the one that does
                 self.family.setCurrentIndex(self.family.findData(_family(self._found)))
         self._show()
@@ -219,7 +219,7 @@ class ImportPage(QWidget):
         if self.importing:
             child = self._watcher.child
             assert child is not None  # noqa: S101 - something is being imported
-            child.stop()
+            child.request_stop()
             self._say("Stopping ...")
             self.back.setEnabled(False)
             return

@@ -90,7 +90,7 @@ class Timing(QObject):
         if self._on and cine not in self._answers and self._watcher.child is None and not self._must_wait():
             self.complaint = ""
             try:
-                self._watcher.watch(jobs.time_all(cine))
+                self._watcher.watch(jobs.start_timing(cine))
             except ApicalError as error:
                 self._fail(str(error))
         self.changed.emit()
@@ -101,10 +101,10 @@ class Timing(QObject):
             self._measure()
 
     def _on_ended(self, child: Child) -> None:
-        if child.code == 0:
-            self._answers[self._cine] = child.answer()
-        elif child.code != STOPPED:
-            self._fail(child.complaint())
+        if child.exit_code == 0:
+            self._answers[self._cine] = child.result()
+        elif child.exit_code != STOPPED:
+            self._fail(child.error_message())
         self.changed.emit()
 
     def _fail(self, why: str) -> None:

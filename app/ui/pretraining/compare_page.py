@@ -6,8 +6,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app.domain.errors import ApicalError
-from app.encoders import registry
-from app.pretraining.runs import Run, compare
+from app.encoders import jobs, registry
+from app.pretraining.runs import COMPARISON, Run
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
 from app.ui import theme
@@ -97,7 +97,8 @@ class ComparePage(QWidget):
             return
         try:
             before = run.plan.encoder or registry.chosen()
-            self._watcher.watch(compare(before, run.card, project.path, run.folder / "comparison"))
+            encoders = [before, str(run.card)]
+            self._watcher.watch(jobs.start_comparison(encoders, project.path, run.folder / COMPARISON))
         except (ApicalError, CoreError) as error:
             self.trouble.emit(str(error))
             return
@@ -112,8 +113,8 @@ class ComparePage(QWidget):
         self._say(f"Comparing on your labels: {stage}, {done} of {total}")
 
     def _on_ended(self, child: Child) -> None:
-        answer = child.answer()
-        if child.code == 0 and answer:
+        answer = child.result()
+        if child.exit_code == 0 and answer:
             scored = any(one.get("mean_dice") is not None for one in answer.get("encoders", ()))
             self._rest(
                 "Overlap with your outlines (Dice): 1 is the same area, 0 none of it"
@@ -121,12 +122,12 @@ class ComparePage(QWidget):
                 else "Too few frames are outlined to measure: look at the pictures"
             )
             self.comparison.show_answer(answer)
-        elif child.code == 2:  # nothing outlined, say: no fault, and the user can decide all the same
-            self._rest(child.complaint())
+        elif child.exit_code == 2:  # nothing outlined, say: no fault, and the user can decide all the same
+            self._rest(child.error_message())
             set_text_colour(self.state, theme.WARNING)
-        elif child.code != STOPPED:
+        elif child.exit_code != STOPPED:
             self._rest("Not compared.")
-            self.trouble.emit(f"The comparison did not end. {child.complaint()}")
+            self.trouble.emit(f"The comparison did not end. {child.error_message()}")
 
     def _rest(self, text: str) -> None:
         self._bar.hide()

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QPushButton, QStacke
 
 from app.domain.errors import ApicalError
 from app.encoders import registry
-from app.pretraining.runs import Plan, Run, undecided
+from app.pretraining.runs import Plan, Run, pending_runs
 from app.ui import theme
 from app.ui.banner import Banner
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
@@ -75,7 +75,7 @@ class PretrainingDialog(QDialog):
         """First step, with what an earlier run left."""
         self._refresh()
         try:
-            left = undecided()
+            left = pending_runs()
         except ApicalError as error:
             left = []
             self.banner.show_message(str(error), Level.ERROR)
@@ -119,7 +119,7 @@ class PretrainingDialog(QDialog):
             registry.keep(run.card, name)
             self._workspace.change_encoder(name)
             self.compare.stop()
-            run.keep()
+            run.mark_kept()
         except (ApicalError, CoreError) as error:
             self.banner.show_message(str(error), Level.ERROR)
             return
@@ -148,9 +148,9 @@ class PretrainingDialog(QDialog):
         run = self._leftover.run
         if run is None:
             return
-        if run.finished:
+        if run.is_finished:
             self.show_comparison(run)
-        elif run.busy:
+        elif run.is_busy:
             self.banner.show_message(
                 f"{run.name} is still saving its last step: wait a minute, then try again.", Level.WARNING
             )
@@ -226,7 +226,7 @@ class _Leftover(QFrame):
         self.setVisible(run is not None)
         if run is None:
             return
-        if run.finished:
+        if run.is_finished:
             self.text.setText(f"{run.name} is finished, but neither kept nor thrown away.")
             self.go_on.setText("See before and after")
         else:

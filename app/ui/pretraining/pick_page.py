@@ -176,7 +176,7 @@ class PickPage(QWidget):
             return
         self._outdated()
         try:
-            self._watcher.watch(self.plan().estimate())
+            self._watcher.watch(self.plan().start_estimate())
         except ApicalError as error:
             self.trouble.emit(str(error))
             return
@@ -184,14 +184,14 @@ class PickPage(QWidget):
         self.look.setText("Stop looking")
 
     def _on_ended(self, child: Child) -> None:
-        answer = child.answer()
+        answer = child.result()
         self._outdated()
-        if child.code == 0 and "seconds_a_step" in answer:
+        if child.exit_code == 0 and "seconds_a_step" in answer:
             self.estimate = answer
             self.found.show_found(answer)
             self._show_length()
-        elif child.code != STOPPED:
-            self.found.say(child.complaint(), theme.WARNING)
+        elif child.exit_code != STOPPED:
+            self.found.say(child.error_message(), theme.WARNING)
 
     def _outdated(self) -> None:
         """What was found out no longer holds for what is chosen."""

@@ -101,7 +101,7 @@ class WatchPage(QWidget):
         child = self._watcher.child
         if child is not None:
             self._stopping = self._stopping or "pause"
-            child.leave()
+            child.detach()
             self._show()
 
     def _pause_or_resume(self) -> None:
@@ -111,14 +111,14 @@ class WatchPage(QWidget):
                 self.start(self.run)
             return
         self._stopping = "pause"
-        child.stop()
+        child.request_stop()
         self._show()
 
     def ask_to_cancel(self) -> None:
         """Ask whether what is there is to be kept."""
         if self.run is None:
             return
-        if not (self.run.saved or self._step):
+        if not (self.run.has_checkpoint or self._step):
             ask(
                 self,
                 "Stop this run?",
@@ -143,7 +143,7 @@ class WatchPage(QWidget):
             self.keep_wanted.emit(self.run)
             return
         self._stopping = "keep"
-        child.stop()
+        child.request_stop()
         self._show()
 
     def discard(self) -> None:
@@ -157,7 +157,7 @@ class WatchPage(QWidget):
     def _read_log(self) -> None:
         if self.run is None:
             return
-        entries, anew = self.run.news()
+        entries, anew = self.run.new_entries()
         if anew:
             self.curves.clear()
             self._step, self._warnings = 0, {}
@@ -177,16 +177,20 @@ class WatchPage(QWidget):
         for question in self.findChildren(QMessageBox):
             question.close()  # overtaken: answered now, it would be about a run that is over
         why, self._stopping = self._stopping, ""
-        self._crashed = child.code not in (0, STOPPED)
+        self._crashed = child.exit_code not in (0, STOPPED)
         self._read_log()
         self._show()
         if self.run is None:
             return
-        if child.code == 0:
+        if child.exit_code == 0:
             self.finished.emit(self.run)
         elif self._crashed:
-            saved = "Resume goes on from the last checkpoint" if self.run.saved else "Resume starts it again"
-            self.trouble.emit(f"The training stopped. {child.complaint()} {saved}; nothing else is lost.")
+            saved = (
+                "Resume goes on from the last checkpoint"
+                if self.run.has_checkpoint
+                else "Resume starts it again"
+            )
+            self.trouble.emit(f"The training stopped. {child.error_message()} {saved}; nothing else is lost.")
         elif why == "keep":
             self.keep_wanted.emit(self.run)
 

@@ -75,7 +75,7 @@ class Bench:
     def end(self, code: int, told: dict[str, Any] | None = None, sentence: str = "") -> None:
         """Let the newest child end."""
         child = self.children[-1]
-        child.told, child.sentence, child.code = told or {}, sentence, code
+        child.told, child.sentence, child.exit_code = told or {}, sentence, code
         self.settle()
 
     def cell(self, name: str, column: str) -> str:

@@ -29,7 +29,7 @@ class Here(FakeChild):
         out, err = io.StringIO(), io.StringIO()
         if words[1] == "import":
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                self.code = main(list(words))
+                self.exit_code = main(list(words))
         self.told = json.loads(out.getvalue() or "{}")
         self.said = err.getvalue().splitlines()
         self.sentence = (self.said or [""])[-1].removeprefix("apical: ")

@@ -37,31 +37,31 @@ class FakeChild:
 
     def __init__(self, words: Sequence[str], run: Path | None = None) -> None:
         self.words, self.run = list(words), run
-        self.code: int | None = None
+        self.exit_code: int | None = None
         self.said: list[str] = []
         self.told: dict[str, Any] = {}
         self.asked: list[str] = []
         self.sentence = "It ended unexpectedly (code 1)."
 
-    def lines(self) -> list[str]:
+    def new_lines(self) -> list[str]:
         said, self.said = self.said, []
         return said
 
-    def answer(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         return self.told
 
-    def complaint(self) -> str:
+    def error_message(self) -> str:
         return self.sentence
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         self.asked.append("stop")
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         self.asked.append("leave")
 
     def kill(self) -> None:
         self.asked.append("kill")
-        self.code = -9
+        self.exit_code = -9
 
 
 class Trainer:
@@ -84,7 +84,7 @@ class Trainer:
     def end(self, code: int, told: dict[str, Any] | None = None) -> None:
         """Let the newest child end."""
         self.child.told = told or {}
-        self.child.code = code
+        self.child.exit_code = code
         self.settle()
 
     def find_out(self) -> None:
@@ -174,6 +174,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         return made[-1]
 
     monkeypatch.setattr("app.pretraining.runs.Child", make)
+    monkeypatch.setattr("app.encoders.jobs.Child", make)
     monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
     return made
 

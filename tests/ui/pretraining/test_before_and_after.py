@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.encoders import registry
-from app.pretraining.runs import Run, undecided
+from app.pretraining.runs import Run, pending_runs
 from app.ui.pretraining.comparison import Comparison
 from tests.ui.pretraining.conftest import Trainer, left_behind
 
@@ -112,7 +112,7 @@ def test_kept_it_becomes_the_encoder_of_the_program(
     trainer.dialog.compare.keep.click()
     assert kept == [(card, "ours")]
     assert used == ["ours"]
-    assert undecided() == []
+    assert pending_runs() == []
     assert trainer.dialog.pick.isVisible()
     assert "ours is kept" in trainer.errors[0]
 
@@ -122,9 +122,9 @@ def test_a_bad_name_is_refused_and_nothing_is_lost(comparing: tuple[Trainer, Run
     trainer.end(0, _answer(tmp_path))
     trainer.dialog.compare.name.setText("my heart/2")
     trainer.dialog.compare.keep.click()
-    assert "no name for an encoder" in trainer.errors[0]
+    assert "not a valid name for an encoder" in trainer.errors[0]
     assert trainer.dialog.compare.isVisible()
-    assert run.saved
+    assert run.has_checkpoint
 
 
 def test_thrown_away_after_asking(comparing: tuple[Trainer, Run]) -> None:

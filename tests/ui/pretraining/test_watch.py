@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtWidgets import QMessageBox
 
 from app.domain.errors import ApicalError
-from app.pretraining.runs import undecided
+from app.pretraining.runs import pending_runs
 from app.processes.child import STOPPED
 from tests.ui.pretraining.conftest import Trainer, add_card, left_behind
 
@@ -153,7 +153,7 @@ def test_what_another_day_left_can_be_thrown_away(open_trainer: Callable[[], Tra
     assert "7 of 40" in trainer.dialog._leftover.text.text()
     trainer.dialog._leftover.discard.click()
     trainer.answer("Throw away")
-    assert undecided() == []
+    assert pending_runs() == []
     assert not trainer.dialog._leftover.isVisible()
 
 

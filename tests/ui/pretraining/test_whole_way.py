@@ -26,9 +26,9 @@ heads = 1
 def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     estimate, comparison = FakeChild([]), FakeChild([])
-    estimate.code, estimate.told = 0, FOUND  # its own test has a real one
-    monkeypatch.setattr("app.pretraining.runs.Plan.estimate", lambda _: estimate)
-    monkeypatch.setattr("app.ui.pretraining.compare_page.compare", lambda *_: comparison)
+    estimate.exit_code, estimate.told = 0, FOUND  # its own test has a real one
+    monkeypatch.setattr("app.pretraining.runs.Plan.start_estimate", lambda _: estimate)
+    monkeypatch.setattr("app.encoders.jobs.start_comparison", lambda *_: comparison)
     config = tmp_path / "small.toml"
     config.write_text(SMALL)
     desk.open(write_film(tmp_path / "heart.mp4"), cines=1)
@@ -48,12 +48,12 @@ def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pyte
     qtbot.waitUntil(lambda: run.step >= 2, timeout=60_000)
     watch.pause.click()
     qtbot.waitUntil(lambda: not watch.running, timeout=60_000)
-    assert run.saved
+    assert run.has_checkpoint
     assert [step for step, _ in watch.curves.curves["loss"].points()] == list(range(1, run.step + 1))
 
     run.plan = replace(run.plan, steps=run.step + 3)
     watch.pause.click()
     qtbot.waitUntil(dialog.compare.isVisible, timeout=60_000)
-    assert run.finished
+    assert run.is_finished
     assert dialog.banner.messages() == []
-    comparison.code = 0
+    comparison.exit_code = 0

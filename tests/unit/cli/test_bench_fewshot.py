@@ -109,7 +109,7 @@ def test_control_c_ends_with_the_rows_that_are_there(
     ("error", "code", "said"),
     [
         (BenchError("No such cine: give another."), 2, "No such cine: give another."),
-        (MemoryError("much of it"), 1, "Something went wrong inside (MemoryError)"),
+        (MemoryError("much of it"), 1, "An internal error occurred (MemoryError)"),
     ],
 )
 def test_a_late_error_is_told_and_leaves_the_rows_that_are_there(

@@ -346,7 +346,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str, *words: object) ->
         (["choose", "nobody"], "No encoder is called nobody"),
         (["remove", DEFAULT_ENCODER], "ships with the program"),
         (["keep", "gone.json", "mine"], "cannot be read"),
-        (["keep", "gone.json", "my name"], "no name for an encoder"),
+        (["keep", "gone.json", "my name"], "not a valid name for an encoder"),
     ],
 )
 def test_bad_input_is_one_line(

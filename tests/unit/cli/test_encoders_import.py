@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for words, message in (
         ([tmp_path / "gone.pt"], "is not there"),
         ([page], "web page"),
-        ([good, "--name", "a/b"], "is no name"),
+        ([good, "--name", "a/b"], "is not a valid name"),
         ([good, "--name", "apical-vits16"], "already"),
         ([good, "--family", "v-jepa"], "is no V-JEPA:"),
         ([good, "--family", "dino"], "invalid choice"),
@@ -162,11 +162,11 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_full_disk_is_seen_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = importing.look(made.write("v-jepa-2.1", tmp_path))
+    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
-        importing.take(found, lambda *_: pytest.fail("it began"))
+        importing.import_checkpoint(found, lambda *_: pytest.fail("it began"))
     assert own() == []
 
 
@@ -180,12 +180,12 @@ def test_what_a_killed_import_left_goes_with_the_next(
 
 
 def test_two_imports_at_once(tmp_path: Path) -> None:
-    found = importing.look(made.write("v-jepa-2.1", tmp_path))
+    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
     lock = FileLock(paths.encoders_dir() / ".adding")
-    with pytest.raises(ProjectError, match="Another encoder is just being written"):
-        importing.take(found, lambda *_: None)
+    with pytest.raises(ProjectError, match="Another encoder is being written"):
+        importing.import_checkpoint(found, lambda *_: None)
     lock.release()
-    importing.take(found, lambda *_: None)
+    importing.import_checkpoint(found, lambda *_: None)
 
 
 @pytest.mark.parametrize("stage", ["reading", "writing"])
@@ -198,7 +198,7 @@ def test_an_import_that_is_stopped_leaves_nothing(
             raise error
 
     with pytest.raises(error):
-        importing.take(importing.look(made.write("v-jepa-2.1", tmp_path)), stop)
+        importing.import_checkpoint(importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path)), stop)
     assert own() == []
 
 
@@ -213,9 +213,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def until_written(child: Child) -> None:
     for _ in range(2000):
-        if any(line.startswith("writing") for line in child.lines()):
+        if any(line.startswith("writing") for line in child.new_lines()):
             return
-        assert child.code is None
+        assert child.exit_code is None
         time.sleep(0.01)
     raise AssertionError("it never began to write")
 
@@ -224,16 +224,18 @@ def test_the_window_can_stop_it_and_kill_it(large: Path) -> None:
     words = ["encoders", "import", str(large), "--json"]
     stopped = Child(words)
     until_written(stopped)
-    stopped.stop()
-    while stopped.code is None:
+    stopped.request_stop()
+    while stopped.exit_code is None:
         time.sleep(0.01)
-    assert stopped.code == STOPPED
+    assert stopped.exit_code == STOPPED
     assert own() == []
     killed = Child(words)
     until_written(killed)
     killed.kill()
     assert all(name.startswith(".") for name in own())
-    assert importing.take(importing.look(large), lambda *_: None)[0].name == "large"
+    assert (
+        importing.import_checkpoint(importing.inspect_checkpoint(large), lambda *_: None)[0].name == "large"
+    )
     assert own() == ["large.json", "large.safetensors"]
 
 

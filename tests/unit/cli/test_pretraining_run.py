@@ -13,7 +13,7 @@ import pytest
 
 from app import cli, paths
 from app.domain.errors import ProjectError
-from app.pretraining.runs import Plan, Run, undecided
+from app.pretraining.runs import Plan, Run, pending_runs
 from app.processes.child import LOCK, STOPPED, Child
 from app.storage.filelock import FileLock
 from tests.unit.readers.dicom_oracle import grey_cine
@@ -49,8 +49,8 @@ def _until(done: Any, patience_s: float = 60.0) -> None:
 
 
 def _ended(child: Child) -> int | None:
-    _until(lambda: child.code is not None)
-    return child.code
+    _until(lambda: child.exit_code is not None)
+    return child.exit_code
 
 
 def test_estimate_says_what_is_used_and_leaves_nothing(
@@ -89,7 +89,7 @@ def test_a_run_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_folders_are_numbered_and_remembered() -> None:
     first, second = Run.create(Plan(("a.dcm",), 10)), Run.create(Plan(("b.dcm",), 20, encoder="own"))
     assert [first.name, second.name] == ["run-1", "run-2"]
-    assert [run.name for run in undecided()] == ["run-2", "run-1"]
+    assert [run.name for run in pending_runs()] == ["run-2", "run-1"]
     assert Run(second.folder).plan == Plan(("b.dcm",), 20, encoder="own")
     first.delete()
     assert Run.create(Plan(("c.dcm",), 5)).name == "run-3"
@@ -99,9 +99,9 @@ def test_folders_are_numbered_and_remembered() -> None:
 def test_a_damaged_folder_is_not_offered_and_harms_nothing() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     (run.folder / "run.json").write_text("{")
-    with pytest.raises(ProjectError, match="holds no run"):
+    with pytest.raises(ProjectError, match="contains no run"):
         Run(run.folder)
-    assert undecided() == []
+    assert pending_runs() == []
     assert Run.create(Plan(("a.dcm",), 10)).name == "run-2"
 
 
@@ -111,27 +111,27 @@ def test_a_kept_run_frees_the_disk_and_is_offered_no_more() -> None:
         (run.folder / name).mkdir()
     (run.folder / "checkpoint.pt").write_bytes(b"weights")
     (run.folder / "log.jsonl").write_bytes(_entry(10))
-    run.keep()
+    run.mark_kept()
     assert {path.name for path in run.folder.iterdir()} == {"run.json", "log.jsonl"}
-    assert undecided() == []
+    assert pending_runs() == []
 
 
 def test_the_diary_is_read_line_by_line_and_anew_after_a_step_back() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
-    assert run.news() == ([], False)
+    assert run.new_entries() == ([], False)
     log = run.folder / "log.jsonl"
     log.write_bytes(_entry(1) + _entry(2) + b'{"step": 3, "lo')
-    entries, anew = run.news()
+    entries, anew = run.new_entries()
     assert [entry["step"] for entry in entries] == [1, 2]
     assert anew
     with log.open("ab") as out:
         out.write(b'ss": 0.3}\nnonsense\n')
-    assert run.news() == ([{"step": 3, "loss": 0.3}], False)
+    assert run.new_entries() == ([{"step": 3, "loss": 0.3}], False)
     assert run.step == 3
     fresh = log.with_name("other")
     fresh.write_bytes(_entry(1))
     fresh.replace(log)  # as a resumed run rewrites it up to its checkpoint
-    entries, anew = run.news()
+    entries, anew = run.new_entries()
     assert [entry["step"] for entry in entries] == [1]
     assert anew
 
@@ -141,9 +141,9 @@ def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
     card = run.folder / "encoder" / "new-1.json"
     card.parent.mkdir()
     card.write_text('{"training": {"steps": 6}}')
-    assert not run.finished
+    assert not run.is_finished
     card.write_text('{"training": {"steps": 10}}')
-    assert run.finished
+    assert run.is_finished
 
 
 def test_an_encoder_older_than_the_checkpoint_is_not_that_of_the_run() -> None:
@@ -172,9 +172,9 @@ def test_a_run_that_is_worked_on_is_not_thrown_away() -> None:
 
 
 def test_a_plan_in_words() -> None:
-    words = Plan(("a.dcm",), 10, encoder="own").words()
+    words = Plan(("a.dcm",), 10, encoder="own").arguments()
     assert words == ["a.dcm", "--encoder", "own", "--steps", "10"]
-    assert "--encoder" not in Plan(("a.dcm",), 10).words()
+    assert "--encoder" not in Plan(("a.dcm",), 10).arguments()
 
 
 def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:
@@ -183,18 +183,18 @@ def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: 
     run = Run.create(Plan((str(cine),), 100_000, config=str(config)))
     child = run.start()
     try:
-        _until(lambda: run.step >= 2 or child.code is not None)
-        assert run.busy
+        _until(lambda: run.step >= 2 or child.exit_code is not None)
+        assert run.is_busy
         second = run.start()
         assert _ended(second) == 2
-        assert "Another process" in second.complaint()
-        child.stop()
-        child.leave()  # what happens when the window is gone, here while it pauses
+        assert "Another process" in second.error_message()
+        child.request_stop()
+        child.detach()  # what happens when the window is gone, here while it pauses
         assert _ended(child) == STOPPED
     finally:
         child.kill()
-    assert not run.busy
-    assert run.saved
+    assert not run.is_busy
+    assert run.has_checkpoint
     assert run.card is not None
     stopped_at = run.step
 
@@ -204,8 +204,8 @@ def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: 
     )
     run = Run(run.folder)
     child = run.start()
-    assert _ended(child) == 0, child.complaint()
-    assert run.finished
+    assert _ended(child) == 0, child.error_message()
+    assert run.is_finished
     assert run.step == stopped_at + 2
     assert json.loads(run.card.read_text())["name"] == "new-1"
 
@@ -213,8 +213,8 @@ def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: 
 def test_a_child_that_does_not_know_its_command_says_so() -> None:
     child = Child(["pretrain", "/nowhere/a.dcm", "--estimate", "--json"])
     assert _ended(child) == 2
-    assert "does not exist" in child.complaint()
-    assert child.answer() == {}
+    assert "does not exist" in child.error_message()
+    assert child.result() == {}
 
 
 def test_a_full_disk_is_said_in_one_sentence(

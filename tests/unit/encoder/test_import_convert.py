@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.encoders import registry
-from app.encoders.importing import look, take
+from app.encoders.importing import import_checkpoint, inspect_checkpoint
 from tests import made_up_checkpoints as made
 from tests.conftest import ROOT
 from vjepa_core.encoder.checkpoints.convert import file_size, write
@@ -31,7 +31,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 @pytest.mark.parametrize("kind", made.FILES)
 def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str) -> None:
     path = made.write(kind, tmp_path)
-    card, facts = take(look(path), quiet)
+    card, facts = import_checkpoint(inspect_checkpoint(path), quiet)
     model = load_card(card)
     assert model.architecture.name == made.ARCHITECTURES[kind]
     own = made.weights_of(kind)
@@ -48,8 +48,8 @@ def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str)
 @pytest.mark.parametrize("kind", ["v-jepa-2.1", "hugging-face"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_number_formats_stay(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
-    found = look(made.write(kind, tmp_path, dtype=dtype))
-    card, facts = take(found, quiet)
+    found = inspect_checkpoint(made.write(kind, tmp_path, dtype=dtype))
+    card, facts = import_checkpoint(found, quiet)
     assert facts["dtype"] == str(dtype).removeprefix("torch.")
     assert card.path is not None
     own = made.weights_of(kind, dtype)
@@ -67,7 +67,9 @@ def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
             "norms_block.0.bias": torch.zeros(1).expand(128),
         }
 
-    card, facts = take(look(made.write("v-jepa-2.1", tmp_path, change=change)), quiet)
+    card, facts = import_checkpoint(
+        inspect_checkpoint(made.write("v-jepa-2.1", tmp_path, change=change)), quiet
+    )
     assert facts["dtype"] == "float16 and float32"
     assert card.path is not None
     stored = load_file(card.path)
@@ -82,11 +84,11 @@ def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
         weights["blocks.3.mlp.fc2.weight"][5, 7] = value
         return weights
 
-    found = look(made.write("v-jepa-2.1", tmp_path / "a", change=change))
+    found = inspect_checkpoint(made.write("v-jepa-2.1", tmp_path / "a", change=change))
     with pytest.raises(
         EncoderError, match=r"numbers in blocks\.3\.mlp\.fc2\.weight that are infinite or none"
     ):
-        take(found, quiet)
+        import_checkpoint(found, quiet)
     assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
@@ -97,7 +99,7 @@ def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
     content[start : start + 4096] = bytes(4096)
     path.write_bytes(content)
     with pytest.raises(EncoderError, match="is damaged: download"):
-        take(look(path), quiet)
+        import_checkpoint(inspect_checkpoint(path), quiet)
     assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
@@ -108,27 +110,29 @@ def test_any_complaint_about_a_member_is_damage(
     def complain(*_: object) -> None:
         raise damage("odd")
 
-    found = look(made.write("v-jepa-2.1", tmp_path))
+    found = inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
     monkeypatch.setattr(zipfile.ZipFile, "open", complain)
     with pytest.raises(EncoderError, match="is damaged: download"):
-        take(found, quiet)
+        import_checkpoint(found, quiet)
 
 
 def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
     path = made.write("hugging-face", tmp_path)
-    found = look(path)
+    found = inspect_checkpoint(path)
     path.unlink()
     with pytest.raises(EncoderError, match="can no longer be read"):
-        take(found, quiet)
+        import_checkpoint(found, quiet)
 
 
 def test_our_own_file_keeps_what_its_card_says(tmp_path: Path) -> None:
-    first, _ = take(look(made.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5)
+    first, _ = import_checkpoint(
+        inspect_checkpoint(made.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
+    )
     assert (first.fps, first.licence) == (12.5, "Mine")
     assert first.path is not None
     card = first.path.with_suffix(".json")
     card.write_text(json.dumps(json.loads(card.read_text()) | {"trained": False, "depths": [3]}))
-    again, facts = take(look(first.path), quiet, "again")
+    again, facts = import_checkpoint(inspect_checkpoint(first.path), quiet, "again")
     assert (again.fps, again.licence, again.trained, again.depths) == (12.5, "Mine", False, (3,))
     assert (facts["assumed"], again.checksum) == ([], first.checksum)
 
@@ -166,12 +170,12 @@ def test_agrees_with_hugging_face_on_a_model_that_it_saved(tmp_path: Path) -> No
     peer = transformers.VJEPA2Model(config).eval()
     peer.save_pretrained(tmp_path / "vjepa2-tiny", max_shard_size="400KB")
     (index,) = (tmp_path / "vjepa2-tiny").glob("*.index.json")
-    found = look(index)
+    found = inspect_checkpoint(index)
     assert found.name == "vjepa2-tiny"
     one_part = min((tmp_path / "vjepa2-tiny").glob("*-of-*.safetensors"))
-    assert look(one_part).facts() == found.facts()
+    assert inspect_checkpoint(one_part).facts() == found.facts()
     assert found.encoder.architecture.name == "vit_w96d3h4m192_patch16_64_t2.vjepa2"
-    card, _ = take(found, quiet)
+    card, _ = import_checkpoint(found, quiet)
     clip = torch.randn(2, 4, 3, 64, 64)
     with torch.inference_mode():
         theirs = peer(clip, skip_predictor=True).last_hidden_state
@@ -182,7 +186,7 @@ def test_agrees_with_hugging_face_on_a_model_that_it_saved(tmp_path: Path) -> No
 WATCHED = """
 import sys, threading, time
 from pathlib import Path
-from app.encoders.importing import look, take
+from app.encoders.importing import import_checkpoint, inspect_checkpoint
 
 def anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -192,7 +196,7 @@ before = peak = anonymous()
 def told(stage, done, total):
     global peak
     peak = max(peak, anonymous())
-take(look(Path(sys.argv[1])), told)
+import_checkpoint(inspect_checkpoint(Path(sys.argv[1])), told)
 print((peak - before) // 1024)
 """
 

@@ -85,7 +85,7 @@ def test_a_kept_encoder_is_loaded_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "ä", "x" * 61, "con", "NUL.txt", "a\n"])
 def test_unfit_names_are_refused(tmp_path: Path, home: Path, name: str) -> None:
-    with pytest.raises(EncoderError, match="is no name"):
+    with pytest.raises(EncoderError, match="is not a valid name"):
         registry.keep(write_encoder(tmp_path / "run"), name)
 
 
@@ -225,7 +225,7 @@ def test_weights_that_the_user_put_there_are_neither_swept_nor_written_over(tmp_
     theirs = paths.encoders_dir() / "mine.safetensors"
     theirs.write_bytes(b"theirs")
     registry.keep(card, "other")
-    with pytest.raises(EncoderError, match="is there already and belongs to no encoder"):
+    with pytest.raises(EncoderError, match="exists and belongs to no encoder"):
         registry.keep(card, "mine")
     assert theirs.read_bytes() == b"theirs"
 
@@ -258,7 +258,7 @@ def test_without_a_folder_to_write_to_the_shipped_encoders_remain(
 
 def test_neither_torch_nor_qt_is_needed() -> None:
     code = (
-        "import sys; from app import encoders; registry.chosen(); registry.cards(); "
+        "import sys; from app.encoders import registry; registry.chosen(); registry.cards(); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'PySide6')))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3])

@@ -13,7 +13,8 @@ import torch
 from tests.unit.pretraining.runs import tiny
 from vjepa_core.pretraining import checkpoint
 from vjepa_core.pretraining.errors import PretrainingError
-from vjepa_core.pretraining.log import LOG, StepLog, read_log
+from vjepa_core.pretraining.files import LOG
+from vjepa_core.pretraining.log import StepLog, read_log
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_validation_patients_stay_out(tmp_path: Path) -> None:
     assert len(names) == 3
     assert skipped.by_reason == {
         "kept for validation": ["patient0002_4CH_seq.nii.gz"],
-        "labels, not pictures": ["patient0003_4CH_seq_gt.nii.gz"],
+        "labels, not images": ["patient0003_4CH_seq_gt.nii.gz"],
     }
     # The folder of one's own, with the arrays above it, gives the same answer.
     assert len(list(read_cines([tmp_path / "native"]))) == 1

@@ -22,11 +22,11 @@ from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining import loop
 from vjepa_core.pretraining.accumulation import Passes
 from vjepa_core.pretraining.build import build_student
-from vjepa_core.pretraining.checkpoint import CHECKPOINT
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.export import export_encoder, trained_encoder
+from vjepa_core.pretraining.files import CHECKPOINT
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import MAX_BAD_STEPS, Trainer, pretrain, step_seed
 from vjepa_core.pretraining.source import MemorySource

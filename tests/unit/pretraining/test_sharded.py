@@ -14,9 +14,9 @@ import torch
 from tests.unit.pretraining.runs import source
 from tests.unit.pretraining.sharded_runs import settings
 from vjepa_core.encoder.load import load_encoder
-from vjepa_core.pretraining.checkpoint import CHECKPOINT
 from vjepa_core.pretraining.distributed import World
 from vjepa_core.pretraining.export import export_encoder
+from vjepa_core.pretraining.files import CHECKPOINT
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import Trainer, pretrain
 
