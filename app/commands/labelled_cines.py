@@ -131,7 +131,8 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
 
 def _open(record: CineRecord, beside: Path) -> Cine | None:
     """The cine of a record where it was, or found again by its content; None if it is not."""
-    found = relocate(record, [record.path.parent, beside], _content_hash, max_hashed=_MOST_HASHED)
+    folders = [beside] if record.path is None else [record.path.parent, beside]
+    found = relocate(record, folders, _content_hash, max_hashed=_MOST_HASHED)
     if found is None:
         return None
     try:

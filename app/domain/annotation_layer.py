@@ -1,4 +1,4 @@
-"""What a human drew on one cine, in memory, with undo and redo by stroke across frames."""
+"""Annotation layer: the label images and facts of one rater on one cine, with undo and redo."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.history import MAX_BYTES, MAX_STEPS, History
-from app.domain.provenance import Provenance, States, StrokeKind
-from app.domain.strokes import PackedStroke, Stroke, frozen, stroke_between
+from app.domain.facts import AssignedView, Fact, FactChange, FactKey, FactKind, Landmarks, PhaseMark
+from app.domain.history import MAX_BYTES, MAX_STEPS, Edit, History, PackedEdit
+from app.domain.provenance import Provenance, States
+from app.domain.strokes import Stroke, read_only_copy
 from vjepa_core.label_image import structures_in
-
-__all__ = ["AnnotationLayer", "Stroke", "StrokeKind", "stroke_between"]
 
 
 class AnnotationLayer:
-    """Label images of one cine, the state of each structure on them, and the history that made them.
+    """Annotations of one cine by one rater, and the ordered history of the edits that led to them.
 
-    A frame is annotated where a human has stated something about it: a structure has a state, or a pixel
-    is non-zero. A structure with a state and without a pixel is stated to be absent, so that a frame can be
-    annotated as empty. Label images are never changed in place: what `label` once returned stays as it was.
+    A frame is annotated if a human has stated something about it: a structure has a state, or a pixel is
+    non-zero. A structure with a state and without a pixel is stated to be absent, so that a frame can be
+    annotated as empty. Label images are never changed in place: an image returned by `label` stays valid.
 
     Parameters
     ----------
-    n_frames, height, width
+    n_frames, height, width : int
         Size of the cine.
-    labels
-        Label images to start from, by frame, shape (height, width), uint8.
-    states
+    rater : str
+        Name of the layer. Each stroke has its own author, which may differ.
+    labels : mapping of int to ndarray of uint8, shape (height, width), optional
+        Label images by frame.
+    states : mapping of int to States, optional
         States of the structures on these frames; default drawn, for every structure that has a pixel.
-    revision
-        Number of changes made so far.
-    done, undone
-        History to start from, as in `History`.
-    max_steps, max_bytes
+    facts : mapping of FactKey to Fact, optional
+        View, landmarks and phase marks.
+    revision : int
+        Number of changes of label images so far.
+    sequence : int, optional
+        Number of all changes so far; default `revision`.
+    done, undone : iterable of PackedEdit
+        History, as in `History`.
+    max_steps, max_bytes : int
         Bounds of the history.
+
+    Raises
+    ------
+    ValueError
+        If a label image has another size than the cine.
+    IndexError
+        If the cine does not have one of the frames.
     """
 
     def __init__(
@@ -43,29 +55,36 @@ class AnnotationLayer:
         n_frames: int,
         height: int,
         width: int,
+        rater: str = "",
         *,
         labels: Mapping[int, Frame] | None = None,
         states: Mapping[int, States] | None = None,
+        facts: Mapping[FactKey, Fact] | None = None,
         revision: int = 0,
-        done: Iterable[PackedStroke] = (),
-        undone: Iterable[PackedStroke] = (),
+        sequence: int | None = None,
+        done: Iterable[PackedEdit] = (),
+        undone: Iterable[PackedEdit] = (),
         max_steps: int = MAX_STEPS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._n_frames = n_frames
         self._shape = (height, width)
+        self._rater = rater
         self._labels: dict[int, Frame] = {}
         self._states: dict[int, dict[int, Provenance]] = {}
+        self._facts: dict[FactKey, Fact] = dict(facts or {})
         self._revision = revision
+        self._sequence = revision if sequence is None else sequence
         self._history = History(done, undone, max_steps, max_bytes)
         for frame, label in (labels or {}).items():
             self._check_frame(frame)
             if label.shape != self._shape:
                 raise ValueError(f"label image of shape {label.shape} on a cine of {self._shape}")
-            self._set(frame, frozen(label), (states or {}).get(frame, {}))
+            self._set_label(frame, read_only_copy(label), (states or {}).get(frame, {}))
 
     @property
     def n_frames(self) -> int:
+        """Number of frames of the cine."""
         return self._n_frames
 
     @property
@@ -74,9 +93,19 @@ class AnnotationLayer:
         return self._shape
 
     @property
+    def rater(self) -> str:
+        """Name of the layer."""
+        return self._rater
+
+    @property
     def revision(self) -> int:
-        """Rises by one with every change, undo and redo included."""
+        """Number of changes of label images, including undo and redo; predictions refer to it."""
         return self._revision
+
+    @property
+    def sequence(self) -> int:
+        """Number of all changes, including those of facts, undo and redo."""
+        return self._sequence
 
     @property
     def annotated_frames(self) -> tuple[int, ...]:
@@ -85,25 +114,55 @@ class AnnotationLayer:
 
     @property
     def drawn_frames(self) -> tuple[int, ...]:
-        """Annotated frames on which something was drawn, and not only predictions accepted; ascending."""
+        """Annotated frames except those with accepted predictions only, ascending."""
         accepted_only = {f for f, s in self._states.items() if s and Provenance.DRAWN not in s.values()}
         return tuple(frame for frame in self.annotated_frames if frame not in accepted_only)
 
     @property
     def labels(self) -> dict[int, Frame]:
-        """Label image of every annotated frame, read-only arrays in a dict of the caller's own."""
+        """Label image of every annotated frame, read-only arrays in a new dict."""
         return {frame: self._labels[frame] for frame in self.annotated_frames}
 
     @property
+    def states_by_frame(self) -> dict[int, dict[int, Provenance]]:
+        """`states` of every annotated frame."""
+        return {frame: self.states(frame) for frame in self.annotated_frames}
+
+    @property
+    def stated_structures(self) -> frozenset[int]:
+        """Structures that are stated on at least one frame, which a head can be fitted to."""
+        return frozenset(value for states in self._states.values() for value in states)
+
+    @property
+    def view(self) -> AssignedView | None:
+        """View of the cine; None if it was not set."""
+        fact = self._facts.get((FactKind.VIEW, None))
+        return fact if isinstance(fact, AssignedView) else None
+
+    @property
+    def landmarks(self) -> dict[int, Landmarks]:
+        """Landmarks by frame, ascending."""
+        found = {frame: fact for (_, frame), fact in self._facts.items() if isinstance(fact, Landmarks)}
+        return {frame: found[frame] for frame in sorted(f for f in found if f is not None)}
+
+    @property
+    def phases(self) -> dict[int, PhaseMark]:
+        """End-diastolic and end-systolic frames, ascending."""
+        found = {frame: fact for (_, frame), fact in self._facts.items() if isinstance(fact, PhaseMark)}
+        return {frame: found[frame] for frame in sorted(f for f in found if f is not None)}
+
+    @property
     def can_undo(self) -> bool:
+        """True if there is an edit to undo."""
         return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
+        """True if there is an edit to redo."""
         return self._history.can_redo
 
     def label(self, frame: int) -> Frame | None:
-        """Label image of a frame, shape (height, width), read-only; None where nothing is drawn.
+        """Label image of a frame, shape (height, width), read-only; None if it is not annotated.
 
         Raises
         ------
@@ -114,7 +173,7 @@ class AnnotationLayer:
         return self._labels.get(frame)
 
     def states(self, frame: int) -> dict[int, Provenance]:
-        """Provenance of every structure that was stated on a frame, in a dict of the caller's own.
+        """State of every structure that was stated on a frame, in a new dict.
 
         Raises
         ------
@@ -124,68 +183,82 @@ class AnnotationLayer:
         self._check_frame(frame)
         return dict(self._states.get(frame, {}))
 
-    @property
-    def states_by_frame(self) -> dict[int, dict[int, Provenance]]:
-        """`states` of every annotated frame."""
-        return {frame: self.states(frame) for frame in self.annotated_frames}
+    def fact(self, kind: FactKind, frame: int | None = None) -> Fact | None:
+        """Fact of a kind, on a frame where the kind has one for each frame; None if it is not set."""
+        return self._facts.get((kind, frame))
 
-    def apply(self, stroke: Stroke) -> None:
-        """Draw a stroke; what could have been redone is gone.
+    def apply(self, edit: Edit) -> None:
+        """Apply an edit, which drops the edits that could have been redone.
 
         Raises
         ------
         IndexError
             If the cine has no such frame.
         ValueError
-            If the stroke leaves the picture or starts from other pixels or states than those that are
-            there, which would make its undo wrong. Nothing has changed then.
+            If a stroke leaves the image, or the edit starts from other pixels, states or facts than the
+            present ones, which would make its undo wrong. Nothing has changed then.
         """
-        current = self._patch_under(stroke)
+        if isinstance(edit, Stroke):
+            self._check_stroke(edit)
+        else:
+            if edit.frame is not None:
+                self._check_frame(edit.frame)
+            if edit.before != self._facts.get(edit.key):
+                raise ValueError(f"the change of the {edit.kind} starts from another value than the present")
+        self._history.push(edit)
+        self._replace(edit, after=True)
+
+    def undo(self) -> Edit | None:
+        """Take back the newest edit, on any frame, and return it; None if there is none."""
+        edit = self._history.undo()
+        if edit is not None:
+            self._replace(edit, after=False)
+        return edit
+
+    def redo(self) -> Edit | None:
+        """Apply the edit undone last again and return it; None if there is none."""
+        edit = self._history.redo()
+        if edit is not None:
+            self._replace(edit, after=True)
+        return edit
+
+    def _check_frame(self, frame: int) -> None:
+        if not 0 <= frame < self._n_frames:
+            raise IndexError(f"frame {frame} of a cine with {self._n_frames} frames")
+
+    def _check_stroke(self, stroke: Stroke) -> None:
+        self._check_frame(stroke.frame)
+        height, width = stroke.after.shape
+        inside = 0 <= stroke.y0 <= self._shape[0] - height and 0 <= stroke.x0 <= self._shape[1] - width
+        if not inside:
+            raise ValueError(f"the stroke on frame {stroke.frame} leaves the image")
+        label = self._labels.get(stroke.frame)
+        current = np.zeros_like(stroke.after) if label is None else label[stroke.slices]
         if stroke.before.shape != stroke.after.shape or not np.array_equal(current, stroke.before):
             raise ValueError(f"the stroke on frame {stroke.frame} starts from other pixels than those drawn")
         if stroke.states_before != self._states.get(stroke.frame, {}):
             raise ValueError(
                 f"the stroke on frame {stroke.frame} starts from other states than those recorded"
             )
-        self._history.push(stroke)
-        self._paint(stroke, stroke.after, stroke.states_after)
 
-    def undo(self) -> Stroke | None:
-        """Take back the newest stroke, on whatever frame it is, and return it; None if there is none."""
-        stroke = self._history.undo()
-        if stroke is not None:
-            self._paint(stroke, stroke.before, stroke.states_before)
-        return stroke
-
-    def redo(self) -> Stroke | None:
-        """Draw again the stroke undone last and return it; None if there is none."""
-        stroke = self._history.redo()
-        if stroke is not None:
-            self._paint(stroke, stroke.after, stroke.states_after)
-        return stroke
-
-    def _check_frame(self, frame: int) -> None:
-        if not 0 <= frame < self._n_frames:
-            raise IndexError(f"frame {frame} of a cine with {self._n_frames} frames")
-
-    def _patch_under(self, stroke: Stroke) -> Frame:
-        self._check_frame(stroke.frame)
-        height, width = stroke.after.shape
-        inside = 0 <= stroke.y0 <= self._shape[0] - height and 0 <= stroke.x0 <= self._shape[1] - width
-        if not inside:
-            raise ValueError(f"the stroke on frame {stroke.frame} leaves the picture")
-        label = self._labels.get(stroke.frame)
-        return np.zeros_like(stroke.after) if label is None else label[stroke.slices]
-
-    def _paint(self, stroke: Stroke, patch: Frame, states: States) -> None:
-        label = self._labels.get(stroke.frame)
+    def _replace(self, edit: Edit, *, after: bool) -> None:
+        """Set what an edit changed to its content after or before the edit."""
+        self._sequence += 1
+        if isinstance(edit, FactChange):
+            fact = edit.after if after else edit.before
+            if fact is None:
+                self._facts.pop(edit.key, None)
+            else:
+                self._facts[edit.key] = fact
+            return
+        label = self._labels.get(edit.frame)
         image = np.zeros(self._shape, np.uint8) if label is None else label.copy()
-        image[stroke.slices] = patch
+        image[edit.slices] = edit.after if after else edit.before
         image.setflags(write=False)
-        self._set(stroke.frame, image, states)
+        self._set_label(edit.frame, image, edit.states_after if after else edit.states_before)
         self._revision += 1
 
-    def _set(self, frame: int, image: Frame, states: States) -> None:
+    def _set_label(self, frame: int, image: Frame, states: States) -> None:
         if states or image.any():
             self._labels[frame] = image
             self._states[frame] = dict.fromkeys(structures_in(image), Provenance.DRAWN) | dict(states)

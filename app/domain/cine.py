@@ -178,6 +178,7 @@ class Cine:
     warnings: tuple[str, ...]
     source: FrameSource
     affine: NDArray[np.float64] | None = None
+    study_uid: str = ""
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:

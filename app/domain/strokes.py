@@ -1,13 +1,13 @@
-"""Strokes: what one action of a human changes on one frame."""
+"""Strokes: what one action of a human changes in the label image of one frame."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.domain.cine import Frame
+from app.domain.label_packing import pack_pixels, unpack_pixels
 from app.domain.provenance import (
     States,
     StrokeKind,
@@ -19,22 +19,21 @@ from app.domain.provenance import (
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """One human act on one frame: the smallest box of pixels that it changed.
+    """One action of a human on one frame: the smallest box of pixels that it changed.
 
     Attributes
     ----------
-    frame
+    frame : int
         Zero-based frame number.
-    y0, x0
+    y0, x0 : int
         Top left pixel of the box.
-    before, after
-        Label values in the box, shape (h, w), uint8, read-only.
-    kind
-        What the human did.
-    rater
-        Who did it: a short name chosen by the user, never the patient.
-    states_before, states_after
-        Provenance of each structure that a human has stated on this frame, before and after the stroke.
+    before, after : ndarray of uint8, shape (h, w)
+        Label values in the box, read-only.
+    kind : StrokeKind
+    rater : str
+        Author: a short name chosen by the user, never the patient.
+    states_before, states_after : States
+        State of each structure that a human has stated on this frame, before and after the stroke.
     """
 
     frame: int
@@ -68,19 +67,19 @@ def stroke_between(
 
     Parameters
     ----------
-    frame
+    frame : int
         Zero-based frame number.
-    before, after
-        Label images, shape (height, width), uint8; `before` None means nothing drawn yet.
+    before, after : ndarray of uint8, shape (height, width)
+        Label images; `before` is None if the frame is not annotated.
     kind, rater
         As in `Stroke`.
-    states_before, states_after
+    states_before, states_after : States, optional
         As in `Stroke`; derived from the pixels and the kind by default.
 
     Returns
     -------
     Stroke or None
-        None where neither a pixel nor a state changed.
+        None if neither a pixel nor a state changed.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def stroke_between(
     if rows.size == 0:
         if states_before == states_after:
             return None
-        y0, y1, x0, x1 = 0, 1, 0, 1  # one pixel that stays as it is
+        y0, y1, x0, x1 = 0, 1, 0, 1  # one unchanged pixel
     else:
         columns = np.flatnonzero(changed.any(axis=0))
         y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -109,8 +108,8 @@ def stroke_between(
         frame,
         y0,
         x0,
-        frozen(before[box]),
-        frozen(after[box]),
+        read_only_copy(before[box]),
+        read_only_copy(after[box]),
         kind,
         rater,
         dict(states_before),
@@ -118,40 +117,16 @@ def stroke_between(
     )
 
 
-def frozen(image: Frame) -> Frame:
-    """Copy an image into a contiguous uint8 array that nobody can write to."""
+def read_only_copy(image: Frame) -> Frame:
+    """Copy an image into a contiguous, read-only uint8 array."""
     copy = np.array(image, dtype=np.uint8, order="C")
     copy.setflags(write=False)
     return copy
 
 
-def pack_pixels(image: Frame) -> bytes:
-    """Compress label pixels with zlib, row by row, fastest level: label images are mostly flat."""
-    return zlib.compress(np.ascontiguousarray(image, dtype=np.uint8).tobytes(), 1)
-
-
-def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> Frame:
-    """Inverse of `pack_pixels`, read-only.
-
-    Raises
-    ------
-    ValueError
-        If the bytes are damaged or do not fill `shape`.
-    """
-    size = shape[0] * shape[1]
-    try:
-        # The bound keeps damaged bytes from unfolding into gigabytes.
-        pixels = zlib.decompressobj().decompress(packed, size + 1)
-    except zlib.error as error:
-        raise ValueError(f"damaged label pixels: {error}") from error
-    if len(pixels) != size:
-        raise ValueError(f"label pixels do not fill {shape[0]}x{shape[1]}")
-    return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
-
-
 @dataclass(frozen=True)
 class PackedStroke:
-    """A `Stroke` with both patches compressed, as the history and the project file keep it."""
+    """A `Stroke` with compressed pixels, as the history and the project file store it."""
 
     frame: int
     y0: int
@@ -200,4 +175,5 @@ class PackedStroke:
 
     @property
     def n_bytes(self) -> int:
+        """Compressed size of the pixels in bytes."""
         return len(self.before) + len(self.after)

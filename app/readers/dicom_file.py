@@ -86,6 +86,7 @@ def open_dicom(path: Path) -> Cine:
     return Cine(
         path=path,
         uid=str(value_of(header.ds, "SOPInstanceUID") or ""),
+        study_uid=str(value_of(header.ds, "StudyInstanceUID") or ""),
         content_hash=pixels.content_hash(),
         n_frames=n_frames,
         height=layout.rows,

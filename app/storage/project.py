@@ -1,48 +1,66 @@
-"""The project: one SQLite file with everything that a human drew and a head learned."""
+"""The project: one SQLite file with everything that humans annotated and heads predicted."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote_to_bytes
-
-import numpy as np
 
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.domain.provenance import Provenance, states_from_json
-from app.domain.strokes import unpack_pixels
+from app.domain.prediction import Prediction
+from app.domain.provenance import Provenance
+from app.domain.study import Study
 from app.storage import schema
-from app.storage.annotation_tables import read_strokes, write_change
+from app.storage.cine_index import CineIndex
+from app.storage.cine_tables import CineTable, default_rater
 from app.storage.codec import label_set_from_json, label_set_to_json
 from app.storage.connection import Connection
 from app.storage.errors import damaged
 from app.storage.filelock import FileLock
-from app.storage.prediction_tables import delete_predictions, read_latest_head, write_head, write_predictions
-from app.storage.records import Change, CineRecord, CineSummary, HeadRecord, Prediction
-from vjepa_core.label_image import UNLABELLED
+from app.storage.layer_tables import (
+    find_layer,
+    read_labels,
+    read_layer,
+    read_layers,
+    read_states,
+    write_change,
+)
+from app.storage.prediction_tables import (
+    delete_predictions,
+    read_latest_head,
+    read_predictions,
+    write_head,
+    write_predictions,
+)
+from app.storage.raters import current_user
+from app.storage.records import Change, CineRecord, CineSummary, HeadRecord, LayerRecord
+from vjepa_core.label_image import UNLABELLED, values_mask
 
 
 class Project:
     """An open project file, for this process alone; safe to use from several threads.
 
-    Made by `create`, `open` or `open_or_create`. What a human draws goes through a connection that
-    waits for the disk; what can be computed again goes through another that does not.
+    Created by `create`, `open` or `open_or_create`. Annotations are written through a connection that waits
+    for the disk; what can be computed or opened again goes through another that does not.
 
-    Every method raises ProjectError, one sentence with a way out, where the disk refuses.
+    The file holds no name, date, UID or path: cines are identified by hashes, and their paths are in the
+    `CineIndex` of the user.
+
+    Every method raises ProjectError, one sentence with a way out, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path, lock: FileLock) -> None:
         self._path = path
         self._lock = lock
+        self._index = CineIndex.of_user()
+        self._identity: tuple[str, str] | None = None  # identifier and salt, the same in every copy
         self._connect()
 
     def _connect(self) -> None:
@@ -167,26 +185,40 @@ class Project:
 
     @property
     def label_set(self) -> LabelSet:
-        """The structures that this project outlines."""
+        """Structures that this project outlines."""
         try:
             return label_set_from_json(self._setting("label_set") or "")
         except (ValueError, KeyError, TypeError) as error:
             raise damaged(self._path) from error
 
     def set_label_set(self, label_set: LabelSet) -> None:
-        """Replace the label set; a class that is drawn somewhere cannot go."""
+        """Replace the label set; ProjectError if it lacks a structure that is drawn somewhere."""
         known = (0, *label_set.values, UNLABELLED)
         for record in self.cines():
-            for frame, label in self.annotations(record.id).items():
-                if not np.isin(label, known).all():
-                    raise ProjectError(
-                        f"{self._path.name} has a class drawn on frame {frame} of {record.path.name} that "
-                        "the new label set lacks: erase it there first, or keep the class."
-                    )
+            for layer in self.layers(record.id):
+                for frame, label in self.annotations(record.id, layer.rater).items():
+                    if not values_mask(label, known).all():
+                        raise ProjectError(
+                            f"{self._path.name} has a class drawn on frame {frame} of {record.name} that "
+                            "the new label set lacks: erase it there first, or keep the class."
+                        )
         self._set_setting(self._human, "label_set", label_set_to_json(label_set))
 
+    @property
+    def active_rater(self) -> str | None:
+        """Rater whose layers are shown; None for the oldest layer of each cine."""
+        return self._setting("active_rater")
+
+    def set_active_rater(self, rater: str | None) -> None:
+        """Choose whose layers are shown; a rater without a layer starts with an empty one."""
+        if rater is None:
+            with self._human.transaction() as sql:
+                sql.execute("DELETE FROM settings WHERE key = 'active_rater'")
+        else:
+            self._set_setting(self._human, "active_rater", rater)
+
     def view(self) -> dict[str, Any]:
-        """Return what `save_view` kept last; empty if nothing or nothing readable."""
+        """Return what `save_view` stored last; empty if there is nothing readable."""
         try:
             view = json.loads(self._setting("view") or "{}")
         except ValueError:
@@ -194,7 +226,10 @@ class Project:
         return view if isinstance(view, dict) else {}
 
     def save_view(self, view: Mapping[str, Any]) -> None:
-        """Keep what the window shows (cine, frame, zoom, window/level, tool...), JSON values only."""
+        """Store the state of the window (cine, frame, zoom, window/level, tool...), JSON values only.
+
+        Names of files and people do not belong into it.
+        """
         self._set_setting(self._computed, "view", json.dumps(dict(view)))
 
     def _setting(self, key: str) -> str | None:
@@ -210,82 +245,80 @@ class Project:
 
     def add_cine(self, cine: Cine) -> CineRecord:
         """Refer to a cine; one that is known by its content keeps its record and gets its new path."""
-        path = _stored(cine.path.absolute())
-        row = (cine.uid, cine.content_hash, path, cine.n_frames, cine.height, cine.width)
-        with self._human.transaction() as sql:
-            sql.execute(
-                "INSERT INTO cines (uid, content_hash, path, n_frames, height, width) "
-                "VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (content_hash) DO UPDATE SET path = excluded.path, uid = excluded.uid",
-                row,
-            )
-        return next(record for record in self.cines() if record.content_hash == cine.content_hash)
+        return self._cines.add(cine)
 
     def cines(self) -> list[CineRecord]:
-        """Return the cines of the project in the order in which they came."""
-        rows = self._human.rows(
-            "SELECT id, uid, content_hash, path, n_frames, height, width FROM cines ORDER BY id"
-        )
-        return [CineRecord(row[0], row[1], row[2], _path(row[3]), *row[4:]) for row in rows]
+        """Return the cines of the project in the order in which they were added."""
+        return self._cines.all()
 
     def summaries(self) -> list[CineSummary]:
-        """Return the cines of the project with the numbers of their annotated and predicted frames."""
-        rows = self._human.rows(
-            "SELECT id, "
-            "(SELECT count(*) FROM annotations WHERE cine_id = cines.id), "
-            "(SELECT count(*) FROM predictions WHERE cine_id = cines.id) FROM cines"
-        )
-        counts = {row[0]: (row[1], row[2]) for row in rows}
-        return [CineSummary(record, *counts[record.id]) for record in self.cines()]
+        """Return the cines with their counts of frames, without reading a label image."""
+        return self._cines.summaries(self.active_rater)
 
-    def _size(self, cine_id: int) -> tuple[int, int, int, int]:
-        rows = self._human.rows(
-            "SELECT n_frames, height, width, revision FROM cines WHERE id = ?", (cine_id,)
-        )
-        if not rows:
-            raise KeyError(f"no cine {cine_id} in this project")
-        n_frames, height, width, revision = rows[0]
-        return n_frames, height, width, revision
+    def studies(self) -> list[Study]:
+        """Return the cines grouped by study, in the order in which they were added."""
+        groups: dict[str | None, list[int]] = {}
+        for record in self.cines():
+            groups.setdefault(record.study_hash, []).append(record.id)
+        return [Study(study, tuple(cine_ids)) for study, cine_ids in groups.items()]
 
-    # What a human drew
+    @property
+    def _cines(self) -> CineTable:
+        if self._identity is None:
+            project_id, salt = self._setting("project_id"), self._setting("salt")
+            if project_id is None or salt is None:
+                raise damaged(self._path)
+            self._identity = (project_id, salt)
+        return CineTable(self._computed, self._index, *self._identity, self._path.parent)
 
-    def annotations(self, cine_id: int) -> dict[int, Frame]:
-        """Label image of every annotated frame, shape (height, width), uint8, read-only."""
-        _, height, width, _ = self._size(cine_id)
-        rows = self._human.rows(
-            "SELECT frame, label FROM annotations WHERE cine_id = ? ORDER BY frame", (cine_id,)
-        )
-        return {frame: self._unpack(label, (height, width)) for frame, label in rows}
+    # Annotations
 
-    def annotation_states(self, cine_id: int) -> dict[int, dict[int, Provenance]]:
-        """Provenance of every stated structure (see `States`), by annotated frame."""
-        rows = self._human.rows("SELECT frame, states FROM annotations WHERE cine_id = ?", (cine_id,))
+    def layers(self, cine_id: int) -> list[LayerRecord]:
+        """Return the annotation layers of a cine, the oldest first."""
+        return read_layers(self._human, cine_id)
+
+    def rater_of(self, cine_id: int) -> str:
+        """Return the rater whose layer of a cine is shown.
+
+        The active rater; if none was chosen, that of the oldest layer of the cine, else the user at this
+        machine.
+        """
+        return self.active_rater or default_rater(self._human, cine_id) or current_user()
+
+    def layer(self, cine_id: int, rater: str | None = None) -> AnnotationLayer:
+        """Return a layer of a cine with its undo and redo history.
+
+        Parameters
+        ----------
+        cine_id : int
+        rater : str, optional
+            Default `rater_of`. A layer that nothing was written to yet is empty.
+        """
         try:
-            return {frame: states_from_json(text) for frame, text in rows}
-        except ValueError as error:
-            raise damaged(self._path) from error
-
-    def layer(self, cine_id: int) -> AnnotationLayer:
-        """Bring back a cine's annotations with their undo and redo history."""
-        n_frames, height, width, revision = self._size(cine_id)
-        done = read_strokes(self._human, cine_id, undone=False)
-        undone = read_strokes(self._human, cine_id, undone=True)
-        try:
-            return AnnotationLayer(
-                n_frames,
-                height,
-                width,
-                labels=self.annotations(cine_id),
-                states=self.annotation_states(cine_id),
-                revision=revision,
-                done=done,
-                undone=undone,
-            )
+            return read_layer(self._human, self._cines.get(cine_id), rater or self.rater_of(cine_id))
         except (ValueError, IndexError) as error:
             raise damaged(self._path) from error
 
-    def commit(self, cine_id: int, change: Change) -> None:
-        """Put one change on the disk, as one transaction; a change that is there already is passed over.
+    def annotations(self, cine_id: int, rater: str | None = None) -> dict[int, Frame]:
+        """Label image of every annotated frame of a layer, shape (height, width), uint8, read-only."""
+        record, layer_id = self._cines.get(cine_id), self._layer_id(cine_id, rater)
+        try:
+            return (
+                {} if layer_id is None else read_labels(self._human, layer_id, (record.height, record.width))
+            )
+        except ValueError as error:
+            raise damaged(self._path) from error
+
+    def annotation_states(self, cine_id: int, rater: str | None = None) -> dict[int, dict[int, Provenance]]:
+        """State of every stated structure (see `States`), by annotated frame of a layer."""
+        layer_id = self._layer_id(cine_id, rater)
+        try:
+            return {} if layer_id is None else read_states(self._human, layer_id)
+        except ValueError as error:
+            raise damaged(self._path) from error
+
+    def commit(self, cine_id: int, rater: str, change: Change) -> None:
+        """Write one change of a layer to the disk as one transaction; one written already is skipped.
 
         Raises
         ------
@@ -293,69 +326,51 @@ class Project:
             If changes before this one are missing.
         """
         with self._human.transaction() as sql:
-            write_change(sql, cine_id, change)
+            write_change(sql, cine_id, rater, change)
 
-    # What a head learned
+    def _layer_id(self, cine_id: int, rater: str | None) -> int | None:
+        return find_layer(self._human, cine_id, rater or self.rater_of(cine_id))
+
+    # Heads and predictions
 
     def save_head(self, head: HeadRecord) -> int:
-        """Keep a head and return its id; older ones go unless a prediction still names them."""
+        """Store a head and return its id; older ones that no prediction refers to are deleted."""
         with self._computed.transaction() as sql:
-            return write_head(sql, head)
+            return write_head(sql, head, self.active_rater or "")
 
     def latest_head(self) -> HeadRecord | None:
-        """Return the head that was saved last, or None."""
+        """Return the head that was saved last for the active rater, or None."""
         try:
-            return read_latest_head(self._computed)
+            return read_latest_head(self._computed, self.active_rater or "")
         except (ValueError, AttributeError) as error:
             raise damaged(self._path) from error
 
-    def save_predictions(self, cine_id: int, predictions: Mapping[int, Prediction]) -> None:
-        """Keep predictions by frame, replacing those of the same frames.
+    def save_predictions(
+        self, cine_id: int, predictions: Mapping[int, Prediction], rater: str | None = None
+    ) -> None:
+        """Store predictions by frame with the layer that they were learnt from, replacing earlier ones.
 
         Raises
         ------
         ValueError
             If a mask has another size than the cine, or a frame is beyond it.
         """
-        n_frames, height, width, _ = self._size(cine_id)
-        rows = []
-        for frame, p in predictions.items():
-            if p.shape != (height, width) or not 0 <= frame < n_frames:
-                raise ValueError(f"prediction {p.shape} for frame {frame} does not fit the cine")
-            rows.append((cine_id, frame, p.packed, p.confidence, p.revision, p.head_id))
-        write_predictions(self._computed, rows)
+        record = self._cines.get(cine_id)
+        for frame, prediction in predictions.items():
+            fits = prediction.shape == (record.height, record.width) and 0 <= frame < record.n_frames
+            if not fits:
+                raise ValueError(f"prediction {prediction.shape} for frame {frame} does not fit the cine")
+        write_predictions(self._computed, cine_id, rater or self.rater_of(cine_id), predictions)
 
-    def forget_predictions(self, cine_id: int) -> None:
-        """Keep no prediction of a cine any more."""
-        delete_predictions(self._computed, cine_id)
+    def delete_predictions(self, cine_id: int, rater: str | None = None) -> None:
+        """Delete the predictions that belong to a layer."""
+        layer_id = self._layer_id(cine_id, rater)
+        if layer_id is not None:
+            delete_predictions(self._computed, layer_id)
 
-    def predictions(self, cine_id: int) -> dict[int, Prediction]:
-        """Return the predictions kept last, by frame."""
-        _, height, width, _ = self._size(cine_id)
-        rows = self._computed.rows(
-            "SELECT frame, mask, confidence, revision, head_id FROM predictions "
-            "WHERE cine_id = ? ORDER BY frame",
-            (cine_id,),
-        )
-        return {row[0]: Prediction(row[1], (height, width), *row[2:]) for row in rows}
-
-    def _unpack(self, packed: bytes, shape: tuple[int, int]) -> Frame:
-        try:
-            return unpack_pixels(packed, shape)
-        except ValueError as error:
-            raise damaged(self._path) from error
-
-
-def _stored(path: Path) -> str:
-    """An absolute path as text; as a URI where its name is not UTF-8, which SQLite refuses."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return path.as_uri()
-    return str(path)
-
-
-def _path(stored: str) -> Path:
-    if not stored.startswith("file://"):
-        return Path(stored)
-    return Path(os.fsdecode(unquote_to_bytes(stored.removeprefix("file://"))))
+    def predictions(self, cine_id: int, rater: str | None = None) -> dict[int, Prediction]:
+        """Return the stored predictions that belong to a layer, by frame."""
+        record, layer_id = self._cines.get(cine_id), self._layer_id(cine_id, rater)
+        if layer_id is None:
+            return {}
+        return read_predictions(self._computed, layer_id, (record.height, record.width))

@@ -27,7 +27,7 @@ def find_project(content_hash: str, candidates: Iterable[Path], *, drawn: bool =
     """
     existing = [path for path in dict.fromkeys(candidates) if path.is_file()]
     for path in sorted(existing, key=_written, reverse=True):
-        if _knows(path, content_hash, drawn):
+        if _contains(path, content_hash, drawn):
             return path
     return None
 
@@ -67,12 +67,22 @@ def _written(path: Path) -> float:
     return max(times)
 
 
-def _knows(path: Path, content_hash: str, drawn: bool) -> bool:
-    query = "SELECT 1 FROM cines WHERE content_hash = ?"
-    if drawn:
-        query += " AND EXISTS (SELECT 1 FROM annotations WHERE cine_id = cines.id)"
+def _contains(path: Path, content_hash: str, drawn: bool) -> bool:
+    """Return True if a project refers to a cine; with `drawn`, if it holds annotations of it."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as db:
+            if not drawn:
+                query = "SELECT 1 FROM cines WHERE content_hash = ?"
+            elif db.execute("PRAGMA user_version").fetchone()[0] < 3:
+                query = (
+                    "SELECT 1 FROM cines JOIN annotations ON cine_id = cines.id "
+                    "WHERE content_hash = ? LIMIT 1"
+                )
+            else:
+                query = (
+                    "SELECT 1 FROM cines JOIN layers ON cine_id = cines.id "
+                    "JOIN annotations ON layer_id = layers.id WHERE content_hash = ? LIMIT 1"
+                )
             row = db.execute(query, (content_hash,)).fetchone()
     except sqlite3.Error:
         return False

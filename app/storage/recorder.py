@@ -1,4 +1,4 @@
-"""Every edit is kept in memory and put on the disk at once; what the disk refuses waits in order."""
+"""Every edit takes effect in memory and is written at once; edits that cannot be written wait in order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Frame
 from app.domain.errors import ProjectError
+from app.domain.facts import AssignedView, Fact, FactChange, FactKind, Landmarks, PhaseMark
+from app.domain.history import Edit
 from app.domain.provenance import States, StrokeKind
 from app.domain.strokes import Stroke, stroke_between
 from app.storage.project import Project
@@ -18,60 +20,72 @@ _logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Edits one cine of a project.
+    """Edits one annotation layer of a project.
 
-    No edit ever fails because of the disk: it is drawn, and `pending` says how many edits wait to be
-    written. Each further edit tries again; so does `retry`. Use it from one thread.
+    No edit fails because of the disk: it takes effect, and `pending` is the number of edits that are not
+    written yet. Each further edit tries again, and so does `retry`. Use it from one thread.
 
     Parameters
     ----------
-    project
+    project : Project
         The open project.
-    cine_id
+    cine_id : int
         `CineRecord.id` of a cine in it.
+    rater : str, optional
+        Name of the layer; default `Project.rater_of`.
     """
 
-    def __init__(self, project: Project, cine_id: int) -> None:
+    def __init__(self, project: Project, cine_id: int, rater: str | None = None) -> None:
         self._project = project
         self._cine_id = cine_id
-        self._layer = project.layer(cine_id)
+        self._layer = project.layer(cine_id, rater)
         self._queue: deque[Change] = deque()
         self._last_error: ProjectError | None = None
 
     @property
     def project(self) -> Project:
+        """The project that is written to."""
         return self._project
 
     @property
     def cine_id(self) -> int:
+        """Row of the cine in the project."""
         return self._cine_id
 
     @property
     def layer(self) -> AnnotationLayer:
-        """The annotations as drawn; change them through this recorder only."""
+        """The layer with all edits; change it through this recorder only."""
         return self._layer
 
     @property
     def pending(self) -> int:
-        """Edits that are in memory and not yet on the disk."""
+        """Number of edits that are in memory and not yet on the disk."""
         return len(self._queue)
 
     @property
     def last_error(self) -> ProjectError | None:
-        """Why edits are pending, in one sentence with a way out; None when all is written."""
+        """Reason why edits are pending, in one sentence with a way out; None if all are written."""
         return self._last_error
 
-    def apply(self, stroke: Stroke) -> None:
-        """Draw a stroke and write it; IndexError or ValueError, as `AnnotationLayer.apply`, for a bad one."""
-        self._layer.apply(stroke)
-        self._write("apply", stroke)
+    def apply(self, edit: Edit) -> None:
+        """Apply an edit and write it; IndexError or ValueError as in `AnnotationLayer.apply`."""
+        self._layer.apply(edit)
+        self._write("apply", edit)
 
     def draw(
         self, frame: int, after: Frame, kind: StrokeKind, rater: str, states: States | None = None
     ) -> Stroke | None:
         """Make a frame's label image equal to `after`, as one stroke; None if nothing changes.
 
-        `states` are the states of its structures from then on; derived from the pixels by default.
+        Parameters
+        ----------
+        frame : int
+        after : ndarray of uint8, shape (height, width)
+        kind : StrokeKind
+        rater : str
+            Author of the stroke.
+        states : States, optional
+            States of the structures of the frame after the stroke; derived from the pixels by default.
         """
         stroke = stroke_between(
             frame,
@@ -86,25 +100,37 @@ class Recorder:
             self.apply(stroke)
         return stroke
 
-    def undo(self) -> Stroke | None:
-        """Take back the newest stroke, write that, and return the stroke; None if there is none."""
-        stroke = self._layer.undo()
-        if stroke is not None:
-            self._write("undo", stroke)
-        return stroke
+    def set_view(self, view: AssignedView | None, rater: str) -> FactChange | None:
+        """Set or remove the view of the cine; None if nothing changes."""
+        return self._set_fact(FactKind.VIEW, None, view, rater)
 
-    def redo(self) -> Stroke | None:
-        """Draw again the stroke undone last, write that, and return it; None if there is none."""
-        stroke = self._layer.redo()
-        if stroke is not None:
-            self._write("redo", stroke)
-        return stroke
+    def set_landmarks(self, frame: int, landmarks: Landmarks | None, rater: str) -> FactChange | None:
+        """Set or remove the landmarks of a frame; None if nothing changes."""
+        return self._set_fact(FactKind.LANDMARKS, frame, landmarks, rater)
+
+    def set_phase(self, frame: int, mark: PhaseMark | None, rater: str) -> FactChange | None:
+        """Mark a frame as end-diastolic or end-systolic, or remove its mark; None if nothing changes."""
+        return self._set_fact(FactKind.PHASE, frame, mark, rater)
+
+    def undo(self) -> Edit | None:
+        """Take back the newest edit, write that, and return the edit; None if there is none."""
+        edit = self._layer.undo()
+        if edit is not None:
+            self._write("undo", edit)
+        return edit
+
+    def redo(self) -> Edit | None:
+        """Apply the edit undone last again, write that, and return it; None if there is none."""
+        edit = self._layer.redo()
+        if edit is not None:
+            self._write("redo", edit)
+        return edit
 
     def retry(self) -> bool:
-        """Try to write what is pending; True when nothing is left."""
+        """Try to write the pending edits; True if none is left."""
         while self._queue:
             try:
-                self._project.commit(self._cine_id, self._queue[0])
+                self._project.commit(self._cine_id, self._layer.rater, self._queue[0])
             except ProjectError as error:
                 if self._last_error is None:
                     _logger.warning("annotations wait in memory: %s", error)
@@ -115,21 +141,37 @@ class Recorder:
         return True
 
     def move_to(self, path: Path | str) -> None:
-        """Go on in another project file that gets everything, the pending edits included.
+        """Continue in another project file that gets everything, including the pending edits.
 
-        The project object itself moves, so the recorders of its other cines go on there too: call
+        The project object itself moves, so the recorders of its other cines continue there too: call
         their `retry`.
 
         Raises
         ------
         ProjectError
-            If that file cannot be written either; all that was drawn is still in memory.
+            If that file cannot be written either; all edits are still in memory.
         """
         self._project.move_to(path)
         if not self.retry() and self._last_error is not None:
             raise self._last_error
 
-    def _write(self, action: Action, stroke: Stroke) -> None:
-        label, states = self._layer.label(stroke.frame), self._layer.states(stroke.frame)
-        self._queue.append(Change.of(action, stroke, label, self._layer.revision, states))
+    def _set_fact(
+        self, kind: FactKind, frame: int | None, fact: Fact | None, rater: str
+    ) -> FactChange | None:
+        before = self._layer.fact(kind, frame)
+        if before == fact:
+            return None
+        change = FactChange(kind, frame, before, fact, rater)
+        self.apply(change)
+        return change
+
+    def _write(self, action: Action, edit: Edit) -> None:
+        layer = self._layer
+        counters = (layer.revision, layer.sequence)
+        if isinstance(edit, FactChange):
+            change = Change.of_fact(action, edit, layer.fact(edit.kind, edit.frame), counters)
+        else:
+            frame = edit.frame
+            change = Change.of_frame(action, edit, layer.label(frame), layer.states(frame), counters)
+        self._queue.append(change)
         self.retry()

@@ -1,4 +1,4 @@
-"""What a project holds, row by row."""
+"""Rows of a project."""
 
 from __future__ import annotations
 
@@ -8,26 +8,88 @@ from pathlib import Path
 from typing import Literal
 
 from app.domain.cine import Frame
+from app.domain.facts import Fact, FactChange, FactKey
+from app.domain.history import PackedEdit
+from app.domain.label_packing import pack_pixels
 from app.domain.provenance import States, states_to_json
-from app.domain.strokes import PackedStroke, Stroke, pack_pixels, unpack_pixels
+from app.domain.strokes import PackedStroke, Stroke
+from app.domain.study import salted_hash
+
+
+@dataclass(frozen=True)
+class Location:
+    """Salted hash of the path of a cine relative to the folder of its project.
+
+    It finds a cine that was moved together with its project, and names nothing.
+    """
+
+    folder: Path
+    salt: str
+    digest: str
+
+    @staticmethod
+    def hash(salt: str, folder: Path, path: Path) -> str | None:
+        """Hash the path of a cine; None where the cine is not in or below the folder."""
+        relative = relative_path(folder, path)
+        return None if relative is None else salted_hash(salt, relative.as_posix())
+
+    def matches(self, path: Path) -> bool:
+        """Return True if a file is where the cine was."""
+        return self.hash(self.salt, self.folder, path) == self.digest
+
+
+def relative_path(folder: Path, path: Path) -> Path | None:
+    """Path relative to a folder; None where it is not in or below the folder."""
+    for candidate in (path, path.resolve()):
+        if candidate.is_relative_to(folder):
+            return candidate.relative_to(folder)
+    return None
 
 
 @dataclass(frozen=True)
 class CineRecord:
-    """A cine that the project refers to; its pixels stay in the file at `path`."""
+    """A cine that the project refers to; its pixels stay in its file.
+
+    Attributes
+    ----------
+    id : int
+        Row in the project.
+    content_hash : str
+        SHA-256 of the pixel data.
+    n_frames, height, width : int
+    path : Path or None
+        Last known path on this machine, from the user's index; None where it is unknown.
+    study_hash : str or None
+        Salted hash of the StudyInstanceUID; None where the file states none.
+    location : Location or None
+        None for a cine that was not in or below the folder of the project.
+    """
 
     id: int
-    uid: str
     content_hash: str
-    path: Path
     n_frames: int
     height: int
     width: int
+    path: Path | None = None
+    study_hash: str | None = None
+    location: Location | None = None
+
+    @property
+    def name(self) -> str:
+        """Name for the user: the file name, or a number where the path is unknown."""
+        return f"Cine {self.id}" if self.path is None else self.path.name
 
 
 @dataclass(frozen=True)
 class CineSummary:
-    """A cine of a project and the numbers of its annotated and predicted frames."""
+    """What a list of cines shows of one, for its default layer.
+
+    Attributes
+    ----------
+    record : CineRecord
+    n_annotated, n_predicted : int
+        Annotated frames, and frames with a prediction.
+    """
 
     record: CineRecord
     n_annotated: int
@@ -35,23 +97,43 @@ class CineSummary:
 
 
 @dataclass(frozen=True)
-class HeadRecord:
-    """A trained head and all that it came from.
+class LayerRecord:
+    """An annotation layer without its label images.
 
     Attributes
     ----------
-    blob
-        Weights as safetensors bytes.
-    encoder, encoder_checksum
+    cine_id : int
+    rater : str
+    revision : int
+        Number of changes of label images.
+    n_annotated : int
+        Annotated frames.
+    """
+
+    cine_id: int
+    rater: str
+    revision: int
+    n_annotated: int
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """A fitted head and its origin.
+
+    Attributes
+    ----------
+    blob : bytes
+        Weights as a safetensors file.
+    encoder, encoder_checksum : str
         The frozen encoder whose features the head reads.
-    label_set
-        The structures that it draws, as `structures_to_json` gives them; in older projects the name of the
-        label set.
-    revisions
-        Annotation revision by cine id.
-    created
+    label_set : str
+        The structures that it predicts, as `structures_to_json` returns them; in older projects the name of
+        the label set.
+    revisions : mapping of int to int
+        Revision of the annotation layer by cine id.
+    created : str
         ISO 8601 time, UTC.
-    id
+    id : int or None
         Row in the project; None before it is saved.
     """
 
@@ -64,80 +146,79 @@ class HeadRecord:
     id: int | None = None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A head's label image of one frame, kept packed: a long cine has thousands of them.
-
-    Attributes
-    ----------
-    packed, shape
-        Label image (height, width) uint8 as `pack_pixels` gives it, and its size.
-    confidence
-        0..1.
-    revision
-        Of the annotations that it was learnt from.
-    head_id
-        The head's row in the project; None for a preview.
-    """
-
-    packed: bytes
-    shape: tuple[int, int]
-    confidence: float
-    revision: int
-    head_id: int | None = None
-
-    @classmethod
-    def of(cls, mask: Frame, confidence: float, revision: int, head_id: int | None = None) -> Prediction:
-        """Pack a label image (height, width) uint8."""
-        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), confidence, revision, head_id)
-
-    @property
-    def mask(self) -> Frame:
-        """The label image (height, width) uint8, read-only; ValueError if it is damaged."""
-        return unpack_pixels(self.packed, self.shape)
-
-
 Action = Literal["apply", "undo", "redo"]
 
 
 @dataclass(frozen=True)
-class Change:
-    """One change of a cine's annotations, ready to be written as one transaction.
+class FrameContent:
+    """Annotation of a frame after a change.
 
     Attributes
     ----------
-    action
-        A new stroke, or an undo or redo of the newest one.
-    frame, rater
-        Where, and by whom.
-    stroke
-        The stroke where `action` is "apply", else None: the log has it already.
-    label
-        The frame's label image after the change, packed; None where nothing is drawn any more.
-    revision
-        The cine's revision after the change.
-    states
-        States of the frame's structures after the change, as `states_to_json` writes them.
+    frame : int
+    label : bytes or None
+        Compressed label image; None if the frame is no longer annotated.
+    states : str
+        As `states_to_json` returns them.
+    """
+
+    frame: int
+    label: bytes | None
+    states: str
+
+
+@dataclass(frozen=True)
+class FactContent:
+    """Value of a fact after a change; None if it is no longer set."""
+
+    key: FactKey
+    fact: Fact | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of an annotation layer, ready to be written as one transaction.
+
+    Attributes
+    ----------
+    action : Action
+        A new edit, or undo or redo of the newest one.
+    edit : PackedEdit or None
+        The edit if `action` is "apply"; None for one that the project has already.
+    rater : str
+        Author.
+    content : FrameContent or FactContent
+        State after the change.
+    revision, sequence : int
+        Counters of the layer after the change.
     """
 
     action: Action
-    frame: int
+    edit: PackedEdit | None
     rater: str
-    stroke: PackedStroke | None
-    label: bytes | None
+    content: FrameContent | FactContent
     revision: int
-    states: str = "{}"
+    sequence: int
 
     @classmethod
-    def of(cls, action: Action, stroke: Stroke, label: Frame | None, revision: int, states: States) -> Change:
-        """Pack a change for the disk."""
-        packed = PackedStroke.of(stroke) if action == "apply" else None
-        return cls(
-            action,
-            stroke.frame,
-            stroke.rater,
-            packed,
-            None if label is None else pack_pixels(label),
-            revision,
-            states_to_json(states),
-        )
+    def of_fact(
+        cls, action: Action, edit: FactChange, fact: Fact | None, counters: tuple[int, int]
+    ) -> Change:
+        """Create the change of a fact; `counters` are revision and sequence."""
+        logged = edit if action == "apply" else None
+        return cls(action, logged, edit.rater, FactContent(edit.key, fact), *counters)
+
+    @classmethod
+    def of_frame(
+        cls,
+        action: Action,
+        stroke: Stroke,
+        label: Frame | None,
+        states: States,
+        counters: tuple[int, int],
+    ) -> Change:
+        """Create the change of a frame by a stroke; `counters` are revision and sequence."""
+        logged = PackedStroke.of(stroke) if action == "apply" else None
+        pixels = None if label is None else pack_pixels(label)
+        content = FrameContent(stroke.frame, pixels, states_to_json(states))
+        return cls(action, logged, stroke.rater, content, *counters)

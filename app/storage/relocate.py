@@ -1,4 +1,4 @@
-"""Finding a cine again whose file was moved or renamed."""
+"""Search for the file of a cine that was moved or renamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from app.domain.errors import ApicalError
-from app.readers.suffixes import DICOM_SUFFIXES
+from app.readers.suffixes import CINE_SUFFIXES, DICOM_SUFFIXES
 from app.storage.records import CineRecord
 
 _logger = logging.getLogger(__name__)
@@ -22,31 +22,30 @@ def relocate(
 ) -> Path | None:
     """Find the file of a cine by its content.
 
-    Looks where it was, then for files of the same name, then for others of a plausible suffix.
+    The order is: the last known path, the same place relative to the project, files of the same name, other
+    files with a suffix that the cine may have.
 
     Parameters
     ----------
-    record
-        The cine as the project knows it.
-    search_folders
-        Folders to search, with all below them; links to folders are not followed.
-    content_hash_of
-        Hash of a file's pixels, in the same way as `Cine.content_hash`; may raise ApicalError.
-    max_hashed
-        Files to read at most: reading a whole archive would take hours.
+    record : CineRecord
+    search_folders : iterable of Path
+        Folders to search with everything below them; links to folders are not followed.
+    content_hash_of : callable
+        Returns the hash of a file's pixels as in `Cine.content_hash`; may raise ApicalError.
+    max_hashed : int
+        Maximum number of files to read: reading a whole archive would take hours.
 
     Returns
     -------
     Path or None
-        None where no file has that content.
+        None if no file has that content.
     """
-    folders = list(search_folders)
     hashed: set[Path] = set()
-    for path in (record.path, *_same_name(folders, record.path.name), *_plausible(folders, record.path)):
+    for path in _candidates(record, list(search_folders)):
         if path in hashed or not path.is_file():
             continue
         if len(hashed) >= max_hashed:
-            _logger.info("gave up looking for a moved cine after %d files", max_hashed)
+            _logger.info("the search for a moved cine ended after %d files", max_hashed)
             return None
         hashed.add(path)
         try:
@@ -57,6 +56,17 @@ def relocate(
     return None
 
 
+def _candidates(record: CineRecord, folders: list[Path]) -> Iterator[Path]:
+    known, location = record.path, record.location
+    if known is not None:
+        yield known
+    if location is not None:
+        yield from (path for path in _files([location.folder]) if location.matches(path))
+    if known is not None:
+        yield from (path for path in _files(folders) if path.name == known.name)
+    yield from (path for path in _files(folders) if _has_fitting_suffix(path, known))
+
+
 def _files(folders: list[Path]) -> Iterator[Path]:
     for folder in folders:
         for parent, _, names in os.walk(folder):
@@ -64,15 +74,14 @@ def _files(folders: list[Path]) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _same_name(folders: list[Path], name: str) -> Iterator[Path]:
-    return (path for path in _files(folders) if path.name == name)
+def _has_fitting_suffix(path: Path, known: Path | None) -> bool:
+    other = path.suffix.lower()
+    if known is None:
+        return _may_be_dicom(other) or path.name.lower().endswith(CINE_SUFFIXES)
+    suffix = known.suffix.lower()
+    return other == suffix or (_may_be_dicom(suffix) and _may_be_dicom(other))
 
 
-def _plausible(folders: list[Path], lost: Path) -> Iterator[Path]:
-    suffix = lost.suffix.lower()
-    # DICOM files are named freely: 'IM_0001' and '1.2.840.113' have no suffix to speak of.
-    free = suffix in DICOM_SUFFIXES or suffix[1:].isdigit()
-    for path in _files(folders):
-        other = path.suffix.lower()
-        if other == suffix or (free and (other in DICOM_SUFFIXES or other[1:].isdigit())):
-            yield path
+def _may_be_dicom(suffix: str) -> bool:
+    """Return True for the suffixes of DICOM files, and for parts of names like 'IM.0001' or a UID."""
+    return suffix in DICOM_SUFFIXES or suffix[1:].isdigit()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.domain.errors import ProjectError
 from app.storage.errors import damaged, project_error
+from app.storage.layers_migration import add_layers, remove_identities
 from app.storage.states_migration import add_states
 
 APPLICATION_ID = 0x41504943  # "APIC"; SQLite keeps it in the file's header, `file` can show it
@@ -77,17 +79,89 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
         "ALTER TABLE strokes ADD COLUMN states_after TEXT NOT NULL DEFAULT '{}'",
         add_states,
     ),
+    (
+        # One layer per cine and rater; edits are strokes and changes of facts in one order.
+        """CREATE TABLE layers (
+            id INTEGER PRIMARY KEY,
+            cine_id INTEGER NOT NULL REFERENCES cines (id),
+            rater TEXT NOT NULL,
+            revision INTEGER NOT NULL DEFAULT 0,
+            sequence INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (cine_id, rater)
+        ) STRICT""",
+        # Of a fact `before` and `after` are JSON, NULL where it is not set, and the box is not used.
+        """CREATE TABLE edits (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            layer_id INTEGER NOT NULL REFERENCES layers (id),
+            frame INTEGER,
+            y0 INTEGER NOT NULL DEFAULT 0,
+            x0 INTEGER NOT NULL DEFAULT 0,
+            height INTEGER NOT NULL DEFAULT 0,
+            width INTEGER NOT NULL DEFAULT 0,
+            before BLOB,
+            after BLOB,
+            kind TEXT NOT NULL,
+            rater TEXT NOT NULL,
+            states_before TEXT NOT NULL DEFAULT '{}',
+            states_after TEXT NOT NULL DEFAULT '{}',
+            undone INTEGER NOT NULL DEFAULT 0
+        ) STRICT""",
+        "CREATE INDEX edits_by_state ON edits (layer_id, undone, id)",
+        # Frame -1 stands for the whole cine.
+        """CREATE TABLE facts (
+            layer_id INTEGER NOT NULL REFERENCES layers (id),
+            kind TEXT NOT NULL,
+            frame INTEGER NOT NULL,
+            value TEXT NOT NULL,
+            rater TEXT NOT NULL,
+            PRIMARY KEY (layer_id, kind, frame)
+        ) STRICT""",
+        "ALTER TABLE annotations RENAME TO annotations_2",
+        """CREATE TABLE annotations (
+            layer_id INTEGER NOT NULL REFERENCES layers (id),
+            frame INTEGER NOT NULL,
+            label BLOB NOT NULL,
+            rater TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            states TEXT NOT NULL DEFAULT '{}',
+            PRIMARY KEY (layer_id, frame)
+        ) STRICT""",
+        "ALTER TABLE predictions RENAME TO predictions_2",
+        """CREATE TABLE predictions (
+            layer_id INTEGER NOT NULL REFERENCES layers (id),
+            frame INTEGER NOT NULL,
+            mask BLOB NOT NULL,
+            confidence REAL NOT NULL,
+            revision INTEGER NOT NULL,
+            head_id INTEGER REFERENCES heads (id),
+            PRIMARY KEY (layer_id, frame)
+        ) STRICT""",
+        "ALTER TABLE heads ADD COLUMN rater TEXT NOT NULL DEFAULT ''",
+        # Salted hashes of a StudyInstanceUID and of a path relative to the project.
+        "ALTER TABLE cines ADD COLUMN study_hash TEXT",
+        "ALTER TABLE cines ADD COLUMN location_hash TEXT",
+        add_layers,
+        remove_identities,
+        "DROP TABLE strokes",
+        "DROP TABLE annotations_2",
+        "DROP TABLE predictions_2",
+        "ALTER TABLE cines DROP COLUMN uid",
+        "ALTER TABLE cines DROP COLUMN path",
+        "ALTER TABLE cines DROP COLUMN revision",
+    ),
 )
 
 
 def create(path: Path, settings: Mapping[str, str]) -> None:
     """Write an empty project of the newest version to `path`, which must not exist."""
+    _create_private(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         _step_up(connection, 0)
         connection.executemany("INSERT INTO settings (key, value) VALUES (?, ?)", settings.items())
         connection.execute("COMMIT")
+        connection.execute("VACUUM")  # the steps leave free pages
 
 
 def check_header(path: Path) -> None:
@@ -171,9 +245,15 @@ def migrate(path: Path, version: int) -> None:
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # nothing removed stays in free pages
             connection.execute("BEGIN IMMEDIATE")
             _step_up(connection, version)
             connection.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):  # the project is migrated: this only tidies up
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.suppress(OSError):  # a file of another user
+            path.chmod(0o600)
     except sqlite3.Error as error:
         raise ProjectError(
             f"{path.name} could not be brought to this version of Apical and is as it was "
@@ -193,6 +273,7 @@ def copy(source: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
+        _create_private(temporary)
         with (
             contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reader,
             contextlib.closing(sqlite3.connect(temporary)) as writer,
@@ -212,6 +293,11 @@ def copy(source: Path, target: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _create_private(path: Path) -> None:
+    """Create an empty file that its owner alone can read; SQLite's side files get the same permissions."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _step_up(connection: sqlite3.Connection, version: int) -> None:

@@ -7,8 +7,8 @@ import sqlite3
 
 import numpy as np
 
+from app.domain.label_packing import unpack_pixels
 from app.domain.provenance import Provenance, derived_states, states_to_json
-from app.domain.strokes import unpack_pixels
 from vjepa_core.label_image import structures_in
 
 

@@ -80,7 +80,7 @@ def _details(entry: CineEntry) -> str:
 
 
 def _tooltip(entry: CineEntry, marked: bool) -> str:
-    lines = [str(entry.path)]
+    lines = [entry.name if entry.path is None else str(entry.path)]
     if marked:
         lines.insert(0, "Worth outlining next")
     if entry.error:

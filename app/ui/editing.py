@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from PySide6.QtGui import QAction
 
+from app.domain.prediction import Prediction
 from app.domain.provenance import StrokeKind
 from app.domain.shown_mask import FrameMasks
-from app.storage.records import Prediction
 from app.ui.actions import connect_actions
 from app.ui.banner import Banner
 from app.ui.canvas import CineCanvas

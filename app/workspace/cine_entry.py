@@ -26,8 +26,8 @@ class CineEntry:
 
     Attributes
     ----------
-    path : Path
-        File, or folder of images.
+    path : Path or None
+        File, or folder of images; None for a cine of the project whose path is unknown on this machine.
     record : CineRecord or None
         Row in the project; None for a file that has not been opened in this project.
     state : CineState
@@ -38,7 +38,7 @@ class CineEntry:
         The open cine; None unless the state is `OPEN`.
     """
 
-    path: Path
+    path: Path | None
     record: CineRecord | None = None
     state: CineState = CineState.LISTED
     error: str = ""
@@ -60,8 +60,10 @@ class CineEntry:
 
     @property
     def name(self) -> str:
-        """Name of the file."""
-        return self.path.name
+        """Name of the file, or a number where its path is unknown."""
+        if self.path is not None:
+            return self.path.name
+        return "" if self.record is None else self.record.name
 
     @property
     def n_frames(self) -> int | None:
@@ -124,7 +126,8 @@ class CineEntries:
         """Add cines of the project, each before the first one that was added to the project later."""
         was_empty = not self._entries
         for summary in summaries:
-            entry = self._by_path.get(_key(summary.record.path))
+            path = summary.record.path
+            entry = None if path is None else self._by_path.get(_key(path))
             if entry is None:
                 self._insert(CineEntry.of_summary(summary), len(self._entries) if was_empty else None)
             elif entry.record is None:
@@ -143,7 +146,7 @@ class CineEntries:
     def set_open(self, entry: CineEntry, opened: OpenedCine) -> None:
         """Attach an open cine to its entry."""
         entry.set_open(opened)
-        self._by_path[_key(entry.path)] = entry
+        self._by_path[_key(opened.cine.path)] = entry
 
     def with_content(self, content_hash: str) -> CineEntry | None:
         """Return the entry whose cine has these pixels, as far as that is known."""
@@ -159,7 +162,8 @@ class CineEntries:
             later = (i for i, record in records if record and entry.record and record.id > entry.record.id)
             position = next(later, len(self._entries))
         self._entries.insert(position, entry)
-        self._by_path[_key(entry.path)] = entry
+        if entry.path is not None:
+            self._by_path[_key(entry.path)] = entry
         return entry
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from app.domain.cine import Frame
 from app.domain.edits import accepted, emptied, remove_pixels
+from app.domain.prediction import Prediction
 from app.domain.provenance import States, StrokeKind
 from app.domain.shown_mask import FrameMasks
-from app.storage.records import Prediction
+from app.domain.strokes import Stroke
 from app.workspace.islands import islands
 from app.workspace.opened_cine import OpenedCine
 
@@ -88,7 +89,8 @@ class AnnotationEditor:
         stroke = None if opened is None else opened.recorder.undo()
         if opened is None or stroke is None:
             return None
-        opened.undo_predictions()
+        if isinstance(stroke, Stroke):
+            opened.undo_predictions()
         self._changed(opened)
         return stroke.frame
 
@@ -98,7 +100,8 @@ class AnnotationEditor:
         stroke = None if opened is None else opened.recorder.redo()
         if opened is None or stroke is None:
             return None
-        opened.redo_predictions()
+        if isinstance(stroke, Stroke):
+            opened.redo_predictions()
         self._changed(opened)
         return stroke.frame
 

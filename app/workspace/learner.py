@@ -10,11 +10,12 @@ from psygnal import Signal
 
 from app import paths
 from app.domain.errors import ProjectError
+from app.domain.prediction import Prediction
 from app.encoders import registry
 from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
 from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
-from app.storage.records import HeadRecord, Prediction
+from app.storage.records import HeadRecord
 from app.workspace.dispatcher import Dispatcher
 from app.workspace.notice import (
     EngineBusy,
@@ -327,7 +328,7 @@ class Learner:
         opened.clear_predictions()
         if self._project is not None:
             try:
-                self._project.forget_predictions(opened.id)
+                self._project.delete_predictions(opened.id)
             except ProjectError as error:
                 logger.warning("predictions are not deleted: %s", error)
         self.predicted.emit(opened)

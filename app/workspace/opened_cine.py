@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from app.domain.cine import Cine, Frame
+from app.domain.prediction import Prediction
 from app.domain.shown_mask import FrameMasks
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import CineRecord, Prediction
+from app.storage.records import CineRecord
 from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 

@@ -101,10 +101,11 @@ class Opener:
 
         def run() -> None:
             try:
-                if record is None or search_folder is None:
+                if entry.path is not None and (record is None or search_folder is None):
                     cine = open_cine(entry.path)
                 else:
-                    cine = self._open_record(record, [record.path.parent, search_folder])
+                    assert record is not None  # noqa: S101 - an entry has a path or a record
+                    cine = self._open_record(record, search_folder)
             except ApicalError as error:
                 self._finish(job, generation, self.failed.emit, entry, str(error))
             except Exception as error:  # an unforeseen error in a reader concerns this file alone
@@ -144,7 +145,7 @@ class Opener:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _open_record(self, record: CineRecord, folders: list[Path]) -> Cine:
+    def _open_record(self, record: CineRecord, search_folder: Path | None) -> Cine:
         def content_hash(path: Path) -> str:
             while self._run_next(self._foreground):  # a search may take long
                 pass
@@ -152,15 +153,16 @@ class Opener:
             cine.source.close()
             return cine.content_hash
 
-        if record.path.exists():
+        if record.path is not None and record.path.exists():
             cine = open_cine(record.path)
             if cine.content_hash == record.content_hash:
                 return cine
             cine.source.close()
-        found = relocate(record, folders, content_hash)
+        folders = (None if record.path is None else record.path.parent, search_folder)
+        found = relocate(record, [folder for folder in folders if folder is not None], content_hash)
         if found is None:
             raise CineError(
-                f"{record.path.name} is no longer in its place: open it from its new place; its annotations "
+                f"{record.name} is no longer in its place: open it from its new place; its annotations "
                 "are kept."
             )
         return open_cine(found)

@@ -220,7 +220,8 @@ class Workspace:
     def _open_any(self) -> None:
         """Open a listed cine if none is visible or being opened."""
         if self.current is None and self._opener.waiting == 0:
-            others = (e for e in self.entries if e.state is CineState.LISTED and e.path.exists())
+            listed = (e for e in self.entries if e.state is CineState.LISTED)
+            others = (e for e in listed if e.path is not None and e.path.exists())
             if other := next(others, None):
                 self.choose(other)
 

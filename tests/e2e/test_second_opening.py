@@ -205,7 +205,7 @@ def draw_beside(desk: Desk) -> None:
 def labels_of(project: Path, path: Path, out: Path) -> Path:
     out.mkdir()
     with Project.open(project) as opened:
-        (record,) = (r for r in opened.cines() if r.path.name == path.name)
+        (record,) = (r for r in opened.cines() if r.name == path.name)
         for frame, label in opened.annotations(record.id).items():
             Image.fromarray(label).save(out / f"frame_{frame:04d}.png")
     return out

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.cine import Frame
+from app.domain.label_packing import pack_pixels, unpack_pixels
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance
 from app.domain.shown_mask import FrameMasks
-from app.domain.strokes import PackedStroke, pack_pixels, stroke_between, unpack_pixels
+from app.domain.strokes import PackedStroke, stroke_between
 from app.storage.labels_io import read_labels
 from app.storage.mask_files import write_masks
 from tests.property.label_images import label_images

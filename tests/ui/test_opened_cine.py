@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.domain.cine import Box, Calibration, Frame
-from app.storage.records import Prediction
+from app.domain.prediction import Prediction
 from app.workspace.opened_cine import OpenedCine
 from tests.unit.engine.conftest import HEIGHT, WIDTH, make_cine
 from vjepa_core.preprocessing import Letterbox

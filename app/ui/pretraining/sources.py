@@ -34,17 +34,21 @@ class SourceList(QListWidget):
 
     def show_project(self, entries: Iterable[CineEntry]) -> None:
         """Bring the project's rows up to date; ticks, and rows that were added, stay."""
-        wanted = {_key(entry.path): entry for entry in entries if entry.state is not CineState.FAILED}
+        wanted = {
+            _key(entry.path): (entry.path, entry)
+            for entry in entries
+            if entry.path is not None and entry.state is not CineState.FAILED
+        }
         for row in reversed(range(self.count())):
             item = self.item(row)
             if not item.data(_OWN) and item.data(_PATH) not in wanted:
                 self.takeItem(row)
                 self.changed.emit()
         known = self._known()
-        for place, (key, entry) in enumerate(wanted.items()):
+        for place, (key, (path, entry)) in enumerate(wanted.items()):
             if key not in known:
                 frames = "" if entry.n_frames is None else f", {entry.n_frames} frames"
-                self._add(entry.path, f"{entry.name}{frames}", place)
+                self._add(path, f"{entry.name}{frames}", place)
 
     def add(self, paths: Iterable[Path]) -> None:
         """Add files and folders, ticked."""

@@ -8,7 +8,8 @@ import pytest
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Frame
 from app.domain.history import History
-from app.domain.strokes import PackedStroke, Stroke, pack_pixels, stroke_between, unpack_pixels
+from app.domain.label_packing import pack_pixels, unpack_pixels
+from app.domain.strokes import PackedStroke, Stroke, stroke_between
 
 H, W = 40, 60
 
@@ -144,7 +145,7 @@ def test_frames_that_are_not_there(cine: AnnotationLayer, frame: int) -> None:
 def test_strokes_that_do_not_fit_change_nothing(cine: AnnotationLayer) -> None:
     outside = stroke_between(0, None, np.ones((H + 1, W), np.uint8), "brush", "A")
     assert outside is not None
-    with pytest.raises(ValueError, match="leaves the picture"):
+    with pytest.raises(ValueError, match="leaves the image"):
         cine.apply(outside)
     stale = stroke_between(0, np.full((H, W), 2, np.uint8), np.ones((H, W), np.uint8), "brush", "A")
     assert stale is not None

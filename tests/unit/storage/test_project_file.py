@@ -16,10 +16,11 @@ import pytest
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.domain.prediction import Prediction
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import HeadRecord, Prediction
+from app.storage.records import HeadRecord
 from vjepa_core.label_image import UNLABELLED
 
 Paint = Callable[..., None]

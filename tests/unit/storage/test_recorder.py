@@ -13,9 +13,9 @@ import pytest
 
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
+from app.domain.prediction import Prediction
 from app.storage.project import Project
 from app.storage.recorder import Recorder
-from app.storage.records import Prediction
 
 Paint = Callable[..., None]
 

@@ -36,7 +36,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def record(path: Path) -> CineRecord:
-    return CineRecord(1, "1.2.3", "heart", path, 10, 48, 64)
+    return CineRecord(1, "heart", 10, 48, 64, path)
 
 
 def test_still_where_it_was(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:

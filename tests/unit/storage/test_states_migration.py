@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
+from app.domain.label_packing import pack_pixels
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance
-from app.domain.strokes import pack_pixels
 from app.storage import schema
 from app.storage.codec import label_set_to_json
 from app.storage.project import Project

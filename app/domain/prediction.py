@@ -1,0 +1,43 @@
+"""Label image that a head predicted for one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.cine import Frame
+from app.domain.label_packing import pack_pixels, unpack_pixels
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted label image, compressed: a long cine has thousands of them.
+
+    Attributes
+    ----------
+    packed : bytes
+        Label image as `pack_pixels` returns it.
+    shape : tuple of int
+        Its height and width.
+    confidence : float
+        Expected Dice, 0 to 1.
+    revision : int
+        Revision of the annotation layer that the head was fitted to.
+    head_id : int or None
+        Row of the head in the project; None for a preview and for a draft.
+    """
+
+    packed: bytes
+    shape: tuple[int, int]
+    confidence: float
+    revision: int
+    head_id: int | None = None
+
+    @classmethod
+    def of(cls, mask: Frame, confidence: float, revision: int, head_id: int | None = None) -> Prediction:
+        """Compress a label image, shape (height, width), uint8."""
+        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), confidence, revision, head_id)
+
+    @property
+    def mask(self) -> Frame:
+        """Label image, shape (height, width), uint8, read-only; ValueError if it is damaged."""
+        return unpack_pixels(self.packed, self.shape)
