@@ -22,7 +22,7 @@ from typing import Any, NoReturn, TextIO
 from app.commands.report import DONE, STOPPED, Report, describe_error, to_json_types
 from app.domain.errors import ApicalError
 from app.encoders.speed_file import speed_file
-from app.log import logs
+from app.log import warnings_to_stderr
 from app.processes.child import ERROR_PREFIX
 
 # Modules of app.commands, imported only when needed: `apical info` loads neither torch nor Qt.
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # replace characters that the terminal cannot show
             stream.reconfigure(errors="replace")
     try:
-        with logs(), speed_file(), warnings.catch_warnings():
+        with warnings_to_stderr(), speed_file(), warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")  # warnings of libraries may contain file names
             return _run(arguments)

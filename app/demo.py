@@ -1,4 +1,4 @@
-"""The demo's cine, which ships with pydicom, and its starter labels."""
+"""Cine and starter labels of the demo."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from vjepa_core.resources import resource_path
 
 
 def cine_path() -> Path:
-    """A SonoSite apical four-chamber cine, 30 frames of 240 x 320."""
+    """Return the file of an apical four-chamber cine, 30 frames of 240 x 320, that ships with pydicom."""
     from pydicom import examples
 
     return Path(examples.get_path("ybr_color"))
 
 
 def labels_folder() -> Path:
-    """Starter labels of two frames, as `apical segment --labels` reads them."""
+    """Return the folder with labels of two frames, as `apical segment --labels` reads them."""
     return resource_path("demo")
 
 
 def starter_labels() -> dict[int, Frame]:
-    """The starter labels by frame, (240, 320) uint8."""
-    found = {}
+    """Return the starter labels by frame, (240, 320) uint8."""
+    labels = {}
     for file in sorted(labels_folder().glob("frame_*.png")):
         image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        found[int(file.stem.removeprefix("frame_"))] = np.asarray(image, dtype=np.uint8)
-    return found
+        labels[int(file.stem.removeprefix("frame_"))] = np.asarray(image, dtype=np.uint8)
+    return labels

@@ -1,4 +1,4 @@
-"""Where the program's own words go: notes to stderr, faults to the log file, no patient data in either."""
+"""Logging: warnings to stderr, unexpected errors to the log file; neither contains patient data."""
 
 from __future__ import annotations
 
@@ -12,47 +12,53 @@ from datetime import UTC, datetime
 from app import paths
 from app.domain.errors import ApicalError
 
-_OWN = ("app", "vjepa_core")
-_LARGEST = 1 << 20
+_OWN_PACKAGES = ("app", "vjepa_core")
+_MAX_BYTES = 1 << 20
 
 
-class _ToStderr(logging.Handler):
-    """One line for each warning, to whatever stderr is at that moment."""
+class _StderrHandler(logging.Handler):
+    """Writes one line per warning to the present `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"Note: {record.getMessage()}\n")
 
 
 @contextlib.contextmanager
-def logs() -> Iterator[None]:
-    """Show the warnings of our own packages while a command runs; libraries stay silent."""
-    handler = _ToStderr(logging.WARNING)
-    silent = logging.NullHandler()  # else Python prints what libraries warn of, patient data and all
+def warnings_to_stderr() -> Iterator[None]:
+    """Print the warnings of our own packages while a command runs, and none of libraries."""
+    handler = _StderrHandler(logging.WARNING)
+    silent = logging.NullHandler()  # without a handler Python prints libraries' warnings, with patient data
     logging.getLogger().addHandler(silent)
-    for name in _OWN:
+    for name in _OWN_PACKAGES:
         logging.getLogger(name).addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(silent)
-        for name in _OWN:
+        for name in _OWN_PACKAGES:
             logging.getLogger(name).removeHandler(handler)
 
 
-class FaultHandler(logging.Handler):
-    """Writes down, as `log_fault` does, every error that a record of the log carries."""
+class ErrorLogHandler(logging.Handler):
+    """Passes the exception of every log record to `log_error`."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the exception of a record to the log file, if it has one."""
         if record.exc_info and record.exc_info[1] is not None:
-            log_fault(record.exc_info[1])
+            log_error(record.exc_info[1])
 
 
-def log_fault(error: BaseException) -> str:
-    """Write down where an unforeseen error came from; a clause for the user that says where.
+def log_error(error: BaseException) -> str:
+    """Write the origin of an unexpected error to the log file.
 
-    Files, lines and kinds of error alone: messages may quote a patient's data.
+    Only files, lines and types of exceptions are written: messages may contain patient data.
+
+    Returns
+    -------
+    str
+        Clause for the user that names the log file, or says that it could not be written.
     """
-    lines = [f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} fault\n"]
+    lines = [f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} error\n"]
     link: BaseException | None = error
     while link is not None:
         lines.append(f"{type(link).__module__}.{type(link).__qualname__}\n")
@@ -63,10 +69,10 @@ def log_fault(error: BaseException) -> str:
         link = link.__cause__ or link.__context__
     try:
         file = paths.log_file()
-        if file.exists() and file.stat().st_size > _LARGEST:
+        if file.exists() and file.stat().st_size > _MAX_BYTES:
             file.replace(file.with_suffix(".old.log"))
         with open(file, "a", encoding="utf-8", errors="backslashreplace", opener=paths.private_opener) as log:
             log.writelines(lines)
     except (OSError, ApicalError):
         return "and the log could not be written."
-    return f"what is known is in {file}, please report it."
+    return f"details are in {file}, please report it."

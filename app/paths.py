@@ -1,4 +1,4 @@
-"""Where Apical keeps things on this machine; APICAL_HOME moves all of it into one folder."""
+"""Folders of the program on this computer; the variable APICAL_HOME moves them all into one folder."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ from app.domain.errors import ProjectError
 
 
 def home() -> Path:
-    """Folder of all that Apical keeps: APICAL_HOME, else the user's data folder.
+    """Return the folder of the user's data: APICAL_HOME, or the standard folder of the system.
+
+    This and the functions below create the folder, readable by its owner alone.
 
     Raises
     ------
     ProjectError
-        If it cannot be made or written to; so do the functions below.
+        If the folder cannot be created or written.
     """
     return _writable(_root())
 
 
 def projects_dir() -> Path:
-    """Folder of the projects."""
+    """Return the folder of the projects."""
     return _writable(_root() / "projects")
 
 
 def encoders_dir() -> Path:
-    """Folder of the user's own encoders."""
+    """Return the folder of the user's own encoders."""
     return _writable(_root() / "encoders")
 
 
 def runs_dir() -> Path:
-    """Folder of the pre-training runs."""
+    """Return the folder of the pre-training runs."""
     return _writable(_root() / "runs")
 
 
 def cache_dir() -> Path:
-    """Folder of what can be computed again."""
+    """Return the folder of files that can be computed again."""
     own = _own_home()
     return _writable(own / "cache" if own else _standard("cache"))
 
 
 def features_dir() -> Path:
-    """Folder of the encoder's features, one for the window and the command line."""
+    """Return the folder of the feature cache, shared by the window and the command line."""
     return _writable(cache_dir() / "features")
 
 
 def speed_file() -> Path:
-    """What was measured of the processor; neither it nor its folder may be there."""
+    """Return the file with the measured speed of the processor; it and its folder may not exist."""
     own = _own_home()
     return (own / "cache" if own else _standard("cache")) / "processor.json"
 
 
 def config_dir() -> Path:
-    """Folder of the settings."""
+    """Return the folder of the settings."""
     own = _own_home()
     return _writable(own / "config" if own else _standard("config"))
 
 
 def log_file() -> Path:
-    """The log, in a folder that is there; the file itself may not be."""
+    """Return the log file, which may not exist yet."""
     own = _own_home()
     folder = own / "logs" if own else _standard("log")
     return _writable(folder) / "apical.log"
 
 
 def _standard(kind: str) -> Path:
-    """The folder that the system has for this kind of file."""
-    # Late: a training machine that sets APICAL_HOME can do without the library.
+    """Return the standard folder of the system for a kind of file."""
+    # Late import: a training machine that sets APICAL_HOME does not need the library.
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("apical", appauthor=False)
@@ -90,7 +92,7 @@ def _root() -> Path:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Opener for the built-in `open`: a file that it creates is readable by its owner alone."""
+    """Open a file for the built-in `open`; a new file is readable by its owner alone."""
     return os.open(path, flags, 0o600)
 
 

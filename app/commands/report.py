@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.errors import ApicalError
-from app.log import log_fault
+from app.log import log_error
 from app.processes.child import STOPPED
 from vjepa_core.errors import Cancelled, CoreError
 
@@ -40,7 +40,7 @@ def describe_error(error: Exception) -> tuple[str, int]:
         return str(error), BAD_INPUT
     if isinstance(error, Cancelled):
         return "Stopped.", STOPPED
-    return f"An internal error occurred ({type(error).__name__}); {log_fault(error)}", FAULT
+    return f"An internal error occurred ({type(error).__name__}); {log_error(error)}", FAULT
 
 
 def to_json_types(value: Any) -> Any:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from app.encoders.registry import encoder_folders
-from app.log import FaultHandler, log_fault
+from app.log import ErrorLogHandler, log_error
 from vjepa_core.errors import one_line
 from vjepa_core.service.messages import Failed, Report, Request, Shutdown
 
@@ -27,14 +27,14 @@ def _child(
 ) -> None:
     # Ctrl+C in the terminal is meant for the program, which then ends its engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("vjepa_core").addHandler(FaultHandler())
+    logging.getLogger("vjepa_core").addHandler(ErrorLogHandler())
     try:
         # By name: nothing on this side of the boundary may pull torch in.
         service = importlib.import_module("vjepa_core.service.engine")
         service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
         # The process stays: one that ended would be taken for a crash and started again, and again.
-        where = log_fault(error)
+        where = log_error(error)
         _stay_without_work(connection, f"The learning engine cannot run ({one_line(error)}); {where}")
     # All that is worth keeping is on the disk: tearing torch down would keep a closing window waiting.
     logging.shutdown()

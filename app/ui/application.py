@@ -15,7 +15,7 @@ from pathlib import Path
 from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from app.log import log_fault
+from app.log import log_error
 from app.ui.main_window import MainWindow
 from app.ui.qt_dispatcher import QtDispatcher
 from app.ui.theme import apply_theme
@@ -85,12 +85,12 @@ def faults_told(window: MainWindow) -> Iterator[None]:
 
     def in_window(kind: type[BaseException], error: BaseException, _trace: object) -> None:
         window.banner.show_message(
-            f"Something went wrong inside ({kind.__name__}); {log_fault(error)}", Level.ERROR
+            f"Something went wrong inside ({kind.__name__}); {log_error(error)}", Level.ERROR
         )
 
     def in_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_value is not None:
-            log_fault(failed.exc_value)
+            log_error(failed.exc_value)
 
     sys.excepthook, threading.excepthook = in_window, in_thread
     try:

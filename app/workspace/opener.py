@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from app.domain.cine import Cine
 from app.domain.errors import ApicalError, CineError
-from app.log import log_fault
+from app.log import log_error
 from app.readers.browse import cine_paths
 from app.readers.open import open_cine
 from app.storage.records import CineRecord
@@ -109,7 +109,7 @@ class Opener:
             except ApicalError as error:
                 self._finish(job, generation, self.failed.emit, entry, str(error))
             except Exception as error:  # an unforeseen error in a reader concerns this file alone
-                reason = f"{entry.name} could not be opened ({type(error).__name__}); {log_fault(error)}"
+                reason = f"{entry.name} could not be opened ({type(error).__name__}); {log_error(error)}"
                 self._finish(job, generation, self.failed.emit, entry, reason)
             else:
                 self._finish(

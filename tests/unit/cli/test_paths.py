@@ -1,4 +1,4 @@
-"""Where things are kept."""
+"""Folders of the program."""
 
 from __future__ import annotations
 
@@ -22,39 +22,41 @@ FOLDERS = [
 ]
 
 
-@pytest.mark.parametrize("where", FOLDERS)
-def test_apical_home_holds_all_of_it(
-    where: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder_of", FOLDERS)
+def test_apical_home_contains_all_folders(
+    folder_of: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "new" / "place"))
-    folder = where()
+    folder = folder_of()
     assert folder.is_dir()
     assert folder.is_relative_to(tmp_path / "new" / "place")
 
 
-@pytest.mark.parametrize("where", FOLDERS)
-def test_a_place_that_cannot_be_is_one_sentence(
-    where: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder_of", FOLDERS)
+def test_a_folder_that_cannot_be_created_raises_one_sentence(
+    folder_of: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file"))
     with pytest.raises(ProjectError, match="APICAL_HOME"):
-        where()
+        folder_of()
 
 
-def test_without_it_the_system_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apical_home_the_standard_folder_of_the_system_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("APICAL_HOME")
     monkeypatch.setattr("platformdirs.PlatformDirs.user_data_path", tmp_path / "data")
     assert paths.projects_dir() == tmp_path / "data" / "projects"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
-@pytest.mark.parametrize("where", FOLDERS)
+@pytest.mark.parametrize("folder_of", FOLDERS)
 def test_folders_are_readable_by_their_owner_alone(
-    where: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder_of: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "new"))
-    folder = where()
+    folder = folder_of()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 

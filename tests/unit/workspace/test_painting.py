@@ -1,4 +1,4 @@
-"""Masks of strokes and outlines."""
+"""Masks from brush strokes and outlines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def circle(cx: float, cy: float, radius: float, n: int = 360) -> list[tuple[floa
     return [(cx + radius * math.cos(t), cy + radius * math.sin(t)) for t in turns]
 
 
-def test_a_dab_has_the_area_of_its_circle_and_stays_centred() -> None:
+def test_a_dot_has_the_area_and_the_centre_of_its_circle() -> None:
     mask = np.zeros((100, 100), bool)
     stamp_segment(mask, (50.0, 40.0), (50.0, 40.0), 20.0)
     assert mask.sum() == pytest.approx(math.pi * 400, rel=0.01)
@@ -53,7 +53,7 @@ def test_a_rectangle_on_pixel_borders_is_exact_and_direction_does_not_matter() -
     np.testing.assert_array_equal(polygon_mask((12, 10), corners[::-1]), expected)
 
 
-def test_an_outline_that_goes_round_twice_has_no_hole() -> None:
+def test_an_outline_traced_twice_has_no_hole() -> None:
     once = circle(30, 30, 20)
     np.testing.assert_array_equal(polygon_mask((60, 60), once + once), polygon_mask((60, 60), once))
 

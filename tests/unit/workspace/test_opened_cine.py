@@ -1,4 +1,4 @@
-"""The region of a cine follows from the file and from what is outlined now, not from what once was."""
+"""Region and doubts of an open cine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drawn(right: int) -> Frame:
     return label
 
 
-def test_doubts_lie_over_the_region_in_its_true_proportions() -> None:
+def test_doubts_cover_the_region_in_its_true_proportions() -> None:
     cine = opened({})
     cine.cine = dataclasses.replace(cine.cine, calibration=Calibration(0.2, 0.3, "test"))
     cine.predictions[0] = Prediction.of(np.ones((HEIGHT, WIDTH), np.uint8), 0.5, 0)
@@ -43,7 +43,7 @@ def test_doubts_lie_over_the_region_in_its_true_proportions() -> None:
     assert np.mean((shown > 100) == expected) > 0.98
 
 
-def test_the_region_is_the_same_whenever_a_project_is_opened() -> None:
+def test_the_region_depends_on_the_present_annotations_alone() -> None:
     labels = {0: drawn(right=60)}
     cine = opened(labels)
     found = Box(10, 5, 110, 85)
