@@ -1,4 +1,4 @@
-"""Starting the window."""
+"""Start of the window."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def application() -> QApplication:
-    """The one application object of the process, themed."""
+    """Return the QApplication of the process with the theme applied; it is created at the first call."""
     app = QApplication.instance()
     if not isinstance(app, QApplication):
         qInstallMessageHandler(_log_qt)
@@ -38,17 +38,21 @@ def application() -> QApplication:
 
 
 def _log_qt(kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
-    serious = kind in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg)
-    logger.log(logging.ERROR if serious else logging.DEBUG, "Qt: %s", text)
+    is_error = kind in (QtMsgType.QtCriticalMsg, QtMsgType.QtFatalMsg)
+    logger.log(logging.ERROR if is_error else logging.DEBUG, "Qt: %s", text)
 
 
 def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = None) -> int:
-    """Open the window on these paths, or on the demo, and stay until it is closed.
+    """Open the window, and return when it is closed.
 
     Parameters
     ----------
+    paths : sequence of Path
+        Cines, folders or projects to open.
+    demo : bool
+        Open the demo instead.
     screenshot : Path, optional
-        Render the finished demo offscreen into this PNG and return.
+        Write a picture of the finished demo to this PNG file without showing the window, and return.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
     app = application()
     workspace = Workspace(QtDispatcher())
     window = MainWindow(workspace)
-    linecache.clearcache()  # Qt's library reads the source of every module into it: 25 MB
+    linecache.clearcache()  # PySide6 fills it with the source of every module: 25 MB
     window.show()
     if screenshot is not None:
         from app.ui.demo import capture
@@ -72,20 +76,20 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
         QTimer.singleShot(0, lambda: open_demo(window))
     elif paths:
         QTimer.singleShot(0, lambda: workspace.open_paths(list(paths)))
-    with _closed_by_ctrl_c(window), faults_told(window):
+    with _closed_by_ctrl_c(window), report_faults(window):
         code = app.exec()
     workspace.close()
     return code
 
 
 @contextlib.contextmanager
-def faults_told(window: MainWindow) -> Iterator[None]:
-    """An unforeseen error goes to the log and the banner: Python would print it, patient data and all."""
+def report_faults(window: MainWindow) -> Iterator[None]:
+    """Report unexpected errors in log and banner; Python would print them, possibly with patient data."""
     before, before_in_threads = sys.excepthook, threading.excepthook
 
     def in_window(kind: type[BaseException], error: BaseException, _trace: object) -> None:
         window.banner.show_message(
-            f"Something went wrong inside ({kind.__name__}); {log_error(error)}", Level.ERROR
+            f"An internal error occurred ({kind.__name__}); {log_error(error)}", Level.ERROR
         )
 
     def in_thread(failed: threading.ExceptHookArgs) -> None:
@@ -101,7 +105,7 @@ def faults_told(window: MainWindow) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _closed_by_ctrl_c(window: MainWindow) -> Iterator[None]:
-    """Ctrl+C in the terminal closes the window as its cross does; a second one ends the program."""
+    """Close the window on Ctrl+C in the terminal; a second Ctrl+C ends the program."""
     before = signal.getsignal(signal.SIGINT)
 
     def close(*_: object) -> None:
@@ -109,13 +113,13 @@ def _closed_by_ctrl_c(window: MainWindow) -> Iterator[None]:
         window.close()
 
     signal.signal(signal.SIGINT, close)
-    ticks = QTimer()  # Qt's loop leaves Python no moment to see the signal otherwise
-    ticks.timeout.connect(lambda: None)
-    ticks.start(200)
+    timer = QTimer()  # gives Python the opportunity to handle the signal
+    timer.timeout.connect(lambda: None)
+    timer.start(200)
     try:
         yield
     finally:
-        ticks.stop()
+        timer.stop()
         signal.signal(signal.SIGINT, before)
 
 

@@ -1,4 +1,4 @@
-"""Messages above the picture that wait to be read and stop nothing."""
+"""Messages above the picture, which stay until they are dismissed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from PySide6.QtWidgets import (
 from app.ui import theme
 from app.workspace.notice import Level
 
-MOST = 3
+MAX_VISIBLE = 3
 
-
-_LOOK = {
+_ICONS = {
     Level.INFO: ("info", theme.ACCENT),
     Level.WARNING: ("warning", theme.WARNING),
     Level.ERROR: ("error", theme.ERROR),
@@ -37,7 +36,7 @@ class _Message(QFrame):
     ) -> None:
         super().__init__()
         self.text, self.level = text, level
-        name, colour = _LOOK[level]
+        name, colour = _ICONS[level]
         self.setObjectName("message")
         self.setStyleSheet(
             f"#message {{ background: {theme.RAISED}; border: 0; border-left: 3px solid {colour};"
@@ -47,15 +46,15 @@ class _Message(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 5, 6, 5)
         row.setSpacing(10)
-        sign = QLabel()
-        sign.setPixmap(theme.tinted(name, colour, 18))
-        row.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
-        words = QLabel(text)
-        words.setTextFormat(Qt.TextFormat.PlainText)  # a file name is never markup
-        words.setWordWrap(True)
-        words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        row.addWidget(words, 1)
+        icon = QLabel()
+        icon.setPixmap(theme.tinted(name, colour, 18))
+        row.addWidget(icon, 0, Qt.AlignmentFlag.AlignTop)
+        body = QLabel(text)
+        body.setTextFormat(Qt.TextFormat.PlainText)  # file names may contain markup
+        body.setWordWrap(True)
+        body.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        body.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row.addWidget(body, 1)
         if action is not None:
             label, callback = action
             button = QPushButton(label)
@@ -74,9 +73,9 @@ class _Message(QFrame):
 
 
 class Banner(QWidget):
-    """At most three messages, the newest on top; takes no room when there are none.
+    """Displays up to three messages, the newest on top.
 
-    Warnings and errors for which there is no room wait, and come up as others are dismissed.
+    Further warnings and errors wait until others are dismissed; further information is dropped.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -93,17 +92,16 @@ class Banner(QWidget):
         self.hide()
 
     def show_message(self, text: str, level: Level = Level.INFO, action: Action | None = None) -> None:
-        """Put a message on top; the same text is not repeated but moves up.
+        """Display a message on top; a message with the same text is replaced.
 
         Parameters
         ----------
-        text
-            One plain sentence.
-        level
-            How much it matters. When there are too many, the oldest of the least important ones waits, or
-            goes if it was mere information.
-        action
-            Label and callback of one button, or None.
+        text : str
+            Plain text.
+        level : Level
+            Severity. If there are too many messages, the oldest of the least severe ones waits or is dropped.
+        action : tuple of str and callable, optional
+            Label and callback of a button.
         """
         for message in [m for m in self._messages if m.text == text]:
             self._drop(message)
@@ -113,22 +111,22 @@ class Banner(QWidget):
         self._arrange()
 
     def dismiss(self, text: str) -> None:
-        """Take the message with this text away, if it is there."""
+        """Remove the message with this text, if any."""
         for message in [m for m in self._messages if m.text == text]:
             self._remove(message)
 
     def clear(self) -> None:
-        """Take all messages away, those that wait as well."""
+        """Remove all messages, including waiting ones."""
         for message in list(self._messages):
             self._drop(message)
         self._arrange()
 
     def messages(self) -> list[tuple[Level, str]]:
-        """Level and text of what is shown, newest first."""
+        """Return level and text of the visible messages, newest first."""
         return [(m.level, m.text) for m in self._messages if not m.isHidden()]
 
     def waiting(self) -> int:
-        """How many messages wait for room."""
+        """Return the number of waiting messages."""
         return sum(m.isHidden() for m in self._messages)
 
     def _remove(self, message: _Message) -> None:
@@ -142,8 +140,8 @@ class Banner(QWidget):
         message.deleteLater()
 
     def _arrange(self) -> None:
-        """Show the newest and the most important of the others."""
-        shown = self._messages[:1] + sorted(self._messages[1:], key=lambda m: -m.level)[: MOST - 1]
+        """Display the newest message and the most severe of the others."""
+        shown = self._messages[:1] + sorted(self._messages[1:], key=lambda m: -m.level)[: MAX_VISIBLE - 1]
         for message in list(self._messages):
             if message not in shown and message.level is Level.INFO:
                 self._drop(message)

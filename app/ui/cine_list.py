@@ -13,7 +13,13 @@ from app.workspace.cine_entry import CineEntry, CineState
 
 
 class CineList(QWidget):
-    """One row per cine: file name, frames, annotated frames, and a mark on the one worth outlining next."""
+    """One row per cine: file name, frames, annotated frames, and a mark on the one worth outlining next.
+
+    Attributes
+    ----------
+    rows : QListWidget
+        The list.
+    """
 
     chosen = Signal(object)  # CineEntry
 
@@ -21,20 +27,20 @@ class CineList(QWidget):
         super().__init__(parent)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
-        self._list = QListWidget()
-        self._list.setFrameShape(QListWidget.Shape.NoFrame)
-        self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.setSpacing(2)  # separates rows of two lines
-        self._list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._list.itemClicked.connect(self._on_clicked)
-        column.addWidget(self._list)
+        self.rows = QListWidget()
+        self.rows.setFrameShape(QListWidget.Shape.NoFrame)
+        self.rows.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.rows.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.rows.setSpacing(2)  # separates rows of two lines
+        self.rows.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.rows.itemClicked.connect(self._on_clicked)
+        column.addWidget(self.rows)
         self._entries: list[CineEntry] = []
         self._shown: list[tuple[str, str, bool]] = []  # text, tooltip and mark of each row
         self._suggested: CineEntry | None = None
 
     def set_suggested(self, suggested: CineEntry | None) -> None:
-        """Mark the cine worth outlining next, None for none."""
+        """Mark the cine worth outlining next, or none."""
         self._suggested = suggested
         self._update_rows()
 
@@ -42,12 +48,12 @@ class CineList(QWidget):
         """Display the entries of the workspace."""
         if list(entries) != self._entries:
             self._entries = list(entries)
-            self._list.clear()
-            self._list.addItems([entry.name for entry in entries])
+            self.rows.clear()
+            self.rows.addItems([entry.name for entry in entries])
             self._shown = [("", "", False)] * len(self._entries)
         self._update_rows()
         if selected in self._entries:
-            self._list.setCurrentRow(self._entries.index(selected))
+            self.rows.setCurrentRow(self._entries.index(selected))
 
     def _update_rows(self) -> None:
         for row, entry in enumerate(self._entries):
@@ -55,7 +61,7 @@ class CineList(QWidget):
             shown = (f"{entry.name}\n{_details(entry)}", _tooltip(entry, marked), marked)
             if shown != self._shown[row]:  # only what changed: a project may have hundreds of cines
                 self._shown[row] = shown
-                item = self._list.item(row)
+                item = self.rows.item(row)
                 item.setText(shown[0])
                 item.setToolTip(shown[1])
                 item.setIcon(QIcon(theme.tinted("suggested", theme.WARNING, 14)) if marked else QIcon())
@@ -63,7 +69,7 @@ class CineList(QWidget):
                 item.setForeground(QBrush(QColor(theme.ERROR)) if failed else QBrush())
 
     def _on_clicked(self, item: QListWidgetItem) -> None:
-        self.chosen.emit(self._entries[self._list.row(item)])
+        self.chosen.emit(self._entries[self.rows.row(item)])
 
 
 def _details(entry: CineEntry) -> str:
@@ -71,7 +77,7 @@ def _details(entry: CineEntry) -> str:
     if entry.state is CineState.FAILED:
         return "cannot be opened"
     if entry.state is CineState.OPENING:
-        return "opening ..."
+        return "opening"
     if entry.n_frames is None:
         return "not opened yet"
     view = f"{entry.opened.cine.view}, " if entry.opened is not None and entry.opened.cine.view else ""

@@ -1,4 +1,4 @@
-"""The structures of a label set: which one is drawn, which ones are visible, who stated them."""
+"""List of structures: which one is drawn, which ones are visible, and their state on the visible frame."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from app.ui import theme
 
 
 class ClassList(QWidget):
-    """One row per structure: colour and name (click to draw it), its state on the visible frame, its digit
-    key, an eye to hide it."""
+    """One row per structure: colour and name (click to draw it), state, digit key, and an eye to hide it."""
 
     class_selected = Signal(int)
     visibility_changed = Signal(object)  # set of the visible classes' values
@@ -39,14 +38,14 @@ class ClassList(QWidget):
         self._group.idClicked.connect(self.class_selected)
 
     def set_label_set(self, labels: LabelSet) -> None:
-        """Show these classes, all visible, the first one active."""
+        """Display structures, all visible, the first one active."""
         for row in self._rows:
             self._column.removeWidget(row)
             row.deleteLater()
         for button in self._group.buttons():
             self._group.removeButton(button)
         self._rows, self._names, self._eyes, self._states = [], {}, {}, {}
-        for place, label in enumerate(labels.classes, start=1):
+        for digit, label in enumerate(labels.classes, start=1):
             name = QToolButton()
             name.setText(label.name)
             name.setIcon(theme.swatch(label.colour))
@@ -55,8 +54,8 @@ class ClassList(QWidget):
             name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             name.setStyleSheet("text-align: left;")
             name.setCheckable(True)
-            name.setChecked(place == 1)
-            key = QLabel(str(place) if place <= 9 else "")
+            name.setChecked(digit == 1)
+            key = QLabel(str(digit) if digit <= 9 else "")
             key.setStyleSheet(f"color: {theme.MUTED};")
             eye = QToolButton()
             eye.setIcon(theme.icon("eye"))
@@ -71,6 +70,7 @@ class ClassList(QWidget):
             cells.setContentsMargins(0, 0, 0, 0)
             cells.setSpacing(3)
             state = QLabel("")
+            state.setObjectName("state")
             state.setStyleSheet(f"color: {theme.MUTED}; font-size: 10px;")
             self._states[label.value] = state
             for cell in (name, state, key, eye):
@@ -82,36 +82,36 @@ class ClassList(QWidget):
             self._column.addWidget(row)
 
     def set_active(self, value: int) -> None:
-        """Mark a class as the one being drawn; emits nothing, ignores an unknown one."""
+        """Mark a structure as the one to draw, without a signal; unknown values are ignored."""
         if value in self._names:
             self._names[value].setChecked(True)
 
     def active(self) -> int:
-        """Value of the class being drawn; -1 where there are no classes."""
+        """Return the value of the structure to draw; -1 without structures."""
         return self._group.checkedId()
 
     def show_states(self, states: Mapping[int, str]) -> None:
-        """Show a word for the state of each structure on the visible frame; '' for none."""
+        """Display the state of each structure on the visible frame."""
         for value, label in self._states.items():
             label.setText(states.get(value, ""))
 
     def show_classes(self, values: Collection[int] | None) -> None:
-        """Open the eyes of these structures, or of all."""
+        """Make these structures visible; None for all."""
         for value, eye in self._eyes.items():
             if values is None or value in values:
                 eye.setChecked(True)
 
-    def value_at(self, place: int) -> int | None:
-        """Class that a digit key 1..9 stands for."""
+    def value_at(self, digit: int) -> int | None:
+        """Return the structure of a digit key 1..9, or None."""
         values = list(self._names)
-        return values[place - 1] if 1 <= place <= len(values) else None
+        return values[digit - 1] if 1 <= digit <= len(values) else None
 
     def visible_classes(self) -> set[int]:
-        """Values of the classes whose eye is open."""
+        """Return the values of the visible structures."""
         return {value for value, eye in self._eyes.items() if eye.isChecked()}
 
     def hidden_classes(self) -> set[int]:
-        """Values of the classes whose eye is shut: what `CineCanvas.set_hidden_classes` takes."""
+        """Return the values of the hidden structures, as for `CineCanvas.set_hidden_classes`."""
         return set(self._eyes) - self.visible_classes()
 
     def _eye_toggled(self, value: int, on: bool) -> None:

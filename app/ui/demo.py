@@ -1,4 +1,4 @@
-"""The demo: a real apical four-chamber cine, two frames of starter labels, and a preview without a click."""
+"""The demo: an apical four-chamber cine with two outlined frames."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.workspace.opened_cine import OpenedCine
 from vjepa_core.service.messages import Stage
 
 DEMO_FRAME = 14
-"""Shown first: nobody labelled it."""
+"""First visible frame; it has no outlines."""
 
 CAPTURE_LIMIT_S = 85.0
 
 
 def open_demo(window: MainWindow) -> None:
-    """Open the demo cine; the starter labels are drawn where the cine has no annotation yet."""
+    """Open the demo cine, and add outlines on two frames if it has no annotation yet."""
 
     def add_labels(opened: OpenedCine) -> None:
         if not opened.recorder.layer.revision:
@@ -33,12 +33,12 @@ def open_demo(window: MainWindow) -> None:
 
 
 def capture(app: QApplication, window: MainWindow, target: Path) -> int:
-    """Wait for the finished preview of the demo and save a picture of the window.
+    """Open the demo, wait until learning has finished, and save a picture of the window.
 
     Raises
     ------
     ApicalError
-        If the picture cannot be written, or the preview does not come.
+        If the picture cannot be written, or learning does not finish.
     """
     try:
         open_demo(window)
@@ -46,13 +46,13 @@ def capture(app: QApplication, window: MainWindow, target: Path) -> int:
         while not _finished(window):
             app.processEvents()
             time.sleep(0.01)
-            if time.monotonic() - started > CAPTURE_LIMIT_S and _previewed(window):
-                break  # slow machine: a preview that is still being refined is better than none
+            if time.monotonic() - started > CAPTURE_LIMIT_S and _has_prediction(window):
+                break  # on a slow machine a preliminary prediction is sufficient
             if time.monotonic() - started > 4 * CAPTURE_LIMIT_S:
-                raise ApicalError("The preview did not finish in time: run `apical doctor` to see why.")
+                raise ApicalError("Learning did not finish in time: run `apical doctor` to find out why.")
         app.processEvents()
         if not window.grab().save(str(target), "PNG"):
-            raise ApicalError(f"{target} cannot be written: choose a folder that can.")
+            raise ApicalError(f"{target} cannot be written: choose another folder.")
     finally:
         window.close()
     return 0
@@ -60,8 +60,8 @@ def capture(app: QApplication, window: MainWindow, target: Path) -> int:
 
 def _finished(window: MainWindow) -> bool:
     progress = window.workspace.learner.last_progress
-    return _previewed(window) and progress is not None and progress.stage is Stage.UP_TO_DATE
+    return _has_prediction(window) and progress is not None and progress.stage is Stage.UP_TO_DATE
 
 
-def _previewed(window: MainWindow) -> bool:
+def _has_prediction(window: MainWindow) -> bool:
     return window.current is not None and DEMO_FRAME in window.current.predictions

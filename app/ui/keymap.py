@@ -1,4 +1,4 @@
-"""Actions and their keys as data: the shipped `keymap.json`, and a user's own file over it."""
+"""Actions and their keys: the default `keymap.json`, and a user's changes to it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from app.ui import theme
 from vjepa_core.resources import resource_path
 
 MOUSE = (
-    ("Draw with the tool in hand", "left button"),
+    ("Draw with the active tool", "left button"),
     ("Previous or next frame", "wheel"),
     ("Previous or next annotated frame", "Shift + wheel"),
     ("Zoom at the pointer", "Ctrl + wheel"),
     ("Move the picture", "middle button, or Alt + left"),
-    ("Grey range: sideways window, up and down level", "right button"),
+    ("Grey levels: drag sideways for window, up and down for level", "right button"),
     ("Close an outline", "double click, Enter, or click its start"),
-    ("Take back a corner, drop a stroke", "Backspace, Esc"),
+    ("Remove the last corner, discard a stroke", "Backspace, Esc"),
 )
-"""What the mouse does on the picture; fixed, listed on the sheet."""
+"""Mouse actions on the picture, which cannot be changed."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing the window can do: name for the code, text for people, keys in Qt's portable form."""
+    """A command: id, text, group in the list of keys, and keys in portable notation."""
 
     id: str
     text: str
@@ -37,9 +37,12 @@ class Action:
 
 
 class Keymap:
-    """All actions by id, in the order of the sheet.
+    """All actions by id, in the order in which they are listed.
 
-    `warning` is a sentence for the user where a file of their own could not be used, else None.
+    Attributes
+    ----------
+    warning : str or None
+        Why the user's file could not be used.
     """
 
     def __init__(self, actions: tuple[Action, ...], warning: str | None = None) -> None:
@@ -56,16 +59,16 @@ class Keymap:
         return action in self._actions
 
     def sequences(self, action: str) -> list[QKeySequence]:
-        """Keys of an action, ready for `QAction.setShortcuts`; may be empty."""
+        """Return the keys of an action; may be empty."""
         return [_parse(key) for key in self._actions[action].keys]
 
     def hint(self, action: str) -> str:
-        """Text for a tooltip with the first key: 'Brush (B)'."""
+        """Return the text of an action with its first key, such as 'Brush (B)'."""
         entry, keys = self._actions[action], self.sequences(action)
         return f"{entry.text} ({_native(keys[0])})" if keys else entry.text
 
     def sheet_html(self) -> str:
-        """Return the sheet of all keys, and of the mouse, as HTML for a `QTextBrowser`."""
+        """Return the list of all keys and mouse actions as HTML for a `QTextBrowser`."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for action in self:
             if not action.id.startswith("class_"):
@@ -78,17 +81,17 @@ class Keymap:
 
 
 def load_keymap(user_file: Path | None) -> Keymap:
-    """Return the shipped keys with a user's own over them.
+    """Return the default keys with a user's changes.
 
     Parameters
     ----------
-    user_file
-        JSON object of action id to a key or a list of keys, e.g. ``{"play_pause": ["Space", "K"]}``; an
-        empty list takes an action's keys away. None, or a file that is not there: the shipped keys. A
-        broken file changes nothing and is named in the keymap's `warning`.
+    user_file : Path or None
+        JSON object of action id to a key or a list of keys, such as ``{"play_pause": ["Space", "K"]}``; an
+        empty list removes the keys of an action. A missing file changes nothing; an invalid file changes
+        nothing either and is reported in `Keymap.warning`.
     """
-    shipped = json.loads(resource_path("keymap.json").read_text(encoding="utf-8"))
-    actions = tuple(Action(a["id"], a["text"], a["group"], tuple(a["keys"])) for a in shipped["actions"])
+    defaults = json.loads(resource_path("keymap.json").read_text(encoding="utf-8"))
+    actions = tuple(Action(a["id"], a["text"], a["group"], tuple(a["keys"])) for a in defaults["actions"])
     if user_file is None or not user_file.exists():
         return Keymap(actions)
     try:
@@ -96,23 +99,24 @@ def load_keymap(user_file: Path | None) -> Keymap:
     except (OSError, ValueError) as error:
         reason = "it is not valid JSON" if isinstance(error, json.JSONDecodeError) else str(error)
         return Keymap(
-            actions, f"{user_file.name} was not used, the usual keys are: {reason}; mend or delete the file."
+            actions,
+            f"{user_file.name} was not used ({reason}). The default keys apply: correct or delete the file.",
         )
     taken = {_native(_parse(key)) for keys in wanted.values() for key in keys}
-    # A key that the user gave to one action no longer belongs to another.
-    left = {a.id: tuple(k for k in a.keys if _native(_parse(k)) not in taken) for a in actions}
-    return Keymap(tuple(replace(a, keys=wanted.get(a.id, left[a.id])) for a in actions))
+    # A key that the user has assigned to one action no longer belongs to another.
+    remaining = {a.id: tuple(k for k in a.keys if _native(_parse(k)) not in taken) for a in actions}
+    return Keymap(tuple(replace(a, keys=wanted.get(a.id, remaining[a.id])) for a in actions))
 
 
-def _read_user_file(path: Path, known: set[str]) -> dict[str, tuple[str, ...]]:
+def _read_user_file(path: Path, action_ids: set[str]) -> dict[str, tuple[str, ...]]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it is not an object of action names and keys")
     wanted: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
-    for action, given in content.items():
-        keys = [given] if isinstance(given, str) else given
-        if action not in known:
+    for action, value in content.items():
+        keys = [value] if isinstance(value, str) else value
+        if action not in action_ids:
             raise ValueError(f"there is no action “{action}”")
         if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
             raise ValueError(f"the keys of “{action}” are not text")
@@ -121,7 +125,7 @@ def _read_user_file(path: Path, known: set[str]) -> dict[str, tuple[str, ...]]:
             if sequence.isEmpty() or "Unknown" in sequence.toString() or not sequence.toString():
                 raise ValueError(f"“{key}” is not a key")
             if owner.setdefault(_native(sequence), action) != action:
-                raise ValueError(f"“{key}” is given to both “{owner[_native(sequence)]}” and “{action}”")
+                raise ValueError(f"“{key}” is assigned to both “{owner[_native(sequence)]}” and “{action}”")
         wanted[action] = tuple(keys)
     return wanted
 

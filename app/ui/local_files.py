@@ -1,4 +1,4 @@
-"""Files that the window is handed by the system, by names that may not be UTF-8."""
+"""Paths of dropped and selected files whose names may not be valid UTF-8."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl
 
-_LOST = "\N{REPLACEMENT CHARACTER}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def local_paths(urls: Iterable[QUrl]) -> list[Path]:
-    """Paths of what was dropped, without what is not a file of this machine."""
+    """Return the paths of dropped URLs; URLs that are not local files are left out."""
     return [local_path(url.toLocalFile()) for url in urls if url.isLocalFile()]
 
 
 def local_path(name: str) -> Path:
-    """The path that Qt's name stands for.
+    """Return the path of a file name that Qt returned.
 
-    Qt puts a replacement character for every byte that is not UTF-8. Where no file has such a name, the one
-    whose real name looks like it is meant.
+    Qt replaces bytes that are not valid UTF-8 with a replacement character. If no file has that name, the
+    path of a file whose name Qt would display in the same way is returned.
     """
     path = Path(name)
-    if _LOST not in name or path.exists():
+    if _REPLACEMENT not in name or path.exists():
         return path
     found = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
-        found = found / (_alike(found, part) if _LOST in part else part)
+        found = found / (_find_displayed_as(found, part) if _REPLACEMENT in part else part)
     return found
 
 
-def _alike(folder: Path, shown: str) -> str:
+def _find_displayed_as(folder: Path, displayed: str) -> str:
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted as the system gives them
     except OSError:
-        return shown
-    return next((n for n in names if _as_shown(n) == _squeezed(shown)), shown)
+        return displayed
+    return next((n for n in names if _displayed(n) == _collapse_replacements(displayed)), displayed)
 
 
-def _as_shown(name: str) -> str:
-    return _squeezed(os.fsencode(name).decode(errors="replace"))
+def _displayed(name: str) -> str:
+    return _collapse_replacements(os.fsencode(name).decode(errors="replace"))
 
 
-def _squeezed(text: str) -> str:
-    """Decoders differ in how many characters they put for a run of bad bytes."""
-    while _LOST * 2 in text:
-        text = text.replace(_LOST * 2, _LOST)
+def _collapse_replacements(text: str) -> str:
+    """Replace runs of replacement characters with one: decoders differ in their number."""
+    while _REPLACEMENT * 2 in text:
+        text = text.replace(_REPLACEMENT * 2, _REPLACEMENT)
     return text

@@ -1,4 +1,4 @@
-"""Which actions the menus hold, and in which order."""
+"""Contents of the menu bar."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Mapping
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenuBar
 
-LINE = "-"
+SEPARATOR = "-"
 MENUS: Mapping[str, tuple[str, ...]] = {
-    "&File": ("open_files", "open_folder", "open_project", LINE, "save_project_as", LINE, "quit"),
-    "&Edit": ("undo", "redo", LINE, "accept_prediction", "clear_frame", "mark_empty", "remove_islands"),
+    "&File": ("open_files", "open_folder", "open_project", SEPARATOR, "save_project_as", SEPARATOR, "quit"),
+    "&Edit": ("undo", "redo", SEPARATOR, "accept_prediction", "clear_frame", "mark_empty", "remove_islands"),
     "&Frames": (
         "play_pause",
-        LINE,
+        SEPARATOR,
         "frame_prev",
         "frame_next",
         "annotated_prev",
         "annotated_next",
-        LINE,
+        SEPARATOR,
         "suggested_frame",
         "suggested_cine",
     ),
     "&View": ("toggle_masks", "toggle_uncertainty", "reset_view"),
-    "&Learning": ("cancel_learning", "resume_learning", LINE, "encoders", "pretrain"),
+    "&Learning": ("cancel_learning", "resume_learning", SEPARATOR, "encoders", "pretrain"),
     "&Help": ("shortcuts", "about"),
 }
 
 
 def build_menus(bar: QMenuBar, actions: Mapping[str, QAction]) -> None:
-    """Fill a window's menu bar."""
+    """Add the menus to a menu bar."""
     for title, ids in MENUS.items():
         menu = bar.addMenu(title)
         for name in ids:
-            if name == LINE:
+            if name == SEPARATOR:
                 menu.addSeparator()
             else:
                 menu.addAction(actions[name])

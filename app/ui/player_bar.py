@@ -1,4 +1,4 @@
-"""Timeline and transport of one cine, moved by one player."""
+"""Timeline and playback buttons of a cine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.domain.cine import Cine, TimingSource
 from app.ui.timeline import Timeline
 from app.ui.transport import Player, Transport
 
-WATCH_MS = 150
+DECODING_INTERVAL_MS = 150
 
 
 class PlayerBar(QWidget):
-    """Asks for frames by the mouse, by the buttons and by playing."""
+    """Requests frames: by mouse, buttons or playback."""
 
     frame_wanted = Signal(int)
     step_wanted = Signal(int)
@@ -30,9 +30,9 @@ class PlayerBar(QWidget):
         column.addWidget(self.timeline)
         column.addWidget(self.transport)
         self._cine: Cine | None = None
-        self._watch = QTimer(self)
-        self._watch.setInterval(WATCH_MS)
-        self._watch.timeout.connect(self._show_decoded)
+        self._decoding_timer = QTimer(self)
+        self._decoding_timer.setInterval(DECODING_INTERVAL_MS)
+        self._decoding_timer.timeout.connect(self._show_decoded)
         self.player.frame_changed.connect(self.frame_wanted)
         self.timeline.seek.connect(self._seek)
         self.transport.step.connect(self.step_wanted)
@@ -44,9 +44,9 @@ class PlayerBar(QWidget):
         return 0 if self._cine is None else self._cine.n_frames
 
     def set_cine(self, cine: Cine | None) -> None:
-        """Show this cine's time; None for none."""
+        """Display the frames of a cine, or None."""
         self._cine = cine
-        self._watch.stop()
+        self._decoding_timer.stop()
         times = np.zeros(0) if cine is None else cine.timing.times_ms
         self.player.pause()
         self.player.set_times(times)
@@ -54,7 +54,7 @@ class PlayerBar(QWidget):
         self.set_current(0)
 
     def set_current(self, frame: int) -> None:
-        """Show where we are."""
+        """Display the current frame."""
         self.timeline.set_current(frame)
         self.player.set_current(frame)
         cine = self._cine
@@ -71,10 +71,10 @@ class PlayerBar(QWidget):
         )
 
     def watch_decoding(self, cine: Cine) -> None:
-        """Show how far decoding has come until it is done."""
+        """Display the decoded frames until all are decoded."""
         self._cine = cine
         self._show_decoded()
-        self._watch.start()
+        self._decoding_timer.start()
 
     def _seek(self, frame: int) -> None:
         self.player.pause()
@@ -86,4 +86,4 @@ class PlayerBar(QWidget):
         decoded = [i for i in range(self._cine.n_frames) if self._cine.source.is_decoded(i)]
         self.timeline.set_decoded(decoded)
         if len(decoded) == self._cine.n_frames:
-            self._watch.stop()
+            self._decoding_timer.stop()

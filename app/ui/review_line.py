@@ -1,4 +1,4 @@
-"""The line that lists frames whose prediction is implausible, with links to them."""
+"""A line with links to the frames whose prediction is implausible."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from app.ui import theme
 
-MOST = 6
-"""Frames that are named; the others are counted."""
+MAX_LISTED = 6
+"""Further frames are only counted."""
 
 
 class ReviewLine(QLabel):
-    """A line or two; hidden where there is nothing to review."""
+    """Lists frames to review; hidden while there are none."""
 
     frame_wanted = Signal(int)
 
@@ -27,21 +27,21 @@ class ReviewLine(QLabel):
         self.hide()
 
     def show_findings(self, findings: Mapping[int, Sequence[str]]) -> None:
-        """List the frames with findings; nothing where there are none.
+        """List the frames with findings.
 
         Parameters
         ----------
-        findings
-            What is implausible about the prediction of each frame, in words.
+        findings : mapping of int to sequence of str
+            What is implausible about the prediction of each frame.
         """
         frames = sorted(frame for frame, reasons in findings.items() if reasons)
         links = [
             f"<a href='{frame}' style='color: {theme.ACCENT}; text-decoration: none'>{frame}</a>"
-            for frame in frames[:MOST]
+            for frame in frames[:MAX_LISTED]
         ]
-        more = f" and {len(frames) - MOST} more" if len(frames) > MOST else ""
+        more = f" and {len(frames) - MAX_LISTED} more" if len(frames) > MAX_LISTED else ""
         noun = "frame" if len(frames) == 1 else "frames"
         self.setText(f"Check the prediction on {noun} {', '.join(links)}{more}" if frames else "")
-        reasons = [f"{frame}: {escape(', '.join(findings[frame]))}" for frame in frames[:MOST]]
+        reasons = [f"{frame}: {escape(', '.join(findings[frame]))}" for frame in frames[:MAX_LISTED]]
         self.setToolTip(f"<qt>{'<br>'.join(reasons)}</qt>" if frames else "")
         self.setVisible(bool(frames))

@@ -1,4 +1,4 @@
-"""The sheet of keys."""
+"""Dialog with all keys and mouse actions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.ui.keymap import Keymap
 
 
 class ShortcutSheet(QDialog):
-    """Lists every key and what the mouse does; stays open beside the work."""
+    """Lists all keys and mouse actions; non-modal."""
 
     def __init__(self, keymap: Keymap, parent: QWidget | None = None) -> None:
         super().__init__(parent)

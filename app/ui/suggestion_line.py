@@ -1,4 +1,4 @@
-"""The sentence that says what is worth outlining next, with links to it."""
+"""A sentence with links to the frame or cine worth outlining next."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QLabel, QWidget
 from app.ui import theme
 
 FRAME, CINE = "frame", "cine"
-_NAME = 26  # characters of a file's name
+MAX_NAME_LENGTH = 26
 
 
 class SuggestionLine(QLabel):
-    """A line or two; hidden where there is nothing to say."""
+    """Displays a suggestion; hidden while there is none."""
 
     frame_wanted = Signal()
     cine_wanted = Signal()
@@ -36,31 +36,44 @@ class SuggestionLine(QLabel):
         (self.cine_wanted if link == CINE else self.frame_wanted).emit()
 
 
-def suggestion_html(frame: int | None, here: int, cine: str | None, *, outlined: bool) -> str:
-    """Return what is worth outlining next, as HTML with links `FRAME` and `CINE`.
+def suggestion_html(frame: int | None, visible: int, cine: str | None, *, outlined: bool) -> str:
+    """Return what is worth outlining next as HTML with links `FRAME` and `CINE`.
 
     Parameters
     ----------
-    frame, here
-        The suggested frame, None for none, and the visible one.
-    cine
-        File name of the cine in which a label teaches more than in this one, None for none.
-    outlined
-        Whether anything is outlined on this cine.
+    frame : int or None
+        Suggested frame.
+    visible : int
+        Visible frame.
+    cine : str or None
+        File name of the cine in which outlines improve the result most, if it is not this one.
+    outlined : bool
+        True if a frame of this cine is outlined.
+
+    Returns
+    -------
+    str
+        One or two lines; '' without a suggestion.
     """
-    begin = "next" if outlined else "first"
-    said = []
+    order = "next" if outlined else "first"
+    lines = []
     if frame is None and outlined:
-        said.append("This cine is learnt well: further frames would help little.")
-    elif frame == here:
-        said.append(f"This frame is worth outlining {begin}.")
+        lines.append("This cine is learned well: more outlines would help little.")
+    elif frame == visible:
+        lines.append(f"This frame is worth outlining {order}.")
     elif frame is not None:
-        said.append(f"Worth outlining {begin}: {_link(FRAME, f'frame {frame}')}")
+        lines.append(f"Worth outlining {order}: {_link(FRAME, f'frame {frame}')}")
     if cine is not None:
-        name = cine if len(cine) <= _NAME else f"{cine[: _NAME // 2]}…{cine[-(_NAME // 2) :]}"
-        # On a line of its own: a name must not be broken.
-        said.append(f"{'Go on with' if frame is None else 'More is learnt from'}<br>{_link(CINE, name)}")
-    return "<br>".join(f"<span style='color:{theme.MUTED}'>{one}</span>" for one in said)
+        text = "Continue with" if frame is None else "Outlines help more in"
+        lines.append(
+            f"{text}<br>{_link(CINE, _shorten(cine))}"
+        )  # a line of its own, so that it is not wrapped
+    return "<br>".join(f"<span style='color:{theme.MUTED}'>{line}</span>" for line in lines)
+
+
+def _shorten(name: str) -> str:
+    half = MAX_NAME_LENGTH // 2
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
 
 
 def _link(target: str, text: str) -> str:

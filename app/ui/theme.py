@@ -1,4 +1,4 @@
-"""Dark reading-room look, and icons tinted to it. Annotation colours are data, not chrome."""
+"""Dark colour theme, and icons tinted to it. Colours of structures belong to the label set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from vjepa_core.resources import resource_path
 
 CANVAS = "#050608"
-"""Behind the picture: near black, so that the eye keeps its adaptation."""
+"""Around the picture: nearly black, to keep the eye dark-adapted."""
 WINDOW = "#15181c"
 RAISED = "#20252b"
 LINE = "#333a42"
@@ -38,7 +38,7 @@ QMainWindow::separator {{ background: {LINE}; width: 1px; height: 1px; }}
 
 
 def apply_theme(app: QApplication) -> None:
-    """Set the Fusion style, the dark colour scheme, the palette and a small stylesheet."""
+    """Set style, colour scheme, palette and stylesheet of the application."""
     app.setStyle("Fusion")
     app.styleHints().setColorScheme(Qt.ColorScheme.Dark)
     app.setPalette(_palette())
@@ -77,12 +77,12 @@ def _palette() -> QPalette:
 
 @cache
 def icon(name: str) -> QIcon:
-    """Return the icon `resources/icons/NAME.svg`, tinted: text colour, faint where disabled.
+    """Return the icon `resources/icons/NAME.svg` in the text colour, fainter while disabled.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such icon: a mistake in the program, not the user's.
+        If there is no such icon.
     """
     svg = resource_path("icons", f"{name}.svg").read_text(encoding="utf-8")
     result = QIcon()
@@ -93,7 +93,7 @@ def icon(name: str) -> QIcon:
 
 
 def tinted(name: str, colour: str, side: int) -> QPixmap:
-    """Return an icon as a picture in one colour, `side` logical pixels wide, sharp on any screen."""
+    """Return an icon as a pixmap in one colour, `side` logical pixels wide, with double resolution."""
     svg = resource_path("icons", f"{name}.svg").read_text(encoding="utf-8")
     pixmap = _render(svg.replace("currentColor", colour), side * 2)
     pixmap.setDevicePixelRatio(2)
@@ -101,7 +101,7 @@ def tinted(name: str, colour: str, side: int) -> QPixmap:
 
 
 def swatch(rgb: tuple[int, int, int], side: int = 14) -> QIcon:
-    """Return a square of one annotation colour, `side` wide, with a gap of 4 to the right."""
+    """Return a square in the colour of a structure, `side` wide, with a margin of 4 on the right."""
     pixmap = QPixmap((side + 4) * 2, side * 2)
     pixmap.setDevicePixelRatio(2)
     pixmap.fill(Qt.GlobalColor.transparent)

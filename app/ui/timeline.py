@@ -1,4 +1,4 @@
-"""The whole cine as one strip: what is drawn, what is predicted and how surely, where we are."""
+"""All frames of a cine in one strip: annotations, expected Dice of predictions, current frame."""
 
 from __future__ import annotations
 
@@ -25,21 +25,27 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app.ui import theme
 
 MARGIN = 14
-LEAST_DICE = 0.6  # expected Dice of the shortest bar: below, everything is unsure
-STRIP = 30  # height of the strip in pixels
-SURE, UNSURE = QColor(theme.ACCENT), QColor(theme.WARNING)
-STALE = QColor(theme.MUTED)
-TROUGH, DECODED = QColor("#0d0f12"), QColor("#4a545e")
+MIN_DICE = 0.6  # expected Dice of the shortest bar
+STRIP_HEIGHT = 30
+HIGH_DICE, LOW_DICE = QColor(theme.ACCENT), QColor(theme.WARNING)
+OUTDATED = QColor(theme.MUTED)
+BACKGROUND, DECODED = QColor("#0d0f12"), QColor("#4a545e")
 ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
 
 
 class Timeline(QWidget):
-    """Frames from left to right: full white diamonds are drawn, hollow white ones accepted, the amber one is
-    worth outlining next, bars are predictions.
+    """Frames from left to right.
 
-    A tall blue bar is a prediction whose Dice is expected to be close to 1, a short amber one whose Dice is
-    expected to be 0.6 or less, a pale stub one that no longer belongs to the latest head; nothing where
-    there is none.
+    Filled white diamonds mark drawn frames, hollow ones accepted frames, the amber one the suggested frame.
+    Bars are predictions: tall and blue for an expected Dice close to 1, short and amber for 0.6 or less, a
+    grey stub for an outdated prediction.
+
+    Attributes
+    ----------
+    annotated : dict of int to bool
+        Annotated frames: True for drawn, False for accepted only.
+    suggested : int or None
+        Frame worth outlining next.
     """
 
     seek = Signal(int)
@@ -55,17 +61,17 @@ class Timeline(QWidget):
         self.setFont(font)
         self._times: NDArray[np.float64] = np.zeros(0)
         self._current = 0
-        self._annotated: dict[int, bool] = {}  # whether a human drew on the frame, or only accepted
-        self._confidence: dict[int, float] = {}
-        self._stale: frozenset[int] = frozenset()
-        self._suggested: int | None = None
+        self.annotated: dict[int, bool] = {}
+        self._dice: dict[int, float] = {}
+        self._outdated: frozenset[int] = frozenset()
+        self.suggested: int | None = None
         self._decoded: frozenset[int] | float = 0.0
-        self._still: QPixmap | None = None  # everything but the playhead
+        self._background: QPixmap | None = None  # everything but the playhead
 
     # Contents
 
     def set_cine(self, n_frames: int, times_ms: Sequence[float] | NDArray[np.float64]) -> None:
-        """Start afresh for a cine of `n_frames` (0 for none) with their times in milliseconds.
+        """Display a cine of `n_frames` (0 for none) with frame times in milliseconds.
 
         Raises
         ------
@@ -75,8 +81,8 @@ class Timeline(QWidget):
         if len(times_ms) != n_frames:
             raise ValueError(f"{len(times_ms)} times for {n_frames} frames")
         self._times = np.asarray(times_ms, np.float64)
-        self._current, self._suggested, self._decoded = 0, None, 0.0
-        self._annotated, self._confidence, self._stale = {}, {}, frozenset()
+        self._current, self.suggested, self._decoded = 0, None, 0.0
+        self.annotated, self._dice, self._outdated = {}, {}, frozenset()
         self._redraw()
 
     def set_current(self, index: int) -> None:
@@ -86,37 +92,37 @@ class Timeline(QWidget):
             self.update()
 
     def set_annotated(self, drawn: Collection[int], accepted: Collection[int] = ()) -> None:
-        """Frames on which something was drawn, and those on which predictions were accepted, no more."""
-        self._annotated = dict.fromkeys(accepted, False) | dict.fromkeys(drawn, True)
+        """Set the frames with drawn structures, and those with accepted structures only."""
+        self.annotated = dict.fromkeys(accepted, False) | dict.fromkeys(drawn, True)
         self._redraw()
 
-    def set_predictions(self, confidence: Mapping[int, float], stale: Collection[int] = ()) -> None:
-        """Expected Dice 0..1 of every predicted frame; `stale` ones belong to an older head."""
-        self._confidence = {i: c if math.isfinite(c) else 0.0 for i, c in confidence.items()}
-        self._stale = frozenset(stale)
+    def set_predictions(self, dice: Mapping[int, float], outdated: Collection[int] = ()) -> None:
+        """Set the expected Dice (0..1) of the predicted frames, and the frames with outdated predictions."""
+        self._dice = {i: d if math.isfinite(d) else 0.0 for i, d in dice.items()}
+        self._outdated = frozenset(outdated)
         self._redraw()
 
     def set_suggested(self, index: int | None) -> None:
-        """Frame worth outlining next."""
-        self._suggested = index
+        """Mark the frame worth outlining next."""
+        self.suggested = index
         self._redraw()
 
     def set_decoded(self, decoded: Collection[int] | float) -> None:
-        """Frames that are in memory, or the fraction 0..1 of them from the start."""
+        """Set the decoded frames, or the decoded fraction 0..1 from the start."""
         self._decoded = float(decoded) if isinstance(decoded, int | float) else frozenset(decoded)
         self._redraw()
 
     # Geometry
 
     def frame_at(self, x: float) -> int:
-        """Frame under a horizontal position in pixels, clamped to the cine; 0 where there is none."""
+        """Return the frame at a horizontal position in pixels, clamped to the cine; 0 without a cine."""
         n = len(self._times)
         if n == 0:
             return 0
         return min(max(int((x - MARGIN) / self._span() * n), 0), n - 1)
 
     def x_of(self, index: float) -> float:
-        """Horizontal position in pixels of the middle of a frame."""
+        """Return the horizontal position in pixels of the centre of a frame."""
         return MARGIN + (index + 0.5) * self._span() / max(len(self._times), 1)
 
     def _span(self) -> float:
@@ -126,13 +132,13 @@ class Timeline(QWidget):
         return QFontMetrics(self.font()).height()
 
     def sizeHint(self) -> QSize:
-        return QSize(600, STRIP + 2 * self._row() + 10)
+        return QSize(600, STRIP_HEIGHT + 2 * self._row() + 10)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(200, self.sizeHint().height())
 
     def _strip(self) -> QRectF:
-        return QRectF(MARGIN, self._row() + 4, self._span(), STRIP)
+        return QRectF(MARGIN, self._row() + 4, self._span(), STRIP_HEIGHT)
 
     # Mouse
 
@@ -154,15 +160,15 @@ class Timeline(QWidget):
         return super().event(event)
 
     def describe(self, index: int) -> str:
-        """What the tooltip says of a frame: 'frame 12 · 0.240 s · annotated'."""
+        """Return the tooltip of a frame, such as 'frame 12 · 0.240 s · drawn'."""
         parts = [f"frame {index}", f"{self._seconds(index):.3f} s"]
-        if index in self._annotated:
-            parts.append("annotated" if self._annotated[index] else "accepted")
-        if index in self._stale:
-            parts.append("prediction out of date")
-        elif index in self._confidence:
-            parts.append(f"predicted, expected Dice {self._confidence[index]:.2f}")
-        if index == self._suggested:
+        if index in self.annotated:
+            parts.append("drawn" if self.annotated[index] else "accepted")
+        if index in self._outdated:
+            parts.append("outdated prediction")
+        elif index in self._dice:
+            parts.append(f"predicted, expected Dice {self._dice[index]:.2f}")
+        if index == self.suggested:
             parts.append("worth outlining next")
         return " · ".join(parts)
 
@@ -175,22 +181,22 @@ class Timeline(QWidget):
         self._redraw()
 
     def _redraw(self) -> None:
-        self._still = None
+        self._background = None
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        if self._still is None:
+        if self._background is None:
             ratio = self.devicePixelRatioF()
-            self._still = QPixmap(self.size() * ratio)
-            self._still.setDevicePixelRatio(ratio)
-            self._still.fill(Qt.GlobalColor.transparent)
-            still = QPainter(self._still)
-            still.setRenderHint(QPainter.RenderHint.Antialiasing)
-            still.setFont(self.font())
-            self._paint_still(still)
-            still.end()
-        painter.drawPixmap(0, 0, self._still)
+            self._background = QPixmap(self.size() * ratio)
+            self._background.setDevicePixelRatio(ratio)
+            self._background.fill(Qt.GlobalColor.transparent)
+            background = QPainter(self._background)
+            background.setRenderHint(QPainter.RenderHint.Antialiasing)
+            background.setFont(self.font())
+            self._paint_background(background)
+            background.end()
+        painter.drawPixmap(0, 0, self._background)
         if len(self._times):
             self._paint_playhead(painter)
 
@@ -199,16 +205,16 @@ class Timeline(QWidget):
         strip, x = self._strip(), self.x_of(self._current)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(PLAYHEAD)
-        painter.drawRect(QRectF(x - 0.75, strip.top() - 2, 1.5, STRIP + 4))
+        painter.drawRect(QRectF(x - 0.75, strip.top() - 2, 1.5, STRIP_HEIGHT + 4))
         top = strip.top() - 2
         painter.drawPolygon(
             QPolygonF([QPointF(x - 5, top - 5), QPointF(x + 5, top - 5), QPointF(x, top + 2)])
         )
 
-    def _paint_still(self, painter: QPainter) -> None:
+    def _paint_background(self, painter: QPainter) -> None:
         strip, n = self._strip(), len(self._times)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(TROUGH)
+        painter.setBrush(BACKGROUND)
         painter.drawRoundedRect(strip, 3, 3)
         if n == 0:
             return
@@ -229,40 +235,40 @@ class Timeline(QWidget):
             painter.drawRect(QRectF(left, strip.bottom() - 2, right - left, 2))
 
     def _paint_predictions(self, painter: QPainter, strip: QRectF) -> None:
-        # With more frames than pixels each column shows its least sure frame: doubt must not be lost.
+        # With more frames than pixels, each column shows its lowest expected Dice.
         per_column = max(1, math.ceil(len(self._times) / strip.width()))
         columns: dict[int, float] = {}
-        for index, value in self._confidence.items():
-            share = (value - LEAST_DICE) / (1.0 - LEAST_DICE)
-            shown = -1.0 if index in self._stale else min(max(share, 0.0), 1.0)
+        for index, value in self._dice.items():
+            share = (value - MIN_DICE) / (1.0 - MIN_DICE)
+            shown = -1.0 if index in self._outdated else min(max(share, 0.0), 1.0)
             column = index // per_column
             columns[column] = min(shown, columns.get(column, 1.0))
-        wide = strip.width() / len(self._times) * per_column
-        gap = 1.0 if wide >= 4 else 0.0
-        full = STRIP - 6
+        width = strip.width() / len(self._times) * per_column
+        gap = 1.0 if width >= 4 else 0.0
+        full = STRIP_HEIGHT - 6
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, gap > 0)
         for column, value in columns.items():
             height = 4.0 if value < 0 else 4.0 + value * (full - 4.0)
-            painter.setBrush(STALE if value < 0 else _mix(UNSURE, SURE, value))
-            left = strip.left() + column * wide + gap / 2
-            painter.drawRect(QRectF(left, strip.bottom() - 3 - height, max(wide - gap, 1.0), height))
+            painter.setBrush(OUTDATED if value < 0 else _mix(LOW_DICE, HIGH_DICE, value))
+            left = strip.left() + column * width + gap / 2
+            painter.drawRect(QRectF(left, strip.bottom() - 3 - height, max(width - gap, 1.0), height))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
 
     def _paint_marks(self, painter: QPainter, strip: QRectF) -> None:
         middle = strip.center().y()
-        for index in sorted(self._annotated):
+        for index in sorted(self.annotated):
             x = self.x_of(index)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(ANNOTATED)
-            painter.drawRect(QRectF(x - 0.75, strip.top() + 1, 1.5, STRIP - 2))
-            drawn = self._annotated[index]
+            painter.drawRect(QRectF(x - 0.75, strip.top() + 1, 1.5, STRIP_HEIGHT - 2))
+            drawn = self.annotated[index]
             painter.setPen(QColor(theme.CANVAS) if drawn else QPen(ANNOTATED, 1.5))
             painter.setBrush(ANNOTATED if drawn else QColor(theme.CANVAS))
             painter.drawPolygon(_diamond(x, middle, 6 if drawn else 5))
-        if self._suggested is not None and self._suggested not in self._annotated:
-            painter.setPen(QPen(UNSURE, 2))
-            painter.setBrush(QColor(theme.CANVAS))  # dark within, to stand out from bars of any colour
-            painter.drawPolygon(_diamond(self.x_of(self._suggested), middle, 7))
+        if self.suggested is not None and self.suggested not in self.annotated:
+            painter.setPen(QPen(LOW_DICE, 2))
+            painter.setBrush(QColor(theme.CANVAS))  # a dark centre stands out from bars of any colour
+            painter.drawPolygon(_diamond(self.x_of(self.suggested), middle, 7))
 
     def _paint_axis(self, painter: QPainter, strip: QRectF) -> None:
         n, metrics = len(self._times), QFontMetrics(self.font())
@@ -289,11 +295,11 @@ class Timeline(QWidget):
         painter.drawText(QRectF(left, top, width, self._row()), Qt.AlignmentFlag.AlignCenter, text)
 
 
-def _ticks(start: float, stop: float, most: float, *, whole: bool) -> list[float]:
-    """Round values from start to stop, at most about `most` of them, steps 1, 2 or 5 times a power of 10."""
+def _ticks(start: float, stop: float, max_ticks: float, *, whole: bool) -> list[float]:
+    """Return about `max_ticks` round values from start to stop, in steps of 1, 2 or 5 times a power of 10."""
     if stop <= start:
         return [start]
-    rough = max((stop - start) / max(most, 1.0), 1.0 if whole else 1e-9)
+    rough = max((stop - start) / max(max_ticks, 1.0), 1.0 if whole else 1e-9)
     power = 10.0 ** math.floor(math.log10(rough) + 1e-9)
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
     return [start + i * step for i in range(int((stop - start) / step + 1e-6) + 1)]

@@ -1,4 +1,4 @@
-"""Tools, brush size and structures, at the left of the picture."""
+"""Drawing tools, brush size, drawing options and structures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,19 @@ from app.ui.keymap import Keymap
 from app.workspace.gestures import ERASER, PAN, TOOLS
 
 MAX_SLIDER_RADIUS = 60
-MORE = {ERASER: ": removes every structure under it; with 'Draw behind', the selected one alone"}
+TOOL_HELP = {ERASER: ": removes all structures under it; with 'Draw behind', only the selected one"}
 
 
 class ToolPanel(QWidget):
-    """What the left button does on the picture, and with which structure."""
+    """Selects what the left mouse button draws on the picture.
+
+    Attributes
+    ----------
+    classes : ClassList
+        Structures.
+    behind, correct, scribbles : QCheckBox
+        Draw behind other structures; start strokes from the prediction; leave the rest of a frame unlabelled.
+    """
 
     tool_chosen = Signal(str)
     class_chosen = Signal(int)
@@ -54,13 +62,14 @@ class ToolPanel(QWidget):
             button.setIcon(theme.icon(entry))
             button.setIconSize(QSize(20, 20))
             button.setText("Move" if tool == "pan" else keymap[entry].text)
-            button.setToolTip(keymap.hint(entry) + MORE.get(tool, ""))
+            button.setToolTip(keymap.hint(entry) + TOOL_HELP.get(tool, ""))
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.setCheckable(True)
             button.setChecked(tool == PAN)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _=False, t=tool: self.tool_chosen.emit(t))
+            button.setObjectName(entry)
             group.addButton(button)
             grid.addWidget(button, place // 2, place % 2)
             self._tools[tool] = button
@@ -72,18 +81,18 @@ class ToolPanel(QWidget):
         heading = QLabel("Structures")
         heading.setStyleSheet(f"color: {theme.MUTED}; margin-top: 6px;")
         column.addWidget(heading)
-        self._classes = ClassList()
-        self._classes.class_selected.connect(self.class_chosen)
-        self._classes.visibility_changed.connect(
-            lambda _: self.hidden_classes_changed.emit(self._classes.hidden_classes())
+        self.classes = ClassList()
+        self.classes.class_selected.connect(self.class_chosen)
+        self.classes.visibility_changed.connect(
+            lambda _: self.hidden_classes_changed.emit(self.classes.hidden_classes())
         )
-        column.addWidget(self._classes)
-        key = QLabel(
+        column.addWidget(self.classes)
+        legend = QLabel(
             "solid: drawn\nlong dashes: accepted\nshort dashes: predicted\n"
-            "dots: predicted, outdated\ndimmed: left open by a scribble"
+            "dots: outdated prediction\ndimmed: unlabelled (scribbles)"
         )
-        key.setStyleSheet(f"color: {theme.MUTED}; margin-left: 6px;")
-        column.addWidget(key)
+        legend.setStyleSheet(f"color: {theme.MUTED}; margin-left: 6px;")
+        column.addWidget(legend)
         column.addStretch(1)
         self._label_set: LabelSet | None = None
 
@@ -101,65 +110,67 @@ class ToolPanel(QWidget):
         return size
 
     def _options(self, keymap: Keymap) -> tuple[QCheckBox, ...]:
-        self._behind = behind = QCheckBox("Draw behind other structures")
-        behind.setToolTip(keymap.hint("draw_behind") + ": a stroke fills only what no other structure covers")
+        self.behind = behind = QCheckBox("Draw behind other structures")
+        behind.setToolTip(
+            keymap.hint("draw_behind") + ": a stroke fills only pixels without another structure"
+        )
         behind.toggled.connect(self.behind_changed)
-        self._correct = correct = QCheckBox("Strokes correct the prediction")
-        correct.setToolTip("A stroke starts from what is predicted of its structure on this frame")
+        self.correct = correct = QCheckBox("Strokes correct the prediction")
+        correct.setToolTip("A stroke starts from the prediction of its structure on this frame")
         correct.setChecked(True)
         correct.toggled.connect(self.from_prediction_changed)
-        self._scribbles = scribbles = QCheckBox("Scribbles: the rest stays open")
+        self.scribbles = scribbles = QCheckBox("Scribbles (rest unlabelled)")
         scribbles.setToolTip(
-            "On a frame without outlines, strokes say what lies under them and nothing of the rest, which is "
-            "dimmed; the eraser says that no structure is there"
+            "On a frame without outlines, strokes label only the pixels under them; the rest stays "
+            "unlabelled and is dimmed. The eraser labels pixels as background"
         )
         scribbles.toggled.connect(self.scribbles_changed)
-        scribbles.toggled.connect(correct.setDisabled)  # a scribble starts from nothing
+        scribbles.toggled.connect(correct.setDisabled)  # a scribble does not start from the prediction
         for box in (behind, correct, scribbles):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         return behind, correct, scribbles
 
     def set_label_set(self, labels: LabelSet) -> None:
-        """Show these structures; the active one stays where it is still there."""
+        """Display the structures of a label set."""
         if labels == self._label_set:
             return
         self._label_set = labels
-        self._classes.set_label_set(labels)
+        self.classes.set_label_set(labels)
 
     def active_class(self) -> int:
-        """Label value that is drawn."""
-        return self._classes.active()
+        """Return the label value of the structure to draw."""
+        return self.classes.active()
 
     def choose_tool(self, tool: str) -> None:
         """Activate a tool."""
         self._tools[tool].setChecked(True)
         self.tool_chosen.emit(tool)
 
-    def choose_class_at(self, place: int) -> None:
-        """Draw the structure with this digit."""
-        value = self._classes.value_at(place)
+    def choose_class_at(self, digit: int) -> None:
+        """Select the structure with this digit key."""
+        value = self.classes.value_at(digit)
         if value is not None:
-            self._classes.set_active(value)
+            self.classes.set_active(value)
             self.class_chosen.emit(value)
 
     def show_states(self, states: Mapping[int, str]) -> None:
-        """Show the state of each structure on the visible frame, in a word."""
-        self._classes.show_states(states)
+        """Display the state of each structure on the visible frame."""
+        self.classes.show_states(states)
 
     def show_structures(self, values: Collection[int] | None) -> None:
         """Make hidden structures visible; None for all of them."""
-        self._classes.show_classes(values)
+        self.classes.show_classes(values)
 
     def set_behind(self, on: bool) -> None:
         """Turn drawing behind other structures on or off."""
-        self._behind.setChecked(on)
+        self.behind.setChecked(on)
 
     def toggle_behind(self) -> None:
-        """Turn drawing behind other structures on or off."""
-        self._behind.toggle()
+        """Switch drawing behind other structures."""
+        self.behind.toggle()
 
     def show_radius(self, radius: float) -> None:
-        """Follow the brush."""
+        """Display the radius of the brush in image columns."""
         self._radius_label.setText(f"Size {2 * radius:.0f} px")
         self._slider.blockSignals(True)
         self._slider.setValue(round(radius))

@@ -1,4 +1,4 @@
-"""Playing a cine at its own frame times, and the buttons for it."""
+"""Playback of a cine at its own frame times, and its buttons."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ SPEEDS = (("¼×", 0.25), ("½×", 0.5), ("1×", 1.0), ("2×", 2.0))
 
 
 def cine_duration(times_ms: NDArray[np.float64]) -> float:
-    """Length of one pass in milliseconds: the last frame is shown as long as the median one."""
+    """Return the duration of a cine in milliseconds; the last frame lasts as long as the median frame."""
     if len(times_ms) < 2:
         return 0.0
     return float(times_ms[-1] - times_ms[0] + np.median(np.diff(times_ms)))
 
 
 def frame_at(times_ms: NDArray[np.float64], position_ms: float, *, loop: bool) -> tuple[int, bool]:
-    """Return the frame that is due at a time after the first one, and whether playing is over.
+    """Return the frame to display at a time, and True if playback has reached the end.
 
     Parameters
     ----------
-    times_ms
+    times_ms : numpy.ndarray
         Time of every frame in milliseconds, ascending.
-    position_ms
-        Time since the first frame; wraps round when `loop`.
+    position_ms : float
+        Time since the first frame.
+    loop : bool
+        True to continue from the start after the end.
     """
     duration = cine_duration(times_ms)
     if duration <= 0:
@@ -43,7 +45,7 @@ def frame_at(times_ms: NDArray[np.float64], position_ms: float, *, loop: bool) -
 
 
 class Player(QObject):
-    """Says which frame is due. Skips frames when drawing is slow: a beat keeps its real length."""
+    """Emits the frame to display; frames are skipped where drawing is slow, to play in real time."""
 
     frame_changed = Signal(int)
     playing_changed = Signal(bool)
@@ -62,38 +64,38 @@ class Player(QObject):
         self._playing = False
 
     def set_times(self, times_ms: Sequence[float] | NDArray[np.float64]) -> None:
-        """Stop, and take the frame times of another cine, in milliseconds."""
+        """Pause, and set the frame times of another cine in milliseconds."""
         self.pause()
-        # A damaged time vector may run backwards: such frames are passed over in no time.
+        # A damaged time vector may run backwards: such frames are skipped.
         self._times = np.maximum.accumulate(np.asarray(times_ms, np.float64))
         self._current = 0
 
     def set_current(self, index: int) -> None:
-        """Go on from this frame; emits nothing."""
+        """Continue from this frame, without a signal."""
         if index != self._current and 0 <= index < len(self._times):
             self._current = index
             self._anchor()
 
     def set_loop(self, loop: bool) -> None:
-        """Start again at the end, or stop there."""
+        """Continue from the start at the end (True), or stop there."""
         self._anchor()
         self._loop = loop
 
     def set_speed(self, speed: float) -> None:
-        """Play this many times as fast as the heart beat."""
+        """Set the speed relative to real time."""
         self._speed = speed
         self._anchor()
 
     def loop(self) -> bool:
-        """True where the end is followed by the start."""
+        """Return True if playback continues from the start at the end."""
         return self._loop
 
     def is_playing(self) -> bool:
-        """True while frames change by themselves."""
+        """Return True during playback."""
         return self._playing
 
     def play(self) -> None:
-        """Start from the current frame, or from the first one if it is the last and there is no loop."""
+        """Start playback at the current frame, or at the first one if the end is reached."""
         if self._playing or cine_duration(self._times) <= 0:
             return
         if not self._loop and self._current == len(self._times) - 1:
@@ -105,7 +107,7 @@ class Player(QObject):
         self._timer.start(0)
 
     def pause(self) -> None:
-        """Stop on the current frame."""
+        """Stop playback at the current frame."""
         if self._playing:
             self._playing = False
             self._timer.stop()
@@ -132,7 +134,7 @@ class Player(QObject):
         index, over = frame_at(self._times, self._position(), loop=self._loop)
         if index != self._current:
             self._current = index
-            self.frame_changed.emit(index)  # drawing happens in here
+            self.frame_changed.emit(index)  # this draws the frame
         if over:
             self.pause()
         elif self._playing:
@@ -143,12 +145,12 @@ class Player(QObject):
         index = self._current
         end = float(self._times[index + 1] - self._times[0]) if index + 1 < len(self._times) else duration
         wait = (end - self._position() % duration) / self._speed
-        # One millisecond at least, so that the window always gets a word in between.
+        # At least one millisecond, so that other events are processed in between.
         return max(1, int(np.ceil(wait)))
 
 
 class Transport(QWidget):
-    """Buttons for a player, and where we are: 'frame 12/74 · 0.240 s · 50.0 fps'."""
+    """Buttons of a player, and the position, such as 'frame 12/74 · 0.240 s · 50.0 fps'."""
 
     step = Signal(int)
     first = Signal()
@@ -203,16 +205,26 @@ class Transport(QWidget):
         self.set_position(0, 0, 0.0, 0.0, False)
 
     def set_position(self, index: int, n_frames: int, time_ms: float, fps: float, assumed: bool) -> None:
-        """Say where we are; `assumed` where the file does not tell its frame rate. 0 frames: no cine."""
+        """Display the position.
+
+        Parameters
+        ----------
+        index, n_frames : int
+            Current frame and number of frames; 0 frames without a cine.
+        time_ms, fps : float
+            Time of the frame, and frame rate.
+        assumed : bool
+            True if the file does not contain the frame rate.
+        """
         self.setEnabled(n_frames > 0)
-        # Frames count from zero, here as in files and labels: the last one reads 74/74.
+        # Frames count from zero, as in files and labels: the last of 75 is 74/74.
         parts = [f"frame {index}/{n_frames - 1}"] if n_frames else ["no cine"]
         if n_frames > 1:
             parts += [f"{time_ms / 1000:.3f} s", f"{fps:.1f} fps" + (" (assumed)" if assumed else "")]
         self._label.setText(" · ".join(parts))
 
     def text(self) -> str:
-        """What the label says."""
+        """Return the displayed position."""
         return self._label.text()
 
     def _show_playing(self, playing: bool) -> None:

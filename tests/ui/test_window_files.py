@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QPushButton
 from app import paths
 from app.engine.session import Learnt, Masks
 from app.storage.project import Project
-from app.ui.application import faults_told
+from app.ui.application import report_faults
 from app.ui.local_files import local_path
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
@@ -164,7 +164,7 @@ def test_a_folder_of_cines(desk: Desk, tmp_path: Path) -> None:
     desk.open(tmp_path, cines=3)
     assert [o.cine.n_frames for o in desk.workspace.opened_cines] == [3, 4, 5]
     assert desk.opened.cine.n_frames == 3
-    assert desk.window.cine_list._list.count() == 3
+    assert desk.window.cine_list.rows.count() == 3
     desk.open(tmp_path, cines=3)  # twice is once
 
 
@@ -349,11 +349,11 @@ def test_a_fault_in_the_window_is_told_and_not_printed(
     heart: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sys.excepthook
-    with faults_told(heart.window):
+    with report_faults(heart.window):
         error = RuntimeError("Smith^Secret")
         sys.excepthook(RuntimeError, error, None)
     assert sys.excepthook is before
-    assert "Something went wrong inside (RuntimeError)" in heart.messages[0]
+    assert "An internal error occurred (RuntimeError)" in heart.messages[0]
     assert "Secret" not in heart.messages[0] + "".join(capsys.readouterr())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import SIGNAL, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication, QMenu, QToolButton
 
 from app.ui.shortcut_sheet import ShortcutSheet
 from tests.ui.conftest import Desk, square
@@ -68,7 +68,9 @@ def test_space_plays_and_a_step_stops(heart: Desk) -> None:
 def test_a_key_takes_a_tool(heart: Desk, key: str, tool: str) -> None:
     heart.hand.keys("E", key)
     assert heart.window.canvas.tool() == tool
-    assert heart.window.tools._tools[tool].isChecked()
+    button = heart.window.tools.findChild(QToolButton, f"tool_{tool}")
+    assert button is not None
+    assert button.isChecked()
 
 
 def test_digits_choose_the_structure(heart: Desk) -> None:

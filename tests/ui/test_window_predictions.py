@@ -99,7 +99,7 @@ def test_a_stroke_that_changes_no_pixel_marks_nothing(heart: Desk) -> None:
     heart.hand.drag([(36, 40), (44, 40)])
     assert heart.annotated == (0,)
     assert len(heart.session.labels) == 1
-    assert set(heart.window.player_bar.timeline._annotated) == {0}
+    assert set(heart.window.player_bar.timeline.annotated) == {0}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_outline_replaces_the_predicted_structure(heart: Desk) -> None:
 def test_corrections_can_be_turned_off(heart: Desk) -> None:
     heart.hand.click(100, 80)
     heart.predict({f: square(1) for f in range(12)})
-    heart.window.tools._correct.click()
+    heart.window.tools.correct.click()
     heart.hand.keys("Right")
     heart.hand.click(100, 20)
     assert heart.drawn(1)[40, 40] == 0

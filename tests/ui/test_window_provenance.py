@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton
 
 from app.domain.provenance import Provenance
 from tests.ui.conftest import Desk, square
@@ -22,7 +22,18 @@ def three() -> np.ndarray:
 
 
 def words(heart: Desk) -> list[str]:
-    return [label.text() for label in heart.window.tools._classes._states.values()]
+    return [label.text() for label in heart.window.tools.classes.findChildren(QLabel, "state")]
+
+
+def eyes(heart: Desk) -> dict[int, QToolButton]:
+    """Buttons that hide a structure, by its value."""
+    names = {c.name: c.value for c in heart.workspace.label_set.classes}
+    buttons = heart.window.tools.classes.findChildren(QToolButton)
+    return {
+        names[b.accessibleName().removeprefix("Hide ")]: b
+        for b in buttons
+        if b.accessibleName().startswith("Hide ")
+    }
 
 
 def states(heart: Desk, frame: int) -> dict[int, Provenance]:
@@ -60,7 +71,7 @@ def test_a_frame_that_is_only_accepted_has_a_mark_of_its_own(heart: Desk) -> Non
     heart.hand.click(20, 20)
     heart.predict({f: three() for f in range(12)})
     heart.hand.keys("Right", "Return")
-    assert heart.window.player_bar.timeline._annotated == {0: True, 1: False}
+    assert heart.window.player_bar.timeline.annotated == {0: True, 1: False}
     assert "accepted" in heart.window.player_bar.timeline.describe(1)
 
 
@@ -166,8 +177,8 @@ def test_the_tool_after_opening_a_cine_does_not_paint(heart: Desk, cine_file: ob
 @pytest.mark.parametrize(("tool", "hidden"), [("B", 1), ("P", 1), ("E", 3)])
 def test_a_stroke_shows_hidden_structures_first(heart: Desk, tool: str, hidden: int) -> None:
     heart.predict({f: three() for f in range(12)})
-    classes = heart.window.tools._classes
-    classes._eyes[hidden].click()
+    classes = heart.window.tools.classes
+    eyes(heart)[hidden].click()
     assert classes.hidden_classes() == {hidden}
     heart.hand.keys(tool)
     heart.hand.press(95, 35)
@@ -180,7 +191,7 @@ def test_drawing_behind_turns_itself_off_where_it_can_change_nothing(heart: Desk
     heart.hand.keys("D", "2")
     heart.hand.click(40, 40)
     assert heart.annotated == ()
-    assert not heart.window.tools._behind.isChecked()
+    assert not heart.window.tools.behind.isChecked()
     assert any("Draw behind" in text for _, text in heart.window.banner.messages())
     heart.hand.click(40, 40)
     assert states(heart, 0) == {2: DRAWN}
@@ -253,9 +264,9 @@ def test_enter_after_a_freehand_outline_accepts_nothing(heart: Desk, monkeypatch
 
 def test_a_hidden_structure_that_a_stroke_changes_is_shown(heart: Desk) -> None:
     heart.predict({f: three() for f in range(12)})
-    classes = heart.window.tools._classes
-    classes._eyes[2].click()
-    classes._eyes[3].click()
+    classes = heart.window.tools.classes
+    eyes(heart)[2].click()
+    eyes(heart)[3].click()
     heart.hand.click(58, 40)  # the cavity, into the wall
     assert classes.hidden_classes() == {3}
 

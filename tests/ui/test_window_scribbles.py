@@ -9,7 +9,7 @@ from vjepa_core.label_image import UNLABELLED
 
 
 def scribbling(heart: Desk) -> None:
-    heart.window.tools._scribbles.click()
+    heart.window.tools.scribbles.click()
 
 
 def test_the_rest_of_the_frame_stays_unlabelled_and_the_eraser_says_that_nothing_is_there(
@@ -52,7 +52,7 @@ def test_a_scribble_does_not_start_from_the_prediction_which_shows_where_nothing
     heart.hand.click(100, 80)
     heart.predict({f: square(1) + square(2, x0=80) for f in range(12)})
     scribbling(heart)
-    assert not heart.window.tools._correct.isEnabled()
+    assert not heart.window.tools.correct.isEnabled()
     heart.hand.keys("Right")
     heart.hand.click(40, 40)
     assert set(np.unique(heart.drawn(1))) == {1, UNLABELLED}
@@ -62,7 +62,7 @@ def test_a_scribble_does_not_start_from_the_prediction_which_shows_where_nothing
     assert shown[40, 40] == 1  # it agrees: no hole with a border of its own
     assert set(np.unique(shown)) == {0, 1, 2}
     scribbling(heart)
-    assert heart.window.tools._correct.isEnabled()
+    assert heart.window.tools.correct.isEnabled()
 
 
 def test_accepting_fills_in_what_the_scribble_left_open(heart: Desk) -> None:

@@ -23,7 +23,7 @@ def said(desk: Desk) -> str:
 
 
 def marked(desk: Desk) -> list[int]:
-    rows = desk.window.cine_list._list
+    rows = desk.window.cine_list.rows
     return [row for row in range(rows.count()) if not rows.item(row).icon().isNull()]
 
 
@@ -38,7 +38,7 @@ def two(heart: Desk, tmp_path: Path) -> Desk:
 def test_before_any_outline_a_frame_to_begin_with_is_marked_and_nothing_moves(heart: Desk) -> None:
     assert said(heart) == ""
     suggest(heart, 7)
-    assert heart.window.player_bar.timeline._suggested == 7
+    assert heart.window.player_bar.timeline.suggested == 7
     assert "first" in said(heart)
     assert "frame 7" in said(heart)
     assert heart.opened.frame == 0
@@ -51,14 +51,14 @@ def test_a_stroke_takes_the_suggestion_away_until_the_engine_has_another(heart: 
     suggest(heart, 7)
     heart.hand.click(50, 50)
     assert said(heart) == ""
-    assert heart.window.player_bar.timeline._suggested is None
+    assert heart.window.player_bar.timeline.suggested is None
     heart.hand.keys("N")
     assert heart.opened.frame == 0
     suggest(heart, 4, revision=0)  # late, for what was drawn before
     assert said(heart) == ""
     suggest(heart, 9)
     assert "next" in said(heart)
-    assert heart.window.player_bar.timeline._suggested == 9
+    assert heart.window.player_bar.timeline.suggested == 9
 
 
 def test_the_sentence_is_clickable_and_stops_the_playing(heart: Desk) -> None:
@@ -74,7 +74,7 @@ def test_a_cine_that_is_learnt_well_is_said(heart: Desk) -> None:
     assert said(heart) == ""  # nothing is outlined: nothing is learnt
     heart.hand.click(50, 50)
     suggest(heart, None)
-    assert "learnt well" in said(heart)
+    assert "learned well" in said(heart)
     assert not heart.window.actions_by_id["suggested_frame"].isEnabled()
 
 
@@ -121,7 +121,7 @@ def test_another_project_knows_nothing_of_the_last_one(heart: Desk) -> None:
     suggest(heart, 7)
     heart.workspace.close_project()
     assert said(heart) == ""
-    assert heart.window.player_bar.timeline._suggested is None
+    assert heart.window.player_bar.timeline.suggested is None
     heart.hand.keys("N", "Shift+N")
 
 

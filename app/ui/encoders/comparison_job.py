@@ -12,7 +12,7 @@ from app.encoders.comparison import KEY, EncoderComparison, comparison_record, m
 from app.encoders.inventory import EncoderEntry
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
-from app.ui.watcher import Watcher
+from app.ui.child_monitor import ChildMonitor
 from app.workspace.workspace import Workspace
 
 
@@ -27,9 +27,9 @@ class Comparing(QObject):
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._watcher = Watcher(self)
-        self._watcher.progress.connect(self.progress)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor = ChildMonitor(self)
+        self._monitor.progress.connect(self.progress)
+        self._monitor.ended.connect(self._on_ended)
         self._project: Project | None = None
         self._revisions: dict[str, int] = {}
         self._last: EncoderComparison | None = None
@@ -39,7 +39,7 @@ class Comparing(QObject):
     @property
     def running(self) -> bool:
         """True while a child measures."""
-        return self._watcher.child is not None
+        return self._monitor.child is not None
 
     @property
     def last(self) -> EncoderComparison | None:
@@ -62,7 +62,7 @@ class Comparing(QObject):
             return
         self._revisions = self._labels()
         try:
-            self._watcher.watch(jobs.start_comparison(names, project.path))
+            self._monitor.watch(jobs.start_comparison(names, project.path))
         except ApicalError as error:
             self.trouble.emit(str(error))
         self.changed.emit()
@@ -70,7 +70,7 @@ class Comparing(QObject):
     def stop(self) -> bool:
         """Give up; True where there was something to give up."""
         was_running = self.running
-        self._watcher.drop()
+        self._monitor.kill()
         if was_running:
             self.changed.emit()
         return was_running
@@ -80,7 +80,7 @@ class Comparing(QObject):
 
     def _follow_project(self) -> None:
         if self._workspace.project is not self._project:
-            self._watcher.drop()
+            self._monitor.kill()
             self._project = self._workspace.project
             self._last = EncoderComparison.from_record(self._workspace.view().get(KEY))
             self.changed.emit()

@@ -26,8 +26,8 @@ from app.encoders.command_text import without_options
 from app.formatting import format_parameters, format_size
 from app.processes.child import STOPPED, Child
 from app.ui import theme
+from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import set_text_colour, wrapped_label
-from app.ui.watcher import Watcher
 from vjepa_core.encoder.checkpoints.family import CHOICES
 
 TAKEN = (
@@ -50,9 +50,9 @@ class ImportPage(QWidget):
         self._found: dict[str, Any] = {}
         self._family = self._looked = ""  # what the user said it is: of what was found, of what is looked for
         self._importing = False
-        self._watcher = Watcher(self)
-        self._watcher.progress.connect(self._on_progress)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor = ChildMonitor(self)
+        self._monitor.progress.connect(self._on_progress)
+        self._monitor.ended.connect(self._on_ended)
         self.title, self.state = wrapped_label(bold=True), wrapped_label()
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
@@ -114,7 +114,7 @@ class ImportPage(QWidget):
     @property
     def importing(self) -> bool:
         """True while a file is being taken over."""
-        return self._importing and self._watcher.child is not None
+        return self._importing and self._monitor.child is not None
 
     def look(self, file: Path) -> None:
         """Find out what a file holds."""
@@ -128,9 +128,9 @@ class ImportPage(QWidget):
         """Give up what is under way; True where that was an import, which leaves nothing behind."""
         was_importing = self.importing
         if was_importing:
-            self._watcher.leave()  # it clears up
+            self._monitor.detach()  # it clears up
         else:
-            self._watcher.drop()
+            self._monitor.kill()
         return was_importing
 
     # Recognising
@@ -139,11 +139,11 @@ class ImportPage(QWidget):
         self._start_look(str(self.family.currentData()))
 
     def _start_look(self, family: str) -> None:
-        self._watcher.drop()
+        self._monitor.kill()
         self._importing, self._looked = False, family
         self._say("Reading the file ...")
         try:
-            self._watcher.watch(jobs.start_inspection(self._file, family))
+            self._monitor.watch(jobs.start_inspection(self._file, family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -184,7 +184,7 @@ class ImportPage(QWidget):
             licence = self.licence.text().strip()
             said = "" if licence == self._found.get("licence") else licence  # the rest is assumed
             name = self.name.text().strip()
-            self._watcher.watch(jobs.start_import(self._file, name, said, self._family))
+            self._monitor.watch(jobs.start_import(self._file, name, said, self._family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -217,7 +217,7 @@ class ImportPage(QWidget):
 
     def _back(self) -> None:
         if self.importing:
-            child = self._watcher.child
+            child = self._monitor.child
             assert child is not None  # noqa: S101 - something is being imported
             child.request_stop()
             self._say("Stopping ...")
@@ -231,7 +231,7 @@ class ImportPage(QWidget):
         set_text_colour(self.state, colour)
 
     def _show(self) -> None:
-        running, known = self._watcher.child is not None, bool(self._found)
+        running, known = self._monitor.child is not None, bool(self._found)
         self._bar.setRange(0, 0)
         self._bar.setVisible(running)
         self.back.setEnabled(True)

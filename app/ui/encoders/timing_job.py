@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from app.domain.errors import ApicalError
 from app.encoders import jobs
 from app.processes.child import STOPPED, Child
-from app.ui.watcher import Watcher
+from app.ui.child_monitor import ChildMonitor
 from app.workspace.workspace import Workspace
 from vjepa_core.service.messages import RESTING
 
@@ -28,8 +28,8 @@ class Timing(QObject):
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._watcher = Watcher(self)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor = ChildMonitor(self)
+        self._monitor.ended.connect(self._on_ended)
         self._on = self._held = False
         self._cine: Path | None = None
         self._answers: dict[Path | None, dict[str, Any]] = {}
@@ -50,7 +50,7 @@ class Timing(QObject):
     def stop(self) -> None:
         """Measure no more."""
         self._on = False
-        self._watcher.drop()
+        self._monitor.kill()
 
     def hold(self, held: bool) -> None:
         """Wait while other work of the dialog keeps the machine busy."""
@@ -60,7 +60,7 @@ class Timing(QObject):
     def again(self) -> None:
         """The encoders have changed: what was measured is forgotten."""
         self._answers.clear()
-        self._watcher.drop()
+        self._monitor.kill()
         self._measure()
 
     def row(self, name: str) -> Mapping[str, Any] | None:
@@ -71,7 +71,7 @@ class Timing(QObject):
     @property
     def state(self) -> str:
         """What stands where there is no figure."""
-        if self._watcher.child is not None:
+        if self._monitor.child is not None:
             return MEASURING
         if self._on and self._cine not in self._answers and self._must_wait():
             return HELD if self._held else WAITING
@@ -85,19 +85,19 @@ class Timing(QObject):
         current = self._workspace.current
         cine = None if current is None else current.cine.path
         if cine != self._cine or self._must_wait():
-            self._watcher.drop()
+            self._monitor.kill()
         self._cine = cine
-        if self._on and cine not in self._answers and self._watcher.child is None and not self._must_wait():
+        if self._on and cine not in self._answers and self._monitor.child is None and not self._must_wait():
             self.complaint = ""
             try:
-                self._watcher.watch(jobs.start_timing(cine))
+                self._monitor.watch(jobs.start_timing(cine))
             except ApicalError as error:
                 self._fail(str(error))
         self.changed.emit()
 
     def _rested(self) -> None:
         # A measurement that is under way goes on: its end is near, and it would begin again and again.
-        if self._on and self._watcher.child is None and self._cine not in self._answers:
+        if self._on and self._monitor.child is None and self._cine not in self._answers:
             self._measure()
 
     def _on_ended(self, child: Child) -> None:

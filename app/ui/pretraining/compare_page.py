@@ -11,9 +11,9 @@ from app.pretraining.runs import COMPARISON, Run
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
 from app.ui import theme
+from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.comparison import Comparison
-from app.ui.watcher import Watcher
 from vjepa_core.errors import CoreError
 
 
@@ -28,9 +28,9 @@ class ComparePage(QWidget):
         super().__init__(parent)
         self.run: Run | None = None
         self._project: Project | None = None
-        self._watcher = Watcher(self)
-        self._watcher.progress.connect(self._on_progress)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor = ChildMonitor(self)
+        self._monitor.progress.connect(self._on_progress)
+        self._monitor.ended.connect(self._on_ended)
         self.state = wrapped_label(bold=True)
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
@@ -66,7 +66,7 @@ class ComparePage(QWidget):
 
     def show_run(self, run: Run, project: Project | None) -> None:
         """Compare the encoder of a run with the one before, on the labels of a project."""
-        self._watcher.drop()
+        self._monitor.kill()
         self.run, self._project = run, project
         self.name.setText(_free_name(run))
         self.comparison.clear()
@@ -74,11 +74,11 @@ class ComparePage(QWidget):
 
     def stop(self) -> None:
         """Give up comparing."""
-        self._watcher.drop()
+        self._monitor.kill()
         self._rest("Not compared.")
 
     def _compare_or_stop(self) -> None:
-        if self._watcher.child is not None:
+        if self._monitor.child is not None:
             self.stop()
         else:
             self._compare()
@@ -98,7 +98,7 @@ class ComparePage(QWidget):
         try:
             before = run.plan.encoder or registry.chosen()
             encoders = [before, str(run.card)]
-            self._watcher.watch(jobs.start_comparison(encoders, project.path, run.folder / COMPARISON))
+            self._monitor.watch(jobs.start_comparison(encoders, project.path, run.folder / COMPARISON))
         except (ApicalError, CoreError) as error:
             self.trouble.emit(str(error))
             return
@@ -153,7 +153,7 @@ class ComparePage(QWidget):
         )
 
     def _discard(self) -> None:
-        self._watcher.drop()
+        self._monitor.kill()
         run, self.run = self.run, None
         self.discarded.emit(run)
 

@@ -23,11 +23,11 @@ from app.pretraining.runs import Plan
 from app.processes.child import STOPPED, Child
 from app.readers.suffixes import CINE_SUFFIXES, name_filter
 from app.ui import theme
+from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import wrapped_label
 from app.ui.local_files import local_path
 from app.ui.pretraining.found_panel import FoundPanel
 from app.ui.pretraining.sources import SourceList
-from app.ui.watcher import Watcher
 from app.workspace.cine_entry import CineEntry
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
@@ -50,14 +50,14 @@ class PickPage(QWidget):
         self.config = ""  # a configuration file instead of the program's own choice
         self.estimate: dict[str, Any] = {}
         self._cards: list[EncoderCard | None] = []
-        self._watcher = Watcher(self)
+        self._monitor = ChildMonitor(self)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(18)
         row.addLayout(self._left(), 1)
         row.addLayout(self._right(), 1)
-        self._watcher.progress.connect(self.found.show_progress)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor.progress.connect(self.found.show_progress)
+        self._monitor.ended.connect(self._on_ended)
         self.sources.changed.connect(self._outdated)
         self.encoder.currentIndexChanged.connect(self._outdated)
         self.length.currentIndexChanged.connect(self._show_length)
@@ -164,19 +164,19 @@ class PickPage(QWidget):
 
     def stop(self) -> None:
         """Give up finding out."""
-        self._watcher.drop()
+        self._monitor.kill()
         self._outdated()
 
     # Finding out
 
     def find_out(self) -> None:
         """Read the cines and time a step, in a process of its own."""
-        if self._watcher.child is not None:
+        if self._monitor.child is not None:
             self.stop()
             return
         self._outdated()
         try:
-            self._watcher.watch(self.plan().start_estimate())
+            self._monitor.watch(self.plan().start_estimate())
         except ApicalError as error:
             self.trouble.emit(str(error))
             return
@@ -195,8 +195,8 @@ class PickPage(QWidget):
 
     def _outdated(self) -> None:
         """What was found out no longer holds for what is chosen."""
-        if self._watcher.child is not None:
-            self._watcher.drop()
+        if self._monitor.child is not None:
+            self._monitor.kill()
         self.estimate = {}
         chosen = bool(self.sources.chosen())
         self.look.setEnabled(chosen)

@@ -14,9 +14,9 @@ from app.formatting import format_count, format_duration
 from app.pretraining.runs import Run
 from app.processes.child import STOPPED, Child
 from app.ui import theme
+from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.curves import LossCurves
-from app.ui.watcher import Watcher
 
 MOST_WARNINGS = 3
 USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."
@@ -34,9 +34,9 @@ class WatchPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.run: Run | None = None
-        self._watcher = Watcher(self)
-        self._watcher.looked.connect(self._read_log)
-        self._watcher.ended.connect(self._on_ended)
+        self._monitor = ChildMonitor(self)
+        self._monitor.polled.connect(self._read_log)
+        self._monitor.ended.connect(self._on_ended)
         self._stopping = ""  # "pause", "keep": why it was asked to stop
         self._crashed = False
         self._rates: deque[float] = deque(maxlen=20)
@@ -72,7 +72,7 @@ class WatchPage(QWidget):
     @property
     def running(self) -> bool:
         """True while a process works on the run."""
-        return self._watcher.child is not None
+        return self._monitor.child is not None
 
     # The run
 
@@ -80,7 +80,7 @@ class WatchPage(QWidget):
         """Begin or go on."""
         self.show_run(run)
         try:
-            self._watcher.watch(run.start())
+            self._monitor.watch(run.start())
         except ApicalError as error:
             self.trouble.emit(str(error))
         self._stopping, self._crashed = "", False
@@ -98,14 +98,14 @@ class WatchPage(QWidget):
 
     def put_aside(self) -> None:
         """Pause and save, whether or not anybody is still there to see it."""
-        child = self._watcher.child
+        child = self._monitor.child
         if child is not None:
             self._stopping = self._stopping or "pause"
             child.detach()
             self._show()
 
     def _pause_or_resume(self) -> None:
-        child = self._watcher.child
+        child = self._monitor.child
         if child is None:
             if self.run is not None:
                 self.start(self.run)
@@ -138,7 +138,7 @@ class WatchPage(QWidget):
         )
 
     def _keep(self) -> None:
-        child = self._watcher.child
+        child = self._monitor.child
         if child is None:
             self.keep_wanted.emit(self.run)
             return
@@ -148,7 +148,7 @@ class WatchPage(QWidget):
 
     def discard(self) -> None:
         """End the run and delete it."""
-        self._watcher.drop()
+        self._monitor.kill()
         run, self.run = self.run, None
         self.discarded.emit(run)
 

@@ -19,7 +19,7 @@ from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.encoder.test_user_encoders import write_encoder
 from vjepa_core.service.messages import Progress, Stage
 
-LOOK_MS = 20
+POLL_MS = 20
 FOUND = {
     "name": "vitl",
     "family": "V-JEPA 2",
@@ -70,7 +70,7 @@ class Bench:
         return [child for child in self.children if child.words[1] == action]
 
     def settle(self) -> None:
-        self.qtbot.wait(4 * LOOK_MS)
+        self.qtbot.wait(4 * POLL_MS)
 
     def end(self, code: int, told: dict[str, Any] | None = None, sentence: str = "") -> None:
         """Let the newest child end."""
@@ -111,7 +111,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         return made[-1]
 
     monkeypatch.setattr("app.encoders.jobs.Child", make)
-    monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
+    monkeypatch.setattr("app.ui.child_monitor.POLL_MS", POLL_MS)
     return made
 
 

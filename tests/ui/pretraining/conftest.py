@@ -17,7 +17,7 @@ from app.pretraining.runs import Plan, Run
 from app.ui.pretraining.dialog import PretrainingDialog
 from tests.ui.conftest import Desk
 
-LOOK_MS = 20
+POLL_MS = 20
 FOUND = {
     "cines": 2,
     "frames": 60,
@@ -79,7 +79,7 @@ class Trainer:
         return self.children[-1]
 
     def settle(self) -> None:
-        self.qtbot.wait(3 * LOOK_MS)
+        self.qtbot.wait(3 * POLL_MS)
 
     def end(self, code: int, told: dict[str, Any] | None = None) -> None:
         """Let the newest child end."""
@@ -175,7 +175,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
 
     monkeypatch.setattr("app.pretraining.runs.Child", make)
     monkeypatch.setattr("app.encoders.jobs.Child", make)
-    monkeypatch.setattr("app.ui.watcher.LOOK_MS", LOOK_MS)
+    monkeypatch.setattr("app.ui.child_monitor.POLL_MS", POLL_MS)
     return made
 
 

@@ -61,10 +61,10 @@ def test_every_position_maps_to_a_frame_and_back(timeline: Timeline) -> None:
 def test_the_tooltip_names_frame_time_and_state(timeline: Timeline) -> None:
     timeline.set_cine(75, ticks(75, 20.0))
     timeline.set_annotated([12])
-    timeline.set_predictions({12: 0.9, 13: 0.5, 14: 0.4}, stale=[14])
-    assert timeline.describe(12).startswith("frame 12 · 0.240 s · annotated")
+    timeline.set_predictions({12: 0.9, 13: 0.5, 14: 0.4}, outdated=[14])
+    assert timeline.describe(12).startswith("frame 12 · 0.240 s · drawn")
     assert timeline.describe(13) == "frame 13 · 0.260 s · predicted, expected Dice 0.50"
-    assert "out of date" in timeline.describe(14)
+    assert "outdated prediction" in timeline.describe(14)
     assert timeline.describe(15) == "frame 15 · 0.300 s"
 
 

@@ -1,4 +1,4 @@
-"""A child process seen from the window's thread: it is looked at a few times a second."""
+"""Signals of a child process, from polling it in the UI thread."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.processes.child import Child
 
-LOOK_MS = 200
+POLL_MS = 200
 _PROGRESS = re.compile(r"(.+?) (\d+)/(\d+)$")
 
 
-class Watcher(QObject):
-    """Tells how far a child is and when it has ended; never waits for it."""
+class ChildMonitor(QObject):
+    """Polls a child process, and emits its progress and its end."""
 
-    looked = Signal()
-    # What it does, done, total; not as Qt's integers, which a file of 5 GB overflows.
+    polled = Signal()
+    # Stage, done, total; numbers are not ints of Qt, which the bytes of a large file would overflow.
     progress = Signal(str, object, object)
     ended = Signal(object)  # Child
 
@@ -24,29 +24,29 @@ class Watcher(QObject):
         super().__init__(parent)
         self.child: Child | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
-        self._timer.timeout.connect(self._look)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
 
     def watch(self, child: Child) -> None:
-        """Follow this one."""
+        """Start to monitor a child."""
         self.child = child
         self._timer.start()
 
-    def drop(self) -> None:
-        """End it at once and hear nothing more of it."""
+    def kill(self) -> None:
+        """Kill the child, if any, without further signals."""
         child, self.child = self.child, None
         self._timer.stop()
         if child is not None:
             child.kill()
 
-    def leave(self) -> None:
-        """Ask it to end, so that it can clear up, and hear nothing more of it."""
+    def detach(self) -> None:
+        """Let the child clean up and end by itself, without further signals."""
         child, self.child = self.child, None
         self._timer.stop()
         if child is not None:
             child.detach()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         child = self.child
         if child is None:
             return
@@ -54,7 +54,7 @@ class Watcher(QObject):
         for line in child.new_lines():
             if found := _PROGRESS.match(line):
                 self.progress.emit(found[1], int(found[2]), int(found[3]))
-        self.looked.emit()
+        self.polled.emit()
         if code is not None and child is self.child:
             self._timer.stop()
             self.child = None
