@@ -18,7 +18,10 @@ from tests.e2e.conftest import Desk
 from tests.ui.hand import outline
 from vjepa_core.service.messages import Stage
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the engine is slowed by SIGSTOP")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the engine is slowed by SIGSTOP"),
+]
 
 CAVITY, WALL, ATRIUM = 1, 2, 3
 FRAMES = (10, 11, 12, 13, 14)

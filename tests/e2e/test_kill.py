@@ -17,6 +17,8 @@ from tests.e2e.conftest import Desk
 from tests.e2e.drawing_program import draw_stroke
 from tests.ui.hand import dice
 
+pytestmark = pytest.mark.slow
+
 STROKES = 20
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,6 +13,8 @@ from tests.e2e.conftest import Desk
 from tests.ui.hand import dice, outline, scribble
 from vjepa_core.service.messages import Stage
 
+pytestmark = pytest.mark.slow
+
 CAVITY, WALL, ATRIUM = 1, 2, 3
 OpenDesk = Callable[[Path], Desk]
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 CAVITY = 1
 # Endocardial border of the left ventricle by eye, (x, y) in pixels.
 BORDERS = {

@@ -34,6 +34,8 @@ from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.service import engine
 from vjepa_core.service.messages import Report, Request, Shutdown, Stage
 
+pytestmark = pytest.mark.slow
+
 CINES = 20
 HEIGHT, WIDTH = 72, 100
 DRAWN = {7: (2,), 13: (0, 3)}

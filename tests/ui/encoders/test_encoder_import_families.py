@@ -18,6 +18,8 @@ from tests.ui.encoders.conftest import Bench
 from tests.ui.pretraining.conftest import FakeChild
 from vjepa_core.encoder.load import load_card
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_MS = 40_000
 
 

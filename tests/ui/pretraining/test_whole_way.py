@@ -12,6 +12,8 @@ from app.ui.pretraining.dialog import PretrainingDialog
 from tests.ui.conftest import Desk
 from tests.ui.pretraining.conftest import FOUND, FakeChild, write_film
 
+pytestmark = pytest.mark.slow
+
 SMALL = """frames = 4
 size = 64
 batch = 2

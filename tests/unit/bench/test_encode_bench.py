@@ -24,6 +24,8 @@ from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.block import Block
 from vjepa_core.encoder.cost import clip_flops, weight_bytes
 
+pytestmark = pytest.mark.slow
+
 TINY = "vit_w48d2h2m96_patch8_32_t2.vjepa2"
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from app import cli
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 # Imported by every Python process that finds it on its path, so also by those that the benchmark starts.
 BLOCKER = """

@@ -36,6 +36,8 @@ from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.left_out import Target
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["LV cavity", "LV myocardium"]
 
 

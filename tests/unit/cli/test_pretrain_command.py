@@ -16,6 +16,8 @@ from app import cli
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining.log import read_log
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = (
     "frames = 4\nsize = 64\nbatch = 2\ncheckpoint_every = 2\n[predictor]\nwidth = 24\ndepth = 1\nheads = 1\n"

@@ -18,6 +18,8 @@ from app.processes.child import LOCK, STOPPED, Child
 from app.storage.filelock import FileLock
 from tests.unit.readers.dicom_oracle import grey_cine
 
+pytestmark = pytest.mark.slow
+
 SMALL = """frames = 4
 size = 64
 batch = 2

@@ -24,6 +24,8 @@ from vjepa_core.errors import Cancelled, CoreError
 from vjepa_core.fewshot import segmenter
 from vjepa_core.fewshot.starter import LEFT_HEART
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ROOT / "resources" / "demo"
 Fake = Callable[..., segmenter.Segmentation]

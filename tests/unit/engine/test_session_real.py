@@ -18,6 +18,8 @@ from tests.unit.engine.conftest import FRAMES, Heard, disk, make_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.service.messages import Failed, Ready, Stage
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., Heard]
 

@@ -18,6 +18,8 @@ from vjepa_core.fewshot.left_out import Target, choose_targets
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
 
+pytestmark = pytest.mark.slow
+
 Image = NDArray[np.uint8]
 
 

@@ -16,6 +16,8 @@ from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import segment
 
+pytestmark = pytest.mark.slow
+
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 

@@ -21,6 +21,8 @@ from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.starter import new_head
 
+pytestmark = pytest.mark.slow
+
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=12, warm_steps=6)
 

@@ -22,6 +22,8 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
 from vjepa_core.resources import resource_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def starter() -> Starter:

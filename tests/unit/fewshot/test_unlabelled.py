@@ -16,6 +16,8 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import new_head
 from vjepa_core.fewshot.unlabelled import own_targets
 
+pytestmark = pytest.mark.slow
+
 BOTH = FitConfig(steps=6, warm_steps=3, both_from=1)
 
 

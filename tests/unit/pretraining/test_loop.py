@@ -31,6 +31,8 @@ from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import MAX_BAD_STEPS, Trainer, pretrain, step_seed
 from vjepa_core.pretraining.source import MemorySource
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 FIELDS = {
     "step",

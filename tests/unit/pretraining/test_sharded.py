@@ -20,6 +20,8 @@ from vjepa_core.pretraining.files import CHECKPOINT
 from vjepa_core.pretraining.log import read_log
 from vjepa_core.pretraining.loop import Trainer, pretrain
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("loss", "loss_jepa", "loss_loc", "loss_ctx", "grad_norm", "feature_std", "lr", "ema")
 LAUNCH = "import sys\nfrom vjepa_core.pretraining.launch import launch\nsys.exit(launch(sys.argv[1:], 2))\n"

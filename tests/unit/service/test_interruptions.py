@@ -34,6 +34,8 @@ from vjepa_core.service.messages import (
     Stage,
 )
 
+pytestmark = pytest.mark.slow
+
 Requests = Callable[[Client], list[Any]]
 
 

@@ -53,6 +53,8 @@ from vjepa_core.service.messages import (
     Stage,
 )
 
+pytestmark = pytest.mark.slow
+
 FRAMES, SIZE = 6, 60
 WAIT_S = 120.0  # of a busy machine
 

@@ -13,6 +13,8 @@ from vjepa_core.fewshot.suggest import Suggestion
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import Look, Predicted, Stage, Suggested
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:

@@ -19,6 +19,8 @@ from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
 from vjepa_core.service import engine
 from vjepa_core.service.messages import SharedArray, Stage
 
+pytestmark = pytest.mark.slow
+
 
 def outlined(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (frame > 100).astype(np.uint8)
