@@ -70,13 +70,14 @@ def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
     with Project.open(tmp_path / "many.apical") as project:
         wanted = project.cines()[150].id
         project.save_view({"cine": wanted})
-    unpacked: list[int] = []
-    monkeypatch.setattr(Project, "annotations", _counted(Project.annotations, unpacked))
+    read: list[int] = []
+    for name in ("layer", "annotations", "predictions"):
+        monkeypatch.setattr(Project, name, _counted(getattr(Project, name), read))
     bench.open(tmp_path / "many.apical")
     assert len(bench.workspace.entries) == MANY
     assert opened_files == [file]
     assert bench.current.id == wanted
-    assert set(unpacked) == {wanted}
+    assert set(read) == {wanted}
     assert [entry.n_frames for entry in bench.workspace.entries] == [2] * MANY
 
 
@@ -204,8 +205,8 @@ def test_another_file_in_the_place_of_a_cine_is_another_entry(
 
 
 def _counted(method: Callable[..., object], calls: list[int]) -> Callable[..., object]:
-    def counted(project: Project, cine_id: int) -> object:
+    def counted(project: Project, cine_id: int, *arguments: object) -> object:
         calls.append(cine_id)
-        return method(project, cine_id)
+        return method(project, cine_id, *arguments)
 
     return counted
