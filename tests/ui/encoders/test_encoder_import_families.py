@@ -13,7 +13,7 @@ import pytest
 from app.cli import main
 from app.encoders import registry
 from app.processes.child import Child
-from tests import made_up_checkpoints
+from tests import checkpoint_files
 from tests.ui.encoders.conftest import Bench
 from tests.ui.pretraining.conftest import FakeChild
 from vjepa_core.encoder.load import load_card
@@ -43,9 +43,9 @@ def here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize("kind", list(made_up_checkpoints.FILES))
+@pytest.mark.parametrize("kind", list(checkpoint_files.FILES))
 def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: Path, kind: str) -> None:
-    here.dialog.import_file(made_up_checkpoints.write(kind, tmp_path))
+    here.dialog.import_file(checkpoint_files.write(kind, tmp_path))
     here.settle()
     page = here.dialog.bring
     assert "frames a second" in page.assumed.text()
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
 
 
 def test_another_family_is_looked_at_again_and_stands_on_the_card(here: Bench, tmp_path: Path) -> None:
-    here.dialog.import_file(made_up_checkpoints.write("v-jepa", tmp_path, "unnamed.pt"))
+    here.dialog.import_file(checkpoint_files.write("v-jepa", tmp_path, "unnamed.pt"))
     here.settle()
     page = here.dialog.bring
     assert page.family.currentText() == "V-JEPA 2"
@@ -90,7 +90,7 @@ def test_the_command_in_a_process_of_its_own(
 ) -> None:
     monkeypatch.setattr("app.encoders.jobs.Child", _only_imports(Child))
     page = bench.dialog.bring
-    bench.dialog.import_file(made_up_checkpoints.write("v-jepa-2", tmp_path, "ours.pt"))
+    bench.dialog.import_file(checkpoint_files.write("v-jepa-2", tmp_path, "ours.pt"))
     bench.qtbot.waitUntil(page.bring.isEnabled, timeout=PATIENCE_MS)
     page.bring.click()
     bench.qtbot.waitUntil(lambda: "ours" in bench.names, timeout=PATIENCE_MS)

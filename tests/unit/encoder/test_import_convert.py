@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from app.encoders import registry
 from app.encoders.importing import import_checkpoint, inspect_checkpoint
-from tests import made_up_checkpoints as made
+from tests import checkpoint_files
 from tests.conftest import ROOT
 from vjepa_core.encoder.checkpoints.convert import file_size, write
 from vjepa_core.encoder.load import load_card
@@ -28,13 +28,13 @@ def quiet(stage: str, done: int, total: int) -> None:
     assert 0 < done <= total
 
 
-@pytest.mark.parametrize("kind", made.FILES)
+@pytest.mark.parametrize("kind", checkpoint_files.FILES)
 def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str) -> None:
-    path = made.write(kind, tmp_path)
+    path = checkpoint_files.write(kind, tmp_path)
     card, facts = import_checkpoint(inspect_checkpoint(path), quiet)
     model = load_card(card)
-    assert model.architecture.name == made.ARCHITECTURES[kind]
-    own = made.weights_of(kind)
+    assert model.architecture.name == checkpoint_files.ARCHITECTURES[kind]
+    own = checkpoint_files.weights_of(kind)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, own[name], rtol=0, atol=0)
     assert model(torch.zeros(1, 3, 4, 32, 32)).isfinite().all()
@@ -48,18 +48,18 @@ def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str)
 @pytest.mark.parametrize("kind", ["v-jepa-2.1", "hugging-face"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_number_formats_stay(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
-    found = inspect_checkpoint(made.write(kind, tmp_path, dtype=dtype))
+    found = inspect_checkpoint(checkpoint_files.write(kind, tmp_path, dtype=dtype))
     card, facts = import_checkpoint(found, quiet)
     assert facts["dtype"] == str(dtype).removeprefix("torch.")
     assert card.path is not None
-    own = made.weights_of(kind, dtype)
+    own = checkpoint_files.weights_of(kind, dtype)
     for name, value in load_file(card.path).items():
         assert value.dtype == dtype
         assert torch.equal(value, own[name])
 
 
 def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
-    def change(weights: made.State) -> made.State:
+    def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         big = torch.randn(300, 300)
         return weights | {
             "blocks.0.norm1.weight": weights["blocks.0.norm1.weight"].half(),
@@ -68,7 +68,7 @@ def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
         }
 
     card, facts = import_checkpoint(
-        inspect_checkpoint(made.write("v-jepa-2.1", tmp_path, change=change)), quiet
+        inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path, change=change)), quiet
     )
     assert facts["dtype"] == "float16 and float32"
     assert card.path is not None
@@ -80,11 +80,11 @@ def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
-    def change(weights: made.State) -> made.State:
+    def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         weights["blocks.3.mlp.fc2.weight"][5, 7] = value
         return weights
 
-    found = inspect_checkpoint(made.write("v-jepa-2.1", tmp_path / "a", change=change))
+    found = inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path / "a", change=change))
     with pytest.raises(
         EncoderError, match=r"numbers in blocks\.3\.mlp\.fc2\.weight that are infinite or none"
     ):
@@ -93,7 +93,7 @@ def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
 
 
 def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
-    path = made.write("v-jepa-2.1", tmp_path)
+    path = checkpoint_files.write("v-jepa-2.1", tmp_path)
     content = bytearray(path.read_bytes())
     start = len(content) * 3 // 4  # the average lies in the second half
     content[start : start + 4096] = bytes(4096)
@@ -110,14 +110,14 @@ def test_any_complaint_about_a_member_is_damage(
     def complain(*_: object) -> None:
         raise damage("odd")
 
-    found = inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
+    found = inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
     monkeypatch.setattr(zipfile.ZipFile, "open", complain)
     with pytest.raises(EncoderError, match="is damaged: download"):
         import_checkpoint(found, quiet)
 
 
 def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
-    path = made.write("hugging-face", tmp_path)
+    path = checkpoint_files.write("hugging-face", tmp_path)
     found = inspect_checkpoint(path)
     path.unlink()
     with pytest.raises(EncoderError, match="can no longer be read"):
@@ -126,7 +126,7 @@ def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
 
 def test_our_own_file_keeps_what_its_card_says(tmp_path: Path) -> None:
     first, _ = import_checkpoint(
-        inspect_checkpoint(made.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
+        inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
     )
     assert (first.fps, first.licence) == (12.5, "Mine")
     assert first.path is not None
@@ -204,13 +204,13 @@ print((peak - before) // 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
-    of = made.shapes(1024, 4, 4096, "vjepa2")
+    of = checkpoint_files.weight_shapes(1024, 4, 4096, "vjepa2")
     weights = {name: torch.full(shape, 0.01) for name, shape in of.items()}
     path = tmp_path / "large.pt"
     if kind == "torch":
-        torch.save({"target_encoder": made.wrapped(weights)}, path)
+        torch.save({"target_encoder": checkpoint_files.with_training_prefix(weights)}, path)
     else:
-        save_file(made.hugging_face(weights), path)
+        save_file(checkpoint_files.hugging_face_names(weights), path)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests import made_up_checkpoints as made
+from tests import checkpoint_files
 from vjepa_core.encoder.checkpoints.read import read
 from vjepa_core.errors import EncoderError
 
@@ -84,7 +84,7 @@ def test_real_foreign_files(tmp_path: Path, demo_cine_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["v-jepa-2", "hugging-face"])
 @pytest.mark.parametrize("kept", [0.999, 0.5, 0.01])
 def test_truncated_files(tmp_path: Path, kind: str, kept: float) -> None:
-    path = made.write(kind, tmp_path)
+    path = checkpoint_files.write(kind, tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     assert "cut off" in refused(path)
@@ -100,7 +100,7 @@ class Evil:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
-    content = {"target_encoder": made.weights_of("v-jepa-2.1"), "args": Evil()}
+    content = {"target_encoder": checkpoint_files.weights_of("v-jepa-2.1"), "args": Evil()}
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
     assert "holds an object (exec) besides its tensors" in refused(tmp_path / "x.pt")
     assert "safetensors" in refused(tmp_path / "x.pt")
@@ -158,15 +158,17 @@ def marked(path: Path, offset: int, value: int) -> Path:
 
 
 def test_a_zip_that_was_packed_again_is_refused(tmp_path: Path) -> None:
-    path = made.write("v-jepa-2", tmp_path)
+    path = checkpoint_files.write("v-jepa-2", tmp_path)
     assert "packed again" in refused(repacked(path, zipfile.ZIP_DEFLATED))
     read(repacked(path, zipfile.ZIP_STORED))
     for offset, value in ((8, 1), (10, 8), (10, 99)):  # encrypted, deflated, of a kind that is not known
-        assert "packed again" in refused(marked(made.write("v-jepa-2", tmp_path), offset, value))
+        assert "packed again" in refused(marked(checkpoint_files.write("v-jepa-2", tmp_path), offset, value))
 
 
 def test_members_that_are_longer_than_the_file_are_damage(tmp_path: Path) -> None:
-    assert "is damaged" in refused(marked(made.write("v-jepa-2", tmp_path), 27, 0x7F))  # of the length
+    assert "is damaged" in refused(
+        marked(checkpoint_files.write("v-jepa-2", tmp_path), 27, 0x7F)
+    )  # of the length
 
 
 def test_a_small_file_of_endless_values_is_given_up(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_a_damaged_pickle_within_a_whole_zip(tmp_path: Path) -> None:
 
 
 def test_the_format_of_torch_before_2020(tmp_path: Path) -> None:
-    weights = made.weights_of("v-jepa-2.1")
+    weights = checkpoint_files.weights_of("v-jepa-2.1")
     torch.save({"encoder": weights}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     found = read(tmp_path / "old.pt")
     assert found.tensors.keys() == {f"encoder.{name}" for name in weights}
@@ -207,7 +209,7 @@ def test_the_state_of_one_of_our_runs_is_not_the_encoder(tmp_path: Path) -> None
 
 
 def test_parts_of_an_index(tmp_path: Path) -> None:
-    path = made.write("hugging-face-shards", tmp_path)
+    path = checkpoint_files.write("hugging-face-shards", tmp_path)
     assert len(read(path).files) == 2
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
     assert "model-00002-of-00002.safetensors" in refused(path)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests import made_up_checkpoints as made
+from tests import checkpoint_files
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.checkpoints.family import CHOICES, hint
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
@@ -37,12 +37,12 @@ def look(path: Path, family: str | None = None) -> Recognised:
 def test_every_release_is_recognised(
     tmp_path: Path, kind: str, family: str, licence: str, ambiguous: bool
 ) -> None:
-    found = look(made.write(kind, tmp_path))
+    found = look(checkpoint_files.write(kind, tmp_path))
     assert (found.family, found.licence, found.ambiguous) == (family, licence, ambiguous)
-    assert found.architecture.name == made.ARCHITECTURES[kind]
+    assert found.architecture.name == checkpoint_files.ARCHITECTURES[kind]
     assert found.dtype == "float32"
     assert any(licence in line for line in found.assumed)
-    weights = made.weights_of(kind)
+    weights = checkpoint_files.weights_of(kind)
     if kind != "v-jepa":  # only there are stored places used
         weights.pop("pos_embed", None)
     assert found.parameters == sum(value.numel() for name, value in weights.items() if name != "pos_embed")
@@ -66,11 +66,13 @@ def test_every_release_is_recognised(
     ],
 )
 def test_published_sizes_with_their_names_and_shapes(
-    width: int, depth: int, hidden: int, form: made.Form, tokens: int, file: str, name: str
+    width: int, depth: int, hidden: int, form: checkpoint_files.Form, tokens: int, file: str, name: str
 ) -> None:
-    weights = made.empty(made.shapes(width, depth, hidden, form, tokens))
+    weights = checkpoint_files.empty_weights(
+        checkpoint_files.weight_shapes(width, depth, hidden, form, tokens)
+    )
     if form == "vjepa1":
-        weights["pos_embed"] = made.places(tokens, width)
+        weights["pos_embed"] = checkpoint_files.position_table(tokens, width)
     tensors = {f"ema_encoder.module.backbone.{key}": value for key, value in weights.items()}
     found = recognise(Checkpoint(file, (), "A file", tensors))
     assert found.architecture.name == name
@@ -82,7 +84,9 @@ def test_published_sizes_with_their_names_and_shapes(
 def test_the_giants_of_the_two_releases_have_their_own_heads(
     width: int, depth: int, heads: list[int]
 ) -> None:
-    weights = made.empty(made.shapes(width, depth, 4 * width, "vjepa1", 8 * 14**2))
+    weights = checkpoint_files.empty_weights(
+        checkpoint_files.weight_shapes(width, depth, 4 * width, "vjepa1", 8 * 14**2)
+    )
     found = [
         recognise(Checkpoint("g.pt", (), "A file", weights), CHOICES[family]).architecture
         for family in ("v-jepa", "v-jepa-2")
@@ -117,7 +121,7 @@ def test_what_the_name_of_a_file_speaks_of(name: str, family: str | None) -> Non
 
 
 def test_where_weights_do_not_tell_the_user_decides_and_is_told_so(tmp_path: Path) -> None:
-    path = made.write("v-jepa", tmp_path, "weights.pt")
+    path = checkpoint_files.write("v-jepa", tmp_path, "weights.pt")
     found = look(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
     assert any("--family v-jepa." in line for line in found.assumed)
@@ -139,14 +143,14 @@ def test_where_weights_do_not_tell_the_user_decides_and_is_told_so(tmp_path: Pat
 )
 def test_a_family_that_cannot_be_is_refused(tmp_path: Path, kind: str, family: str, why: str) -> None:
     with pytest.raises(EncoderError, match=why):
-        look(made.write(kind, tmp_path), family)
+        look(checkpoint_files.write(kind, tmp_path), family)
 
 
 def test_a_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
-    def longer(weights: made.State) -> made.State:
-        return weights | {"pos_embed": torch.zeros(1, 48, made.WIDTH)}
+    def longer(weights: checkpoint_files.State) -> checkpoint_files.State:
+        return weights | {"pos_embed": torch.zeros(1, 48, checkpoint_files.WIDTH)}
 
-    path = made.write("v-jepa", tmp_path, change=longer)
+    path = checkpoint_files.write("v-jepa", tmp_path, change=longer)
     found = look(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
     assert any("table of 48 places" in line for line in found.recognised)
@@ -157,7 +161,11 @@ def test_a_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
 def test_the_tables_that_v_jepa_2_was_published_with_are_not_v_jepas() -> None:
     for side in (16, 24):
         tokens = 32 * side**2
-        weights = made.empty(made.shapes(made.WIDTH, made.DEPTH, made.HIDDEN, "vjepa2", tokens))
+        weights = checkpoint_files.empty_weights(
+            checkpoint_files.weight_shapes(
+                checkpoint_files.WIDTH, checkpoint_files.DEPTH, checkpoint_files.HIDDEN, "vjepa2", tokens
+            )
+        )
         found = recognise(Checkpoint("vitl16.pth.tar", (), "A file", weights))
         assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
         with pytest.raises(EncoderError, match=f"{tokens:,} places"):
@@ -165,22 +173,24 @@ def test_the_tables_that_v_jepa_2_was_published_with_are_not_v_jepas() -> None:
 
 
 def test_a_name_alone_does_not_make_it_v_jepa(tmp_path: Path) -> None:
-    def other(weights: made.State) -> made.State:
+    def other(weights: checkpoint_files.State) -> checkpoint_files.State:
         return weights | {"pos_embed": weights["pos_embed"].flip(1)}
 
-    path = made.write("v-jepa", tmp_path, change=other)
+    path = checkpoint_files.write("v-jepa", tmp_path, change=other)
     found = look(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
     assert any("whatever the name of the file" in line for line in found.assumed)
     said = look(path, "v-jepa")
     assert said.architecture.form == "vjepa1"
     assert any("used as it is stored" in line for line in said.assumed)
-    torch.testing.assert_close(said.weights["pos_embed"][0], other(made.weights_of("v-jepa"))["pos_embed"])
+    torch.testing.assert_close(
+        said.weights["pos_embed"][0], other(checkpoint_files.weights_of("v-jepa"))["pos_embed"]
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtype: torch.dtype) -> None:
-    assert look(made.write("v-jepa", tmp_path, dtype=dtype)).family == "V-JEPA"
+    assert look(checkpoint_files.write("v-jepa", tmp_path, dtype=dtype)).family == "V-JEPA"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +205,7 @@ def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtyp
 def test_the_rate_is_assumed_and_that_of_the_training_is_told(
     tmp_path: Path, kind: str, file: str, rate: str
 ) -> None:
-    found = look(made.write(kind, tmp_path, file))
+    found = look(checkpoint_files.write(kind, tmp_path, file))
     assert found.fps == 30
     (line,) = (line for line in found.assumed if "--fps" in line)
     assert line == found.rate_assumed
@@ -204,7 +214,7 @@ def test_the_rate_is_assumed_and_that_of_the_training_is_told(
 
 @pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}", "module.{}", "state_dict.net.backbone.{}"])
 def test_state_dicts_of_any_wrapping(tmp_path: Path, wrap: str) -> None:
-    weights = {wrap.format(name): value for name, value in made.weights_of("v-jepa-2.1").items()}
+    weights = {wrap.format(name): value for name, value in checkpoint_files.weights_of("v-jepa-2.1").items()}
     torch.save({"epoch": 3, **weights}, tmp_path / "a.pt")
     save_file(weights, tmp_path / "a.safetensors")
     for file in ("a.pt", "a.safetensors"):
@@ -214,7 +224,7 @@ def test_state_dicts_of_any_wrapping(tmp_path: Path, wrap: str) -> None:
 
 
 def test_a_model_of_hugging_face_with_a_classifier_gives_its_encoder(tmp_path: Path) -> None:
-    weights = made.hugging_face(made.weights_of("hugging-face"))
+    weights = checkpoint_files.hugging_face_names(checkpoint_files.weights_of("hugging-face"))
     flat = {f"vjepa2.{name}": value for name, value in weights.items()}
     flat |= {"pooler.query_tokens": torch.zeros(1, 1, 8), "classifier.weight": torch.zeros(4, 8)}
     save_file(flat, tmp_path / "m.safetensors")
@@ -226,7 +236,7 @@ def test_a_model_of_hugging_face_with_a_classifier_gives_its_encoder(tmp_path: P
 def own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
     """An encoder of ours with its card: four heads, which no weight tells."""
     path = folder / "run.safetensors"
-    save_file(made.weights_of(kind), path)
+    save_file(checkpoint_files.weights_of(kind), path)
     card = {
         "name": "run",
         "family": "V-JEPA 2.1" if kind == "v-jepa-2.1" else "V-JEPA 2",
@@ -292,7 +302,7 @@ def test_a_file_that_is_no_card_is_left_aside(tmp_path: Path) -> None:
 
 
 def test_config_json_and_a_card_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    path = made.write("hugging-face", tmp_path)
+    path = checkpoint_files.write("hugging-face", tmp_path)
     card = json.loads(own(tmp_path, "v-jepa-2").with_suffix(".json").read_text())
     card |= {"file": path.name, "checksum": hashlib.sha256(path.read_bytes()).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
@@ -315,26 +325,28 @@ def test_config_json_and_a_card_that_contradict_each_other_are_refused(tmp_path:
 def test_a_config_json_of_something_else_is_refused(
     tmp_path: Path, config: dict[str, object], why: str
 ) -> None:
-    path = made.write("hugging-face", tmp_path)
+    path = checkpoint_files.write("hugging-face", tmp_path)
     path.with_name("config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(EncoderError, match=f"because config.json beside it has .*{why}"):
         look(path)
     # Beside V-JEPA's own names it is somebody else's.
-    look(made.write("v-jepa-2", tmp_path))
+    look(checkpoint_files.write("v-jepa-2", tmp_path))
 
 
 @pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}"])
 @pytest.mark.parametrize("kind", ["v-jepa-2", "v-jepa-2.1"])
 def test_what_changes_nothing_is_left_out_and_said(tmp_path: Path, wrap: str, kind: str) -> None:
     more = {"head.weight": torch.ones(3, 128), "classifier.bias": torch.ones(3), "predictor.x": torch.ones(3)}
-    weights = made.weights_of(kind) | {"pos_embed": torch.ones(1, 8, 128)} | more
+    weights = checkpoint_files.weights_of(kind) | {"pos_embed": torch.ones(1, 8, 128)} | more
     torch.save({wrap.format(name): value for name, value in weights.items()}, tmp_path / "x.pt")
     found = look(tmp_path / "x.pt")
     assert any("left out: classifier, head, pos_embed, predictor." in line for line in found.recognised)
 
 
-def without(*names: str) -> made.State:
-    return {name: value for name, value in made.weights_of("v-jepa-2.1").items() if name not in names}
+def without(*names: str) -> checkpoint_files.State:
+    return {
+        name: value for name, value in checkpoint_files.weights_of("v-jepa-2.1").items() if name not in names
+    }
 
 
 @pytest.mark.parametrize(
@@ -363,8 +375,11 @@ def without(*names: str) -> made.State:
         (without() | {"patch_embed.proj.weight": torch.ones(128, 1, 2, 16, 16)}, "no encoder of the V-JEPA"),
         (without() | {"blocks.9999.norm1.bias": torch.ones(128)}, "larger than any"),
         ({"patch_embed.proj.weight": torch.ones(8, 3, 2, 16, 16)}, "0 blocks follow"),
-        (made.state(made.shapes(72, 4, 96, "vjepa21")), "do not tell its attention heads"),
-        (made.predictor(), "only the predictor"),
+        (
+            checkpoint_files.random_weights(checkpoint_files.weight_shapes(72, 4, 96, "vjepa21")),
+            "do not tell its attention heads",
+        ),
+        (checkpoint_files.predictor(), "only the predictor"),
         ({"0.exp_avg": torch.ones(3), "0.exp_avg_sq": torch.ones(3)}, "state of an optimiser"),
         ({"conv1.weight": torch.ones(8, 3, 7, 7), "fc.bias": torch.ones(3)}, "convolutional network"),
         ({"classifiers.0.weight": torch.ones(3)}, "only a classifier"),
@@ -374,7 +389,9 @@ def without(*names: str) -> made.State:
         ({"w": torch.ones(3)}, r"holds 1 tensors \(w, \.\.\.\), but no encoder"),
     ],
 )
-def test_what_is_no_whole_encoder_is_refused(tmp_path: Path, weights: made.State, message: str) -> None:
+def test_what_is_no_whole_encoder_is_refused(
+    tmp_path: Path, weights: checkpoint_files.State, message: str
+) -> None:
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(EncoderError, match=message) as caught:
         look(tmp_path / "x.pt")
@@ -383,7 +400,7 @@ def test_what_is_no_whole_encoder_is_refused(tmp_path: Path, weights: made.State
 
 
 def test_a_part_of_queries_keys_and_values_is_missed(tmp_path: Path) -> None:
-    weights = made.hugging_face(made.weights_of("hugging-face"))
+    weights = checkpoint_files.hugging_face_names(checkpoint_files.weights_of("hugging-face"))
     del weights["encoder.layer.2.attention.key.weight"]
     save_file(weights, tmp_path / "m.safetensors")
     with pytest.raises(EncoderError, match=r"lacks layer\.2\.attention\.key\.weight of"):

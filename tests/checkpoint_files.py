@@ -1,6 +1,6 @@
-"""Checkpoints as each release of the V-JEPA family publishes them, made up: names, shapes and containers.
+"""Small checkpoints with the names, shapes and containers of each published release of the V-JEPA family.
 
-Written from the published layouts, not from the program's encoder.
+They follow the published layouts, not the program's encoder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]
 
 WIDTH, DEPTH, HIDDEN, SIDE = 128, 4, 256, 32
-"""Of the small encoder in all files of `write`; two heads."""
+"""Size of the encoder in all files; it has two attention heads."""
 
 FILES: dict[str, str] = {
     "v-jepa": "vitl16.pth.tar",
@@ -32,7 +32,7 @@ FILES: dict[str, str] = {
     "hugging-face": "model.safetensors",
     "hugging-face-shards": "model.safetensors.index.json",
 }
-"""What `write` can make, and the name that it gives it."""
+"""Published file name of each kind of checkpoint."""
 
 ARCHITECTURES: dict[str, str] = {
     "v-jepa": f"vit_w128d4h2m256_patch16_{SIDE}_t2.vjepa1",
@@ -45,8 +45,8 @@ ARCHITECTURES: dict[str, str] = {
 }
 
 
-def shapes(width: int, depth: int, hidden: int, form: Form, tokens: int = 0) -> Shapes:
-    """Names and shapes of V-JEPA's own encoder; `tokens` is the length of a stored table of places."""
+def weight_shapes(width: int, depth: int, hidden: int, form: Form, tokens: int = 0) -> Shapes:
+    """Return names and shapes of V-JEPA's encoder; `tokens` is the length of a stored position table."""
     found: Shapes = {"pos_embed": (1, tokens, width)} if tokens else {}
 
     def add(name: str, *shape: int) -> None:
@@ -69,34 +69,34 @@ def shapes(width: int, depth: int, hidden: int, form: Form, tokens: int = 0) -> 
     return found
 
 
-def state(of: Shapes, seed: int = 0, dtype: torch.dtype = torch.float32) -> State:
-    """Random weights, small; a table of places as V-JEPA 1 has it."""
-    made = torch.Generator().manual_seed(seed)
-    weights = {name: (torch.randn(shape, generator=made) * 0.1).to(dtype) for name, shape in of.items()}
+def random_weights(of: Shapes, seed: int = 0, dtype: torch.dtype = torch.float32) -> State:
+    """Return small random weights, with the position table of V-JEPA 1."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {name: (torch.randn(shape, generator=generator) * 0.1).to(dtype) for name, shape in of.items()}
     if "pos_embed" in of:
-        weights["pos_embed"] = places(*of["pos_embed"][1:]).to(dtype)
+        weights["pos_embed"] = position_table(*of["pos_embed"][1:]).to(dtype)
     return weights
 
 
-def empty(of: Shapes) -> State:
-    """Weights of any size that take no memory."""
+def empty_weights(of: Shapes) -> State:
+    """Return weights of any size that take no memory."""
     return {name: torch.zeros(()).expand(shape) for name, shape in of.items()}
 
 
-def places(tokens: int, width: int) -> Tensor:
-    """Sines and cosines of the places of 16 frames, (1, tokens, width)."""
+def position_table(tokens: int, width: int) -> Tensor:
+    """Return sines and cosines of the positions of 16 frames, (1, tokens, width)."""
     half, side = math.ceil(width / 6), math.isqrt(tokens // 8)
     waves = np.array([10000 ** (-k / half) for k in range(half)])
     number = np.arange(8 * side * side)  # time, height, width
     columns = []
-    for place in (number // side**2, number // side % side, number % side):
-        angles = np.outer(place, waves)
+    for index in (number // side**2, number // side % side, number % side):
+        angles = np.outer(index, waves)
         columns += [np.sin(angles), np.cos(angles)]
     return torch.from_numpy(np.hstack(columns)[None, :, :width]).float()
 
 
-def hugging_face(weights: State) -> State:
-    """The same weights under Hugging Face's names, queries, keys and values apart."""
+def hugging_face_names(weights: State) -> State:
+    """Return the same weights under Hugging Face's names, with separate queries, keys and values."""
     found: State = {}
     for name, value in weights.items():
         new = name.replace("patch_embed.", "embeddings.patch_embeddings.").replace("blocks.", "layer.")
@@ -110,25 +110,27 @@ def hugging_face(weights: State) -> State:
     return found
 
 
-def wrapped(weights: State) -> State:
-    """The names as training leaves them."""
+def with_training_prefix(weights: State) -> State:
+    """Return the weights under the names that distributed training gives them."""
     return {f"module.backbone.{name}": value for name, value in weights.items()}
 
 
 def predictor() -> State:
-    """Part of a predictor, which every published file has beside the encoder."""
-    return wrapped({"predictor_embed.weight": torch.zeros(8, WIDTH), "mask_tokens.0": torch.zeros(1, 1, 8)})
+    """Return a part of a predictor, which every published file contains beside the encoder."""
+    return with_training_prefix(
+        {"predictor_embed.weight": torch.zeros(8, WIDTH), "mask_tokens.0": torch.zeros(1, 1, 8)}
+    )
 
 
 def weights_of(kind: str, dtype: torch.dtype = torch.float32) -> State:
-    """The small encoder's weights of a kind in `FILES`, under V-JEPA's own names."""
+    """Return the weights of a kind of checkpoint under V-JEPA's own names."""
     form: Form = "vjepa2"
     if kind.startswith("v-jepa-2.1"):
         form = "vjepa21"
     elif kind == "v-jepa":
         form = "vjepa1"
     tokens = 8 * (SIDE // 16) ** 2 if kind in ("v-jepa", "v-jepa-2", "echojepa") else 0
-    return state(shapes(WIDTH, DEPTH, HIDDEN, form, tokens), len(kind), dtype)
+    return random_weights(weight_shapes(WIDTH, DEPTH, HIDDEN, form, tokens), len(kind), dtype)
 
 
 def write(
@@ -139,26 +141,26 @@ def write(
     change: Callable[[State], State] = lambda weights: weights,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Write a small checkpoint of a kind in `FILES`; the path that a user would choose.
+    """Write a small checkpoint and return the path that a user would choose.
 
     Parameters
     ----------
     kind : str
         One of `FILES`.
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     name : str, optional
-        Instead of the published one.
+        File name; default the published one.
     change : callable
         Applied to the encoder's weights under V-JEPA's own names.
     dtype : torch.dtype
-        Of all weights.
+        Type of all weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (name or FILES[kind])
     weights = change(weights_of(kind, dtype))
     if kind.startswith("hugging-face"):
-        flat = hugging_face(weights) | {"predictor.layernorm.weight": torch.zeros(8)}
+        flat = hugging_face_names(weights) | {"predictor.layernorm.weight": torch.zeros(8)}
         config: dict[str, Any] = {"model_type": "vjepa2", "crop_size": SIDE, "num_attention_heads": 2}
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         if kind == "hugging-face":
@@ -169,11 +171,11 @@ def write(
     average = "ema_encoder" if kind == "v-jepa-2.1" else "target_encoder"
     other = {name: torch.zeros_like(value) for name, value in weights.items()}
     content = {
-        "encoder": wrapped(other),
+        "encoder": with_training_prefix(other),
         "predictor": predictor(),
         "opt": {"state": {0: {"step": 5, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]},
         "scaler": None,
-        average: wrapped(weights),
+        average: with_training_prefix(weights),
         "epoch": 300,
         "loss": 0.4,
         "lr": 1e-6,
@@ -184,9 +186,9 @@ def write(
 
 def _write_shards(flat: State, index: Path) -> None:
     names = sorted(flat)
-    where: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for number, part in enumerate((names[::2], names[1::2]), 1):
         file = f"model-{number:05}-of-00002.safetensors"
         save_file({name: flat[name] for name in part}, index.with_name(file))
-        where |= dict.fromkeys(part, file)
-    index.write_text(json.dumps({"metadata": {}, "weight_map": where}), encoding="utf-8")
+        file_of |= dict.fromkeys(part, file)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": file_of}), encoding="utf-8")
