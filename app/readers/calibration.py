@@ -1,7 +1,7 @@
-"""SequenceOfUltrasoundRegions: size of a pixel and place of the picture, with the tags' known traps.
+"""Pixel size and ultrasound region from SequenceOfUltrasoundRegions.
 
-Region Calibration Module, PS3.3 C.8.5.5. PixelSpacing is never used: in ultrasound it is often
-absent, or left from another image.
+Region Calibration Module, PS3.3 C.8.5.5. PixelSpacing is never used: in ultrasound files it is often absent
+or copied from another image.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ TISSUE = 1
 COLOUR_FLOW = 2
 CENTIMETRES = 3
 _SLACK = 2
-"""Pixels a region may reach beyond the image: some files count the last column as width, not width-1."""
+"""Pixels by which a region may extend beyond the image: some files state width as the last column."""
 _SMALLEST = 16
-"""Pixels: a smaller box cannot be the picture of a heart."""
+"""Smallest width and height of a region that can show a heart, pixels."""
 _MM_RANGE = (0.002, 20.0)
 _FIELDS = {
     "x0": "RegionLocationMinX0",
@@ -34,10 +34,18 @@ _FIELDS = {
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """What the region tags are good for.
+class RegionCalibration:
+    """Usable content of the region tags.
 
-    `box` and `calibration`, of the region that is shown, are None where they are not plausible.
+    Attributes
+    ----------
+    regions : tuple of Region
+        All complete regions of the file.
+    box : Box or None
+        The region that is used; None if no region is plausible.
+    calibration : Calibration or None
+        Pixel size in that region; None if it is not plausible.
+    warnings : list of str
     """
 
     regions: tuple[Region, ...] = ()
@@ -46,8 +54,8 @@ class Calibrated:
     warnings: list[str] = field(default_factory=list)
 
 
-def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
-    """Choose the tissue region and its pixel size.
+def calibrate(ds: Dataset, height: int, width: int) -> RegionCalibration:
+    """Choose the tissue region and read its pixel size.
 
     Parameters
     ----------
@@ -57,39 +65,39 @@ def calibrate(ds: Dataset, height: int, width: int) -> Calibrated:
 
     Returns
     -------
-    Calibrated
-        Pixel sizes in mm, always positive (a negative delta only states a direction).
+    RegionCalibration
+        Pixel sizes in mm are always positive: the sign of a delta only states a direction.
     """
     regions, warnings = _regions(ds)
-    # Colour flow loops of some makers describe the whole picture as one colour region.
-    pictures = [r for r in regions if _is_picture(r) and r.data_type == TISSUE] or [
-        r for r in regions if _is_picture(r)
+    # Some manufacturers describe the whole image of a colour flow cine as one colour region.
+    candidates = [r for r in regions if _is_image(r) and r.data_type == TISSUE] or [
+        r for r in regions if _is_image(r)
     ]
-    if not pictures:
-        warnings.append("The file does not say the size of a pixel: sizes are given in pixels.")
-        return Calibrated(regions, None, None, warnings)
-    pictures = [r for r in pictures if min(r.box.width, r.box.height) >= _SMALLEST]
-    # One region beyond the edge shows that the image was resized: then no region's size holds.
-    if not pictures or any(not _inside(r.box, height, width) for r in pictures):
+    if not candidates:
+        warnings.append("The file does not state the pixel size: sizes are given in pixels.")
+        return RegionCalibration(regions, None, None, warnings)
+    candidates = [r for r in candidates if min(r.box.width, r.box.height) >= _SMALLEST]
+    # A region beyond the edge shows that the image was resized: then no pixel size is valid.
+    if not candidates or any(not _is_inside(r.box, height, width) for r in candidates):
         warnings.append(
-            "The calibrated region in the file does not fit the image, which was resized or cropped later: "
-            "its pixel size was not used: sizes are given in pixels."
+            "The calibrated region in the file does not fit the image, which was resized or cropped later, "
+            "so its pixel size is not used: sizes are given in pixels."
         )
-        return Calibrated(regions, None, None, warnings)
+        return RegionCalibration(regions, None, None, warnings)
     regions = tuple(
-        replace(r, calibration=_calibration(r)) if _is_picture(r) and _inside(r.box, height, width) else r
+        replace(r, calibration=_calibration(r)) if _is_image(r) and _is_inside(r.box, height, width) else r
         for r in regions
     )
-    region = max(pictures, key=lambda r: r.box.width * r.box.height)
-    if len(pictures) > 1:
-        warnings.append("The image holds several ultrasound pictures: the largest one is used.")
+    region = max(candidates, key=lambda r: r.box.width * r.box.height)
+    if len(candidates) > 1:
+        warnings.append("The image contains several ultrasound regions: the largest one is used.")
     calibration = _calibration(region)
     if calibration is None:
         warnings.append("The pixel size in the file is not a plausible length: sizes are given in pixels.")
-    return Calibrated(regions, _clip(region.box, height, width), calibration, warnings)
+    return RegionCalibration(regions, _clip(region.box, height, width), calibration, warnings)
 
 
-def _is_picture(region: Region) -> bool:
+def _is_image(region: Region) -> bool:
     return region.spatial_format == TWO_D and region.data_type in (TISSUE, COLOUR_FLOW)
 
 
@@ -100,13 +108,13 @@ def _regions(ds: Dataset) -> tuple[tuple[Region, ...], list[str]]:
         values = {name: number(item, keyword) for name, keyword in _FIELDS.items()}
         if any(v is None for v in values.values()):
             continue
-        at = {name: int(v) for name, v in values.items() if v is not None}
+        integers = {name: int(v) for name, v in values.items() if v is not None}
         found.append(
             Region(
-                # The tags name the last pixel; a Box ends after it.
-                box=Box(at["x0"], at["y0"], at["x1"] + 1, at["y1"] + 1),
-                spatial_format=at["format"],
-                data_type=at["type"],
+                # The tags state the last pixel; a Box ends after it.
+                box=Box(integers["x0"], integers["y0"], integers["x1"] + 1, integers["y1"] + 1),
+                spatial_format=integers["format"],
+                data_type=integers["type"],
                 units_x=int(number(item, "PhysicalUnitsXDirection") or 0),
                 units_y=int(number(item, "PhysicalUnitsYDirection") or 0),
                 delta_x=number(item, "PhysicalDeltaX") or 0.0,
@@ -117,8 +125,7 @@ def _regions(ds: Dataset) -> tuple[tuple[Region, ...], list[str]]:
     return tuple(found), [f"{dropped} of {len(items)} regions in the file are incomplete."] if dropped else []
 
 
-def _inside(box: Box, height: int, width: int) -> bool:
-    """True where the region, of whatever size, lies in the image."""
+def _is_inside(box: Box, height: int, width: int) -> bool:
     return 0 <= box.x0 < box.x1 <= width + _SLACK and 0 <= box.y0 < box.y1 <= height + _SLACK
 
 

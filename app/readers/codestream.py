@@ -1,17 +1,17 @@
-"""What JPEG and JPEG 2000 data state about themselves, read without decoding them."""
+"""Headers of JPEG and JPEG 2000 data, read without decoding."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
 
-# Every SOF of JPEG (ITU-T T.81 B.1.1.3) and that of JPEG-LS; C4, C8 and CC are other segments.
+# All SOF markers of JPEG (ITU-T T.81 B.1.1.3) and that of JPEG-LS; C4, C8 and CC are other segments.
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-_NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
 class SizeMismatchError(ValueError):
-    """A compressed picture is not of the size that the header states."""
+    """The size of a compressed frame differs from that in the DICOM header."""
 
     def __init__(self, width: int, height: int) -> None:
         super().__init__(f"{width}x{height} pixels")
@@ -19,7 +19,7 @@ class SizeMismatchError(ValueError):
 
 @dataclass(frozen=True)
 class CodestreamFormat:
-    """Size in pixels, bits of a sample, and number of components."""
+    """Size in pixels, bits per sample, and number of components."""
 
     width: int
     height: int
@@ -33,17 +33,17 @@ class CodestreamFormat:
 
 
 def codestream_format(data: bytes) -> CodestreamFormat | None:
-    """Read the header of a compressed picture.
+    """Read the header of a compressed frame.
 
     Parameters
     ----------
     data : bytes
-        One frame of JPEG, JPEG-LS or JPEG 2000 (with or without the boxes of JP2), or its first part.
+        One frame of JPEG, JPEG-LS or JPEG 2000 (with or without JP2 boxes), or its first part.
 
     Returns
     -------
     CodestreamFormat or None
-        None for another format, such as RLE, and where the data end before they state it.
+        None for another format, such as RLE, and for data that end within the header.
     """
     try:
         if data.startswith(b"\xff\xd8"):
@@ -68,7 +68,7 @@ def _jpeg(data: bytes) -> CodestreamFormat | None:
             position += 1
             continue
         position += 2
-        if marker in _NO_LENGTH:
+        if marker in _WITHOUT_LENGTH:
             continue
         if marker in _START_OF_FRAME:
             precision, height, width, components = struct.unpack_from(">BHHB", data, position + 2)

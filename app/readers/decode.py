@@ -1,4 +1,4 @@
-"""One frame's bytes to luma: every pixel format of ultrasound DICOM."""
+"""Decoding of one frame's bytes to luma, for all pixel formats of ultrasound DICOM."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _STARTS: dict[str, bytes | tuple[bytes, ...]] = {
 }
 _LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
 _PLUGINS = ("pylibjpeg", "gdcm", "pyjpegls")
-"""In the order of preference: GDCM's JPEG 2000 writes to stderr, pyjpegls does not return from cut data."""
+"""In order of preference: GDCM's JPEG 2000 decoder writes to stderr, pyjpegls hangs on truncated data."""
 
 
 class FrameDecoder:
-    """Turns the bytes of one frame into luma; safe in threads.
+    """Decoder of the frames of one file; thread-safe.
 
     Parameters
     ----------
@@ -68,20 +68,29 @@ class FrameDecoder:
         self._range, self._window_given = _display_range(ds, layout)
         if not layout.syntax.is_encapsulated:
             self.samples: Callable[[bytes], tuple[Samples, str]] = self._native
-            """Stored values of one frame, and the colour space that they are in."""
+            """``samples(data)`` returns the stored values of one frame and their colour space."""
         else:
             _quiet_gdcm()
             self.samples = self._compressed
 
     def luma(self, data: bytes) -> Frame:
-        """Decode to grey, shape (rows, columns), uint8.
+        """Decode a frame to grey levels.
+
+        Parameters
+        ----------
+        data : bytes
+            Stored bytes of the frame.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns), uint8
 
         Raises
         ------
         SizeMismatchError
-            The compressed picture has another size than the header says.
+            The compressed frame has another size than the header states.
         Exception
-            Of many kinds, by decoder: the data are damaged.
+            The data are damaged; the type depends on the decoder.
         """
         self._check_size(data)
         if self._jpeg:
@@ -95,40 +104,51 @@ class FrameDecoder:
         return np.ascontiguousarray(grey)
 
     def _check_size(self, data: bytes) -> None:
-        """Compare the size in the compressed data with the header's before anything is decoded."""
+        """Compare the size in the compressed data with that in the header before decoding."""
         found = codestream_format(data) if self.layout.syntax.is_encapsulated else None
         if found is not None and found.size != (self.layout.columns, self.layout.rows):
             raise SizeMismatchError(*found.size)
 
     def chroma(self, data: bytes) -> Frame | None:
-        """How colourful every pixel is, 0..255; None for a grey format."""
+        """Compute the chroma of every pixel.
+
+        Parameters
+        ----------
+        data : bytes
+            Stored bytes of the frame.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns), uint8, or None
+            Largest minus smallest of R, G and B, or an equivalent; None for a grey format.
+        """
         if self.layout.samples == 1 and self._tables is None:
             return None
         self._check_size(data)
         if self._jpeg:
             with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
-                return _spread(np.asarray(picture.convert("RGB")))
+                return _chroma_of_rgb(np.asarray(picture.convert("RGB")))
         values, photometric = self.samples(data)
         if self._tables is not None:
             return self._tables[1][self._unsigned(values)]
         if photometric == "RGB":
-            return _spread(values)
+            return _chroma_of_rgb(values)
         if values.ndim == 2:
-            return None  # luma alone was taken from a subsampled format
-        # Cb and Cr at their weights in B and R (Rec. 601).
+            return None  # only luma was read from a subsampled format
+        # Weights of Cb in B and of Cr in R (Rec. 601).
         difference = np.abs(values[..., 1:].astype(np.float32) - 128) * np.array((1.772, 1.402), np.float32)
         return np.asarray(np.clip(difference.max(axis=-1), 0, 255), np.uint8)
 
     def fit_range(self, read: Callable[[int], bytes], n_frames: int) -> list[str]:
-        """Choose what is shown as white, once for the whole cine, so that brightness does not flicker.
+        """Choose the display range once for the whole cine, so that the brightness does not flicker.
 
-        Data of more than 8 bits that use less than half of their range are stretched. A window in the file
-        is followed unless it shows the picture nearly black or entirely white.
+        Data with more than 8 bits that use less than half of their range are stretched. A window in the file
+        is used unless it makes the frames almost black or completely white.
 
         Parameters
         ----------
         read : callable
-            ``read(index) -> bytes`` of a frame.
+            ``read(index) -> bytes`` reads the stored bytes of a frame.
         n_frames : int
 
         Returns
@@ -139,7 +159,7 @@ class FrameDecoder:
         Raises
         ------
         Exception
-            Not one frame can be decoded.
+            No frame can be decoded.
         """
         if self._range is None:
             return []
@@ -154,17 +174,17 @@ class FrameDecoder:
         if brightest < low + (high - low) / 2:
             self._range = (low, max(brightest, low + 1))
         return (
-            ["The brightness window in the file does not fit the pictures and was not used."]
+            ["The brightness window in the file does not fit the frames and is not used."]
             if self._window_given
             else []
         )
 
     def _extent(self, read: Callable[[int], bytes], indices: Iterable[int]) -> tuple[float, float]:
-        """Smallest and largest stored value of these frames, without damaged ones."""
+        """Return the smallest and the largest stored value of these frames, except damaged ones."""
         found, failure = [], None
         for index in indices:
             try:
-                values = self._centred(self.samples(read(index))[0])
+                values = self._signed_values(self.samples(read(index))[0])
                 found.append((float(values.min()), float(values.max())))
             except Exception as error:
                 failure = error
@@ -175,12 +195,12 @@ class FrameDecoder:
     def _native(self, data: bytes) -> tuple[Samples, str]:
         p = self.layout
         if p.bits_allocated == 8 and not p.syntax.is_little_endian and p.pixel_vr == "OW":
-            # 8-bit values in 16-bit words: each pair is stored the other way round (PS3.5 A.3).
+            # 8-bit values in big-endian 16-bit words: each pair is swapped (PS3.5 A.3).
             data = np.frombuffer(data, "<u2").byteswap().tobytes()
         order = "<" if p.syntax.is_little_endian else ">"
         flat = np.frombuffer(data, f"{order}u{p.bits_allocated // 8}")
         if p.photometric in SUBSAMPLED:
-            # Y1 Y2 Cb Cr for every two pixels.
+            # Y1 Y2 Cb Cr for each two pixels.
             return flat.reshape(-1, 4)[:, :2].reshape(p.rows, p.columns), p.photometric
         if p.samples == 1:
             return flat.reshape(p.rows, p.columns), p.photometric
@@ -190,9 +210,9 @@ class FrameDecoder:
 
     def _compressed(self, data: bytes) -> tuple[Samples, str]:
         p = self.layout
-        # The C libraries would say so on stderr, each in its own words.
+        # Checked here because the C libraries would write to stderr.
         if not data.startswith(_STARTS.get(p.syntax, b"")):
-            raise ValueError("not what the transfer syntax says")
+            raise ValueError("the data do not match the transfer syntax")
         options: dict[str, Any] = {
             "rows": p.rows,
             "columns": p.columns,
@@ -226,13 +246,13 @@ class FrameDecoder:
         if photometric.startswith("YBR_PARTIAL"):
             return _to_8_bit(values, 16, 235)
         if self._range is not None:
-            values = _to_8_bit(self._centred(values), *self._range)
-        elif values.dtype != np.uint8:  # 8 bits in wider words
+            values = _to_8_bit(self._signed_values(values), *self._range)
+        elif values.dtype != np.uint8:  # 8 bits in a wider type
             values = self._unsigned(values).astype(np.uint8)
         return 255 - values if photometric == "MONOCHROME1" else values
 
     def _unsigned(self, values: Samples) -> Samples:
-        """The BitsStored bits that hold the value (PS3.5 8.1.1), without those around them."""
+        """Mask the BitsStored bits of the value (PS3.5 8.1.1)."""
         p = self.layout
         kind = f"u{values.dtype.itemsize}"
         bits = values.astype(values.dtype.newbyteorder("=")).view(kind)
@@ -240,7 +260,7 @@ class FrameDecoder:
             bits = bits >> max(0, p.high_bit + 1 - p.bits_stored)
         return bits & np.array(2**p.bits_stored - 1, kind)
 
-    def _centred(self, values: Samples) -> Samples:
+    def _signed_values(self, values: Samples) -> Samples:
         bits = self._unsigned(values)
         if not self.layout.signed:
             return bits
@@ -249,24 +269,30 @@ class FrameDecoder:
 
 
 def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
-    """Grey picture of an 8-bit JPEG: its Y plane, without ever making colours.
+    """Decode the Y plane of an 8-bit JPEG, without a conversion to RGB.
 
-    Pillow, not OpenCV: as fast here, and it raises for a damaged file instead of painting it grey
-    and telling stderr.
+    Pillow is as fast as OpenCV here and raises for damaged data, where OpenCV returns a partly grey image and
+    writes to stderr.
 
     Parameters
     ----------
+    data : bytes
+        The JPEG data.
     rgb : bool
-        The DICOM header says that the three components are R, G and B.
+        The DICOM header states that the three components are R, G and B.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns), uint8
 
     Raises
     ------
     OSError
-        Cut short or damaged.
+        The data are truncated or damaged.
     """
     with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
         sampling = {layer[1:3] for layer in getattr(picture, "layer", [])}
-        # Where the header and the JPEG disagree the JPEG is right: JFIF and subsampling mean YCbCr.
+        # If header and JPEG disagree, the JPEG is right: JFIF and subsampling imply YCbCr.
         ycbcr = "jfif" in picture.info or "adobe_transform" in picture.info or len(sampling) > 1
         if not rgb or ycbcr or picture.mode == "L":
             picture.draft("L", picture.size)
@@ -276,38 +302,38 @@ def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
 
 
 def _lossless_samples(data: bytes) -> Samples:
-    """Components of an 8-bit lossless JPEG as they are stored, whatever colours they are."""
-    if data[2:4] == b"\xff\xe0":  # JFIF would ask for a conversion, which lossless decoding does not do
+    """Decode the stored components of an 8-bit lossless JPEG, without colour conversion."""
+    if data[2:4] == b"\xff\xe0":  # a JFIF marker requests a conversion that lossless decoding lacks
         data = data[:2] + data[4 + int.from_bytes(data[4:6], "big") :]
     with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
         return np.asarray(picture)
 
 
 def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, bool]:
-    """Stored values shown as black and as white, and whether the file says so itself.
+    """Return the stored values of black and white, and True if the file states them.
 
-    None where 8-bit values are shown as they are.
+    The range is None for 8-bit values, which need no conversion.
     """
     if p.samples != 1 or p.photometric == "PALETTE COLOR" or (p.bits_stored == 8 and not p.signed):
         return None, False
     centre, width = number(ds, "WindowCenter"), number(ds, "WindowWidth")
     if centre is not None and width is not None and width > 1:
         slope, intercept = number(ds, "RescaleSlope") or 1.0, number(ds, "RescaleIntercept") or 0.0
-        # Linear window, PS3.3 C.11.2.1.2.1, back through the rescaling to stored values.
+        # Linear window (PS3.3 C.11.2.1.2.1), converted from rescaled to stored values.
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
         return ((low - intercept) / slope, (high - intercept) / slope), True
     return _full_range(p), False
 
 
 def _full_range(p: Layout) -> tuple[float, float]:
-    """Smallest and largest value that the stored bits can hold."""
+    """Return the smallest and the largest value of the stored bits."""
     if p.signed:
         return -(2.0 ** (p.bits_stored - 1)), 2.0 ** (p.bits_stored - 1) - 1
     return 0.0, 2.0**p.bits_stored - 1
 
 
-def _spread(rgb: Samples) -> Frame:
-    # By channel: many times faster than a reduction over an axis of three.
+def _chroma_of_rgb(rgb: Samples) -> Frame:
+    # Channel by channel: much faster than a reduction over an axis of length 3.
     r, g, b = (rgb[..., i] for i in range(3))
     return np.asarray(np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b), np.uint8)
 
@@ -318,7 +344,7 @@ def _to_8_bit(values: Samples, low: float, high: float) -> Frame:
 
 
 def _quiet_gdcm() -> None:
-    """Keep GDCM from writing to stderr by itself."""
+    """Keep GDCM from writing to stderr."""
     try:
         import gdcm
     except ImportError:

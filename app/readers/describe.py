@@ -1,4 +1,4 @@
-"""The facts of a cine, for `apical info`: nothing about the patient, by construction."""
+"""Description of a cine for `apical info`, without any patient data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ _DATA = {0: "none", 1: "tissue", 2: "colour flow", 3: "PW", 4: "CW", 10: "ECG"}
 
 
 def describe(cine: Cine) -> dict[str, Any]:
-    """Everything known about a cine as plain JSON types.
+    """Describe a cine with JSON types.
 
-    Keys: file, uid, content_hash, frames, rows, columns, pixel_format, fps (null for a still),
-    timing_source, fps_assumed, duration_ms, calibration (mm_per_px_x, mm_per_px_y, source; or null),
-    region (x0, y0, x1, y1; half-open pixels), region_source, regions, colour_doppler,
-    burned_in_annotation, view, warnings.
+    Parameters
+    ----------
+    cine : Cine
+
+    Returns
+    -------
+    dict
+        Keys: file, uid, content_hash, frames, rows, columns, pixel_format, fps (null for a still),
+        timing_source, fps_assumed, duration_ms, calibration (mm_per_px_x, mm_per_px_y, source; or null),
+        region (x0, y0, x1, y1; half-open pixels), region_source, regions, colour_doppler,
+        burned_in_annotation, view, warnings.
     """
     still = cine.n_frames < 2
     return {
@@ -53,17 +60,17 @@ def describe(cine: Cine) -> dict[str, Any]:
 
 
 def describe_text(cine: Cine) -> str:
-    """The same for a reader: one fact a line."""
+    """Describe a cine as text, one property per line."""
     facts = describe(cine)
-    size = facts["calibration"]
+    pixel = facts["calibration"]
     rows = [
         ("file", facts["file"]),
-        ("picture", f"{cine.n_frames} frames of {cine.width}x{cine.height} pixels, {cine.pixel_format}"),
+        ("frames", f"{cine.n_frames} of {cine.width}x{cine.height} pixels, {cine.pixel_format}"),
         ("frame rate", _rate(cine)),
         (
             "pixel size",
-            f"{size['mm_per_px_x']:.4f} x {size['mm_per_px_y']:.4f} mm ({size['source']})"
-            if size
+            f"{pixel['mm_per_px_x']:.4f} x {pixel['mm_per_px_y']:.4f} mm ({pixel['source']})"
+            if pixel
             else "unknown",
         ),
         ("region", f"{_span(cine.region)} ({cine.region_source})"),
@@ -72,8 +79,8 @@ def describe_text(cine: Cine) -> str:
             for r, c in zip(facts["regions"], cine.regions, strict=True)
         ),
         ("colour Doppler", "yes" if cine.colour_doppler else "no"),
-        ("burned-in text", cine.burned_in_annotation or "the file does not say"),
-        ("view", cine.view or "the file does not say"),
+        ("burned-in text", cine.burned_in_annotation or "not stated in the file"),
+        ("view", cine.view or "not stated in the file"),
         *(("note", w) for w in cine.warnings),
     ]
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
@@ -83,7 +90,7 @@ def _rate(cine: Cine) -> str:
     if cine.n_frames < 2:
         return "a still"
     if cine.timing.source is TimingSource.ASSUMED:
-        return f"{cine.timing.fps:.2f} Hz, assumed: the file does not say"
+        return f"{cine.timing.fps:.2f} Hz, assumed: not stated in the file"
     return f"{cine.timing.fps:.2f} Hz ({cine.timing.source})"
 
 

@@ -1,4 +1,4 @@
-"""A DICOM file to a `Cine`: header first, frames on demand."""
+"""Opening of DICOM files: the header at once, frames on demand."""
 
 from __future__ import annotations
 
@@ -24,19 +24,27 @@ from app.readers.view import view_of
 
 log = logging.getLogger(__name__)
 
-_COLOURFUL = 70
-"""Chroma of Doppler; the tints of grey maps stay below it."""
-_COLOUR_SHARE = 0.004
-"""Share of the picture in solid colour from which it counts as Doppler and not as a caliper."""
+_STRONG_CHROMA = 70
+"""Lower limit of the chroma of colour Doppler; tinted grey maps stay below it."""
+_COLOUR_FRACTION = 0.004
+"""Minimal fraction of the region in solid colour of a colour Doppler cine; calipers stay below it."""
 
 
 def open_dicom(path: Path) -> Cine:
-    """Open one SOP instance with one or more frames.
+    """Open a DICOM file with one or more frames.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Cine
 
     Raises
     ------
     CineError
-        With one sentence that names the file and the way out.
+        One sentence with the name of the file, the cause and a remedy.
     """
     header = read_header(path)
     pixels = pixel_data(path, header)
@@ -51,10 +59,10 @@ def open_dicom(path: Path) -> Cine:
         try:
             return decoder.luma(read(index))
         except FileNotFoundError as error:
-            raise CineError(f"{path.name} is no longer where it was; find it again and reopen it.") from error
+            raise CineError(f"{path.name} was moved or deleted; find it and open it again.") from error
         except Exception as error:
             raise CineError(
-                f"{path.name}: frame {index} is damaged; go on with the others, or copy the file again."
+                f"{path.name}: frame {index} is damaged; use the others, or copy the file again."
             ) from error
 
     source = CachedFrames(decode, n_frames)
@@ -63,25 +71,25 @@ def open_dicom(path: Path) -> Cine:
     except CineError as error:
         if isinstance(error.__cause__, SizeMismatchError):
             raise CineError(
-                f"{path.name} says that its pictures are {layout.columns}x{layout.rows} pixels, but they "
+                f"{path.name} states a size of {layout.columns}x{layout.rows} pixels, but its frames "
                 f"have {error.__cause__}; export it from the machine again."
             ) from error
         raise _undecodable(path) from error
     calibrated = calibrate(header.ds, layout.rows, layout.columns)
     if calibrated.box is not None:
         box, box_source = calibrated.box, SOURCE
-        shown = readable(source, n_frames, 2)
+        samples = sample_frames(source, n_frames, 2)
     else:
-        shown = readable(source, n_frames)
-        box, box_source = find_region(shown)
+        samples = sample_frames(source, n_frames)
+        box, box_source = find_region(samples)
     timing, time_notes = dicom_timing(header.ds, n_frames, header.declared_frames)
     colour = _shows_colour(decoder, [read(i) for i in sample_indices(n_frames, 3)], box) or any(
         r.spatial_format == TWO_D and r.data_type == COLOUR_FLOW for r in calibrated.regions
     )
     if colour:
-        notes.append("The cine shows colour Doppler: a grey copy without the colours' meaning is used.")
+        notes.append("The cine shows colour Doppler: its colours are converted to grey levels.")
     burned_in = text(header.ds, "BurnedInAnnotation").upper() or None
-    if (text_note := burned_in_warning(burned_in, shown, box)) is not None:
+    if (text_note := burned_in_warning(burned_in, samples, box)) is not None:
         notes.append(text_note)
     return Cine(
         path=path,
@@ -106,11 +114,23 @@ def open_dicom(path: Path) -> Cine:
 
 
 def _undecodable(path: Path) -> CineError:
-    return CineError(f"{path.name} has pictures that cannot be decoded; export it from the machine again.")
+    return CineError(f"{path.name} has frames that cannot be decoded; export it from the machine again.")
 
 
-def readable(source: FrameSource, n_frames: int, count: int = SAMPLES) -> list[Frame]:
-    """A few frames spread over the cine, without the damaged ones; the first one must be good."""
+def sample_frames(source: FrameSource, n_frames: int, count: int = SAMPLES) -> list[Frame]:
+    """Decode a few frames spread over the cine, except damaged ones; the first one must be readable.
+
+    Parameters
+    ----------
+    source : FrameSource
+    n_frames : int
+    count : int
+        Number of frames to decode.
+
+    Returns
+    -------
+    list of Frame
+    """
     frames = []
     for index in sample_indices(n_frames, count):
         try:
@@ -121,22 +141,22 @@ def readable(source: FrameSource, n_frames: int, count: int = SAMPLES) -> list[F
 
 
 def _shows_colour(decoder: FrameDecoder, frames: list[bytes], box: Box) -> bool:
-    """True where a solid part of the picture is in strong colour.
+    """Return True if a solid part of the region has a strong colour.
 
-    UltrasoundColorDataPresent says no more than that there are coloured pixels (a green ECG is
-    enough), and Doppler cines without it exist, so the pixels are asked.
+    UltrasoundColorDataPresent is not sufficient: it is set for any coloured pixels, such as a green ECG
+    trace, and missing in some Doppler cines.
     """
     kernel = np.ones((5, 5), np.uint8)
     for data in frames:
         try:
             chroma = decoder.chroma(data)
-        except Exception as error:  # a damaged frame: the others will tell
-            log.debug("no colours from a frame: %s", type(error).__name__)
+        except Exception as error:  # a damaged frame: use the others
+            log.debug("a frame has no colours: %s", type(error).__name__)
             continue
         if chroma is None:
             return False
-        strong = (chroma[box.slices] > _COLOURFUL).astype(np.uint8)
-        solid = cv2.morphologyEx(strong, cv2.MORPH_OPEN, kernel)  # lines and letters go
-        if solid.mean() > _COLOUR_SHARE:
+        strong = (chroma[box.slices] > _STRONG_CHROMA).astype(np.uint8)
+        solid = cv2.morphologyEx(strong, cv2.MORPH_OPEN, kernel)  # removes lines and letters
+        if solid.mean() > _COLOUR_FRACTION:
             return True
     return False

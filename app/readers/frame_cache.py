@@ -1,4 +1,4 @@
-"""Decoded frames: one byte-capped cache for the process, and worker threads that fill it."""
+"""Decoded frames: one cache of limited size for the process, and threads that fill it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from app.domain.cine import Frame
 log = logging.getLogger(__name__)
 
 DEFAULT_CAP = 1 << 29
-"""Bytes of decoded frames that one process keeps: 512 MiB."""
+"""Bytes of decoded frames that a process stores: 512 MiB."""
 
-ASIDE_CAP = 1 << 26
-"""Bytes of them that may be of other cines than the one that is shown: 64 MiB."""
+OTHERS_CAP = 1 << 26
+"""Bytes of them for cines other than the current one: 64 MiB."""
 
 _LARGE = 1 << 16
 _PRIVATE: dict[str, int] = (
@@ -32,35 +32,35 @@ Key = tuple[int, int]
 
 
 class FrameCache:
-    """Least recently used frames of all open cines, never more than `cap` bytes.
+    """Cache of the most recently used frames of all open cines.
 
-    Most of them are of one cine, the one that is shown: a study is looked at cine by cine, and frames are
-    decoded again much sooner than somebody looks at all of them.
+    Most of the memory is for the current cine, because users view one cine at a time and decoding again is
+    fast.
 
     Parameters
     ----------
     cap : int
-        Bytes. A single frame larger than this is not kept at all.
-    aside : int
+        Bytes. A single frame larger than this is not stored.
+    others_cap : int
         Bytes for frames of all other cines together.
     """
 
-    def __init__(self, cap: int = DEFAULT_CAP, aside: int = ASIDE_CAP) -> None:
+    def __init__(self, cap: int = DEFAULT_CAP, others_cap: int = OTHERS_CAP) -> None:
         self.cap = cap
-        self._aside = min(aside, cap)
+        self._others_cap = min(others_cap, cap)
         self._frames: OrderedDict[Key, Frame] = OrderedDict()
         self._bytes = 0
-        self._shown: int | None = None  # the source whose frames are not counted as set aside
-        self._bytes_aside = 0
+        self._current: int | None = None  # the source whose frames do not count as others
+        self._others_bytes = 0
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now."""
+        """Bytes of the stored frames."""
         return self._bytes
 
     def get(self, key: Key) -> Frame | None:
-        """The frame, now the most recently used one, or None."""
+        """Return a frame, which becomes the most recently used one, or None."""
         with self._lock:
             frame = self._frames.get(key)
             if frame is not None:
@@ -72,7 +72,7 @@ class FrameCache:
             return key in self._frames
 
     def put(self, key: Key, frame: Frame) -> None:
-        """Keep a frame, dropping the least recently used ones to stay under the cap."""
+        """Store a frame and drop the least recently used ones above the cap."""
         with self._lock:
             if key in self._frames:
                 self._remove(key)
@@ -80,41 +80,41 @@ class FrameCache:
                 return
             self._frames[key] = frame
             self._bytes += frame.nbytes
-            if key[0] != self._shown:
-                self._bytes_aside += frame.nbytes
-                self._trim_aside()
+            if key[0] != self._current:
+                self._others_bytes += frame.nbytes
+                self._trim_others()
             while self._bytes > self.cap:
                 self._remove(next(iter(self._frames)))
 
-    def show(self, owner: int) -> None:
-        """Keep frames of this source from now on; of all others few."""
+    def set_current(self, owner: int) -> None:
+        """Reserve most of the memory for the frames of one source."""
         with self._lock:
-            if owner == self._shown:
+            if owner == self._current:
                 return
-            self._shown = owner
-            self._bytes_aside = sum(frame.nbytes for key, frame in self._frames.items() if key[0] != owner)
-            self._trim_aside()
+            self._current = owner
+            self._others_bytes = sum(frame.nbytes for key, frame in self._frames.items() if key[0] != owner)
+            self._trim_others()
 
     def drop(self, owner: int) -> None:
-        """Forget every frame of one source."""
+        """Remove all frames of one source."""
         with self._lock:
             for key in [k for k in self._frames if k[0] == owner]:
                 self._remove(key)
 
-    def _trim_aside(self) -> None:
-        """Drop the least recently used frames of cines that are not shown, down to their share."""
-        if self._shown is None or self._bytes_aside <= self._aside:
+    def _trim_others(self) -> None:
+        """Drop the least recently used frames of other cines above their cap."""
+        if self._current is None or self._others_bytes <= self._others_cap:
             return
-        for key in [k for k in self._frames if k[0] != self._shown]:
+        for key in [k for k in self._frames if k[0] != self._current]:
             self._remove(key)
-            if self._bytes_aside <= self._aside:
+            if self._others_bytes <= self._others_cap:
                 return
 
     def _remove(self, key: Key) -> None:
         nbytes = self._frames.pop(key).nbytes
         self._bytes -= nbytes
-        if key[0] != self._shown:
-            self._bytes_aside -= nbytes
+        if key[0] != self._current:
+            self._others_bytes -= nbytes
 
 
 _shared = FrameCache()
@@ -122,23 +122,24 @@ _owners = itertools.count()
 
 
 def shared_cache() -> FrameCache:
-    """The cache of this process."""
+    """Return the cache of this process."""
     return _shared
 
 
 class CachedFrames:
-    """The `FrameSource` of every format: a function that decodes one frame, a cache, threads.
+    """`FrameSource` of all formats: a function that decodes one frame, a cache and threads.
 
     Parameters
     ----------
     decode : callable
-        ``decode(index) -> Frame``; safe to call from several threads.
+        ``decode(index) -> Frame``, thread-safe.
     n_frames : int
-        Valid indices are 0..n_frames-1.
+        Number of frames of the cine.
     cache : FrameCache, optional
-        Default: the one of the process.
+        Default: the cache of the process.
     workers : int, optional
-        Threads of `prefetch`; default one per core, at most 8. 1 for formats that decode in order only.
+        Threads of `prefetch`; default: one per core, at most 8. 1 for formats that can only be decoded in
+        order.
     """
 
     def __init__(
@@ -159,12 +160,22 @@ class CachedFrames:
         self._closed = False
 
     def frame(self, index: int) -> Frame:
-        """Luma of one frame, read-only, shape (height, width), uint8.
+        """Return the luma of one frame.
+
+        Parameters
+        ----------
+        index : int
+            0 to n_frames - 1.
+
+        Returns
+        -------
+        ndarray, shape (height, width), uint8
+            Read-only.
 
         Raises
         ------
         IndexError
-            Outside 0..n_frames-1.
+            There is no such frame.
         CineError
             The frame's data are damaged.
         """
@@ -176,13 +187,13 @@ class CachedFrames:
             return cached
         with self._lock:
             future = self._running.get(index)
-            mine = future is None
+            is_first = future is None
             if future is None:
                 future = self._running[index] = Future()
-        if not mine:  # another thread is at it already
+        if not is_first:  # another thread is decoding the frame
             return future.result()
         try:
-            # It may have been finished between the look into the cache and the lock.
+            # Another thread may have finished it between the cache look-up and the lock.
             frame = self._cache.get(key)
             if frame is None:
                 frame = self._decode(index)
@@ -197,64 +208,62 @@ class CachedFrames:
                 self._running.pop(index, None)
 
     def put(self, index: int, frame: Frame) -> None:
-        """Hand in a frame that was decoded on the way to another one."""
-        frame.flags.writeable = False  # shared by everyone who asks
+        """Store a frame that was decoded on the way to another one."""
+        frame.flags.writeable = False  # shared by all callers
         if not self._closed:
-            self._cache.put((self._owner, index), _apart(frame))
+            self._cache.put((self._owner, index), _in_own_pages(frame))
 
     def is_decoded(self, index: int) -> bool:
-        """True where `frame` would answer from memory."""
+        """Return True if `frame` needs no decoding."""
         return (self._owner, index) in self._cache
 
     def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
-        """Decode frames in threads, in this order, and return at once; replaces an earlier prefetch.
+        """Start decoding frames in threads and return at once; replaces an earlier prefetch.
 
-        From now on the memory is there for this cine, see `FrameCache`. Stops after as many bytes as the
-        cache holds, so that the end of a long cine does not push out its beginning. A damaged frame is logged
-        and left out.
+        This becomes the current source of the cache, see `FrameCache`. Decoding stops when the cache is full,
+        so that the end of a long cine does not displace its beginning. Damaged frames are logged and skipped.
 
         Parameters
         ----------
         order : iterable of int
-            Frame indices, the most wanted first.
+            Frame indices, the most urgent first.
         on_frame : callable, optional
-            Called from a worker thread with each index that is in memory.
+            ``on_frame(index)`` is called from a worker thread for each frame in memory.
         """
         with self._lock:
             self._generation += 1
             generation = self._generation
-        self._cache.show(self._owner)
-        todo = _Shared(iter(order), budget=self._cache.cap)
+        self._cache.set_current(self._owner)
+        pending = _SharedIterator(iter(order), budget=self._cache.cap)
 
         def work() -> None:
-            for index in todo:
+            for index in pending:
                 if self._closed or generation != self._generation:
                     return
                 try:
-                    todo.spend(self.frame(index).nbytes)
+                    pending.spend(self.frame(index).nbytes)
                 except Exception as error:
-                    log.warning("frame %d left out: %s", index, type(error).__name__)
+                    log.warning("frame %d skipped: %s", index, type(error).__name__)
                     continue
                 if on_frame is not None and not self._closed and generation == self._generation:
                     on_frame(index)
 
-        # Daemons: a long cine must never hold up the end of the program.
+        # Daemon threads: the program must not wait for a long cine when it ends.
         for _ in range(self._workers):
             threading.Thread(target=work, name="apical-decode", daemon=True).start()
 
     def close(self) -> None:
-        """Stop the threads and free the memory; `frame` still works, but is no longer cached."""
+        """Stop the threads and free the memory; `frame` still works, but without the cache."""
         with self._lock:
             self._closed = True
             self._generation += 1
         self._cache.drop(self._owner)
 
 
-def _apart(frame: Frame) -> Frame:
-    """A large frame in pages of its own: the system has them back when the frame is dropped.
+def _in_own_pages(frame: Frame) -> Frame:
+    """Copy a large frame into separate memory pages, which return to the system when it is dropped.
 
-    Memory from the general heap often stays with the process, since something small that was allocated later
-    lies behind it.
+    Memory of the general heap often stays with the process, because of small blocks allocated after it.
     """
     if frame.nbytes < _LARGE:
         return frame
@@ -265,8 +274,8 @@ def _apart(frame: Frame) -> Frame:
     return copy
 
 
-class _Shared:
-    """An iterator that several threads take from, until a budget in bytes is spent."""
+class _SharedIterator:
+    """Iterator for several threads that ends when a budget in bytes is spent."""
 
     def __init__(self, items: Iterator[int], budget: int) -> None:
         self._items = items
@@ -279,7 +288,7 @@ class _Shared:
             if self._left < nbytes:
                 self._items = iter(())
 
-    def __iter__(self) -> _Shared:
+    def __iter__(self) -> _SharedIterator:
         return self
 
     def __next__(self) -> int:
@@ -287,17 +296,17 @@ class _Shared:
             return next(self._items)
 
 
-class InOrder:
+class SequentialDecoder:
     """Random access to a format that can only be decoded from the start, such as video and GIF.
 
-    Going back starts again; frames passed on the way are handed to `on_pass`.
+    A step backwards starts from the beginning. Frames decoded on the way are passed to `on_pass`.
 
     Parameters
     ----------
     start : callable
-        Opens the file anew and yields its frames in order.
+        Opens the file and yields its frames in order.
     missing : callable
-        Makes the error to raise when the file ends before the frame asked for.
+        ``missing(index)`` returns the error for a file that ends before this frame.
     """
 
     def __init__(self, start: Callable[[], Iterator[Frame]], missing: Callable[[int], Exception]) -> None:
@@ -309,7 +318,7 @@ class InOrder:
         self.on_pass: Callable[[int, Frame], None] = lambda _index, _frame: None
 
     def decode(self, index: int) -> Frame:
-        """Decode up to this frame and return it."""
+        """Decode up to a frame and return it."""
         with self._lock:
             if self._next < 0 or index < self._next:
                 self._frames, self._next = self._start(), 0

@@ -1,4 +1,4 @@
-"""Read a DICOM header without its pixel data, and refuse with a reason what is not a readable cine."""
+"""Reading of DICOM headers without pixel data, and rejection of files that are not readable cines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from app.readers.layout import Layout, layout_of
 from app.readers.limits import MAX_UNPACKED, check_size
 from app.readers.tags import number, value_of
 
-# Real files break value rules everywhere; what matters is checked here, and stderr is not ours to fill.
+# Values that violate the standard are common, and warnings about them would fill stderr.
 config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 
@@ -46,10 +46,18 @@ _NATIVE = {
 
 @dataclass(frozen=True)
 class Header:
-    """A header that was found readable.
+    """Header of a readable file.
 
-    `declared_frames` is NumberOfFrames, None where the file does not say it. `inflated` is the pixel data
-    of a deflated file, else None.
+    Attributes
+    ----------
+    ds : FileDataset
+        All attributes before the pixel data.
+    layout : Layout
+    element : PixelElement
+    declared_frames : int or None
+        NumberOfFrames; None if it is absent.
+    inflated : bytes or None
+        Pixel data of a deflated file.
     """
 
     ds: FileDataset
@@ -62,13 +70,21 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read everything before the pixel data.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Header
+
     Raises
     ------
     CineError
-        Not DICOM, damaged, encrypted, without pictures, or of a kind that cannot be read.
+        The file is not DICOM, damaged, encrypted, without images, or of an unsupported kind.
     """
     name = path.name
-    _refuse_bomb(path)
+    _reject_bomb(path)
     with path.open("rb") as file:
         try:
             ds = dcmread(file, stop_before_pixels=True, force=not _has_preamble(path))
@@ -79,19 +95,19 @@ def read_header(path: Path) -> Header:
                 f"{name} has a damaged DICOM header; export it from the machine again."
             ) from error
         syntax = _syntax(ds)
-        _refuse_kind(name, ds)
+        _reject_kind(name, ds)
         if syntax == DeflatedExplicitVRLittleEndian:
             element, inflated = _inflate(path)
         else:
             element, inflated = _locate(name, file, ds, syntax), None
-    _refuse_syntax(name, syntax)
+    _reject_syntax(name, syntax)
     if syntax in _NATIVE and element.length == UNDEFINED:
         raise CineError(
-            f"{name} holds compressed pictures but says they are not; export it from the machine again."
+            f"{name} states uncompressed images, but they are compressed; export it from the machine again."
         )
     layout = layout_of(ds, syntax, element.vr)
     if layout.rows < 1 or layout.columns < 1:
-        raise CineError(f"{name} does not say the size of its pictures; export it from the machine again.")
+        raise CineError(f"{name} does not state its image size; export it from the machine again.")
     check_size(name, layout.columns, layout.rows)
     return Header(ds, layout, element, _frames(name, ds), inflated)
 
@@ -111,20 +127,20 @@ def _syntax(ds: FileDataset) -> UID:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _refuse_kind(name: str, ds: FileDataset) -> None:
+def _reject_kind(name: str, ds: FileDataset) -> None:
     kind = UID(str(value_of(ds, "SOPClassUID") or value_of(ds.file_meta, "MediaStorageSOPClassUID") or ""))
     if kind == EnhancedUSVolumeStorage:
         raise CineError(
             f"{name} is a 3D ultrasound volume, which Apical does not read; export a 2D cine instead."
         )
     if kind == MediaStorageDirectoryStorage:
-        raise CineError(f"{name} is a DICOMDIR, an index without pictures; open the files it lists instead.")
+        raise CineError(f"{name} is a DICOMDIR, an index without images; open the files it lists instead.")
     if value_of(ds, "Modality") == "SEG":
-        raise CineError(f"{name} holds a segmentation, not a cine; open the cine it was made from.")
+        raise CineError(f"{name} is a segmentation, not a cine; open the cine that it belongs to.")
 
 
 def _locate(name: str, file: object, ds: FileDataset, syntax: UID) -> PixelElement:
-    """The pixel data's place: dcmread stopped at its first byte."""
+    """Read the header of the pixel data element, where dcmread stopped."""
     start = file.tell()  # type: ignore[attr-defined]
     tag = file.read(4)  # type: ignore[attr-defined]
     if tag == (_PIXEL_DATA if syntax != ExplicitVRBigEndian else b"\x7f\xe0\x00\x10"):
@@ -136,32 +152,32 @@ def _locate(name: str, file: object, ds: FileDataset, syntax: UID) -> PixelEleme
             pass
     elif tag[:2] in (b"\xe0\x7f", b"\x7f\xe0"):
         raise CineError(
-            f"{name} holds floating point pictures, which Apical does not read; export an 8-bit cine."
+            f"{name} has floating point images, which Apical does not read; export an 8-bit cine."
         )
     if "EncryptedAttributesSequence" in ds:
         raise CineError(f"{name} is encrypted; export it from the machine again without encryption.")
     kind = UID(str(value_of(ds, "SOPClassUID") or ""))
     if not tag and ("Rows" in ds or "Image Storage" in kind.name):
-        raise CineError(f"{name} is cut short before its pictures; copy it again from where it came from.")
+        raise CineError(f"{name} ends before its images; copy it again from where it came from.")
     if not kind:
         raise CineError(f"{name} has a damaged DICOM header; export it from the machine again.")
-    what = kind.name.removesuffix(" Storage") if kind.is_valid and kind.name != kind else "DICOM"
-    raise CineError(f"{name} holds no pictures ({what} object); choose an ultrasound cine.")
+    kind_name = kind.name.removesuffix(" Storage") if kind.is_valid and kind.name != kind else "DICOM"
+    raise CineError(f"{name} contains no images ({kind_name} object); choose an ultrasound cine.")
 
 
 def _inflate(path: Path) -> tuple[PixelElement, bytes]:
-    """Deflated files are read whole: places in them mean nothing before they are inflated."""
+    """Read a deflated file as a whole, because positions in it are only known after inflation."""
     try:
         ds = dcmread(path)
         data = bytes(ds["PixelData"].value)
     except Exception as error:
         raise CineError(
-            f"{path.name} holds no pictures that can be read; export it from the machine again uncompressed."
+            f"{path.name} has no readable images; export it from the machine again uncompressed."
         ) from error
     return PixelElement(0, len(data), "OW"), data
 
 
-def _refuse_syntax(name: str, syntax: UID) -> None:
+def _reject_syntax(name: str, syntax: UID) -> None:
     if syntax in _JPEG_XL:
         raise CineError(
             f"{name} is compressed with JPEG XL, which Apical cannot read; "
@@ -174,15 +190,15 @@ def _refuse_syntax(name: str, syntax: UID) -> None:
     except NotImplementedError:
         available = False
     if not available:
-        what = syntax.name if syntax.is_valid else "an unknown method"
+        method = syntax.name if syntax.is_valid else "an unknown method"
         raise CineError(
-            f"{name} is compressed with {what}, which Apical cannot read; "
+            f"{name} is compressed with {method}, which Apical cannot read; "
             "export it from the machine as JPEG or uncompressed."
         )
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse a deflated file that unpacks to more than memory should hold: pydicom has no limit."""
+def _reject_bomb(path: Path) -> None:
+    """Reject a deflated file that inflates to more than `MAX_UNPACKED`: pydicom has no limit."""
     with path.open("rb") as file:
         try:
             syntax = value_of(read_file_meta_info(path), "TransferSyntaxUID")
@@ -198,11 +214,11 @@ def _refuse_bomb(path: Path) -> None:
             while packed and unpacked <= MAX_UNPACKED:
                 unpacked += len(unpacker.decompress(packed, 1 << 20))
                 packed = unpacker.unconsumed_tail or file.read(1 << 16)
-        except Exception:  # not for this function to say what is wrong
+        except Exception:  # other defects are reported later
             return
     if unpacked > MAX_UNPACKED:
         raise CineError(
-            f"{path.name} unpacks to more than {MAX_UNPACKED >> 20} MiB; "
+            f"{path.name} inflates to more than {MAX_UNPACKED >> 20} MiB; "
             "export it from the machine again without deflation."
         )
 
@@ -212,5 +228,5 @@ def _frames(name: str, ds: FileDataset) -> int | None:
     if stated is None:
         return None
     if stated < 1:
-        raise CineError(f"{name} holds no frames; choose another cine, or export it from the machine again.")
+        raise CineError(f"{name} has no frames; choose another cine, or export it from the machine again.")
     return int(stated)

@@ -1,4 +1,4 @@
-"""How the bytes of a DICOM picture are laid out: the Image Pixel Module (PS3.3 C.7.6.3)."""
+"""Layout of the bytes of a DICOM frame: the Image Pixel Module (PS3.3 C.7.6.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.uid import UID
 from app.readers.tags import integer, text
 
 SUBSAMPLED = {"YBR_FULL_422", "YBR_PARTIAL_422"}
-"""Two pixels share one Cb and one Cr: 2 bytes a pixel of 8 bits."""
+"""Two pixels share one Cb and one Cr: 2 bytes per pixel at 8 bits."""
 _ONE_SAMPLE = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
 _THREE_SAMPLES = {
     "RGB",
@@ -23,7 +23,7 @@ _THREE_SAMPLES = {
 }
 
 PHOTOMETRIC = _ONE_SAMPLE | _THREE_SAMPLES
-"""Every PhotometricInterpretation that is known."""
+"""Supported values of PhotometricInterpretation."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
+        """Size of an uncompressed frame in bytes."""
         pixels = self.rows * self.columns
         if self.photometric in SUBSAMPLED:
             return pixels * 2 * self.bits_allocated // 8
@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def is_readable(self) -> bool:
-        """True where the attributes agree with each other and describe a format that can be decoded."""
+        """True if the attributes are consistent and describe a format that can be decoded."""
         native = not self.syntax.is_encapsulated
         if self.samples == 1:
             widths = (8, 16) if self.photometric == "PALETTE COLOR" else (8, 16, 32)
@@ -65,7 +65,20 @@ class Layout:
 
 
 def layout_of(ds: Dataset, syntax: UID, pixel_vr: str) -> Layout:
-    """Read the layout; absent or impossible attributes get what the standard or common sense says."""
+    """Read the layout; missing or impossible attributes get the most plausible value.
+
+    Parameters
+    ----------
+    ds : Dataset
+    syntax : UID
+        Transfer syntax.
+    pixel_vr : str
+        VR of PixelData.
+
+    Returns
+    -------
+    Layout
+    """
     samples = integer(ds, "SamplesPerPixel", 1)
     allocated = integer(ds, "BitsAllocated", 8)
     stored = integer(ds, "BitsStored", allocated)

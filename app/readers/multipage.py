@@ -1,4 +1,4 @@
-"""Files of several pictures: animated GIF, PNG and WebP, and TIFF with several pages."""
+"""Files with several images: animated GIF, PNG and WebP, and multi-page TIFF."""
 
 from __future__ import annotations
 
@@ -14,20 +14,36 @@ from app.domain.cine import Cine
 from app.domain.errors import CineError
 from app.readers.bit_depth import Values, grey_scale
 from app.readers.fragments import sha256_of
-from app.readers.frame_cache import InOrder
+from app.readers.frame_cache import SequentialDecoder
 from app.readers.limits import MAX_PIXELS, check_size
-from app.readers.simple_cine import plain_cine
+from app.readers.simple_cine import simple_cine
 from app.readers.timing import container_timing
 
-# Larger pictures are refused by name before they are decoded; Pillow's warning would only reach stderr.
+# Larger images are rejected before they are decoded; Pillow's warning would only fill stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _FORMATS = ("GIF", "PNG", "WEBP", "TIFF")
 _DEEP = ("I", "F")
+"""First letters of Pillow's modes with more than 8 bits."""
 
 
 def page_count(path: Path) -> int:
-    """Pictures in the file: 1 for a format that holds one, 2 where there are several of an unknown kind."""
+    """Count the pages of an image file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+        2 for several pages of a format that Pillow cannot read.
+
+    Raises
+    ------
+    CineError
+        The image is too large.
+    """
     try:
         with Image.open(path) as picture:
             return int(getattr(picture, "n_frames", 1)) if picture.format in _FORMATS else 1
@@ -38,58 +54,66 @@ def page_count(path: Path) -> int:
 
 
 def too_large(path: Path) -> CineError:
-    """The error for a picture that Pillow refuses for its size."""
+    """Return the error for an image that Pillow rejects because of its size."""
     return CineError(
-        f"{path.name} says that its pictures have more than {MAX_PIXELS} pixels, more than Apical reads; "
+        f"{path.name} has images of more than {MAX_PIXELS} pixels, which is more than Apical reads; "
         "scale it down."
     )
 
 
 def _has_more_tiff_pages(path: Path) -> bool:
-    """TIFF of a kind that OpenCV reads and Pillow does not, such as colour of 16 bits."""
+    """Check for pages in a TIFF that OpenCV reads and Pillow does not, such as 16-bit colour."""
     data = np.fromfile(path, np.uint8)
     if data[:2].tobytes() not in (b"II", b"MM"):
         return False
     try:
-        found, pictures = cv2.imdecodemulti(data, cv2.IMREAD_GRAYSCALE, range=(1, 2))
+        found, images = cv2.imdecodemulti(data, cv2.IMREAD_GRAYSCALE, range=(1, 2))
     except cv2.error:
         return False
-    return bool(found) and len(pictures) > 0
+    return bool(found) and len(images) > 0
 
 
 def open_pages(path: Path) -> Cine:
-    """Open every picture of a file as a frame, at the file's own frame durations where it has them.
+    """Open the pages of a file as frames, with the frame durations of the file if it states them.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Cine
 
     Raises
     ------
     CineError
-        Damaged from the first picture on, or too large.
+        The first page is damaged, or the images are too large.
     """
-    pages, steps, notes = _survey(path)
+    pages, steps, notes = _list_pages(path)
 
-    def pictures() -> Iterator[Values]:
+    def stored() -> Iterator[Values]:
         with Image.open(path, formats=_FORMATS) as file:
             for page in pages:
                 file.seek(page)
                 yield _values(file)
 
     try:
-        to_grey, depth_notes = grey_scale(_readable(pictures()))
+        to_grey, depth_notes = grey_scale(_until_damage(stored()))
     except Exception as error:
         raise _damaged(path) from error
-    durations = np.asarray(steps[: len(pages) - 1])  # how long the last one stays does not matter
+    durations = np.asarray(steps[: len(pages) - 1])  # the duration of the last frame is not needed
     times = [0.0, *np.cumsum(durations).tolist()] if len(durations) == len(pages) - 1 else []
     timing, time_notes = container_timing(len(pages), times, 0.0)
 
     def missing(index: int) -> CineError:
-        return CineError(f"{path.name}: frame {index} is damaged; go on with the others, or save it again.")
+        return CineError(f"{path.name}: frame {index} is damaged; use the others, or save the file again.")
 
     def frames() -> Iterator[np.ndarray]:
-        return (to_grey(picture) for picture in _readable(pictures()))
+        return (to_grey(values) for values in _until_damage(stored()))
 
-    return plain_cine(
+    return simple_cine(
         path,
-        InOrder(frames, missing),
+        SequentialDecoder(frames, missing),
         len(pages),
         timing=timing,
         content_hash=sha256_of(path),
@@ -98,11 +122,11 @@ def open_pages(path: Path) -> Cine:
     )
 
 
-def _survey(path: Path) -> tuple[list[int], list[float], list[str]]:
-    """Pages that have the size of the first one, their durations in ms, and sentences for the user."""
+def _list_pages(path: Path) -> tuple[list[int], list[float], list[str]]:
+    """Return the pages that have the size of the first one, their durations in ms, and notes for the user."""
     pages: list[int] = []
     steps: list[float] = []
-    others, whole = 0, True
+    other_sizes, is_complete = 0, True
     try:
         with Image.open(path, formats=_FORMATS) as file:
             size, stated = file.size, int(getattr(file, "n_frames", 1))
@@ -113,10 +137,10 @@ def _survey(path: Path) -> tuple[list[int], list[float], list[str]]:
                     if file.format != "TIFF":
                         file.load()
                 except Exception:
-                    whole = False
+                    is_complete = False
                     break
                 if file.size != size:
-                    others += 1
+                    other_sizes += 1
                     continue
                 pages.append(page)
                 steps.append(float(file.info.get("duration") or 0))
@@ -126,38 +150,40 @@ def _survey(path: Path) -> tuple[list[int], list[float], list[str]]:
         raise too_large(path) from error
     except UnidentifiedImageError as error:
         raise CineError(
-            f"{path.name} is damaged, or holds several pictures of a kind that Apical cannot read; "
-            "save them as grey pictures."
+            f"{path.name} is damaged, or has several pages in a format that Apical cannot read; "
+            "save them as grey images."
         ) from error
     except Exception as error:
         raise _damaged(path) from error
     if not pages:
         raise _damaged(path)
     notes = []
-    if not whole:
+    if not is_complete:
         notes.append(
-            f"The file is cut short or damaged: {len(pages)} of {stated} frames can be read; "
-            "copy it again if they matter."
+            f"The file is truncated or damaged: {len(pages)} of {stated} frames can be read; "
+            "copy it again if you need the others."
         )
-    if others:
-        notes.append(f"{others} pictures of another size than the first one are left out.")
+    if other_sizes:
+        notes.append(
+            f"{other_sizes} pages are skipped because their size differs from that of the first page."
+        )
     return pages, steps, notes
 
 
-def _readable(pictures: Iterator[Values]) -> Iterator[Values]:
-    """Pictures up to the first damaged one."""
-    first = True
+def _until_damage(pages: Iterator[Values]) -> Iterator[Values]:
+    """Yield pages up to the first damaged one; raise if it is the first of all."""
+    is_first = True
     while True:
         try:
-            picture = next(pictures)
+            values = next(pages)
         except StopIteration:
             return
         except Exception:
-            if first:
+            if is_first:
                 raise
             return
-        first = False
-        yield picture
+        is_first = False
+        yield values
 
 
 def _values(picture: Image.Image) -> Values:

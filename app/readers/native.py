@@ -1,4 +1,4 @@
-"""Uncompressed pixel data: which layout and how many frames fit the bytes that are there."""
+"""Uncompressed pixel data: the layout and the number of frames that fit the available bytes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from app.readers.decode import FrameDecoder
 from app.readers.layout import PHOTOMETRIC, SUBSAMPLED, Layout
 
 _SMOOTHER, _MUCH_SMOOTHER = 0.9, 0.6
-"""Roughness, relative to that of the stated layout, below which another layout is believed instead: where the
-length of the data contradicts the header, and where it does not."""
+"""Roughness relative to the stated layout below which another layout is used instead, if the length of the
+data contradicts the header and if it does not."""
 _PADDING = 8
-"""Bytes: one makes the length even, some writers fill up words."""
-_YBR, _NOT_YBR = 10.0, 40.0
-_TORN = 3.0
-"""Grey levels: mean colourfulness above which the planes may have been mixed up."""
+"""Most bytes of padding: one makes the length even, some programs align to words."""
+_GREY, _COLOURED = 10.0, 40.0
+"""Mean distances from grey, in grey levels, of values in the right and in the wrong colour space."""
+_MIXED_PLANES = 3.0
+"""Mean distance from grey above which the PlanarConfiguration may be wrong."""
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """The layout to decode with, the number of frames that it gives, and sentences for the user."""
+    """The layout to decode with, the resulting number of frames, and notes for the user."""
 
     layout: Layout
     n_frames: int
@@ -41,60 +42,60 @@ def interpret(
     ds : Dataset
         The header.
     stated : Layout
-        As the header says.
+        Layout in the header.
     declared : int or None
-        NumberOfFrames, None where it is absent.
+        NumberOfFrames; None if it is absent.
     length : int
         Bytes of pixel data.
     read : callable
-        ``read(n) -> bytes``: the first n bytes of the pixel data, or as many as there are.
+        ``read(n) -> bytes`` reads the first n bytes of the pixel data, or as many as exist.
 
     Returns
     -------
     Interpretation
-        The stated layout wherever it fits. Otherwise another one that fits the length and gives a much
-        smoother picture; otherwise as many frames of the stated layout as there are.
+        The stated layout if it fits; otherwise another one that fits the length and gives a much smoother
+        image; otherwise as many frames of the stated layout as are complete.
     """
     wanted = declared or 1
-    known = stated.is_readable and 0 < stated.frame_bytes <= length
-    if known and fits(stated, wanted, length):
+    is_usable = stated.is_readable and 0 < stated.frame_bytes <= length
+    if is_usable and fits(stated, wanted, length):
         return (
-            _with_true_bits(ds, stated, wanted, read)
-            or _with_true_planes(ds, stated, wanted, read)
-            or _with_true_colours(ds, stated, wanted, read)
+            _corrected_bits(ds, stated, wanted, read)
+            or _corrected_planes(ds, stated, wanted, read)
+            or _corrected_colours(ds, stated, wanted, read)
         )
     others = [
-        _with_true_colours(ds, c, wanted, read).layout
+        _corrected_colours(ds, c, wanted, read).layout
         for c in _alternatives(stated)
         if c.is_readable and fits(c, wanted, length)
     ]
-    rough = {c: _roughness(ds, c, read) for c in ([stated] if known else []) + others}
+    rough = {c: _roughness(ds, c, read) for c in ([stated] if is_usable else []) + others}
     best = min(others, key=rough.__getitem__, default=None)
-    if best is not None and (not known or rough[best] < _SMOOTHER * rough[stated]):
+    if best is not None and (not is_usable or rough[best] < _SMOOTHER * rough[stated]):
         note = (
-            f"The header says {_words(stated)}, but the pixel data are {_words(best)}: "
-            "they are read as such; check that the picture is right."
+            f"The header states {_description(stated)}, but the pixel data are {_description(best)} "
+            "and are read as such: check that the image is right."
         )
         return Interpretation(best, wanted, [note])
-    if not known:
+    if not is_usable:
         return Interpretation(stated, 0)
-    there = length // stated.frame_bytes
-    if fits(stated, there, length):
-        return _with_true_colours(ds, stated, there, read)
+    complete = length // stated.frame_bytes
+    if fits(stated, complete, length):
+        return _corrected_colours(ds, stated, complete, read)
     note = (
-        f"The pixel data are {length} bytes long, which is no whole number of frames: "
-        "check that the picture is right."
+        f"The pixel data are {length} bytes long, which is not a whole number of frames: "
+        "check that the image is right."
     )
-    return Interpretation(stated, there if declared is None else min(there, wanted), [note])
+    return Interpretation(stated, complete if declared is None else min(complete, wanted), [note])
 
 
 def fits(layout: Layout, n_frames: int, length: int) -> bool:
-    """True where so many frames are exactly so long, but for some bytes of padding."""
+    """Return True if frames of this layout have this total length in bytes, up to padding."""
     return 0 <= length - n_frames * layout.frame_bytes <= _PADDING
 
 
 def _alternatives(stated: Layout) -> list[Layout]:
-    """Layouts that programs leave a wrong header for: other colours, other word length."""
+    """List layouts with other colours or another word length, for which programs write wrong headers."""
     found: list[Layout] = []
     if stated.photometric not in PHOTOMETRIC:
         return found
@@ -117,24 +118,24 @@ def _alternatives(stated: Layout) -> list[Layout]:
 
 
 def _roughness(ds: Dataset, layout: Layout, read: Callable[[int], bytes]) -> float:
-    """How much neighbouring pixels of the first frame differ, relative to its contrast."""
+    """Compute the mean difference of neighbouring pixels of the first frame, relative to its contrast."""
     try:
-        picture = FrameDecoder(ds, layout).luma(read(layout.frame_bytes)).astype(np.float32)
+        frame = FrameDecoder(ds, layout).luma(read(layout.frame_bytes)).astype(np.float32)
     except Exception:
         return float("inf")
-    if min(picture.shape) < 2:
+    if min(frame.shape) < 2:
         return float("inf")
-    contrast = float(np.abs(picture - picture.mean()).mean())
-    steps = sum(float(np.abs(np.diff(picture, axis=axis)).mean()) for axis in (0, 1))
+    contrast = float(np.abs(frame - frame.mean()).mean())
+    steps = sum(float(np.abs(np.diff(frame, axis=axis)).mean()) for axis in (0, 1))
     return steps / (contrast + 0.5)
 
 
-def _with_true_bits(
+def _corrected_bits(
     ds: Dataset, layout: Layout, n_frames: int, read: Callable[[int], bytes]
 ) -> Interpretation | None:
-    """Another BitsStored where the values use more bits and the picture is torn without them."""
-    low_aligned = layout.high_bit == layout.bits_stored - 1 and not layout.signed
-    if layout.samples != 1 or layout.bits_allocated != 16 or not low_aligned or layout.bits_stored == 16:
+    """Return a larger BitsStored if the values use more bits and the image is much smoother with them."""
+    is_low_aligned = layout.high_bit == layout.bits_stored - 1 and not layout.signed
+    if layout.samples != 1 or layout.bits_allocated != 16 or not is_low_aligned or layout.bits_stored == 16:
         return None
     order = "<u2" if layout.syntax.is_little_endian else ">u2"
     data = read(layout.frame_bytes)
@@ -144,14 +145,14 @@ def _with_true_bits(
     wider = replace(layout, bits_stored=used, high_bit=used - 1)
     if _roughness(ds, wider, read) >= _MUCH_SMOOTHER * _roughness(ds, layout, read):
         return None
-    note = f"The header says {layout.bits_stored} bits a pixel, but {used} are used: they are read as such."
+    note = f"The header states {layout.bits_stored} bits per pixel, but {used} are in use and are read."
     return Interpretation(wider, n_frames, [note])
 
 
-def _with_true_planes(
+def _corrected_planes(
     ds: Dataset, layout: Layout, n_frames: int, read: Callable[[int], bytes]
 ) -> Interpretation | None:
-    """The other PlanarConfiguration where the picture has nearly no colours with it and is smoother."""
+    """Return the other PlanarConfiguration if the image is almost grey and smoother with it."""
     if layout.samples != 3 or layout.photometric in SUBSAMPLED or layout.bits_allocated != 8:
         return None
     other = replace(layout, planar=1 - (layout.planar == 1))
@@ -160,50 +161,50 @@ def _with_true_planes(
             min(_colourfulness(FrameDecoder(ds, which).samples(read(which.frame_bytes))[0]))
             for which in (layout, other)
         )
-    except Exception:  # not one whole frame is there, which is said elsewhere
+    except Exception:  # no complete frame, which is reported elsewhere
         return None
-    if stated < _TORN or swapped >= stated / 2:
+    if stated < _MIXED_PLANES or swapped >= stated / 2:
         return None
     if _roughness(ds, other, read) >= _roughness(ds, layout, read):
         return None
-    note = f"The header says PlanarConfiguration {layout.planar}, but the pixel data have {other.planar}."
-    found = _with_true_colours(ds, other, n_frames, read)
+    note = f"The header states PlanarConfiguration {layout.planar}, but the pixel data have {other.planar}."
+    found = _corrected_colours(ds, other, n_frames, read)
     return replace(found, notes=[note, *found.notes])
 
 
-def _with_true_colours(
+def _corrected_colours(
     ds: Dataset, layout: Layout, n_frames: int, read: Callable[[int], bytes]
 ) -> Interpretation:
-    """Tell RGB from YBR_FULL by the values: decompressing programs leave either label on either data."""
+    """Distinguish RGB from YBR_FULL by the values: decompressing programs often leave the wrong label."""
     if layout.photometric not in {"RGB", "YBR_FULL"} or layout.bits_allocated != 8:
         return Interpretation(layout, n_frames)
     try:
         values, _ = FrameDecoder(ds, layout).samples(read(layout.frame_bytes))
-    except Exception:  # not one whole frame is there, which is said elsewhere
+    except Exception:  # no complete frame, which is reported elsewhere
         return Interpretation(layout, n_frames)
-    real = _colour_space(values)
-    if real is None or real == layout.photometric:
+    actual = _colour_space(values)
+    if actual is None or actual == layout.photometric:
         return Interpretation(layout, n_frames)
-    note = f"The header says {layout.photometric}, but the pixel values are {real}: they are read as such."
-    return Interpretation(replace(layout, photometric=real), n_frames, [note])
+    note = f"The header states {layout.photometric}, but the pixel values are {actual} and are read as such."
+    return Interpretation(replace(layout, photometric=actual), n_frames, [note])
 
 
 def _colour_space(values: NDArray[np.uint8]) -> str | None:
-    """RGB or YBR_FULL, None where it is not clear: most of an ultrasound picture is grey."""
-    from_grey, from_centre = _colourfulness(values)
-    if from_centre < _YBR and from_grey > _NOT_YBR:
+    """Return RGB or YBR_FULL, assuming that most of the image is grey; None if it is not clear."""
+    as_rgb, as_ybr = _colourfulness(values)
+    if as_ybr < _GREY and as_rgb > _COLOURED:
         return "YBR_FULL"
-    if from_grey < _YBR and from_centre > _NOT_YBR:
+    if as_rgb < _GREY and as_ybr > _COLOURED:
         return "RGB"
     return None
 
 
 def _colourfulness(values: NDArray[np.uint8]) -> tuple[float, float]:
-    """How far the picture is from grey, in grey levels, if it is RGB and if it is YBR_FULL."""
+    """Compute the mean distance from grey, in grey levels, of the values as RGB and as YBR_FULL."""
     first, others = values[..., :1].astype(np.int16), values[..., 1:].astype(np.int16)
     return float(np.abs(others - first).mean()), float(np.abs(others - 128).mean())
 
 
-def _words(layout: Layout) -> str:
+def _description(layout: Layout) -> str:
     bits = 8 * layout.frame_bytes // (layout.rows * layout.columns)
-    return f"{layout.photometric[:16]} with {bits} bits a pixel"
+    return f"{layout.photometric[:16]} with {bits} bits per pixel"

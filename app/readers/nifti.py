@@ -1,4 +1,4 @@
-"""NIfTI (x, y), (x, y, t) or (x, y, 1, t), as CAMUS and segmentation tools write it; .nii and .nii.gz."""
+"""Reader of NIfTI files (x, y), (x, y, t) or (x, y, 1, t), as written by CAMUS and segmentation tools."""
 
 from __future__ import annotations
 
@@ -17,32 +17,40 @@ from app.readers.bit_depth import Values
 from app.readers.fragments import sha256_of
 from app.readers.limits import MAX_UNPACKED, check_size
 from app.readers.nifti_space import affine_of
-from app.readers.simple_cine import plain_cine
-from app.readers.timing import IMPLAUSIBLE, NO_RATE, assumed, even, is_plausible
+from app.readers.simple_cine import simple_cine
+from app.readers.timing import IMPLAUSIBLE, NO_RATE, assumed_timing, even_timing, is_plausible
 
 _MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 _MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 _MM_RANGE = (0.002, 20.0)
 _SLICE_MS = 200.0
-"""A longer step along the third axis, which is one of space by the standard, is not taken for time."""
+"""A longer step along the third axis, which the standard defines as spatial, is not interpreted as time."""
 
 
 def open_nifti(path: Path) -> Cine:
-    """Open a NIfTI image: the first axis is x (columns), the second y (rows), the last time.
+    """Open a NIfTI image; the first axis is x (columns), the second y (rows), the last time.
 
-    The time step is pixdim[4] of a 4D file. In a 3D file, whose third axis is one of space by the
-    standard, it is pixdim[3] or pixdim[4] where the header states a unit of time and the value is a
-    plausible step and not a default or a slice thickness. Otherwise 30 frames a second are assumed.
+    The time step is pixdim[4] of a 4D file. In a 3D file, whose third axis is spatial by the standard, it is
+    pixdim[3] or pixdim[4] if the header states a unit of time and the value is a plausible step and neither a
+    default nor a slice thickness. Otherwise 30 frames per second are assumed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Cine
 
     Raises
     ------
     CineError
-        Damaged, or a volume in space and time.
+        The file is damaged, or a volume over time.
     """
     image = _load(path)
     shape = tuple(int(n) for n in image.shape)
     if any(n < 1 for n in shape):
-        raise CineError(f"{path.name} holds no frames; choose another file.")
+        raise CineError(f"{path.name} has no frames; choose another file.")
     axis = _frame_axis(shape)
     if axis is None:
         raise CineError(
@@ -58,7 +66,7 @@ def open_nifti(path: Path) -> Cine:
     try:
         to_grey = _grey_scale(plane, n)
     except Exception as error:
-        raise CineError(f"{path.name} is cut short or damaged; copy or export it again.") from error
+        raise CineError(f"{path.name} is truncated or damaged; copy or export it again.") from error
 
     def decode(index: int) -> Frame:
         try:
@@ -70,7 +78,7 @@ def open_nifti(path: Path) -> Cine:
 
     timing, notes = _timing(image, len(shape), n)
     kind = f"NIfTI {image.get_data_dtype()}"
-    return plain_cine(
+    return simple_cine(
         path,
         decode,
         n,
@@ -84,7 +92,7 @@ def open_nifti(path: Path) -> Cine:
 
 
 def _load(path: Path) -> Any:
-    """The image, its data not yet read; what its header says is compared with the bytes that are there."""
+    """Open an image without reading its data, after comparing the size in the header with the file's size."""
     import nibabel
     from nibabel.fileholders import FileHolder
 
@@ -120,7 +128,7 @@ def _load(path: Path) -> Any:
     if needed > present:
         raise damaged
     if image.get_data_dtype().kind not in "biufV":
-        raise CineError(f"{path.name} holds {image.get_data_dtype()} values; export grey levels instead.")
+        raise CineError(f"{path.name} has {image.get_data_dtype()} values; export grey levels instead.")
     return image
 
 
@@ -129,14 +137,14 @@ def _unpacked(path: Path) -> bytes:
         data = file.read(MAX_UNPACKED + 1)
     if len(data) > MAX_UNPACKED:
         raise CineError(
-            f"{path.name} unpacks to more than {MAX_UNPACKED >> 20} MiB; unpack it to .nii and open that: "
-            "it is then read frame by frame."
+            f"{path.name} expands to more than {MAX_UNPACKED >> 20} MiB; decompress it to .nii, which is "
+            "read frame by frame."
         )
     return data
 
 
 def _frame_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis of time, 2 or 3; None for a shape that is no cine."""
+    """Return the axis of time, 2 or 3; None for a shape that is not that of a cine."""
     if len(shape) in (2, 3):
         return 2
     if len(shape) >= 4 and shape[2] == 1 and all(n == 1 for n in shape[4:]):
@@ -145,7 +153,7 @@ def _frame_axis(shape: tuple[int, ...]) -> int | None:
 
 
 def _grey(values: np.ndarray) -> Values:
-    """Luma of voxels in RGB, others as they are."""
+    """Convert RGB voxels to luma; return other values unchanged."""
     if values.dtype.names is None:
         return values
     weights = dict(zip(("R", "G", "B"), (0.299, 0.587, 0.114), strict=True))
@@ -153,7 +161,7 @@ def _grey(values: np.ndarray) -> Values:
 
 
 def _grey_scale(plane: Callable[[int], Values], n_frames: int) -> Callable[[Values], Frame]:
-    """Function from a plane to uint8: grey levels as they are, others stretched alike."""
+    """Return a function from a plane to uint8, which keeps grey levels and scales other values."""
     low, high = np.inf, -np.inf
     for index in range(n_frames):
         values = plane(index)
@@ -162,7 +170,7 @@ def _grey_scale(plane: Callable[[int], Values], n_frames: int) -> Callable[[Valu
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     if not low <= high:
         raise ValueError("no finite values")
-    # Grey levels stored as float are common (CAMUS); fractions and wide integers need the stretch.
+    # Grey levels stored as float are common (CAMUS); fractions and wide integers must be scaled.
     if low >= 0 and 1.5 < high <= 255:
         low, scale = 0.0, 1.0
     else:
@@ -179,22 +187,22 @@ def _grey_scale(plane: Callable[[int], Values], n_frames: int) -> Callable[[Valu
 
 def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, ...]]:
     if n_frames == 1:
-        return assumed(1), ()
+        return assumed_timing(1), ()
     pixdim = [float(v) for v in image.header["pixdim"]]
     unit = _MS.get(_units(image)[1], 0.0)
     if n_dims == 3:
         step = pixdim[3] * unit
-        # As large as a pixel, or slow: the distance of slices. ITK states seconds whatever the axis is.
+        # A value like the pixel size, or a long step, is the distance of slices: ITK always states seconds.
         if is_plausible([step]) and step <= _SLICE_MS and pixdim[3] not in pixdim[1:3]:
-            return even(n_frames, step, TimingSource.CONTAINER), ()
+            return even_timing(n_frames, step, TimingSource.CONTAINER), ()
     step = pixdim[4] * unit
     if is_plausible([step]):
-        return even(n_frames, step, TimingSource.CONTAINER), ()
-    return assumed(n_frames), (IMPLAUSIBLE if n_dims > 3 and step > 0 else NO_RATE,)
+        return even_timing(n_frames, step, TimingSource.CONTAINER), ()
+    return assumed_timing(n_frames), (IMPLAUSIBLE if n_dims > 3 and step > 0 else NO_RATE,)
 
 
 def _units(image: Any) -> tuple[str, str]:
-    """Units of space and time; "unknown" also for a code that does not exist."""
+    """Return the units of space and time; "unknown" also for an invalid code."""
     try:
         space, time = image.header.get_xyzt_units()
     except KeyError:
@@ -206,7 +214,7 @@ def _calibration(image: Any) -> Calibration | None:
     unit = _units(image)[0]
     x, y = (abs(float(v)) * _MM.get(unit, 0.0) for v in image.header["pixdim"][1:3])
     if unit == "unknown" and x == y == 1.0:
-        return None  # what writers put when they do not know
+        return None  # the default of programs that lack the pixel size
     if not all(_MM_RANGE[0] <= v <= _MM_RANGE[1] for v in (x, y)):
         return None
     return Calibration(x, y, "NIfTI pixdim")

@@ -1,4 +1,4 @@
-"""Where a NIfTI image lies in space, and arrays brought onto the pixels of another image by their affines."""
+"""Position of NIfTI images in space, and reorientation of arrays to the voxel axes of another image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Affine = NDArray[np.float64]
-"""(4, 4), from voxel indices (x, y, z, 1) to millimetres towards right, anterior and superior."""
+"""Shape (4, 4): from voxel indices (x, y, z, 1) to millimetres to the right, anterior and superior."""
 
 _MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
-_MIN_VOLUME = 1e-12  # mm3: a voxel below this has no usable directions
+_MIN_VOLUME = 1e-12
+"""Smallest volume of a voxel with usable directions, mm^3."""
 
 
 def load_nifti(path: Path) -> Any:
-    """Load a NIfTI image with nibabel, without what it logs about oddities of headers."""
-    import nibabel as nib  # here: opening a cine of another format must not wait for it
+    """Load a NIfTI image with nibabel, without its log messages about headers."""
+    import nibabel as nib  # late: other formats do not need it
 
     for name in ("nibabel", "nibabel.global"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -26,7 +27,7 @@ def load_nifti(path: Path) -> Any:
 
 
 def units_of(image: Any) -> tuple[str, str]:
-    """Units of space and time of a NIfTI image, "unknown" also where the header's code is none of NIfTI's."""
+    """Return the units of space and time of a NIfTI image; "unknown" also for an invalid code."""
     try:
         space, time = image.header.get_xyzt_units()
     except KeyError:
@@ -35,32 +36,40 @@ def units_of(image: Any) -> tuple[str, str]:
 
 
 def plain_affine(spacing_mm: tuple[float, float] | None) -> Affine:
-    """Affine of a picture that states no place: columns to the left and rows downwards, as ITK has it.
+    """Return the affine of an image without a position: columns to the left and rows downwards, as in ITK.
 
     Parameters
     ----------
-    spacing_mm
-        Width and height of a pixel; None counts as 1 mm.
+    spacing_mm : tuple of float or None
+        Width and height of a pixel; None for 1 mm.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
     """
     dx, dy = spacing_mm or (1.0, 1.0)
     return np.diag([-dx, -dy, 1.0, 1.0])
 
 
 def affine_of(image: Any) -> Affine | None:
-    """Affine that a NIfTI image states, in millimetres; None where its header states none.
+    """Return the affine of a NIfTI image in millimetres.
 
     Parameters
     ----------
-    image
-        As nibabel loads it. A header with neither sform nor qform leaves the orientation open, although
-        nibabel makes up an affine for it.
+    image : nibabel image
+
+    Returns
+    -------
+    ndarray, shape (4, 4), or None
+        None if the header has neither sform nor qform, for which nibabel invents an affine, or if the affine
+        is degenerate.
     """
     header = image.header
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         return None
     affine = np.array(image.affine, np.float64)
     affine[:3] *= _MM.get(units_of(image)[0], 1.0)
-    if not affine[:3, 2].any():  # a single plane, whose writer left the third direction out
+    if not affine[:3, 2].any():  # a single plane, for which some programs omit the third direction
         normal = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < _MIN_VOLUME:
@@ -68,23 +77,23 @@ def affine_of(image: Any) -> Affine | None:
     return affine
 
 
-def onto(array: NDArray[Any], affine: Affine, target: Affine) -> NDArray[Any] | None:
-    """Bring an array onto the voxel axes of another image by flipping and exchanging its axes.
+def reorient(array: NDArray[Any], affine: Affine, target: Affine) -> NDArray[Any] | None:
+    """Flip and exchange the axes of an array to match the voxel axes of another image.
 
     Parameters
     ----------
-    array
-        (i, j, k) or (i, j, k, t).
-    affine, target
-        Of the array and of the other image.
+    array : ndarray, shape (i, j, k) or (i, j, k, t)
+    affine : ndarray, shape (4, 4)
+        Affine of the array.
+    target : ndarray, shape (4, 4)
+        Affine of the other image.
 
     Returns
     -------
-    array or None
-        With the axes in the order and direction of the other image. None where the pixels of its first
-        plane lie half a pixel or more away from those of the other image: another place, size of pixel or
-        an oblique direction. The length of the step along the third axis is not compared, because files
-        of three axes keep the time there.
+    ndarray or None
+        None if pixels of the first plane are half a pixel or more away from those of the other image: another
+        position or pixel size, or an oblique direction. The step along the third axis is not compared,
+        because it is the time in files with three axes.
     """
     import nibabel as nib
 
@@ -98,6 +107,6 @@ def onto(array: NDArray[Any], affine: Affine, target: Affine) -> NDArray[Any] | 
     out = np.asarray(nib.orientations.apply_orientation(array, orientation))
     width, height = out.shape[:2]
     corners = np.array([[x, y, 0, 1] for x in (0, width - 1) for y in (0, height - 1)], np.float64).T
-    apart = np.linalg.norm((moved - target)[:3] @ corners, axis=0)
+    distances = np.linalg.norm((moved - target)[:3] @ corners, axis=0)
     pixel = np.linalg.norm(target[:3, :2], axis=0)
-    return out if apart.max() < 0.5 * pixel.min() else None
+    return out if distances.max() < 0.5 * pixel.min() else None

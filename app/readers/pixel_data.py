@@ -1,4 +1,4 @@
-"""The frames of a DICOM file as bytes: how many there are, compared with what the header says."""
+"""Stored bytes of the frames of a DICOM file; their number and format are compared with the header."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from app.readers.native import fits, interpret
 from app.readers.tags import value_of
 
 _HEAD = 1 << 16
-"""Bytes of a compressed picture in which it states its format."""
+"""Bytes at the start of a compressed frame that contain its header."""
 
 
 @dataclass(frozen=True)
 class PixelData:
-    """Frames of one file, the layout to decode them with, and sentences for the user."""
+    """Frames of one file, the layout to decode them with, and notes for the user."""
 
     path: Path
     layout: Layout
@@ -40,30 +40,39 @@ class PixelData:
 
     @property
     def n_frames(self) -> int:
-        """Frames that are complete."""
+        """Number of complete frames."""
         return len(self.table.frames)
 
     def read(self, index: int) -> bytes:
-        """Bytes of one frame, from the file or from the inflated pixel data."""
+        """Read the stored bytes of one frame, from the file or from the inflated pixel data."""
         spans = self.table.frames[index]
         if self.inflated is None:
             return read_spans(self.path, spans)
         return b"".join(self.inflated[start : start + length] for start, length in spans)
 
     def content_hash(self) -> str:
-        """SHA-256 of the pixel data that are there."""
+        """Return the SHA-256 of the available pixel data."""
         if self.inflated is not None:
             return hashlib.sha256(self.inflated).hexdigest()
         return sha256_of(self.path, self.table.value)
 
 
 def pixel_data(path: Path, header: Header) -> PixelData:
-    """Find the frames.
+    """Locate the frames.
+
+    Parameters
+    ----------
+    path : Path
+    header : Header
+
+    Returns
+    -------
+    PixelData
 
     Raises
     ------
     CineError
-        No frame is complete, or the pixel format cannot be read.
+        No frame is complete, or the pixel format is not supported.
     """
     if header.layout.syntax.is_encapsulated:
         return _encapsulated(path, header)
@@ -82,15 +91,15 @@ def _native(path: Path, header: Header) -> PixelData:
 
     length = element.length
     if length > available and not fits(header.layout, header.declared_frames or 1, length):
-        length = available  # the length itself is wrong, or so is the header
+        length = available  # the stated length or the header is wrong
     found = interpret(header.ds, header.layout, header.declared_frames, length, start)
     layout = found.layout
-    _refuse_layout(path.name, layout)
+    _reject_layout(path.name, layout)
     table = native_frames(element, size, layout.frame_bytes, found.n_frames)
     if not table.frames and element.length <= available:
         raise CineError(
-            f"{path.name} says that its pictures are {layout.columns}x{layout.rows} pixels, but holds only "
-            f"{available} bytes of them; export it from the machine again."
+            f"{path.name} states an image size of {layout.columns}x{layout.rows} pixels, but has only "
+            f"{available} bytes of pixel data; export it from the machine again."
         )
     notes = [*found.notes, *_count_notes(path.name, header, table)]
     return PixelData(path, layout, table, notes, inflated)
@@ -98,13 +107,13 @@ def _native(path: Path, header: Header) -> PixelData:
 
 def _encapsulated(path: Path, header: Header) -> PixelData:
     layout = header.layout
-    _refuse_layout(path.name, layout)
+    _reject_layout(path.name, layout)
     if header.element.length != UNDEFINED and header.element.length == layout.frame_bytes * (
         header.declared_frames or 1
     ):
         raise CineError(
-            f"{path.name} holds uncompressed pictures but says they are compressed "
-            f"({layout.syntax.name}); export it from the machine again."
+            f"{path.name} states compressed images ({layout.syntax.name}), but they are uncompressed; "
+            "export it from the machine again."
         )
     offsets = value_of(header.ds, "ExtendedOffsetTable") or b""
     extended = tuple(np.frombuffer(offsets[: len(offsets) // 8 * 8], "<u8").tolist())
@@ -123,9 +132,9 @@ def _encapsulated(path: Path, header: Header) -> PixelData:
 
 
 def _as_compressed(layout: Layout, data: bytes) -> tuple[Layout, list[str]]:
-    """The layout with the bits and components that the first compressed picture states itself.
+    """Return the layout with the bits and components stated in the first compressed frame.
 
-    Decoders that are told something else give torn pictures, or end the process.
+    With other values, decoders return corrupt frames or crash.
     """
     found = codestream_format(data)
     if found is None or found.components not in (1, 3):
@@ -137,8 +146,8 @@ def _as_compressed(layout: Layout, data: bytes) -> tuple[Layout, list[str]]:
     if samples != layout.samples:
         photometric = "MONOCHROME2" if samples == 1 else "RGB"
     note = (
-        f"The header says {layout.samples} x {layout.bits_stored} bits a pixel, but the compressed pictures "
-        f"have {samples} x {bits}: they are read as such."
+        f"The header states {layout.samples} x {layout.bits_stored} bits per pixel, but the compressed "
+        f"frames have {samples} x {bits} and are read as such."
     )
     allocated = 8 if bits <= 8 else 16
     return replace(
@@ -151,7 +160,7 @@ def _as_compressed(layout: Layout, data: bytes) -> tuple[Layout, list[str]]:
     ), [note]
 
 
-def _refuse_layout(name: str, layout: Layout) -> None:
+def _reject_layout(name: str, layout: Layout) -> None:
     if not layout.is_readable:
         raise CineError(
             f"{name} has a pixel format that Apical cannot read "
@@ -160,18 +169,20 @@ def _refuse_layout(name: str, layout: Layout) -> None:
 
 
 def _count_notes(name: str, header: Header, table: FrameTable) -> list[str]:
-    """Warnings about missing and surplus frames; refuses a file in which no frame is complete."""
+    """Return warnings about missing and surplus frames; reject a file without any complete frame."""
     found, declared = len(table.frames), header.declared_frames
     if found == 0:
         raise CineError(
-            f"{name} is cut short: not one whole frame is there; copy it again from where it came from."
+            f"{name} is truncated and has no complete frame; copy it again from where it came from."
         )
     if found == (declared or 1):
         return []
     if declared is None:
-        return [f"The file does not say how many frames it holds: {found} were found."]
+        return [f"The file does not state its number of frames: {found} were found."]
     if found > declared:
-        what = "one frame" if declared == 1 else f"{declared} frames"
-        return [f"The file says that it holds {what}, but {found} are there: all of them are used."]
-    why = "is cut short" if table.truncated else "holds fewer frames than it says"
-    return [f"The file {why}: {found} of {declared} frames can be read; copy it again if they matter."]
+        stated = "one frame" if declared == 1 else f"{declared} frames"
+        return [f"The file states {stated}, but has {found}: all of them are used."]
+    reason = "is truncated" if table.truncated else "has fewer frames than stated"
+    return [
+        f"The file {reason}: {found} of {declared} frames can be read; copy it again if you need the others."
+    ]

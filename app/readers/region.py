@@ -1,4 +1,4 @@
-"""Find the ultrasound picture when no tag says where: the part that moves, else the part that is lit."""
+"""Detection of the ultrasound region in files without region tags: the moving part, else the bright part."""
 
 from __future__ import annotations
 
@@ -14,52 +14,55 @@ FROM_MOTION = "found from motion"
 FROM_SHAPE = "found from shape"
 WHOLE = "whole image"
 SAMPLES = 8
-"""Frames looked at: enough to see a heart move, few enough not to delay the first picture."""
-_MOVES = 2
-_LIT = 6
+"""Number of frames to inspect: enough to see a heart move, few enough not to delay the first frame."""
+_MOVING = 2
+"""Minimal range of a moving pixel over the frames, grey levels."""
+_BRIGHT = 6
+"""Minimal grey level of the region."""
 _SMALLEST = 0.05
-"""Share of the image: less is text, an ECG strip or a clock."""
+"""Minimal fraction of the image: smaller parts are text, an ECG strip or a clock."""
 
 
 def sample_indices(n_frames: int, count: int = SAMPLES) -> list[int]:
-    """Frame numbers spread evenly over a cine, the first one among them."""
+    """Return frame numbers spread evenly over a cine, including the first."""
     return sorted({round(i) for i in np.linspace(0, n_frames - 1, min(count, n_frames))})
 
 
 def find_region(frames: Sequence[Frame]) -> tuple[Box, str]:
-    """Box of the ultrasound picture, and how it was found.
+    """Find the ultrasound region.
 
     Parameters
     ----------
     frames : sequence of Frame
-        A few frames of one cine, all (height, width); one frame allows shape only.
+        A few frames of one cine, shape (height, width); with one frame, motion is not used.
 
     Returns
     -------
-    Box
-        The whole image where nothing was found.
-    str
+    box : Box
+        The whole image if no region was found.
+    source : str
         "found from motion", "found from shape" or "whole image".
     """
     stack = np.stack(frames)
     height, width = stack.shape[1:]
     whole = Box(0, 0, width, height)
-    box, how = whole, WHOLE
+    box, source = whole, WHOLE
     if len(frames) > 1:
         spread = stack.max(axis=0) - stack.min(axis=0)
-        # Blurred: speckle that changes a little everywhere adds up, coding noise around letters does not.
-        moving = _largest(_body(cv2.GaussianBlur(spread, (0, 0), 2) > _MOVES))
+        # After blurring, small changes of speckle everywhere add up; compression noise around letters does
+        # not.
+        moving = _largest(_solid_parts(cv2.GaussianBlur(spread, (0, 0), 2) > _MOVING))
         if moving is not None:
-            box, how = _box(moving), FROM_MOTION
-    if how == WHOLE:
-        shape = _largest(_body(stack.max(axis=0) > _LIT))
+            box, source = _box(moving), FROM_MOTION
+    if source == WHOLE:
+        shape = _largest(_solid_parts(stack.max(axis=0) > _BRIGHT))
         if shape is not None:
-            box, how = _box(shape), FROM_SHAPE
-    return (box, how) if box != whole else (whole, WHOLE)
+            box, source = _box(shape), FROM_SHAPE
+    return (box, source) if box != whole else (whole, WHOLE)
 
 
-def _body(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Solid parts of a mask: gaps of speckle closed, letters, scales and traces removed."""
+def _solid_parts(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Close the gaps of speckle, and remove letters, scales and traces."""
     size = max(3, round(min(mask.shape) / 60))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))

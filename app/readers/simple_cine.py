@@ -1,4 +1,4 @@
-"""The cine of formats that carry few facts: video, GIF, images and NIfTI."""
+"""Cines of formats with little metadata: video, GIF, images and NIfTI."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from app.domain.cine import Calibration, Cine, Frame, Timing
 from app.readers.burned_in import burned_in_warning
-from app.readers.frame_cache import CachedFrames, InOrder
+from app.readers.frame_cache import CachedFrames, SequentialDecoder
 from app.readers.region import find_region, sample_indices
 
-NO_PIXEL_SIZE = "The file does not say the size of a pixel: sizes are given in pixels."
+NO_PIXEL_SIZE = "The file does not state the pixel size: sizes are given in pixels."
 
-_FIRST = 600
-"""Frames among which those that show the region are taken: a long video need not be walked to its end."""
+_SEARCHED = 600
+"""The region is detected in the first frames, because decoding a long video to its end takes too long."""
 
 
-def plain_cine(
+def simple_cine(
     path: Path,
-    decode: Callable[[int], Frame] | InOrder,
+    decode: Callable[[int], Frame] | SequentialDecoder,
     n_frames: int,
     *,
     timing: Timing,
@@ -31,14 +31,35 @@ def plain_cine(
     notes: tuple[str, ...] = (),
     affine: NDArray[np.float64] | None = None,
 ) -> Cine:
-    """Build a cine without DICOM facts; its region is found from a few frames."""
-    if isinstance(decode, InOrder):
+    """Create a cine without DICOM attributes; its region is detected in a few frames.
+
+    Parameters
+    ----------
+    path : Path
+    decode : callable or SequentialDecoder
+        ``decode(index) -> Frame``.
+    n_frames : int
+    timing : Timing
+    content_hash : str
+    pixel_format : str
+        Description for the user.
+    calibration : Calibration, optional
+    notes : tuple of str
+        Sentences for the user.
+    affine : ndarray, shape (4, 4), optional
+        Of a NIfTI image.
+
+    Returns
+    -------
+    Cine
+    """
+    if isinstance(decode, SequentialDecoder):
         source = CachedFrames(decode.decode, n_frames, workers=1)
         decode.on_pass = source.put
     else:
         source = CachedFrames(decode, n_frames)
-    frames = [source.frame(i) for i in sample_indices(min(n_frames, _FIRST))]
-    box, how = find_region(frames)
+    frames = [source.frame(i) for i in sample_indices(min(n_frames, _SEARCHED))]
+    box, region_source = find_region(frames)
     if (text_note := burned_in_warning(None, frames, box)) is not None:
         notes = (*notes, text_note)
     height, width = frames[0].shape
@@ -53,7 +74,7 @@ def plain_cine(
         calibration=calibration,
         regions=(),
         region=box,
-        region_source=how,
+        region_source=region_source,
         colour_doppler=False,
         burned_in_annotation=None,
         view=None,

@@ -1,4 +1,4 @@
-"""Reading attributes that may be absent, empty or nonsense without stumbling over them."""
+"""Access to DICOM attributes that may be absent, empty or invalid."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydicom.dataset import Dataset
 
 
 def value_of(ds: Dataset, keyword: str) -> Any:
-    """The attribute's value, or None where it is absent, empty or cannot be converted."""
+    """Return the value of an attribute; None if it is absent, empty or invalid."""
     try:
         value = ds.get(keyword)
-    except Exception:  # pydicom converts on access, and nonsense can raise nearly anything
+    except Exception:  # pydicom converts on access, and invalid values raise errors of many types
         return None
     return None if value is None or value == "" else value
 
 
 def numbers(ds: Dataset, keyword: str) -> list[float]:
-    """All values of a numeric attribute; empty where it is absent or not numeric."""
+    """Return all values of a numeric attribute; empty if it is absent or not numeric."""
     value = value_of(ds, keyword)
     if value is None:
         return []
@@ -30,19 +30,19 @@ def numbers(ds: Dataset, keyword: str) -> list[float]:
 
 
 def number(ds: Dataset, keyword: str) -> float | None:
-    """The first finite value of a numeric attribute, or None."""
+    """Return the first value of a numeric attribute if it is finite, else None."""
     values = numbers(ds, keyword)
     return values[0] if values and math.isfinite(values[0]) else None
 
 
 def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
-    """The first value of an integer attribute, or the default."""
+    """Return the first value of an integer attribute, or the default."""
     value = number(ds, keyword)
     return default if value is None else int(value)
 
 
 def text(ds: Dataset, keyword: str) -> str:
-    """A text attribute as one string; empty where it is absent."""
+    """Return a text attribute as one string; empty if it is absent."""
     value = value_of(ds, keyword)
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""Time of every frame, and the tag that it came from (PS3.3 C.7.6.5)."""
+"""Frame times and their source (PS3.3 C.7.6.5)."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ from app.domain.cine import Timing, TimingSource
 from app.readers.tags import number, numbers, value_of
 
 ASSUMED_FPS = 30.0
-NO_RATE = f"The file does not say its frame rate: {ASSUMED_FPS:g} frames a second are assumed."
-IMPLAUSIBLE = f"The frame times in the file are not plausible: {ASSUMED_FPS:g} frames a second are assumed."
+NO_RATE = f"The file does not state its frame rate: {ASSUMED_FPS:g} frames per second are assumed."
+IMPLAUSIBLE = f"The frame times in the file are not plausible: {ASSUMED_FPS:g} frames per second are assumed."
 FRAME_TIME = 0x00181063
 FRAME_TIME_VECTOR = 0x00181065
 _STEP_MS = (2.0, 1000.0)
-"""Typical steps between the frames of a cine, the upper end excluded: 500 Hz is faster than any scanner
-stores, and at 1 Hz or less no beat can be followed; such values are defaults or in other units."""
+"""Range of typical steps between frames, the upper end excluded: no scanner stores more than 500 Hz, and 1 Hz
+or less does not resolve a beat; such values are defaults or in other units."""
 _GAP_MS = 10_000.0
-"""A longer pause between two frames of one cine is a mistake in the file."""
+"""A longer step between two frames is an error in the file."""
 
 
-def even(n_frames: int, step_ms: float, source: TimingSource) -> Timing:
-    """Frames at equal steps, the first at 0 ms."""
+def even_timing(n_frames: int, step_ms: float, source: TimingSource) -> Timing:
+    """Return the timing of frames at equal steps, the first at 0 ms."""
     return Timing(np.arange(n_frames, dtype=np.float64) * step_ms, source)
 
 
-def assumed(n_frames: int) -> Timing:
-    """30 frames a second, and said to be assumed."""
-    return even(n_frames, 1000.0 / ASSUMED_FPS, TimingSource.ASSUMED)
+def assumed_timing(n_frames: int) -> Timing:
+    """Return the timing of 30 frames per second, marked as assumed."""
+    return even_timing(n_frames, 1000.0 / ASSUMED_FPS, TimingSource.ASSUMED)
 
 
 def is_plausible(steps_ms: NDArray[np.float64] | list[float]) -> bool:
-    """True for times between frames that a cine can have, whatever file format states them.
+    """Check the steps between frames.
 
     Parameters
     ----------
     steps_ms : array_like, shape (n,)
-        Milliseconds from each frame to the next: all of them above 0 and below 10 s, and their median
-        at least 2 ms and less than 1 s. False for none.
+        Milliseconds from each frame to the next.
+
+    Returns
+    -------
+    bool
+        True if all steps are above 0 and below 10 s, and their median is at least 2 ms and below 1 s; False
+        if there are none.
     """
     steps = np.asarray(steps_ms, np.float64)
     if steps.size == 0 or not bool(np.all(np.isfinite(steps) & (steps > 0) & (steps < _GAP_MS))):
@@ -47,15 +52,16 @@ def is_plausible(steps_ms: NDArray[np.float64] | list[float]) -> bool:
 
 
 def container_timing(n_frames: int, times_ms: list[float], fps: float) -> tuple[Timing, list[str]]:
-    """Frame times of a video or animation: its time stamps, else its stated rate, else an assumed one.
+    """Choose the frame times of a video or animation: its time stamps, else its frame rate, else an assumed
+    rate.
 
     Parameters
     ----------
     n_frames : int
     times_ms : list of float
-        Time stamp of every frame; of another length where they are not known.
+        Time stamp of every frame; ignored if the length differs from `n_frames`.
     fps : float
-        Stated frame rate in Hz; 0 or NaN where there is none.
+        Frame rate in Hz stated in the file; 0 or NaN for none.
 
     Returns
     -------
@@ -64,30 +70,30 @@ def container_timing(n_frames: int, times_ms: list[float], fps: float) -> tuple[
         Warnings.
     """
     if n_frames < 2:
-        return assumed(n_frames), []
+        return assumed_timing(n_frames), []
     stamps = np.asarray(times_ms, np.float64)
     if len(stamps) == n_frames and is_plausible(np.diff(stamps)):
         return Timing(stamps - stamps[0], TimingSource.CONTAINER), []
     if np.isfinite(fps) and fps > 0 and is_plausible([1000.0 / fps]):
-        return even(n_frames, 1000.0 / fps, TimingSource.CONTAINER), []
+        return even_timing(n_frames, 1000.0 / fps, TimingSource.CONTAINER), []
     states_some = (np.isfinite(fps) and fps > 0) or bool(np.any(stamps > 0))
-    return assumed(n_frames), [IMPLAUSIBLE if states_some else NO_RATE]
+    return assumed_timing(n_frames), [IMPLAUSIBLE if states_some else NO_RATE]
 
 
 def dicom_timing(ds: Dataset, n_frames: int, declared: int | None) -> tuple[Timing, list[str]]:
-    """Frame times in milliseconds from the first frame (FrameDelay is left out, as RWaveTimeVector does).
+    """Choose the frame times of a DICOM file, in milliseconds from the first frame.
 
-    FrameIncrementPointer decides between FrameTime and FrameTimeVector; what it does not name is
-    still tried. Then CineRate, RecommendedDisplayFrameRate (a display rate need not be the one of the
-    acquisition), and last an assumed rate. A value that is not plausible falls through to the next.
+    The first plausible value is used of FrameTime and FrameTimeVector (in the order given by
+    FrameIncrementPointer), CineRate, RecommendedDisplayFrameRate (which may differ from the rate of the
+    acquisition) and an assumed rate. FrameDelay is ignored, as it is by RWaveTimeVector.
 
     Parameters
     ----------
     ds : Dataset
     n_frames : int
-        Frames that can be read.
+        Number of readable frames.
     declared : int or None
-        NumberOfFrames. The vector's length must match it, or the frames that are there.
+        NumberOfFrames. The length of FrameTimeVector must match it or `n_frames`.
 
     Returns
     -------
@@ -96,13 +102,13 @@ def dicom_timing(ds: Dataset, n_frames: int, declared: int | None) -> tuple[Timi
         Warnings.
     """
     warnings: list[str] = []
-    if n_frames == 1:  # one frame has no rate, also where the others were cut off
+    if n_frames == 1:  # also for a truncated file: one frame has no rate
         return Timing(np.zeros(1), TimingSource.ASSUMED), warnings
     for keyword in _order(ds):
         if keyword not in ds:
             continue
         if keyword == "FrameTimeVector":
-            steps = np.asarray(numbers(ds, keyword)[1:])  # the first has nothing before it
+            steps = np.asarray(numbers(ds, keyword)[1:])  # the first value has no previous frame
             lengths = {n_frames - 1, (declared or n_frames) - 1}
             if len(steps) in lengths and len(steps) >= n_frames - 1 and is_plausible(steps):
                 times = np.concatenate([[0.0], np.cumsum(steps)])[:n_frames]
@@ -111,17 +117,17 @@ def dicom_timing(ds: Dataset, n_frames: int, declared: int | None) -> tuple[Timi
             value = number(ds, keyword) or 0.0
             step = value if keyword == "FrameTime" else (1000.0 / value if value > 0 else 0.0)
             if is_plausible([step]):
-                return even(n_frames, step, TimingSource(keyword)), warnings
-        warnings.append(f"{keyword} makes no sense and was not used.")
+                return even_timing(n_frames, step, TimingSource(keyword)), warnings
+        warnings.append(f"{keyword} is not plausible and is not used.")
     warnings.append(NO_RATE)
-    return assumed(n_frames), warnings
+    return assumed_timing(n_frames), warnings
 
 
 def _order(ds: Dataset) -> list[str]:
-    first = ["FrameTime", "FrameTimeVector"]
+    keywords = ["FrameTime", "FrameTimeVector"]
     pointer = value_of(ds, "FrameIncrementPointer")
     tags = pointer if isinstance(pointer, list) or hasattr(pointer, "__iter__") else [pointer]
     named = [int(t) for t in tags if isinstance(t, int)]
     if FRAME_TIME_VECTOR in named and FRAME_TIME not in named:
-        first.reverse()
-    return [*first, "CineRate", "RecommendedDisplayFrameRate"]
+        keywords.reverse()
+    return [*keywords, "CineRate", "RecommendedDisplayFrameRate"]

@@ -1,4 +1,4 @@
-"""mp4, avi and other videos through OpenCV's FFmpeg."""
+"""Reader of mp4, avi and other videos, with OpenCV's FFmpeg."""
 
 from __future__ import annotations
 
@@ -14,30 +14,38 @@ import numpy as np
 from app.domain.cine import Cine, Frame
 from app.domain.errors import CineError
 from app.readers.fragments import sha256_of
-from app.readers.frame_cache import InOrder
+from app.readers.frame_cache import SequentialDecoder
 from app.readers.limits import check_size
-from app.readers.simple_cine import plain_cine
+from app.readers.simple_cine import simple_cine
 from app.readers.timing import container_timing
 from app.readers.video_boxes import has_hidden_frames, is_cut_short
 
-_WALKED = 500_000_000
-"""Pixels up to which a video is decoded once to count its frames: some seconds. In a longer one the packets
-are counted, which are as many as the frames unless some are hidden or damaged."""
+_COUNTED_PIXELS = 500_000_000
+"""Pixels up to which a video is decoded once to count its frames, which takes some seconds. For longer
+videos, packets are counted, which are as many as the frames unless some are hidden or damaged."""
 _PACKETS = [cv2.CAP_PROP_FORMAT, -1]
-"""Makes OpenCV hand out packets as they are."""
-_ESTIMATE, _ESTIMATE_SHARE = 2, 0.05
-"""Frames, and share of them, by which a container's count may be off: some have but a duration."""
+"""Option of OpenCV to return undecoded packets."""
+_TOLERANCE, _RELATIVE_TOLERANCE = 2, 0.05
+"""Deviation of the stated number of frames that is not reported: some containers only have a duration."""
 
 
 def open_video(path: Path) -> Cine:
-    """Open a video; luma, every frame, at the container's times.
+    """Open a video as luma, with all frames and the container's times.
 
-    The frames are counted: a container may state no count, or a wrong one.
+    The frames are counted, because the number stated in a container may be absent or wrong.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Cine
 
     Raises
     ------
     CineError
-        No picture can be decoded.
+        No frame can be decoded.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with _capture(path) as video:
@@ -48,9 +56,9 @@ def open_video(path: Path) -> Cine:
         if not video.grab():
             raise _undecodable(path)
         fps = float(video.get(cv2.CAP_PROP_FPS))
-        stated = _whole(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        stated = _valid_count(video.get(cv2.CAP_PROP_FRAME_COUNT))
     times = _times(path, _PACKETS)
-    if len(times) * width * height <= _WALKED or has_hidden_frames(path):
+    if len(times) * width * height <= _COUNTED_PIXELS or has_hidden_frames(path):
         times = _times(path, [])
     n_frames = len(times)
     if n_frames == 0:
@@ -63,9 +71,7 @@ def open_video(path: Path) -> Cine:
                 if not ok:
                     return
                 if image.shape[:2] != (height, width):
-                    raise CineError(
-                        f"{path.name} changes the size of its pictures; convert it to mp4 (H.264)."
-                    )
+                    raise CineError(f"{path.name} has frames of different sizes; convert it to mp4 (H.264).")
                 yield np.asarray(
                     image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8
                 )
@@ -75,9 +81,9 @@ def open_video(path: Path) -> Cine:
 
     timing, notes = container_timing(n_frames, times, fps)
     try:
-        return plain_cine(
+        return simple_cine(
             path,
-            InOrder(start, missing),
+            SequentialDecoder(start, missing),
             n_frames,
             timing=timing,
             content_hash=sha256_of(path),
@@ -89,15 +95,16 @@ def open_video(path: Path) -> Cine:
 
 
 def _count_notes(path: Path, n_frames: int, stated: int) -> list[str]:
-    if stated - n_frames <= max(_ESTIMATE, _ESTIMATE_SHARE * stated):
+    if stated - n_frames <= max(_TOLERANCE, _RELATIVE_TOLERANCE * stated):
         return []
     if is_cut_short(path):
         return [
-            f"The file is cut short: {n_frames} of {stated} frames can be read; copy it again if they matter."
+            f"The file is truncated: {n_frames} of {stated} frames can be read; "
+            "copy it again if you need the others."
         ]
     if has_hidden_frames(path):
-        return []  # trimmed without recoding: what is left out was left out on purpose
-    return [f"The file says that it holds {stated} frames, but only {n_frames} can be decoded."]
+        return []  # trimmed without recoding, on purpose
+    return [f"The file states {stated} frames, but only {n_frames} can be decoded."]
 
 
 @contextmanager
@@ -112,9 +119,9 @@ def _capture(path: Path, options: list[int] | None = None) -> Iterator[cv2.Video
 
 @contextmanager
 def _utf8_name(path: Path) -> Iterator[str]:
-    """The file's name, or one of a link to it: OpenCV ends the process when it gets one that is not UTF-8.
+    """Return the file's name, or that of a link to it: OpenCV crashes for names that are not UTF-8.
 
-    Reading through a Python file, which OpenCV can as well, ends the process for some damaged files.
+    The alternative, reading through a Python file object, crashes for some damaged files.
     """
     try:
         str(path).encode()
@@ -123,7 +130,7 @@ def _utf8_name(path: Path) -> Iterator[str]:
             link = Path(folder) / "video"
             try:
                 link.symlink_to(path)
-            except OSError:  # a system without links
+            except OSError:  # no support for links
                 shutil.copyfile(path, link)
             yield str(link)
     else:
@@ -131,7 +138,7 @@ def _utf8_name(path: Path) -> Iterator[str]:
 
 
 def _times(path: Path, options: list[int]) -> list[float]:
-    """Time stamps in ms of every frame, or with `_PACKETS` of every packet, in the order of display."""
+    """Return the time stamps in ms of all frames, or of all packets with `_PACKETS`, in display order."""
     times = []
     with _capture(path, options) as video:
         while video.isOpened() and video.grab():
@@ -139,9 +146,9 @@ def _times(path: Path, options: list[int]) -> list[float]:
     return sorted(times) if options else times
 
 
-def _whole(value: float) -> int:
+def _valid_count(value: float) -> int:
     return int(value) if 0 < value < 1e9 else 0
 
 
 def _undecodable(path: Path) -> CineError:
-    return CineError(f"{path.name} holds no video that can be decoded; convert it to mp4 (H.264).")
+    return CineError(f"{path.name} has no video that can be decoded; convert it to mp4 (H.264).")

@@ -1,4 +1,4 @@
-"""What the boxes of a video file say about its completeness, without decoding it."""
+"""Completeness of video files from the structure of their boxes, without decoding."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PARENTS = (b"moov", b"trak", b"edts")
-_MOST_BOXES = 10_000
+_MAX_BOXES = 10_000
 
 
 def is_cut_short(path: Path) -> bool:
-    """True where a box or chunk says that it goes on beyond the end of the file.
+    """Check for a box or chunk that extends beyond the end of the file.
 
-    MP4 and its kin (ISO/IEC 14496-12), AVI (RIFF) and Matroska (EBML) are known; False for others.
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+        False for formats other than MP4 and its relatives (ISO/IEC 14496-12), AVI (RIFF) and Matroska (EBML).
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -27,15 +34,24 @@ def is_cut_short(path: Path) -> bool:
 
 
 def has_hidden_frames(path: Path) -> bool:
-    """True where an MP4's edit list shows only a part of its frames, as trimming without recoding does."""
+    """Check for an MP4 edit list that hides frames, as trimming without recoding does.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         return _any_edit(file, 0, size)
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start of the content, and end of every box in a stretch of the file."""
-    for _ in range(_MOST_BOXES):
+    """Yield the type, the start of the content and the end of each box in a part of the file."""
+    for _ in range(_MAX_BOXES):
         file.seek(start)
         head = file.read(16)
         if start + 8 > end or len(head) < 8:
@@ -62,7 +78,7 @@ def _any_edit(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _skips(edit_list: bytes) -> bool:
-    """True where the first media edit starts after the first frame, or where there are several edits."""
+    """Return True if there are several edits, or the first one starts after the first frame."""
     try:
         version, count = struct.unpack(">B3xL", edit_list[:8])
         first = struct.unpack(">Qq" if version == 1 else ">Ll", edit_list[8 : 24 if version == 1 else 16])
@@ -72,7 +88,7 @@ def _skips(edit_list: bytes) -> bool:
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """Where the segment ends; 0 where it does not say (a live recording)."""
+    """Return the end of the segment; 0 if it is unknown (a live recording)."""
     position = 0
     for _ in range(4):
         file.seek(position)
@@ -90,7 +106,7 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def _vint(data: bytes, keep_marker: bool = False) -> tuple[int, int]:
-    """A variable-size integer of EBML (RFC 8794) and its length in bytes; (0, 0) where there is none."""
+    """Read a variable-size integer of EBML (RFC 8794); return it and its length in bytes, or (0, 0)."""
     if not data or not data[0]:
         return 0, 0
     length = 9 - data[0].bit_length()

@@ -1,4 +1,4 @@
-"""The echocardiographic view, only where the file says it."""
+"""Echocardiographic view stated in a DICOM file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from app.readers.tags import text, value_of
 
-# Words as machines and laboratories write them; "a4c", "apical 4 chamber", "4CH", "PS LAX".
+# Names used by machines and laboratories: "a4c", "apical 4 chamber", "4CH", "PS LAX".
 _PATTERNS = {
     "A4C": r"\ba4c\b|\b4[ -]?ch\b|\bap(ical)?[ -]?4([ -]?c(h(amber)?)?)?\b|\b(four|4)[ -]chamber\b",
     "A2C": r"\ba2c\b|\b2[ -]?ch\b|\bap(ical)?[ -]?2([ -]?c(h(amber)?)?)?\b|\b(two|2)[ -]chamber\b",
@@ -25,32 +25,44 @@ _LEVELS = {
     "PSAX-PM": r"\bpm\b|\bpapillary\b|\bmid\b",
     "PSAX-AP": r"\bapex\b|\bapical\b",
 }
-# Never a text field about the patient, nor one about the whole study.
+# Attributes about the patient or the whole study are not read.
 _FIELDS = ("ViewName", "SeriesDescription", "ProtocolName", "AcquisitionProtocolName", "ImageComments")
 
 
 def view_of(ds: Dataset) -> str | None:
-    """View from ViewCodeSequence, else from the description; None where nothing or several are named."""
+    """Read the view from ViewCodeSequence, else from descriptions.
+
+    Parameters
+    ----------
+    ds : Dataset
+
+    Returns
+    -------
+    str or None
+        None if no view or several views are named.
+    """
     for item in value_of(ds, "ViewCodeSequence") or []:
-        if (view := view_in(text(item, "CodeMeaning"))) is not None:
+        if (view := view_in_text(text(item, "CodeMeaning"))) is not None:
             return view
-    named = {view for field in _FIELDS if (view := view_in(text(ds, field))) is not None}
+    named = {view for field in _FIELDS if (view := view_in_text(text(ds, field))) is not None}
     return named.pop() if len(named) == 1 else None
 
 
-def view_in(words: str) -> str | None:
-    """The one view that a text names, or None.
+def view_in_text(description: str) -> str | None:
+    """Find the view named in a text; None if there is none or several.
 
-    >>> view_in("Apical four chamber"), view_in("A4C and A2C"), view_in("PS LAX MR")
+    Examples
+    --------
+    >>> view_in_text("Apical four chamber"), view_in_text("A4C and A2C"), view_in_text("PS LAX MR")
     ('A4C', None, 'PLAX')
     """
-    words = words.lower().replace("_", " ")
-    found = [name for name, pattern in _PATTERNS.items() if re.search(pattern, words)]
+    lower = description.lower().replace("_", " ")
+    found = [name for name, pattern in _PATTERNS.items() if re.search(pattern, lower)]
     if len(found) != 1:
         return None
     if found == ["PSAX"]:
-        levels = [name for name, pattern in _LEVELS.items() if re.search(pattern, words)]
+        levels = [name for name, pattern in _LEVELS.items() if re.search(pattern, lower)]
         return levels[0] if len(levels) == 1 else "PSAX"
     if found == ["subcostal"]:
-        return "subcostal 4C" if re.search(r"\b4|four", words) else "subcostal"
+        return "subcostal 4C" if re.search(r"\b4|four", lower) else "subcostal"
     return found[0]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.errors import LabelError
-from app.readers.nifti_space import Affine, affine_of, load_nifti, onto, plain_affine
+from app.readers.nifti_space import Affine, affine_of, load_nifti, plain_affine, reorient
 from app.storage.label_folder import check_size
 from vjepa_core.label_image import UNLABELLED
 
@@ -65,7 +65,7 @@ def read_nifti(
         raise _wrong_shape(file.name, shape)
     if min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
         raise _unreadable(file)
-    turn = _turn_onto(file.name, image, affine, spacing_mm)
+    turn = _turn_reorient(file.name, image, affine, spacing_mm)
     # The header alone first: nothing is read of a file that does not fit the cine.
     _check_shape(file.name, turn(np.broadcast_to(np.uint8(0), shape)).shape, cine_shape)
     try:
@@ -101,7 +101,9 @@ def _check_shape(name: str, shape: tuple[int, ...], cine_shape: tuple[int, int, 
     check_size(name, (shape[1], shape[0]), (height, width))
 
 
-def _turn_onto(name: str, image: Any, affine: Affine | None, spacing_mm: tuple[float, float] | None) -> _Turn:
+def _turn_reorient(
+    name: str, image: Any, affine: Affine | None, spacing_mm: tuple[float, float] | None
+) -> _Turn:
     """What brings the file's array onto the cine's axes: the affines where both are stated, else nothing."""
     own = affine_of(image)
     if own is None:
@@ -112,7 +114,7 @@ def _turn_onto(name: str, image: Any, affine: Affine | None, spacing_mm: tuple[f
         plain = plain_affine(spacing_mm)
 
         def unturned(array: NDArray[Any]) -> NDArray[Any]:
-            turned = onto(array, own, plain)
+            turned = reorient(array, own, plain)
             return array if turned is None else turned
 
         return unturned
@@ -120,7 +122,7 @@ def _turn_onto(name: str, image: Any, affine: Affine | None, spacing_mm: tuple[f
         return lambda array: array
 
     def turned(array: NDArray[Any]) -> NDArray[Any]:
-        found = onto(array, own, affine)
+        found = reorient(array, own, affine)
         if found is None:
             raise LabelError(
                 f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the "

@@ -1,4 +1,4 @@
-"""Synthetic ultrasound DICOM for the tests: a bright disk that moves, in any pixel format."""
+"""Synthetic ultrasound DICOM for tests: a moving disk in all pixel formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENT = "Smith^Secret"
 
 
 def picture(n: int = 6, rows: int = 96, cols: int = 128) -> NDArray[np.uint8]:
-    """RGB frames (n, rows, cols, 3): grey tissue in a box, a disk of colour (200, 120, 40) moving in it."""
+    """Draw RGB frames (n, rows, cols, 3): a moving disk of colour (200, 120, 40) in a grey box."""
     frames = np.zeros((n, rows, cols, 3), np.uint8)
     frames[:, 10:86, 20:110] = 60
     for i, frame in enumerate(frames):
@@ -26,18 +26,18 @@ def picture(n: int = 6, rows: int = 96, cols: int = 128) -> NDArray[np.uint8]:
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Rec. 601."""
+    """Convert to luma (Rec. 601)."""
     return np.asarray(rgb @ np.array([0.299, 0.587, 0.114]))
 
 
 def ybr(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """YBR_FULL of an RGB frame or cine (PS3.3 C.7.6.3.1.2)."""
+    """Convert RGB to YBR_FULL (PS3.3 C.7.6.3.1.2)."""
     matrix = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
     return np.asarray(np.clip(np.rint(rgb @ matrix.T + (0, 128, 128)), 0, 255), np.uint8)
 
 
 def dataset(n: int, rows: int, cols: int, photometric: str, **tags: Any) -> Dataset:
-    """A header with a patient in it, and FrameTime 40 ms unless told otherwise (None takes a tag away)."""
+    """Create a header with patient data and FrameTime 40 ms; a value of None removes a tag."""
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID = US_MULTIFRAME, generate_uid()
     ds.Modality, ds.PatientName, ds.PatientID, ds.StudyDate = "US", PATIENT, "ID-4711", "20010203"
@@ -78,7 +78,7 @@ def write(
 
 
 def region(x0: int, y0: int, x1: int, y1: int, delta: float = 0.05, **tags: Any) -> Dataset:
-    """One item of SequenceOfUltrasoundRegions: 2D tissue in cm unless told otherwise."""
+    """Create an item of SequenceOfUltrasoundRegions; default: 2D tissue in cm."""
     item = Dataset()
     item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = 1, 1, 0
     item.RegionLocationMinX0, item.RegionLocationMinY0 = x0, y0
@@ -91,13 +91,13 @@ def region(x0: int, y0: int, x1: int, y1: int, delta: float = 0.05, **tags: Any)
 
 
 def grey_cine(path: Path, n: int = 6, **tags: Any) -> Path:
-    """An uncompressed MONOCHROME2 cine of `picture`."""
+    """Write an uncompressed MONOCHROME2 cine."""
     frames = np.rint(luma(picture(n))).astype(np.uint8)
     return write(path, dataset(n, 96, 128, "MONOCHROME2", **tags), frames.tobytes())
 
 
 def jpeg_cine(path: Path, n: int = 6, **tags: Any) -> Path:
-    """A JPEG baseline YBR_FULL_422 cine of `picture`."""
+    """Write a JPEG baseline YBR_FULL_422 cine."""
     frames = [
         cv2.imencode(".jpg", f[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for f in picture(n)
     ]

@@ -1,4 +1,4 @@
-"""Which files of a folder are cines."""
+"""Search for cines in folders."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def put(path: Path, content: bytes = b"x") -> Path:
     return path
 
 
-def test_files_stay_as_given_once_each(tmp_path: Path) -> None:
+def test_files_keep_their_order_without_duplicates(tmp_path: Path) -> None:
     a, b = put(tmp_path / "a.xyz"), tmp_path / "gone.dcm"
     assert cine_paths([b, a, b]) == [b, a]
     assert cine_paths([]) == []
 
 
-def test_a_folder_stands_for_all_cines_below_it(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_by_all_cines_below_it(tmp_path: Path) -> None:
     wanted = [
         put(tmp_path / "IM_0001", DICOM),
         put(tmp_path / "a.DCM"),
@@ -47,7 +47,7 @@ def test_a_folder_of_images_is_one_cine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", [[], ["notes.txt"], [".hidden/notes.txt"]])
-def test_a_folder_without_cines_is_refused_by_name(tmp_path: Path, inside: list[str]) -> None:
+def test_a_folder_without_cines_is_rejected_by_name(tmp_path: Path, inside: list[str]) -> None:
     folder = tmp_path / "papers"
     folder.mkdir()
     for name in inside:
@@ -56,13 +56,13 @@ def test_a_folder_without_cines_is_refused_by_name(tmp_path: Path, inside: list[
         cine_paths([folder])
 
 
-def test_folder_and_file_name_the_same_cine_once(tmp_path: Path) -> None:
+def test_a_cine_given_twice_is_listed_once(tmp_path: Path) -> None:
     a = put(tmp_path / "a.dcm", DICOM)
     assert cine_paths([tmp_path, a]) == [a]
 
 
-def test_what_the_system_keeps_beside_files_is_no_cine(tmp_path: Path) -> None:
-    """Copied from a Mac, every file has a shadow."""
+def test_hidden_files_of_the_system_are_ignored(tmp_path: Path) -> None:
+    """macOS adds a "._" file for each file on other file systems."""
     a = put(tmp_path / "a.dcm", DICOM)
     put(tmp_path / "._a.dcm", b"\x00\x05\x16\x07")
     put(tmp_path / ".Trash" / "b.dcm", DICOM)
@@ -70,14 +70,14 @@ def test_what_the_system_keeps_beside_files_is_no_cine(tmp_path: Path) -> None:
     assert cine_paths([tmp_path]) == [a]
 
 
-def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
+def test_numbers_in_names_are_sorted_as_numbers(tmp_path: Path) -> None:
     for n in (10, 2, 1):
         put(tmp_path / f"IM_{n}.dcm", DICOM)
     assert [p.name for p in cine_paths([tmp_path])] == ["IM_1.dcm", "IM_2.dcm", "IM_10.dcm"]
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_ignored(tmp_path: Path) -> None:
     a = put(tmp_path / "a.dcm", DICOM)
     put(tmp_path / "b", DICOM).chmod(0)
     assert cine_paths([tmp_path]) == [a]

@@ -1,4 +1,4 @@
-"""Text in the picture outside the ultrasound region: said where it may name somebody, and only there."""
+"""Warnings about text outside the ultrasound region."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def cine(path: Path, *lines: tuple[str, int, int], bar: int = 0, **tags: Any) ->
 
 
 def warned(found: Cine) -> bool:
-    return any("burned into the picture" in w for w in found.warnings)
+    return any("burned into the image" in w for w in found.warnings)
 
 
 TITLE = ("12975-20-2 SMITH JOHN", 10, 20)
 
 
 @pytest.mark.parametrize("bar", [0, 90])
-def test_a_title_is_said(tmp_path: Path, bar: int) -> None:
+def test_a_title_line_is_reported(tmp_path: Path, bar: int) -> None:
     assert warned(cine(tmp_path / "a.dcm", TITLE, bar=bar))
 
 
-def test_what_the_file_says_counts(tmp_path: Path) -> None:
+def test_the_attribute_of_the_file_takes_precedence(tmp_path: Path) -> None:
     assert not warned(cine(tmp_path / "a.dcm", TITLE, BurnedInAnnotation="NO"))
     assert warned(cine(tmp_path / "a.dcm", BurnedInAnnotation="YES"))
 
 
-def test_no_text_and_settings_in_short_lines_are_not_said(tmp_path: Path) -> None:
+def test_short_lines_of_settings_are_not_reported(tmp_path: Path) -> None:
     assert not warned(cine(tmp_path / "a.dcm"))
     settings = (("S5-2", 2, 20), ("68Hz", 2, 34), ("Gn 47", 2, 80), ("TIS0.4", 260, 20), ("50 BPM", 260, 236))
     assert not warned(cine(tmp_path / "a.dcm", *settings))
@@ -65,5 +65,5 @@ def test_real_cines(data_dir: Path) -> None:
         assert not found(quiet)
 
 
-def test_the_demo_cine_is_quiet(demo_cine_path: Path) -> None:
+def test_the_demo_cine_has_no_warning(demo_cine_path: Path) -> None:
     assert not warned(open_cine(demo_cine_path))

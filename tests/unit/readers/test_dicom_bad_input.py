@@ -1,4 +1,4 @@
-"""Files that cannot be opened, or only in part: one sentence, the file's name, no patient."""
+"""Error messages for files that cannot be opened or are damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def refusal(path: Path, capfd: pytest.CaptureFixture[str] | None = None) -> str:
-    """Text of the error, checked for what every error must be."""
+    """Return the error message after checks that apply to all messages."""
     with pytest.raises(CineError) as caught:
         open_cine(path)
     text = str(caught.value)
@@ -39,11 +39,11 @@ def refusal(path: Path, capfd: pytest.CaptureFixture[str] | None = None) -> str:
     return text
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "gone.dcm")
 
 
-def test_empty(tmp_path: Path) -> None:
+def test_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").touch()
     assert "is empty" in refusal(tmp_path / "a.dcm")
 
@@ -70,19 +70,19 @@ def test_random_bytes_after_a_dicom_preamble(tmp_path: Path, capfd: pytest.Captu
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.pdf"])
-def test_another_kind_of_file(tmp_path: Path, name: str) -> None:
+def test_unknown_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("%PDF-1.4 nothing to see here")
     assert "choose a DICOM" in refusal(tmp_path / name)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(tmp_path: Path) -> None:
+def test_file_without_read_permission(tmp_path: Path) -> None:
     path = grey_cine(tmp_path / "a.dcm")
     path.chmod(0)
     assert "permissions" in refusal(path)
 
 
-def test_unreadable_as_the_system_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grey_cine(tmp_path / "a.dcm")
 
     def denied(*_args: object, **_kwargs: object) -> None:
@@ -93,14 +93,14 @@ def test_unreadable_as_the_system_says_it(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("keep", [140, 200, 400, 700])
-def test_header_cut_short(tmp_path: Path, keep: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_truncated_header(tmp_path: Path, keep: int, capfd: pytest.CaptureFixture[str]) -> None:
     path = grey_cine(tmp_path / "a.dcm")
     path.write_bytes(path.read_bytes()[:keep])
-    assert any(w in refusal(path, capfd) for w in ("cut short", "damaged"))
+    assert any(w in refusal(path, capfd) for w in ("before its images", "damaged", "truncated"))
 
 
 @pytest.mark.parametrize("maker", [grey_cine, jpeg_cine])
-def test_pixel_data_cut_short_keeps_the_whole_frames(tmp_path: Path, maker: object) -> None:
+def test_truncated_pixel_data_keep_the_complete_frames(tmp_path: Path, maker: object) -> None:
     whole, cut = tmp_path / "a.dcm", tmp_path / "b.dcm"
     maker(whole)  # type: ignore[operator]
     data = whole.read_bytes()
@@ -109,11 +109,11 @@ def test_pixel_data_cut_short_keeps_the_whole_frames(tmp_path: Path, maker: obje
     full, part = open_cine(whole), open_cine(cut)
     assert 0 < part.n_frames < full.n_frames
     assert len(part.timing.times_ms) == part.n_frames
-    assert any("cut short" in w and f"{part.n_frames} of 6" in w for w in part.warnings)
+    assert any("truncated" in w and f"{part.n_frames} of 6" in w for w in part.warnings)
     assert all(np.array_equal(full.frame(i), part.frame(i)) for i in range(part.n_frames))
 
 
-def test_one_frame_left_of_a_cine_has_no_rate(tmp_path: Path) -> None:
+def test_a_single_remaining_frame_has_no_rate(tmp_path: Path) -> None:
     path = grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameIncrementPointer=None)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"\xe0\x7f\x10\x00") + 12 + 96 * 128])
@@ -123,12 +123,12 @@ def test_one_frame_left_of_a_cine_has_no_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("maker", [grey_cine, jpeg_cine])
-def test_pixel_data_without_one_whole_frame(tmp_path: Path, maker: object) -> None:
+def test_pixel_data_without_a_complete_frame(tmp_path: Path, maker: object) -> None:
     path = tmp_path / "a.dcm"
     maker(path)  # type: ignore[operator]
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"\xe0\x7f\x10\x00") + 80])
-    assert "cut short" in refusal(path)
+    assert "truncated" in refusal(path)
 
 
 def test_fewer_frames_than_stated(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_fewer_frames_than_stated(tmp_path: Path) -> None:
     assert any("6 of 9" in w for w in cine.warnings)
 
 
-def test_a_damaged_frame_does_not_take_the_others_with_it(
+def test_a_damaged_frame_does_not_affect_the_others(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = jpeg_cine(tmp_path / "a.dcm")
@@ -159,9 +159,7 @@ def test_a_damaged_frame_does_not_take_the_others_with_it(
 @pytest.mark.parametrize(
     "syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless, UID("1.2.840.10008.1.2.4.70")]
 )
-def test_compressed_data_that_are_nonsense(
-    tmp_path: Path, syntax: UID, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_compressed_data(tmp_path: Path, syntax: UID, capfd: pytest.CaptureFixture[str]) -> None:
     junk = [np.random.default_rng(i).bytes(600) for i in range(3)]
     path = write(tmp_path / "a.dcm", dataset(3, 96, 128, "MONOCHROME2"), junk, syntax)
     assert "cannot be decoded" in refusal(path, capfd)
@@ -171,7 +169,7 @@ def test_zero_frames(tmp_path: Path) -> None:
     assert "no frames" in refusal(grey_cine(tmp_path / "a.dcm", NumberOfFrames=0))
 
 
-def test_no_size(tmp_path: Path) -> None:
+def test_missing_image_size(tmp_path: Path) -> None:
     assert "size" in refusal(grey_cine(tmp_path / "a.dcm", Rows=0))
 
 
@@ -203,7 +201,7 @@ def test_structured_report(tmp_path: Path) -> None:
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.11", "1.2.3"
     ds.PatientName, ds.Modality = PATIENT, "SR"
-    assert "no pictures (Basic Text SR object)" in refusal(write(tmp_path / "a.dcm", ds, None))
+    assert "no images (Basic Text SR object)" in refusal(write(tmp_path / "a.dcm", ds, None))
 
 
 def test_volume_segmentation_and_index(tmp_path: Path) -> None:
@@ -224,7 +222,7 @@ def test_encrypted(tmp_path: Path) -> None:
     assert "is encrypted" in refusal(envelope)
 
 
-def test_no_patient_in_what_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_patient_data_in_descriptions(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cine = open_cine(grey_cine(tmp_path / "a.dcm", SeriesDescription="Smith A4C", FrameTime=0))
     told = str(describe(cine)) + describe_text(cine) + repr(cine)
     for secret in ("Smith", "ID-4711", "20010203", "19500607"):
@@ -233,8 +231,8 @@ def test_no_patient_in_what_is_told(tmp_path: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""
 
 
-def test_values_that_break_the_standard_make_no_noise(tmp_path: Path) -> None:
-    """In a process of its own: pytest takes warnings away before they reach stderr."""
+def test_invalid_values_write_nothing_to_stderr(tmp_path: Path) -> None:
+    """In a separate process, because pytest captures warnings."""
     bad = grey_cine(tmp_path / "a.dcm")
     bad.write_bytes(
         bad.read_bytes().replace(b"ID-4711 ", b"\xff\xfe\xfd\xfc\xff\xfe\xfd ").replace(b"40.0", b"4O.0")

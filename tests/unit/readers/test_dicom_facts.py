@@ -1,4 +1,4 @@
-"""Timing, calibration, region, view: what is believed, and what falls through."""
+"""Timing, calibration, region and view from DICOM attributes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from app.domain.cine import Box, Calibration, Cine, TimingSource
 from app.readers.open import open_cine
 from app.readers.region import find_region
-from app.readers.view import view_in
+from app.readers.view import view_in_text
 from tests.unit.readers.dicom_oracle import grey_cine, region
 
 FT, FTV = 0x00181063, 0x00181065
@@ -75,9 +75,7 @@ def test_timing(tmp_path: Path, tags: dict[str, Any], source: str, times: list[f
         ({**NO_TIME, "CineRate": -1}, "assumed", "CineRate"),
     ],
 )
-def test_timing_that_makes_no_sense_falls_through(
-    tmp_path: Path, tags: dict[str, Any], source: str, word: str
-) -> None:
+def test_implausible_timing_is_ignored(tmp_path: Path, tags: dict[str, Any], source: str, word: str) -> None:
     cine = cine_with(tmp_path, **tags)
     assert cine.timing.source == source
     assert any(word in w for w in cine.warnings)
@@ -98,7 +96,7 @@ def regions(tmp_path: Path, *items: Any, **tags: Any) -> Cine:
     return cine_with(tmp_path, SequenceOfUltrasoundRegions=Sequence(items), **tags)
 
 
-def test_the_tissue_region_is_chosen_among_several(tmp_path: Path) -> None:
+def test_the_tissue_region_is_chosen(tmp_path: Path) -> None:
     cine = regions(
         tmp_path,
         region(0, 0, 127, 95, 1.0, RegionSpatialFormat=0, RegionDataType=0, PhysicalUnitsXDirection=0),
@@ -111,7 +109,7 @@ def test_the_tissue_region_is_chosen_among_several(tmp_path: Path) -> None:
     assert len(cine.regions) == 3
 
 
-def test_a_negative_delta_is_a_direction(tmp_path: Path) -> None:
+def test_a_negative_delta_only_states_a_direction(tmp_path: Path) -> None:
     item = region(20, 10, 109, 85, PhysicalDeltaX=-0.05, PhysicalDeltaY=0.04)
     assert regions(tmp_path, item).calibration == Calibration(0.5, 0.4, "SequenceOfUltrasoundRegions")
 
@@ -122,7 +120,7 @@ def test_a_region_one_pixel_too_large_is_clipped(tmp_path: Path) -> None:
     assert cine.calibration is not None
 
 
-def test_a_region_larger_than_the_image_is_not_believed(tmp_path: Path) -> None:
+def test_a_region_larger_than_the_image_is_ignored(tmp_path: Path) -> None:
     cine = regions(tmp_path, region(40, 20, 219, 171))
     assert cine.calibration is None
     assert cine.region_source == "found from motion"
@@ -133,7 +131,7 @@ def test_a_region_larger_than_the_image_is_not_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tags", [{"PhysicalUnitsXDirection": 4}, {"PhysicalDeltaX": 0.0}, {"PhysicalDeltaY": 55.0}]
 )
-def test_no_calibration_from_other_units_or_senseless_sizes(tmp_path: Path, tags: dict[str, Any]) -> None:
+def test_no_calibration_from_other_units_or_implausible_sizes(tmp_path: Path, tags: dict[str, Any]) -> None:
     cine = regions(tmp_path, region(20, 10, 109, 85, **tags))
     assert cine.calibration is None
     assert cine.region == Box(20, 10, 110, 86)
@@ -175,8 +173,8 @@ def test_m_mode_and_other_units_give_no_millimetres(tmp_path: Path) -> None:
     assert cine.calibration_at(100, 30) is None
 
 
-def test_one_region_beyond_the_image_takes_the_size_of_all(tmp_path: Path) -> None:
-    """Two pictures side by side, the image halved later: the left one still fits, its size does not."""
+def test_a_region_beyond_the_image_invalidates_all_pixel_sizes(tmp_path: Path) -> None:
+    """The image was halved later: the left of two regions still fits, but its pixel size is wrong."""
     cine = regions(tmp_path, region(0, 0, 119, 90), region(120, 0, 239, 90))
     assert cine.calibration is None
     assert cine.calibration_at(50, 50) is None
@@ -198,7 +196,7 @@ def test_pixel_spacing_is_never_used(tmp_path: Path) -> None:
     assert cine.calibration is None
 
 
-def test_an_incomplete_region_is_left_out(tmp_path: Path) -> None:
+def test_an_incomplete_region_is_ignored(tmp_path: Path) -> None:
     item = region(20, 10, 109, 85)
     del item.RegionLocationMaxX1
     cine = regions(tmp_path, item)
@@ -206,7 +204,7 @@ def test_an_incomplete_region_is_left_out(tmp_path: Path) -> None:
     assert any("incomplete" in w for w in cine.warnings)
 
 
-def test_colour_flow_region_says_colour_doppler(tmp_path: Path) -> None:
+def test_a_colour_flow_region_means_colour_doppler(tmp_path: Path) -> None:
     cine = regions(tmp_path, region(20, 10, 109, 85, RegionDataType=2))
     assert cine.colour_doppler
     assert cine.calibration is not None
@@ -228,7 +226,7 @@ def test_the_demo_cine(demo_cine_path: Path) -> None:
     assert cine.content_hash == open_cine(str(demo_cine_path)).content_hash
 
 
-def test_region_from_motion_leaves_text_and_trace_out() -> None:
+def test_region_from_motion_excludes_text_and_trace() -> None:
     rng = np.random.default_rng(0)
     frames = np.zeros((6, 240, 320), np.uint8)
     frames[:, 40:200, 80:260] = rng.integers(40, 90, (6, 160, 180))
@@ -240,7 +238,7 @@ def test_region_from_motion_leaves_text_and_trace_out() -> None:
     assert np.abs(np.array([box.x0 - 80, box.y0 - 40, box.x1 - 260, box.y1 - 200])).max() <= 8
 
 
-def test_region_of_a_still_and_of_nothing() -> None:
+def test_region_of_a_still_and_of_an_empty_image() -> None:
     still = np.zeros((240, 320), np.uint8)
     still[40:200, 80:260] = 60
     box, how = find_region([still])
@@ -267,10 +265,10 @@ def test_region_of_a_still_and_of_nothing() -> None:
     ],
 )
 def test_view(words: str, view: str | None) -> None:
-    assert view_in(words) == view
+    assert view_in_text(words) == view
 
 
-def test_a_path_that_is_relative_stays_good_when_the_folder_changes(
+def test_a_relative_path_is_still_valid_after_a_change_of_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grey_cine(tmp_path / "a.dcm")

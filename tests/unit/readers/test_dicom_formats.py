@@ -39,7 +39,7 @@ def test_video_in_any_order(tmp_path: Path, name: str, codec: str) -> None:
     assert cine.calibration is None
 
 
-def test_a_video_by_its_content_not_its_name(tmp_path: Path) -> None:
+def test_a_video_is_recognised_by_content(tmp_path: Path) -> None:
     path = video(tmp_path / "a.avi", "MJPG").rename(tmp_path / "a.bin")
     assert open_cine(path).n_frames == 9
 
@@ -47,18 +47,18 @@ def test_a_video_by_its_content_not_its_name(tmp_path: Path) -> None:
 def test_damaged_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = video(tmp_path / "a.mp4", "mp4v")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(CineError, match=r"a\.mp4 holds no video"):
+    with pytest.raises(CineError, match=r"a\.mp4 has no video"):
         open_cine(path)
     assert capfd.readouterr().err == ""
 
 
-def test_a_video_cut_short_says_so(tmp_path: Path) -> None:
+def test_a_truncated_video_is_reported(tmp_path: Path) -> None:
     path = video(tmp_path / "a.avi", "MJPG")
-    assert not any("cut short" in warning for warning in open_cine(path).warnings)
+    assert not any("truncated" in warning for warning in open_cine(path).warnings)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     cine = open_cine(path)
     assert 0 < cine.n_frames < 7
-    assert any(f"cut short: {cine.n_frames} of 9" in warning for warning in cine.warnings)
+    assert any(f"truncated: {cine.n_frames} of 9" in warning for warning in cine.warnings)
 
 
 def test_gif(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_nifti_cine(tmp_path: Path, name: str) -> None:
     assert (cine.calibration.mm_per_px_x, cine.calibration.mm_per_px_y) == pytest.approx((0.3, 0.4))
 
 
-def test_nifti_step_without_a_unit_is_no_time(tmp_path: Path) -> None:
+def test_nifti_step_without_a_unit_is_ignored(tmp_path: Path) -> None:
     cine = open_cine(nifti(tmp_path / "a.nii", GREY.transpose(2, 1, 0), (0.3, 0.3, 0.3)))
     assert cine.timing.source is TimingSource.ASSUMED
 
@@ -108,10 +108,10 @@ def test_nifti_4d_with_one_plane_and_float_still(tmp_path: Path) -> None:
     assert wide.frame(0).max() == 255
 
 
-def test_nifti_volume_and_damage_are_refused(tmp_path: Path) -> None:
+def test_nifti_volumes_and_damaged_files_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(CineError, match=r"a\.nii has the shape"):
         open_cine(nifti(tmp_path / "a.nii", np.zeros((8, 8, 4, 3), np.uint8), (1, 1, 1, 1)))
-    with pytest.raises(CineError, match=r"e\.nii\.gz holds no frames"):
+    with pytest.raises(CineError, match=r"e\.nii\.gz has no frames"):
         open_cine(nifti(tmp_path / "e.nii.gz", np.zeros((0, 8, 8), np.uint8), (1, 1, 1)))
     path = nifti(tmp_path / "b.nii.gz", GREY.transpose(2, 1, 0), (0.3, 0.3, 1))
     path.write_bytes(path.read_bytes()[:700])

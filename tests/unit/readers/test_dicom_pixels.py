@@ -40,7 +40,7 @@ def check(path: Path, expected: np.ndarray = GREY, tolerance: float = 1.0) -> No
 @pytest.mark.parametrize(
     "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 )
-def test_monochrome_in_every_plain_syntax(tmp_path: Path, syntax: UID) -> None:
+def test_monochrome_in_all_uncompressed_syntaxes(tmp_path: Path, syntax: UID) -> None:
     frames = GREY.view("<u2").byteswap().tobytes() if syntax == ExplicitVRBigEndian else GREY.tobytes()
     check(write(tmp_path / "a.dcm", dataset(N, ROWS, COLS, "MONOCHROME2"), frames, syntax), tolerance=0)
 
@@ -97,7 +97,7 @@ def test_segmented_palette(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("high_bit", [11, 15])
-def test_12_bits_in_16_honour_bits_stored_and_high_bit(tmp_path: Path, high_bit: int) -> None:
+def test_12_bits_in_16_use_bits_stored_and_high_bit(tmp_path: Path, high_bit: int) -> None:
     stored = GREY.astype(np.uint16) * 16 + 15
     noise = np.uint16(0xF000) if high_bit == 11 else np.uint16(0x000F)  # bits outside of the value
     values = (stored << (high_bit - 11)) | noise
@@ -105,7 +105,7 @@ def test_12_bits_in_16_honour_bits_stored_and_high_bit(tmp_path: Path, high_bit:
     check(write(tmp_path / "a.dcm", ds, values.astype("<u2").tobytes()), tolerance=1.5)
 
 
-def test_16_bits_follow_the_window(tmp_path: Path) -> None:
+def test_16_bits_use_the_window(tmp_path: Path) -> None:
     values = GREY.astype("<u2") * 4 + 1000
     ds = dataset(N, ROWS, COLS, "MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15)
     ds.WindowCenter, ds.WindowWidth = 1000 + 4 * 127.5 + 0.5, 4 * 255 + 1
@@ -120,7 +120,7 @@ def test_16_bits_that_use_little_of_their_range_are_not_black(tmp_path: Path) ->
 
 @pytest.mark.parametrize("allocated", [16, 32])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_8_bits_in_wider_words(tmp_path: Path, allocated: int, photometric: str) -> None:
+def test_8_bits_in_a_wider_type(tmp_path: Path, allocated: int, photometric: str) -> None:
     ds = dataset(N, ROWS, COLS, photometric, BitsAllocated=allocated)
     grey = GREY if photometric == "MONOCHROME2" else 255 - GREY
     check(write(tmp_path / "a.dcm", ds, grey.astype(f"<u{allocated // 8}").tobytes()), tolerance=0)
@@ -139,8 +139,8 @@ def test_jpeg_baseline(tmp_path: Path) -> None:
         assert np.abs(cine.frame(i).astype(float) - GREY[i]).mean() < 1.5
 
 
-def test_jpeg_whose_components_are_rgb(tmp_path: Path) -> None:
-    """Without a JFIF or Adobe marker a decoder would take R, G, B for Y, Cb, Cr."""
+def test_jpeg_with_rgb_components(tmp_path: Path) -> None:
+    """Without a JFIF or Adobe marker, a decoder would interpret R, G, B as Y, Cb, Cr."""
     frames = []
     for frame in RGB:
         # Stored as they are: encode the triple as if it were YCbCr, then drop the JFIF segment.
@@ -166,7 +166,7 @@ def test_lossless_compression(tmp_path: Path, syntax: UID, photometric: str) -> 
     check(path)
 
 
-def test_a_frame_over_several_fragments(tmp_path: Path) -> None:
+def test_a_frame_in_several_fragments(tmp_path: Path) -> None:
     whole, split = jpeg_cine(tmp_path / "a.dcm"), tmp_path / "b.dcm"
     ds = dcmread(whole)
     frames = list(generate_frames(ds.PixelData, number_of_frames=N))
@@ -178,13 +178,13 @@ def test_a_frame_over_several_fragments(tmp_path: Path) -> None:
         assert all(np.array_equal(a.frame(i), b.frame(i)) for i in range(N))
 
 
-def test_frames_cannot_be_changed_by_a_reader(tmp_path: Path) -> None:
+def test_frames_are_read_only(tmp_path: Path) -> None:
     frame = open_cine(grey_cine(tmp_path / "a.dcm")).frame(0)
     with pytest.raises(ValueError, match="read-only"):
         frame[0, 0] = 1
 
 
-def test_content_hash_is_of_the_pixels_not_of_the_patient(tmp_path: Path) -> None:
+def test_content_hash_depends_on_pixels_alone(tmp_path: Path) -> None:
     one = open_cine(grey_cine(tmp_path / "a.dcm"))
     other = open_cine(grey_cine(tmp_path / "b.dcm", PatientName="Someone^Else"))
     changed = GREY.copy()

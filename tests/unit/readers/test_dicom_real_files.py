@@ -1,4 +1,4 @@
-"""Facts of every file under dicom/, read by hand from their headers with a plain tag dump."""
+"""Expected values for all files in dicom/, read manually from a dump of their headers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOTION, SHAPE, WHOLE = "found from motion", "found from shape", "whole image"
 
 
 class Facts(NamedTuple):
-    """mm is (x, y); box (x0, y0, x1, y1) half-open, None where it is not in the tags."""
+    """mm is (x, y); box (x0, y0, x1, y1) half-open; None if it is not in the tags."""
 
     frames: int
     rows: int
@@ -243,14 +243,14 @@ def test_facts(data_dir: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(data_dir: Path, name: str) -> None:
+def test_unsupported_files_are_rejected(data_dir: Path, name: str) -> None:
     with pytest.raises(CineError, match=REFUSED[name]) as caught:
         open_cine(data_dir / "dicom" / f"{name}.dcm")
     assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_luma_is_that_of_pydicoms_colours(data_dir: Path, name: str) -> None:
+def test_luma_equals_that_of_pydicom(data_dir: Path, name: str) -> None:
     path = data_dir / "dicom" / f"{name}.dcm"
     cine = open_cine(path)
     ds = dcmread(path)
@@ -271,13 +271,13 @@ def test_luma_is_that_of_pydicoms_colours(data_dir: Path, name: str) -> None:
         assert np.mean(difference > 3) < 0.01
 
 
-def test_motion_finds_the_region_that_the_tags_give(data_dir: Path) -> None:
-    from app.readers.dicom_file import readable
+def test_motion_finds_the_region_of_the_tags(data_dir: Path) -> None:
+    from app.readers.dicom_file import sample_frames
     from app.readers.region import find_region
 
     for name in ("pypi-pydicom-data__color3d_jpeg_baseline", "mglev1n-echocv__Image-41"):
         cine = open_cine(data_dir / "dicom" / f"{name}.dcm")
-        box, how = find_region(readable(cine.source, cine.n_frames))
+        box, how = find_region(sample_frames(cine.source, cine.n_frames))
         tag = cine.region
         assert how == MOTION
         inside = max(0, min(box.x1, tag.x1) - max(box.x0, tag.x0)) * max(

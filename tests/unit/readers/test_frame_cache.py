@@ -1,4 +1,4 @@
-"""The cache keeps to its cap, threads share the work, closing stops it."""
+"""Cache of decoded frames and its threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.readers.frame_cache import ASIDE_CAP, CachedFrames, FrameCache, InOrder
+from app.readers.frame_cache import OTHERS_CAP, CachedFrames, FrameCache, SequentialDecoder
 from app.readers.open import open_cine
 from tests.unit.readers.dicom_oracle import jpeg_cine
 
@@ -23,7 +23,7 @@ def grey(value: int) -> Frame:
     return np.full((10, 10), value, np.uint8)
 
 
-def test_least_recently_used_goes_first() -> None:
+def test_least_recently_used_frames_are_dropped_first() -> None:
     cache = FrameCache(cap=3 * SIZE)
     for i in range(3):
         cache.put((0, i), grey(i))
@@ -33,7 +33,7 @@ def test_least_recently_used_goes_first() -> None:
     assert cache.nbytes == 3 * SIZE
 
 
-def test_cap_holds_and_a_frame_beyond_it_is_not_kept() -> None:
+def test_the_cap_holds_and_a_larger_frame_is_not_stored() -> None:
     cache = FrameCache(cap=SIZE - 1)
     frames = CachedFrames(grey, 3, cache)
     assert frames.frame(2)[0, 0] == 2
@@ -41,11 +41,11 @@ def test_cap_holds_and_a_frame_beyond_it_is_not_kept() -> None:
     assert cache.nbytes == 0
 
 
-def test_cines_that_are_not_shown_share_a_small_part() -> None:
-    cache = FrameCache(cap=100 * SIZE, aside=5 * SIZE)
+def test_other_cines_share_a_small_part() -> None:
+    cache = FrameCache(cap=100 * SIZE, others_cap=5 * SIZE)
     cines = [CachedFrames(grey, 8, cache) for _ in range(11)]
     for shown in cines:
-        cache.show(shown._owner)
+        cache.set_current(shown._owner)
         for index in range(8):
             shown.frame(index)
         assert all(shown.is_decoded(i) for i in range(8))
@@ -88,16 +88,16 @@ print(held() - before - sum(map(len, small)))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the measure of memory is Linux's")
-def test_a_study_that_was_looked_at_holds_one_cine_and_a_little() -> None:
-    """211 MB of decoded frames in eleven cines, of which 19 MB are of the one that is shown."""
+def test_memory_after_viewing_a_study_is_that_of_one_cine() -> None:
+    """Eleven cines with 211 MB of decoded frames, of which 19 MB belong to the current cine."""
     done = subprocess.run(
         [sys.executable, "-c", _ELEVEN_CINES], capture_output=True, text=True, check=True, timeout=300
     )
     one = 40 * 600 * 800
-    assert int(done.stdout) < one + ASIDE_CAP + 20 * 2**20
+    assert int(done.stdout) < one + OTHERS_CAP + 20 * 2**20
 
 
-def test_one_thread_decodes_the_others_wait() -> None:
+def test_one_thread_decodes_and_the_others_wait() -> None:
     calls, go = [], threading.Event()
 
     def slow(index: int) -> Frame:
@@ -116,7 +116,7 @@ def test_one_thread_decodes_the_others_wait() -> None:
     assert (calls, got) == ([1], [1] * 4)
 
 
-def test_prefetch_reports_each_frame_and_leaves_damaged_ones_out() -> None:
+def test_prefetch_reports_frames_and_skips_damaged_ones() -> None:
     def decode(index: int) -> Frame:
         if index == 2:
             raise ValueError("damaged")
@@ -165,14 +165,14 @@ def test_index_out_of_range() -> None:
         CachedFrames(grey, 4, FrameCache()).frame(4)
 
 
-def test_in_order_decoding_hands_over_what_it_passes() -> None:
+def test_sequential_decoding_stores_the_frames_on_the_way() -> None:
     starts = []
 
     def start() -> Iterator[Frame]:
         starts.append(1)
         return (grey(i) for i in range(5))
 
-    reader = InOrder(start, LookupError)
+    reader = SequentialDecoder(start, LookupError)
     passed: list[int] = []
     reader.on_pass = lambda i, _frame: passed.append(i)
     assert reader.decode(3)[0, 0] == 3

@@ -1,4 +1,4 @@
-"""Frame times of every source: a value that a cine cannot have is not believed, and that is said."""
+"""Frame times from all sources; implausible values are ignored with a warning."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NO_TIME: dict[str, Any] = {"FrameTime": None, "FrameIncrementPointer": None}
 VECTOR = {"FrameIncrementPointer": 0x00181065}
 
 
-def assumed_and_said(cine: Cine) -> bool:
-    told = [w for w in cine.warnings if "30 frames a second are assumed" in w]
+def is_assumed_with_warning(cine: Cine) -> bool:
+    told = [w for w in cine.warnings if "30 frames per second are assumed" in w]
     return cine.timing.source == "assumed" and cine.timing.fps == pytest.approx(30) and len(told) == 1
 
 
 @pytest.mark.parametrize("step", [0.0333, 0.5, 1.0, 1000.0, 33_333.0, 1e300, float("nan")])
-def test_frame_time_in_other_units_is_not_believed(tmp_path: Path, step: float) -> None:
+def test_frame_time_in_other_units_is_ignored(tmp_path: Path, step: float) -> None:
     cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=step if step == step else "nan", CineRate=25))
     assert cine.timing.source == "CineRate"
     assert cine.timing.fps == pytest.approx(25)
@@ -38,26 +38,26 @@ def test_frame_time_in_other_units_is_not_believed(tmp_path: Path, step: float) 
 @pytest.mark.parametrize(
     "tags", [{"CineRate": 90000}, {"RecommendedDisplayFrameRate": 1000}, {"CineRate": 1}]
 )
-def test_rates_that_cannot_be(tmp_path: Path, tags: dict[str, int]) -> None:
-    assert assumed_and_said(open_cine(grey_cine(tmp_path / "a.dcm", **NO_TIME, **tags)))
+def test_impossible_rates_are_ignored(tmp_path: Path, tags: dict[str, int]) -> None:
+    assert is_assumed_with_warning(open_cine(grey_cine(tmp_path / "a.dcm", **NO_TIME, **tags)))
 
 
 @pytest.mark.parametrize(
     "steps", [[0, *[0.04] * 5], [0, *[40_000] * 5], [0, 40, 40, 20_000, 40, 40], [0] * 5000, [40]]
 )
-def test_vectors_that_cannot_be(tmp_path: Path, steps: list[float]) -> None:
+def test_impossible_vectors_are_ignored(tmp_path: Path, steps: list[float]) -> None:
     cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameTimeVector=steps, **VECTOR))
-    assert assumed_and_said(cine)
+    assert is_assumed_with_warning(cine)
     assert any("FrameTimeVector" in w for w in cine.warnings)
 
 
-def test_a_pause_in_a_vector_is_believed(tmp_path: Path) -> None:
+def test_a_pause_in_a_vector_is_accepted(tmp_path: Path) -> None:
     steps = [0, 40, 40, 1500, 40, 40]
     cine = open_cine(grey_cine(tmp_path / "a.dcm", FrameTime=None, FrameTimeVector=steps, **VECTOR))
     assert cine.timing.times_ms.tolist() == np.cumsum(steps).tolist()
 
 
-def test_a_vector_of_the_frames_that_are_there_is_believed(tmp_path: Path) -> None:
+def test_a_vector_for_the_existing_frames_is_accepted(tmp_path: Path) -> None:
     tags: dict[str, Any] = {
         "FrameTime": None,
         "FrameTimeVector": [0, 40, 40, 40, 40, 40],
@@ -68,7 +68,7 @@ def test_a_vector_of_the_frames_that_are_there_is_believed(tmp_path: Path) -> No
     assert (cine.n_frames, cine.timing.source) == (6, "FrameTimeVector")
 
 
-def test_the_rate_of_acquisition_comes_before_the_one_of_display(tmp_path: Path) -> None:
+def test_acquisition_rate_takes_precedence_over_display_rate(tmp_path: Path) -> None:
     cine = open_cine(grey_cine(tmp_path / "a.dcm", **NO_TIME, RecommendedDisplayFrameRate=30, CineRate=60))
     assert (cine.timing.source, cine.timing.fps) == ("CineRate", pytest.approx(60))
 
@@ -88,7 +88,7 @@ def test_rates_of_containers(fps: float) -> None:
     "times",
     [[0.0] * 5, [0, 1, 2, 3, 4], [0, 5e3, 1e4, 2e4, 3e4], [0, 40, 20, 60, 80], [0, float("nan"), 2, 3, 4]],
 )
-def test_time_stamps_that_cannot_be_leave_the_stated_rate(times: list[float]) -> None:
+def test_the_stated_rate_replaces_impossible_time_stamps(times: list[float]) -> None:
     assert container_timing(5, times, 25.0)[0].fps == pytest.approx(25)
     assert container_timing(5, times, 0.0)[0].source == "assumed"
 
@@ -103,7 +103,7 @@ def test_plausible_steps() -> None:
 
 
 @pytest.mark.parametrize("rate", [90_000, 1_000])
-def test_an_avi_with_a_rate_that_cannot_be(tmp_path: Path, rate: int) -> None:
+def test_an_avi_with_an_impossible_rate(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (128, 96))
     for frame in GREY:
@@ -115,13 +115,13 @@ def test_an_avi_with_a_rate_that_cannot_be(tmp_path: Path, rate: int) -> None:
     path.write_bytes(bytes(data))
     cine = open_cine(path)
     assert cine.n_frames == 9
-    assert assumed_and_said(cine)
+    assert is_assumed_with_warning(cine)
 
 
 def test_gif_without_durations(tmp_path: Path) -> None:
     pages = [Image.fromarray(frame) for frame in GREY]
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=0)
-    assert assumed_and_said(open_cine(tmp_path / "a.gif"))
+    assert is_assumed_with_warning(open_cine(tmp_path / "a.gif"))
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_nifti(
     if believed:
         assert (cine.timing.source, cine.timing.fps) == ("container", pytest.approx(25))
     else:
-        assert assumed_and_said(cine)
+        assert is_assumed_with_warning(cine)
 
 
-def test_nifti_units_that_do_not_exist(tmp_path: Path) -> None:
+def test_nifti_with_invalid_units(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(GREY.transpose(2, 1, 0), np.eye(4))
     image.header["xyzt_units"] = 7
     nibabel.save(image, tmp_path / "a.nii")
     cine = open_cine(tmp_path / "a.nii")
-    assert assumed_and_said(cine)
+    assert is_assumed_with_warning(cine)
     assert cine.calibration is None

@@ -1,4 +1,4 @@
-"""What a header says is compared with the bytes that are there, before anything is sized by it."""
+"""Comparison of headers with the available bytes before memory is allocated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def frames_of(cine: Cine) -> np.ndarray:
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, kB; 0 where the system does not tell."""
+    """Return the peak resident memory of this process in kB; 0 if unknown."""
     if sys.platform == "win32":
         return 0
     import resource
@@ -41,7 +41,7 @@ def peak_memory() -> int:
 
 
 def refused(path: Path) -> bool:
-    """True where the file is refused; the message must name it."""
+    """Return True if the file is rejected; the message must contain its name."""
     try:
         open_cine(path)
     except CineError as error:
@@ -91,7 +91,7 @@ def test_more_frames_than_stated_are_all_opened(tmp_path: Path, kind: str, count
     assert any(str(N) in w and "frame" in w for w in cine.warnings)
 
 
-def test_a_single_frame_in_many_fragments_stays_one(tmp_path: Path) -> None:
+def test_a_single_frame_in_many_fragments(tmp_path: Path) -> None:
     path = jpeg_cine(tmp_path / "a.dcm", 1)
     ds = dcmread(path)
     frames = list(generate_frames(ds.PixelData, number_of_frames=1))
@@ -105,16 +105,16 @@ def test_a_single_frame_in_many_fragments_stays_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [9, 1_207_959_648])
 @pytest.mark.parametrize("maker", [grey_cine, jpeg_cine])
-def test_fewer_frames_than_stated_size_nothing(tmp_path: Path, maker: Any, count: int) -> None:
+def test_a_huge_frame_count_allocates_nothing(tmp_path: Path, maker: Any, count: int) -> None:
     before = peak_memory()
     cine = open_cine(maker(tmp_path / "a.dcm", NumberOfFrames=count))
     assert cine.n_frames == N
     assert len(cine.timing.times_ms) == N
-    assert any(f"fewer frames than it says: {N} of {count}" in w for w in cine.warnings)
+    assert any(f"fewer frames than stated: {N} of {count}" in w for w in cine.warnings)
     assert peak_memory() - before < 200_000
 
 
-def test_a_file_without_the_end_mark_of_its_frames_is_not_called_cut_short(tmp_path: Path) -> None:
+def test_a_missing_sequence_delimiter_is_not_reported(tmp_path: Path) -> None:
     path = jpeg_cine(tmp_path / "a.dcm")
     ds = dcmread(path)
     frames = list(generate_frames(ds.PixelData, number_of_frames=N))
@@ -125,7 +125,7 @@ def test_a_file_without_the_end_mark_of_its_frames_is_not_called_cut_short(tmp_p
     path.write_bytes(data[:end])
     cine = open_cine(path)
     assert cine.n_frames == N
-    assert not any("cut short" in w for w in cine.warnings)
+    assert not any("truncated" in w for w in cine.warnings)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,10 @@ def test_a_file_without_the_end_mark_of_its_frames_is_not_called_cut_short(tmp_p
     ],
 )
 @pytest.mark.parametrize("real", ["rgb", "ybr", "422", "mono"])
-def test_another_layout_than_stated(tmp_path: Path, stated: str, samples: int, bits: int, real: str) -> None:
-    """The right picture, or an error, or a warning; equal lengths alone cannot be told apart."""
+def test_a_layout_that_differs_from_the_header(
+    tmp_path: Path, stated: str, samples: int, bits: int, real: str
+) -> None:
+    """The frames are correct, or there is an error or a warning."""
     full = np.stack([ybr(frame) for frame in TISSUE_RGB])
     data = {
         "rgb": TISSUE_RGB.tobytes(),
@@ -159,31 +161,31 @@ def test_another_layout_than_stated(tmp_path: Path, stated: str, samples: int, b
     cine = open_cine(path)
     right = cine.n_frames == N and np.abs(frames_of(cine).astype(float) - TISSUE).max() <= 2
     agrees = len(data[real]) == N * ROWS * COLS * lengths.get(stated, 3)
-    assert right or any("check that the picture" in w or "frames" in w for w in cine.warnings)
+    assert right or any("check that the image" in w or "frames" in w for w in cine.warnings)
     if real in {"rgb", "ybr"} and stated in {"YBR_FULL_422", "RGB", "YBR_FULL"}:
         assert right
     if not agrees:
-        assert any("header says" in w or "frames" in w for w in cine.warnings)
+        assert any("header states" in w or "frames" in w for w in cine.warnings)
 
 
-def test_planes_where_pixels_are_stated(tmp_path: Path) -> None:
+def test_wrong_planar_configuration(tmp_path: Path) -> None:
     planes = np.ascontiguousarray(np.moveaxis(TISSUE_RGB, -1, 1)).tobytes()
     cine = open_cine(write(tmp_path / "a.dcm", dataset(N, ROWS, COLS, "RGB"), planes))
     assert np.array_equal(frames_of(cine), TISSUE)
     assert any("PlanarConfiguration" in w for w in cine.warnings)
 
 
-def test_a_right_header_is_never_doubted(tmp_path: Path) -> None:
+def test_a_correct_header_is_used(tmp_path: Path) -> None:
     for photometric, data in (("RGB", RGB), ("YBR_FULL", np.stack([ybr(f) for f in RGB]))):
         cine = open_cine(write(tmp_path / "a.dcm", dataset(N, ROWS, COLS, photometric), data.tobytes()))
-        assert not any("header says" in w for w in cine.warnings)
+        assert not any("header states" in w for w in cine.warnings)
 
 
-def test_bytes_that_are_no_whole_number_of_frames_are_told(tmp_path: Path) -> None:
+def test_a_fractional_number_of_frames_is_reported(tmp_path: Path) -> None:
     data = GREY.tobytes() + bytes(1000)
     cine = open_cine(write(tmp_path / "a.dcm", dataset(N, ROWS, COLS, "MONOCHROME2"), data))
     assert cine.n_frames == N
-    assert any("no whole number of frames" in w for w in cine.warnings)
+    assert any("not a whole number of frames" in w for w in cine.warnings)
 
 
 @pytest.mark.parametrize(
@@ -197,48 +199,48 @@ def test_bytes_that_are_no_whole_number_of_frames_are_told(tmp_path: Path) -> No
     ],
 )
 @pytest.mark.parametrize("maker", [grey_cine, jpeg_cine])
-def test_sizes_that_cannot_be(tmp_path: Path, maker: Any, tags: dict[str, int]) -> None:
+def test_impossible_sizes(tmp_path: Path, maker: Any, tags: dict[str, int]) -> None:
     before = peak_memory()
     path = maker(tmp_path / "a.dcm", **tags)
-    assert refused(path) or any("header says" in w or "frames" in w for w in open_cine(path).warnings)
+    assert refused(path) or any("header states" in w or "frames" in w for w in open_cine(path).warnings)
     assert peak_memory() - before < 300_000
 
 
-def test_a_compressed_picture_of_another_size_names_both(tmp_path: Path) -> None:
+def test_a_compressed_frame_of_another_size_is_rejected(tmp_path: Path) -> None:
     path = jpeg_cine(tmp_path / "a.dcm", Rows=64, Columns=64)
-    with pytest.raises(CineError, match=r"says that its pictures are 64x64 pixels, but they have 128x96"):
+    with pytest.raises(CineError, match=r"states a size of 64x64 pixels, but its frames have 128x96"):
         open_cine(path)
 
 
-def test_uncompressed_pictures_that_are_said_to_be_compressed(tmp_path: Path) -> None:
+def test_uncompressed_images_stated_as_compressed_are_rejected(tmp_path: Path) -> None:
     path = grey_cine(tmp_path / "a.dcm")
     old, new = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"
     path.write_bytes(path.read_bytes().replace(old, new, 1))
-    with pytest.raises(CineError, match="uncompressed pictures but says they are compressed"):
+    with pytest.raises(CineError, match="states compressed images"):
         open_cine(path)
 
 
-def test_compressed_pictures_say_their_own_bits(tmp_path: Path) -> None:
-    """GDCM ended the process where BitsStored contradicted the data."""
+def test_bits_of_compressed_frames_take_precedence(tmp_path: Path) -> None:
+    """GDCM crashed if BitsStored did not match the data."""
     ds = dcmread(grey_cine(tmp_path / "a.dcm"))
     ds.compress(JPEG2000Lossless)
     ds.BitsStored, ds.HighBit = 7, 6
     ds.save_as(tmp_path / "b.dcm")
     cine = open_cine(tmp_path / "b.dcm")
     assert np.array_equal(frames_of(cine), GREY)
-    assert any("compressed pictures have 1 x 8" in w for w in cine.warnings)
+    assert any("compressed frames have 1 x 8" in w for w in cine.warnings)
 
 
 @pytest.mark.parametrize("stored", [8, 10])
-def test_more_bits_than_stated_are_used(tmp_path: Path, stored: int) -> None:
+def test_more_bits_than_stated(tmp_path: Path, stored: int) -> None:
     ds = dataset(N, ROWS, COLS, "MONOCHROME2", BitsAllocated=16, BitsStored=stored, HighBit=stored - 1)
     cine = open_cine(write(tmp_path / "a.dcm", ds, (TISSUE.astype("<u2") << 4).tobytes()))
     assert np.corrcoef(cine.frame(2).ravel(), TISSUE[2].ravel())[0, 1] > 0.999
-    assert any("12 are used" in w for w in cine.warnings)
+    assert any("12 are in use" in w for w in cine.warnings)
 
 
 def test_the_brightest_frame_decides_what_is_white(tmp_path: Path) -> None:
-    """Also where it is none of the few frames that are looked at first."""
+    """Also if it is not among the frames that are sampled first."""
     frames = np.tile(GREY[:1].astype("<u2"), (40, 1, 1))
     frames[13] *= 8
     ds = dataset(40, ROWS, COLS, "MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15)
@@ -247,7 +249,7 @@ def test_the_brightest_frame_decides_what_is_white(tmp_path: Path) -> None:
     assert len(np.unique(cine.frame(13))) == len(np.unique(GREY[0]))
 
 
-def test_a_window_that_shows_nothing_is_not_used(tmp_path: Path) -> None:
+def test_a_useless_window_is_ignored(tmp_path: Path) -> None:
     ds = dataset(N, ROWS, COLS, "MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15)
     ds.WindowCenter, ds.WindowWidth = 32768, 65536
     cine = open_cine(write(tmp_path / "a.dcm", ds, (GREY.astype("<u2") * 4).tobytes()))
@@ -255,7 +257,7 @@ def test_a_window_that_shows_nothing_is_not_used(tmp_path: Path) -> None:
     assert any("brightness window" in w for w in cine.warnings)
 
 
-def test_a_deflated_file_that_unpacks_without_end_is_refused(
+def test_a_deflated_file_that_inflates_too_much_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -264,11 +266,11 @@ def test_a_deflated_file_that_unpacks_without_end_is_refused(
     path = write(tmp_path / "a.dcm", ds, GREY.tobytes(), DeflatedExplicitVRLittleEndian)
     assert open_cine(path).n_frames == N
     monkeypatch.setattr("app.readers.header.MAX_UNPACKED", 1000)
-    with pytest.raises(CineError, match="unpacks to more than"):
+    with pytest.raises(CineError, match="inflates to more than"):
         open_cine(path)
 
 
-def test_a_segmented_palette_without_end_is_refused(tmp_path: Path) -> None:
+def test_an_oversized_segmented_palette_is_rejected(tmp_path: Path) -> None:
     ds = dataset(1, 4, 256, "PALETTE COLOR")
     endless = np.tile(np.array([1, 65535, 65280], "<u2"), 5000).tobytes()
     for name in ("Red", "Green", "Blue"):
@@ -280,7 +282,7 @@ def test_a_segmented_palette_without_end_is_refused(tmp_path: Path) -> None:
     assert peak_memory() - before < 200_000
 
 
-def test_jpeg_frames_are_told_apart_by_their_bytes_not_by_a_wrong_table(tmp_path: Path) -> None:
+def test_jpeg_frames_are_separated_by_markers_if_the_table_is_wrong(tmp_path: Path) -> None:
     path = jpeg_cine(tmp_path / "a.dcm", NumberOfFrames=N)
     assert dcmread(path).file_meta.TransferSyntaxUID == JPEGBaseline8Bit
     ds = dcmread(path)

@@ -1,4 +1,4 @@
-"""One list of names that may hold a cine, used wherever files are chosen."""
+"""The list of file name suffixes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from app.readers.suffixes import CINE_SUFFIXES, IMAGE_SUFFIXES, name_filter
 @pytest.mark.parametrize(
     "suffix", [".mov", ".m4v", ".webm", ".wmv", ".mpg", ".MOV", ".mp4", ".gif", ".dicom"]
 )
-def test_a_folder_with_one_file_of_it_holds_a_cine(tmp_path: Path, suffix: str) -> None:
+def test_a_folder_with_one_file_of_each_suffix(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"a{suffix}"
     file.write_bytes(b"x")
     assert cine_paths([tmp_path]) == [file]
 
 
-def test_dialogs_offer_every_suffix() -> None:
+def test_dialogs_list_all_suffixes() -> None:
     for suffix in (*CINE_SUFFIXES, *IMAGE_SUFFIXES):
         assert f"*{suffix}" in name_filter()
     assert "All files (*)" in name_filter()  # DICOM often has none
@@ -45,7 +45,7 @@ def test_formats_are_recognised_by_their_first_bytes(tmp_path: Path, head: bytes
     assert (None if found is None else found.name) == name
 
 
-def test_content_counts_where_the_name_says_nothing(tmp_path: Path) -> None:
+def test_files_without_a_known_suffix_are_recognised_by_content(tmp_path: Path) -> None:
     video, stack = tmp_path / "IMG_0001", tmp_path / "stack.tif"
     video.write_bytes(b"\0\0\0\x14ftypqt  " + bytes(600))
     pages = [Image.new("L", (32, 32), grey) for grey in (10, 20, 30)]
