@@ -1,1 +1,1 @@
-"""The command line's jobs, one file each: `add_arguments(parser)` and `run(args) -> Report`."""
+"""Commands of the command line, one module each with `add_arguments(parser)` and `run(args) -> Report`."""

@@ -1,4 +1,4 @@
-"""Measure against peers, in one run; a ratio over 1 is in our favour."""
+"""Run benchmarks against other programs; a ratio over 1 is in favour of Apical."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from app.commands.progress import Progress
 from app.commands.report import Report, to_json_types
 from app.domain.errors import ApicalError
 
-# One module each in app.commands.benches.
+# Modules of app.commands.benches.
 BENCHMARKS: dict[str, str] = {
-    "decode": "whole-cine decode against pydicom's default decoder",
-    "encode": "seconds a clip of the encoder against VJEPA2Model with the same weights",
-    "representation": "frozen encoders on CAMUS: Dice of heads over them",
-    "ablation": "whether localisation helps: arms of one objective each, on CAMUS",
-    "fit": "how soon an annotation shows, against a forest over the same features",
-    "fewshot": "few labels: the program against a U-Net, forests and optical flow",
-    "suggest": "labels that suggested frames spare, against random and evenly spaced ones",
-    "uncertainty": "expected Dice and doubts of the program against the softmax alone",
-    "applicability": "masks on apical views, and none on anything else",
-    "localisation": "what a probe tells of places, with and without the localisation task",
-    "pretrain": "clips a second, utilisation and memory of pre-training",
-    "robustness": "damaged files by the thousand: no crash, hang, traceback or full memory",
+    "decode": "decoding of whole cines, against pydicom's default decoder",
+    "encode": "time of the encoder per clip, against VJEPA2Model with the same weights",
+    "representation": "frozen encoders on CAMUS: Dice of heads trained on them",
+    "ablation": "effect of the localisation task: encoders with different objectives, on CAMUS",
+    "fit": "time from an annotation to its effect, against a random forest on the same features",
+    "fewshot": "few labels: the program against a U-Net, random forests and optical flow",
+    "suggest": "labels saved by suggested frames, against random and evenly spaced frames",
+    "uncertainty": "expected Dice and doubts, against the softmax alone",
+    "applicability": "masks on apical views, no masks on anything else",
+    "localisation": "position information in encoders trained with and without the localisation task",
+    "pretrain": "speed, utilisation and memory of pre-training",
+    "robustness": "thousands of damaged files: no crash, hang, traceback or excess of memory",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`NAME ... [--json FILE]`."""
+    """Add one subparser for each benchmark."""
     names = parser.add_subparsers(dest="name", required=True, metavar="|".join(BENCHMARKS))
-    for name, what in BENCHMARKS.items():
-        one = names.add_parser(name, help=what)
-        _benchmark(name).add_arguments(one)
-        one.add_argument("--json", dest="json_file", type=Path, metavar="FILE", help="also write this file")
+    for name, help_text in BENCHMARKS.items():
+        subparser = names.add_parser(name, help=help_text)
+        _benchmark(name).add_arguments(subparser)
+        subparser.add_argument(
+            "--json", dest="json_file", type=Path, metavar="FILE", help="also write the result to this file"
+        )
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Run one benchmark and write its file; "exit_code" in its answer is that of the command, if there."""
+    """Run one benchmark and write its file; the exit code is "exit_code" of the result, or 0."""
     if args.json_file is not None and not args.json_file.absolute().parent.is_dir():
-        raise ApicalError(f"{args.json_file} cannot be written: its folder does not exist; make it first.")
+        raise ApicalError(f"{args.json_file} cannot be written: its folder does not exist; create it first.")
     benchmark = _benchmark(args.name)
     with Progress() as progress:
         result: dict[str, Any] = benchmark.measure(args, progress)

@@ -208,7 +208,7 @@ def _pictures(
     label_set: LabelSet,
 ) -> list[dict[str, Any]]:
     """Write, for each target, what every encoder's head drew, and what the user drew."""
-    from app.commands.outline_picture import outlined, write_picture
+    from app.commands.outline_picture import draw_outlines, write_picture
 
     pictures = []
     for place, drawing in enumerate(outcomes[0].predictions):
@@ -219,10 +219,10 @@ def _pictures(
         files = {}
         for number, (name, outcome) in enumerate(zip(names, outcomes, strict=True), 1):
             path = out / f"{stem}_{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.png"
-            write_picture(path, outlined(image, outcome.predictions[place].mask, label_set, aspect))
+            write_picture(path, draw_outlines(image, outcome.predictions[place].mask, label_set, aspect))
             files[name] = str(path)
         path = out / f"{stem}_truth.png"
-        write_picture(path, outlined(image, truth, label_set, aspect))
+        write_picture(path, draw_outlines(image, truth, label_set, aspect))
         pictures.append(
             {"cine": cine, "frame": frame, "files": files, "truth": str(path), "labelled": truth is not None}
         )

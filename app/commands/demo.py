@@ -1,4 +1,4 @@
-"""Open the window on the demo cine with starter labels; nothing to click."""
+"""Open the window on the demo cine with starter labels."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--screenshot`."""
+    """Add `--screenshot`."""
     parser.add_argument(
         "--screenshot",
         type=Path,
         metavar="FILE.png",
-        help="draw the finished preview without a display, save the picture and exit",
+        help="render the finished preview without a display, save it as an image and exit",
     )
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Show the demo, or save its picture."""
+    """Show the demo, or save its image."""
     screenshot: Path | None = args.screenshot
     if screenshot is None:
         return open_window([], demo=True)
     if screenshot.suffix.lower() != ".png":
-        raise ApicalError(f"{screenshot.name} must end in .png; pictures are written as PNG.")
+        raise ApicalError(f"{screenshot.name} must end in .png; images are written as PNG.")
     folder = screenshot.absolute().parent
     if screenshot.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ApicalError(f"{screenshot} cannot be written; choose a file in a folder that you may write to.")
+        raise ApicalError(f"{screenshot} cannot be written; choose a file in a writable folder.")
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     return open_window([], demo=True, screenshot=screenshot)

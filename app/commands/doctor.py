@@ -1,6 +1,6 @@
-"""What works on this machine, and what to do about the rest.
+"""Check this machine and suggest remedies for problems.
 
-Exit code 0, also with advice; 1 only where Apical cannot work at all.
+The exit code is 0 even if there is advice, and 1 only if Apical cannot work at all.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from app.domain.errors import ProjectError
 from vjepa_core.fewshot.cache_folder import CAP_VARIABLE, DEFAULT_CAP, CacheFolder, parse_cap
 from vjepa_core.memory import machine_memory
 
-_LITTLE_DISK = 5 * 2**30
-_LITTLE_MEMORY = 4 * 2**30
+_LOW_DISK = 5 * 2**30
+_LOW_MEMORY = 4 * 2**30
 _DEFAULT = f"{DEFAULT_CAP // 2**30} GiB"
 
 
 class Problem(NamedTuple):
-    """What is wrong, what to do, and whether nothing works before that is done."""
+    """A problem and its remedy; a fatal one keeps Apical from working at all."""
 
     what: str
     do: str
@@ -35,21 +35,21 @@ class Problem(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--clear-cache`, `--json`."""
+    """Add `--clear-cache` and `--json`."""
     parser.add_argument(
         "--clear-cache",
         action="store_true",
-        help="remove the features of cines and what was measured of the processor; both are made again",
+        help="delete the features of cines and the measurements of the processor; both are computed again",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Look at everything; the window and the learning core are tried in processes of their own."""
+    """Check everything; torch and Qt are imported in separate processes."""
     if args.clear_cache:
         return _clear_cache()
     problems: list[Problem] = []
-    with ThreadPoolExecutor() as pool:  # both spend their seconds on imports
+    with ThreadPoolExecutor() as pool:  # both spend seconds on imports
         torch, qt = pool.submit(probe_torch), pool.submit(probe_qt)
     machine = _machine(problems)
     data: dict[str, Any] = {
@@ -76,8 +76,8 @@ def _versions(problems: list[Problem]) -> dict[str, str | None]:
 
 def _machine(problems: list[Problem]) -> dict[str, Any]:
     memory = machine_memory()
-    if memory is not None and memory < _LITTLE_MEMORY:
-        problems.append(Problem(f"There is little memory ({size(memory)}).", "Close other programs first."))
+    if memory is not None and memory < _LOW_MEMORY:
+        problems.append(Problem(f"This machine has little memory ({size(memory)}).", "Close other programs."))
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": os.cpu_count(),
@@ -98,11 +98,11 @@ def _torch(problems: list[Problem], found: dict[str, Any], present: list[str]) -
     elif present and not found["cuda_available"]:
         built = found["cuda_build"]
         do = (
-            f"Update the NVIDIA driver: this torch wants one for CUDA {built}."
+            f"Update the NVIDIA driver: this torch needs one for CUDA {built}."
             if built
             else "This torch is a CPU build: install the one from the default index to use the GPU."
         )
-        problems.append(Problem("There is an NVIDIA GPU, and torch cannot use it.", do))
+        problems.append(Problem("There is an NVIDIA GPU, but torch cannot use it.", do))
     elif found["cuda_available"] and not found["cuda_works"]:
         problems.append(
             Problem("A small computation on the GPU failed.", "Free its memory, or update the NVIDIA driver.")
@@ -110,7 +110,7 @@ def _torch(problems: list[Problem], found: dict[str, Any], present: list[str]) -
     if error := found.get("encoder", {}).get("error"):
         what, _, do = error.partition(": ")
         do = f"{do[:1].upper()}{do[1:]}" or "Install Apical again."
-        problems.append(Problem(f"How the encoder runs cannot be told ({what}).", do))
+        problems.append(Problem(f"The settings of the encoder cannot be determined ({what}).", do))
     return found
 
 
@@ -121,7 +121,7 @@ def _window(problems: list[Problem], error: str) -> dict[str, Any]:
         problems.append(Problem(f"The system lacks {', '.join(n.what for n in absent)}.", command))
     if error:
         do = "Run `make setup`, or install Apical again; the command line works without the window."
-        problems.append(Problem(f"The window's library does not load ({error}).", do))
+        problems.append(Problem(f"The library of the window does not load ({error}).", do))
     if display := system_libraries.display_problem():
         what, _, do = display.partition("; ")
         problems.append(Problem(f"{what}.", f"{do[:1].upper()}{do[1:]}"))
@@ -135,7 +135,7 @@ def _window(problems: list[Problem], error: str) -> dict[str, Any]:
 def _encoders(problems: list[Problem]) -> list[dict[str, Any]]:
     cards, error = encoders()
     if not cards:
-        problems.append(Problem(error or "No encoder is there.", "Install Apical again.", fatal=True))
+        problems.append(Problem(error or "There is no encoder.", "Install Apical again.", fatal=True))
     elif error:
         what, _, do = error.partition(": ")
         problems.append(Problem(f"{what}.", f"{do[:1].upper()}{do[1:]}"))
@@ -144,7 +144,7 @@ def _encoders(problems: list[Problem]) -> list[dict[str, Any]]:
             do = f"Run `apical encoders remove {card['name']}`." if card["own"] else "Install Apical again."
             problems.append(Problem(f"The weights of {card['name']} are missing or damaged.", do))
         elif card["chosen"] and not card["trained"]:
-            do = "Check every frame that it draws; nothing else is needed."
+            do = "Check all masks carefully; nothing else is needed."
             problems.append(Problem(f"The encoder {card['name']} has not been trained.", do))
     return cards
 
@@ -176,21 +176,21 @@ def _folders(problems: list[Problem]) -> dict[str, Any]:
     found["cache_bytes"] = _size_of(cache) if cache else None
     free = shutil.disk_usage(projects).free if projects else None
     found["disk_free_bytes"] = free
-    if free is not None and free < _LITTLE_DISK:
-        do = "Free some space; `apical doctor --clear-cache` empties the feature cache without loss."
-        problems.append(Problem(f"The disk of the projects has {size(free)} left.", do))
+    if free is not None and free < _LOW_DISK:
+        do = "Free some space; `apical doctor --clear-cache` empties the feature cache, without loss of data."
+        problems.append(Problem(f"The disk with the projects has {size(free)} left.", do))
     return found
 
 
 def _feature_cache(problems: list[Problem]) -> dict[str, Any] | None:
-    """Size and bounds; None where there is no folder, which `_folders` says."""
-    said = os.environ.get(CAP_VARIABLE, "").strip()
-    useless = bool(said) and parse_cap(said) is None
-    if useless:
-        do = f"Set it to a number of GiB, or to 0 for no cache; {_DEFAULT} count now."
-        problems.append(Problem(f"{CAP_VARIABLE} is {said[:20]}, which is no size.", do))
+    """Return the size and the limits; None if there is no folder, which `_folders` reports."""
+    stated = os.environ.get(CAP_VARIABLE, "").strip()
+    is_invalid = bool(stated) and parse_cap(stated) is None
+    if is_invalid:
+        do = f"Set it to a number of GiB, or to 0 for no cache; {_DEFAULT} is used now."
+        problems.append(Problem(f"{CAP_VARIABLE} is {stated[:20]}, which is not a valid size.", do))
     try:
-        cache = CacheFolder(paths.features_dir(), DEFAULT_CAP if useless else None)
+        cache = CacheFolder(paths.features_dir(), DEFAULT_CAP if is_invalid else None)
     except ProjectError:
         return None
     entries = cache.entries()
@@ -204,41 +204,41 @@ def _feature_cache(problems: list[Problem]) -> dict[str, Any] | None:
 
 
 def _clear_cache() -> Report:
-    """Remove the features of all cines, and say what that freed; the processor is measured anew, too."""
-    gone = CacheFolder(paths.features_dir()).clear()
+    """Delete the features of all cines and the measurements of the processor."""
+    removed = CacheFolder(paths.features_dir()).clear()
     paths.speed_file().unlink(missing_ok=True)
-    text = "The feature cache is empty already."
-    if gone.files:
-        text = f"Freed {size(gone.size)}: {_count(gone.files)} of the feature cache. "
+    text = "The feature cache is already empty."
+    if removed.files:
+        text = f"Freed {size(removed.size)}: {_count(removed.files)} of the feature cache. "
         text += "Cines are encoded again when they are next opened."
-    if gone.left:
-        text = text if gone.files else "Nothing was freed."
-        text += f" {_count(gone.left)} could not be removed: close Apical's windows and try again."
-    return Report({"freed_bytes": gone.size, "entries": gone.files, "left": gone.left}, text)
+    if removed.left:
+        text = text if removed.files else "Nothing was freed."
+        text += f" {_count(removed.left)} could not be deleted: close Apical's windows and try again."
+    return Report({"freed_bytes": removed.size, "entries": removed.files, "left": removed.left}, text)
 
 
 def _count(entries: int) -> str:
     return f"{entries} {'entry' if entries == 1 else 'entries'}"
 
 
-def _told_cache(cache: dict[str, Any] | None) -> str:
+def _cache_text(cache: dict[str, Any] | None) -> str:
     if cache is None:
         return "no folder"
-    held = f"{size(cache['bytes'])} in {_count(cache['entries'])}"
+    used = f"{size(cache['bytes'])} in {_count(cache['entries'])}"
     if not cache["cap_bytes"]:
-        return f"off ({CAP_VARIABLE} is 0), {held} from before"
+        return f"off ({CAP_VARIABLE} is 0), {used} from earlier"
     if cache["limit_bytes"] < cache["cap_bytes"]:
-        return f"{held}, at most {size(cache['limit_bytes'])}: more would fill the disk"
-    return f"{held}, at most {size(cache['cap_bytes'])}"
+        return f"{used}, at most {size(cache['limit_bytes'])}: more would fill the disk"
+    return f"{used}, at most {size(cache['cap_bytes'])}"
 
 
-def _told_speed(speed: dict[str, Any]) -> str:
+def _speed_text(speed: dict[str, Any]) -> str:
     if "error" in speed:
-        return "not known"
+        return "unknown"
     threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
     where = "on the GPU" if speed["device"] == "cuda" else f"with {threads}"
-    kept = ", as measured earlier" if speed.get("origin") == "kept" else ""
-    return f"in {speed['dtype']} {where}{kept}. {speed['reason']}"
+    measured = ", measured earlier" if speed.get("origin") == "kept" else ""
+    return f"in {speed['dtype']} {where}{measured}. {speed['reason']}"
 
 
 def _size_of(folder: str) -> int:
@@ -247,7 +247,7 @@ def _size_of(folder: str) -> int:
         for name in names:
             try:
                 total += os.stat(os.path.join(here, name)).st_size  # noqa: PTH116, PTH118 - a string walk
-            except OSError:  # another process empties it
+            except OSError:  # deleted by another process
                 continue
     return total
 
@@ -263,7 +263,7 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
         for card in data["encoders"]
     ]
     hashes = [f"{card['name']} {card['checksum']}" for card in data["encoders"]]
-    unread = [syntax["name"] for syntax in data["decoders"] if not syntax["by"]]
+    unreadable = [syntax["name"] for syntax in data["decoders"] if not syntax["by"]]
     free = folders["disk_free_bytes"]
     lines = [
         ("machine", f"{machine['system']}, {machine['cores']} cores, {memory} of memory"),
@@ -271,21 +271,24 @@ def _text(data: dict[str, Any], problems: list[Problem]) -> str:
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("packages", ", ".join(f"{name} {version}" for name, version in data["versions"].items() if version)),
         ("torch pair", "imports" if "error" not in torch else "does not import"),
-        ("encoder runs", _told_speed(torch.get("encoder", {"error": ""}))),
+        ("encoder runs", _speed_text(torch.get("encoder", {"error": ""}))),
         ("window", "loads" if data["window"]["qt_loads"] else "does not load"),
         ("display", data["window"]["display"] or "none"),
         ("encoders", "; ".join(cards) or "none"),
         *(("SHA-256", line) for line in hashes),
-        ("decoders", f"all but {', '.join(unread)}" if unread else "all transfer syntaxes of ultrasound"),
+        (
+            "decoders",
+            f"all but {', '.join(unreadable)}" if unreadable else "all transfer syntaxes of ultrasound",
+        ),
         ("projects", folders["projects"] or "no folder"),
         ("cache", f"{folders['cache']}, {size(folders['cache_bytes'])}" if folders["cache"] else "no folder"),
-        ("features", _told_cache(data["feature_cache"])),
+        ("features", _cache_text(data["feature_cache"])),
         ("settings", folders["settings"] or "no folder"),
         ("log", folders["log"] or "no folder"),
         ("disk free", size(free) if free is not None else "unknown"),
     ]
-    told = [f"{name:<12} {value}" for name, value in lines]
+    rows = [f"{name:<12} {value}" for name, value in lines]
     if not problems:
-        return "\n".join([*told, "", "Nothing is wrong."])
+        return "\n".join([*rows, "", "No problems were found."])
     advice = [f"{'!!' if problem.fatal else '- '} {problem.what}\n   {problem.do}" for problem in problems]
-    return "\n".join([*told, "", "To know or to do:", *advice])
+    return "\n".join([*rows, "", "Problems and remedies:", *advice])

@@ -1,4 +1,4 @@
-"""How long each encoder takes on this machine, for a clip and for a cine, and whether its memory suffices."""
+"""Time and memory that each encoder needs on this machine, for a clip and for a cine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHARE = 0.8
-"""Of all memory, what an encoder may take: the rest is for the system and other programs."""
+_MEMORY_FRACTION = 0.8
+"""Fraction of the memory that an encoder may use; the rest is for the system and other programs."""
 
 _NO_FIGURES: dict[str, Any] = {
     "clip_s": None,
@@ -34,8 +34,10 @@ _NO_FIGURES: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[CINE]`, `--json` apart."""
-    parser.add_argument("cine", nargs="?", type=Path, metavar="CINE", help="also tell the time for this cine")
+    """Add the cine."""
+    parser.add_argument(
+        "cine", nargs="?", type=Path, metavar="CINE", help="also estimate the time for this cine"
+    )
 
 
 def run(args: argparse.Namespace) -> Report:
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> Report:
 
 
 def _length(path: Path) -> tuple[int, float]:
-    """Frames of a cine, and their rate."""
+    """Return the number of frames of a cine and their rate in Hz."""
     from app.readers.open import open_cine
 
     cine = open_cine(path)
@@ -80,7 +82,7 @@ def _row(
     device: torch.device,
     timed: dict[Architecture, float],
 ) -> dict[str, Any]:
-    """One encoder's figures; what cannot be told is None, and `note` says why."""
+    """Return the figures of one encoder; unknown ones are None, with the reason in `note`."""
     from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, needed_memory
     from vjepa_core.fewshot.features import plan_clips, temporal_stride
 
@@ -91,14 +93,14 @@ def _row(
     where = "the GPU" if device.type == "cuda" else "this machine"
     try:
         architecture = Architecture.parse(card.architecture)
-        needed, there = needed_memory(architecture, device), device_memory(device)
-        row |= {"memory_bytes": needed, "fits": there is None or needed <= _SHARE * there}
+        needed, total = needed_memory(architecture, device), device_memory(device)
+        row |= {"memory_bytes": needed, "fits": total is None or needed <= _MEMORY_FRACTION * total}
         if card.path is not None and not card.path.is_file():
             row["note"] = f"Its weight file {card.path} is missing: import it again, or remove the encoder."
         elif not row["fits"]:
             row["note"] = (
-                f"It needs about {size(needed)} of memory, and of the {size(there or 0)} of {where} at most "
-                f"{_SHARE:.0%} can be for it: choose a smaller one."
+                f"It needs about {size(needed)} of memory, but at most {_MEMORY_FRACTION:.0%} of the "
+                f"{size(total or 0)} of {where} are available: choose a smaller one."
             )
         else:
             if architecture not in timed:
@@ -109,9 +111,9 @@ def _row(
     except (RuntimeError, MemoryError) as error:
         log.warning("an encoder could not be timed", exc_info=True)
         row["note"] = (
-            f"There is too little free memory on {where} now: close other programs and try again."
+            f"There is too little free memory on {where}: close other programs and try again."
             if is_lack_of_memory(error)
-            else f"Timing it failed on {where} ({type(error).__name__}): see `apical doctor`."
+            else f"The measurement failed on {where} ({type(error).__name__}): see `apical doctor`."
         )
     if row["clip_s"] is not None and row["clips"] is not None:
         row["cine_s"] = round(row["clip_s"] * row["clips"], 2)
@@ -119,14 +121,14 @@ def _row(
 
 
 def _text(data: dict[str, Any], with_cine: bool) -> str:
-    """The device, a table, and what is to be said of single encoders."""
+    """Format the device, a table, and notes on single encoders."""
     rows = [["NAME", "A CLIP", *(["CLIPS", "THIS CINE"] if with_cine else []), "MEMORY"]]
     for row in data["encoders"]:
         cine = ["-" if row["clips"] is None else str(row["clips"]), _seconds(row["cine_s"])]
         memory = size(row["memory_bytes"]) if row["memory_bytes"] else "-"
         rows.append([row["name"], _seconds(row["clip_s"]), *(cine if with_cine else []), memory])
     notes = [f"{row['name']}: {row['note']}" for row in data["encoders"] if row["note"]]
-    head = f"{data['device']}; estimates from two blocks of each, clips of 16 frames"
+    head = f"{data['device']}; estimates from two blocks of each encoder, clips of 16 frames"
     return "\n".join((head, "", table(rows), *([""] if notes else []), *notes))
 
 

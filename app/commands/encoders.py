@@ -1,4 +1,4 @@
-"""Which encoders there are, whether one is sound, which one is used, and which serves your labels best."""
+"""List, check, choose, import, remove, time and compare encoders."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One parser for each action."""
+    """Add one subparser for each action."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|check|compare|...")
-    listing = actions.add_parser("list", help="name, family, licence, checksum, trained or not")
-    check = actions.add_parser("check", help="load one and compare it with its card")
-    choose = actions.add_parser("choose", help="let the window and the other commands use it")
-    keep = actions.add_parser("keep", help="copy one that was trained, so that it is known by name")
+    listing = actions.add_parser("list", help="list encoders with family, licence and checksum")
+    check = actions.add_parser("check", help="load an encoder and compare it with its card")
+    choose = actions.add_parser("choose", help="choose the encoder of the window and the other commands")
+    keep = actions.add_parser("keep", help="add a newly trained encoder under a name")
     keep.add_argument("card", type=Path, metavar="CARD", help="RUN/encoder/....json")
-    importing = actions.add_parser("import", help="take in a V-JEPA checkpoint, so that it is known by name")
+    importing = actions.add_parser("import", help="import a V-JEPA checkpoint under a name")
     encoder_import.add_arguments(importing)
-    remove = actions.add_parser("remove", help="delete one that was kept or imported")
-    comparison = actions.add_parser("compare", help="measure several on your own labels")
+    remove = actions.add_parser("remove", help="delete a kept or imported encoder")
+    comparison = actions.add_parser("compare", help="compare encoders on your own labels")
     compare.add_arguments(comparison)
-    timing = actions.add_parser("time", help="how long each takes here, for a clip and for a cine")
+    timing = actions.add_parser("time", help="measure the time for a clip and for a cine")
     encoder_time.add_arguments(timing)
     for action in (check, choose, keep, remove):
         action.add_argument("name", metavar="NAME")
     for action in (listing, check, choose, keep, importing, remove, comparison, timing):
-        action.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        action.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Do what was asked for."""
+    """Run one action."""
     match args.action:
         case "list":
             return _list()
@@ -42,16 +42,16 @@ def run(args: argparse.Namespace) -> Report:
             return _check(args.name)
         case "choose":
             registry.choose(args.name)
-            return Report({"chosen": args.name}, f"{args.name} is used from the next start on.")
+            return Report({"chosen": args.name}, f"{args.name} is used from the next start.")
         case "keep":
             kept = registry.keep(args.card, args.name)
-            text = f"{kept.name} is kept; use it with `apical encoders choose {kept.name}`."
+            text = f"{kept.name} was added; use it with `apical encoders choose {kept.name}`."
             return Report(facts(kept, registry.chosen()), text)
         case "import":
             return encoder_import.run(args)
         case "remove":
             registry.remove(args.name)
-            return Report({"removed": args.name}, f"{args.name} is removed.")
+            return Report({"removed": args.name}, f"{args.name} was removed.")
         case "time":
             return encoder_time.run(args)
         case _:
@@ -59,7 +59,18 @@ def run(args: argparse.Namespace) -> Report:
 
 
 def facts(card: EncoderCard, chosen: str) -> dict[str, Any]:
-    """What the card says, as JSON types; `chosen` is the name of the encoder that the program uses."""
+    """Return the content of a card as JSON types.
+
+    Parameters
+    ----------
+    card : EncoderCard
+    chosen : str
+        Name of the encoder that the program uses.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "name": card.name,
         "default": card.name == DEFAULT_ENCODER,
@@ -84,10 +95,10 @@ def _list() -> Report:
         millions = f"{card.parameters / 1e6:.1f} M"
         mark = "*" if card.name == chosen else ""
         short = f"{card.checksum[:12]}..."
-        licence = card.licence.split(":")[0]  # a table has no room for the terms; the JSON has
+        licence = card.licence.split(":")[0]  # without the terms, for which the table has no space
         rows.append((mark, card.name, card.family, millions, trained, licence, short))
     notes = [f"{card.name}: {card.description}" for card in cards] + list(faults.values())
-    lines = (table(rows), "", "* is the one that the window and the commands use.", *notes)
+    lines = (table(rows), "", "* marks the encoder that the window and the commands use.", *notes)
     data = {"encoders": [facts(card, chosen) for card in cards], "faults": list(faults.values())}
     return Report(data, "\n".join(lines))
 
@@ -96,12 +107,12 @@ def _check(name: str) -> Report:
     from vjepa_core.encoder.load import load_card
 
     card = registry.find(name)
-    model = load_card(card)  # refuses weights that are not those of the card
+    model = load_card(card)  # raises if the weights do not match the card
     counted = sum(weight.numel() for weight in model.parameters())
     data = {**facts(card, registry.chosen()), "ok": True, "counted_parameters": counted}
     trained = "trained" if card.trained else "untrained: fixed random weights"
     text = (
-        f"{card.name} is sound: recognised as {card.family}, {card.architecture}, {counted:,} parameters; "
+        f"{card.name} is intact: recognised as {card.family}, {card.architecture}, {counted:,} parameters; "
         f"{trained}.\nSHA-256 {card.checksum}"
     )
     return Report(data, text)

@@ -1,4 +1,4 @@
-"""What a cine is: frames, size, timing, calibration and where each came from."""
+"""Print the frames, size, timing and calibration of a cine, with their sources."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from app.commands.report import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The file and `--json`."""
+    """Add the file and `--json`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a cine, or a folder of images")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> Report:

@@ -1,4 +1,4 @@
-"""A frame with the outlines of its structures, as a picture to look at."""
+"""Images of frames with the outlines of their structures."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from app.domain.labels import LabelSet
 from app.storage.errors import export_error
 
 _EDGE = 640
-"""Longer edge of a picture, pixels."""
+"""Length of the longer edge of an image, pixels."""
 
 _GREY = (160, 160, 160)
 
 
-def outlined(
+def draw_outlines(
     frame: Frame, mask: Frame | None, label_set: LabelSet, pixel_aspect: float = 1.0
 ) -> NDArray[np.uint8]:
-    """Enlarge a frame (h, w) and draw the borders of a label image (h, w) in the colours of its classes.
+    """Enlarge a frame and draw the borders of a label image in the colours of its classes.
 
-    Without a label image the picture says so. `pixel_aspect` is the height of a pixel divided by its width.
+    Parameters
+    ----------
+    frame : ndarray, shape (h, w), uint8
+    mask : ndarray, shape (h, w), or None
+        Label image; without one, a text is drawn instead.
+    label_set : LabelSet
+    pixel_aspect : float
+        Height of a pixel divided by its width.
 
     Returns
     -------
-    (H, W, 3) uint8
-        Blue, green, red, as OpenCV writes it.
+    ndarray, shape (H, W, 3), uint8
+        Blue, green, red, as written by OpenCV.
     """
     height, width = frame.shape[0] * pixel_aspect, frame.shape[1]
     scale = _EDGE / max(height, width)
@@ -47,17 +54,29 @@ def outlined(
             cv2.LINE_AA,
         )
         return np.asarray(picture, np.uint8)
-    # The first class lies on top: the cavity's border stays whole where the wall touches it.
+    # The first class is drawn last, so that the border of the cavity is complete where the wall touches it.
     for label in reversed(label_set.classes):
-        # Shares of pixels, enlarged smoothly: a border without the stairs of the small pixels.
-        share = cv2.resize(np.equal(mask, label.value).astype(np.float32), size)
-        borders, _ = cv2.findContours((share > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        # Interpolated, so that the border is smooth in spite of the large pixels.
+        coverage = cv2.resize(np.equal(mask, label.value).astype(np.float32), size)
+        borders, _ = cv2.findContours((coverage > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, borders, -1, label.colour[::-1], 2, cv2.LINE_AA)
     return np.asarray(picture, np.uint8)
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a PNG; ExportError if the disk refuses."""
+    """Write an image as PNG.
+
+    Parameters
+    ----------
+    path : Path
+    picture : ndarray, shape (H, W, 3), uint8
+        Blue, green, red.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
     _, content = cv2.imencode(".png", picture)
     try:
         path.write_bytes(content.tobytes())

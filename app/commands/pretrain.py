@@ -1,8 +1,8 @@
-"""Train an encoder on cines without labels: V-JEPA with 3D localisation.
+"""Train an encoder on cines without labels, with V-JEPA and 3D localisation.
 
-DATA are cines of any kind, folders of them, or packed sets. Stopped with Ctrl+C or killed, a run goes on with
---resume, or begins if it has saved nothing yet: a requeued job can repeat its command. Under torchrun, one
-command serves all machines.
+DATA are cines, folders of cines, or packed sets. With --resume, a run that was stopped or killed continues,
+or starts if it has saved nothing yet, so that a requeued job can repeat its command. With torchrun, all
+machines use the same command.
 """
 
 from __future__ import annotations
@@ -35,35 +35,45 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 10.0
+_PROGRAM = "app.cli"
+"""Module started by name in the processes of a run on several devices."""
+_LINE_INTERVAL_S = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """As in the table of commands."""
+    """Add the data and the options of the run."""
     parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help="cines, folders or packed sets")
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON; see RUN/config.json")
     parser.add_argument("--steps", type=int, metavar="N", help="length of the run")
-    parser.add_argument("--encoder", metavar="NAME", help="go on from this encoder (default: untrained)")
+    parser.add_argument("--encoder", metavar="NAME", help="encoder to start from (default: random weights)")
     parser.add_argument("--name", metavar="NAME", help="name of the finished encoder (default: the folder's)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN, if any")
-    parser.add_argument("--estimate", action="store_true", help="only say what is used and how long it takes")
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes without one")
-    parser.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (see the guide)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last checkpoint in RUN, if any"
+    )
+    parser.add_argument(
+        "--estimate", action="store_true", help="only estimate the data in use and the duration"
+    )
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="number of GPUs, or of processes without GPU"
+    )
+    parser.add_argument(
+        "--num-nodes", type=int, default=1, metavar="N", help="number of machines (see the guide)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> Report:
-    """Say what is wrong before the long work, then train here or in several processes."""
+    """Check the arguments, then train in this process or in several."""
     from vjepa_core.pretraining.checkpoint import has_checkpoint, refuse_started
 
     for path in args.data:
         if not path.exists():
             raise ApicalError(f"{path} does not exist; check the path.")
     if min(args.devices, args.num_nodes) < 1:
-        raise ApicalError("--devices and --num-nodes count from 1.")
+        raise ApicalError("--devices and --num-nodes must be at least 1.")
     if args.steps is not None and args.steps < 1:
-        raise ApicalError(f"--steps is {args.steps}; give a whole number from 1 on.")
+        raise ApicalError(f"--steps is {args.steps}; it must be at least 1.")
     if args.out is None and (args.resume or not args.estimate):
         raise ApicalError("--out is missing: name a folder for the run.")
     config = _config(args)
@@ -73,10 +83,10 @@ def run(args: argparse.Namespace) -> Report:
         refuse_started(args.out)
     if args.devices * args.num_nodes > 1 and "WORLD_SIZE" not in os.environ:
         return _launch(args)
-    # Decided before the processes meet: the first checkpoint is written only after all of them have.
+    # Decided before the processes synchronise, because the first checkpoint is written after that.
     resume = args.resume and has_checkpoint(args.out)
     if args.resume and not resume and os.environ.get("RANK", "0") == "0":
-        sys.stderr.write(f"{args.out} holds no checkpoint yet: the run starts from the beginning.\n")
+        sys.stderr.write(f"{args.out} contains no checkpoint yet: the run starts from the beginning.\n")
     return _train(args, config, resume=resume)
 
 
@@ -86,14 +96,14 @@ def _config(args: argparse.Namespace) -> PretrainConfig:
     from vjepa_core.pretraining.checkpoint import has_checkpoint, has_config, stored_config
     from vjepa_core.pretraining.config import PretrainConfig, going_on, read_config, small
 
-    begun = args.resume and (has_checkpoint(args.out) or has_config(args.out))
-    found = None if args.encoder is None or begun else registry.find(args.encoder)
-    if begun:
+    is_started = args.resume and (has_checkpoint(args.out) or has_config(args.out))
+    found = None if args.encoder is None or is_started else registry.find(args.encoder)
+    if is_started:
         config = stored_config(args.out)
     elif torch.cuda.is_available():
         config = going_on(PretrainConfig()) if found and found.trained else PretrainConfig()
     else:
-        # Two tubelets a clip: sixteen frames of 224 pixels take a CPU half a minute a step.
+        # Two tubelets per clip: with 16 frames of 224 pixels, a step takes half a minute on a CPU.
         config = replace(going_on(small()), frames=4) if found and found.trained else small()
     if args.config is not None:
         config = read_config(args.config, config)
@@ -110,20 +120,20 @@ def _launch(args: argparse.Namespace) -> Report:
     gpus = torch.cuda.device_count()
     if gpus and args.devices > gpus:
         raise ApicalError(f"--devices is {args.devices}, but this machine has {gpus} GPUs.")
-    command = [sys.executable, "-m", "app.cli", "pretrain", *_words(args)]
+    command = [sys.executable, "-m", _PROGRAM, "pretrain", *_arguments(args)]
     code = launch(command, args.devices, args.num_nodes)
-    args.json = False  # the leading process has said it
+    args.json = False  # the leading process has printed the report
     return Report(code=code)
 
 
-def _words(args: argparse.Namespace) -> list[str]:
-    """The arguments again, without those that only the first process needs."""
-    words = [str(path) for path in args.data]
+def _arguments(args: argparse.Namespace) -> list[str]:
+    """Return the arguments of the command without those that only the first process needs."""
+    arguments = [str(path) for path in args.data]
     for name in ("out", "config", "steps", "encoder", "name"):
         value = getattr(args, name)
-        words += [] if value is None else [f"--{name}", str(value)]
-    words += [f"--{name}" for name in ("resume", "json") if getattr(args, name)]
-    return words
+        arguments += [] if value is None else [f"--{name}", str(value)]
+    arguments += [f"--{name}" for name in ("resume", "json") if getattr(args, name)]
+    return arguments
 
 
 def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) -> Report:
@@ -135,7 +145,7 @@ def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) ->
     with joined() as world, _stop_signals() as should_stop:
         leads = world.leads
         source = _source(args, config, world)
-        with _Lines(config.steps) as lines:
+        with _StepLines(config.steps) as lines:
             outcome = pretrain(
                 config,
                 source,
@@ -155,7 +165,7 @@ def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) ->
 
 
 def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
-    """The user's clips, with the share of phantom clips that the configuration asks for."""
+    """Return the user's clips, mixed with phantom clips as configured."""
     from vjepa_core.pretraining.dense_labels import with_phantom
 
     return with_phantom(_own_clips(args, config, world), config, world.device)
@@ -188,10 +198,10 @@ def _progress_line(stage: str, done: int, total: int) -> None:
 
 
 def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -> ClipSource:
-    """On each machine one process packs what is not packed, before the others read it."""
+    """Create the source of the user's clips; on each machine, one process packs the cines for the others."""
     from app.pretraining.packing import clips_from
 
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     options = {
         "target_fps": config.fps,
         "size": config.size,
@@ -199,7 +209,7 @@ def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -
         "device": world.device,
     }
     source = None
-    if first:
+    if is_first:
         if world.leads:
             sys.stderr.write("reading the cines ...\n")
         try:
@@ -222,44 +232,44 @@ def _report(args: argparse.Namespace, outcome: Outcome, card: Path) -> Report:
     loss = f", loss {last['loss']:.4f}" if last.get("loss") is not None else ""
     text = f"{outcome.steps} steps{loss}. Log, checkpoint and encoder are in {args.out}."
     if not outcome.finished:
-        words = [word for word in _words(args) if word not in ("--resume", "--json")]
+        arguments = [argument for argument in _arguments(args) if argument not in ("--resume", "--json")]
         text = (
-            f"Stopped and saved after {outcome.steps} steps. Go on with:\n"
-            f"apical pretrain {shlex.join(words)} --resume"
+            f"Stopped and saved after {outcome.steps} steps. Continue with:\n"
+            f"apical pretrain {shlex.join(arguments)} --resume"
         )
     return Report(data, text, 0 if outcome.finished else STOPPED)
 
 
 def _name(out: Path) -> str:
-    """Name of the encoder, from the folder's."""
+    """Return the default name of the encoder, from the name of the folder."""
     name = re.sub(r"[^\w.-]+", "-", out.absolute().name, flags=re.ASCII).strip("-._")
     return name or "pretrained"
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl+C and SIGTERM ask the run to stop after its step; a second Ctrl+C stops at once."""
-    asked = threading.Event()
+    """Stop the run after its current step on Ctrl+C or SIGTERM; a second Ctrl+C stops at once."""
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield requested.is_set
         return
 
-    def ask(number: int, _frame: object) -> None:
-        asked.set()
+    def request(number: int, _frame: object) -> None:
+        requested.set()
         signal.signal(number, before[number])
         sys.stderr.write("\nStopping after this step ...\n")
 
     before = {int(n): signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, request)
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-_SHORT = (
+_LOSSES = (
     ("loss", "loss"),
     ("localisation", "loss_loc"),
     ("context", "loss_ctx"),
@@ -267,15 +277,15 @@ _SHORT = (
 )
 
 
-class _Lines:
-    """Progress on stderr: a line that updates itself on a terminal, a line every few seconds elsewhere."""
+class _StepLines:
+    """Progress on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._terminal = sys.stderr.isatty()
         self._shown_at = 0.0
 
-    def __enter__(self) -> _Lines:
+    def __enter__(self) -> _StepLines:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -284,12 +294,12 @@ class _Lines:
 
     def __call__(self, entry: dict[str, Any]) -> None:
         now = time.monotonic()
-        due = self._terminal or now - self._shown_at > _PAUSE_S or entry["step"] == self._steps
-        if not due:
+        is_due = self._terminal or now - self._shown_at > _LINE_INTERVAL_S or entry["step"] == self._steps
+        if not is_due:
             return
         self._shown_at = now
         parts = [f"step {entry['step']}/{self._steps}"]
-        parts += [f"{short} {entry[name]:.4f}" for short, name in _SHORT if entry.get(name) is not None]
+        parts += [f"{label} {entry[name]:.4f}" for label, name in _LOSSES if entry.get(name) is not None]
         parts.append(f"{entry['clips_per_second']:.1f} clips/s")
         line = ", ".join(parts)
         sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")

@@ -1,7 +1,8 @@
-"""Shared libraries and fonts that the window needs from the system, and the packages that bring them.
+"""Shared libraries and fonts that the window needs from the system, and the packages that contain them.
 
-Standard library alone and Python 3.8: `installer/check_system.py` uses it before anything is installed.
-The list is what the NEEDED entries of PySide6-Essentials 6.8 to 6.11 name and the wheel does not bring.
+Only the standard library of Python 3.8 is used, because `installer/check_system.py` imports this module
+before anything is installed. The list has the NEEDED entries of PySide6-Essentials 6.8 to 6.11 that are not
+in its wheel.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ INSTALLERS = {
 
 
 class Need(NamedTuple):
-    """One thing to have: its soname (or "a font"), what for, and its package under apt, dnf and pacman."""
+    """A requirement: its soname (or "a font"), its purpose, and its packages for apt, dnf and pacman."""
 
     what: str
     purpose: str
@@ -106,17 +107,17 @@ _FONT = Need(
 
 
 def window_kind() -> str:
-    """What the window would be drawn with on this Linux: XCB, WAYLAND, or OFFSCREEN without a display."""
-    asked = os.environ.get("QT_QPA_PLATFORM", "").split(":")[0].split(";")[0]
-    if asked in ("offscreen", "minimal", "vnc", "linuxfb"):
+    """Return the window system that Qt would use on Linux: XCB, WAYLAND, or OFFSCREEN without a display."""
+    platform = os.environ.get("QT_QPA_PLATFORM", "").split(":")[0].split(";")[0]
+    if platform in ("offscreen", "minimal", "vnc", "linuxfb"):
         return OFFSCREEN
-    if asked.startswith(WAYLAND) or (os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY")):
+    if platform.startswith(WAYLAND) or (os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY")):
         return WAYLAND
-    return XCB if os.environ.get("DISPLAY") or asked == XCB else OFFSCREEN
+    return XCB if os.environ.get("DISPLAY") or platform == XCB else OFFSCREEN
 
 
 def display_problem() -> str:
-    """One sentence with the way out where a window cannot be shown; "" where it can."""
+    """Return a sentence with a remedy if no window can be shown, else ""."""
     if not sys.platform.startswith("linux") or os.environ.get("QT_QPA_PLATFORM"):
         return ""
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
@@ -128,7 +129,18 @@ def display_problem() -> str:
 
 
 def missing(kind: str) -> list[Need]:
-    """What is not there of what `kind` (OFFSCREEN, XCB or WAYLAND) needs; nothing outside Linux."""
+    """Return the missing requirements.
+
+    Parameters
+    ----------
+    kind : str
+        OFFSCREEN, XCB or WAYLAND.
+
+    Returns
+    -------
+    list of Need
+        Empty on other systems than Linux.
+    """
     if not sys.platform.startswith("linux"):
         return []
     needs = list(_NEEDS[OFFSCREEN])
@@ -139,7 +151,7 @@ def missing(kind: str) -> list[Need]:
 
 
 def install_command(needs: list[Need]) -> str:
-    """The command that installs them here, without sudo; "" where the package manager is not known."""
+    """Return the command that installs the packages, without sudo; "" for an unknown package manager."""
     for column, (tool, command) in enumerate(INSTALLERS.items()):
         if shutil.which(tool):
             return " ".join([command, *sorted({need.packages[column] for need in needs})])

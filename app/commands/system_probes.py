@@ -1,4 +1,4 @@
-"""What `apical doctor` asks of the machine; torch and Qt are tried in processes of their own."""
+"""Measurements of the machine for `apical doctor`; torch and Qt are imported in separate processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ try:
     device = inference_device()
     speed = {"device": device.type, "dtype": str(inference_dtype(device)).removeprefix("torch."),
              "threads": torch.get_num_threads(),
-             "reason": "GPUs take bfloat16 where they have units for it."}
+             "reason": "GPUs use bfloat16 if they support it."}
     if device.type == "cpu":
         settings = processor_settings()
         speed |= dataclasses.asdict(settings) | {"reason": settings.reason}
@@ -70,7 +70,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def packages() -> dict[str, str | None]:
-    """Versions by distribution, None for one that is not installed."""
+    """Return the versions of distributions; None for one that is not installed."""
     return {name: _version(name) for name in _PACKAGES}
 
 
@@ -82,35 +82,53 @@ def _version(name: str) -> str | None:
 
 
 def gpus() -> list[str]:
-    """NVIDIA GPUs with memory and driver, as nvidia-smi tells them."""
+    """Return the NVIDIA GPUs with memory and driver, from nvidia-smi."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in told.splitlines() if line.strip()]
+    return [line.strip() for line in output.splitlines() if line.strip()]
 
 
 def probe_torch() -> dict[str, Any]:
-    """Whether torch, torchvision and timm import together, CUDA, and how the encoder runs; or {"error": ...}.
+    """Import torch, torchvision and timm, and determine CUDA support and the settings of the encoder.
 
-    ``encoder`` is how it runs: device, number format, threads and the reason; or {"error": ...} by itself.
+    Returns
+    -------
+    dict
+        "encoder" has device, dtype, threads and the reason, or "error". Only "error" if the import fails.
     """
-    here = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    found, error = _in_own_process(_TORCH, {"PYTHONPATH": here})
+    python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    found, error = run_in_process(_TORCH, {"PYTHONPATH": python_path})
     return found if not error else {"error": error}
 
 
 def probe_qt() -> str:
-    """Why the window's libraries do not load; "" if they do."""
-    return _in_own_process(_QT, {"QT_QPA_PLATFORM": "offscreen"})[1]
+    """Return the reason why the libraries of the window do not load, else ""."""
+    return run_in_process(_QT, {"QT_QPA_PLATFORM": "offscreen"})[1]
 
 
-def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, Any], str]:
-    """What the code prints as JSON, and the last line of what went wrong."""
+def run_in_process(code: str, environment: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """Run Python code in a separate process.
+
+    Parameters
+    ----------
+    code : str
+        Prints a JSON object.
+    environment : dict
+        Additional environment variables.
+
+    Returns
+    -------
+    result : dict
+        The JSON object; empty after an error.
+    error : str
+        Last line on stderr of code that failed, else "".
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -121,7 +139,7 @@ def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, A
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {}, f"no answer in {_TIMEOUT_S} s"
+        return {}, f"no result after {_TIMEOUT_S} s"
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         return {}, lines[-1] if lines else f"the process ended with {done.returncode}"
@@ -130,9 +148,15 @@ def _in_own_process(code: str, environment: dict[str, str]) -> tuple[dict[str, A
 
 
 def encoders() -> tuple[list[dict[str, Any]], str]:
-    """Cards with `sound`: whether the weight file is the one on the card; None where they are built.
+    """Check the weights of all encoders.
 
-    And what is wrong with cards that cannot be read.
+    Returns
+    -------
+    cards : list of dict
+        Content of the cards with "sound": True if the weight file matches the card, None for built-in
+        weights.
+    error : str
+        Errors of cards that cannot be read.
     """
     (cards, faults), chosen = known_encoders(), chosen_encoder()
     return [{**facts(card, chosen), "sound": _is_sound(card)} for card in cards], " ".join(faults.values())
@@ -149,7 +173,7 @@ def _is_sound(card: EncoderCard) -> bool | None:
 
 
 def decoders() -> list[dict[str, Any]]:
-    """Transfer syntaxes that ultrasound comes in, and what reads each."""
+    """Return the transfer syntaxes of ultrasound files and the plugins that decode them."""
     from pydicom import uid
     from pydicom.pixels import get_decoder
 

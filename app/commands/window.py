@@ -11,7 +11,7 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Paths to open."""
+    """Add the paths to open."""
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="cine, folder of cines, or project"
     )
@@ -23,12 +23,25 @@ def run(args: argparse.Namespace) -> Report:
 
 
 def open_window(paths: list[Path], *, demo: bool = False, screenshot: Path | None = None) -> Report:
-    """Run the window, or say in one sentence why there can be none.
+    """Run the window.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Cines, folders of cines, or a project.
+    demo : bool
+        Open the demo cine.
+    screenshot : Path, optional
+        Render the window to this file without a display.
+
+    Returns
+    -------
+    Report
 
     Raises
     ------
     ApicalError
-        No display, or the system lacks a library: Qt itself would end the process.
+        There is no display, or the system lacks a library: Qt itself would abort the process.
     """
     if screenshot is None and (problem := system_libraries.display_problem()):
         raise ApicalError(problem)
@@ -37,13 +50,16 @@ def open_window(paths: list[Path], *, demo: bool = False, screenshot: Path | Non
     if absent:
         command = system_libraries.install_command(absent) or "your package manager"
         names = ", ".join(need.what for need in absent)
-        raise ApicalError(f"The window needs what this system lacks ({names}); get it with: {command}")
+        raise ApicalError(
+            f"This system lacks libraries of the window ({names}); install them with: {command}"
+        )
     try:
         from app.ui.application import run as run_application
     except ImportError as error:
         if (error.name or "PySide6").partition(".")[0] not in {"PySide6", "shiboken6", "pyqtgraph"}:
             raise
         raise ApicalError(
-            f"The window's library does not load ({error}); run `apical doctor`, or install Apical again."
+            f"The library of the window does not load ({error}); run `apical doctor`, "
+            "or install Apical again."
         ) from error
     return Report(code=run_application(paths, demo=demo, screenshot=screenshot))

@@ -1,5 +1,5 @@
-"""The benchmarks of `apical bench`, one file each.
+"""Benchmarks of `apical bench`, one module each.
 
-`add_arguments(parser)`, `measure(args, on_progress) -> result` and `text(result) -> str`; the result is
-`{name, machine, rows, ratios}`. Nothing heavy is imported before `measure`.
+Each has `add_arguments(parser)`, `measure(args, on_progress) -> result` and `text(result) -> str`. The result
+is a dictionary `{name, machine, rows, ratios}`. Large libraries are imported only in `measure`.
 """

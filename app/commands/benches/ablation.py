@@ -1,4 +1,4 @@
-"""Does localisation help? Encoders that differ in their objective alone, measured frozen."""
+"""Effect of the localisation task: frozen encoders that differ only in their training objective."""
 
 from __future__ import annotations
 
@@ -20,47 +20,57 @@ PACKED = "packed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--out DIR --camus FILE --data DATA... [--config FILE] [--steps N] [--seeds N] [--arms ARM...]`."""
+    """Add the output folder, the data and the settings of the experiment."""
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="keeps runs and scores, to go on after a stop"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of runs and scores; continued if it exists",
     )
-    parser.add_argument("--report", action="store_true", help="only print what --out holds so far")
+    parser.add_argument("--report", action="store_true", help="only print the results in --out so far")
     parser.add_argument("--camus", type=Path, metavar="FILE", help="CAMUS as .npz")
     parser.add_argument(
-        "--data", type=Path, nargs="+", metavar="DATA", help="cines, folders of them, packed sets"
+        "--data", type=Path, nargs="+", metavar="DATA", help="cines, folders of cines, packed sets"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
-    parser.add_argument("--steps", type=int, metavar="N", help="of arm D; the others get as many operations")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="steps of arm D; the others use as many operations"
+    )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds (default 5)")
     parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="default: U A C D B")
     parser.add_argument(
         "--patients", type=int, nargs="+", default=[8, 40, 400], metavar="N", help="labelled patients"
     )
-    parser.add_argument("--head-steps", type=int, default=400, metavar="N", help="of each head's fit")
+    parser.add_argument(
+        "--head-steps", type=int, default=400, metavar="N", help="training steps of each head"
+    )
     parser.add_argument(
         "--phantoms",
         type=int,
         default=300,
         metavar="N",
-        help="phantom cines packed beside DATA (default 300)",
+        help="phantom cines added to DATA (default 300)",
     )
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Go on with the experiment, or only read it; then all that it holds."""
+    """Continue the experiment unless only a report is wanted, and return all its results."""
     from vjepa_core.bench import ablation
 
     if not args.report:
-        _go_on(args, on_progress)
+        _continue(args, on_progress)
     return {"name": "ablation", **ablation.report(args.out)}
 
 
-def _go_on(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> None:
+def _continue(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> None:
     if args.camus is None or not args.data:
-        raise ApicalError("Give --camus and --data, or --report to print what --out holds.")
+        raise ApicalError("Give --camus and --data, or --report to print the results in --out.")
     least = min(args.seeds, args.head_steps, *args.patients, 1 if args.steps is None else args.steps)
     if least < 1 or args.phantoms < 0:
-        raise ApicalError("--seeds, --steps, --head-steps and --patients count from 1, --phantoms from 0.")
+        raise ApicalError(
+            "--seeds, --steps, --head-steps and --patients must be at least 1, --phantoms at least 0."
+        )
     must_exist(args.data)
 
     from dataclasses import replace
@@ -111,7 +121,7 @@ def _go_on(args: argparse.Namespace, on_progress: Callable[[str, int, int], None
 
 
 def _protocol(kind: Any, config: PretrainConfig, args: argparse.Namespace) -> Any:
-    """The training's clip length and size; 40 patients are compared, or the most that there are below."""
+    """Create the protocol; the primary comparison uses 40 patients, or the next smaller number."""
     patients = tuple(sorted(set(args.patients)))
     return kind(
         frames=config.frames,
@@ -125,7 +135,7 @@ def _protocol(kind: Any, config: PretrainConfig, args: argparse.Namespace) -> An
 def _packed(
     data: Sequence[Path], cache: Path, phantoms: int, on_progress: Callable[[str, int, int], None]
 ) -> list[Path]:
-    """Packed sets as they are; everything else packed once, without any outline, with phantom cines."""
+    """Return the packed sets, after packing all other files once, without outlines and with phantom cines."""
     from app.pretraining.packing import pack
     from vjepa_core.pretraining.shards import PackedSet
 
@@ -138,7 +148,7 @@ def _packed(
 
 
 def _frames(packed: Path) -> dict[str, int]:
-    """Frames of a packed set by group: enough to tell whether it is the same set."""
+    """Count the frames of a packed set by group, to recognise the same set."""
     from collections import Counter
 
     from vjepa_core.pretraining.shards import PackedSet
@@ -150,7 +160,7 @@ def _frames(packed: Path) -> dict[str, int]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The budget, the table in hundredths of Dice, the paired differences and the verdict."""
+    """Format the budget, a table in hundredths of Dice, paired differences and the verdict."""
     from vjepa_core.bench.ablation import ARMS, verdict
 
     config, protocol = result["config"], result["protocol"]
@@ -161,7 +171,7 @@ def text(result: dict[str, Any]) -> str:
         lines.append([row["arm"], ARMS[row["arm"]], row["encoder"], row["head"], *counts, *values])
     out = [
         f"{config['architecture']}, {config['steps']} steps of {config['batch']} clips of {config['frames']} "
-        f"frames, {config['size']} px (arm D; the others take as many operations)",
+        f"frames, {config['size']} px (arm D; the others use as many operations)",
         table(lines) if result["summary"] else "No arm is finished yet.",
         "",
         f"Paired differences, teacher, linear head, {protocol['primary_patients']} patients, points of Dice:",
@@ -173,9 +183,9 @@ def text(result: dict[str, Any]) -> str:
             each = ", ".join(f"{value:+.1f}" for value in points)
             out.append(f"  {pair}: {statistics.fmean(points):+.1f}{spread} ({len(points)} seeds: {each})")
     out.append(verdict(result["compared"]))
-    for name, one in result["unfinished"].items():
-        out.append(f"  not finished: {name}, step {one['step']} of {one['steps']}")
-        for probe in one["probes"]:
+    for name, run in result["unfinished"].items():
+        out.append(f"  not finished: {name}, step {run['step']} of {run['steps']}")
+        for probe in run["probes"]:
             scores = ", ".join(f"{key} {100 * value:.1f}" for key, value in probe.items() if key != "step")
             out.append(f"    step {probe['step']}: {scores}")
     return "\n".join(out)

@@ -1,4 +1,4 @@
-"""Does a head know which pictures it can draw on? Masks given and refused, over hearts and anything else."""
+"""Applicability of a head: masks on apical views, and no masks on other images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.benches.early_end import in_short, keeping
+from app.commands.benches.early_end import early_end_note, keep_results
 from app.commands.report import table
 from app.domain.errors import ApicalError, CineError
 
@@ -21,38 +21,42 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[--data FILE] [--apical PATH...] [--other PATH...] [--phantom N] [--textures N] [--every N] ...`."""
-    parser.add_argument("--data", type=Path, metavar="FILE", help="CAMUS as .npz: its scored stills")
+    """Add the images to use and the settings."""
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="CAMUS as .npz, of which the scored stills are used"
+    )
     parser.add_argument(
         "--apical",
         type=Path,
         nargs="+",
         default=[],
         metavar="PATH",
-        help="apical cines and stills, or folders",
+        help="apical cines and stills, or folders of them",
     )
     parser.add_argument(
-        "--other", type=Path, nargs="+", default=[], metavar="PATH", help="anything else, or folders of it"
+        "--other", type=Path, nargs="+", default=[], metavar="PATH", help="other cines and images, or folders"
     )
     parser.add_argument("--phantom", type=int, default=20, metavar="N", help="phantom cines (default 20)")
     parser.add_argument(
-        "--textures", type=int, default=55, metavar="N", help="textures and drawings (default 55)"
+        "--textures", type=int, default=55, metavar="N", help="synthetic textures and drawings (default 55)"
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth file (default 1)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth file (default 1)")
     parser.add_argument(
-        "--draft-only", action="store_true", help="the draft's head alone, no head fitted to a cine"
+        "--draft-only", action="store_true", help="measure only the draft head, no head fitted to a cine"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of textures and fits (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of textures and fits (default 0)"
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """A row for each kind of picture and each head.
+    """Return a row for each kind of image and each head.
 
-    A head is fitted to the first cine of `--apical`, else to a phantom, with the draft's drawings on two of
-    its frames as outlines. Ctrl+C, SIGTERM or an error ends it with what was seen.
+    A head is fitted to the first cine of `--apical`, else to a phantom, with the draft's masks on two of its
+    frames as outlines. After Ctrl+C, SIGTERM or an error, the rows so far are returned.
     """
     if args.every < 1 or min(args.phantom, args.textures) < 0:
-        raise ApicalError("--every counts from 1, --phantom and --textures from 0.")
+        raise ApicalError("--every must be at least 1, --phantom and --textures at least 0.")
     missing = [path for path in (*args.apical, *args.other) if not path.exists()]
     if missing:
         raise ApicalError(f"{missing[0]} does not exist; check the path.")
@@ -69,39 +73,43 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     encoder = load_encoder(device=device, matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     if starter is None:
-        raise ApicalError("There is no draft over this encoder, so nothing to measure: install Apical again.")
+        raise ApicalError("There is no draft head for this encoder: install Apical again.")
     starter.head.to(device)
     project = None
     if not args.draft_only:
         on_progress("fitting to one cine", 0, 1)
         project = project_head(_first(args), encoder, starter, seed=args.seed)
-    seen: list[Decision] = []
-    with keeping(seen) as ending:
-        for one in decide(_pictures(args), encoder, starter, project, on_progress):
-            seen.append(one)
+    decisions: list[Decision] = []
+    with keep_results(decisions) as ending:
+        for decision in decide(_pictures(args), encoder, starter, project, on_progress):
+            decisions.append(decision)
     about = {**machine("torch", "numpy"), "threads": torch.get_num_threads()}
-    found = rows(seen)
-    pictures = [vars(one) for one in seen]
-    result = {"name": "applicability", "machine": about, **ending.fields, "rows": found, "ratios": {}}
-    return {**result, "pictures": pictures}
+    return {
+        "name": "applicability",
+        "machine": about,
+        **ending.fields,
+        "rows": rows(decisions),
+        "ratios": {},
+        "pictures": [vars(decision) for decision in decisions],
+    }
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table, and the pictures on which a head decided wrongly."""
-    lines = [("PICTURES", "HEAD", "WANTED", "N", "DRAWN", "RIGHT")]
+    """Format a table, and list the images with wrong decisions."""
+    lines = [("IMAGES", "HEAD", "EXPECTED", "N", "MASKS", "CORRECT")]
     lines += [
-        (one["kind"], one["head"], one["wanted"], str(one["n"]), str(one["drawn"]), f"{one['right']:.1%}")
-        for one in result["rows"]
+        (row["kind"], row["head"], row["wanted"], str(row["n"]), str(row["drawn"]), f"{row['right']:.1%}")
+        for row in result["rows"]
     ]
     wrong = [
-        f"{one['kind']}, {one['head']}: {', '.join(one['wrong'])}" for one in result["rows"] if one["wrong"]
+        f"{row['kind']}, {row['head']}: {', '.join(row['wrong'])}" for row in result["rows"] if row["wrong"]
     ]
-    return "\n".join([*in_short(result), table(lines), *(["", "Wrong:", *wrong] if wrong else [])])
+    return "\n".join([*early_end_note(result), table(lines), *(["", "Wrong:", *wrong] if wrong else [])])
 
 
 def _first(args: argparse.Namespace) -> Picture:
-    given = next(_given(args.apical, apical=True, every=1), None)
-    return given or next(_phantoms(1, first=900))
+    own = next(_from_files(args.apical, apical=True, every=1), None)
+    return own or next(_phantoms(1, first=900))
 
 
 def _pictures(args: argparse.Namespace) -> Iterator[Picture]:
@@ -109,12 +117,12 @@ def _pictures(args: argparse.Namespace) -> Iterator[Picture]:
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.synthetic_pictures import textures
 
-    yield from _given(args.apical, apical=True, every=args.every)
+    yield from _from_files(args.apical, apical=True, every=args.every)
     yield from _phantoms(args.phantom)
     images, kinds = textures(args.textures, seed=args.seed) if args.textures else ((), ())
     for i, (image, kind) in enumerate(zip(images, kinds, strict=True)):
         yield Picture("textures", f"{kind} {i}", image[None], 0.0, False)
-    yield from _given(args.other, apical=False, every=args.every)
+    yield from _from_files(args.other, apical=False, every=args.every)
     if args.data is not None:
         scored = load_camus(args.data)[1].images[:: args.every]
         for i, image in enumerate(scored):
@@ -130,8 +138,8 @@ def _phantoms(n: int, first: int = 0) -> Iterator[Picture]:
         yield Picture("phantoms", str(i), cine.frames, cine.fps, True)
 
 
-def _given(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Picture]:
-    """Cines and stills of files and folders; what cannot be read is told and left out."""
+def _from_files(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Picture]:
+    """Read cines and stills from files and folders; unreadable ones are logged and skipped."""
     from app.readers.open import open_cine
     from vjepa_core.bench.applicability import Picture
 

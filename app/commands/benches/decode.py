@@ -1,4 +1,4 @@
-"""Whole-cine decode against pydicom's default decoder."""
+"""Decoding of whole cines, against pydicom's default decoder."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[FILE...] [--repeats N]`."""
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="DICOM cines (default: made up)")
-    parser.add_argument("--repeats", type=int, default=5, help="processes for each side (default 5)")
+    """Add the files and the number of repeats."""
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="DICOM cines (default: a synthetic one)"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="processes for each program (default 5)")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Say what is wrong with a file before the long work."""
+    """Check that all files can be opened, and measure."""
     from app.bench import decode
     from app.readers.open import open_cine
 
     if args.repeats < 1:
-        raise ApicalError(f"--repeats is {args.repeats}; give 1 or more.")
+        raise ApicalError(f"--repeats is {args.repeats}; it must be at least 1.")
     for file in args.files:
-        open_cine(file).source.close()  # says in its own words what is wrong with a file
+        open_cine(file).source.close()  # raises an error with the cause
     return decode.run(args.files, repeats=args.repeats, on_progress=on_progress)
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table, and the ratios in words."""
-    rows = [("FILE", "WHO", "STATE", "FRAMES", "MEDIAN", "BEST", "WORST", "FIRST FRAME")]
+    """Format a table and the ratios."""
+    rows = [("FILE", "PROGRAM", "STATE", "FRAMES", "MEDIAN", "BEST", "WORST", "FIRST FRAME")]
     for row in result["rows"]:
         first = f"{row['first_frame_s'] * 1e3:.1f} ms" if "first_frame_s" in row else ""
         times = [f"{row[key] * 1e3:.1f} ms" for key in ("median_s", "best_s", "worst_s")]

@@ -1,4 +1,4 @@
-"""A long benchmark that is ended early keeps the rows that are there."""
+"""Early end of a long benchmark with the results so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Ending:
-    """How the measuring ended; all as it is after a whole run."""
+    """End of a benchmark; the defaults are those of a complete run."""
 
     stopped: bool = False
     error: str | None = None
@@ -24,36 +24,45 @@ class Ending:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """For a benchmark's result."""
+        """Fields of the benchmark's result."""
         return {"stopped": self.stopped, "error": self.error, "exit_code": self.exit_code}
 
 
 @contextmanager
-def keeping(rows: Sized) -> Iterator[Ending]:
-    """Take Ctrl+C, a SIGTERM or an error as the end of the run, if there is a row by then.
+def keep_results(rows: Sized) -> Iterator[Ending]:
+    """End the block after Ctrl+C, SIGTERM or an error if there are results; otherwise raise it again.
 
-    SIGTERM is for a run in the background, where a shell has Ctrl+C ignored; here SIGINT is heard there too.
-    An error is told at once. Without a row, all of them go on as they came.
+    SIGTERM is for runs in the background, where shells ignore Ctrl+C. An error is logged at once.
+
+    Parameters
+    ----------
+    rows : sized
+        Results so far; filled within the block.
+
+    Yields
+    ------
+    Ending
+        Set when the block ends.
     """
     ending = Ending()
     before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield ending
-    except (KeyboardInterrupt, Exception) as end:
+    except (KeyboardInterrupt, Exception) as error:
         if not rows:
             raise
         ending.stopped = True
-        if not isinstance(end, KeyboardInterrupt):
-            ending.error, ending.exit_code = describe_error(end)
-            log.error("%s The rows measured before are kept.", ending.error)
+        if not isinstance(error, KeyboardInterrupt):
+            ending.error, ending.exit_code = describe_error(error)
+            log.error("%s The results so far are kept.", ending.error)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def in_short(result: dict[str, Any]) -> list[str]:
-    """A sentence for the report where the run did not come to its end, else nothing."""
+def early_end_note(result: dict[str, Any]) -> list[str]:
+    """Return a sentence for the report of an incomplete run, else nothing."""
     if not result["stopped"]:
         return []
-    why = " by an error" if result.get("error") else ""
-    return [f"Stopped{why} before its end: not everything was measured."]
+    cause = " by an error" if result.get("error") else ""
+    return [f"Stopped early{cause}: not everything was measured."]

@@ -1,4 +1,4 @@
-"""The table that `representation` prints."""
+"""Tables of Dice by encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.commands.report import table
 
 
 def dice_table(summary: list[dict[str, Any]]) -> str:
-    """Mean Dice in hundredths, with the standard deviation over seeds where there are several."""
+    """Format the mean Dice in hundredths, with the standard deviation over several seeds."""
     lines = [["ENCODER", "HEAD", "LABELS", "SEEDS", "MEAN", "LV", "MYO", "LA"]]
     for row in summary:
         share = row["share"] if isinstance(row["share"], str) else f"{row['share']:.0%}"
@@ -18,12 +18,12 @@ def dice_table(summary: list[dict[str, Any]]) -> str:
 
 
 def value_text(mean: float, deviation: float | None) -> str:
-    """Hundredths, with the standard deviation where there is one."""
+    """Format a value in hundredths, with its standard deviation if there is one."""
     return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
 
 
 def over_first(summary: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean Dice of every encoder over that of the first, for each head and share."""
+    """Compute the ratio of mean Dice of every encoder to that of the first, for each head and share."""
     first = {(row["head"], row["share"]): row for row in reversed(summary)}
     first |= {(row["head"], row["share"]): row for row in summary if row["encoder"] == summary[0]["encoder"]}
     ratios = {}

@@ -1,4 +1,4 @@
-"""Few labels: the program against what users would do instead, on CAMUS stills and within cines."""
+"""Few labels: the program against alternatives, on CAMUS stills and within cines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.benches.early_end import keeping
+from app.commands.benches.early_end import keep_results
 from app.commands.benches.fewshot_text import text
 from app.commands.benches.user_cines import project_cines
 from app.domain.errors import ApicalError
@@ -24,61 +24,62 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[--data FILE] [--cines [PROJECT...]] [--patients LIST] [--frames LIST] [--seeds N] ...`."""
-    parser.add_argument("--data", type=Path, metavar="FILE", help="CAMUS as .npz; scored on test, else val")
+    """Add the data, the numbers of labels and the rows."""
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="CAMUS as .npz; scored on its test set, else on val"
+    )
     parser.add_argument(
         "--cines",
         type=Path,
         nargs="*",
         metavar="PROJECT",
-        help="within cines: phantom ones, pseudo-cines of the scored patients of --data, those of projects",
+        help="measure within cines: phantoms, pseudo-cines of --data's scored patients, cines of projects",
     )
-    several = ",".join(map(str, PATIENTS))
-    parser.add_argument("--patients", type=_counts, metavar="LIST", help=f"of CAMUS (default {several})")
+    default = ",".join(map(str, PATIENTS))
+    parser.add_argument(
+        "--patients", type=_counts, metavar="LIST", help=f"annotated patients of CAMUS (default {default})"
+    )
     parser.add_argument(
         "--frames",
         type=_counts,
         default=[1, 2, 3],
         metavar="LIST",
-        help="annotated of a cine (default 1,2,3)",
+        help="annotated frames of a cine (default 1,2,3)",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
-    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="of them (default 0)")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="first seed (default 0)")
     parser.add_argument(
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="of each fit of ours (default: the program's steps); the U-Net gets what ours took",
+        help="time of each fit (default: the program's number of steps); the U-Net gets the same time",
     )
     parser.add_argument(
         "--converged",
         type=float,
         default=1800.0,
         metavar="SECONDS",
-        help="most of the U-Net that is left to converge, 0 for none (default 1800)",
+        help="time limit of the U-Net that trains until convergence, 0 to omit it (default 1800)",
     )
-    parser.add_argument(
-        "--rows", nargs="+", metavar="ROW", help="default: all; a wrong one is told the others"
-    )
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows to measure (default: all)")
     parser.add_argument(
         "--phases",
         action="store_true",
-        help="within cines: annotate end-diastole alone, then end-systole alone, and score both phases "
-        "beside the draft (in place of --frames, --rows and --budget)",
+        help="within cines: annotate only end-diastole, then only end-systole, and score both phases and "
+        "the draft (replaces --frames, --rows and --budget)",
     )
-    parser.add_argument("--encoder", metavar="NAME", help="in place of the one that ships")
-    parser.add_argument("--stills", type=int, metavar="N", help="score so many stills only")
+    parser.add_argument("--encoder", metavar="NAME", help="encoder (default: the bundled one)")
+    parser.add_argument("--stills", type=int, metavar="N", help="score only this number of stills")
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="cines, and as many pseudo-cines (default 6)"
+        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of Dice by labels and by seconds")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of Dice by labels and by seconds")
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Rows, their summary, how far ours is ahead, and ratios.
+    """Return rows, their summary, differences and ratios.
 
-    Ctrl+C, SIGTERM or an error ends it with the rows that are there. The error is told on stderr and under
-    "error".
+    After Ctrl+C, SIGTERM or an error, the rows so far are returned, with the error under "error".
     """
     _check(args)
     if args.phases:
@@ -97,7 +98,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         *([_cines(args, line_up, on_progress)] if args.cines is not None else []),
     ]
     rows: list[dict[str, Any]] = []
-    with keeping(rows) as ending:
+    with keep_results(rows) as ending:
         for stage in stages:
             stage(rows.append)
     result = {
@@ -105,7 +106,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         "machine": _threads(machine("torch", "monai", "scikit-learn", "scikit-image", "numpy")),
         **ending.fields,
         "rows": rows,
-        **_together(rows),
+        **_summaries(rows),
     }
     if args.plot:
         from app.bench.fewshot_plot import plot
@@ -124,8 +125,8 @@ def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) 
     from vjepa_core.bench.fewshot import check, run, some
 
     train, scored = load_camus(args.data)
-    there = len(np.unique(train.patients))
-    patients = args.patients or [count for count in PATIENTS if count <= there]
+    available = len(np.unique(train.patients))
+    patients = args.patients or [count for count in PATIENTS if count <= available]
     scored = scored if args.stills is None else some(scored, args.stills)
     contestants = line_up.on_stills()
     check(train, scored, contestants, patients)
@@ -148,12 +149,12 @@ def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) 
 def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -> Stage:
     from vjepa_core.bench.fewshot_cines import run_cines
 
-    given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
+    own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     ours, learners = line_up.within_cines(), line_up.learners()
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
         run_cines(
-            [*given, *_made(args, on_progress)],
+            [*own, *_synthetic(args, on_progress)],
             ours=ours,
             learners=learners,
             carried=line_up.carried(),
@@ -167,17 +168,17 @@ def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -
     return stage
 
 
-def _made(args: argparse.Namespace, on_progress: OnProgress) -> list[ScoredCine]:
-    """Phantoms, and pseudo-cines of the scored patients."""
+def _synthetic(args: argparse.Namespace, on_progress: OnProgress) -> list[ScoredCine]:
+    """Create phantoms, and pseudo-cines of the scored patients."""
     from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
 
-    on_progress("making cines", 0, 1)
-    made = phantom_cines(args.phantom)
-    return made if args.data is None else made + pseudo_cines(args.data, args.phantom)
+    on_progress("creating cines", 0, 1)
+    phantoms = phantom_cines(args.phantom)
+    return phantoms if args.data is None else phantoms + pseudo_cines(args.data, args.phantom)
 
 
 def _phases(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Both phases after one annotated frame, from the head that ships, as in the window."""
+    """Score both phases after one annotated frame, starting from the bundled head, as in the window."""
     from app.bench.machine import machine
     from vjepa_core.bench.fewshot_rows import BUNDLED
     from vjepa_core.bench.other_phase import run_phases, summary_phases
@@ -186,12 +187,12 @@ def _phases(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     encoder = _loader(args.encoder)(BUNDLED)
     starter = load_starter(encoder[1])
     if starter is None:
-        raise ApicalError(f"There is no draft over {encoder[1].name}: leave --encoder out.")
+        raise ApicalError(f"There is no draft head for {encoder[1].name}: omit --encoder.")
     rows: list[dict[str, Any]] = []
-    with keeping(rows) as ending:
-        given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
+    with keep_results(rows) as ending:
+        own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
         run_phases(
-            [*given, *_made(args, on_progress)],
+            [*own, *_synthetic(args, on_progress)],
             encoder,
             starter,
             seeds=_seeds(args),
@@ -207,8 +208,8 @@ def _phases(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     }
 
 
-def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Summary, differences and ratios, of stills and of cines."""
+def _summaries(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compute summary, differences and ratios of stills and of cines."""
     from vjepa_core.bench.fewshot import differences, ratios
     from vjepa_core.bench.fewshot_cines import differences_cines, ratios_cines, summary_cines
     from vjepa_core.bench.scores import summary
@@ -225,7 +226,7 @@ def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _loader(own: str | None) -> Callable[[str], LoadedEncoder]:
-    """Loads each encoder once, when it is first asked for; a name that there is not is told at once."""
+    """Return a function that loads each encoder at its first use; an unknown name is rejected at once."""
     from functools import cache
 
     from app.encoders.registry import encoder_folders
@@ -258,23 +259,23 @@ def _seeds(args: argparse.Namespace) -> range:
 
 def _check(args: argparse.Namespace) -> None:
     if args.data is None and args.cines is None:
-        raise ApicalError("There is nothing to measure on: give --data camus.npz, --cines, or both.")
+        raise ApicalError("There is no data to measure: give --data camus.npz, --cines, or both.")
     if args.phases and args.cines is None:
         raise ApicalError("--phases measures within cines: give --cines too.")
     if args.seeds < 1 or args.first_seed < 0 or (args.stills is not None and args.stills < 1):
-        raise ApicalError("--seeds and --stills count from 1, --first-seed from 0.")
+        raise ApicalError("--seeds and --stills must be at least 1, --first-seed at least 0.")
     if args.phantom < 0 or (args.cines == [] and args.phantom < 1):
-        raise ApicalError("--phantom counts from 1, or from 0 where --cines names projects.")
+        raise ApicalError("--phantom must be at least 1, or at least 0 if --cines names projects.")
     if not args.converged >= 0 or (args.budget is not None and not args.budget > 0):
-        raise ApicalError("--budget is more than 0 seconds, --converged 0 or more.")
+        raise ApicalError("--budget must be more than 0 seconds, --converged at least 0.")
 
 
-def _counts(word: str) -> list[int]:
-    """ "1,2,5" in increasing order."""
+def _counts(argument: str) -> list[int]:
+    """Parse a list such as 1,2,5 and sort it."""
     try:
-        counts = sorted({int(part) for part in word.split(",")})
+        counts = sorted({int(part) for part in argument.split(",")})
     except ValueError:
         counts = [0]
     if counts[0] < 1:
-        raise argparse.ArgumentTypeError(f"{word} is no list of numbers from 1 on, such as 1,2,5")
+        raise argparse.ArgumentTypeError(f"{argument} is not a list of positive numbers, such as 1,2,5")
     return counts

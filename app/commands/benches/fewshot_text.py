@@ -1,41 +1,41 @@
-"""What `apical bench fewshot` prints."""
+"""Text output of `apical bench fewshot`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from app.bench.fewshot_plot import labels, title
-from app.commands.benches.early_end import in_short
+from app.commands.benches.early_end import early_end_note
 from app.commands.report import ratio_lines, table
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table for each kind of pictures, how to read it, and the ratios in words."""
+    """Format a table for each kind of images, an explanation and the ratios."""
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads; GPU: {host['gpu']}"]
-    parts += in_short(result)
+    parts += early_end_note(result)
     if "phases" in result:
         return "\n".join([*parts, "", *_phases(result["phases"])])
     for kind in dict.fromkeys(row["kind"] for row in result["summary"]):
         parts += ["", title(kind), _table(kind, result)]
-    notes: dict[str, dict[str, None]] = {}  # what applies to some counts only is told as well
+    notes: dict[str, dict[str, None]] = {}  # also notes on some of the counts only
     for row in result["summary"]:
         if row["note"]:
-            parts_of = row["note"].replace(" / ", "; ").split("; ")
-            notes.setdefault(row["what"], {}).update(dict.fromkeys(parts_of))
+            note_parts = row["note"].replace(" / ", "; ").split("; ")
+            notes.setdefault(row["what"], {}).update(dict.fromkeys(note_parts))
     parts += [
         "",
-        "Dice in hundredths, HD95 in pixels; ± half the 95 % interval over seeds (in cines: over cines).",
-        "AHEAD: by how many points of mean Dice ours is above the row, the same labels and seeds compared.",
-        "FEATURES: the encoder on the annotated stills, or on the whole cine. FIT does not count it.",
-        "PREDICT: all that is scored.",
+        "Dice in hundredths, HD95 in pixels; ± half of the 95 % interval over seeds (or over cines).",
+        "AHEAD: points of mean Dice by which ours is above the row, for the same labels and seeds.",
+        "FEATURES: the encoder on the annotated stills, or on the whole cine; not included in FIT.",
+        "PREDICT: all scored frames.",
         *(f"{what}: {'; '.join(note)}" for what, note in notes.items()),
     ]
     return "\n".join((*parts, *ratio_lines(result["ratios"])))
 
 
 def _phases(rows: list[dict[str, Any]]) -> list[str]:
-    """After one annotated frame: a table, and how to read it."""
+    """Format a table of scores after one annotated frame, and an explanation."""
     lines = [["CINES", "ANNOTATED", "ROW", "N", "OTHER PHASE", "HD95", "OVER DRAFT", "WORST", "SAME PHASE"]]
     lines += [
         [
@@ -55,9 +55,9 @@ def _phases(rows: list[dict[str, Any]]) -> list[str]:
         table(lines),
         "",
         "Mean Dice in hundredths, HD95 of the other phase in pixels. A phase is the quarter of the labelled "
-        "frames with the largest or smallest left ventricle; the largest or smallest itself is annotated.",
-        "OVER DRAFT: points of Dice in the other phase above the draft; WORST: the least of any cine.",
-        "Cines to which the draft does not apply are left out.",
+        "frames with the largest or smallest left ventricle; the largest or smallest one is annotated.",
+        "OVER DRAFT: points of Dice above the draft in the other phase; WORST: minimum over cines.",
+        "Cines to which the draft does not apply are excluded.",
     ]
 
 
@@ -65,7 +65,7 @@ def _table(kind: str, result: dict[str, Any]) -> str:
     unit, counted = ("PATIENTS", "seeds") if kind == "camus" else ("FRAMES", "cines")
     names = [unit, "ROW", counted.upper(), "MEAN", "LV", "MYO", "LA", "HD95", "AHEAD", "FEATURES", "FIT"]
     lines = [[*names, "PREDICT", "STEPS"]]
-    ahead = {(labels(one), one["over"]): one for one in result["differences"] if one["kind"] == kind}
+    ahead = {(labels(row), row["over"]): row for row in result["differences"] if row["kind"] == kind}
     for row in result["summary"]:
         if row["kind"] != kind:
             continue

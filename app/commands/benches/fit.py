@@ -1,4 +1,4 @@
-"""How soon an annotation shows, against a forest over the same features: the preview, and the whole cine."""
+"""Time from an annotation to its effect, against a random forest on the same features."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ FRAMES = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[CINE...] [--rounds N] [--frames N] [--seed N] [--encoder NAME]`."""
+    """Add the cines and the settings."""
     parser.add_argument(
         "cines",
         type=Path,
         nargs="*",
         metavar="CINE",
-        help="cines, outlined by made-up shapes, or projects with their outlines (default: a phantom)",
+        help="cines, for which outlines are generated, or projects with outlines (default: a phantom)",
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians over so many (default 3)")
     parser.add_argument(
-        "--frames", type=int, default=FRAMES, metavar="N", help=f"of the phantom (default {FRAMES})"
+        "--rounds", type=int, default=3, metavar="N", help="repeats, of which the median is taken (default 3)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of phantom and forest (default 0)")
     parser.add_argument(
-        "--encoder", metavar="NAME", help="see `apical encoders list` (default: the chosen one)"
+        "--frames", type=int, default=FRAMES, metavar="N", help=f"frames of the phantom (default {FRAMES})"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the phantom and the forest (default 0)"
+    )
+    parser.add_argument(
+        "--encoder", metavar="NAME", help="encoder, see `apical encoders list` (default: the chosen one)"
     )
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Both sides in turn. Ctrl+C ends it with the lessons that both sides have answered."""
+    """Measure both programs in turn; Ctrl+C ends with the lessons completed by both."""
     if args.rounds < 1 or args.frames < 3 or not 0 <= args.seed < 2**32:
-        raise ApicalError("--rounds counts from 1, --frames from 3, --seed from 0 to 2**32 - 1.")
+        raise ApicalError(
+            "--rounds must be at least 1, --frames at least 3, and --seed between 0 and 2**32 - 1."
+        )
 
     import torch
 
@@ -78,13 +84,13 @@ def _cines(args: argparse.Namespace, on_progress: OnProgress) -> list[ScoredCine
     from vjepa_core.bench.scored_cines import phantom_cines
 
     if args.cines:
-        return [cine for path in args.cines for cine in _given(path, on_progress)]
-    on_progress("making a cine", 0, 1)
+        return [cine for path in args.cines for cine in _from_file(path, on_progress)]
+    on_progress("creating a cine", 0, 1)
     return phantom_cines(1, frames=args.frames, first=args.seed)
 
 
-def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
-    """The labelled cines of a project, or one cine with stand-ins for outlines."""
+def _from_file(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
+    """Read the labelled cines of a project, or one cine with generated outlines."""
     from app.commands.benches.user_cines import project_cines
     from app.storage.project_lookup import SUFFIX
 
@@ -103,7 +109,7 @@ def _given(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The machine, a table, how to read it, targets and ratios in words."""
+    """Format the machine, a table, an explanation, targets and ratios."""
     from vjepa_core.bench.fit_live import GOAL
 
     host = result["machine"]
@@ -128,23 +134,23 @@ def text(result: dict[str, Any]) -> str:
     rounds = max(row["rounds"] for row in result["rows"])
     how = (
         "",
-        f"Medians of {rounds} round{'s'[: rounds - 1]}; seconds from the moment at which the label is there,",
-        "the features being there before. Somebody looks at the frame furthest from the annotated ones.",
-        "CARRIED: it shows the label as motion carries it. PREVIEW: its first mask that was learnt from the",
-        "labels. Both Dice are those of that frame.",
-        "LONGEST GAP: between two masks of that frame. WHOLE CINE: the last mask of every frame is there.",
+        f"Medians of {rounds} round{'s'[: rounds - 1]}; seconds from the annotation, with the features in",
+        "the cache. The visible frame is the one furthest from the annotated frames.",
+        "CARRIED: its first mask from labels propagated along motion. PREVIEW: its first mask from a fitted",
+        "head. Both Dice are those of this frame.",
+        "LONGEST GAP: between two masks of this frame. WHOLE CINE: all last masks are complete.",
         "REST: mean Dice of the last masks on all labelled frames that are not annotated.",
-        "Two frames annotated: a correction. Ours goes on from its head, the forest is grown anew.",
+        "Two annotated frames: a correction. Ours continues with its head, the forest starts from scratch.",
         "",
         "Targets, the slowest median:",
     )
     targets = [
-        f"  {'met' if one['met'] else 'MISSED'}: {one['what']} {one['measured_s']:.2f} s, at most "
-        f"{one['limit_s']:g} s"
-        for one in result["targets"]
+        f"  {'met' if target['met'] else 'MISSED'}: {target['what']} {target['measured_s']:.2f} s, at most "
+        f"{target['limit_s']:g} s"
+        for target in result["targets"]
     ]
     ratios = ratio_lines(result["ratios"], f"the goal for seconds is {GOAL:g}")
-    stopped = ["", "Stopped early: medians of what there is."] if result["stopped"] else []
+    stopped = ["", "Stopped early: medians of the rounds so far."] if result["stopped"] else []
     return "\n".join((head, "", table(lines), *how, *targets, *ratios, *stopped))
 
 

@@ -1,4 +1,4 @@
-"""What a probe can tell of places over encoders trained with and without the localisation task."""
+"""Position information in encoders trained with and without the localisation task, measured by a probe."""
 
 from __future__ import annotations
 
@@ -15,21 +15,25 @@ UNTRAINED, PLAIN, LOCALISED = "untrained", "without the task", "with the task"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--plain RUN --localised RUN --data PACKED... [--seeds N] [--plot FILE]`."""
+    """Add the two runs, the data and the settings of the probe."""
     parser.add_argument(
         "--plain", type=Path, required=True, metavar="RUN", help="run of `apical pretrain` without the task"
     )
-    parser.add_argument("--localised", type=Path, required=True, metavar="RUN", help="the same with it")
+    parser.add_argument(
+        "--localised", type=Path, required=True, metavar="RUN", help="the same run with the task"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the probe (default 3)")
-    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the probe (default 500)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of loss and levels")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of the probe (default 3)")
+    parser.add_argument(
+        "--steps", type=int, default=500, metavar="N", help="training steps of the probe (default 500)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of the losses")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Probes over both runs' encoders and over their untrained start; a curve from the second run's log."""
+    """Measure probes on the encoders of both runs and on random weights, and read the second run's log."""
     if min(args.seeds, args.steps) < 1:
-        raise ApicalError("--seeds and --steps count from 1.")
+        raise ApicalError("--seeds and --steps must be at least 1.")
 
     from dataclasses import replace
 
@@ -45,18 +49,18 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
     plain, plain_config, _ = trained_encoder(args.plain)
     localised, config, steps = trained_encoder(args.localised)
     if plain_config.loc.peak or not config.loc.peak:
-        raise ApicalError("--plain must be a run without the localisation task, --localised one with it.")
-    # The ablation gives a run without the task more steps, for as many operations.
+        raise ApicalError("--plain must be a run without the localisation task, --localised a run with it.")
+    # The ablation gives a run without the task more steps, for the same number of operations.
     task, steps_of_plain = plain_config.localisation, plain_config.steps
     if replace(config, loc=plain_config.loc, localisation=task, steps=steps_of_plain) != plain_config:
-        raise ApicalError("The runs differ in more than the task: give two that differ in it alone.")
+        raise ApicalError("The runs differ in more than the task: give two runs that differ only in it.")
     clips = clips_by_cine(args.data, config)
     untrained = build_student(replace(config, start_from="")).eval()
     encoders = [(UNTRAINED, untrained), (PLAIN, plain), (LOCALISED, localised)]
     rows = []
-    for done, one in enumerate(encoders):
+    for done, encoder in enumerate(encoders):
         on_progress("probes", done, len(encoders))
-        rows += probe_rows([one], clips, config.localisation, seeds=range(args.seeds), steps=args.steps)
+        rows += probe_rows([encoder], clips, config.localisation, seeds=range(args.seeds), steps=args.steps)
     on_progress("probes", len(encoders), len(encoders))
     log = [[entry["step"], entry["loss_loc"]] for entry in read_log(args.localised)]
     result: dict[str, Any] = {
@@ -78,13 +82,13 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
 def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for name in dict.fromkeys(row["encoder"] for row in rows):
-        mine = [row for row in rows if row["encoder"] == name]
-        one: dict[str, Any] = {"encoder": name}
+        selected = [row for row in rows if row["encoder"] == name]
+        summary: dict[str, Any] = {"encoder": name}
         for key in ("loss", "chance", "solved"):
-            values = [row[key] for row in mine]
-            one[key] = statistics.fmean(values)
-            one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
-        found.append(one)
+            values = [row[key] for row in selected]
+            summary[key] = statistics.fmean(values)
+            summary[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
+        found.append(summary)
     return found
 
 
@@ -100,14 +104,14 @@ def _plot(path: Path, result: dict[str, Any]) -> None:
         {"in training, on augmented clips (mean of 20 steps)": (at, smooth(losses, 20))},
         levels,
         x="step",
-        y="localisation loss (share of the axes)",
-        title="3D localisation: training, and probes over frozen encoders",
+        y="localisation loss (fraction of the axes)",
+        title="3D localisation: training, and probes on frozen encoders",
     )
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table and the ratio."""
-    lines = [("FROZEN ENCODER", "LOSS", "CHANCE", "SHARE OF CHANCE GONE")]
+    """Format a table and the ratio."""
+    lines = [("FROZEN ENCODER", "LOSS", "CHANCE", "REDUCTION")]
     for row in result["summary"]:
         lines.append(
             (

@@ -1,4 +1,4 @@
-"""Pre-training speed: clips a second, utilisation, memory, against a loop that encodes every token."""
+"""Speed, utilisation and memory of pre-training, against a loop that encodes all tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[--config FILE] [--steps N] [--data PACKED...]`."""
+    """Add the configuration, the steps and the data."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="timed steps (default 10)")
     parser.add_argument(
@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """The configuration that `apical pretrain` would take on this machine, on noise or packed clips."""
+    """Measure the configuration of `apical pretrain` on this machine, on noise or on packed clips."""
     if args.steps < 1:
-        raise ApicalError(f"--steps is {args.steps}; give 1 or more.")
+        raise ApicalError(f"--steps is {args.steps}; it must be at least 1.")
     must_exist(args.data)
 
     from app.bench.machine import machine
@@ -35,12 +35,13 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
 
 
 def text(result: dict[str, Any]) -> str:
-    """The device, a table, what the operations are made of, and the ratios in words."""
+    """Format the device, a table, the shares of the operations and the ratios."""
     host, ours = result["machine"], result["rows"][0]
     head = (
         f"{host['cores']} cores, {host['cpu']}; {host['device']}, {host['threads']} threads, "
         f"{host['precision']}: {_rate(host['matrix_flops'])} in a square matrix product",
-        f"{ours['architecture']}, {ours['batch']} clips a step, {ours['frames']} frames of {ours['size']} px",
+        f"{ours['architecture']}, {ours['batch']} clips per step, "
+        f"{ours['frames']} frames of {ours['size']} px",
         "",
     )
     names = "STUDENT SEES|CLIPS/S|MEDIAN|BEST|WORST|GFLOP/CLIP|UTILISATION|DATA WAIT|MEMORY"
@@ -54,13 +55,13 @@ def text(result: dict[str, Any]) -> str:
                 f"{row['clip_flops'] / 1e9:.2f}",
                 f"{row['utilisation']:.0%}",
                 f"{row['data_wait']:.1%}",
-                "not known" if row["peak_bytes"] is None else size(row["peak_bytes"]),
+                "unknown" if row["peak_bytes"] is None else size(row["peak_bytes"]),
             ]
         )
     parts = ", ".join(
         f"{name} {part / ours['clip_flops']:.0%}" for name, part in ours["clip_flops_parts"].items() if part
     )
-    ratios = [f"{ratio:.2f} times better in {what}" for what, ratio in result["ratios"].items()]
+    ratios = [f"{ratio:.2f} times better: {what}" for what, ratio in result["ratios"].items()]
     return "\n".join((*head, table(rows), "", f"Operations of ours: {parts}.", *ratios))
 
 

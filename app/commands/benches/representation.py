@@ -1,4 +1,4 @@
-"""Frozen encoders on CAMUS: a linear and the program's head, on some or all patients, or on the phantom."""
+"""Frozen encoders on CAMUS: a linear head and the program's head, on some or all patients, or on phantoms."""
 
 from __future__ import annotations
 
@@ -12,21 +12,34 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--camus FILE [--encoder NAME...] [--shares 0.1 1] [--seeds N] [--phantom N] ...`."""
+    """Add the data, the encoders and the settings of the heads."""
     parser.add_argument("--camus", type=Path, required=True, metavar="FILE", help="CAMUS as .npz")
     parser.add_argument(
-        "--encoder", nargs="+", default=[], metavar="NAME", help="default: the untrained and the default one"
+        "--encoder",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="default: the untrained and the default encoder",
     )
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 1.0], metavar="SHARE")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="*",
+        default=[0.1, 1.0],
+        metavar="SHARE",
+        help="fractions of the patients (default 0.1 and 1)",
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
     parser.add_argument(
-        "--phantom", type=int, default=0, metavar="N", help="also heads trained on N phantom pictures alone"
+        "--phantom", type=int, default=0, metavar="N", help="also heads trained only on N phantom images"
     )
-    parser.add_argument("--head-steps", type=int, default=150, metavar="N", help="of the program's head")
+    parser.add_argument(
+        "--head-steps", type=int, default=150, metavar="N", help="training steps of the program's head"
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Rows and ratios; a ratio compares with the encoder that is named first."""
+    """Return rows and ratios to the encoder that is named first."""
     _check(args)
 
     import torch
@@ -63,14 +76,14 @@ def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], Non
 
 
 def text(result: dict[str, Any]) -> str:
-    """The table: hundredths of Dice."""
+    """Format a table of Dice in hundredths."""
     return dice_table(result["summary"])
 
 
 def _check(args: argparse.Namespace) -> None:
     if any(not 0 < share <= 1 for share in args.shares):
-        raise ApicalError("--shares are shares of the patients: numbers above 0 and at most 1.")
+        raise ApicalError("--shares are fractions of the patients: numbers above 0 and at most 1.")
     if args.seeds < 1 or args.head_steps < 1 or args.phantom < 0:
-        raise ApicalError("--seeds and --head-steps count from 1, --phantom from 0.")
+        raise ApicalError("--seeds and --head-steps must be at least 1, --phantom at least 0.")
     if not args.shares and not args.phantom:
-        raise ApicalError("There is nothing to train a head on: give --shares or --phantom.")
+        raise ApicalError("There is no data to train a head: give --shares or --phantom.")

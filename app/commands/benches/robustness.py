@@ -1,4 +1,4 @@
-"""Damaged files by the thousand: none may crash, hang, fill the memory or end in a traceback."""
+"""Thousands of damaged files: none may cause a crash, a hang, an excess of memory or a traceback."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[PATH...] [--files N] [--seed N] [--keep DIR]`."""
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="sound files, or folders of them")
+    """Add the files and the settings."""
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="intact files, or folders of them"
+    )
     parser.add_argument("--files", type=int, default=5000, help="damaged files to open (default 5000)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same damage (default 0)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for the files that went wrong")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage (default 0)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for the files that caused a fault")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Damage and open."""
+    """Damage files and open them."""
     from app.bench import robustness
 
     if args.files < 1:
-        raise ApicalError(f"--files is {args.files}; give 1 or more.")
+        raise ApicalError(f"--files is {args.files}; it must be at least 1.")
     return robustness.run(
         args.paths, files=args.files, seed=args.seed, keep=args.keep, on_progress=on_progress
     )
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table, and every fault in a line."""
+    """Format a table and one line for each fault."""
     columns = (
         "what",
         "n",
@@ -51,4 +53,4 @@ def text(result: dict[str, Any]) -> str:
         f"{fault['detail'].strip().splitlines()[-1]}"
         for fault in result["faults"]
     ]
-    return "\n".join((table(rows), "", *(faults or ["No fault."])))
+    return "\n".join((table(rows), "", *(faults or ["No faults."])))

@@ -1,4 +1,4 @@
-"""What benchmarks of pre-training take alike."""
+"""Settings shared by the benchmarks of pre-training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def config_for(file: Path | None) -> PretrainConfig:
-    """The configuration that `apical pretrain` would take on this machine, with a file's changes."""
+    """Return the default configuration of `apical pretrain` on this machine, changed by a file."""
     import torch
 
     from vjepa_core.pretraining.config import PretrainConfig, read_config, small

@@ -1,4 +1,4 @@
-"""Which frame next: the labels that suggested frames take to reach a Dice, against other choices."""
+"""Suggested frames: the labels needed to reach a Dice, against other choices of frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.commands.benches.early_end import in_short, keeping
+from app.commands.benches.early_end import early_end_note, keep_results
 from app.commands.benches.user_cines import project_cines
 from app.commands.report import table
 from app.domain.errors import ApicalError
@@ -16,35 +16,41 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[--data FILE] [--cines PROJECT...] [--fit] [--phantom N] [--first N] [--frames N] [--draws N] ...`."""
+    """Add the data and the settings."""
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="CAMUS as .npz: pseudo-cines of test, or val"
-    )
-    parser.add_argument("--cines", type=Path, nargs="+", default=[], metavar="PROJECT", help="labelled cines")
-    parser.add_argument(
-        "--fit", action="store_true", help="fit a head after each label (default: carry labels along motion)"
+        "--data", type=Path, metavar="FILE", help="CAMUS as .npz, for pseudo-cines of test or val"
     )
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="cines, and as many pseudo-cines (default 6)"
+        "--cines", type=Path, nargs="+", default=[], metavar="PROJECT", help="projects with labelled cines"
     )
-    parser.add_argument("--frames", type=int, default=8, metavar="N", help="most to annotate (default 8)")
+    parser.add_argument(
+        "--fit",
+        action="store_true",
+        help="fit a head after each label (default: propagate labels along motion)",
+    )
+    parser.add_argument(
+        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=8, metavar="N", help="maximal number of annotated frames (default 8)"
+    )
     parser.add_argument("--draws", type=int, default=4, metavar="N", help="random orders (default 4)")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of random orders and fits (default 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of random orders and fits (default 0)"
     )
-    parser.add_argument("--encoder", metavar="NAME", help="in place of the one that ships")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of Dice by labels")
+    parser.add_argument("--encoder", metavar="NAME", help="encoder (default: the bundled one)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of Dice by labels")
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Rows, curves, labels needed and ratios.
+    """Return rows, curves, numbers of labels and ratios.
 
-    Ctrl+C, SIGTERM or an error ends it with the rows that are there.
+    After Ctrl+C, SIGTERM or an error, the rows so far are returned.
     """
     if min(args.frames, args.draws) < 1 or args.phantom < 0:
-        raise ApicalError("--frames and --draws count from 1, --phantom from 0.")
+        raise ApicalError("--frames and --draws must be at least 1, --phantom at least 0.")
     if not args.phantom and not args.cines:
-        raise ApicalError("There is nothing to measure on: give --cines, or --phantom of 1 and more.")
+        raise ApicalError("There is no data to measure: give --cines, or --phantom of at least 1.")
 
     from app.bench.machine import machine
     from app.encoders.registry import encoder_folders
@@ -60,12 +66,12 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         check(args.plot)
     encoder = resolve_encoder(card(args.encoder or DEFAULT_ENCODER, encoder_folders()))
     cines = [cine for path in args.cines for cine in project_cines(path, on_progress)]
-    on_progress("making cines", 0, 1)
+    on_progress("creating cines", 0, 1)
     cines += phantom_cines(args.phantom)
     if args.data is not None and args.phantom:
         cines += pseudo_cines(args.data, args.phantom)
     rows: list[dict[str, Any]] = []
-    with keeping(rows) as ending:
+    with keep_results(rows) as ending:
         run_suggest(
             cines,
             encoder,
@@ -88,10 +94,10 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         "labels": needed,
         "studies": studies(rows, seed=args.seed),
         "ratios": {
-            f"{one['what']}: labels for {one['target']}, {one['kind']}, over ours": 1.0
-            / (1.0 - one["spared"])
-            for one in needed
-            if one["what"] in (EVEN, RANDOM)
+            f"{row['what']}: labels for {row['target']}, {row['kind']}, over ours": 1.0
+            / (1.0 - row["spared"])
+            for row in needed
+            if row["what"] in (EVEN, RANDOM)
         },
     }
     if args.plot:
@@ -100,25 +106,27 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
 
 def text(result: dict[str, Any]) -> str:
-    """Tables of labels needed, and how to read them."""
-    how = (
-        "a head fitted after each label" if result["mode"] == "fit" else "labels carried along motion, no fit"
+    """Format tables of the labels needed, and an explanation."""
+    method = (
+        "a head fitted after each label"
+        if result["mode"] == "fit"
+        else "labels propagated along motion, without a fit"
     )
-    parts = [f"Scored by {how}."]
-    parts += in_short(result)
-    lines = [("CINES", "TARGET", "FRAMES ARE", "N", "LABELS", "REACHED", "SPARED", "FEWER A CINE")]
-    for one in result["labels"]:
-        ours = one["what"] == "suggested"
+    parts = [f"Scored with {method}."]
+    parts += early_end_note(result)
+    lines = [("CINES", "TARGET", "FRAMES", "N", "LABELS", "REACHED", "SAVED", "FEWER PER CINE")]
+    for row in result["labels"]:
+        is_ours = row["what"] == "suggested"
         lines.append(
             (
-                one["kind"],
-                one["target"],
-                one["what"],
-                str(one["cines"]),
-                _number(one["labels"], one["labels_95"]),
-                f"{one['reached']:.0%}",
-                "" if ours else f"{one['spared']:+.0%}",
-                "" if ours else _number(one["fewer"], one["fewer_95"]),
+                row["kind"],
+                row["target"],
+                row["what"],
+                str(row["cines"]),
+                _number(row["labels"], row["labels_95"]),
+                f"{row['reached']:.0%}",
+                "" if is_ours else f"{row['spared']:+.0%}",
+                "" if is_ours else _number(row["fewer"], row["fewer_95"]),
             )
         )
     parts += ["", table(lines)]
@@ -126,18 +134,18 @@ def text(result: dict[str, Any]) -> str:
         parts += ["", _studies(result["studies"])]
     parts += [
         "",
-        "LABELS: mean until the target is reached, ± half the 95 % interval over cines; one more than were",
-        "tried where it is not reached. SPARED: share of these labels that suggestions spare.",
+        "LABELS: mean number until the target is reached, ± half of the 95 % interval over cines; one more",
+        "than the maximum if it is not reached. SAVED: fraction of these labels that suggestions save.",
     ]
     return "\n".join(parts)
 
 
 def _studies(found: list[dict[str, Any]]) -> str:
-    lines = [("STUDIES OF", "NEXT CINE IS", "N", "LABELS", "SPARED")]
-    for one in found:
-        spared = "" if one["what"] == "suggested cine" else f"{one['spared']:+.0%}"
-        labels = _number(one["labels"], one["labels_95"])
-        lines.append((one["kind"], one["what"], str(one["studies"]), labels, spared))
+    lines = [("STUDIES OF", "NEXT CINE", "N", "LABELS", "SAVED")]
+    for row in found:
+        saved = "" if row["what"] == "suggested cine" else f"{row['spared']:+.0%}"
+        labels = _number(row["labels"], row["labels_95"])
+        lines.append((row["kind"], row["what"], str(row["studies"]), labels, saved))
     return table(lines)
 
 
@@ -148,14 +156,14 @@ def _number(value: float, half: float | None) -> str:
 def _plot(path: Path, result: dict[str, Any]) -> None:
     from app.bench.plots import COLOURS, panels, save
 
-    kinds = list(dict.fromkeys(one["kind"] for one in result["curves"]))
-    made, axes = panels(1, max(len(kinds), 1))
+    kinds = list(dict.fromkeys(point["kind"] for point in result["curves"]))
+    figure, axes = panels(1, max(len(kinds), 1))
     for panel, kind in zip(axes[0], kinds, strict=False):
-        mine = [one for one in result["curves"] if one["kind"] == kind]
-        for colour, what in zip(COLOURS, dict.fromkeys(one["what"] for one in mine), strict=False):
-            line = [one for one in mine if one["what"] == what]
-            at, mean = [one["frames"] for one in line], [one["mean"] for one in line]
-            panel.plot(at, mean, color=colour, marker="o", markersize=4, label=what)
+        points = [point for point in result["curves"] if point["kind"] == kind]
+        for colour, what in zip(COLOURS, dict.fromkeys(point["what"] for point in points), strict=False):
+            line = [point for point in points if point["what"] == what]
+            frames, mean = [point["frames"] for point in line], [point["mean"] for point in line]
+            panel.plot(frames, mean, color=colour, marker="o", markersize=4, label=what)
         panel.set(xlabel="annotated frames", ylabel="mean Dice of the others", title=f"{kind} cines")
         panel.legend(frameon=False, fontsize="small")
-    save(made, path)
+    save(figure, path)

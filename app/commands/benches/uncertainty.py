@@ -1,4 +1,4 @@
-"""Does the program know where it is wrong? Its expected Dice and doubts against the head's softmax alone."""
+"""Calibration of the expected Dice and the doubts, against the head's softmax alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.benches.early_end import in_short, keeping
+from app.commands.benches.early_end import early_end_note, keep_results
 from app.commands.benches.user_cines import project_cines
 from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
@@ -20,15 +20,15 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`[--data FILE] [--cines [PROJECT...]] [--frames LIST] [--phantom N] [--length T] [--seed N]`."""
+    """Add the data and the settings."""
     parser.add_argument(
         "--data",
         type=Path,
         metavar="FILE",
-        help="CAMUS as .npz: drafts of its scored stills, and pseudo-cines of their patients",
+        help="CAMUS as .npz, for drafts of its scored stills and pseudo-cines of their patients",
     )
     parser.add_argument(
-        "--cines", type=Path, nargs="*", default=[], metavar="PROJECT", help="also the cines of projects"
+        "--cines", type=Path, nargs="*", default=[], metavar="PROJECT", help="projects with labelled cines"
     )
     parser.add_argument(
         "--frames",
@@ -36,19 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(FRAMES),
         metavar="N",
-        help="annotated of a cine (default 1 2 3); 0 is the draft",
+        help="annotated frames of a cine (default 1 2 3); 0 is the draft",
     )
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="cines, and as many pseudo-cines (default 6)"
+        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
     )
-    parser.add_argument("--length", type=int, default=40, metavar="T", help="frames of each (default 40)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of fits (default 0)")
+    parser.add_argument(
+        "--length", type=int, default=40, metavar="T", help="frames of each cine (default 40)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of fits (default 0)")
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """A row for every kind, number of annotated frames, and ours or softmax.
+    """Return a row for each kind of cine, number of annotated frames, and method.
 
-    Ctrl+C, SIGTERM or an error ends it with what was seen.
+    After Ctrl+C, SIGTERM or an error, the rows so far are returned.
     """
     _check(args)
 
@@ -64,23 +66,23 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     from vjepa_core.fewshot.starter import load_starter
 
     stills = None if args.data is None else halves(load_camus(args.data)[1])[1]
-    given = [cine for path in args.cines for cine in project_cines(path, on_progress)]
+    own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     device = inference_device()
     encoder = load_encoder(device=device, matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     head = None if starter is None else starter.head.to(device)
     seen: list[Seen] = []
-    with keeping(seen) as ending:
-        on_progress("making cines", 0, 1)
-        made = phantom_cines(args.phantom, frames=args.length)
+    with keep_results(seen) as ending:
+        on_progress("creating cines", 0, 1)
+        synthetic = phantom_cines(args.phantom, frames=args.length)
         if args.data is not None and args.phantom:
-            made += pseudo_cines(args.data, args.phantom, frames=args.length)
+            synthetic += pseudo_cines(args.data, args.phantom, frames=args.length)
         if stills is not None and head is not None:
             seen.extend(on_stills(stills, encoder, head, on_progress=on_progress))
-        # `extend` keeps what a generator has given when it is interrupted.
+        # `extend` keeps the items so far if the generator is interrupted.
         seen.extend(
             on_cines(
-                [*given, *made],
+                [*own, *synthetic],
                 encoder,
                 start=starter,
                 counts=sorted(set(args.frames)),
@@ -94,10 +96,10 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table, how to read it, and the ratios in words."""
+    """Format a table, an explanation and the ratios."""
     host = result["machine"]
     parts = [f"{host['cores']} cores, {host['cpu']}, {host['threads']} threads"]
-    parts += in_short(result)
+    parts += early_end_note(result)
     names = ["KIND", "ANNOTATED", "CINES", "FRAMES", "DICE", "ROW", "EXPECTED", "FRAME ECE"]
     lines = [[*names, "PEARSON", "SPEARMAN", "WITHIN", "PIXEL ECE", "NEAR BORDERS"]]
     for row in result["rows"]:
@@ -120,12 +122,13 @@ def text(result: dict[str, Any]) -> str:
         "",
         table(lines),
         "",
-        "DICE: true mean of the frames that were not annotated; EXPECTED: what was expected of them.",
-        "FRAME ECE: expected calibration error of Dice, 15 groups of equally many frames.",
-        "PIXEL ECE: of the probability that a pixel is right, 15 bins, all pixels of the head's 112 x 112",
-        "in the picture; NEAR BORDERS: of those within 3 pixels of a drawn or a true border.",
-        "PEARSON, SPEARMAN: expected with true Dice, over all frames; WITHIN: Spearman's, mean over cines.",
-        "softmax: the same predictions, trusted as the head's softmax says.",
+        "DICE: mean over the frames that were not annotated; EXPECTED: mean expected Dice of these frames.",
+        "FRAME ECE: expected calibration error of Dice, 15 groups of equal size.",
+        "PIXEL ECE: of the probability that a pixel is correct, 15 bins, over the grid of the head,",
+        "112 x 112 in the image; NEAR BORDERS: over those within 3 pixels of a predicted or true border.",
+        "PEARSON, SPEARMAN: correlation of expected and true Dice over all frames; WITHIN: Spearman's, mean",
+        "over cines.",
+        "softmax: the same predictions, with the head's softmax as confidence.",
     ]
     return "\n".join((*parts, *ratio_lines(result["ratios"])))
 
@@ -136,6 +139,6 @@ def _number(value: float | None, digits: int) -> str:
 
 def _check(args: argparse.Namespace) -> None:
     if args.phantom < 0 or (args.phantom == 0 and args.data is None and not args.cines):
-        raise ApicalError("There is nothing to measure on: give --phantom, --data camus.npz or --cines.")
+        raise ApicalError("There is no data to measure: give --phantom, --data camus.npz or --cines.")
     if min(args.frames) < 0 or args.length < 2:
-        raise ApicalError("--frames counts annotated frames from 0, --length frames of a cine from 2.")
+        raise ApicalError("--frames must be at least 0, --length at least 2.")

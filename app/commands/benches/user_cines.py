@@ -1,4 +1,4 @@
-"""Cines that a user gives a benchmark to be measured on."""
+"""Cines of the user's projects as data of benchmarks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,22 @@ log = logging.getLogger(__name__)
 
 
 def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -> list[ScoredCine]:
-    """The cines of a project with their outlined frames; scribbles, no measure of anything, are left out.
+    """Read the cines of a project with their outlined frames; scribbles are skipped.
+
+    Parameters
+    ----------
+    project : Path
+    on_progress : callable
+        Called with the stage, the frames done and the frames in all.
+
+    Returns
+    -------
+    list of ScoredCine
 
     Raises
     ------
     ApicalError
-        If the project's structures are not those of the left heart.
+        The project's structures are not those of the left heart.
     """
     from app.commands.labelled_cines import from_project, pixels
     from app.domain.labels import LEFT_HEART
@@ -36,10 +46,10 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
             )
         scribbled = sum(one.scribbled for one in study.cines.values())
         if scribbled:
-            log.warning("Scribbled frames of %s are left out: %d.", project.name, scribbled)
+            log.warning("%d scribbled frames of %s are skipped.", scribbled, project.name)
         cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
-        both = [(*pixels(one, on_progress), one.cine) for one in cines]
+        pairs = [(*pixels(one, on_progress), one.cine) for one in cines]
     return [
         ScoredCine(frames, cine.timing.fps, labels, pixel_aspect=cine.pixel_aspect)
-        for frames, labels, cine in both
+        for frames, labels, cine in pairs
     ]

@@ -103,7 +103,7 @@ def test_what_a_library_prints_stays_out_of_the_json(
 
 def test_info_for_a_reader(demo_cine_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(demo_cine_path)]) == 0
-    assert "30 frames of 320x240" in capsys.readouterr().out
+    assert "30 of 320x240 pixels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is no cine", b"\x89PNG but not really"])

@@ -55,7 +55,7 @@ def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "SHA-256" in told
     assert "torch pair   imports" in told
-    assert "encoder runs in float32 with 2 threads, as measured earlier. So it is." in told
+    assert "encoder runs in float32 with 2 threads, measured earlier. So it is." in told
 
 
 @pytest.mark.usefixtures("_healthy")
@@ -112,7 +112,7 @@ def test_a_home_that_cannot_be_written(
 
 
 def test_a_probe_that_fails_says_its_last_line() -> None:
-    found, error = system_probes._in_own_process("raise RuntimeError('no such operator')", {})
+    found, error = system_probes.run_in_process("raise RuntimeError('no such operator')", {})
     assert found == {}
     assert error == "RuntimeError: no such operator"
 
@@ -140,7 +140,7 @@ def test_the_feature_cache_is_shown_and_cleared(
 
     monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", "0")
     assert cli.main(["doctor"]) == 0
-    assert "off (APICAL_FEATURE_CACHE_GB is 0), 4 MiB in 2 entries from before" in capsys.readouterr().out
+    assert "off (APICAL_FEATURE_CACHE_GB is 0), 4 MiB in 2 entries from earlier" in capsys.readouterr().out
 
     paths.speed_file().write_text("{}")
     assert cli.main(["doctor", "--clear-cache"]) == 0
@@ -184,7 +184,7 @@ def test_files_in_use_are_left_and_said(
 
     monkeypatch.setattr(Path, "unlink", held)
     assert cli.main(["doctor", "--clear-cache"]) == 0
-    assert "1 entry could not be removed: close Apical's windows" in capsys.readouterr().out
+    assert "1 entry could not be deleted: close Apical's windows" in capsys.readouterr().out
     assert cli.main(["doctor", "--clear-cache"]) == 0
     assert capsys.readouterr().out.startswith("Nothing was freed. 1 entry could not")
 

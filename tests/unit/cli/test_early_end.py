@@ -7,39 +7,41 @@ import signal
 
 import pytest
 
-from app.commands.benches.early_end import in_short, keeping
+from app.commands.benches.early_end import early_end_note, keep_results
 from app.domain.errors import ApicalError
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_rows(number: signal.Signals) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with keeping(rows := [1]) as ending:
+    with keep_results(rows := [1]) as ending:
         os.kill(os.getpid(), number)
         rows.append(2)
     assert rows == [1]
     assert ending.fields == {"stopped": True, "error": None, "exit_code": 0}
-    assert in_short(ending.fields) == ["Stopped before its end: not everything was measured."]
+    assert early_end_note(ending.fields) == ["Stopped before its end: not everything was measured."]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_a_row_a_signal_and_an_error_go_on() -> None:
-    with pytest.raises(KeyboardInterrupt), keeping([]):
+    with pytest.raises(KeyboardInterrupt), keep_results([]):
         os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(ApicalError, match="give another"), keeping([]):
+    with pytest.raises(ApicalError, match="give another"), keep_results([]):
         raise ApicalError("No such cine: give another.")
 
 
 def test_an_error_is_told_and_the_rows_stay(caplog: pytest.LogCaptureFixture) -> None:
-    with keeping([1]) as ending:
+    with keep_results([1]) as ending:
         raise ApicalError("No such cine: give another.")
     assert ending.fields == {"stopped": True, "error": "No such cine: give another.", "exit_code": 2}
-    assert in_short(ending.fields) == ["Stopped by an error before its end: not everything was measured."]
+    assert early_end_note(ending.fields) == [
+        "Stopped by an error before its end: not everything was measured."
+    ]
     assert "No such cine: give another. The rows measured before are kept." in caplog.text
 
 
 def test_a_whole_run_has_nothing_to_say() -> None:
-    with keeping([]) as ending:
+    with keep_results([]) as ending:
         pass
     assert ending.fields == {"stopped": False, "error": None, "exit_code": 0}
-    assert in_short(ending.fields) == []
+    assert early_end_note(ending.fields) == []

@@ -82,7 +82,7 @@ def test_the_text_says_the_same_and_progress_is_told(
     path = checkpoint_files.write("v-jepa", tmp_path)
     assert cli.main(["encoders", "import", str(path)]) == 0
     said = capsys.readouterr()
-    for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 is imported"):
+    for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 was imported"):
         assert words in said.out
     assert re.search(r"^reading \d+/\d+$", said.err, re.MULTILINE)
     assert re.search(r"^writing (\d+)/\1$", said.err, re.MULTILINE)

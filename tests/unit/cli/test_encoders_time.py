@@ -122,7 +122,7 @@ def test_what_cannot_be_timed_has_a_note(
         "gone": "is missing",
         "unknown": "unknown.json cannot be read",
         "uneven": "do not divide",
-        "large": "of the 1.0 GiB of this machine at most 80% can be for it",
+        "large": "at most 80% of the 1.0 GiB of this machine are available",
         "bad": "bad.json cannot be read",
     }.items():
         assert word in found[name]["note"]
