@@ -1,1 +1,1 @@
-"""Benchmarks of the program against its peers, each printing ratios from one run."""
+"""Parts of the benchmarks that need the program's readers or engine."""

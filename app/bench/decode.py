@@ -1,4 +1,4 @@
-"""Whole-cine decode to grey, ours against pydicom's default decoder, alternating in fresh processes."""
+"""Decoding of whole cines to grey, against pydicom's default decoder, alternating in new processes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ _ROOT = Path(__file__).resolve().parents[2]
 def run(
     files: Sequence[Path], *, repeats: int = 5, on_progress: Callable[[str, int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Measure each file; without any, a synthetic JPEG cine of 75 frames of 600x800.
+    """Measure each file, or without files a synthetic JPEG cine of 75 frames of 600x800 pixels.
 
     Parameters
     ----------
     files : sequence of Path
         DICOM cines.
     repeats : int
-        Processes for each side and file; medians are taken.
+        Processes for each program and file, over which medians are taken.
+    on_progress : callable, optional
+        Called with the stage, the files done and the files in all.
 
     Returns
     -------
     dict
-        ``{name, machine, rows, ratios}``; a ratio over 1 is in our favour. Seconds in the rows.
+        ``{name, machine, rows, ratios}``, times in seconds; a ratio over 1 is in favour of Apical.
 
     Raises
     ------
     CineError
-        A file that one of the two cannot decode.
+        One of the programs cannot decode a file.
     """
     with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
         named = [(file.name, file) for file in files]
@@ -63,18 +65,18 @@ def run(
 
 
 def _measure(name: str, file: Path, repeats: int) -> list[dict[str, Any]]:
-    told: dict[str, list[dict[str, Any]]] = {side: [] for side in _SIDES}
-    # Alternating, so that what else the machine does falls on both alike.
+    results: dict[str, list[dict[str, Any]]] = {side: [] for side in _SIDES}
+    # Alternating, so that other load on the machine affects all programs alike.
     for _ in range(repeats):
         for side in _SIDES:
-            told[side].append(_fresh_process(side, file))
+            results[side].append(_fresh_process(side, file))
     rows = []
     for side in _SIDES:
         for state in ("cold", "warm"):
-            runs = [run[state] for run in told[side]]
+            runs = [run[state] for run in results[side]]
             row = {
                 "file": name,
-                "who": side if side == "ours" else f"{side} ({told[side][0]['decoder']})",
+                "who": side if side == "ours" else f"{side} ({results[side][0]['decoder']})",
                 "side": side,
                 "state": state,
                 "frames": runs[0]["frames"],
@@ -89,13 +91,13 @@ def _measure(name: str, file: Path, repeats: int) -> list[dict[str, Any]]:
 
 
 def _fresh_process(side: str, file: Path) -> dict[str, Any]:
-    # A checkout that is not installed is found as well.
-    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    # Also for a checkout that is not installed.
+    python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-m", "app.bench.decode_once", side, str(file.absolute())],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": python_path},
         check=False,
     )
     if done.returncode:

@@ -1,11 +1,10 @@
-"""One measurement in a process of its own: decode a whole cine twice, print the seconds as JSON.
+"""One measurement of `app.bench.decode`: decode a whole cine twice and print the times as JSON.
 
     python -m app.bench.decode_once ours|pydicom|pydicom-raw FILE
 
-The first decode is cold (nothing of the file was looked at by this process), the second warm. The clock
-starts after the imports on both sides, the decoders' own included, and covers opening the file. "pydicom" is
-its plain `pixel_array`: it stops at colours, making them grey would add to its time. "pydicom-raw" leaves the
-colours as they are stored, so that Y can be taken as it is: the quickest way to grey that pydicom offers.
+The first run is cold (this process has not opened the file), the second warm. The times exclude all imports
+and include opening the file. "pydicom" is `pixel_array`, which ends at RGB; a conversion to grey would add to
+its time. "pydicom-raw" keeps the stored colour space, whose Y is grey: the fastest way to grey with pydicom.
 """
 
 from __future__ import annotations
@@ -25,7 +24,17 @@ from app.readers.open import open_cine
 
 
 def ours(path: Path) -> dict[str, Any]:
-    """Seconds to the first and to the last grey frame, and how many there are."""
+    """Measure the times to the first and to the last grey frame with Apical.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Keys: seconds, first_frame (seconds), frames.
+    """
     started = time.perf_counter()
     cine = open_cine(path)
     cine.frame(0)
@@ -38,8 +47,18 @@ def ours(path: Path) -> dict[str, Any]:
     return {"seconds": seconds, "first_frame": first, "frames": cine.n_frames}
 
 
-def pydicoms(path: Path) -> dict[str, Any]:
-    """Seconds to the whole array from pydicom's default decoder, and how many frames it has."""
+def pydicom_rgb(path: Path) -> dict[str, Any]:
+    """Measure the time to the whole array with pydicom's default decoder.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Keys: seconds, frames, shape.
+    """
     started = time.perf_counter()
     ds = dcmread(path)
     pixels = ds.pixel_array
@@ -47,8 +66,18 @@ def pydicoms(path: Path) -> dict[str, Any]:
     return {"seconds": seconds, "frames": int(ds.get("NumberOfFrames", 1) or 1), "shape": list(pixels.shape)}
 
 
-def pydicoms_raw(path: Path) -> dict[str, Any]:
-    """The same without its conversion to RGB."""
+def pydicom_raw(path: Path) -> dict[str, Any]:
+    """Measure the time to the whole array with pydicom, without conversion to RGB.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Keys: seconds, frames, shape.
+    """
     started = time.perf_counter()
     ds = dcmread(path)
     pixels = pixel_array(ds, raw=True)
@@ -57,17 +86,29 @@ def pydicoms_raw(path: Path) -> dict[str, Any]:
 
 
 def main(who: str, path: Path) -> dict[str, Any]:
-    """Both measurements, and the plugin that pydicom takes by default."""
+    """Measure twice.
+
+    Parameters
+    ----------
+    who : str
+        "ours", "pydicom" or "pydicom-raw".
+    path : Path
+
+    Returns
+    -------
+    dict
+        Keys: decoder (default plugin of pydicom), cold, warm.
+    """
     sides: dict[str, Callable[[Path], dict[str, Any]]] = {
         "ours": ours,
-        "pydicom": pydicoms,
-        "pydicom-raw": pydicoms_raw,
+        "pydicom": pydicom_rgb,
+        "pydicom-raw": pydicom_raw,
     }
-    once = sides[who]
+    measure = sides[who]
     syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     decoder = get_decoder(syntax) if syntax.is_encapsulated else None
     plugins = decoder.available_plugins if decoder else ()
-    return {"decoder": plugins[0] if plugins else "built in", "cold": once(path), "warm": once(path)}
+    return {"decoder": plugins[0] if plugins else "built in", "cold": measure(path), "warm": measure(path)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Dice against labels and against seconds, as `apical bench fewshot` measured them."""
+"""Plots of Dice by labels and by seconds, from `apical bench fewshot`."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _KINDS = {
 
 
 def title(kind: str) -> str:
-    """Heading of a kind of pictures."""
+    """Return the heading for a kind of images."""
     return _KINDS.get(kind, kind)
 
 
 def labels(row: dict[str, Any]) -> int:
-    """How many patients or frames were annotated."""
+    """Return the number of annotated patients or frames."""
     return int(row["patients"] if row["kind"] == "camus" else row["frames"])
 
 
 def plot(path: Path, summary: list[dict[str, Any]]) -> None:
-    """Write a picture: for each kind of pictures, Dice against labels, and against seconds to fit.
+    """Plot Dice by labels and by seconds for each kind of images.
 
     Parameters
     ----------
     path : Path
     summary : list of dict
-        Of the benchmark's result.
+        Summary in the benchmark's result.
 
     Raises
     ------
     ApicalError
-        If matplotlib is not installed, or the picture cannot be written.
+        matplotlib is not installed, or the file cannot be written.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in summary))
-    made, axes = panels(len(kinds), 2)
+    figure, axes = panels(len(kinds), 2)
     rows = list(dict.fromkeys(row["what"] for row in summary))
     styles = {what: _style(i) for i, what in enumerate(rows)}
     for (by_labels, by_seconds), kind in zip(axes, kinds, strict=True):
@@ -53,15 +53,15 @@ def plot(path: Path, summary: list[dict[str, Any]]) -> None:
         by_labels.set_xticks(counts, [str(count) for count in counts])
         by_labels.minorticks_off()
         low, high = by_labels.get_ylim()
-        by_labels.set_ylim(max(low, 0.0), min(high, 1.0))  # intervals of few seeds go beyond any Dice
+        by_labels.set_ylim(max(low, 0.0), min(high, 1.0))  # intervals over few seeds may exceed this range
         by_seconds.set(
             xscale="log",
             xlabel="seconds for features and fit",
-            title=f"By seconds; the numbers are annotated {unit}",
+            title=f"By seconds; numbers of annotated {unit}",
         )
         by_seconds.xaxis.set_major_formatter("{x:g}")
         by_seconds.xaxis.set_minor_formatter("")
-        # Beside both panels: there are too many rows for a place among the lines.
+        # Next to both panels: there are too many rows for a legend within one.
         by_seconds.legend(
             *by_labels.get_legend_handles_labels(),
             frameon=False,
@@ -70,20 +70,20 @@ def plot(path: Path, summary: list[dict[str, Any]]) -> None:
             bbox_to_anchor=(1.0, 1.0),
             handlelength=3.0,
         )
-    save(made, path)
+    save(figure, path)
 
 
 def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], style: dict[str, Any]) -> None:
     dice = [row["mean"] for row in rows]
     spread = [row["mean_95"] or 0.0 for row in rows]
     by_labels.errorbar([labels(row) for row in rows], dice, spread, label=rows[0]["what"], capsize=2, **style)
-    # What only carries labels along fits nothing: its place is that of its prediction.
+    # Methods that only propagate labels have no fit; for them, the time of the prediction is used.
     seconds = [row["features_s"] + row["fit_s"] or row["predict_s"] for row in rows]
     by_seconds.plot(seconds, dice, **{**style, "linewidth": 0.8})
-    for row, at, value in zip(rows, seconds, dice, strict=True):
+    for row, position, value in zip(rows, seconds, dice, strict=True):
         by_seconds.annotate(
             str(labels(row)),
-            (at, value),
+            (position, value),
             (3, 3),
             textcoords="offset points",
             fontsize="x-small",
@@ -92,11 +92,11 @@ def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], style: d
 
 
 def _style(number: int) -> dict[str, Any]:
-    """Colours first; when they are used up, the same ones dashed."""
-    again, colour = divmod(number, len(COLOURS))
+    """Return solid lines in all colours first, then dashed ones."""
+    repeat, colour = divmod(number, len(COLOURS))
     return {
         "color": COLOURS[colour],
-        "marker": "os^"[again % 3],
+        "marker": "os^"[repeat % 3],
         "markersize": 4,
-        "linestyle": ("-", "--", ":")[again % 3],
+        "linestyle": ("-", "--", ":")[repeat % 3],
     }

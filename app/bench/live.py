@@ -1,4 +1,4 @@
-"""An annotation's way through the engine as the window has it: what is shown, and when."""
+"""Times from an annotation to the masks of the engine, measured as the window uses it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ if TYPE_CHECKING:
     from vjepa_core.bench.scored_cines import ScoredCine
 
 _CINE = 1
-_PAUSE_S = 0.2  # between looks at the clock: Ctrl+C is heard
+_POLL_S = 0.2
+"""Time between checks of the queue, so that Ctrl+C is handled."""
 
 
 def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]:
-    """The program as a side of `vjepa_core.bench.fit_live.run`: a new engine for each lesson.
+    """Return the program's side of `vjepa_core.bench.fit_live.run`, with a new engine for each lesson.
 
-    The clock starts when the features, and the draft where there is one, have been there for a moment; it
-    starts before the label is passed on, and a mask counts when the window could show it.
+    The time starts when a label is sent, after the features and the draft are complete, and ends when the
+    window could show a mask.
 
     Parameters
     ----------
     cache_folder : Path
-        Features end up in its subfolder "features".
+        Folder of the cache; its subfolder "features" is used.
     encoder : str
+
+    Returns
+    -------
+    callable
+        From a lesson to its answers, one for each annotation.
     """
 
     def answer(lesson: Lesson) -> list[Answer]:
@@ -49,10 +55,10 @@ def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]
             answers = []
             for revision, annotation in enumerate(lesson.annotations, start=1):
                 session.look(_CINE, annotation.visible)
-                began = time.perf_counter()
+                started = time.perf_counter()
                 session.set_labels(_CINE, revision, lesson.labels(annotation))
-                heard = _until(events, revision, Stage.UP_TO_DATE)
-                answers.append(_Heard.of(heard, revision, began, annotation).answer())
+                received = _until(events, revision, Stage.UP_TO_DATE)
+                answers.append(_Response.of(received, revision, started, annotation).answer())
         return answers
 
     return answer
@@ -76,29 +82,29 @@ def _session(cache_folder: Path, encoder: str) -> Iterator[tuple[LearningSession
 
 
 def _until(events: queue.SimpleQueue[Timed], revision: int, *stages: Stage) -> list[Timed]:
-    """All that is heard until one of these stages is reached at this revision."""
-    heard: list[Timed] = []
+    """Collect the events until one of these stages is reached at this revision."""
+    received: list[Timed] = []
     while True:
         try:
-            at, event = events.get(timeout=_PAUSE_S)
+            at, event = events.get(timeout=_POLL_S)
         except queue.Empty:
             continue
-        heard.append((at, event))
+        received.append((at, event))
         if isinstance(event, Failed):
             raise ApicalError(event.text)
         if isinstance(event, EngineDied):
-            raise ApicalError("The engine ended while it was measured: close other programs, and try again.")
+            raise ApicalError("The engine ended during the measurement: close other programs and try again.")
         if not isinstance(event, Progress) or event.stage not in stages:
             continue
         if (event.cine_id, event.revision) == (_CINE, revision):
-            return heard
+            return received
 
 
 @dataclass
-class _Heard:
-    """When the visible frame changed, and the masks."""
+class _Response:
+    """Times at which the mask of the visible frame changed, and the final masks."""
 
-    began: float
+    started: float
     visible: int
     shown: list[float] = field(default_factory=list)
     carried: tuple[float, Frame] | None = None
@@ -107,17 +113,19 @@ class _Heard:
     last: float = 0.0
 
     @classmethod
-    def of(cls, heard: Iterable[Timed], revision: int, began: float, annotation: Annotation) -> _Heard:
-        own = cls(began, annotation.visible)
+    def of(
+        cls, received: Iterable[Timed], revision: int, started: float, annotation: Annotation
+    ) -> _Response:
+        response = cls(started, annotation.visible)
         fitting = False
-        for at, event in heard:
+        for at, event in received:
             if isinstance(event, Progress) and event.revision == revision:
                 fitting = fitting or (event.stage is Stage.FITTING and event.done > 0)
             elif isinstance(event, Masks) and event.revision == revision:
-                own._take(at, event, fitting=fitting)
-        return own
+                response._add(at, event, fitting=fitting)
+        return response
 
-    def _take(self, at: float, event: Masks, *, fitting: bool) -> None:
+    def _add(self, at: float, event: Masks, *, fitting: bool) -> None:
         if event.final:
             self.masks.update(event.masks)
             self.last = at
@@ -125,7 +133,7 @@ class _Heard:
         if mask is None:
             return
         self.shown.append(at)
-        # The engine tells of its first step before it shows anything that was learnt.
+        # The engine reports its first step before it sends a mask of the fitted head.
         if fitting:
             self.preview = self.preview or (at, mask)
         else:
@@ -135,13 +143,13 @@ class _Heard:
         from vjepa_core.bench.fit_live import Answer
 
         if self.preview is None:
-            raise ApicalError("The engine gave no preview: try again with another cine.")
+            raise ApicalError("The engine sent no preview: try again with another cine.")
         return Answer(
-            self.preview[0] - self.began,
+            self.preview[0] - self.started,
             self.preview[1],
-            self.last - self.began,
+            self.last - self.started,
             self.masks,
-            None if self.carried is None else self.carried[0] - self.began,
+            None if self.carried is None else self.carried[0] - self.started,
             None if self.carried is None else self.carried[1],
             max(
                 (after - before for before, after in zip(self.shown, self.shown[1:], strict=False)),
@@ -150,8 +158,8 @@ class _Heard:
         )
 
 
-class _Pictures:
-    """Frames that are decoded already."""
+class _FramesInMemory:
+    """Frame source of decoded frames."""
 
     def __init__(self, frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
         self._frames = frames
@@ -168,11 +176,11 @@ class _Pictures:
                 on_frame(index)
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing."""
 
 
 def in_memory(scored: ScoredCine) -> Cine:
-    """A cine of the program from frames in memory; all of the picture is its region."""
+    """Create a cine from frames in memory, with the whole image as its region."""
     n_frames, height, width = scored.frames.shape
     aspect = scored.pixel_aspect
     times = np.arange(n_frames, dtype=np.float64) * (1000.0 / scored.fps)
@@ -193,5 +201,5 @@ def in_memory(scored: ScoredCine) -> Cine:
         view=None,
         pixel_format="grey",
         warnings=(),
-        source=_Pictures(scored.frames),
+        source=_FramesInMemory(scored.frames),
     )

@@ -1,4 +1,4 @@
-"""On what a benchmark ran: no host name, nothing of the user."""
+"""Description of the machine of a benchmark, without host and user names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from vjepa_core.processor import processor_name
 
 
 def machine(*distributions: str) -> dict[str, Any]:
-    """Cores, processor, system, Python and the versions of these distributions."""
+    """Describe the machine.
+
+    Parameters
+    ----------
+    *distributions : str
+        Distributions whose versions are included.
+
+    Returns
+    -------
+    dict
+        Keys: cores, cpu, system, python, versions.
+    """
     versions = {}
     for name in distributions:
         try:

@@ -1,4 +1,4 @@
-"""Damage to files: what broken disks, cut transfers and careless programs do to cines and labels."""
+"""Random damage to files, as caused by defective disks, interrupted transfers and faulty programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 Damage = tuple[bytes, str]
-"""The changed bytes, and in words what was changed."""
+"""The changed bytes and a description of the change."""
 
 _EXTREMES = (0, 1, 2, 255, 256, 32767, 32768, 65535, 0x48000060, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEAD = 4096
@@ -69,8 +69,8 @@ _SYNTAXES = (
     "1.2.840.10008.1.2.5",
     "1.2.3.4",
 )
-# What states sizes, counts and times in containers; a word near one of them is replaced.
-_WORDS: dict[str, tuple[bytes, ...]] = {
+# Markers of sizes, counts and times in containers; a number near one of them is replaced.
+_MARKERS: dict[str, tuple[bytes, ...]] = {
     "video": (
         *(b"mvhd", b"mdhd", b"tkhd", b"stts", b"stsz", b"stsc", b"stco", b"elst", b"avc1", b"mp4v", b"ctts"),
         *(b"avih", b"strh", b"strf", b"idx1", b"LIST", b"movi", b"00dc", b"esds", b"avcC"),
@@ -99,50 +99,62 @@ _NIFTI_FIELDS = {
 
 
 def damage(data: bytes, kind: str, rng: random.Random) -> Damage:
-    """One change, chosen at random among those for this kind of file.
+    """Apply a random change for this kind of file.
 
     Parameters
     ----------
     data : bytes
-        A sound file.
+        Content of an intact file.
     kind : str
         "dicom", "video", "gif", "image" or "nifti".
     rng : random.Random
+
+    Returns
+    -------
+    Damage
     """
     special: dict[str, tuple[Callable[[bytes, random.Random], Damage], ...]] = {
-        "dicom": (_tag, _tag, _tag, _no_tag, _region, _syntax, _length, _length),
-        "nifti": (_nifti, _nifti, _nifti),
-        "video": (_word_of("video"),) * 3,
-        "gif": (_word_of("gif"),) * 2,
-        "image": (_word_of("image"),) * 2,
+        "dicom": (
+            _set_tag,
+            _set_tag,
+            _set_tag,
+            _delete_tag,
+            _change_region,
+            _change_syntax,
+            *(_change_length,) * 2,
+        ),
+        "nifti": (_change_nifti,) * 3,
+        "video": (_change_near_marker("video"),) * 3,
+        "gif": (_change_near_marker("gif"),) * 2,
+        "image": (_change_near_marker("image"),) * 2,
     }
-    general = (_flip, _cut, _blank, _splice, _extreme)
+    general = (_change_bytes, _truncate, _blank, _splice, _extreme)
     change = rng.choice((*general, *special.get(kind, ())))
     try:
         return change(data, rng)
-    except Exception:  # a change that this file does not allow
-        return _flip(data, rng)
+    except Exception:  # not possible for this file
+        return _change_bytes(data, rng)
 
 
-def _place(data: bytes, rng: random.Random) -> int:
-    """Headers are hit as often as all the rest."""
+def _position(data: bytes, rng: random.Random) -> int:
+    """Choose a position: in half of the cases in the header."""
     return rng.randrange(min(len(data), _HEAD)) if rng.random() < 0.5 else rng.randrange(len(data))
 
 
-def _flip(data: bytes, rng: random.Random) -> Damage:
+def _change_bytes(data: bytes, rng: random.Random) -> Damage:
     out, count = bytearray(data), rng.choice((1, 2, 4, 16, 64))
     for _ in range(count):
-        out[_place(data, rng)] = rng.randrange(256)
-    return bytes(out), f"{count} bytes at random"
+        out[_position(data, rng)] = rng.randrange(256)
+    return bytes(out), f"{count} random bytes"
 
 
-def _cut(data: bytes, rng: random.Random) -> Damage:
+def _truncate(data: bytes, rng: random.Random) -> Damage:
     keep = rng.randrange(len(data)) if rng.random() < 0.7 else len(data) - rng.randrange(min(len(data), 64))
-    return data[:keep], f"cut to {keep} bytes"
+    return data[:keep], f"truncated to {keep} bytes"
 
 
 def _blank(data: bytes, rng: random.Random) -> Damage:
-    start, length = _place(data, rng), rng.choice((8, 64, 512, 4096))
+    start, length = _position(data, rng), rng.choice((8, 64, 512, 4096))
     fill = rng.choice((b"\0", b"\xff"))
     return data[:start] + fill * min(length, len(data) - start) + data[
         start + length :
@@ -150,25 +162,25 @@ def _blank(data: bytes, rng: random.Random) -> Damage:
 
 
 def _splice(data: bytes, rng: random.Random) -> Damage:
-    start, other, length = _place(data, rng), _place(data, rng), rng.choice((1, 2, 16, 512))
+    start, other, length = _position(data, rng), _position(data, rng), rng.choice((1, 2, 16, 512))
     if rng.random() < 0.5:
-        return data[:start] + data[start + length :], f"{length} bytes taken out at {start}"
-    return data[:start] + data[other : other + length] + data[start:], f"{length} bytes put in at {start}"
+        return data[:start] + data[start + length :], f"{length} bytes deleted at {start}"
+    return data[:start] + data[other : other + length] + data[start:], f"{length} bytes inserted at {start}"
 
 
 def _extreme(data: bytes, rng: random.Random) -> Damage:
-    at = _place(data, rng)
-    return _put(data, at, rng), f"an extreme number at {at}"
+    at = _position(data, rng)
+    return _put_number(data, at, rng), f"an extreme number at {at}"
 
 
-def _put(data: bytes, at: int, rng: random.Random) -> bytes:
+def _put_number(data: bytes, at: int, rng: random.Random) -> bytes:
     size, order = rng.choice((2, 4, 8)), rng.choice("<>")
     code = {2: "H", 4: "L", 8: "Q"}[size]
     number = struct.pack(order + code, rng.choice(_EXTREMES) & (2 ** (8 * size) - 1))
     return data[:at] + number + data[at + size :]
 
 
-def _tag(data: bytes, rng: random.Random) -> Damage:
+def _set_tag(data: bytes, rng: random.Random) -> Damage:
     ds = dcmread(io.BytesIO(data))
     keyword = rng.choice(list(_TAGS))
     vr, values = _TAGS[keyword]
@@ -194,21 +206,21 @@ def _set(ds: Dataset, keyword: str, vr: str, value: Value) -> None:
     elif isinstance(value, bytes):
         raw = value
     else:
-        words = "\\".join(map(str, value)) if isinstance(value, list) else str(value)
-        raw = words.encode() + b" " * (len(words) % 2)
-    # As raw bytes: pydicom would refuse to write most of these values.
+        text = "\\".join(map(str, value)) if isinstance(value, list) else str(value)
+        raw = text.encode() + b" " * (len(text) % 2)
+    # As raw bytes, because pydicom rejects most of these values.
     implicit = bool(ds.original_encoding[0])
     ds[tag] = RawDataElement(tag, vr, len(raw), raw, 0, implicit, True)
 
 
-def _no_tag(data: bytes, rng: random.Random) -> Damage:
+def _delete_tag(data: bytes, rng: random.Random) -> Damage:
     ds = dcmread(io.BytesIO(data))
     element = rng.choice([e for e in ds if e.keyword != "PixelData"] or list(ds))
     del ds[element.tag]
     return _saved(ds), f"without {element.keyword or element.tag}"
 
 
-def _region(data: bytes, rng: random.Random) -> Damage:
+def _change_region(data: bytes, rng: random.Random) -> Damage:
     ds = dcmread(io.BytesIO(data))
     item = rng.choice(ds.SequenceOfUltrasoundRegions)
     keyword = rng.choice(_REGION_TAGS)
@@ -220,16 +232,16 @@ def _region(data: bytes, rng: random.Random) -> Damage:
     return _saved(ds), f"region with {keyword} = {value}"
 
 
-def _syntax(data: bytes, rng: random.Random) -> Damage:
+def _change_syntax(data: bytes, rng: random.Random) -> Damage:
     ds = dcmread(io.BytesIO(data))
     old = str(ds.file_meta.TransferSyntaxUID).encode()
     new = rng.choice(_SYNTAXES).encode()[: len(old)].ljust(len(old), b"\0")
     return data.replace(old, new, 1), f"transfer syntax {new.decode(errors='replace')}"
 
 
-def _length(data: bytes, rng: random.Random) -> Damage:
-    """A wrong length of the pixel data or of one of its items."""
-    marks = _all(data, b"\xe0\x7f\x10\x00")[:2] + _all(data, b"\xfe\xff\x00\xe0")
+def _change_length(data: bytes, rng: random.Random) -> Damage:
+    """Change the length of the pixel data or of one of its items."""
+    marks = _find_all(data, b"\xe0\x7f\x10\x00")[:2] + _find_all(data, b"\xfe\xff\x00\xe0")
     at = rng.choice(marks)
     offset = 8 if data[at + 4 : at + 6] in (b"OB", b"OW") else 4
     length = rng.choice((0, 1, 0xFFFFFFFE, 0xFFFFFFFF, len(data), rng.randrange(2**32)))
@@ -237,7 +249,7 @@ def _length(data: bytes, rng: random.Random) -> Damage:
     return data[:place] + struct.pack("<L", length) + data[place + 4 :], f"length {length} at {place}"
 
 
-def _all(data: bytes, mark: bytes) -> list[int]:
+def _find_all(data: bytes, mark: bytes) -> list[int]:
     found, at = [], data.find(mark)
     while at >= 0:
         found.append(at)
@@ -251,12 +263,12 @@ def _saved(ds: Dataset) -> bytes:
     return out.getvalue()
 
 
-def _word_of(kind: str) -> Callable[[bytes, random.Random], Damage]:
+def _change_near_marker(kind: str) -> Callable[[bytes, random.Random], Damage]:
     def change(data: bytes, rng: random.Random) -> Damage:
-        mark = rng.choice([m for m in _WORDS[kind] if m in data])
-        start = rng.choice(_all(data, mark))
+        mark = rng.choice([m for m in _MARKERS[kind] if m in data])
+        start = rng.choice(_find_all(data, mark))
         at = start + len(mark) + rng.randrange(48)
-        out = _put(data, at, rng)
+        out = _put_number(data, at, rng)
         if data.startswith(b"\x89PNG"):
             out = _with_checksum(out, start)
         return out, f"an extreme number {at - start} bytes into {mark!r}"
@@ -265,15 +277,15 @@ def _word_of(kind: str) -> Callable[[bytes, random.Random], Damage]:
 
 
 def _with_checksum(png: bytes, chunk_name: int) -> bytes:
-    """Make the chunk's CRC right again, or every reader would stop there."""
+    """Correct the CRC of the chunk, which readers check first."""
     (length,) = struct.unpack(">L", png[chunk_name - 4 : chunk_name])
     end = chunk_name + 4 + length
     return png[:end] + struct.pack(">L", zlib.crc32(png[chunk_name:end])) + png[end + 4 :]
 
 
-def _nifti(data: bytes, rng: random.Random) -> Damage:
-    packed = data[:2] == b"\x1f\x8b"
-    plain = gzip.decompress(data) if packed else data
+def _change_nifti(data: bytes, rng: random.Random) -> Damage:
+    is_gzip = data[:2] == b"\x1f\x8b"
+    plain = gzip.decompress(data) if is_gzip else data
     name = rng.choice(list(_NIFTI_FIELDS))
     start, length = _NIFTI_FIELDS[name]
     at = start + rng.randrange(length) // 2 * 2
@@ -283,4 +295,4 @@ def _nifti(data: bytes, rng: random.Random) -> Damage:
     else:
         number = rng.choice((0, 1, 2, 5, 255, 32767, 65535, rng.randrange(65536)))
         out = plain[:at] + struct.pack("<H", number) + plain[at + 2 :]
-    return gzip.compress(out, 1) if packed else out, f"NIfTI {name} at {at}"
+    return gzip.compress(out, 1) if is_gzip else out, f"NIfTI {name} at {at}"

@@ -1,7 +1,7 @@
-"""Worker of the robustness benchmark: opens files one after the other and says how each went.
+"""Process of the robustness benchmark that opens files one after the other.
 
-Reads a JSON object ``{"path", "labels"}`` a line from stdin and answers with one a line: whether the file was
-opened or refused, or the traceback of what must not happen, the seconds, and the largest resident memory.
+It reads JSON objects ``{"path", "labels"}`` from stdin, one per line, and prints one line for each: the
+outcome (opened, refused, or a traceback), the time in seconds and the peak of resident memory.
 """
 
 from __future__ import annotations
@@ -21,11 +21,23 @@ from app.readers.region import sample_indices
 from app.storage.labels_io import read_labels
 
 DECODED = 12
-"""Frames decoded of each cine, spread over it."""
+"""Number of frames decoded of each cine."""
 
 
 def attempt(path: Path, shape: tuple[int, int, int] | None) -> dict[str, Any]:
-    """Open a cine and decode some of its frames, or read label files for a cine of this shape."""
+    """Open a cine and decode some of its frames, or read label files.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int or None
+        Frames, height and width of the cine of a label file; None for a cine.
+
+    Returns
+    -------
+    dict
+        Keys: outcome, detail (unless opened), seconds, peak (bytes).
+    """
     _reset_peak()
     started = time.monotonic()
     found: dict[str, Any]
@@ -53,7 +65,7 @@ def _decode(path: Path) -> None:
             try:
                 frame = cine.frame(index)
             except ApicalError:
-                continue  # a damaged frame is said to be so
+                continue  # a damaged frame is reported
             if frame.shape != (cine.height, cine.width):
                 raise ValueError(f"frame {index} has the shape {frame.shape}")
     finally:
@@ -61,12 +73,12 @@ def _decode(path: Path) -> None:
 
 
 def _reset_peak() -> None:
-    with contextlib.suppress(OSError):  # elsewhere the peak is that of the process
+    with contextlib.suppress(OSError):  # on other systems, the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_bytes(pid: str = "self") -> int:
-    """Largest resident memory of a process so far, bytes; 0 where the system does not tell."""
+    """Return the peak resident memory of a process in bytes; 0 if it is unknown."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
@@ -77,7 +89,7 @@ def peak_bytes(pid: str = "self") -> int:
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Process lines until stdin ends."""
     answers = sys.stdout
     sys.stdout = sys.stderr
     for line in sys.stdin:

@@ -1,7 +1,7 @@
-"""Write synthetic cines as ultrasound DICOM, with their labels beside them: for tests, demos and teaching.
+"""Write synthetic cines as ultrasound DICOM, with their labels, for tests and demonstrations.
 
-``python -m app.bench.phantom_dicom --out cine.dcm --labels labels/`` makes one;
-``python -m app.bench.phantom_dicom --sheet docs/phantom.png`` draws the picture of the documentation.
+``python -m app.bench.phantom_dicom --out cine.dcm --labels labels/`` writes a cine;
+``python -m app.bench.phantom_dicom --sheet docs/phantom.png`` draws the figure of the documentation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 _JPEG_QUALITY = 92
-# Fixed, and long ago: no file says when it was made, so that the same phantom gives the same file.
+# A fixed date, so that the same phantom gives the same file.
 _DATE, _TIME = "20000101", "120000"
 
 
@@ -42,22 +42,22 @@ def write_phantom_dicom(
     Parameters
     ----------
     path : Path
-    frames : array, uint8, (frames, height, width)
+    frames : ndarray, shape (frames, height, width), uint8
     fps : float
         Hz.
-    mm_per_px : (float, float)
+    mm_per_px : tuple of float
         Height and width of a pixel, mm.
     view : str
-        "A4C" or "A2C"; goes into the series' description.
+        "A4C" or "A2C", for the series description.
     heart_rate : float, optional
-        Beats a minute.
+        Beats per minute.
     jpeg : bool
-        JPEG baseline instead of uncompressed.
+        Write JPEG baseline instead of uncompressed data.
 
     Raises
     ------
     ValueError
-        If the frames are not a uint8 stack, or a number is not positive.
+        The frames are not a uint8 stack, or a number is not positive.
     """
     if frames.ndim != 3 or frames.dtype != np.uint8 or not frames.size:
         raise ValueError(
@@ -80,7 +80,7 @@ def write_phantom_dicom(
 
 
 def _instance(frames: NDArray[np.uint8], settings: str) -> Dataset:
-    """Patient, study, series and equipment: all said to be synthetic; UIDs follow from the content."""
+    """Create the modules without the frames, marked as synthetic; UIDs are hashes of the content."""
     content = hashlib.sha256(settings.encode() + frames.tobytes()).hexdigest()
     ds = Dataset()
     ds.SOPClassUID = UltrasoundMultiFrameImageStorage
@@ -116,7 +116,7 @@ def _add_frames(ds: Dataset, frames: NDArray[np.uint8], fps: float) -> None:
 
 
 def _region(rows: int, columns: int, mm_per_px: tuple[float, float]) -> Dataset:
-    """The whole picture as one tissue region in centimetres (PS3.3 C.8.5.5)."""
+    """Describe the whole image as one tissue region in centimetres (PS3.3 C.8.5.5)."""
     region = Dataset()
     region.RegionSpatialFormat, region.RegionDataType, region.RegionFlags = 1, 1, 0
     region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 0
@@ -139,14 +139,14 @@ def _compress(ds: Dataset, frames: NDArray[np.uint8]) -> None:
 
 
 def draw_sheet(path: Path, seed: int, side: int = 176) -> None:
-    """Phantom frames below frames of the real A4C cine that comes with pydicom; a PNG.
+    """Draw phantom frames below frames of pydicom's real A4C cine into a PNG.
 
     Parameters
     ----------
     path : Path
     seed : int
     side : int
-        Side of one picture, pixels.
+        Side of one frame, pixels.
     """
     import torch
     from pydicom.examples import get_path
@@ -174,20 +174,28 @@ def draw_sheet(path: Path, seed: int, side: int = 176) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make one cine from a seed."""
+    """Write a cine or draw the figure, from the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: the arguments of the process.
+    """
     parser = argparse.ArgumentParser(prog="python -m app.bench.phantom_dicom", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, help="DICOM file to write")
-    what.add_argument("--sheet", type=Path, help="draw phantom and real frames into a PNG instead")
-    parser.add_argument("--labels", type=Path, help="folder for frame_0000.png and so on, one a frame")
+    output = parser.add_mutually_exclusive_group(required=True)
+    output.add_argument("--out", type=Path, help="DICOM file to write")
+    output.add_argument("--sheet", type=Path, help="draw phantom and real frames into a PNG instead")
+    parser.add_argument("--labels", type=Path, help="folder for label images, frame_0000.png and so on")
     parser.add_argument("--view", choices=("A4C", "A2C"), default="A4C")
     parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--size", type=int, default=384, help="side of the picture in pixels")
+    parser.add_argument("--size", type=int, default=384, help="side of a frame in pixels")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jpeg", action="store_true", help="JPEG baseline instead of uncompressed")
-    given = parser.parse_args(arguments)
-    if given.sheet:
-        draw_sheet(given.sheet, given.seed)
+    parser.add_argument(
+        "--jpeg", action="store_true", help="write JPEG baseline instead of uncompressed data"
+    )
+    options = parser.parse_args(arguments)
+    if options.sheet:
+        draw_sheet(options.sheet, options.seed)
         return
 
     import torch
@@ -196,25 +204,25 @@ def main(arguments: list[str] | None = None) -> None:
 
     cine = make_cines(
         1,
-        frames=given.frames,
-        size=given.size,
-        view=VIEWS.index(given.view),
-        generator=torch.Generator().manual_seed(given.seed),
+        frames=options.frames,
+        size=options.size,
+        view=VIEWS.index(options.view),
+        generator=torch.Generator().manual_seed(options.seed),
     )
-    tall, wide = cine.mm_per_px[0].tolist()
+    height_mm, width_mm = cine.mm_per_px[0].tolist()
     write_phantom_dicom(
-        given.out,
+        options.out,
         cine.frames[0].numpy(),
         fps=float(cine.fps[0]),
-        mm_per_px=(tall, wide),
-        view=given.view,
+        mm_per_px=(height_mm, width_mm),
+        view=options.view,
         heart_rate=float(cine.heart_rate[0]),
-        jpeg=given.jpeg,
+        jpeg=options.jpeg,
     )
-    if given.labels:
-        given.labels.mkdir(parents=True, exist_ok=True)
+    if options.labels:
+        options.labels.mkdir(parents=True, exist_ok=True)
         for index, mask in enumerate(cine.masks[0].numpy()):
-            cv2.imwrite(str(given.labels / f"frame_{index:04d}.png"), mask)
+            cv2.imwrite(str(options.labels / f"frame_{index:04d}.png"), mask)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plots of benchmarks; matplotlib is asked for only when one is wanted."""
+"""Plots of benchmarks; matplotlib is imported only if one is wanted."""
 
 from __future__ import annotations
 
@@ -10,54 +10,95 @@ from typing import Any
 from app.domain.errors import ApicalError
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Told apart by the colour-blind too (after Okabe and Ito)."""
+"""Distinguishable for the colour-blind (after Okabe and Ito)."""
 
 
 def figure(width: float = 7.0, height: float = 4.2) -> Any:
-    """An empty figure and its axes.
+    """Create an empty figure and its axes.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+
+    Returns
+    -------
+    figure, axes
 
     Raises
     ------
     ApicalError
-        If matplotlib is not installed.
+        matplotlib is not installed.
     """
-    made, axes = panels(1, 1, width, height)
-    return made, axes[0][0]
+    created, axes = panels(1, 1, width, height)
+    return created, axes[0][0]
 
 
 def panels(rows: int, columns: int, width: float = 6.0, height: float = 4.2) -> tuple[Any, Any]:
-    """An empty figure and its axes, (rows, columns), each panel `width` by `height` inches.
+    """Create an empty figure with several panels.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Number of panels.
+    width, height : float
+        Size of a panel in inches.
+
+    Returns
+    -------
+    figure
+    axes : ndarray, shape (rows, columns)
 
     Raises
     ------
     ApicalError
-        If matplotlib is not installed.
+        matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ApicalError(
-            "A plot needs matplotlib, which is not installed: pip install 'apical[plots]', "
-            "or leave --plot away."
+            "A plot needs matplotlib, which is not installed: pip install 'apical[plots]', or omit --plot."
         ) from error
-    made = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    axes = made.subplots(rows, columns, squeeze=False)
-    for one in axes.flat:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(alpha=0.25)
-    return made, axes
+    created = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    axes = created.subplots(rows, columns, squeeze=False)
+    for panel in axes.flat:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.25)
+    return created, axes
 
 
 def check(path: Path) -> None:
-    """Raise ApicalError before long work if a plot could not be written."""
-    made, _ = figure()
-    save(made, path)
+    """Check before long work that a plot can be written.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ApicalError
+        matplotlib is not installed, or the file cannot be written.
+    """
+    empty, _ = figure()
+    save(empty, path)
 
 
-def save(made: Any, path: Path) -> None:
-    """Write a figure in the format of the path's suffix."""
+def save(drawn: Any, path: Path) -> None:
+    """Write a figure in the format of the path's suffix.
+
+    Parameters
+    ----------
+    drawn : figure
+    path : Path
+
+    Raises
+    ------
+    ApicalError
+        The file cannot be written.
+    """
     try:
-        made.savefig(path, dpi=130)
+        drawn.savefig(path, dpi=130)
     except (OSError, ValueError) as error:
         raise ApicalError(
             f"{path} cannot be written: choose a folder that exists, and .png, .svg or .pdf."
@@ -65,7 +106,7 @@ def save(made: Any, path: Path) -> None:
 
 
 def smooth(values: Sequence[float], over: int) -> list[float]:
-    """Means over the last `over` values, shorter at the start."""
+    """Compute means over the last `over` values, fewer at the start."""
     return [sum(values[max(0, i - over + 1) : i + 1]) / min(i + 1, over) for i in range(len(values))]
 
 
@@ -78,7 +119,7 @@ def curves(
     y: str,
     title: str,
 ) -> None:
-    """Curves and horizontal levels with their spread, in one picture.
+    """Plot curves and horizontal levels with their spread.
 
     Parameters
     ----------
@@ -88,12 +129,12 @@ def curves(
     levels : mapping
         Label to mean and half width.
     x, y, title : str
-        Words for the axes and above.
+        Labels of the axes and title.
     """
-    made, axes = figure()
+    drawn, axes = figure()
     colours = iter(COLOURS * 2)
-    for label, (at, values) in lines.items():
-        axes.plot(at, values, color=next(colours), label=label)
+    for label, (positions, values) in lines.items():
+        axes.plot(positions, values, color=next(colours), label=label)
     for label, (mean, spread) in levels.items():
         colour = next(colours)
         axes.axhline(mean, color=colour, linestyle="--", label=label)
@@ -101,7 +142,7 @@ def curves(
             axes.axhspan(mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.legend(frameon=False, fontsize="small")
-    save(made, path)
+    save(drawn, path)
 
 
 _TERMS = {
@@ -114,19 +155,30 @@ _TERMS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m app.bench.plots RUN FILE``: the terms of a pre-training run over its steps."""
+    """Plot the losses of a pre-training run: ``python -m app.bench.plots RUN FILE``.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default: the arguments of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
     from vjepa_core.pretraining.log import read_log
 
-    run, file = (Path(word) for word in (sys.argv[1:] if argv is None else argv))
+    run, file = (Path(argument) for argument in (sys.argv[1:] if argv is None else argv))
     entries = read_log(run)
     if not entries:
         raise ApicalError(f"{run} has no log: give the folder of a pre-training run.")
     lines = {}
     for key, label in _TERMS.items():
-        told = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
-        if told:
-            at, values = zip(*told, strict=True)
-            lines[label] = (at, smooth(values, 20))
+        points = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
+        if points:
+            steps, values = zip(*points, strict=True)
+            lines[label] = (steps, smooth(values, 20))
     curves(file, lines, {}, x="step", y="loss (mean of 20 steps)", title="Terms of the objective")
     return 0
 

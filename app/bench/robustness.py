@@ -1,4 +1,4 @@
-"""Opens damaged files in a process of its own: none may crash it, hang, fill the memory or raise."""
+"""Opening of damaged files in a separate process: none may cause a crash, a hang or an excess of memory."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from app.domain.errors import ApicalError
 from app.readers.open import format_of
 
 HANG_S = 10.0
+"""Time limit for opening a file, seconds."""
 MEMORY = 2 << 30
-"""Bytes of resident memory that no file may need."""
+"""Limit of resident memory, bytes."""
 FAULTS = ("crash", "hang", "memory", "traceback")
 _ROOT = Path(__file__).resolve().parents[2]
-_TOLD = 20
-"""Faults that are told in full."""
+_MAX_FAULTS = 20
+"""Number of faults in the result."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A sound file, or a folder of images or labels; `labels` is the shape of the cine of a label file."""
+    """An intact file, or a folder of images or labels; `labels` is the shape of the cine of a label file."""
 
     path: Path
     kind: str
@@ -52,25 +53,27 @@ def run(
     keep: Path | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Damage files in many ways and open each.
+    """Damage copies of files and open them.
 
     Parameters
     ----------
     paths : sequence of Path
-        Sound files, or folders of them, beside the small ones that are made up.
+        Intact files, or folders of them, in addition to small generated files.
     files : int
         Number of damaged files.
     seed : int
         The same seed and sources give the same files.
     keep : Path, optional
-        Folder for the files that went wrong.
+        Folder for the files that caused a fault.
+    on_progress : callable, optional
+        Called with the stage, the files done and the files in all.
 
     Returns
     -------
     dict
-        ``{name, machine, rows, ratios, faults, exit_code}``: a row for each kind of file with the numbers
-        of files ``n``, ``opened``, ``refused``, ``crash``, ``hang``, ``memory`` and ``traceback``, and with
-        ``slowest_s`` and ``peak_mib``; exit code 1 where there was a fault.
+        ``{name, machine, rows, ratios, faults, exit_code}``. A row has the numbers of files of one kind
+        ``n``, ``opened``, ``refused``, ``crash``, ``hang``, ``memory`` and ``traceback``, and ``slowest_s``
+        and ``peak_mib``. The exit code is 1 after a fault.
 
     Raises
     ------
@@ -85,19 +88,19 @@ def run(
         faults: list[dict[str, Any]] = []
         with Opener() as opener:
             for number in range(files):
-                rng = random.Random(f"{seed}/{number}")  # noqa: S311 - to be repeated, not to be secret
+                rng = random.Random(f"{seed}/{number}")  # noqa: S311 - reproducible, not secret
                 source = sources[number % len(sources)]
-                damaged, what = _damaged(source, Path(folder) / "damaged", rng)
+                damaged, change = _damaged_copy(source, Path(folder) / "damaged", rng)
                 answer = opener.open(damaged, source.labels)
                 kind = source.kind
                 tallies[kind].update((answer["outcome"], "n"))
                 slowest[kind] = max(slowest[kind], answer["seconds"])
                 peak[kind] = max(peak[kind], answer["peak"])
                 if answer["outcome"] in FAULTS:
-                    told = {"number": number, "file": source.path.name, "damage": what}
-                    faults.append(told | {k: answer[k] for k in ("outcome", "detail")})
+                    fault = {"number": number, "file": source.path.name, "damage": change}
+                    faults.append(fault | {k: answer[k] for k in ("outcome", "detail")})
                     if keep is not None:
-                        _keep(damaged, keep / f"{number:05d}-{source.path.name}")
+                        _copy(damaged, keep / f"{number:05d}-{source.path.name}")
                 if on_progress:
                     on_progress("opening damaged files", number + 1, files)
     rows = [
@@ -111,13 +114,21 @@ def run(
         "machine": machine("pydicom", "opencv-python-headless", "pillow", "nibabel", "numpy"),
         "rows": rows,
         "ratios": {},
-        "faults": faults[:_TOLD],
+        "faults": faults[:_MAX_FAULTS],
         "exit_code": 1 if faults else 0,
     }
 
 
 class Opener:
-    """A process that opens files one after the other, replaced when it has died."""
+    """A process that opens files one after the other; a new one is started after a crash.
+
+    Parameters
+    ----------
+    hang_s : float
+        Time limit for a file, seconds.
+    memory : int
+        Limit of resident memory, bytes.
+    """
 
     def __init__(self, hang_s: float = HANG_S, memory: int = MEMORY) -> None:
         self._hang_s, self._memory = hang_s, memory
@@ -131,16 +142,28 @@ class Opener:
         self._end()
 
     def open(self, path: Path, labels: tuple[int, int, int] | None = None) -> dict[str, Any]:
-        """Open one file. What takes too long is tried once more: the machine may have been busy."""
+        """Open one file, and again if it took too long, because the machine may have been busy.
+
+        Parameters
+        ----------
+        path : Path
+        labels : tuple of int, optional
+            Shape of the cine of a label file.
+
+        Returns
+        -------
+        dict
+            Keys: outcome, detail (unless opened), seconds, peak (bytes).
+        """
         answer = self._try(path, labels)
         return self._try(path, labels) if answer["outcome"] == "hang" else answer
 
     def _try(self, path: Path, labels: tuple[int, int, int] | None) -> dict[str, Any]:
-        child = self._living()
+        child = self._running_child()
         stdin = child.stdin
         if stdin is None:
-            raise ValueError("the worker has no pipe")
-        with contextlib.suppress(BrokenPipeError):  # it has ended: the answer will be empty
+            raise ValueError("the process has no pipe")
+        with contextlib.suppress(BrokenPipeError):  # the process has ended: its answer is empty
             stdin.write(json.dumps({"path": str(path), "labels": labels}).encode() + b"\n")
             stdin.flush()
         started = time.monotonic()
@@ -160,25 +183,30 @@ class Opener:
         if not line:
             code = child.wait()
             self._end()
-            told = {"outcome": "crash", "detail": f"the process ended with {code}"}
-            return told | {"seconds": time.monotonic() - started, "peak": 0}
+            crash = {"outcome": "crash", "detail": f"the process ended with {code}"}
+            return crash | {"seconds": time.monotonic() - started, "peak": 0}
         answer: dict[str, Any] = json.loads(line)
         if answer["peak"] > self._memory:
             answer |= {"outcome": "memory", "detail": f"{answer['peak'] >> 20} MiB"}
         return answer
 
-    def _living(self) -> subprocess.Popen[bytes]:
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The process that opens the files, if it was started."""
+        return self._child
+
+    def _running_child(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+            python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "app.bench.open_many"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths},
+                env={**os.environ, "PYTHONPATH": python_path},
             )
             self._answers = queue.Queue()
-            threading.Thread(target=_listen, args=(self._child, self._answers), daemon=True).start()
+            threading.Thread(target=_read_answers, args=(self._child, self._answers), daemon=True).start()
         return self._child
 
     def _end(self) -> None:
@@ -192,20 +220,20 @@ class Opener:
             self._child = None
 
 
-def _listen(child: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
-    """Hand on every line of the worker, and an empty one when it has ended."""
+def _read_answers(child: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
+    """Put every line of the process into the queue, and an empty one at its end."""
     if child.stdout is not None:
-        with contextlib.suppress(ValueError):  # closed meanwhile
+        with contextlib.suppress(ValueError):  # closed by the other thread
             for line in child.stdout:
                 answers.put(line)
     answers.put(b"")
 
 
 def _sources(paths: Sequence[Path], folder: Path) -> list[Source]:
-    made, labels = folder / "made", folder / "made-labels"
-    made.mkdir()
+    generated, labels = folder / "generated", folder / "generated-labels"
+    generated.mkdir()
     labels.mkdir()
-    found = [Source(path, _kind(path)) for path in write_samples(made)]
+    found = [Source(path, _kind(path)) for path in write_samples(generated)]
     label_files, shape = write_label_samples(labels)
     found += [Source(path, "labels", shape) for path in label_files]
     for path in paths:
@@ -223,8 +251,8 @@ def _kind(path: Path) -> str:
     return "" if found is None else found.name
 
 
-def _damaged(source: Source, target: Path, rng: random.Random) -> tuple[Path, str]:
-    """A damaged copy, made anew in the place of the last one."""
+def _damaged_copy(source: Source, target: Path, rng: random.Random) -> tuple[Path, str]:
+    """Create a damaged copy, which replaces the previous one."""
     if target.exists():
         shutil.rmtree(target)
     target.mkdir()
@@ -233,14 +261,14 @@ def _damaged(source: Source, target: Path, rng: random.Random) -> tuple[Path, st
         file = rng.choice(sorted(copy.iterdir()))
     else:
         copy = file = Path(shutil.copy(source.path, target / source.path.name))
-    data, what = damage(file.read_bytes(), _kind(file), rng)
+    data, change = damage(file.read_bytes(), _kind(file), rng)
     file.write_bytes(data)
-    return copy, what
+    return copy, change
 
 
-def _keep(damaged: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
+def _copy(damaged: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     if damaged.is_dir():
-        shutil.copytree(damaged, place, dirs_exist_ok=True)
+        shutil.copytree(damaged, target, dirs_exist_ok=True)
     else:
-        shutil.copy(damaged, place)
+        shutil.copy(damaged, target)

@@ -1,4 +1,4 @@
-"""Small sound files of every kind that the program reads, made on the fly from a phantom."""
+"""Small intact files of all formats that the program reads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def write_samples(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder : Path
-        Exists.
+        An existing folder.
 
     Returns
     -------
     list of Path
-        Files, and folders that hold one cine.
+        Files, and folders of images.
     """
     frames = _frames()
     return [
@@ -40,13 +40,18 @@ def write_samples(folder: Path) -> list[Path]:
 
 
 def write_label_samples(folder: Path) -> tuple[list[Path], tuple[int, int, int]]:
-    """Write labels of the same cine as a folder of PNG and as NIfTI.
+    """Write labels of the same cine as a folder of PNG files and as NIfTI.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
 
     Returns
     -------
-    list of Path
-    tuple of int
-        Frames, height and width of the cine that they belong to.
+    paths : list of Path
+    shape : tuple of int
+        Frames, height and width of the cine.
     """
     import nibabel
 
@@ -64,7 +69,7 @@ def write_label_samples(folder: Path) -> tuple[list[Path], tuple[int, int, int]]
 
 
 def _frames() -> NDArray[np.uint8]:
-    """A dark disk that beats in a sector of speckle."""
+    """Draw a dark disk that beats in a sector of speckle."""
     y, x = np.mgrid[:_ROWS, :_COLUMNS].astype(np.float32)
     speckle = np.random.default_rng(0).rayleigh(60, (_ROWS, _COLUMNS)).astype(np.float32)
     sector = np.abs(x - 64) < 0.7 * (y + 6)

@@ -205,8 +205,8 @@ def test_from_the_command_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rounds", "0"], "count from 1"),
-        (["--batch", "1", "0"], "count from 1"),
+        (["--rounds", "0"], "must be at least 1"),
+        (["--batch", "1", "0"], "must be at least 1"),
         (["--architecture", "resnet50"], "resnet50"),
         (["--architecture", "vit_small_patch16_224_t2"], "ends in .vjepa2"),
         (["--frames", "3"], "--frames or --size"),

@@ -40,7 +40,7 @@ def test_samples_are_sound_and_damage_can_be_repeated(tmp_path: Path) -> None:
 def test_a_process_that_ends_is_replaced(tmp_path: Path, demo_cine_path: Path) -> None:
     with Opener(hang_s=20) as opener:
         assert opener.open(demo_cine_path)["outcome"] == "opened"
-        child = opener._child
+        child = opener.process
         assert child is not None
         child.kill()
         child.wait()

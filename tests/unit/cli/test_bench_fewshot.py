@@ -101,7 +101,7 @@ def test_control_c_ends_with_the_rows_that_are_there(
     monkeypatch.setattr(OwnHead, "fit", fit)
     words = ["bench", "fewshot", "--data", str(camus), "--patients", "1", "--rows", "ours-blind"]
     assert main([*words, "--stills", "1", "--budget", "0.01"]) == 0
-    assert "Stopped before its end" in capsys.readouterr().out
+    assert "Stopped early" in capsys.readouterr().out
     assert main([*words, "--stills", "1", "--budget", "0.01"]) == 130  # nothing is there
 
 
@@ -132,7 +132,7 @@ def test_a_late_error_is_told_and_leaves_the_rows_that_are_there(
     words += ["--data", str(camus), "--patients", "1", "--seeds", "1", "--stills", "1", "--budget", "0.01"]
     assert main([*words, "--json", str(result)]) == code
     told = capsys.readouterr()
-    assert "Stopped by an error before its end" in told.out
+    assert "Stopped early by an error" in told.out
     assert "CAMUS stills" in told.out
     assert said in told.err
     assert "Traceback" not in told.err
@@ -144,10 +144,10 @@ def test_a_late_error_is_told_and_leaves_the_rows_that_are_there(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "nothing to measure on"),
+        ([], "no data to measure"),
         (["--data", "none.npz"], "no CAMUS file"),
-        (["--data", "none.npz", "--patients", "1,x"], "no list of numbers"),
-        (["--data", "none.npz", "--patients", "0"], "no list of numbers"),
+        (["--data", "none.npz", "--patients", "1,x"], "not a list of positive numbers"),
+        (["--data", "none.npz", "--patients", "0"], "not a list of positive numbers"),
         (["--data", "none.npz", "--rows", "magic"], "no row magic"),
         (["--data", "none.npz", "--encoder", "nobody"], "nobody"),
         (["--data", "none.npz", "--budget", "0"], "--budget"),
@@ -190,5 +190,5 @@ def test_fits_on_stills_use_no_carried_label() -> None:
 def test_a_table_without_rows_can_be_printed() -> None:
     empty = {"summary": [], "differences": [], "ratios": {}, "stopped": True}
     told = text({**empty, "machine": {"cores": 2, "cpu": "x", "threads": 2, "gpu": "none"}})
-    assert "Stopped before its end" in told
+    assert "Stopped early" in told
     assert "Ratios" not in told

@@ -70,7 +70,7 @@ def test_a_cine_of_ones_own_is_timed_alone(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rounds", "0"], "--rounds counts from 1"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
         (["--frames", "2"], "--frames from 3"),
         (["--seed", "-1"], "--seed"),
         (["--encoder", "none-such"], "none-such"),

@@ -44,10 +44,10 @@ def test_a_table_a_file_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        (["--frames", "0"], "count from 1"),
-        (["--draws", "0"], "count from 1"),
+        (["--frames", "0"], "must be at least 1"),
+        (["--draws", "0"], "must be at least 1"),
         (["--phantom", "-1"], "from 0"),
-        (["--phantom", "0"], "nothing to measure"),
+        (["--phantom", "0"], "no data to measure"),
         (["--encoder", "no-such"], "no-such"),
         (["--plot", "/no/such/folder/a.png"], "cannot be written"),
         (["--phantom", "1", "--data", "/no/such.npz"], "such.npz"),

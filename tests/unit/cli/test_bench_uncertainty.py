@@ -87,7 +87,7 @@ def test_what_was_seen_until_ctrl_c_is_kept(
 
     monkeypatch.setattr(uncertainty, "segment", interrupted)
     assert main(["bench", "uncertainty", "--phantom", "2", "--frames", "1"]) == 0
-    assert "Stopped before its end" in capsys.readouterr().out
+    assert "Stopped early" in capsys.readouterr().out
 
 
 def test_a_cancelled_fit_ends_it_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_a_signal_ends_a_run_with_its_rows(number: signal.Signals) -> None:
         rows.append(2)
     assert rows == [1]
     assert ending.fields == {"stopped": True, "error": None, "exit_code": 0}
-    assert early_end_note(ending.fields) == ["Stopped before its end: not everything was measured."]
+    assert early_end_note(ending.fields) == ["Stopped early: not everything was measured."]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -34,10 +34,8 @@ def test_an_error_is_told_and_the_rows_stay(caplog: pytest.LogCaptureFixture) ->
     with keep_results([1]) as ending:
         raise ApicalError("No such cine: give another.")
     assert ending.fields == {"stopped": True, "error": "No such cine: give another.", "exit_code": 2}
-    assert early_end_note(ending.fields) == [
-        "Stopped by an error before its end: not everything was measured."
-    ]
-    assert "No such cine: give another. The rows measured before are kept." in caplog.text
+    assert early_end_note(ending.fields) == ["Stopped early by an error: not everything was measured."]
+    assert "No such cine: give another. The results so far are kept." in caplog.text
 
 
 def test_a_whole_run_has_nothing_to_say() -> None:
