@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from app.domain.cine import Timing, TimingSource
-from app.readers.timing import container_timing, dicom_timing, even
+from app.readers.timing import container_timing, dicom_timing, even_timing
 
 plausible_steps = st.lists(st.floats(2.0, 999.0), min_size=1, max_size=30)
 any_number = st.floats(-1e6, 1e6) | st.sampled_from((0.0, 40.0, 33.33, 25.0, 30.0))
@@ -84,6 +84,6 @@ def test_any_container_gives_rising_times(n_frames: int, times_ms: list[float], 
 
 @given(st.integers(1, 500), st.floats(2.0, 999.0))
 def test_even_steps_give_their_rate(n_frames: int, step_ms: float) -> None:
-    timing = even(n_frames, step_ms, TimingSource.FRAME_TIME)
+    timing = even_timing(n_frames, step_ms, TimingSource.FRAME_TIME)
     check(timing, n_frames)
     assert timing.fps == (0 if n_frames == 1 else pytest.approx(1000 / step_ms))
