@@ -1,6 +1,6 @@
 # Apical on Windows:   powershell -ExecutionPolicy Bypass -File installer\setup.ps1 run
-#   setup  makes .venv        run  the window on the demo        test  everything, without a window
-# $env:PYTHON chooses the Python (3.11 to 3.13).
+#   setup  creates .venv        run  opens the window on the demo        test  runs all checks without a window
+# $env:PYTHON selects the Python (3.11 to 3.13).
 param([ValidateSet("setup", "run", "test")][string]$Verb = "run")
 $ErrorActionPreference = "Stop"
 Set-Location (Join-Path $PSScriptRoot "..")
@@ -20,7 +20,7 @@ function Find-Python {
         }
     }
     if (Get-Command python -ErrorAction SilentlyContinue) { return , @("python") }
-    Write-Error "There is no Python here; install Python 3.11, 3.12 or 3.13 from python.org first."
+    Write-Error "No Python was found; install Python 3.11, 3.12 or 3.13 from python.org first."
 }
 
 $python = @(Find-Python)

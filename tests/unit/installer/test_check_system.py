@@ -112,7 +112,7 @@ def test_a_full_disk_is_said_before_the_install(
 ) -> None:
     monkeypatch.setattr(check, "ROOT", tmp_path)
     monkeypatch.setattr(check.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**30})())
-    assert "1.0 GiB free" in check.room_problem()
+    assert "1.0 GiB free" in check.space_problem()
 
 
 @linux
