@@ -1,4 +1,4 @@
-"""The experiment on localisation: its arms, its scores, and going on after a kill."""
+"""The ablation experiment: arms, scores and continuation."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PROTOCOL = Protocol(frames=4, size=64, patients=(1, 2, 4), primary_patients=2, h
 
 
 def base(**values: object) -> PretrainConfig:
-    """Two steps of two clips."""
+    """A configuration of two steps of two clips."""
     tiny = {"frames": 4, "size": 64, "batch": 2, "steps": 2, "checkpoint_every": 1, "precision": "fp32"}
     config: PretrainConfig = changed(small(), {**tiny, **values})
     return config
 
 
 def stills(n: int = 8) -> Stills:
-    """Noise with a square of each class; two pictures a patient."""
+    """Noise with a square of each class, two images per patient."""
     images = np.random.default_rng(0).integers(0, 255, (n, 64, 64)).astype(np.uint8)
     masks = np.zeros_like(images)
     for value in (1, 2, 3):
@@ -46,7 +46,7 @@ def stills(n: int = 8) -> Stills:
 
 
 def go_on(out: Path, **options: Any) -> dict[str, Any]:
-    """The experiment of two arms and their start, one seed."""
+    """A finished experiment with two arms, their start and one seed."""
     clips = torch.from_numpy(stills().images)[:, None].expand(-1, 4, -1, -1).contiguous()
     options = {"arms": ARMS, "seeds": (0,), "protocol": PROTOCOL, **options}
     config = options.pop("config", base())
@@ -61,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_every_arm_is_what_it_says() -> None:
+def test_configurations_of_the_arms() -> None:
     on = {
         arm: {t for t in ("jepa", "loc", "ctx", "pixels", "truth") if getattr(config, t).peak > 0}
         for arm in ablation.ARMS
@@ -81,14 +81,14 @@ def test_every_arm_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("arm", ["A", "B", "C", "M"])
-def test_arms_take_as_many_operations(arm: str) -> None:
+def test_arms_use_the_same_number_of_operations(arm: str) -> None:
     config, ours = (ablation.arm_config(name, base(steps=500)) for name in (arm, "D"))
     assert ours.steps == 500
     total = config.steps * clip_flops(config).total
     assert total == pytest.approx(ours.steps * clip_flops(ours).total, rel=0.01)
 
 
-def test_smaller_sets_of_patients_are_parts_of_larger_ones_and_the_same_for_all_arms() -> None:
+def test_sets_of_patients_are_nested_and_equal_for_all_arms() -> None:
     order = nested_patients(stills(40), 3)
     assert sorted(order.tolist()) == sorted(set(stills(40).patients.tolist()))
     assert np.array_equal(order, nested_patients(stills(40), 3))
@@ -122,7 +122,7 @@ def test_student_and_teacher_are_read_from_one_run(whole: Path) -> None:
     assert any(not torch.equal(p, q) for p, q in zip(teacher.parameters(), student.parameters(), strict=True))
 
 
-def test_killed_and_started_again_it_has_the_scores_of_one_never_killed(whole: Path, tmp_path: Path) -> None:
+def test_a_killed_experiment_continues_with_equal_scores(whole: Path, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -149,29 +149,27 @@ def test_killed_and_started_again_it_has_the_scores_of_one_never_killed(whole: P
     assert found["rows"] == ablation.report(whole)["rows"]
 
 
-def test_a_run_is_measured_on_the_way(whole: Path) -> None:
+def test_a_run_is_measured_during_training(whole: Path) -> None:
     found = ablation.probes(whole / "runs" / "A-0")
     assert [sorted(one) for one in found] == [["start", "step"]] + 3 * [["step", "student", "teacher"]]
     assert [one["step"] for one in found] == [0, 1, 2, 3]
 
 
-def test_an_experiment_that_cannot_be_valid_ends_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_experiment_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.44, 0.6, 0.44, 0.6])  # the start, then teacher and student, twice
     monkeypatch.setattr(ablation, "score", lambda *_, **__: [{"mean": next(scores)}])
     with pytest.raises(BenchError, match=r"scores 44\.0 after 2 of 4 steps.*optimiser\.lr"):
         go_on(tmp_path, arms=("A",))
 
 
-def test_scores_of_another_experiment_are_refused(whole: Path) -> None:
+def test_scores_of_another_experiment_are_rejected(whole: Path) -> None:
     with pytest.raises(BenchError, match="another config"):
         go_on(whole, config=base(steps=3))
     with pytest.raises(BenchError, match="another protocol"):
         go_on(whole, protocol=Protocol(frames=4, size=64, patients=(1,), primary_patients=1))
 
 
-def test_a_folder_without_an_experiment_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_an_experiment_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no experiment"):
         ablation.report(tmp_path)
     (tmp_path / "asked.json").write_text(json.dumps([1]))
@@ -191,9 +189,7 @@ def test_a_folder_without_an_experiment_is_said(tmp_path: Path) -> None:
         ([0.03] * 5, [0.03] * 5, [-0.1], "Not valid"),
     ],
 )
-def test_the_verdict_follows_the_rule(
-    over_a: list[float], over_c: list[float], floor: list[float], said: str
-) -> None:
+def test_verdict(over_a: list[float], over_c: list[float], floor: list[float], said: str) -> None:
     def by_seed(values: list[float]) -> dict[str, float]:
         return {str(i): value for i, value in enumerate(values)}
 

@@ -1,4 +1,4 @@
-"""The encoder benchmark: its peer has the same weights, its rows add up, its errors are sentences."""
+"""The encoder benchmark: peer, rows and errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_peer_has_the_same_weights_and_gives_the_same_tokens() -> None:
     assert ours(architecture, torch.bfloat16).blocks[0].mlp.fc1.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
 
 
-def test_half_precision_has_rows_of_its_own() -> None:
+def test_half_precision_has_separate_rows() -> None:
     plain = [Side(OURS, "float32"), Side(PEER, "float32")]
     assert sides("cpu", "float32") == plain
     assert set(sides("cpu", "bfloat16")) == {*plain, Side(OURS, "bfloat16"), Side(PEER, "bfloat16")}
@@ -54,7 +54,7 @@ def test_half_precision_has_rows_of_its_own() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("peer", [False, True])
-def test_one_process_measures_one_side(tmp_path: Path, peer: bool, dtype: str) -> None:
+def test_a_process_measures_one_program(tmp_path: Path, peer: bool, dtype: str) -> None:
     pytest.importorskip("transformers")
     file = str(tmp_path / "tokens.npy")
     told = measure(
@@ -71,7 +71,7 @@ def test_one_process_measures_one_side(tmp_path: Path, peer: bool, dtype: str) -
 
 @pytest.fixture
 def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
-    """What processes were asked for; none is started, and each answers at once."""
+    """Replace processes by immediate results and record their arguments."""
     asked: list[Task] = []
 
     def told(task: Task) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     return asked
 
 
-def test_rows_and_ratios_follow_from_what_the_processes_say(tasks: list[Task]) -> None:
+def test_rows_and_ratios_from_the_results_of_processes(tasks: list[Task]) -> None:
     heard: list[tuple[str, int, int]] = []
     result = encode.run(
         [TINY],
@@ -149,7 +149,7 @@ def test_rows_and_ratios_follow_from_what_the_processes_say(tasks: list[Task]) -
         (lambda task: task.peer and task.dtype == "float32", ["VJEPA2Model, float32"], 4),
     ],
 )
-def test_a_row_that_fails_costs_no_other(
+def test_a_failed_row_does_not_affect_the_others(
     tasks: list[Task],
     monkeypatch: pytest.MonkeyPatch,
     fails: Callable[[Task], bool],
@@ -174,7 +174,7 @@ def test_a_row_that_fails_costs_no_other(
     assert f"{missing[0]}: No compiler: install one." in text
 
 
-def test_where_nothing_is_measured_the_reason_is_said(
+def test_if_nothing_was_measured_the_reason_is_reported(
     tasks: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(task: Task) -> dict[str, Any]:
@@ -223,12 +223,12 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.Ca
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_gpu_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "encode", "--device", "cuda"]) == 2
     assert "no GPU" in capsys.readouterr().err
 
 
-def test_without_the_peer_it_says_how_to_get_it(
+def test_a_missing_peer_is_reported_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
@@ -258,7 +258,7 @@ def test_only_the_blocks_are_compiled(tmp_path: Path, monkeypatch: pytest.Monkey
         (KeyError(), {"compiled": True}, "(KeyError)"),
     ],
 )
-def test_a_process_tells_in_a_sentence_what_a_user_can_mend(
+def test_expected_errors_of_a_process_are_one_sentence(
     error: Exception,
     task: dict[str, Any],
     message: str,
@@ -274,7 +274,7 @@ def test_a_process_tells_in_a_sentence_what_a_user_can_mend(
     assert message in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_a_process_that_fails_is_no_result(tmp_path: Path) -> None:
+def test_a_failed_process_is_an_error(tmp_path: Path) -> None:
     broken = Task(TINY, "cpu", dtype="float1", tokens=str(tmp_path / "tokens.npy"))
     with pytest.raises(RuntimeError, match="KeyError: 'float1'"):
         encode._fresh_process(broken)

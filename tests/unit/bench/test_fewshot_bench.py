@@ -1,4 +1,4 @@
-"""Few labels of CAMUS: who sees what, how it is scored, and what the seeds say together."""
+"""The few-shot benchmark on CAMUS stills: data, scores and summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Loaded = tuple[VisionTransformer3D, EncoderCard]
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from threads, and lose much where other programs run."""
+    """Use one thread: such small nets gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,7 +38,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _stills(patients: int = 4, each: int = 2, side: int = 64, first: int = 0) -> Stills:
-    """Squares in three stripes of class 1, 2 and 3, each of its own grey level."""
+    """Squares in three stripes of class 1, 2 and 3 with different grey levels."""
     n = patients * each
     random = np.random.default_rng(first)
     images = random.integers(0, 30, (n, side, side)).astype(np.uint8)
@@ -62,7 +62,7 @@ def loaded() -> Loaded:
 
 @dataclass
 class _Copy:
-    """Answers with the first label image that it was shown, and keeps what it saw."""
+    """A contestant that predicts its first label image and records its data."""
 
     name: str = "copy"
     seen: list[tuple[int, int, float | None]] = field(default_factory=list)
@@ -107,7 +107,7 @@ def test_hd95_by_hand() -> None:
     assert math.isnan(hd95(nothing, nothing))
 
 
-def test_scores_leave_out_what_is_not_in_the_truth() -> None:
+def test_scores_exclude_structures_that_are_not_in_the_truth() -> None:
     truth = np.zeros((2, 40, 40), np.uint8)
     truth[:, 10:20, 10:20], truth[0, 25:30, 25:30] = 1, 2
     guess = truth.copy()
@@ -128,7 +128,7 @@ def test_an_interval_is_students() -> None:
     assert half == pytest.approx(4.30 * 0.1 / math.sqrt(3))
 
 
-def test_the_fewer_patients_are_among_the_more() -> None:
+def test_sets_of_patients_are_nested() -> None:
     stills = _stills(10)
     few, more = draw(stills, 2, seed=1), draw(stills, 5, seed=1)
     assert len(few) == 4
@@ -138,7 +138,7 @@ def test_the_fewer_patients_are_among_the_more() -> None:
     assert some(stills, 99) is stills
 
 
-def test_rows_see_their_patients_alone_and_rivals_get_our_time() -> None:
+def test_rows_see_only_their_patients_and_rivals_get_our_time() -> None:
     ours, rival = _Copy(), _Copy()
     told: list[str] = []
     rows = run(
@@ -160,7 +160,7 @@ def test_rows_see_their_patients_alone_and_rivals_get_our_time() -> None:
     assert told[0] == "1 patient, seed 0: ours"
 
 
-def test_a_stop_hands_back_what_is_there() -> None:
+def test_a_stop_returns_the_rows_so_far() -> None:
     rows: list[dict[str, object]] = []
     found = run(
         _stills(2),
@@ -175,7 +175,7 @@ def test_a_stop_hands_back_what_is_there() -> None:
     assert len(rows) == 2
 
 
-def test_what_cannot_be_measured_is_said() -> None:
+def test_bad_input_is_rejected() -> None:
     train, scored = _stills(2), _stills(1, first=50)
     one = [Contestant(OURS, _Copy())]
     with pytest.raises(BenchError, match="has 2 training patients"):
@@ -273,7 +273,7 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
     assert "unlabelled" not in without["note"]
 
 
-def test_others_are_left_out_where_they_would_not_be_looked_at(loaded: Loaded) -> None:
+def test_others_are_omitted_if_they_are_not_used(loaded: Loaded) -> None:
     own = OwnHead("ours", EncodedStills(*loaded))
     images = _stills(2).images
     assert own.among(images, 20).unlabelled is images
@@ -282,7 +282,7 @@ def test_others_are_left_out_where_they_would_not_be_looked_at(loaded: Loaded) -
     assert own.among(images[:0], 20).unlabelled is None
 
 
-def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
+def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
     asked: list[str] = []
 
     def encoder(which: str) -> Loaded:
@@ -310,7 +310,7 @@ def test_a_line_up_is_what_was_asked_for(loaded: Loaded) -> None:
         LineUp(("magic",), encoder)
 
 
-def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
+def test_a_row_states_the_start_of_its_head(loaded: Loaded) -> None:
     assert "CAMUS's training stills" in seen(card().name)
     assert not seen("tiny")
     assert start(EncodedStills(*loaded)) == "head from scratch"
@@ -319,7 +319,7 @@ def test_a_row_says_from_where_its_head_starts(loaded: Loaded) -> None:
     assert start(shipped) == "head pre-trained on phantoms, no human label"
 
 
-def test_no_row_starts_from_the_head_that_learnt_from_camus() -> None:
+def test_no_row_starts_from_a_head_trained_on_camus() -> None:
     ships = load_head(resource_path("heads", SHIPPED)).state_dict()
     phantom = load_head(resource_path("heads", PHANTOM_ONLY)).state_dict()
     first = first_head(EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0).state_dict()

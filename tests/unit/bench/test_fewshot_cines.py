@@ -1,4 +1,4 @@
-"""Few labels within a cine: what is annotated, what is scored, and who is measured."""
+"""The few-shot benchmark within cines: data, scores and rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _cine(labelled: range = range(8), **more: Any) -> ScoredCine:
 
 @pytest.fixture(scope="module")
 def encoder() -> LoadedEncoder:
-    """As wide as the card says, but two blocks deep."""
+    """An encoder with the width of its card, but only two blocks."""
     torch.manual_seed(0)
     module = VisionTransformer3D(Architecture(192, 2, 3)).eval().requires_grad_(False)
     name = "vit_tiny_patch16_224_t2"
@@ -47,7 +47,7 @@ def encoder() -> LoadedEncoder:
 
 @dataclass
 class Oracle:
-    """A rival that writes down what it is given, and draws the truth."""
+    """A rival that records its data and predicts the truth."""
 
     name: str = "oracle"
     steps: int = 7
@@ -198,7 +198,7 @@ def test_a_frame_that_is_labelled_in_part_is_scored_in_that_part() -> None:
     assert row["LV"] == pytest.approx((both + whole) / 2)
 
 
-def test_cines_with_too_few_labels_are_left_out_and_none_left_is_said() -> None:
+def test_cines_with_too_few_labels_are_skipped() -> None:
     few, many = _cine(range(2)), _cine()
     rows = run_cines([few, many], carried=("nearest mask",), counts=(1, 2))
     assert [(row["cine"], row["frames"]) for row in rows] == [(0, 1), (1, 1), (1, 2)]
@@ -208,7 +208,7 @@ def test_cines_with_too_few_labels_are_left_out_and_none_left_is_said() -> None:
         run_cines([many], learners=[Contestant("a", Oracle(), budget_s="ours")])
 
 
-def test_a_stop_keeps_the_rows_that_are_there() -> None:
+def test_a_stop_keeps_the_rows_so_far() -> None:
     asked = itertools.count()
     rows = run_cines(
         [_cine()], carried=("nearest mask", "flow"), counts=(1, 2), should_stop=lambda: next(asked) >= 8
@@ -271,7 +271,7 @@ def test_phantom_cines_are_one_a_seed_and_know_their_scale() -> None:
 
 
 def _camus(path: Path, names: list[str]) -> Path:
-    """A made-up file: a round heart that is smaller at end-systole."""
+    """A synthetic file: a round heart that is smaller at end-systole."""
     y, x = np.mgrid[:224, :224]
     radius = np.hypot(y - 110, x - 112)
     images, masks = [], []

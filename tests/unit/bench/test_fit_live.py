@@ -1,4 +1,4 @@
-"""How soon an annotation shows: what is annotated, rows, ratios, targets, and the forest's side."""
+"""The fit benchmark: annotations, rows, ratios, targets and the forest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vjepa_core.resources import resource_path
 
 
 def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, width: int = 64) -> ScoredCine:
-    """A bright block that moves, the three structures in it."""
+    """A moving bright block that contains the three structures."""
     frames = np.full((n, height, width), 30, np.uint8)
     labels = {}
     for i in range(n):
@@ -43,12 +43,12 @@ def test_two_frames_are_annotated_and_the_furthest_scored_one_is_looked_at() -> 
 
 
 @pytest.mark.parametrize("poor", [cine(8, (3,)), cine(8, ()), cine(2)])
-def test_a_cine_with_too_little_in_it_is_refused(poor: ScoredCine) -> None:
+def test_a_cine_with_too_few_labels_is_rejected(poor: ScoredCine) -> None:
     with pytest.raises(BenchError, match="outline two frames"):
         Lesson.of(poor)
 
 
-def test_agreement_leaves_out_what_nobody_labelled() -> None:
+def test_agreement_excludes_unlabelled_pixels() -> None:
     whole = cine(4)
     lesson = Lesson.of(whole)
     masks = dict(whole.labels)
@@ -76,7 +76,7 @@ def answers(lesson: Lesson, second: float, *, carried: bool) -> list[Answer]:
     ]
 
 
-def test_rows_are_medians_and_ratios_are_in_our_favour_over_one() -> None:
+def test_rows_are_medians_and_ratios_over_one_are_in_our_favour() -> None:
     heard: list[str] = []
     slow = iter((1.0, 9.0, 2.0))
     sides = {
@@ -111,7 +111,7 @@ def test_rows_are_medians_and_ratios_are_in_our_favour_over_one() -> None:
     assert not fit_live.targets(rows, "cuda")[2]["met"]
 
 
-def test_ctrl_c_keeps_what_both_sides_have_answered() -> None:
+def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
     calls = []
 
     def stops(after: int) -> dict[str, fit_live.Side]:
@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_what_both_sides_have_answered() -> None:
         fit_live.run([Lesson.of(cine())], stops(1), rounds=5)
 
 
-def test_a_cine_without_outlines_gets_stand_ins() -> None:
+def test_outlines_are_generated_for_a_cine_without_any() -> None:
     made = fit_live.with_stand_ins(np.zeros((9, 60, 90), np.uint8), 25.0)
     assert sorted(made.labels) == [2, 6]
     assert all(
@@ -155,7 +155,7 @@ def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path)
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == 1  # kept for the next round
 
 
-def test_what_the_forest_s_process_cannot_do_is_a_sentence(
+def test_errors_of_the_forest_s_process_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(task: fit_once.Task) -> None:
@@ -169,7 +169,9 @@ def test_what_the_forest_s_process_cannot_do_is_a_sentence(
     assert capsys.readouterr().out == '{"error": "No room: make some."}\n'
 
 
-def test_without_scikit_learn_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_scikit_learn_is_reported_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fit_live.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BenchError, match="apical\\[bench\\]"):
         fit_live.forest(tmp_path, UNTRAINED_ENCODER, [])

@@ -1,4 +1,4 @@
-"""The count of operations, against torch's own counter."""
+"""Counted operations against torch's counter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 2
 
 
 def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
-    """Operations a clip of a forward and a backward pass, without doing them."""
+    """Count the operations per clip of a forward and a backward pass, without executing them."""
     with torch.device("meta"):
         student = create_encoder(config.architecture)
     objective = build_objective(student, config)
@@ -56,7 +56,7 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
         {"truth": {"peak": 1.0}, "truth_share": 1.0, "truth_frames": [2]},
     ],
 )
-def test_the_count_is_what_torch_counts(values: dict[str, Any]) -> None:
+def test_operations_equal_those_counted_by_torch(values: dict[str, Any]) -> None:
     config = tiny(**values)
     assert clip_flops(config).total == pytest.approx(_counted(config), rel=0.02)
 

@@ -1,4 +1,4 @@
-"""Label images carried along optical flow, as a rival."""
+"""The rival that propagates label images along optical flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own: what it tells, and how it may end."""
+"""Measurements in separate processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run some lines of Python as a module."""
+    """Run lines of Python as a module."""
 
     def start(*lines: str, **more: Any) -> dict[str, Any]:
         (tmp_path / "measured.py").write_text("\n".join(("import json, sys", *lines)))
@@ -26,34 +26,34 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return start
 
 
-def test_lines_are_told_and_the_last_is_the_result(run: Run) -> None:
+def test_lines_are_reported_and_the_last_is_the_result(run: Run) -> None:
     heard: list[dict[str, Any]] = []
     code = "print(json.dumps({'done': 1})); print(json.dumps({'result': {'task': sys.argv[1]}}))"
     assert run(code, on_line=heard.append) == {"task": "a task"}
     assert heard == [{"done": 1}, {"result": {"task": "a task"}}]
 
 
-def test_it_finds_the_package_and_asks_nothing_of_the_network(run: Run) -> None:
+def test_the_process_finds_the_package_and_stays_offline(run: Run) -> None:
     code = "import os, vjepa_core; print(json.dumps({'result': {'offline': os.environ['HF_HUB_OFFLINE']}}))"
     assert run(code) == {"offline": "1"}
 
 
-def test_its_own_sentence_is_raised(run: Run) -> None:
+def test_an_expected_error_is_raised(run: Run) -> None:
     with pytest.raises(BenchError, match="Too large: choose less"):
         run("print(json.dumps({'error': 'Too large: choose less.'}))", "sys.exit(2)")
 
 
-def test_one_that_the_system_ended_is_said_to_be(run: Run) -> None:
+def test_a_process_killed_by_the_system_is_reported(run: Run) -> None:
     with pytest.raises(BenchError, match="Killed: try less"):
         run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
 
-def test_any_other_end_shows_what_it_complained_of(run: Run) -> None:
+def test_another_exit_code_is_raised_with_stderr(run: Run) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         run("sys.stderr.write('x' * 200_000)", "1 / 0")
 
 
-def test_it_ends_with_whoever_listens(run: Run) -> None:
+def test_the_process_ends_with_its_parent(run: Run) -> None:
     def stop(line: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 

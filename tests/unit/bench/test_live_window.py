@@ -1,4 +1,4 @@
-"""The window's side of the benchmark: which of the engine's answers counts for what."""
+"""The program's side of the fit benchmark."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer_to(revision: int, visible: int) -> list[Event]:
 
 
 class Session:
-    """Says what it is told to at each revision; revision 0 is the opened cine."""
+    """Sends the given events at each revision; revision 0 is the opened cine."""
 
     says: Callable[[int, int], list[Event]]
     closed = False
@@ -81,7 +81,7 @@ def ask(
     return start
 
 
-def test_the_first_mask_after_a_step_is_the_preview_and_the_one_before_was_carried(ask: Any) -> None:
+def test_the_preview_is_the_first_mask_after_a_step(ask: Any) -> None:
     draft = [masks(0, 7, 0, final=True, draft=True), Progress(1, 0, Stage.DRAFT)]
     both = ask(lambda revision, visible: answer_to(revision, visible) if revision else draft)
     assert Session.closed
@@ -95,7 +95,7 @@ def test_the_first_mask_after_a_step_is_the_preview_and_the_one_before_was_carri
     assert both[0].masks[0][0, 0] == 5
 
 
-def test_labels_need_not_be_carried(ask: Any) -> None:
+def test_without_propagated_labels(ask: Any) -> None:
     def says(revision: int, visible: int) -> list[Event]:
         return answer_to(revision, visible)[3:] if revision else [Progress(1, 0, Stage.NOT_RECOGNISED)]
 
@@ -112,7 +112,7 @@ def test_labels_need_not_be_carried(ask: Any) -> None:
         (Progress(1, 1, Stage.UP_TO_DATE), "no preview"),
     ],
 )
-def test_an_engine_that_gives_up_is_one_sentence(ask: Any, event: Event, message: str) -> None:
+def test_an_engine_failure_is_one_sentence(ask: Any, event: Event, message: str) -> None:
     with pytest.raises(ApicalError, match=message):
         ask(lambda revision, visible: [event] if revision else [Progress(1, 0, Stage.WAITING)])
     assert Session.closed

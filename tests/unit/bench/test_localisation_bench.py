@@ -1,4 +1,4 @@
-"""Probes over frozen encoders, on cines that are kept apart."""
+"""Probes on frozen encoders, with separate cines for training and test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _packed(folder: Path, lengths: list[int]) -> Path:
     return folder
 
 
-def test_clips_of_one_cine_lie_together_and_short_cines_are_left_out(tmp_path: Path) -> None:
+def test_clips_are_grouped_by_cine_and_short_cines_are_skipped(tmp_path: Path) -> None:
     clips = clips_by_cine([_packed(tmp_path / "p", [12, 12, 3, 12, 12])], CONFIG, each=2)
     assert clips.shape == (8, 4, 64, 64)
     levels = clips.float().mean((1, 2, 3))
@@ -40,7 +40,7 @@ def test_clips_of_one_cine_lie_together_and_short_cines_are_left_out(tmp_path: P
     assert (levels[::2].sort().values.diff() > 15).all()  # of different ones
 
 
-def test_too_few_cines_are_said(tmp_path: Path) -> None:
+def test_too_few_cines_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="too few"):
         clips_by_cine([_packed(tmp_path / "p", [12, 3])], CONFIG)
 
@@ -54,7 +54,7 @@ def test_one_row_for_every_encoder_and_seed(tmp_path: Path) -> None:
     assert all(0 < row["chance"] < 1 and row["loss"] > 0 for row in rows)
 
 
-def test_a_plot_is_a_picture_and_a_bad_path_is_said(tmp_path: Path) -> None:
+def test_a_plot_is_written_and_a_bad_path_is_rejected(tmp_path: Path) -> None:
     lines = {"loss": ([1, 2, 3], [3.0, 2.0, 1.0])}
     curves(tmp_path / "a.png", lines, {"level": (1.5, 0.1)}, x="step", y="loss", title="A run")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

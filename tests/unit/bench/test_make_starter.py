@@ -1,4 +1,4 @@
-"""The fit of the net that reads the picture alone, as the heads that ship are made."""
+"""The fit of the image net, by which the bundled heads are created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both phases after one annotated frame: what is scored, and what the table says."""
+"""Scores of both phases after one annotated frame."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FRAMES, MASKS = beating(8)
 
 @pytest.fixture
 def encoder() -> LoadedEncoder:
-    """As wide as the card says, but two blocks deep."""
+    """An encoder with the width of its card, but only two blocks."""
     torch.manual_seed(0)
     module = VisionTransformer3D(Architecture(192, 2, 3)).eval().requires_grad_(False)
     name = "vit_tiny_patch16_224_t2"
@@ -102,7 +102,7 @@ def _row(
     return {"what": what, **about, "other": scores, "same": None if cine else scores}
 
 
-def test_the_table_tells_the_worst_cine_and_leaves_out_those_without_a_draft() -> None:
+def test_the_table_has_the_worst_cine_and_excludes_those_without_a_draft() -> None:
     rows = [_row(DRAFT, 0, 0.9), _row(OURS, 0, 0.95, seed=0), _row(OURS, 0, 0.93, seed=1)]
     rows += [_row(DRAFT, 1, 0.8), _row(OURS, 1, 0.79, seed=0), _row(OURS, 1, 0.79, seed=1)]
     rows += [_row(DRAFT, 2, 0.1, applies=False), _row(OURS, 2, 0.9, seed=0, applies=False)]

@@ -44,7 +44,7 @@ def test_the_peer_has_the_same_weights_and_terms_and_sees_all_tokens() -> None:
     torch.testing.assert_close(one, other)
 
 
-def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_and_ratios_from_the_results_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[Task] = []
 
     def told(task: Task, *_: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_rows_and_ratios_follow_from_what_the_processes_say(monkeypatch: pytest.
     assert list(result["ratios"].values()) == [pytest.approx(4), pytest.approx(3)]
 
 
-def test_a_process_that_ends_badly_is_one_sentence(tmp_path: Path) -> None:
+def test_a_failed_process_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="packed set"):
         pretrain.run(tiny(), steps=1, data=[tmp_path])
 

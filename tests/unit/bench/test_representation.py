@@ -1,4 +1,4 @@
-"""Frozen encoders measured on stills: what is counted, and that more is known of trained features."""
+"""Measurement of frozen encoders on stills."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encoder() -> VisionTransformer3D:
 
 
 def _stills(n: int = 8, side: int = 64) -> Stills:
-    """Bright squares somewhere, in three stripes of class 1, 2 and 3; two stills a patient."""
+    """Bright squares at random positions in stripes of class 1, 2 and 3, two stills per patient."""
     random = np.random.default_rng(0)
     images = random.integers(0, 30, (n, side, side)).astype(np.uint8)
     masks = np.zeros_like(images)
@@ -59,19 +59,19 @@ def test_dice_by_hand() -> None:
     assert found["mean"] == pytest.approx((found["LV"] + 0) / 2)
 
 
-def test_patients_on_both_sides_are_refused(tmp_path: Path) -> None:
+def test_patients_in_both_sets_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="training and its scored"):
         load_camus(_write(tmp_path / "camus.npz", _stills(), "val", apart=False))
 
 
 @pytest.mark.parametrize("scored", ["val", "test"])
-def test_camus_scores_on_test_where_there_is_one(tmp_path: Path, scored: str) -> None:
+def test_camus_is_scored_on_test_if_available(tmp_path: Path, scored: str) -> None:
     train, other = load_camus(_write(tmp_path / "camus.npz", _stills(), scored))
     assert len(train) == len(other) == 8
     assert train.patients[0] == "patient0000"
 
 
-def test_a_file_that_is_not_camus_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_camus_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     for name in ("a.npz", "b.npz", "none.npz"):
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_camus_is_said(tmp_path: Path) -> None:
             load_camus(tmp_path / name)
 
 
-def test_a_share_is_of_patients_and_repeats() -> None:
+def test_shares_are_of_patients_and_reproducible() -> None:
     stills = _stills(40)
     few = some_patients(stills, 0.1, seed=1)
     assert len(set(few.patients.tolist())) == 2
@@ -88,7 +88,7 @@ def test_a_share_is_of_patients_and_repeats() -> None:
     assert len(some_patients(stills, 1.0, seed=1)) == 40
 
 
-def test_features_are_those_of_the_encoder(encoder: VisionTransformer3D) -> None:
+def test_features_equal_those_of_the_encoder(encoder: VisionTransformer3D) -> None:
     from vjepa_core.encoder.normalise import normalise
 
     images = _stills(2).images
@@ -101,7 +101,7 @@ def test_features_are_those_of_the_encoder(encoder: VisionTransformer3D) -> None
     torch.testing.assert_close(found.float(), wanted, atol=5e-3, rtol=5e-3)
 
 
-def test_a_linear_head_learns_what_tokens_say() -> None:
+def test_a_linear_head_learns_from_tokens() -> None:
     cells = np.random.default_rng(0).integers(0, 4, (32, 2, 2)).astype(np.uint8)
     masks = cells.repeat(32, 1).repeat(32, 2)
     tokens = torch.nn.functional.one_hot(torch.from_numpy(masks[:, 8::16, 8::16]).long(), 4)

@@ -1,4 +1,4 @@
-"""What users would do instead: rivals learn, keep to a budget, and leave out what nobody labelled."""
+"""The rivals: training, time budget and unlabelled pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = (8, 8, 8, 16, 16, 8)
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from threads, and lose much where other programs run."""
+    """Use one thread: such small nets gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -30,7 +30,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _pictures(n: int = 4, h: int = 96, w: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    """A bright block of class 2 and a grey one of class 1 on black, somewhere."""
+    """A bright block of class 2 and a grey block of class 1 at random positions on black."""
     random = np.random.default_rng(0)
     images = random.integers(0, 25, (n, h, w)).astype(np.uint8)
     masks = np.zeros_like(images)
@@ -46,7 +46,7 @@ def _agree(found: np.ndarray, truth: np.ndarray) -> float:
     return float((found == truth).mean())
 
 
-def test_augmentation_moves_labels_with_their_pictures() -> None:
+def test_augmentation_moves_labels_with_their_images() -> None:
     images = torch.zeros(16, 1, 64, 64)
     images[:, :, 20:44, 20:44] = 1.0
     masks = (images[:, 0] > 0.5).long()
@@ -60,7 +60,7 @@ def test_augmentation_moves_labels_with_their_pictures() -> None:
     assert not torch.equal(x[0], x[1])
 
 
-def test_the_loss_leaves_out_what_is_not_labelled() -> None:
+def test_the_loss_excludes_unlabelled_pixels() -> None:
     logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(2, 8, 8, dtype=torch.long)
     labels[:, :4], labels[:, 4:6] = 1, 2
@@ -128,7 +128,7 @@ def test_a_forest_on_features_reads_tokens_and_grey() -> None:
     assert _agree(model.predict(images), masks) > 0.9
 
 
-def test_a_class_that_only_some_pictures_have() -> None:
+def test_a_class_in_only_some_images() -> None:
     images, masks = _pictures(2)
     masks[0][masks[0] == 1] = 0
     masks[1][masks[1] == 2] = 0
@@ -138,7 +138,7 @@ def test_a_class_that_only_some_pictures_have() -> None:
     assert outputs(np.full((1, 4, 4), UNLABELLED, np.uint8)) == 1
 
 
-def test_pictures_go_to_the_grid_and_back() -> None:
+def test_images_are_mapped_to_the_grid_and_back() -> None:
     _, masks = _pictures(1)
     small = shrink(masks, labels=True)
     assert small.shape == (1, 112, 112)
@@ -147,7 +147,7 @@ def test_pictures_go_to_the_grid_and_back() -> None:
     assert _agree(grown(maps, (96, 128)), masks[0]) > 0.97
 
 
-def test_a_stopwatch_without_a_budget_never_rings() -> None:
+def test_a_stopwatch_without_a_budget_never_expires() -> None:
     assert Stopwatch().share == 0
     assert Stopwatch(0.0).share > 1
 

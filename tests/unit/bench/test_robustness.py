@@ -1,4 +1,4 @@
-"""Damaged files: the short form of `apical bench robustness`."""
+"""`apical bench robustness` with few files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.domain.errors import ApicalError
 from app.readers.open import format_of, open_cine
 
 
-def test_no_damaged_file_is_more_than_refused(demo_cine_path: Path) -> None:
+def test_damaged_files_cause_no_faults(demo_cine_path: Path) -> None:
     result = run([demo_cine_path], files=200, seed=3)
     assert result["faults"] == []
     assert result["exit_code"] == 0
@@ -25,7 +25,7 @@ def test_no_damaged_file_is_more_than_refused(demo_cine_path: Path) -> None:
     assert sum(row["refused"] for row in result["rows"]) > 40
 
 
-def test_samples_are_sound_and_damage_can_be_repeated(tmp_path: Path) -> None:
+def test_samples_are_intact_and_damage_is_reproducible(tmp_path: Path) -> None:
     for path in write_samples(tmp_path):
         cine = open_cine(path)
         assert cine.n_frames == (1 if path.suffix == ".jpg" else 8)
@@ -37,7 +37,7 @@ def test_samples_are_sound_and_damage_can_be_repeated(tmp_path: Path) -> None:
                 assert (once, what) == damage(data, found.name, random.Random(seed))
 
 
-def test_a_process_that_ends_is_replaced(tmp_path: Path, demo_cine_path: Path) -> None:
+def test_a_crashed_process_is_replaced(tmp_path: Path, demo_cine_path: Path) -> None:
     with Opener(hang_s=20) as opener:
         assert opener.open(demo_cine_path)["outcome"] == "opened"
         child = opener.process
@@ -48,13 +48,13 @@ def test_a_process_that_ends_is_replaced(tmp_path: Path, demo_cine_path: Path) -
         assert opener.open(demo_cine_path)["outcome"] == "opened"
 
 
-def test_too_much_memory_and_time_are_told(demo_cine_path: Path) -> None:
+def test_excess_of_memory_and_time_is_detected(demo_cine_path: Path) -> None:
     with Opener(memory=1 << 20) as opener:
         assert opener.open(demo_cine_path)["outcome"] == "memory"
     with Opener(hang_s=0.0) as opener:
         assert opener.open(demo_cine_path)["outcome"] == "hang"
 
 
-def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ApicalError, match="does not exist"):
         run([tmp_path / "gone"], files=1)

@@ -1,4 +1,4 @@
-"""Annotation, simulated frame by frame, and labels counted."""
+"""The benchmark of suggested frames: simulated annotation and numbers of labels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def encoder() -> LoadedEncoder:
-    """As wide as the card says, but two blocks deep."""
+    """An encoder with the width of its card, but only two blocks."""
     torch.manual_seed(0)
     module = VisionTransformer3D(Architecture(192, 2, 3)).eval().requires_grad_(False)
     name = "vit_tiny_patch16_224_t2"
@@ -57,7 +57,7 @@ def cine(*labelled: int) -> ScoredCine:
 
 @pytest.fixture(scope="module")
 def rows(encoder: LoadedEncoder) -> Rows:
-    """A cine with all its frames labelled, one with some, and one with too few."""
+    """Cines with labels on all frames, on some, and on too few."""
     return run_suggest([cine(), cine(3), cine(0, 2, 5)], encoder, most=3, draws=2)
 
 
@@ -80,7 +80,7 @@ def test_frames_are_added_one_by_one_and_only_where_the_truth_is_known(rows: Row
         assert set(ours[1]["annotated"]) < {0, 2, 5}
 
 
-def test_gain_is_told_of_suggestions_alone(rows: Rows) -> None:
+def test_gain_is_given_only_for_suggestions(rows: Rows) -> None:
     assert all((row["gain"] is None) == (row["what"] != SUGGESTED) for row in rows)
     assert all(row["gain"] >= 0 for row in rows if row["gain"] is not None)
 
@@ -98,7 +98,7 @@ def test_with_a_fit_the_head_draws(encoder: LoadedEncoder, monkeypatch: pytest.M
     assert [config.seed for config in fits] == [5, 5, 5]
 
 
-def test_a_run_that_is_stopped_gives_what_there_is(encoder: LoadedEncoder) -> None:
+def test_a_stopped_run_returns_the_rows_so_far(encoder: LoadedEncoder) -> None:
     found: Rows = []
     told = run_suggest(
         [cine()], encoder, most=2, draws=1, on_row=found.append, should_stop=lambda: len(found) >= 3
@@ -111,7 +111,7 @@ def test_a_run_that_is_stopped_gives_what_there_is(encoder: LoadedEncoder) -> No
 @pytest.mark.parametrize(
     ("cines", "more"), [([], {}), ([cine(1)], {}), ([cine()], {"most": 0}), ([cine()], {"draws": 0})]
 )
-def test_nothing_to_measure_is_refused(
+def test_nothing_to_measure_is_rejected(
     encoder: LoadedEncoder, cines: list[ScoredCine], more: dict[str, int]
 ) -> None:
     with pytest.raises(BenchError):
@@ -119,7 +119,7 @@ def test_nothing_to_measure_is_refused(
 
 
 def made_up(by_what: dict[str, list[list[float]]], number: int = 0, gain: float = 0.01) -> Rows:
-    """Rows of one cine from curves of Dice."""
+    """Create the rows of one cine from curves of Dice."""
     return [
         {
             "kind": "given",

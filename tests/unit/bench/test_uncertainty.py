@@ -1,4 +1,4 @@
-"""Calibration and its measurement on made-up observations, where the right answer is known."""
+"""Calibration and its measurement on synthetic observations with a known result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RNG = np.random.default_rng(0)
 
 
 def seen(signs: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float) -> Seen:
-    """One frame; its pixels are wrong half as often in each further bin of softmax."""
+    """One frame whose rate of wrong pixels halves in each further bin of softmax."""
     cells = np.zeros((len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2))
     cells[:, -1, 0] = 1000
     cells[:, -1, 1] = 500 * 0.5 ** np.arange(len(cells))
@@ -67,7 +67,7 @@ def test_shares_of_wrong_pixels_fall_with_the_score() -> None:
     assert np.diff(at).min() > 1e-3
 
 
-def test_what_was_fitted_expects_what_was_seen() -> None:
+def test_a_fitted_map_expects_the_observed_values() -> None:
     signs = RNG.uniform(0, 4, (200, 5))
     signs[:, 4] *= -1
     dice = sigmoid(0.5 + 0.5 * signs[:, 2] + 0.3 * signs[:, 4])
@@ -80,7 +80,7 @@ def test_what_was_fitted_expects_what_was_seen() -> None:
         fit([])
 
 
-def test_maps_of_a_situation_that_was_not_looked_at_can_be_kept(tmp_path: Path) -> None:
+def test_maps_of_other_situations_can_be_kept(tmp_path: Path) -> None:
     out = tmp_path / "calibration.json"
     shutil.copyfile(resource_path(SHIPPED), out)
     drafts = [

@@ -1,4 +1,4 @@
-"""`apical bench applicability`: from pictures to a table, and what it refuses."""
+"""`apical bench applicability`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_a_wrong_decision_is_named() -> None:
     "asked",
     [["--every", "0"], ["--phantom", "-1"], ["--other", "/nowhere/at/all"], ["--data", "/nowhere.npz"]],
 )
-def test_what_makes_no_sense_is_refused(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_rejected(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "applicability", "--phantom", "0", "--textures", "0", "--draft-only", *asked]) == 2
     assert capsys.readouterr().err.count("\n") <= 2
 
 
-def test_made_up_pictures_are_the_same_each_time_and_of_every_kind() -> None:
+def test_textures_are_reproducible_and_of_every_kind() -> None:
     one, kinds = textures(22, seed=5)
     again, _ = textures(22, seed=5)
     assert (one == again).all()

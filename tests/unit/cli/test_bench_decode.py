@@ -1,4 +1,4 @@
-"""The decode benchmark, on a small cine."""
+"""`apical bench decode` on a small cine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cine(tmp_path_factory.mktemp("bench") / "small.dcm", frames=4, rows=64, columns=80)
 
 
-def test_the_synthetic_cine_is_an_ordinary_one(small: Path) -> None:
+def test_the_synthetic_cine_is_a_regular_dicom_cine(small: Path) -> None:
     cine = open_cine(small)
     assert (cine.n_frames, cine.height, cine.width) == (4, 64, 80)
     assert cine.timing.fps == pytest.approx(20)
@@ -57,7 +57,7 @@ def test_bad_input(arguments: list[str], word: str, capsys: pytest.CaptureFixtur
     assert word in capsys.readouterr().err
 
 
-def test_a_cine_that_pydicom_does_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cine_that_pydicom_cannot_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
     Image.new("L", (64, 48), 9).save(tmp_path / "still.png")

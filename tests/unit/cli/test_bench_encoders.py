@@ -83,7 +83,7 @@ def test_ablation_then_localisation_of_its_runs(
     assert "--plain must be" in capsys.readouterr().err
 
 
-def test_two_commands_do_not_work_in_one_folder(
+def test_a_folder_is_locked_by_one_command(
     camus: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -125,6 +125,6 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in told
 
 
-def test_a_run_without_a_log_is_said(tmp_path: Path) -> None:
+def test_a_run_without_a_log_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ApicalError, match="no log"):
         plots.main([str(tmp_path), str(tmp_path / "a.png")])

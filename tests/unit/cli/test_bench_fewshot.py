@@ -19,7 +19,7 @@ from vjepa_core.bench.own_head import OwnHead, for_stills
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Fits this short gain nothing from threads, and lose much where other programs run."""
+    """Use one thread: such short fits gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -40,9 +40,7 @@ def camus(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_table_a_file_and_a_picture(
-    camus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_a_file_and_a_plot(camus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, picture = tmp_path / "fewshot.json", tmp_path / "fewshot.png"
     words = ["bench", "fewshot", "--data", str(camus), "--seeds", "1", "--stills", "2", "--budget", "0.01"]
     words += ["--rows", "unet", "ours-blind", "ours", "--json", str(result), "--plot", str(picture)]
@@ -86,7 +84,7 @@ def test_within_a_phantom_cine(
     assert (tmp_path / "cines.svg").stat().st_size > 1000
 
 
-def test_control_c_ends_with_the_rows_that_are_there(
+def test_ctrl_c_ends_with_the_rows_so_far(
     camus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits: list[int] = []
@@ -112,7 +110,7 @@ def test_control_c_ends_with_the_rows_that_are_there(
         (MemoryError("much of it"), 1, "An internal error occurred (MemoryError)"),
     ],
 )
-def test_a_late_error_is_told_and_leaves_the_rows_that_are_there(
+def test_a_late_error_is_reported_with_the_rows_so_far(
     error: Exception,
     code: int,
     said: str,
@@ -174,7 +172,7 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in told
 
 
-def test_more_patients_than_there_are(camus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_patients_than_available(camus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "fewshot", "--data", str(camus), "--patients", "3", "--rows", "forest-filters"]
     assert main(words) == 2
     assert "has 2 training patients: ask for 1 to 2" in capsys.readouterr().err
@@ -182,7 +180,7 @@ def test_more_patients_than_there_are(camus: Path, capsys: pytest.CaptureFixture
     assert "no time of ours" in capsys.readouterr().err
 
 
-def test_fits_on_stills_use_no_carried_label() -> None:
+def test_fits_on_stills_use_no_propagated_labels() -> None:
     config = for_stills()
     assert (config.carried_share, config.prior_dropout, config.prior_dropout_many) == (0.0, 1.0, 1.0)
 

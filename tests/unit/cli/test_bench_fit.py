@@ -17,7 +17,7 @@ from vjepa_core.bench.fit_live import Lesson
 
 @pytest.fixture
 def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
-    """Both sides answer at once, with the truth; what they were asked is kept."""
+    """Replace both programs by ones that return the truth at once and record their calls."""
     asked: list[Lesson] = []
 
     def side(second: float, *, carried: bool) -> Any:
@@ -51,13 +51,13 @@ def test_a_table_targets_ratios_and_a_file(
     assert lessons[0].cine.frames.shape == (8, 224, 224)
 
 
-def test_the_seed_chooses_the_phantom(lessons: list[Lesson]) -> None:
+def test_the_seed_determines_the_phantom(lessons: list[Lesson]) -> None:
     for seed in ("0", "1"):
         assert main(["bench", "fit", "--frames", "4", "--rounds", "1", "--seed", seed]) == 0
     assert (lessons[0].cine.frames != lessons[2].cine.frames).any()
 
 
-def test_a_cine_of_ones_own_is_timed_alone(
+def test_a_given_cine_replaces_the_phantom(
     lessons: list[Lesson], demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fit.json"

@@ -1,4 +1,4 @@
-"""`apical bench pretrain` from end to end, where pydicom and Qt are missing."""
+"""`apical bench pretrain` without pydicom and Qt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Blocker())
 TINY = "frames = 4\nsize = 64\nbatch = 2\n[predictor]\nwidth = 24\ndepth = 1\nheads = 1\n"
 
 
-def test_a_training_machine_without_the_program_s_readers(tmp_path: Path) -> None:
+def test_without_the_readers_of_the_program(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     (tmp_path / "tiny.toml").write_text(TINY)
     words = ["--steps", "1", "--config", str(tmp_path / "tiny.toml"), "--json", str(tmp_path / "out.json")]

@@ -26,7 +26,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_table_a_file_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, picture = tmp_path / "suggest.json", tmp_path / "suggest.png"
     words = ["bench", "suggest", "--phantom", "1", "--frames", "2", "--draws", "1"]
     assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
@@ -54,9 +54,7 @@ def test_a_table_a_file_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--cines", "/no/such.apical"], "such.apical"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_one_line(
-    more: list[str], what: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_is_one_line(more: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "suggest", *more]) == 2
     error = capsys.readouterr().err
     assert what in error

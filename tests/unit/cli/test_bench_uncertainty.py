@@ -1,4 +1,4 @@
-"""`apical bench uncertainty`: from made-up predictions to a table, and what it refuses."""
+"""`apical bench uncertainty` with synthetic predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def carried(
     on_prediction: Any,
     **_: Any,
 ) -> None:
-    """In place of a fit: the labels as motion carries them."""
+    """Replace a fit by labels propagated along motion."""
     box = Letterbox.fit(*frames.shape[1:])
     boxed = box.apply(frames)
     study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
@@ -74,7 +74,7 @@ def test_a_table_and_its_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert all(0.5 < r["dice"] <= 1 and 0 <= r["pixel_ece"] < 0.2 for r in told["rows"])
 
 
-def test_what_was_seen_until_ctrl_c_is_kept(
+def test_ctrl_c_ends_with_the_results_so_far(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls: list[int] = []
@@ -90,7 +90,7 @@ def test_what_was_seen_until_ctrl_c_is_kept(
     assert "Stopped early" in capsys.readouterr().out
 
 
-def test_a_cancelled_fit_ends_it_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_fit_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def cancelled(*_: Any, **__: Any) -> None:
         raise Cancelled
 
@@ -104,7 +104,7 @@ def test_a_cancelled_fit_ends_it_without_an_error(monkeypatch: pytest.MonkeyPatc
     "words",
     [["--phantom", "0"], ["--frames", "-1"], ["--length", "1"], ["--data", "nowhere.npz"]],
 )
-def test_bad_input_is_told_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "uncertainty", *words]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "Traceback" not in line

@@ -54,7 +54,7 @@ def test_bad_usage_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize("command", ["predict", "export"])
-def test_commands_that_are_not_built_are_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_commands_are_rejected(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "x"]) == 2
     assert command not in cli.COMMANDS
 
@@ -83,7 +83,7 @@ def test_info_json_is_one_object_and_nothing_else(
     assert facts["fps"] == 30.0
 
 
-def test_what_a_library_prints_stays_out_of_the_json(
+def test_output_of_libraries_stays_out_of_the_json(
     demo_cine_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.readers import open as opening
@@ -101,13 +101,15 @@ def test_what_a_library_prints_stays_out_of_the_json(
     assert "I am a library" in err
 
 
-def test_info_for_a_reader(demo_cine_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_as_text(demo_cine_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(demo_cine_path)]) == 0
     assert "30 of 320x240 pixels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is no cine", b"\x89PNG but not really"])
-def test_a_file_that_is_no_cine(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_cine(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "scan.dcm"
     file.write_bytes(content)
     assert cli.main(["info", str(file), "--json"]) == 2
@@ -116,7 +118,7 @@ def test_a_file_that_is_no_cine(content: bytes, tmp_path: Path, capsys: pytest.C
     assert "scan.dcm" in _one_line(err)
 
 
-def test_our_own_fault_is_logged_without_what_it_says(
+def test_an_internal_error_is_logged_without_its_message(
     demo_cine_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.readers import open as opening
@@ -148,7 +150,7 @@ def test_our_own_fault_is_logged_without_what_it_says(
         (Cancelled(), 130, "Stopped."),
     ],
 )
-def test_errors_that_are_no_fault_are_said_and_not_logged(
+def test_expected_errors_are_printed_and_not_logged(
     error: Exception,
     code: int,
     said: str,
@@ -167,7 +169,7 @@ def test_errors_that_are_no_fault_are_said_and_not_logged(
     assert not paths.log_file().exists()
 
 
-def test_a_fault_without_a_log(
+def test_an_internal_error_without_a_log(
     demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.readers import open as opening
@@ -207,7 +209,7 @@ def test_paths_open_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert opened == [[], [file, tmp_path]]
 
 
-def test_demo_asks_for_the_demo_and_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_with_a_screenshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.commands import demo
 
     asked: list[tuple[bool, Path | None]] = []
@@ -225,7 +227,7 @@ def test_demo_asks_for_the_demo_and_its_picture(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
-def test_no_display_names_the_way_out(
+def test_a_missing_display_is_reported_with_a_remedy(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):

@@ -1,4 +1,4 @@
-"""What the doctor says, and when it gives up."""
+"""`apical doctor`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _problems(capsys: pytest.CaptureFixture[str]) -> str:
     return json.dumps(json.loads(capsys.readouterr().out)["problems"])
 
 
-def test_for_real(capsys: pytest.CaptureFixture[str]) -> None:
+def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["works"] is True
@@ -50,7 +50,7 @@ def test_for_real(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("_healthy")
-def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     told = capsys.readouterr().out
     assert "SHA-256" in told
@@ -59,7 +59,7 @@ def test_for_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("_healthy")
-def test_a_pair_that_does_not_import_is_fatal(
+def test_torch_packages_that_do_not_import_are_fatal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "probe_torch", lambda: {"error": "operator torchvision::nms does not exist"})
@@ -71,7 +71,7 @@ def test_a_pair_that_does_not_import_is_fatal(
 
 @pytest.mark.usefixtures("_healthy")
 @pytest.mark.parametrize(("built", "advice"), [("13.0", "driver"), (None, "CPU build")])
-def test_a_gpu_that_is_not_used_gets_advice(
+def test_an_unused_gpu_gets_advice(
     built: str | None, advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "gpus", lambda: ["A GPU, 80 GiB, 400.00"])
@@ -81,7 +81,7 @@ def test_a_gpu_that_is_not_used_gets_advice(
 
 
 @pytest.mark.usefixtures("_healthy")
-def test_a_window_that_does_not_load_leaves_the_command_line(
+def test_a_window_that_does_not_load_is_not_fatal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "probe_qt", lambda: "libEGL.so.1: cannot open shared object file")
@@ -111,7 +111,7 @@ def test_a_home_that_cannot_be_written(
     assert "APICAL_HOME" in _problems(capsys)
 
 
-def test_a_probe_that_fails_says_its_last_line() -> None:
+def test_a_failed_probe_returns_its_last_line() -> None:
     found, error = system_probes.run_in_process("raise RuntimeError('no such operator')", {})
     assert found == {}
     assert error == "RuntimeError: no such operator"
@@ -155,7 +155,7 @@ def test_the_feature_cache_is_shown_and_cleared(
 
 @pytest.mark.usefixtures("_healthy")
 @pytest.mark.parametrize("said", ["lots", "-1", "nan"])
-def test_a_useless_size_of_the_cache_gets_advice(
+def test_an_invalid_cache_size_gets_advice(
     said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", said)
@@ -170,7 +170,7 @@ def test_a_useless_size_of_the_cache_gets_advice(
 
 
 @pytest.mark.usefixtures("_healthy")
-def test_files_in_use_are_left_and_said(
+def test_files_in_use_are_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -189,7 +189,7 @@ def test_files_in_use_are_left_and_said(
     assert capsys.readouterr().out.startswith("Nothing was freed. 1 entry could not")
 
 
-def test_clearing_where_nothing_can_be_kept_is_one_sentence(
+def test_clearing_an_unwritable_cache_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

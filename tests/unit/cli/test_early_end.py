@@ -1,4 +1,4 @@
-"""Rows of a benchmark that is ended early: kept where there are any."""
+"""Early end of a benchmark with the results so far."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def test_a_signal_ends_a_run_with_its_rows(number: signal.Signals) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_without_a_row_a_signal_and_an_error_go_on() -> None:
+def test_without_rows_signals_and_errors_are_raised_again() -> None:
     with pytest.raises(KeyboardInterrupt), keep_results([]):
         os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(ApicalError, match="give another"), keep_results([]):
         raise ApicalError("No such cine: give another.")
 
 
-def test_an_error_is_told_and_the_rows_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_reported_with_the_rows_so_far(caplog: pytest.LogCaptureFixture) -> None:
     with keep_results([1]) as ending:
         raise ApicalError("No such cine: give another.")
     assert ending.fields == {"stopped": True, "error": "No such cine: give another.", "exit_code": 2}
@@ -38,7 +38,7 @@ def test_an_error_is_told_and_the_rows_stay(caplog: pytest.LogCaptureFixture) ->
     assert "No such cine: give another. The results so far are kept." in caplog.text
 
 
-def test_a_whole_run_has_nothing_to_say() -> None:
+def test_a_complete_run_has_no_note() -> None:
     with keep_results([]) as ending:
         pass
     assert ending.fields == {"stopped": False, "error": None, "exit_code": 0}

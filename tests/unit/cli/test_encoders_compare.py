@@ -1,4 +1,4 @@
-"""`apical encoders`: keeping and choosing by name, and comparing on own labels; bad input is one line."""
+"""`apical encoders`: keep, choose, remove and compare."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = ["LV cavity", "LV myocardium"]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Cards of two tiny encoders, as two runs of pre-training leave them, both called "run"."""
+    """Cards of two tiny encoders from two runs of pre-training, both named "run"."""
     cards = []
     for seed in (1, 2):
         folder = tmp_path_factory.mktemp("run")
@@ -78,14 +78,14 @@ def heart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of two steps."""
+    """Limit fits to two steps."""
     monkeypatch.setattr(core, "FitConfig", lambda: FitConfig(steps=2))
     torch.set_num_threads(1)
 
 
 @pytest.fixture
 def project(tmp_path: Path, heart: tuple[Path, Path]) -> Iterator[Project]:
-    """A project with two frames drawn, open as the window has it."""
+    """A project with two outlined frames, open as in the window."""
     with Project.create(tmp_path / "heart.apical") as opened:
         cine = open_cine(heart[0])
         recorder = Recorder(opened, opened.add_cine(cine).id)
@@ -169,7 +169,7 @@ def test_compare_on_files(
     assert "mine: fits 4/4" in err.splitlines()
 
 
-def test_compare_on_a_project_that_the_window_has_open(
+def test_compare_on_a_project_that_is_open_in_the_window(
     capsys: pytest.CaptureFixture[str], runs: list[Path], project: Project, quick: None
 ) -> None:
     before = {f.name: f.read_bytes() for f in project.path.parent.iterdir() if f.suffix != ".apical-shm"}
@@ -189,7 +189,7 @@ def drawn_alike(
     targets: Sequence[Target],
     **_: object,
 ) -> list[EncoderResult]:
-    """In place of fits: every encoder draws the truth, and nothing where there is none."""
+    """Replace fits: every encoder predicts the truth, or nothing for unlabelled frames."""
     predictions = []
     for target in targets:
         cine = cines[target.cine]
@@ -198,7 +198,7 @@ def drawn_alike(
     return [EncoderResult(card, predictions, 1.0) for card in cards]
 
 
-def test_where_the_window_starts_from_a_head_that_ships_the_note_says_that_fits_do_not(
+def test_a_note_says_that_fits_do_not_start_from_the_bundled_head(
     capsys: pytest.CaptureFixture[str],
     runs: list[Path],
     heart: tuple[Path, Path],
@@ -213,7 +213,7 @@ def test_where_the_window_starts_from_a_head_that_ships_the_note_says_that_fits_
     assert f"in the window those over {DEFAULT_ENCODER} start from the head that ships" in note
 
 
-def test_scribbles_are_learnt_from_and_not_scored(
+def test_scribbles_are_fitted_but_not_scored(
     capsys: pytest.CaptureFixture[str],
     runs: list[Path],
     heart: tuple[Path, Path],
@@ -246,9 +246,7 @@ def test_scribbles_are_learnt_from_and_not_scored(
     refused(capsys, "holds scribbles alone", *words)
 
 
-def test_benchmarks_leave_the_scribbles_of_a_project_out_and_say_so(
-    project: Project, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_benchmarks_skip_scribbles_with_a_warning(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     (record,) = project.cines()
     scribble = np.full_like(next(iter(project.annotations(record.id).values())), 255)
     scribble[40:50, 50:60] = 1
@@ -260,7 +258,7 @@ def test_benchmarks_leave_the_scribbles_of_a_project_out_and_say_so(
         assert sorted(study.cines[record.id].labels) == [2, 4, 6]
 
 
-def test_one_labelled_frame_gives_pictures_and_says_so(
+def test_one_labelled_frame_gives_images_and_a_note(
     capsys: pytest.CaptureFixture[str],
     runs: list[Path],
     heart: tuple[Path, Path],
@@ -280,7 +278,7 @@ def test_one_labelled_frame_gives_pictures_and_says_so(
     assert found["classes"] == [c.name for c in LEFT_HEART.classes]
 
 
-def test_a_project_without_labels_or_cines_is_refused(
+def test_a_project_without_labels_or_cines_is_rejected(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, heart: tuple[Path, Path], runs: list[Path]
 ) -> None:
     moved = tmp_path / "there" / "heart.nii"
@@ -296,7 +294,7 @@ def test_a_project_without_labels_or_cines_is_refused(
         refused(capsys, "None of the labelled cines", "compare", runs[0], "--project", opened.path)
 
 
-def test_moved_cines_are_found_beside_the_project_or_left_out(
+def test_moved_cines_are_found_next_to_the_project_or_skipped(
     tmp_path: Path, heart: tuple[Path, Path]
 ) -> None:
     cines = [tmp_path / "there" / f"heart-{i}.nii" for i in range(2)]
@@ -358,7 +356,7 @@ def test_bad_input_is_one_line(
     refused(capsys, message, *words)
 
 
-def test_damaged_weights_are_told(
+def test_damaged_weights_are_reported(
     capsys: pytest.CaptureFixture[str], runs: list[Path], heart: tuple[Path, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(runs[0].parent, tmp_path / "bad")
@@ -369,7 +367,7 @@ def test_damaged_weights_are_told(
     assert "is damaged" in err.splitlines()[-1]
 
 
-def test_segment_uses_the_chosen_encoder_unless_told_otherwise(
+def test_segment_uses_the_chosen_encoder_by_default(
     runs: list[Path], heart: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vjepa_core.fewshot import segmenter
@@ -389,7 +387,7 @@ def test_segment_uses_the_chosen_encoder_unless_told_otherwise(
     assert asked == ["mine", DEFAULT_ENCODER]
 
 
-def test_doctor_tells_of_a_bad_card_and_goes_on(runs: list[Path]) -> None:
+def test_doctor_reports_a_bad_card(runs: list[Path]) -> None:
     from app import paths
     from app.commands import system_probes
 

@@ -1,4 +1,4 @@
-"""`apical encoders import`: what it prints, what it refuses, and that nothing is left of what failed."""
+"""`apical encoders import`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.domain.errors import ProjectError
 from app.encoders import importing, registry
 from app.processes.child import STOPPED, Child
 from app.storage.filelock import FileLock
-from tests import checkpoint_files
+from tests import made_up_checkpoints as made
 from tests.conftest import ROOT
 from vjepa_core.errors import EncoderError
 
@@ -34,24 +34,24 @@ def own() -> list[str]:
     return sorted(file.name for file in paths.encoders_dir().iterdir())
 
 
-def test_looking_tells_what_it_is_and_writes_nothing(
+def test_look_describes_the_encoder_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = checkpoint_files.write("v-jepa-2", tmp_path)
+    path = made.write("v-jepa-2", tmp_path)
     found = answer(capsys, path, "--look")
     assert found["name"] == "vitl"
     assert found["source"] == "vitl.pt"
     assert found["container"] == "target_encoder"
     assert found["ambiguous"] is True
     assert (found["family"], found["dtype"], found["licence"]) == ("V-JEPA 2", "float32", "MIT")
-    assert found["architecture"] == checkpoint_files.ARCHITECTURES["v-jepa-2"]
+    assert found["architecture"] == made.ARCHITECTURES["v-jepa-2"]
     assert all(line.endswith(".") for line in found["recognised"] + found["assumed"])
     assert answer(capsys, path, "--look", "--family", "v-jepa")["family"] == "V-JEPA"
     assert own() == []
 
 
 def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = checkpoint_files.write("echojepa", tmp_path)
+    path = made.write("echojepa", tmp_path)
     seen = answer(capsys, path, "--look")
     done = answer(capsys, path)
     assert seen.items() <= done.items()
@@ -76,10 +76,8 @@ def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.C
     assert answer(capsys, path)["name"] == f"{name}-2"
 
 
-def test_the_text_says_the_same_and_progress_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = checkpoint_files.write("v-jepa", tmp_path)
+def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("v-jepa", tmp_path)
     assert cli.main(["encoders", "import", str(path)]) == 0
     said = capsys.readouterr()
     for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 was imported"):
@@ -88,8 +86,8 @@ def test_the_text_says_the_same_and_progress_is_told(
     assert re.search(r"^writing (\d+)/\1$", said.err, re.MULTILINE)
 
 
-def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = checkpoint_files.write("v-jepa-2.1", tmp_path)
+def test_name_and_licence_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("v-jepa-2.1", tmp_path)
     done = answer(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
     assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
     assert not any("Licence" in line for line in done["assumed"])
@@ -99,36 +97,31 @@ def test_name_and_licence_of_the_users_own(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("file", ["Ä ö.pt", "con.pt", "-.pt", "x" * 90 + ".pt", "a.b.safetensors.pt"])
-def test_names_are_made_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
-    path = checkpoint_files.write("v-jepa-2.1", tmp_path, file)
+def test_invalid_names_are_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
+    path = made.write("v-jepa-2.1", tmp_path, file)
     name = answer(capsys, path)["name"]
     assert registry.find(name).name == name
 
 
-def test_files_that_all_have_one_name_are_called_after_their_folder(
+def test_files_with_generic_names_are_named_after_their_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
+        answer(capsys, made.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
         == "vjepa2-vitl"
     )
     revision = "0123456789" * 4
-    assert (
-        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"]
-        == "model"
-    )
+    assert answer(capsys, made.write("hugging-face", tmp_path / revision), "--look")["name"] == "model"
     # Hugging Face's cache: links in a folder of a revision to files that are called after their checksums.
     model = tmp_path / "models--facebook--vjepa2-vitl-fpc64-256"
     linked = model / "snapshots" / revision / "model.safetensors"
     linked.parent.mkdir(parents=True)
-    linked.symlink_to(
-        checkpoint_files.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12")
-    )
+    linked.symlink_to(made.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12"))
     assert answer(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
 
 
-def test_the_rate_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = checkpoint_files.write("echojepa", tmp_path)
+def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.write("echojepa", tmp_path)
     seen = answer(capsys, path, "--look")
     assert seen["fps"] == 30
     assert any("8 with ViT-L, at 24 with ViT-g" in line and "--fps" in line for line in seen["assumed"])
@@ -143,7 +136,7 @@ def test_the_rate_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = checkpoint_files.write("v-jepa-2.1", tmp_path)
+    good = made.write("v-jepa-2.1", tmp_path)
     page = tmp_path / "page.pt"
     page.write_text("<html>", encoding="utf-8")
     for words, message in (
@@ -164,10 +157,8 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert own() == []
 
 
-def test_a_full_disk_is_seen_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
+def test_a_full_disk_is_detected_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
@@ -175,17 +166,17 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     assert own() == []
 
 
-def test_what_a_killed_import_left_goes_with_the_next(
+def test_files_of_a_killed_import_are_removed_by_the_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (paths.encoders_dir() / ".vitl.safetensors.new").write_bytes(b"half")
     (paths.encoders_dir() / ".adding.lock").write_bytes(b"")
-    answer(capsys, checkpoint_files.write("v-jepa-2", tmp_path), "--name", "b")
+    answer(capsys, made.write("v-jepa-2", tmp_path), "--name", "b")
     assert own() == ["b.json", "b.safetensors"]
 
 
 def test_two_imports_at_once(tmp_path: Path) -> None:
-    found = importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
+    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
     lock = FileLock(paths.encoders_dir() / ".adding")
     with pytest.raises(ProjectError, match="Another encoder is being written"):
         importing.import_checkpoint(found, lambda *_: None)
@@ -195,25 +186,21 @@ def test_two_imports_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["reading", "writing"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EncoderError, MemoryError])
-def test_an_import_that_is_stopped_leaves_nothing(
-    tmp_path: Path, stage: str, error: type[BaseException]
-) -> None:
+def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type[BaseException]) -> None:
     def stop(at: str, done: int, total: int) -> None:
         if at == stage:
             raise error
 
     with pytest.raises(error):
-        importing.import_checkpoint(
-            importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), stop
-        )
+        importing.import_checkpoint(importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path)), stop)
     assert own() == []
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large enough that an import can be caught in the middle."""
+    """A checkpoint that is large enough to interrupt its import."""
     path = tmp_path_factory.mktemp("large") / "large.pt"
-    of = checkpoint_files.weight_shapes(1024, 6, 4096, "vjepa2")
+    of = made.shapes(1024, 6, 4096, "vjepa2")
     torch.save({name: torch.full(shape, 0.01) for name, shape in of.items()}, path)
     return path
 
@@ -227,7 +214,7 @@ def until_written(child: Child) -> None:
     raise AssertionError("it never began to write")
 
 
-def test_the_window_can_stop_it_and_kill_it(large: Path) -> None:
+def test_a_child_can_be_stopped_and_killed(large: Path) -> None:
     words = ["encoders", "import", str(large), "--json"]
     stopped = Child(words)
     until_written(stopped)

@@ -1,4 +1,4 @@
-"""`apical encoders time`: what an encoder takes here, told from two of its blocks; bad cards are notes."""
+"""`apical encoders time`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_card(name: str, architecture: str, *, weights: bool = True, fps: float
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Sizes that were timed; nothing is, and each block takes a tenth of a second."""
+    """Replace the measurement: each block takes 0.1 s. Returns the measured sizes."""
     told: list[str] = []
 
     def seconds(architecture: Architecture, device: torch.device) -> float:
@@ -64,10 +64,10 @@ def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]
     return found
 
 
-def test_the_encoders_that_ship_are_timed_once(
+def test_bundled_encoders_of_one_architecture_are_timed_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Really measured: both have one architecture, and so one time."""
+    """A real measurement: both encoders have one architecture, and thus one time."""
     monkeypatch.setattr(clip_time, "_SECONDS", 0.0)
     found = report(capsys)
     assert found["device"] == (
@@ -84,7 +84,7 @@ def test_the_encoders_that_ship_are_timed_once(
     assert other == one | {"name": other["name"]}
 
 
-def test_a_cine_takes_as_many_clips_as_its_plan_has(
+def test_the_number_of_clips_is_that_of_the_plan(
     capsys: pytest.CaptureFixture[str], demo_cine_path: Path, asked: list[str]
 ) -> None:
     from app.readers.open import open_cine
@@ -104,7 +104,7 @@ def test_a_cine_takes_as_many_clips_as_its_plan_has(
     assert "slow-frames" in text
 
 
-def test_what_cannot_be_timed_has_a_note(
+def test_encoders_that_cannot_be_timed_have_a_note(
     capsys: pytest.CaptureFixture[str], asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_card("gone", TINY, weights=False)
@@ -150,7 +150,7 @@ def test_an_encoder_that_takes_all_memory_does_not_fit(
         (RuntimeError("a kernel is missing"), "(RuntimeError): see `apical doctor`"),
     ],
 )
-def test_one_that_fails_leaves_the_others(
+def test_a_failure_does_not_affect_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     def seconds(architecture: Architecture, device: torch.device) -> float:
@@ -180,8 +180,8 @@ def test_a_cine_that_cannot_be_opened_is_one_line(
     assert len(err.strip().splitlines()) == 1
 
 
-def test_time_grows_with_depth_beyond_the_blocks_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that a block moves on by a second, a norm by a quarter, the rest of a clip by half one."""
+def test_time_is_extrapolated_from_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a simulated clock: 1 s for a block, 0.25 s for a norm, 0.5 s for the rest of a clip."""
     now = [0.0]
     monkeypatch.setattr(clip_time.time, "perf_counter", lambda: now[0])
 
@@ -208,7 +208,7 @@ def test_time_grows_with_depth_beyond_the_blocks_that_run(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224_t2", "vit_giant_patch16_256_t2.vjepa1"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bytes_of_weights_are_those_of_the_module(name: str, dtype: torch.dtype) -> None:
+def test_bytes_of_weights_equal_those_of_the_module(name: str, dtype: torch.dtype) -> None:
     architecture = Architecture.parse(name)
     with torch.device("meta"):
         model = with_matrices_in(VisionTransformer3D(architecture), dtype)
@@ -216,7 +216,7 @@ def test_bytes_of_weights_are_those_of_the_module(name: str, dtype: torch.dtype)
     assert weight_bytes(architecture, dtype.itemsize) == counted
 
 
-def test_operations_are_what_torch_counts() -> None:
+def test_operations_equal_those_counted_by_torch() -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -248,7 +248,7 @@ def test_the_machine_has_memory() -> None:
     assert there is None or there > 2**28
 
 
-def test_windows_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(status: Any) -> int:
         status._obj.total = 8 * 2**30
         return int(status._obj.length == 64)

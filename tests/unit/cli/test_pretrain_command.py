@@ -1,4 +1,4 @@
-"""`apical pretrain` from end to end, on the sample cine that pydicom carries."""
+"""`apical pretrain` on pydicom's sample cine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _lines(text: str) -> list[str]:
         ([".", "--out", "run", "--num-nodes", "2"], "MASTER_ADDR"),
     ],
 )
-def test_bad_usage_is_one_line_and_leaves_nothing(
+def test_bad_usage_is_one_line_and_writes_nothing(
     words: list[str],
     word: str,
     tmp_path: Path,
@@ -65,7 +65,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_leaves_log_checkpoint_and_encoder(
+def test_a_run_writes_log_checkpoint_and_encoder(
     demo_cine_path: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "my run"
@@ -85,10 +85,10 @@ def test_a_run_leaves_log_checkpoint_and_encoder(
     assert json.loads(capsys.readouterr().out)["steps"] == 3
 
 
-def test_resume_without_a_checkpoint_begins_and_says_so(
+def test_resume_without_a_checkpoint_starts_the_run(
     demo_cine_path: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A requeued job repeats its command, whether or not its predecessor came to save anything."""
+    """A requeued job repeats its command, even if nothing was saved before."""
     run = tmp_path / "run"
     words = ["pretrain", str(demo_cine_path), "--out", str(run), "--steps", "2", "--resume", "--json"]
     assert cli.main([*words, "--config", str(config)]) == 0
@@ -111,7 +111,7 @@ def test_resume_without_a_checkpoint_begins_and_says_so(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C to a child is another thing there")
-def test_ctrl_c_saves_and_says_how_to_go_on(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_prints_how_to_continue(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["pretrain", str(demo_cine_path), "--out", str(run), "--config", str(config)]
     child = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Runs as the window starts them: their folders, their diary, and the child that works on them."""
+"""Pre-training runs: folders, logs and child processes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _ended(child: Child) -> int | None:
     return child.exit_code
 
 
-def test_estimate_says_what_is_used_and_leaves_nothing(
+def test_estimate_describes_the_data_and_writes_nothing(
     demo_cine_path: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "cines"
@@ -73,7 +73,7 @@ def test_estimate_says_what_is_used_and_leaves_nothing(
     assert list(paths.runs_dir().iterdir()) == []
 
 
-def test_estimate_without_a_usable_cine_is_one_sentence_with_reasons(
+def test_estimate_without_usable_cines_lists_the_reasons(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cine = grey_cine(tmp_path / "short.dcm", n=3)
@@ -88,7 +88,7 @@ def test_a_run_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "--out is missing" in capsys.readouterr().err
 
 
-def test_folders_are_numbered_and_remembered() -> None:
+def test_runs_are_numbered_and_listed() -> None:
     first, second = Run.create(Plan(("a.dcm",), 10)), Run.create(Plan(("b.dcm",), 20, encoder="own"))
     assert [first.name, second.name] == ["run-1", "run-2"]
     assert [run.name for run in pending_runs()] == ["run-2", "run-1"]
@@ -98,7 +98,7 @@ def test_folders_are_numbered_and_remembered() -> None:
     assert not first.folder.exists()
 
 
-def test_a_damaged_folder_is_not_offered_and_harms_nothing() -> None:
+def test_a_damaged_folder_is_ignored() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     (run.folder / "run.json").write_text("{")
     with pytest.raises(ProjectError, match="contains no run"):
@@ -107,7 +107,7 @@ def test_a_damaged_folder_is_not_offered_and_harms_nothing() -> None:
     assert Run.create(Plan(("a.dcm",), 10)).name == "run-2"
 
 
-def test_a_kept_run_frees_the_disk_and_is_offered_no_more() -> None:
+def test_a_kept_run_frees_the_disk_and_is_not_pending() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     for name in ("data", "encoder", "comparison"):
         (run.folder / name).mkdir()
@@ -118,7 +118,7 @@ def test_a_kept_run_frees_the_disk_and_is_offered_no_more() -> None:
     assert pending_runs() == []
 
 
-def test_the_diary_is_read_line_by_line_and_anew_after_a_step_back() -> None:
+def test_log_entries_are_read_once_and_again_after_a_restart() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     assert run.new_entries() == ([], False)
     log = run.folder / "log.jsonl"
@@ -138,7 +138,7 @@ def test_the_diary_is_read_line_by_line_and_anew_after_a_step_back() -> None:
     assert anew
 
 
-def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
+def test_a_run_is_finished_if_its_encoder_is_of_the_last_step() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     card = run.folder / "encoder" / "new-1.json"
     card.parent.mkdir()
@@ -148,7 +148,7 @@ def test_a_finished_run_is_one_whose_encoder_is_of_the_last_step() -> None:
     assert run.is_finished
 
 
-def test_an_encoder_older_than_the_checkpoint_is_not_that_of_the_run() -> None:
+def test_an_encoder_older_than_the_checkpoint_is_outdated() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     card = run.folder / "encoder" / "new-1.json"
     card.parent.mkdir()
@@ -162,7 +162,7 @@ def test_an_encoder_older_than_the_checkpoint_is_not_that_of_the_run() -> None:
     assert run.card == card
 
 
-def test_a_run_that_is_worked_on_is_not_thrown_away() -> None:
+def test_a_busy_run_is_not_deleted() -> None:
     run = Run.create(Plan(("a.dcm",), 10))
     lock = FileLock(run.folder / LOCK)
     with pytest.raises(ProjectError, match="still being worked on"):
@@ -173,13 +173,15 @@ def test_a_run_that_is_worked_on_is_not_thrown_away() -> None:
     assert not run.folder.exists()
 
 
-def test_a_plan_in_words() -> None:
+def test_arguments_of_a_plan() -> None:
     words = Plan(("a.dcm",), 10, encoder="own").arguments()
     assert words == ["a.dcm", "--encoder", "own", "--steps", "10"]
     assert "--encoder" not in Plan(("a.dcm",), 10).arguments()
 
 
-def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: Path, tmp_path: Path) -> None:
+def test_a_run_continues_without_its_parent_and_its_cines(
+    demo_cine_path: Path, config: Path, tmp_path: Path
+) -> None:
     cine = tmp_path / "heart.dcm"
     cine.write_bytes(demo_cine_path.read_bytes())
     run = Run.create(Plan((str(cine),), 100_000, config=str(config)))
@@ -212,14 +214,14 @@ def test_a_run_outlives_its_starter_and_its_cines(demo_cine_path: Path, config: 
     assert json.loads(run.card.read_text())["name"] == "new-1"
 
 
-def test_a_child_that_does_not_know_its_command_says_so() -> None:
+def test_error_message_of_a_child() -> None:
     child = Child(["pretrain", "/nowhere/a.dcm", "--estimate", "--json"])
     assert _ended(child) == 2
     assert "does not exist" in child.error_message()
     assert child.result() == {}
 
 
-def test_a_full_disk_is_said_in_one_sentence(
+def test_a_full_disk_is_one_sentence(
     demo_cine_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:

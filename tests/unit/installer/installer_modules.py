@@ -1,4 +1,4 @@
-"""The installer's scripts, which are no package: imported from their files."""
+"""Import of the installer's scripts, which are not in a package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def script(name: str) -> ModuleType:
-    """Import installer/NAME.py anew."""
+    """Import installer/NAME.py as a new module."""
     spec = importlib.util.spec_from_file_location(f"installer_{name}", ROOT / "installer" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

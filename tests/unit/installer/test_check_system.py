@@ -1,4 +1,4 @@
-"""What a machine lacks is named, with the command that brings it, before anything fails."""
+"""Check of the requirements of the installation."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _tools(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
     ("tool", "package"),
     [("apt-get", "libxcb-cursor0"), ("dnf", "xcb-util-cursor"), ("pacman", "xcb-util-cursor")],
 )
-def test_the_command_is_that_of_the_system(tool: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_the_package_manager(tool: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _tools(monkeypatch, tool)
     command = system_libraries.install_command([CURSOR, CURSOR])
     assert command.startswith(tool)
     assert command.split().count(package) == 1
 
 
-def test_an_unknown_system_gets_no_made_up_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_system_gets_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     _tools(monkeypatch)
     assert system_libraries.install_command([CURSOR]) == ""
 
@@ -53,7 +53,7 @@ def test_an_unknown_system_gets_no_made_up_command(monkeypatch: pytest.MonkeyPat
         (system_libraries.WAYLAND, "libwayland-cursor.so.0", "libxcb-cursor.so.0"),
     ],
 )
-def test_what_is_needed_depends_on_the_display(
+def test_requirements_depend_on_the_display(
     kind: str, expected: str, not_expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing_loads(name: str) -> None:
@@ -77,7 +77,7 @@ def test_what_is_needed_depends_on_the_display(
         ({"QT_QPA_PLATFORM": "wayland;xcb"}, system_libraries.WAYLAND),
     ],
 )
-def test_the_kind_of_window(variables: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_kind(variables: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -94,7 +94,7 @@ def test_a_system_without_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
-def test_a_python_that_does_not_fit(
+def test_an_unsupported_python(
     version: tuple[int, int], check: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check.sys, "version_info", (*version, 0))
@@ -103,11 +103,11 @@ def test_a_python_that_does_not_fit(
     assert "PYTHON=" in told
 
 
-def test_this_python_fits(check: ModuleType) -> None:
+def test_this_python_is_supported(check: ModuleType) -> None:
     assert check.python_problem() == ""
 
 
-def test_a_full_disk_is_said_before_the_install(
+def test_a_full_disk_is_detected_before_the_installation(
     check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "ROOT", tmp_path)
@@ -116,7 +116,7 @@ def test_a_full_disk_is_said_before_the_install(
 
 
 @linux
-def test_an_ordinary_user_is_told_the_command(
+def test_an_ordinary_user_gets_the_command(
     check: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _tools(monkeypatch, "apt-get")
@@ -130,7 +130,7 @@ def test_an_ordinary_user_is_told_the_command(
 
 
 @linux
-def test_root_with_apt_installs_aloud(
+def test_root_with_apt_installs_and_prints_the_commands(
     check: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _tools(monkeypatch, "apt-get")
@@ -154,7 +154,7 @@ def test_root_with_apt_installs_aloud(
 
 @linux
 @pytest.mark.parametrize(("code", "word"), [(100, "did not work"), (0, "Still missing")])
-def test_an_install_that_does_not_help(
+def test_a_failed_installation(
     code: int,
     word: str,
     check: ModuleType,
@@ -170,7 +170,7 @@ def test_an_install_that_does_not_help(
 
 
 @linux
-def test_without_a_display_only_the_window_is_refused(
+def test_a_missing_display_only_affects_the_window(
     check: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):

@@ -1,4 +1,4 @@
-"""The two commands."""
+"""The commands of the Makefile and of setup.ps1."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_run_checks_for_a_window_first_and_opens_the_demo() -> None:
     assert plan.index("--for window") < plan.index("setup_venv.py") < plan.index("apical demo")
 
 
-def test_no_python_at_all_is_one_sentence() -> None:
+def test_a_missing_python_is_one_sentence() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         ["make", "setup", "PYTHON=/no/such/python"],

@@ -1,4 +1,4 @@
-"""`.venv` is made once, made again when what it depends on changes, and finished when it was interrupted."""
+"""Creation and update of the virtual environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.installer.installer_modules import script
 
 
 class Machine:
-    """Stands for venv and pip: notes what is run, makes what they would make."""
+    """Replaces venv and pip: records the commands and creates their files."""
 
     def __init__(self, setup: ModuleType, root: Path) -> None:
         self.setup, self.root = setup, root
@@ -52,7 +52,7 @@ def machine(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return machine
 
 
-def test_made_once_then_not_a_word(
+def test_an_up_to_date_environment_is_left_alone(
     setup: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert setup.set_up(machine.root) == 0
@@ -72,7 +72,7 @@ def test_new_dependencies_are_installed_into_the_same_environment(
     assert machine.ran == ["venv", "pip", "pip"]
 
 
-def test_an_install_that_broke_off_is_done_again(
+def test_an_interrupted_installation_is_repeated(
     setup: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.pip_code = 1
@@ -85,7 +85,7 @@ def test_an_install_that_broke_off_is_done_again(
     assert setup.is_current(machine.root)
 
 
-def test_another_python_makes_another_environment(
+def test_another_python_gets_a_new_environment(
     setup: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.set_up(machine.root)
@@ -99,7 +99,7 @@ def test_another_python_makes_another_environment(
     assert machine.ran == ["venv", "pip", "venv", "pip"]
 
 
-def test_an_environment_whose_python_is_gone_is_not_current(setup: ModuleType, machine: Machine) -> None:
+def test_an_environment_without_its_python_is_not_current(setup: ModuleType, machine: Machine) -> None:
     setup.set_up(machine.root)
     setup.venv_python(machine.root).unlink()
     assert not setup.is_current(machine.root)
