@@ -24,9 +24,9 @@ class EncoderEntry:
     in_use : bool
         True for the encoder that the program uses.
     n_bytes : int or None
-        Size of the weights file; 0 where the file is missing, None for weights generated from a seed.
+        Size of the weights file; 0 if the file is missing, None for weights generated from a seed.
     source : mapping
-        File that it was imported from, and what was recognised and assumed; empty where it was not imported.
+        File that it was imported from, and what was recognised and assumed; empty if it was not imported.
     """
 
     card: EncoderCard
@@ -42,7 +42,7 @@ class EncoderEntry:
 
     @property
     def is_usable(self) -> bool:
-        """False where the weights file is missing."""
+        """False if the weights file is missing."""
         return self.n_bytes != 0
 
 
@@ -66,7 +66,7 @@ def _file_size(card: EncoderCard) -> int | None:
 
 
 def _source(card: EncoderCard) -> Mapping[str, Any]:
-    """Return what an import has written on the card in addition."""
+    """Return the data that an import added to the card."""
     if card.path is None:
         return {}
     try:

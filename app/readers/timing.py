@@ -52,8 +52,7 @@ def is_plausible(steps_ms: NDArray[np.float64] | list[float]) -> bool:
 
 
 def container_timing(n_frames: int, times_ms: list[float], fps: float) -> tuple[Timing, list[str]]:
-    """Choose the frame times of a video or animation: its time stamps, else its frame rate, else an assumed
-    rate.
+    """Choose the frame times of a video or animation: time stamps, else frame rate, else an assumed rate.
 
     Parameters
     ----------

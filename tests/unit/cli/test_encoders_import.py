@@ -19,7 +19,7 @@ from app.domain.errors import ProjectError
 from app.encoders import importing, registry
 from app.processes.child import STOPPED, Child
 from app.storage.filelock import FileLock
-from tests import made_up_checkpoints as made
+from tests import checkpoint_files
 from tests.conftest import ROOT
 from vjepa_core.errors import EncoderError
 
@@ -37,21 +37,21 @@ def own() -> list[str]:
 def test_look_describes_the_encoder_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = made.write("v-jepa-2", tmp_path)
+    path = checkpoint_files.write("v-jepa-2", tmp_path)
     found = answer(capsys, path, "--look")
     assert found["name"] == "vitl"
     assert found["source"] == "vitl.pt"
     assert found["container"] == "target_encoder"
     assert found["ambiguous"] is True
     assert (found["family"], found["dtype"], found["licence"]) == ("V-JEPA 2", "float32", "MIT")
-    assert found["architecture"] == made.ARCHITECTURES["v-jepa-2"]
+    assert found["architecture"] == checkpoint_files.ARCHITECTURES["v-jepa-2"]
     assert all(line.endswith(".") for line in found["recognised"] + found["assumed"])
     assert answer(capsys, path, "--look", "--family", "v-jepa")["family"] == "V-JEPA"
     assert own() == []
 
 
 def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = made.write("echojepa", tmp_path)
+    path = checkpoint_files.write("echojepa", tmp_path)
     seen = answer(capsys, path, "--look")
     done = answer(capsys, path)
     assert seen.items() <= done.items()
@@ -77,7 +77,7 @@ def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.C
 
 
 def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = made.write("v-jepa", tmp_path)
+    path = checkpoint_files.write("v-jepa", tmp_path)
     assert cli.main(["encoders", "import", str(path)]) == 0
     said = capsys.readouterr()
     for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 was imported"):
@@ -87,7 +87,7 @@ def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_name_and_licence_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = made.write("v-jepa-2.1", tmp_path)
+    path = checkpoint_files.write("v-jepa-2.1", tmp_path)
     done = answer(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
     assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
     assert not any("Licence" in line for line in done["assumed"])
@@ -98,7 +98,7 @@ def test_name_and_licence_given_by_the_user(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("file", ["Ä ö.pt", "con.pt", "-.pt", "x" * 90 + ".pt", "a.b.safetensors.pt"])
 def test_invalid_names_are_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
-    path = made.write("v-jepa-2.1", tmp_path, file)
+    path = checkpoint_files.write("v-jepa-2.1", tmp_path, file)
     name = answer(capsys, path)["name"]
     assert registry.find(name).name == name
 
@@ -107,21 +107,21 @@ def test_files_with_generic_names_are_named_after_their_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        answer(capsys, made.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
+        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
         == "vjepa2-vitl"
     )
     revision = "0123456789" * 4
-    assert answer(capsys, made.write("hugging-face", tmp_path / revision), "--look")["name"] == "model"
+    assert answer(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"] == "model"
     # Hugging Face's cache: links in a folder of a revision to files that are called after their checksums.
     model = tmp_path / "models--facebook--vjepa2-vitl-fpc64-256"
     linked = model / "snapshots" / revision / "model.safetensors"
     linked.parent.mkdir(parents=True)
-    linked.symlink_to(made.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12"))
+    linked.symlink_to(checkpoint_files.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12"))
     assert answer(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
 
 
 def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = made.write("echojepa", tmp_path)
+    path = checkpoint_files.write("echojepa", tmp_path)
     seen = answer(capsys, path, "--look")
     assert seen["fps"] == 30
     assert any("8 with ViT-L, at 24 with ViT-g" in line and "--fps" in line for line in seen["assumed"])
@@ -136,7 +136,7 @@ def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = made.write("v-jepa-2.1", tmp_path)
+    good = checkpoint_files.write("v-jepa-2.1", tmp_path)
     page = tmp_path / "page.pt"
     page.write_text("<html>", encoding="utf-8")
     for words, message in (
@@ -158,7 +158,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_full_disk_is_detected_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
+    found = importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
@@ -171,12 +171,12 @@ def test_files_of_a_killed_import_are_removed_by_the_next(
 ) -> None:
     (paths.encoders_dir() / ".vitl.safetensors.new").write_bytes(b"half")
     (paths.encoders_dir() / ".adding.lock").write_bytes(b"")
-    answer(capsys, made.write("v-jepa-2", tmp_path), "--name", "b")
+    answer(capsys, checkpoint_files.write("v-jepa-2", tmp_path), "--name", "b")
     assert own() == ["b.json", "b.safetensors"]
 
 
 def test_two_imports_at_once(tmp_path: Path) -> None:
-    found = importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path))
+    found = importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
     lock = FileLock(paths.encoders_dir() / ".adding")
     with pytest.raises(ProjectError, match="Another encoder is being written"):
         importing.import_checkpoint(found, lambda *_: None)
@@ -192,7 +192,7 @@ def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type
             raise error
 
     with pytest.raises(error):
-        importing.import_checkpoint(importing.inspect_checkpoint(made.write("v-jepa-2.1", tmp_path)), stop)
+        importing.import_checkpoint(importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), stop)
     assert own() == []
 
 
@@ -200,7 +200,7 @@ def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that is large enough to interrupt its import."""
     path = tmp_path_factory.mktemp("large") / "large.pt"
-    of = made.shapes(1024, 6, 4096, "vjepa2")
+    of = checkpoint_files.shapes(1024, 6, 4096, "vjepa2")
     torch.save({name: torch.full(shape, 0.01) for name, shape in of.items()}, path)
     return path
 

@@ -1,4 +1,4 @@
-"""Conversion: the same numbers, in the same format, with little memory."""
+"""Conversion of checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("kind", checkpoint_files.FILES)
-def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str) -> None:
+def test_all_releases_are_loaded_with_equal_weights(tmp_path: Path, kind: str) -> None:
     path = checkpoint_files.write(kind, tmp_path)
     card, facts = import_checkpoint(inspect_checkpoint(path), quiet)
     model = load_card(card)
@@ -47,7 +47,7 @@ def test_every_release_is_loaded_with_its_own_numbers(tmp_path: Path, kind: str)
 
 @pytest.mark.parametrize("kind", ["v-jepa-2.1", "hugging-face"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_number_formats_stay(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+def test_number_formats_are_preserved(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     found = inspect_checkpoint(checkpoint_files.write(kind, tmp_path, dtype=dtype))
     card, facts = import_checkpoint(found, quiet)
     assert facts["dtype"] == str(dtype).removeprefix("torch.")
@@ -58,7 +58,7 @@ def test_number_formats_stay(tmp_path: Path, kind: str, dtype: torch.dtype) -> N
         assert torch.equal(value, own[name])
 
 
-def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
+def test_mixed_formats_and_unusual_layouts(tmp_path: Path) -> None:
     def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         big = torch.randn(300, 300)
         return weights | {
@@ -79,7 +79,7 @@ def test_mixed_formats_and_odd_layouts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
+def test_damaged_weights_leave_nothing(tmp_path: Path, value: float) -> None:
     def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         weights["blocks.3.mlp.fc2.weight"][5, 7] = value
         return weights
@@ -92,7 +92,7 @@ def test_damaged_numbers_leave_nothing(tmp_path: Path, value: float) -> None:
     assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
-def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
+def test_a_hole_in_a_download_is_detected(tmp_path: Path) -> None:
     path = checkpoint_files.write("v-jepa-2.1", tmp_path)
     content = bytearray(path.read_bytes())
     start = len(content) * 3 // 4  # the average lies in the second half
@@ -104,7 +104,7 @@ def test_a_hole_in_a_download_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [RuntimeError, NotImplementedError, zlib.error, EOFError])
-def test_any_complaint_about_a_member_is_damage(
+def test_any_error_of_a_member_is_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: type[Exception]
 ) -> None:
     def complain(*_: object) -> None:
@@ -116,7 +116,7 @@ def test_any_complaint_about_a_member_is_damage(
         import_checkpoint(found, quiet)
 
 
-def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
+def test_a_file_deleted_before_the_import_is_reported(tmp_path: Path) -> None:
     path = checkpoint_files.write("hugging-face", tmp_path)
     found = inspect_checkpoint(path)
     path.unlink()
@@ -124,7 +124,7 @@ def test_a_file_that_is_gone_by_then_is_said(tmp_path: Path) -> None:
         import_checkpoint(found, quiet)
 
 
-def test_our_own_file_keeps_what_its_card_says(tmp_path: Path) -> None:
+def test_an_exported_encoder_keeps_the_facts_of_its_card(tmp_path: Path) -> None:
     first, _ = import_checkpoint(
         inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
     )
@@ -137,7 +137,7 @@ def test_our_own_file_keeps_what_its_card_says(tmp_path: Path) -> None:
     assert (facts["assumed"], again.checksum) == ([], first.checksum)
 
 
-def test_the_file_is_what_the_library_reads(tmp_path: Path) -> None:
+def test_the_file_is_readable_by_safetensors(tmp_path: Path) -> None:
     weights = {
         "a": (torch.ones(3, dtype=torch.float16),),
         "b": (torch.arange(4.0).reshape(2, 2), torch.zeros(1, 2)),
@@ -153,7 +153,7 @@ def test_the_file_is_what_the_library_reads(tmp_path: Path) -> None:
     assert stored["a"].dtype == torch.float16
 
 
-def test_agrees_with_hugging_face_on_a_model_that_it_saved(tmp_path: Path) -> None:
+def test_outputs_equal_those_of_hugging_face(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.VJEPA2Config(
         crop_size=64,
@@ -204,13 +204,13 @@ print((peak - before) // 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
-    of = checkpoint_files.weight_shapes(1024, 4, 4096, "vjepa2")
+    of = checkpoint_files.shapes(1024, 4, 4096, "vjepa2")
     weights = {name: torch.full(shape, 0.01) for name, shape in of.items()}
     path = tmp_path / "large.pt"
     if kind == "torch":
-        torch.save({"target_encoder": checkpoint_files.with_training_prefix(weights)}, path)
+        torch.save({"target_encoder": checkpoint_files.wrapped(weights)}, path)
     else:
-        save_file(checkpoint_files.hugging_face_names(weights), path)
+        save_file(checkpoint_files.hugging_face(weights), path)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Keeping, choosing and removing the user's own encoders; what is wrong is refused and leaves nothing."""
+"""Keeping, choosing and removing the user's encoders."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_encoder(folder: Path, name: str = "run", content: bytes = b"weights") -> Path:
-    """A card with weights beside it, as a run of pre-training leaves them."""
+    """Write a card and its weights, like a run of pre-training."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath(f"{name}.safetensors").write_bytes(content)
     card = {
@@ -56,7 +56,7 @@ def write_encoder(folder: Path, name: str = "run", content: bytes = b"weights") 
     return path
 
 
-def test_a_kept_encoder_is_found_by_its_new_name_and_the_run_may_go(tmp_path: Path, home: Path) -> None:
+def test_a_kept_encoder_does_not_need_its_run(tmp_path: Path, home: Path) -> None:
     card = write_encoder(tmp_path / "run")
     kept = registry.keep(card, "my-cines.v2")
     assert (kept.name, kept.trained, kept.description) == ("my-cines.v2", True, "Trained for 20 steps.")
@@ -84,13 +84,13 @@ def test_a_kept_encoder_is_loaded_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "ä", "x" * 61, "con", "NUL.txt", "a\n"])
-def test_unfit_names_are_refused(tmp_path: Path, home: Path, name: str) -> None:
+def test_invalid_names_are_rejected(tmp_path: Path, home: Path, name: str) -> None:
     with pytest.raises(EncoderError, match="is not a valid name"):
         registry.keep(write_encoder(tmp_path / "run"), name)
 
 
 @pytest.mark.parametrize("name", [DEFAULT_ENCODER, DEFAULT_ENCODER.upper(), "mine", "Mine"])
-def test_taken_names_are_refused_in_any_case(tmp_path: Path, name: str) -> None:
+def test_used_names_are_rejected_in_any_case(tmp_path: Path, name: str) -> None:
     card = write_encoder(tmp_path / "run")
     registry.keep(card, "mine")
     with pytest.raises(EncoderError, match="already: choose another name"):
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, home: Path, monkeypatch: pyt
     assert list((home / "encoders").iterdir()) == []
 
 
-def test_the_chosen_encoder_is_used_until_it_is_gone(tmp_path: Path, home: Path) -> None:
+def test_the_chosen_encoder_is_used_until_it_is_deleted(tmp_path: Path, home: Path) -> None:
     assert registry.chosen() == DEFAULT_ENCODER
     card = write_encoder(tmp_path / "run")
     registry.keep(card, "mine")
@@ -147,7 +147,7 @@ def test_the_chosen_encoder_is_used_until_it_is_gone(tmp_path: Path, home: Path)
     assert registry.chosen() == DEFAULT_ENCODER  # the one that was chosen is another
 
 
-def test_unknown_names_are_neither_chosen_nor_removed(tmp_path: Path) -> None:
+def test_unknown_names_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
         registry.choose("nobody")
     with pytest.raises(EncoderError, match="No encoder is called"):
@@ -157,7 +157,7 @@ def test_unknown_names_are_neither_chosen_nor_removed(tmp_path: Path) -> None:
     assert registry.chosen() == DEFAULT_ENCODER
 
 
-def test_weights_go_before_their_card_and_a_card_alone_can_be_removed(
+def test_weights_are_deleted_before_their_card(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.keep(write_encoder(tmp_path / "run"), "mine")
@@ -178,7 +178,7 @@ def test_weights_go_before_their_card_and_a_card_alone_can_be_removed(
     assert list((home / "encoders").iterdir()) == []
 
 
-def test_a_name_that_another_got_first_is_not_written_over(
+def test_a_name_taken_by_another_process_is_not_overwritten(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = write_encoder(tmp_path / "a", content=b"first"), write_encoder(tmp_path / "b")
@@ -210,7 +210,7 @@ registry.keep(Path(sys.argv[1]), "mine")
 """
 
 
-def test_weights_whose_card_was_never_finished_go_with_the_next(tmp_path: Path, home: Path) -> None:
+def test_weights_of_an_interrupted_addition_are_removed(tmp_path: Path, home: Path) -> None:
     card = write_encoder(tmp_path / "run")
     assert subprocess.run([sys.executable, "-c", KILLED, str(card)], cwd=ROOT, check=False).returncode == 9
     assert (home / "encoders" / "mine.safetensors").exists()
@@ -220,7 +220,7 @@ def test_weights_whose_card_was_never_finished_go_with_the_next(tmp_path: Path, 
     assert left == {"other.json", "other.safetensors"}
 
 
-def test_weights_that_the_user_put_there_are_neither_swept_nor_written_over(tmp_path: Path) -> None:
+def test_other_files_of_the_user_are_not_changed(tmp_path: Path) -> None:
     card = write_encoder(tmp_path / "run")
     theirs = paths.encoders_dir() / "mine.safetensors"
     theirs.write_bytes(b"theirs")
@@ -231,12 +231,12 @@ def test_weights_that_the_user_put_there_are_neither_swept_nor_written_over(tmp_
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"encoder": 3}', '{"encoder": "gone"}'])
-def test_an_unreadable_choice_is_none(text: str) -> None:
+def test_an_unreadable_choice_is_ignored(text: str) -> None:
     (paths.config_dir() / "encoder.json").write_text(text, encoding="utf-8")
     assert registry.chosen() == DEFAULT_ENCODER
 
 
-def test_one_bad_card_is_no_reason_to_refuse_the_others(tmp_path: Path) -> None:
+def test_a_bad_card_does_not_affect_the_others(tmp_path: Path) -> None:
     (paths.encoders_dir() / "bad.json").write_text("{", encoding="utf-8")
     registry.keep(write_encoder(tmp_path / "run"), "mine")
     assert registry.find("mine").name == "mine"
@@ -246,7 +246,7 @@ def test_one_bad_card_is_no_reason_to_refuse_the_others(tmp_path: Path) -> None:
     assert registry.find(DEFAULT_ENCODER).name == DEFAULT_ENCODER
 
 
-def test_without_a_folder_to_write_to_the_shipped_encoders_remain(
+def test_bundled_encoders_need_no_writable_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"
