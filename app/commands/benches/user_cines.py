@@ -46,7 +46,7 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
             )
         scribbled = sum(one.scribbled for one in study.cines.values())
         if scribbled:
-            log.warning("%d scribbled frames of %s are skipped.", scribbled, project.name)
+            log.warning("Scribbled frames of %s are skipped: %d.", project.name, scribbled)
         cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
         pairs = [(*pixels(one, on_progress), one.cine) for one in cines]
     return [

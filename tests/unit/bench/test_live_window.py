@@ -108,7 +108,7 @@ def test_without_propagated_labels(ask: Any) -> None:
     ("event", "message"),
     [
         (Failed("The engine ran out of memory: close other cines.", 1), "ran out of memory"),
-        (EngineDied(-9, True), "ended while it was measured"),
+        (EngineDied(-9, True), "ended during the measurement"),
         (Progress(1, 1, Stage.UP_TO_DATE), "no preview"),
     ],
 )

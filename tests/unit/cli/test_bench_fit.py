@@ -71,7 +71,7 @@ def test_a_given_cine_replaces_the_phantom(
     ("words", "message"),
     [
         (["--rounds", "0"], "--rounds must be at least 1"),
-        (["--frames", "2"], "--frames from 3"),
+        (["--frames", "2"], "--frames at least 3"),
         (["--seed", "-1"], "--seed"),
         (["--encoder", "none-such"], "none-such"),
         (["no-such.dcm"], "does not exist"),

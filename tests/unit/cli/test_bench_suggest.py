@@ -31,7 +31,7 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     words = ["bench", "suggest", "--phantom", "1", "--frames", "2", "--draws", "1"]
     assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
     table = capsys.readouterr().out
-    assert "carried along motion" in table
+    assert "propagated along motion" in table
     assert "SPARED" in table
     told = json.loads(result.read_text())
     assert told["name"] == "suggest"
@@ -46,7 +46,7 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["--frames", "0"], "must be at least 1"),
         (["--draws", "0"], "must be at least 1"),
-        (["--phantom", "-1"], "from 0"),
+        (["--phantom", "-1"], "at least 0"),
         (["--phantom", "0"], "no data to measure"),
         (["--encoder", "no-such"], "no-such"),
         (["--plot", "/no/such/folder/a.png"], "cannot be written"),

@@ -253,7 +253,7 @@ def test_benchmarks_skip_scribbles_with_a_warning(project: Project, caplog: pyte
     Recorder(project, record.id).draw(4, scribble, "brush", "somebody")
     (cine,) = project_cines(project.path, lambda *_: None)
     assert sorted(cine.labels) == [2, 6]
-    assert "Scribbled frames of heart.apical are left out: 1." in caplog.text
+    assert "Scribbled frames of heart.apical are skipped: 1." in caplog.text
     with from_project(project.path) as study:
         assert sorted(study.cines[record.id].labels) == [2, 4, 6]
 

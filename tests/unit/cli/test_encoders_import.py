@@ -131,7 +131,7 @@ def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixt
     for rate in ("0", "1001", "nan", "x", "-3"):
         assert cli.main(["encoders", "import", str(path), f"--fps={rate}"]) == 2
         said = capsys.readouterr()
-        assert f"{rate} is no number from 1 to 1000" in said.err
+        assert f"{rate} is not a number from 1 to 1000" in said.err
         assert said.err.count("\n") == 1
 
 

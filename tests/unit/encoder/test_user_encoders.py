@@ -246,9 +246,7 @@ def test_a_bad_card_does_not_affect_the_others(tmp_path: Path) -> None:
     assert registry.find(DEFAULT_ENCODER).name == DEFAULT_ENCODER
 
 
-def test_bundled_encoders_need_no_writable_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bundled_encoders_need_no_writable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("APICAL_HOME", str(file))

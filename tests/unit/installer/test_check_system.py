@@ -153,7 +153,7 @@ def test_root_with_apt_installs_and_prints_the_commands(
 
 
 @linux
-@pytest.mark.parametrize(("code", "word"), [(100, "did not work"), (0, "Still missing")])
+@pytest.mark.parametrize(("code", "word"), [(100, "installation failed"), (0, "Still missing")])
 def test_a_failed_installation(
     code: int,
     word: str,
