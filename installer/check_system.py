@@ -107,7 +107,8 @@ def install(command: str, run: Callable[[list[str]], int]) -> bool:
     return True
 
 
-def _run(command: list[str]) -> int:
+def run_command(command: list[str]) -> int:
+    """Run a command with its output on stderr and return its exit code."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     return subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
 
@@ -136,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         _print_missing(needs)
         command = system_libraries.install_command(needs)
         if command.startswith("apt-get") and os.name == "posix" and os.geteuid() == 0:
-            if not install(command, _run):
+            if not install(command, run_command):
                 return _fail(f"The installation failed; run this command to see the reason: {command}")
             needs = missing_parts(purpose)
             if needs:

@@ -29,8 +29,8 @@ def test_the_synthetic_cine_is_a_regular_dicom_cine(small: Path) -> None:
 def test_table_file_and_ratios(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "decode.json"
     assert cli.main(["bench", "decode", str(small), "--repeats", "1", "--json", str(file)]) == 0
-    told = capsys.readouterr().out
-    assert "times as fast as pydicom" in told
+    output = capsys.readouterr().out
+    assert "times as fast as pydicom" in output
     result = json.loads(file.read_text())
     assert set(result) == {"name", "machine", "rows", "ratios"}
     assert {(row["side"], row["state"]) for row in result["rows"]} == {

@@ -113,16 +113,16 @@ def test_a_folder_is_locked_by_one_command(
 )
 def test_bad_input_is_one_sentence(
     words: list[str],
-    said: str,
+    captured: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["bench", *words]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert captured in output
+    assert "Traceback" not in output
 
 
 def test_a_run_without_a_log_is_rejected(tmp_path: Path) -> None:

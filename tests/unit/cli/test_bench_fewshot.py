@@ -113,7 +113,7 @@ def test_ctrl_c_ends_with_the_rows_so_far(
 def test_a_late_error_is_reported_with_the_rows_so_far(
     error: Exception,
     code: int,
-    said: str,
+    captured: str,
     camus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -129,14 +129,14 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
     result = tmp_path / "fewshot.json"
     words += ["--data", str(camus), "--patients", "1", "--seeds", "1", "--stills", "1", "--budget", "0.01"]
     assert main([*words, "--json", str(result)]) == code
-    told = capsys.readouterr()
-    assert "Stopped early by an error" in told.out
-    assert "CAMUS stills" in told.out
-    assert said in told.err
-    assert "Traceback" not in told.err
+    output = capsys.readouterr()
+    assert "Stopped early by an error" in output.out
+    assert "CAMUS stills" in output.out
+    assert captured in output.err
+    assert "Traceback" not in output.err
     found = json.loads(result.read_text())
     assert len(found["rows"]) == 1
-    assert said in found["error"]
+    assert captured in found["error"]
 
 
 @pytest.mark.parametrize(
@@ -160,16 +160,16 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
 )
 def test_bad_input_is_one_sentence(
     words: list[str],
-    said: str,
+    captured: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "fewshot", *words]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert captured in output
+    assert "Traceback" not in output
 
 
 def test_more_patients_than_available(camus: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +187,6 @@ def test_fits_on_stills_use_no_propagated_labels() -> None:
 
 def test_a_table_without_rows_can_be_printed() -> None:
     empty = {"summary": [], "differences": [], "ratios": {}, "stopped": True}
-    told = text({**empty, "machine": {"cores": 2, "cpu": "x", "threads": 2, "gpu": "none"}})
-    assert "Stopped early" in told
-    assert "Ratios" not in told
+    output = text({**empty, "machine": {"cores": 2, "cpu": "x", "threads": 2, "gpu": "none"}})
+    assert "Stopped early" in output
+    assert "Ratios" not in output

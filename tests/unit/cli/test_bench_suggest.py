@@ -33,11 +33,11 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     table = capsys.readouterr().out
     assert "propagated along motion" in table
     assert "SPARED" in table
-    told = json.loads(result.read_text())
-    assert told["name"] == "suggest"
-    assert {row["what"] for row in told["rows"]} == {"suggested", "evenly spaced", "random"}
-    assert len(told["curves"]) == 6
-    assert all(ratio > 0 for ratio in told["ratios"].values())
+    output = json.loads(result.read_text())
+    assert output["name"] == "suggest"
+    assert {row["what"] for row in output["rows"]} == {"suggested", "evenly spaced", "random"}
+    assert len(output["curves"]) == 6
+    assert all(ratio > 0 for ratio in output["ratios"].values())
     assert picture.stat().st_size > 0
 
 

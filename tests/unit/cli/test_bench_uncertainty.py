@@ -59,19 +59,19 @@ def test_a_table_and_its_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = tmp_path / "u.json"
     asked = ["bench", "uncertainty", "--phantom", "1", "--frames", "0", "1", "2", "--json", str(out)]
     assert main(asked) == 0
-    said = capsys.readouterr().out
-    assert "SPEARMAN" in said
-    assert "over 1 in our favour" in said
-    told = json.loads(out.read_text())
+    captured = capsys.readouterr().out
+    assert "SPEARMAN" in captured
+    assert "over 1 in our favour" in captured
+    output = json.loads(out.read_text())
     # Nothing drew a draft: there is no head for it.
-    assert [(r["annotated"], r["what"]) for r in told["rows"]] == [
+    assert [(r["annotated"], r["what"]) for r in output["rows"]] == [
         (1, "ours"),
         (1, "softmax"),
         (2, "ours"),
         (2, "softmax"),
     ]
-    assert [r["frames"] for r in told["rows"]] == [N - 1] * 2 + [N - 2] * 2
-    assert all(0.5 < r["dice"] <= 1 and 0 <= r["pixel_ece"] < 0.2 for r in told["rows"])
+    assert [r["frames"] for r in output["rows"]] == [N - 1] * 2 + [N - 2] * 2
+    assert all(0.5 < r["dice"] <= 1 and 0 <= r["pixel_ece"] < 0.2 for r in output["rows"])
 
 
 def test_ctrl_c_ends_with_the_results_so_far(

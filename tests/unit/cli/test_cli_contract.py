@@ -63,9 +63,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("apical ")
     assert cli.main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in cli.COMMANDS)
-    assert "Research use only" in told
+    output = capsys.readouterr().out
+    assert all(name in output for name in cli.COMMANDS)
+    assert "Research use only" in output
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
@@ -153,7 +153,7 @@ def test_an_internal_error_is_logged_without_its_message(
 def test_expected_errors_are_printed_and_not_logged(
     error: Exception,
     code: int,
-    said: str,
+    captured: str,
     demo_cine_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +165,7 @@ def test_expected_errors_are_printed_and_not_logged(
 
     monkeypatch.setattr(opening, "open_cine", failing)
     assert cli.main(["info", str(demo_cine_path)]) == code
-    assert _one_line(capsys.readouterr().err) == said
+    assert _one_line(capsys.readouterr().err) == captured
     assert not paths.log_file().exists()
 
 

@@ -52,10 +52,10 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("_healthy")
 def test_text_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
-    told = capsys.readouterr().out
-    assert "SHA-256" in told
-    assert "torch pair   imports" in told
-    assert "encoder runs in float32 with 2 threads, measured earlier. So it is." in told
+    output = capsys.readouterr().out
+    assert "SHA-256" in output
+    assert "torch pair   imports" in output
+    assert "encoder runs in float32 with 2 threads, measured earlier. So it is." in output
 
 
 @pytest.mark.usefixtures("_healthy")
@@ -96,9 +96,9 @@ def test_an_encoder_that_cannot_be_measured_gets_advice(
     error = {"error": "APICAL_PRECISION is half: set it to float32 or bfloat16."}
     monkeypatch.setattr(doctor, "probe_torch", lambda: {**GOOD_TORCH, "encoder": error})
     assert cli.main(["doctor", "--json"]) == 0
-    told = _problems(capsys)
-    assert "APICAL_PRECISION is half" in told
-    assert "Set it to float32 or bfloat16." in told
+    output = _problems(capsys)
+    assert "APICAL_PRECISION is half" in output
+    assert "Set it to float32 or bfloat16." in output
 
 
 @pytest.mark.usefixtures("_healthy")
@@ -144,9 +144,9 @@ def test_the_feature_cache_is_shown_and_cleared(
 
     paths.speed_file().write_text("{}")
     assert cli.main(["doctor", "--clear-cache"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert not paths.speed_file().exists()
-    assert told.startswith("Freed 4 MiB: 2 entries of the feature cache.")
+    assert output.startswith("Freed 4 MiB: 2 entries of the feature cache.")
     assert list(paths.features_dir().iterdir()) == []
     assert (paths.cache_dir() / "other").exists()  # pixels of an open window may be beside it
     assert cli.main(["doctor", "--clear-cache", "--json"]) == 0
@@ -156,17 +156,17 @@ def test_the_feature_cache_is_shown_and_cleared(
 @pytest.mark.usefixtures("_healthy")
 @pytest.mark.parametrize("said", ["lots", "-1", "nan"])
 def test_an_invalid_cache_size_gets_advice(
-    said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    captured: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", said)
+    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", captured)
     assert cli.main(["doctor", "--json"]) == 0
-    told = capsys.readouterr()
-    found = json.loads(told.out)
+    output = capsys.readouterr()
+    found = json.loads(output.out)
     (problem,) = (p for p in found["problems"] if "APICAL_FEATURE_CACHE_GB" in p["what"])
-    assert said in problem["what"]
+    assert captured in problem["what"]
     assert "8 GiB" in problem["do"]
     assert found["feature_cache"]["cap_bytes"] == 8 * 2**30
-    assert told.err == ""
+    assert output.err == ""
 
 
 @pytest.mark.usefixtures("_healthy")

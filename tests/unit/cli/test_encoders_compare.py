@@ -98,8 +98,8 @@ def project(tmp_path: Path, heart: tuple[Path, Path]) -> Iterator[Project]:
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     code = cli.main(["encoders", *map(str, words)])
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    output = capsys.readouterr()
+    return code, output.out, output.err
 
 
 def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
@@ -113,8 +113,8 @@ def test_keep_choose_list_and_remove(capsys: pytest.CaptureFixture[str], runs: l
     assert report(capsys, "keep", runs[0], "mine")["chosen"] is False
     assert report(capsys, "choose", "mine") == {"chosen": "mine"}
     listed = report(capsys, "list")["encoders"]
-    told = [(e["name"], e["chosen"], e["own"], e["default"]) for e in listed if e["own"] or e["default"]]
-    assert told == [
+    output = [(e["name"], e["chosen"], e["own"], e["default"]) for e in listed if e["own"] or e["default"]]
+    assert output == [
         (DEFAULT_ENCODER, False, False, True),
         ("mine", True, True, False),
     ]

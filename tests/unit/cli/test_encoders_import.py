@@ -79,11 +79,11 @@ def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.C
 def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = checkpoint_files.write("v-jepa", tmp_path)
     assert cli.main(["encoders", "import", str(path)]) == 0
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     for words in ("V-JEPA, ", "target_encoder", "--family v-jepa-2", "CC BY-NC 4.0", "vitl16 was imported"):
-        assert words in said.out
-    assert re.search(r"^reading \d+/\d+$", said.err, re.MULTILINE)
-    assert re.search(r"^writing (\d+)/\1$", said.err, re.MULTILINE)
+        assert words in captured.out
+    assert re.search(r"^reading \d+/\d+$", captured.err, re.MULTILINE)
+    assert re.search(r"^writing (\d+)/\1$", captured.err, re.MULTILINE)
 
 
 def test_name_and_licence_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,9 +130,9 @@ def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not any("--fps" in line for line in done["assumed"])
     for rate in ("0", "1001", "nan", "x", "-3"):
         assert cli.main(["encoders", "import", str(path), f"--fps={rate}"]) == 2
-        said = capsys.readouterr()
-        assert f"{rate} is not a number from 1 to 1000" in said.err
-        assert said.err.count("\n") == 1
+        captured = capsys.readouterr()
+        assert f"{rate} is not a number from 1 to 1000" in captured.err
+        assert captured.err.count("\n") == 1
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,11 +149,11 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([], "required"),
     ):
         assert cli.main(["encoders", "import", *map(str, words)]) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("apical: ")
-        assert message in said.err
-        assert said.err.count("\n") == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("apical: ")
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
     assert own() == []
 
 

@@ -48,14 +48,14 @@ def write_card(name: str, architecture: str, *, weights: bool = True, fps: float
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the measurement: each block takes 0.1 s. Returns the measured sizes."""
-    told: list[str] = []
+    output: list[str] = []
 
     def seconds(architecture: Architecture, device: torch.device) -> float:
-        told.append(architecture.name)
+        output.append(architecture.name)
         return architecture.depth / 10
 
     monkeypatch.setattr(clip_time, "clip_seconds", seconds)
-    return told
+    return output
 
 
 def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def test_a_run_writes_log_checkpoint_and_encoder(
     run = tmp_path / "my run"
     words = ["pretrain", str(demo_cine_path), "--out", str(run), "--config", str(config), "--json"]
     assert cli.main([*words, "--steps", "2"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["steps"], told["finished"]) == (2, True)
-    assert told["last"]["step"] == 2
+    output = json.loads(capsys.readouterr().out)
+    assert (output["steps"], output["finished"]) == (2, True)
+    assert output["last"]["step"] == 2
     assert len(read_log(run)) == 2
     assert (run / "checkpoint.pt").exists()
     _, card = load_encoder("my-run", folders=[run / "encoder"])

@@ -63,12 +63,12 @@ def test_estimate_describes_the_data_and_writes_nothing(
     grey_cine(folder / "short.dcm", n=3)
     words = ["pretrain", str(demo_cine_path), str(folder), "--config", str(config), "--steps", "100"]
     assert cli.main([*words, "--estimate", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["cines"], told["frames"], told["steps"], told["batch"]) == (1, 30, 100, 2)
-    assert told["left_out"] == {"fewer than 8 frames": ["short.dcm"]}
-    assert told["seconds_a_step"] > 0
-    assert told["estimated_s"] == pytest.approx(told["reading_s"] + 100 * told["seconds_a_step"])
-    assert told["seconds_of_cine"] > 0.5
+    output = json.loads(capsys.readouterr().out)
+    assert (output["cines"], output["frames"], output["steps"], output["batch"]) == (1, 30, 100, 2)
+    assert output["left_out"] == {"fewer than 8 frames": ["short.dcm"]}
+    assert output["seconds_a_step"] > 0
+    assert output["estimated_s"] == pytest.approx(output["reading_s"] + 100 * output["seconds_a_step"])
+    assert output["seconds_of_cine"] > 0.5
     assert list(paths.cache_dir().glob("estimate-*")) == []
     assert list(paths.runs_dir().iterdir()) == []
 

@@ -98,9 +98,9 @@ def test_an_unsupported_python(
     version: tuple[int, int], check: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check.sys, "version_info", (*version, 0))
-    told = check.python_problem()
-    assert f"{version[0]}.{version[1]}" in told
-    assert "PYTHON=" in told
+    output = check.python_problem()
+    assert f"{version[0]}.{version[1]}" in output
+    assert "PYTHON=" in output
 
 
 def test_this_python_is_supported(check: ModuleType) -> None:
@@ -122,11 +122,11 @@ def test_an_ordinary_user_gets_the_command(
     _tools(monkeypatch, "apt-get")
     monkeypatch.setattr(check, "missing_parts", lambda _: [CURSOR])
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(check, "_run", lambda _: pytest.fail("installed without being root"))
+    monkeypatch.setattr(check, "run_command", lambda _: pytest.fail("installed without being root"))
     assert check.main(["--for", "test"]) == 2
-    told = capsys.readouterr().err
-    assert "libxcb-cursor.so.0" in told
-    assert "sudo apt-get install -y --no-install-recommends libxcb-cursor0" in told
+    output = capsys.readouterr().err
+    assert "libxcb-cursor.so.0" in output
+    assert "sudo apt-get install -y --no-install-recommends libxcb-cursor0" in output
 
 
 @linux
@@ -143,7 +143,7 @@ def test_root_with_apt_installs_and_prints_the_commands(
         ran.append(command)
         return 0
 
-    monkeypatch.setattr(check, "_run", run)
+    monkeypatch.setattr(check, "run_command", run)
     assert check.main(["--for", "test"]) == 0
     assert ran == [
         ["apt-get", "update"],
@@ -164,7 +164,7 @@ def test_a_failed_installation(
     _tools(monkeypatch, "apt-get")
     monkeypatch.setattr(check, "missing_parts", lambda _: [CURSOR])
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(check, "_run", lambda _: code)
+    monkeypatch.setattr(check, "run_command", lambda _: code)
     assert check.main([]) == 2
     assert word in capsys.readouterr().err
 

@@ -23,7 +23,7 @@ class Machine:
 
     def __call__(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         python = self.setup.venv_python(self.root)
-        code, told = 0, ""
+        code, output = 0, ""
         if "venv" in command:
             self.ran.append("venv")
             python.parent.mkdir(parents=True)
@@ -34,9 +34,9 @@ class Machine:
         elif not python.exists():
             raise FileNotFoundError
         else:
-            told = f"{self.setup.base_python()} {tuple(self.setup.sys.version_info[:3])}"
-            told = told if self.same_python else "another one"
-        return subprocess.CompletedProcess(command, code, stdout=told, stderr="")
+            output = f"{self.setup.base_python()} {tuple(self.setup.sys.version_info[:3])}"
+            output = output if self.same_python else "another one"
+        return subprocess.CompletedProcess(command, code, stdout=output, stderr="")
 
 
 @pytest.fixture

@@ -224,9 +224,9 @@ def test_encrypted(tmp_path: Path) -> None:
 
 def test_no_patient_data_in_descriptions(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cine = open_cine(grey_cine(tmp_path / "a.dcm", SeriesDescription="Smith A4C", FrameTime=0))
-    told = str(describe(cine)) + describe_text(cine) + repr(cine)
+    output = str(describe(cine)) + describe_text(cine) + repr(cine)
     for secret in ("Smith", "ID-4711", "20010203", "19500607"):
-        assert secret not in told
+        assert secret not in output
     assert cine.view == "A4C"
     assert capfd.readouterr().err == ""
 

@@ -45,7 +45,7 @@ def test_other_cines_share_a_small_part() -> None:
     cache = FrameCache(cap=100 * SIZE, others_cap=5 * SIZE)
     cines = [CachedFrames(grey, 8, cache) for _ in range(11)]
     for shown in cines:
-        cache.set_current(shown._owner)
+        shown.prefetch([])
         for index in range(8):
             shown.frame(index)
         assert all(shown.is_decoded(i) for i in range(8))

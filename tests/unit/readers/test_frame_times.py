@@ -23,8 +23,8 @@ VECTOR = {"FrameIncrementPointer": 0x00181065}
 
 
 def is_assumed_with_warning(cine: Cine) -> bool:
-    told = [w for w in cine.warnings if "30 frames per second are assumed" in w]
-    return cine.timing.source == "assumed" and cine.timing.fps == pytest.approx(30) and len(told) == 1
+    output = [w for w in cine.warnings if "30 frames per second are assumed" in w]
+    return cine.timing.source == "assumed" and cine.timing.fps == pytest.approx(30) and len(output) == 1
 
 
 @pytest.mark.parametrize("step", [0.0333, 0.5, 1.0, 1000.0, 33_333.0, 1e300, float("nan")])
