@@ -205,7 +205,7 @@ def test_seeds_together() -> None:
     (apart,) = differences(rows)
     assert apart["over"] == CONVERGED
     assert apart["ahead"] == pytest.approx(0.1)
-    assert apart["ahead_95"] == pytest.approx(0, abs=1e-9)  # paired: both seeds say the same
+    assert apart["ahead_95"] == pytest.approx(0, abs=1e-9)  # paired: both seeds agree
     found = ratios(short)
     assert found["5 patients: error (1 - Dice) of U-Net, converged over ours"] == pytest.approx(0.25 / 0.15)
     assert next(value for what, value in found.items() if "seconds" in what) == pytest.approx(40 / 2)

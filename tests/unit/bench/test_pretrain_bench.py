@@ -37,7 +37,7 @@ def test_the_peer_has_the_same_weights_and_terms_and_sees_all_tokens() -> None:
     assert all(bool(value.isfinite()) for value in terms.values())
     assert all(torch.equal(before[key], value) for key, value in objective.state_dict().items())
 
-    # What stands at hidden places is the mask token, whatever the student said there.
+    # Hidden positions get the mask token, independent of the student's output.
     context = torch.randn(2, 32, objective.latents)
     spoilt = context.scatter(1, hidden.unsqueeze(-1).expand(-1, -1, objective.latents), 9.0)
     one, other = (objective.predictor(tokens, masks, 0)[0] for tokens in (spoilt, context))

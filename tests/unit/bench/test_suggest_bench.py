@@ -149,7 +149,7 @@ def test_labels_needed_count_from_the_first_that_reaches() -> None:
     assert by["Dice 0.95", EVEN]["spared"] == pytest.approx(1 / 3)
     assert by["Dice 0.95", RANDOM]["reached"] == 0.5
     assert by["Dice 0.90", EVEN]["fewer"] == -1
-    assert ("Dice 0.97", SUGGESTED) not in by  # nobody reaches it
+    assert ("Dice 0.97", SUGGESTED) not in by  # not reached by any choice
     assert by["Dice of 2, evenly spaced", SUGGESTED]["labels"] == 2
 
 

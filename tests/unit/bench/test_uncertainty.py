@@ -49,7 +49,7 @@ def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
     found = logistic(x[:, :2], sigmoid(0.5 + x[:, :2] @ np.array([1.0, 0.3])), np.ones(3000))
     assert found.weights == pytest.approx((1.0, 0.3), abs=0.05)
     assert logistic(x, y, np.ones(3000)).weights[2] == 0
-    # A sign that never varies says nothing.
+    # A constant sign has no information.
     assert logistic(np.column_stack([x[:, 0], np.zeros(3000)]), y, np.ones(3000)).weights[1] == 0
 
 

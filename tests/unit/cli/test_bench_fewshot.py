@@ -52,7 +52,7 @@ def test_a_table_a_file_and_a_plot(camus: Path, tmp_path: Path, capsys: pytest.C
     found = json.loads(result.read_text())
     assert {"name", "machine", "rows", "summary", "differences", "ratios"} <= set(found)
     assert found["stopped"] is False
-    # 1 and 2 patients: the file has no more; ours first, whatever the order of the words.
+    # 1 and 2 patients: the file has no more; ours first, independent of the arguments.
     assert len(found["rows"]) == 2 * 3
     assert [row["what"] for row in found["rows"][:3]] == [
         "ours",

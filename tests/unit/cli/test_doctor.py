@@ -148,7 +148,7 @@ def test_the_feature_cache_is_shown_and_cleared(
     assert not paths.speed_file().exists()
     assert output.startswith("Freed 4 MiB: 2 entries of the feature cache.")
     assert list(paths.features_dir().iterdir()) == []
-    assert (paths.cache_dir() / "other").exists()  # pixels of an open window may be beside it
+    assert (paths.cache_dir() / "other").exists()  # may belong to an open window
     assert cli.main(["doctor", "--clear-cache", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"freed_bytes": 0, "entries": 0, "left": 0}
 

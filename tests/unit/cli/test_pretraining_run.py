@@ -193,7 +193,7 @@ def test_a_run_continues_without_its_parent_and_its_cines(
         assert _ended(second) == 2
         assert "Another process" in second.error_message()
         child.request_stop()
-        child.detach()  # what happens when the window is gone, here while it pauses
+        child.detach()  # as when the window closes
         assert _ended(child) == STOPPED
     finally:
         child.kill()

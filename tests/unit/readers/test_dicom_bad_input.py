@@ -19,7 +19,7 @@ from app.readers.describe import describe, describe_text
 from app.readers.open import open_cine
 from tests.unit.readers.dicom_oracle import PATIENT, dataset, grey_cine, jpeg_cine, write
 
-# pytest puts its own filters in place of the program's; the last test here asks a process of its own.
+# pytest replaces the program's warning filters; the last test here uses a separate process.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -188,7 +188,7 @@ def test_unknown_pixel_format(tmp_path: Path) -> None:
     ],
 )
 def test_unsupported_compression(tmp_path: Path, uid: str, word: str) -> None:
-    # pydicom writes no syntax that it does not know: put it in afterwards.
+    # pydicom does not write an unknown transfer syntax: it is changed afterwards.
     stand_in = "1.2.840.10008.1.2.4.100"  # as long as all of these
     path = write(
         tmp_path / "a.dcm", dataset(1, 96, 128, "MONOCHROME2"), [b"\xff\x0a" + bytes(50)], UID(stand_in)

@@ -37,7 +37,7 @@ class Facts(NamedTuple):
 
 
 # fps of a FrameTimeVector is (frames - 1) * 1000 / (sum of the vector without its first value).
-PHILIPS_BOX = (120, 60, 800, 519)  # the tag says 800, beyond the last column 799
+PHILIPS_BOX = (120, 60, 800, 519)  # the tag states 800, beyond the last column 799
 TABLE = {
     "GREYSCALE_IMAGE": Facts(
         1,
@@ -143,7 +143,7 @@ TABLE = {
         REGIONS,
         "YBR_FULL_422",
     ),
-    "orthanc-tests__RLEPlanarConfigurationYBR_FULL": Facts(  # the tag says row 910 of 910
+    "orthanc-tests__RLEPlanarConfigurationYBR_FULL": Facts(  # the tag states row 910 of 910
         1,
         910,
         1260,
