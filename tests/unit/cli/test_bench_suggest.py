@@ -32,7 +32,7 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
     table = capsys.readouterr().out
     assert "propagated along motion" in table
-    assert "SPARED" in table
+    assert "SAVED" in table
     output = json.loads(result.read_text())
     assert output["name"] == "suggest"
     assert {row["what"] for row in output["rows"]} == {"suggested", "evenly spaced", "random"}
