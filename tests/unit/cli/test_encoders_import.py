@@ -111,12 +111,17 @@ def test_files_with_generic_names_are_named_after_their_folder(
         == "vjepa2-vitl"
     )
     revision = "0123456789" * 4
-    assert answer(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"] == "model"
+    assert (
+        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"]
+        == "model"
+    )
     # Hugging Face's cache: links in a folder of a revision to files that are called after their checksums.
     model = tmp_path / "models--facebook--vjepa2-vitl-fpc64-256"
     linked = model / "snapshots" / revision / "model.safetensors"
     linked.parent.mkdir(parents=True)
-    linked.symlink_to(checkpoint_files.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12"))
+    linked.symlink_to(
+        checkpoint_files.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12")
+    )
     assert answer(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
 
 
@@ -192,7 +197,9 @@ def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type
             raise error
 
     with pytest.raises(error):
-        importing.import_checkpoint(importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), stop)
+        importing.import_checkpoint(
+            importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), stop
+        )
     assert own() == []
 
 
@@ -200,7 +207,7 @@ def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that is large enough to interrupt its import."""
     path = tmp_path_factory.mktemp("large") / "large.pt"
-    of = checkpoint_files.shapes(1024, 6, 4096, "vjepa2")
+    of = checkpoint_files.weight_shapes(1024, 6, 4096, "vjepa2")
     torch.save({name: torch.full(shape, 0.01) for name, shape in of.items()}, path)
     return path
 

@@ -204,13 +204,13 @@ print((peak - before) // 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
-    of = checkpoint_files.shapes(1024, 4, 4096, "vjepa2")
+    of = checkpoint_files.weight_shapes(1024, 4, 4096, "vjepa2")
     weights = {name: torch.full(shape, 0.01) for name, shape in of.items()}
     path = tmp_path / "large.pt"
     if kind == "torch":
-        torch.save({"target_encoder": checkpoint_files.wrapped(weights)}, path)
+        torch.save({"target_encoder": checkpoint_files.with_training_prefix(weights)}, path)
     else:
-        save_file(checkpoint_files.hugging_face(weights), path)
+        save_file(checkpoint_files.hugging_face_names(weights), path)
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
     )
