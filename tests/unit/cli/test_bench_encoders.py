@@ -74,7 +74,7 @@ def test_ablation_then_localisation_of_its_runs(
     words = ["bench", "localisation", *runs, "--data", str(packed), "--seeds", "1", "--steps", "5"]
     words += ["--plot", str(picture)]
     assert main(words) == 0
-    assert "SHARE OF CHANCE GONE" in capsys.readouterr().out
+    assert "REDUCTION" in capsys.readouterr().out
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert plots.main([str(out / "runs" / "A-0"), str(tmp_path / "run.svg")]) == 0
 
