@@ -26,6 +26,7 @@ from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
 from app.domain.labels import LEFT_HEART
 from app.encoders import registry
+from vjepa_core.atomic import write_text
 from vjepa_core.label_image import structure_mask
 
 if TYPE_CHECKING:
@@ -270,15 +271,9 @@ def _summary(
 def _write_summary(out: Path, summary: dict[str, Any]) -> Path:
     from app.storage.errors import export_error
 
-    path, temporary = out / "summary.json", out / ".tmp-summary.json"
+    path = out / "summary.json"
     try:
-        try:
-            temporary.write_text(
-                json.dumps(to_json_types(summary), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-            )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, json.dumps(to_json_types(summary), indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise export_error(path, error) from error
     return path

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from app import paths
 from app.domain.errors import ProjectError
 from app.storage.filelock import FileLock
+from vjepa_core.atomic import replacing, unfinished_name, write_text
 from vjepa_core.encoder import catalogue
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, read_card
 from vjepa_core.errors import EncoderError
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 60
-_UNFINISHED = ".new"
 # Names of devices on Windows, also with a suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -188,9 +188,9 @@ def add(name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> EncoderCard:
         try:
             # The card is renamed last, because it makes the encoder visible. It is started before the weights
             # are renamed, so that weights without a card are recognised as unfinished.
-            with contextlib.ExitStack() as last, _written_whole(weights) as file:
+            with contextlib.ExitStack() as last, _replacing(weights) as file:
                 content = write(file) | {"name": name, "file": weights.name}
-                card = last.enter_context(_written_whole(written))
+                card = last.enter_context(_replacing(written))
                 card.write((json.dumps(content, indent=2) + "\n").encode())
         except BaseException:
             weights.unlink(missing_ok=True)
@@ -260,18 +260,24 @@ def choose(name: str) -> None:
     find(name)
     file = _choice_file()
     try:
-        with _written_whole(file) as out:
-            out.write((json.dumps({"encoder": name}) + "\n").encode())
+        write_text(file, json.dumps({"encoder": name}) + "\n")
     except OSError as error:
         raise ProjectError(
             f"The choice of encoder cannot be written to {file} ({error.strerror}): free some space."
         ) from error
 
 
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` at the end."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
 def _remove_unfinished(folder: Path) -> None:
     """Remove the files of an addition that was interrupted."""
-    for file in folder.glob(f".*.*{_UNFINISHED}"):
-        name, _, suffix = file.name[1 : -len(_UNFINISHED)].rpartition(".")
+    for file in folder.iterdir():
+        name, _, suffix = (unfinished_name(file) or "").rpartition(".")
         if suffix not in ("json", "safetensors"):
             continue
         if suffix == "json" and not (folder / f"{name}.json").exists():
@@ -308,18 +314,6 @@ def _copy(source: Path, target: BinaryIO) -> str:
             digest.update(block)
             target.write(block)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces `path` at the end."""
-    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _choice_file() -> Path:

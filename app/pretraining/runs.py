@@ -16,6 +16,7 @@ from app import paths
 from app.domain.errors import ProjectError
 from app.processes.child import LOCK, Child
 from app.storage.filelock import FileLock
+from vjepa_core.atomic import write_text
 from vjepa_core.pretraining.files import CHECKPOINT, CONFIG, INDEX, LOG
 
 PACKED = "data"
@@ -228,9 +229,7 @@ def pending_runs() -> list[Run]:
 
 
 def _write_plan(folder: Path, plan: Plan) -> None:
-    part = folder / f"{_PLAN}.part"
-    part.write_text(json.dumps(asdict(plan), indent=2), encoding="utf-8")
-    part.replace(folder / _PLAN)
+    write_text(folder / _PLAN, json.dumps(asdict(plan), indent=2))
 
 
 @contextlib.contextmanager

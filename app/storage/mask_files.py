@@ -15,6 +15,7 @@ from app.domain.cine import Calibration
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.readers.nifti_space import Affine, plain_affine
 from app.storage.errors import export_error
+from vjepa_core.atomic import replacing
 
 _ALIGNED = 2  # code of a NIfTI's sform and qform: coordinates of another image
 
@@ -95,16 +96,11 @@ def _everywhere(spacing_mm: tuple[float, float] | None) -> CalibrationOf:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in its place at once."""
-    # The suffix stays: it tells the libraries which format to write.
-    temporary = path.with_name(f".tmp-{path.name}")
+    """Call `write` with a temporary path that becomes `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path, keep_suffix=True) as temporary:
             write(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise export_error(path, error) from error
     return path

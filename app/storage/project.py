@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -41,6 +40,7 @@ from app.storage.prediction_tables import (
 )
 from app.storage.raters import current_user
 from app.storage.records import Change, CineRecord, CineSummary, HeadRecord, LayerRecord
+from vjepa_core.atomic import replacing
 from vjepa_core.label_image import UNLABELLED, values_mask
 
 
@@ -73,13 +73,11 @@ class Project:
         """Make a new project file and open it; a file that is there already is refused."""
         path = Path(path).resolve()  # one file, one lock, whatever links lead to it
         lock = cls._lock_target(path)
-        temporary = path.with_name(f".{path.name}.new")
         try:
             if path.exists():
                 raise ProjectError(f"{path.name} exists already: open it, or choose another name.")
-            temporary.unlink(missing_ok=True)
-            schema.create(temporary, {"label_set": label_set_to_json(label_set)})
-            temporary.replace(path)  # a project is whole or not there
+            with replacing(path, private=True) as temporary:
+                schema.create(temporary, {"label_set": label_set_to_json(label_set)})
             return cls(path, lock)
         except BaseException as error:
             lock.release()
@@ -89,9 +87,6 @@ class Project:
                     "free some space, or choose another folder."
                 ) from error
             raise
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: Path | str) -> Project:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from vjepa_core.atomic import write_text
+
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".apical"
@@ -52,9 +54,7 @@ def remember(file: Path, project: Path) -> None:
     """Put a project at the head of the list of recent ones; a list that cannot be written is let be."""
     recent = [project, *(p for p in read_recent(file) if p != project)][:MAX_RECENT]
     try:
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps([str(p) for p in recent]), encoding="utf-8")
-        temporary.replace(file)
+        write_text(file, json.dumps([str(p) for p in recent]))
     except OSError as error:
         logger.info("the list of recent projects was not written: %s", error.strerror)
 

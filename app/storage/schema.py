@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from app.domain.errors import ProjectError
 from app.storage.errors import damaged, project_error
 from app.storage.layers_migration import add_layers, remove_identities
 from app.storage.states_migration import add_states
+from vjepa_core.atomic import replacing
 
 APPLICATION_ID = 0x41504943  # "APIC"; SQLite keeps it in the file's header, `file` can show it
 
@@ -154,7 +154,6 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
 
 def create(path: Path, settings: Mapping[str, str]) -> None:
     """Write an empty project of the newest version to `path`, which must not exist."""
-    _create_private(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -269,17 +268,14 @@ def copy(source: Path, target: Path) -> None:
     ProjectError
         If the source cannot be read or the target not written.
     """
-    temporary = target.with_name(f".{target.name}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        _create_private(temporary)
         with (
+            replacing(target, private=True) as temporary,
             contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reader,
             contextlib.closing(sqlite3.connect(temporary)) as writer,
         ):
             reader.backup(writer)
-        temporary.replace(target)
     except sqlite3.Error as error:
         broken = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
             sqlite3.SQLITE_CORRUPT,
@@ -290,14 +286,6 @@ def copy(source: Path, target: Path) -> None:
         raise ProjectError(
             f"{target} cannot be written ({error.strerror or error}): choose another folder."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _create_private(path: Path) -> None:
-    """Create an empty file that its owner alone can read; SQLite's side files get the same permissions."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _step_up(connection: sqlite3.Connection, version: int) -> None:

@@ -21,6 +21,7 @@ from typing import TypeVar
 import torch
 from torch.nn.functional import linear
 
+from vjepa_core.atomic import write_text
 from vjepa_core.encoder import attention
 from vjepa_core.errors import EncoderError
 from vjepa_core.processor import SPEED_FILE_VARIABLE, processor_name
@@ -265,6 +266,4 @@ def _write(file: Path, key: Mapping[str, object], settings: Settings) -> None:
     """Keep the result; a folder that cannot be written costs the next process a measurement."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{os.getpid()}")
-        part.write_text(json.dumps({"key": key, "settings": asdict(settings)}), encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps({"key": key, "settings": asdict(settings)}))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from vjepa_core.atomic import replacing
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.cache_folder import CacheFolder, remove, touch
@@ -132,26 +131,18 @@ class FeatureCache(CacheFolder):
         size = _HEADER_BYTES + sum(tensor.nbytes for tensor in tensors.values())
         if size > self.max_bytes:
             return False
-        temporary: Path | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.make_room(size):
                 log.info("features are not cached: there is no room")
                 return False
-            handle, name = tempfile.mkstemp(suffix=".tmp", dir=self.folder)
-            os.close(handle)
-            temporary = Path(name)
             # Straight from the tensors: bytes in memory would take as much again, and many times as long.
-            save_file(tensors, temporary, {"key": key, "crc32": _crc32(*tensors.values())})
-            temporary.replace(self.path(key))
-            temporary = None
+            with replacing(self.path(key)) as temporary:
+                save_file(tensors, temporary, {"key": key, "crc32": _crc32(*tensors.values())})
         except (OSError, SafetensorError) as error:
             why = error.strerror if isinstance(error, OSError) else "the disk refuses them"
             log.warning("features are not cached: %s", why)
             return False
-        finally:
-            if temporary is not None:
-                remove(temporary)
         return True
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pickle
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vjepa_core.atomic import replacing
 from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.files import CHECKPOINT, CONFIG
@@ -28,32 +26,14 @@ def write_atomically(file: Path, write: Any) -> None:
     PretrainingError
         If the disk does not take it; the old file is then still there.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as out:
+        with replacing(file, sync=True) as temporary, temporary.open("wb") as out:
             write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        _replace(temporary, file)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         raise PretrainingError(
             f"{file} cannot be written: check the disk's space and permissions. "
             "What was saved before is unharmed."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _replace(temporary: Path, file: Path) -> None:
-    """Windows refuses while another process has the file open, which is never for long."""
-    for _ in range(20):
-        try:
-            temporary.replace(file)
-            return
-        except PermissionError:
-            time.sleep(0.1)
-    temporary.replace(file)
 
 
 def save(run: Path, state: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa_core.atomic import unfinished_name, write_text
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.files import INDEX
 
@@ -153,9 +154,7 @@ class ShardWriter:
             "cines": [asdict(cine) for cine in self._cines],
         }
         text = json.dumps(index, separators=(",", ":"))
-        part = self._out / f"{INDEX}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self._out / INDEX)
+        write_text(self._out / INDEX, text)
         self.n_bytes += len(text)
 
 
@@ -241,7 +240,7 @@ class PackedSet:
 def _is_leftover(path: Path) -> bool:
     """What a packing that was killed leaves behind: shards without an index."""
     shard = path.name.startswith("shard_") and path.suffix == ".bin"
-    return (shard or path.name == f"{INDEX}.part") and not (path.parent / INDEX).exists()
+    return (shard or unfinished_name(path) == INDEX) and not (path.parent / INDEX).exists()
 
 
 def _encode(suffix: str, image: NDArray[np.uint8], how: list[int]) -> bytes:

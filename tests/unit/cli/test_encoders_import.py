@@ -174,7 +174,7 @@ def test_a_full_disk_is_detected_before_writing(tmp_path: Path, monkeypatch: pyt
 def test_files_of_a_killed_import_are_removed_by_the_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (paths.encoders_dir() / ".vitl.safetensors.new").write_bytes(b"half")
+    (paths.encoders_dir() / ".vitl.safetensors.17-0.tmp").write_bytes(b"half")
     (paths.encoders_dir() / ".adding.lock").write_bytes(b"")
     answer(capsys, checkpoint_files.write("v-jepa-2", tmp_path), "--name", "b")
     assert own() == ["b.json", "b.safetensors"]
