@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from app.domain.cine import Cine, Frame
-from app.engine.session import Event
+from app.engine.events import Event
 
 
 class QuietSession:
@@ -23,10 +23,12 @@ class QuietSession:
         self.stated: dict[int, tuple[int, ...]] = {}
         self.made.append(self)
 
-    def open(self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False) -> None:
+    def open_cine(
+        self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False
+    ) -> None:
         self.known[cine_id] = cine
 
-    def knows(self, cine_id: int) -> bool:
+    def has_cine(self, cine_id: int) -> bool:
         return cine_id in self.known
 
     def set_labels(
@@ -36,15 +38,15 @@ class QuietSession:
         labels: Mapping[int, Frame],
         *,
         stated: Mapping[int, Collection[int]] | None = None,
-        learnt: bool = False,
+        is_fitted: bool = False,
     ) -> None:
         self.stated = {} if stated is None else {f: tuple(values) for f, values in stated.items()}
-        self.labels.append((cine_id, revision, dict(labels), learnt))
+        self.labels.append((cine_id, revision, dict(labels), is_fitted))
 
-    def look(self, cine_id: int, frame: int) -> None:
+    def set_visible_frame(self, cine_id: int, frame: int) -> None:
         self.looks.append((cine_id, frame))
 
-    def forget(self, cine_id: int) -> None:
+    def close_cine(self, cine_id: int) -> None:
         self.known.pop(cine_id, None)
 
     def __getattr__(self, name: str) -> Callable[..., None]:

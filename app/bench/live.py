@@ -15,8 +15,9 @@ import numpy as np
 from app.domain.cine import Box, Calibration, Cine, Frame, Timing, TimingSource
 from app.domain.errors import ApicalError
 from app.domain.labels import LEFT_HEART
-from app.engine.session import EngineDied, Event, LearningSession, Masks
-from vjepa_core.service.messages import RESTING, Failed, Progress, Stage
+from app.engine.events import EngineDied, Event, LearningFailure, PredictedMasks
+from app.engine.session import LearningSession
+from vjepa_core.service.messages import RESTING, Progress, Stage
 
 if TYPE_CHECKING:
     from vjepa_core.bench.fit_live import Annotation, Answer, Lesson
@@ -47,14 +48,14 @@ def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]
 
     def answer(lesson: Lesson) -> list[Answer]:
         with _session(cache_folder, encoder) as (session, events):
-            session.look(_CINE, lesson.annotations[0].visible)
-            session.open(
+            session.set_visible_frame(_CINE, lesson.annotations[0].visible)
+            session.open_cine(
                 _CINE, in_memory(lesson.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
             )
             _until(events, 0, *RESTING)
             answers = []
             for revision, annotation in enumerate(lesson.annotations, start=1):
-                session.look(_CINE, annotation.visible)
+                session.set_visible_frame(_CINE, annotation.visible)
                 started = time.perf_counter()
                 session.set_labels(_CINE, revision, lesson.labels(annotation))
                 received = _until(events, revision, Stage.UP_TO_DATE)
@@ -90,7 +91,7 @@ def _until(events: queue.SimpleQueue[Timed], revision: int, *stages: Stage) -> l
         except queue.Empty:
             continue
         received.append((at, event))
-        if isinstance(event, Failed):
+        if isinstance(event, LearningFailure):
             raise ApicalError(event.text)
         if isinstance(event, EngineDied):
             raise ApicalError("The engine ended during the measurement: close other programs and try again.")
@@ -121,11 +122,11 @@ class _Response:
         for at, event in received:
             if isinstance(event, Progress) and event.revision == revision:
                 fitting = fitting or (event.stage is Stage.FITTING and event.done > 0)
-            elif isinstance(event, Masks) and event.revision == revision:
+            elif isinstance(event, PredictedMasks) and event.revision == revision:
                 response._add(at, event, fitting=fitting)
         return response
 
-    def _add(self, at: float, event: Masks, *, fitting: bool) -> None:
+    def _add(self, at: float, event: PredictedMasks, *, fitting: bool) -> None:
         if event.final:
             self.masks.update(event.masks)
             self.last = at

@@ -1,4 +1,4 @@
-"""The folder in which pixels change hands between the program and its engine."""
+"""The folder in which the program and its engine exchange pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ _PREFIX = "exchange-"
 
 
 class Exchange:
-    """A private folder of mapped arrays; it goes with `close`; the next start removes what a kill left."""
+    """A private folder of mapped arrays, deleted by `close`; folders of killed programs are deleted as well.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder in which it is created.
+
+    Raises
+    ------
+    ProjectError
+        If the folder cannot be written.
+    """
 
     def __init__(self, parent: Path) -> None:
         try:
@@ -34,14 +45,14 @@ class Exchange:
         self._numbers = itertools.count()
 
     def put(self, array: NDArray[np.uint8]) -> SharedArray:
-        """Write an array for the other side to map; raises ProjectError where the disk refuses."""
+        """Write an array for the engine to map; raise ProjectError if it cannot be written."""
         shared = self.allocate(array.shape)
         mapped = shared.open(writable=True)
         mapped[...] = array
         return shared
 
     def allocate(self, shape: tuple[int, ...]) -> SharedArray:
-        """Make room for an array that the other side fills."""
+        """Create an array of zeros for the engine to fill; raise ProjectError if it cannot be written."""
         try:
             return SharedArray.create(self.folder / f"{next(self._numbers)}.u8", shape)
         except OSError as error:
@@ -51,7 +62,7 @@ class Exchange:
             ) from error
 
     def close(self) -> None:
-        """Delete everything."""
+        """Delete the folder."""
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -61,6 +72,6 @@ def _remove_abandoned(parent: Path) -> None:
         try:
             lock = FileLock(folder / "owner")
         except (ProjectError, OSError):
-            continue  # its owner is alive
+            continue  # in use
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)

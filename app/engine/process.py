@@ -1,4 +1,4 @@
-"""The engine process seen from the program: start it, talk to it, notice when it dies, kill it."""
+"""The engine process: start, communication, end, and detection of its death."""
 
 from __future__ import annotations
 
@@ -15,48 +15,53 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from app.encoders.registry import encoder_folders
+from app.engine.texts import engine_failure_text
 from app.log import ErrorLogHandler, log_error
-from vjepa_core.errors import one_line
-from vjepa_core.service.messages import Failed, Report, Request, Shutdown
+from vjepa_core.service.messages import Failed, FailureKind, Report, Request, Shutdown
 
 logger = logging.getLogger(__name__)
 
 
-def _child(
+def _run_engine(
     connection: Connection, cache_folder: str, scratch_folder: str, encoder: str, encoder_folders: list[str]
 ) -> None:
-    # Ctrl+C in the terminal is meant for the program, which then ends its engine.
+    # Ctrl+C in the terminal is for the program, which then ends its engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("vjepa_core").addHandler(ErrorLogHandler())
     try:
-        # By name: nothing on this side of the boundary may pull torch in.
+        # Imported by name, so that torch is not imported by the program itself.
         service = importlib.import_module("vjepa_core.service.engine")
         service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
-        # The process stays: one that ended would be taken for a crash and started again, and again.
-        where = log_error(error)
-        _stay_without_work(connection, f"The learning engine cannot run ({one_line(error)}); {where}")
-    # All that is worth keeping is on the disk: tearing torch down would keep a closing window waiting.
+        # If the process ended, the program would take that for a crash and start another engine.
+        log_hint = log_error(error)
+        _wait_for_shutdown(connection, engine_failure_text(error, log_hint))
+    # Everything of value is on disk; finalising torch would only delay the end of the program.
     logging.shutdown()
     os._exit(0)
 
 
-def _stay_without_work(connection: Connection, why: str) -> None:
-    """Say why there is no engine, and end when told to or when the program ends."""
+def _wait_for_shutdown(connection: Connection, text: str) -> None:
+    """Report why there is no engine; return on `Shutdown` or when the program ends."""
     with contextlib.suppress(OSError, EOFError):
-        connection.send(Failed(why))
+        connection.send(Failed(FailureKind.ENGINE, text))
         while not isinstance(connection.recv(), Shutdown):
             pass
 
 
 class EngineProcess:
-    """One spawned engine.
+    """One spawned engine process.
 
     Parameters
     ----------
-    on_report, on_death : callable
-        Called from a thread of this object; `on_death` gets this object and the exit code, once, unless
-        `stop` was called.
+    cache_folder, scratch_folder : Path
+        See `vjepa_core.service.engine.Engine`.
+    encoder : str
+        Name of the encoder.
+    on_report : callable
+        Receives each report, in a thread of this object.
+    on_death : callable
+        Receives this object and the exit code, once, unless `stop` was called; in a thread of this object.
     """
 
     def __init__(
@@ -69,25 +74,25 @@ class EngineProcess:
         on_death: Callable[[EngineProcess, int | None], None],
     ) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
+        self._connection, child_end = context.Pipe()
         self._process = context.Process(
-            target=_child,
+            target=_run_engine,
             args=(
-                theirs,
+                child_end,
                 str(cache_folder),
                 str(scratch_folder),
                 encoder,
-                [str(f) for f in encoder_folders()],
+                [str(folder) for folder in encoder_folders()],
             ),
             name="apical-engine",
             daemon=True,
         )
         self._on_report, self._on_death = on_report, on_death
-        self._stopping = False
-        self._answered = False
+        self._is_stopping = False
+        self._has_reported = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process.start()
-        theirs.close()
+        child_end.close()
         self._writer = threading.Thread(target=self._write, name="engine-writer", daemon=True)
         self._writer.start()
         self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
@@ -95,21 +100,29 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
+        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """True while the process runs."""
         return self._process.is_alive()
 
     def send(self, request: Request) -> None:
-        """Pass a request on and return at once; to a dead engine it is lost, and `on_death` tells."""
+        """Queue a request and return at once; requests to a dead engine are lost."""
         self._outbox.put(request)
 
     def stop(self, patience_s: float = 2.0) -> None:
-        """Ask it to end, then kill it; one that is still starting hears nothing and has nothing to lose."""
-        self._stopping = True
+        """Shut the engine down, and kill it if it does not end; one that is still starting is killed at once.
+
+        Parameters
+        ----------
+        patience_s : float
+            Time that the engine has to end.
+        """
+        self._is_stopping = True
         self.send(Shutdown())
-        if self._answered:
+        if self._has_reported:
             self._process.join(patience_s)
         if self._process.is_alive():
             self._process.kill()
@@ -117,12 +130,11 @@ class EngineProcess:
         self._reader.join(1.0)
 
     def kill(self) -> None:
-        """End it at once; `on_death` is called as for a crash."""
+        """Kill the engine; `on_death` is called as for a crash."""
         self._process.kill()
 
     def _write(self) -> None:
-        # A thread of its own: a pipe holds a few hundred requests, and an engine that is still importing
-        # torch reads none.
+        # A pipe holds a few hundred requests, and an engine that is importing torch does not read them.
         while (request := self._outbox.get()) is not None:
             try:
                 self._connection.send(request)
@@ -135,16 +147,16 @@ class EngineProcess:
                 report = self._connection.recv()
             except (EOFError, OSError):
                 break
-            self._answered = True
-            if self._stopping:
+            self._has_reported = True
+            if self._is_stopping:
                 continue
             try:
                 self._on_report(report)
-            except Exception:  # the next report must still be heard
-                logger.exception("a report of the engine could not be taken")
+            except Exception:  # an error must not stop the thread
+                logger.exception("a report of the engine could not be handled")
         self._process.join(2.0)
         self._outbox.put(None)
         self._writer.join(2.0)
         self._connection.close()
-        if not self._stopping:
+        if not self._is_stopping:
             self._on_death(self, self._process.exitcode)

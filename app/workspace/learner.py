@@ -12,7 +12,8 @@ from app import paths
 from app.domain.errors import ProjectError
 from app.domain.prediction import Prediction
 from app.encoders import registry
-from app.engine.session import EngineDied, Event, LearningSession, Learnt, Masks, NotStarted
+from app.engine.events import EngineDied, EngineNotStarted, Event, HeadFitted, LearningFailure, PredictedMasks
+from app.engine.session import LearningSession
 from app.storage.codec import draws_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord
@@ -26,7 +27,7 @@ from app.workspace.notice import (
     ProjectFailed,
 )
 from app.workspace.opened_cine import OpenedCine
-from vjepa_core.service.messages import RESTING, CancelReceived, Failed, Progress, Ready, Stage, Suggested
+from vjepa_core.service.messages import RESTING, CancelReceived, Progress, Ready, Stage, Suggested
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +118,11 @@ class Learner:
     def set_visible(self, opened: OpenedCine) -> None:
         """Report the visible cine and frame, which the engine works on first."""
         if self.session is not None:
-            self.session.look(opened.id, opened.frame)
+            self.session.set_visible_frame(opened.id, opened.frame)
 
     def has_sent(self, opened: OpenedCine) -> bool:
         """Return True if the engine has received this cine."""
-        return self.session is not None and self.session.knows(opened.id)
+        return self.session is not None and self.session.has_cine(opened.id)
 
     def send_in_background(self, opened: OpenedCine) -> None:
         """Send a cine that is not visible, for its labels; deferred while learning is stopped."""
@@ -137,11 +138,11 @@ class Learner:
             return
         self._continue()
         if opened.update_region() and self.has_sent(opened):
-            session.forget(opened.id)
+            session.close_cine(opened.id)
         self._cines[opened.id] = opened
         if not self.has_sent(opened):
             label_set = project.label_set
-            session.open(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
+            session.open_cine(opened.id, opened.cine, label_set.values, left_heart=label_set.is_left_heart)
         if opened.revision:
             annotated = opened.recorder.layer
             session.set_labels(
@@ -149,7 +150,7 @@ class Learner:
                 opened.revision,
                 annotated.labels,
                 stated=annotated.states_by_frame,
-                learnt=self._is_fitted(opened, project),
+                is_fitted=self._is_fitted(opened, project),
             )
 
     def _is_fitted(self, opened: OpenedCine, project: Project) -> bool:
@@ -172,7 +173,7 @@ class Learner:
     def request_doubts(self, opened: OpenedCine) -> None:
         """Predict a cine again if its masks come from the project, which does not store their doubts."""
         if self.has_sent(opened) and opened.predictions.keys() - opened.doubts.keys():
-            self.session.redraw(opened.id)  # type: ignore[union-attr]
+            self.session.predict_again(opened.id)  # type: ignore[union-attr]
 
     # Stop and resume
 
@@ -205,7 +206,7 @@ class Learner:
         """Replace the engine process."""
         if self.session is not None:
             self._set_progress(Progress(0, 0, Stage.STARTING))
-            self.session.kill_engine(True)
+            self.session.replace_engine()
 
     def resume(self) -> None:
         """Continue learning."""
@@ -237,23 +238,23 @@ class Learner:
         if self.session is None or token is not self._session_token:
             return
         match event:
-            case Masks():
+            case PredictedMasks():
                 self._on_masks(event)
-            case Learnt():
+            case HeadFitted():
                 self._on_head(event)
             case Progress():
                 if self._finishing is None or event.stage is not self._finishing.stage:
                     self._set_progress(event)
             case Suggested():
                 self.suggested.emit(event)
-            case Failed():
+            case LearningFailure():
                 opened = self._cines.get(event.cine_id) if event.cine_id is not None else None
                 name = "" if opened is None else opened.cine.path.name
                 self._raise_until_resumed(LearningFailed(event.text, name))
-            case CancelReceived() | Ready() | NotStarted() | EngineDied():
+            case CancelReceived() | Ready() | EngineNotStarted() | EngineDied():
                 self._on_engine_event(event)
 
-    def _on_engine_event(self, event: CancelReceived | Ready | NotStarted | EngineDied) -> None:
+    def _on_engine_event(self, event: CancelReceived | Ready | EngineNotStarted | EngineDied) -> None:
         match event:
             case CancelReceived():
                 last = self.last_progress
@@ -264,7 +265,7 @@ class Learner:
                     self._head_id = None  # the engine rejected the head: it reads another encoder's features
                 self._clear_obstacle()
                 self.ready.emit(event)
-            case NotStarted():
+            case EngineNotStarted():
                 self._set_obstacle(EngineUnavailable(event.text))
             case EngineDied() if event.restarted:
                 self._set_progress(Progress(0, 0, Stage.STARTING))
@@ -300,7 +301,7 @@ class Learner:
 
     # Predictions and heads
 
-    def _on_masks(self, event: Masks) -> None:
+    def _on_masks(self, event: PredictedMasks) -> None:
         opened = self._cines.get(event.cine_id)
         if opened is None or event.revision != opened.revision:
             return
@@ -333,7 +334,7 @@ class Learner:
                 logger.warning("predictions are not deleted: %s", error)
         self.predicted.emit(opened)
 
-    def _on_head(self, event: Learnt) -> None:
+    def _on_head(self, event: HeadFitted) -> None:
         self._head_id, self._head_encoder = None, event.encoder_checksum
         if self._project is None or event.blob is None:
             return

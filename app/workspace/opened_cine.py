@@ -10,11 +10,11 @@ import numpy as np
 from app.domain.cine import Cine, Frame
 from app.domain.prediction import Prediction
 from app.domain.shown_mask import FrameMasks
+from app.engine.region import RegionGeometry
 from app.storage.project import Project
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord
 from vjepa_core.label_image import UNLABELLED
-from vjepa_core.preprocessing import Letterbox
 
 MAX_RECORDED = 30
 """Strokes for which the previous predictions are kept; packed predictions of 500 frames take about 1 MB."""
@@ -165,10 +165,7 @@ class OpenedCine:
         shown = self.shown_prediction(frame)
         if shown is None or not shown.any() or frame not in self.doubts:
             return None
-        region = self.cine.region
-        box = Letterbox.fit(region.height, region.width, pixel_aspect=self.cine.pixel_aspect)
-        full = np.zeros(shown.shape, np.uint8)
-        full[region.slices] = box.invert(self.doubts[frame][None].astype(np.float32))[0].round()
+        full = RegionGeometry.of(self.cine).doubt_on_frame(self.doubts[frame])
         drawn = self.recorder.layer.label(frame)
         if drawn is not None:
             scribbled = drawn == UNLABELLED

@@ -11,7 +11,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from app.domain.cine import Frame
-from app.engine.session import Event, Masks
+from app.engine.events import Event, PredictedMasks
 from app.ui.application import application
 from app.ui.main_window import MainWindow
 from app.ui.qt_dispatcher import QtDispatcher
@@ -95,7 +95,9 @@ class Desk:
         confidence = dict.fromkeys(masks, 0.8)
         cine_id = more.get("cine_id", self.opened.id)
         self.tell(
-            Masks(cine_id, now if revision is None else revision, masks, confidence, more.get("final", True))
+            PredictedMasks(
+                cine_id, now if revision is None else revision, masks, confidence, more.get("final", True)
+            )
         )
 
 

@@ -9,14 +9,14 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from app.encoders import registry
-from app.engine.session import EngineDied, Event, NotStarted
+from app.engine.events import EngineDied, EngineNotStarted, Event, LearningFailure
 from app.workspace.notice import ProjectFailed
 from tests.ui.conftest import Desk, square
 from tests.unit.encoder.test_user_encoders import write_encoder
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import EncoderError
-from vjepa_core.service.messages import Failed, Ready
+from vjepa_core.service.messages import Ready
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_another_encoder_starts_a_new_session_that_is_told_everything(
     assert after is not before
     assert (after.encoder, registry.chosen()) == ("mine", "mine")
     assert after.looks[0] == (heart.opened.id, heart.opened.frame)
-    assert after.knows(heart.opened.id)
+    assert after.has_cine(heart.opened.id)
     assert [(cine, revision) for cine, revision, *_ in after.labels] == [(heart.opened.id, 1)]
     assert heart.opened.stale == {3}  # shown as outdated until there are better ones
     heart.workspace.change_encoder(DEFAULT_ENCODER)
@@ -75,9 +75,9 @@ def test_the_window_says_how_the_encoder_was_trained(mine: str, heart: Desk) -> 
 
 
 TROUBLE = [
-    NotStarted("The encoder is too big."),
+    EngineNotStarted("The encoder is too big."),
     EngineDied(-9, False),
-    Failed("The engine ran out of memory: close something."),
+    LearningFailure("The engine ran out of memory: close something."),
 ]
 
 
@@ -98,8 +98,8 @@ def test_trouble_is_taken_back_when_learning_goes_on(heart: Desk, event: Event) 
 
 def test_other_messages_stay_when_learning_goes_on(heart: Desk) -> None:
     heart.workspace.notice_raised.emit(ProjectFailed("The disk is full."))
-    heart.tell(NotStarted("The encoder is too big."))
+    heart.tell(EngineNotStarted("The encoder is too big."))
     heart.hand.keys("Ctrl+R")
     assert heart.messages == ["The disk is full."]
-    heart.tell(NotStarted("The encoder is too big."))
+    heart.tell(EngineNotStarted("The encoder is too big."))
     assert heart.messages == ["The encoder is too big.", "The disk is full."]

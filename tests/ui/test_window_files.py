@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from app import paths
-from app.engine.session import Learnt, Masks
+from app.engine.events import HeadFitted, PredictedMasks
 from app.storage.project import Project
 from app.ui.application import report_faults
 from app.ui.local_files import local_path
@@ -306,8 +306,8 @@ def test_a_stranger_among_the_answers_changes_nothing(heart: Desk, tmp_path: Pat
     old = heart.session
     heart.open(other, cines=0)
     heart.open(jpeg_cine(tmp_path / "j.dcm"), cines=1)
-    old.on_event(Masks(1, 0, {0: square(1)}, {0: 0.9}, True))
-    old.on_event(Learnt(b"head", "encoder", "checksum", {1: 0}))
+    old.on_event(PredictedMasks(1, 0, {0: square(1)}, {0: 0.9}, True))
+    old.on_event(HeadFitted(b"head", "encoder", "checksum", {1: 0}))
     heart.qtbot.wait(1)
     assert heart.opened.predictions == {}
     assert heart.workspace.project is not None

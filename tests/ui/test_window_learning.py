@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QPushButton
 
 from app.domain.cine import Cine
 from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
-from app.engine.session import EngineDied, Learnt, Masks
+from app.engine.events import EngineDied, HeadFitted, LearningFailure, PredictedMasks
 from app.readers.open import open_cine
 from app.storage.project import Project
 from app.ui.notices import notice_text
@@ -20,7 +20,7 @@ from app.workspace.notice import EngineBusy
 from app.workspace.opened_cine import OpenedCine
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.service.messages import CancelReceived, Failed, Progress, Stage
+from vjepa_core.service.messages import CancelReceived, Progress, Stage
 
 OpenDesk = Callable[[], Desk]
 
@@ -39,7 +39,7 @@ def outline_both(desk: Desk) -> None:
 
 def predict_all(desk: Desk, opened: OpenedCine) -> None:
     masks = {f: square(1) for f in range(opened.cine.n_frames)}
-    desk.tell(Masks(opened.id, opened.revision, masks, dict.fromkeys(masks, 0.8), True))
+    desk.tell(PredictedMasks(opened.id, opened.revision, masks, dict.fromkeys(masks, 0.8), True))
 
 
 def last_told(desk: Desk) -> dict[int, bool]:
@@ -54,11 +54,11 @@ def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple
     desk.open(*two, cines=2)
     a, b = desk.workspace.opened_cines
     outline_both(desk)
-    desk.tell(Learnt(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
+    desk.tell(HeadFitted(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
     predict_all(desk, a)
     predict_all(desk, b)
     desk.hand.click(80, 50)  # a correction of A makes a new head; B is not looked at again
-    desk.tell(Learnt(b"second", "encoder", "checksum", {a.id: 2, b.id: 1}))
+    desk.tell(HeadFitted(b"second", "encoder", "checksum", {a.id: 2, b.id: 1}))
     predict_all(desk, a)
     assert desk.workspace.project is not None
     project = desk.workspace.project.path
@@ -66,7 +66,7 @@ def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple
     desk.open(project, cines=2)
     assert last_told(desk) == {a.id: True, b.id: False}
     b = next(o for o in desk.workspace.opened_cines if o.id == b.id)
-    desk.tell(Masks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
+    desk.tell(PredictedMasks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
     assert desk.workspace.project is not None
     kept = desk.workspace.project.predictions(b.id)
     assert (kept[0].head_id or 0) > (kept[1].head_id or 0)
@@ -98,7 +98,7 @@ def test_a_head_is_taken_up_for_the_structures_that_it_draws(
     heart: Desk, tmp_path: Path, label_set: LabelSet, taken: bool
 ) -> None:
     heart.hand.click(20, 20)
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     heart.workspace.save_as(tmp_path / "edited")
     heart.workspace.close_project()
     with Project.open(tmp_path / "edited.apical") as project:
@@ -117,7 +117,7 @@ def test_a_head_of_an_older_version_is_taken_up_for_the_left_heart(
     heart.workspace.save_as(tmp_path / "old")
     project = heart.workspace.project
     assert project is not None
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     record = project.latest_head()
     assert record is not None
     project.save_head(replace(record, label_set="Left heart"))
@@ -334,7 +334,7 @@ def test_a_busy_engine_is_not_killed_by_a_stop(heart: Desk) -> None:
     heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 4, 38))  # of the clip that was under way
     assert heart.window.status.engine.text() == "Stopping after the current clip"
     heart.qtbot.waitUntil(lambda: busy_is_said(heart))
-    assert "kill_engine" not in heart.session.calls
+    assert "replace_engine" not in heart.session.calls
     heart.tell(Progress(heart.opened.id, 0, Stage.CANCELLED))
     assert heart.window.status.engine.text() == "Learning stopped"
     assert not busy_is_said(heart)
@@ -349,7 +349,7 @@ def test_an_engine_that_never_stops_can_be_restarted_by_hand(heart: Desk) -> Non
     heart.qtbot.waitUntil(lambda: busy_is_said(heart))
     buttons = heart.window.banner.findChildren(QPushButton)
     next(b for b in buttons if b.text() == "Restart the engine").click()
-    assert "kill_engine" in heart.session.calls
+    assert "replace_engine" in heart.session.calls
     assert not busy_is_said(heart)
     assert heart.window.status.engine.text() == "Starting"
 
@@ -363,7 +363,7 @@ def test_a_stroke_while_the_engine_stops_goes_on(heart: Desk) -> None:
     heart.tell(Progress(heart.opened.id, 1, Stage.FITTING, 1, 38))
     assert heart.window.status.engine.text() == "Learning, 2 %"
     heart.qtbot.wait(60)
-    assert "kill_engine" not in heart.session.calls
+    assert "replace_engine" not in heart.session.calls
     assert not busy_is_said(heart)
 
 
@@ -379,8 +379,8 @@ def test_only_a_killed_engine_is_a_matter_of_memory(heart: Desk, exit_code: int,
 
 
 def test_the_cine_that_cannot_be_learnt_from_is_named(heart: Desk) -> None:
-    heart.tell(Failed("This cine is left out of learning (IndexError: x).", heart.opened.id))
-    heart.tell(Failed("Learning stopped (IndexError: x)."))
+    heart.tell(LearningFailure("This cine is left out of learning (IndexError: x).", heart.opened.id))
+    heart.tell(LearningFailure("Learning stopped (IndexError: x)."))
     assert sorted(heart.messages) == [
         "Learning stopped (IndexError: x).",
         "heart.dcm: This cine is left out of learning (IndexError: x).",

@@ -7,11 +7,11 @@ import pytest
 from PySide6.QtWidgets import QPushButton
 
 from app.domain.errors import ProjectError
-from app.engine.session import EngineDied, Event, Learnt, NotStarted
+from app.engine.events import EngineDied, EngineNotStarted, Event, HeadFitted, LearningFailure
 from app.workspace.notice import Level
 from tests.ui.conftest import Desk, square
 from tests.unit.readers.dicom_oracle import grey_cine
-from vjepa_core.service.messages import Failed, Progress, Ready, Stage
+from vjepa_core.service.messages import Progress, Ready, Stage
 
 
 def test_every_stroke_is_told_with_its_revision(heart: Desk) -> None:
@@ -220,7 +220,7 @@ def test_undoing_everything_takes_the_predictions_away(heart: Desk) -> None:
 
 def test_predictions_and_head_come_back_and_are_not_learnt_again(heart: Desk) -> None:
     heart.hand.click(20, 20)
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     heart.predict({f: square(1) for f in range(12)})
     path, old = heart.opened.cine.path, heart.session
     assert heart.workspace.project is not None
@@ -238,7 +238,7 @@ def test_predictions_and_head_come_back_and_are_not_learnt_again(heart: Desk) ->
 
 def test_half_the_predictions_are_no_end_of_learning(heart: Desk) -> None:
     heart.hand.click(20, 20)
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     heart.predict({f: square(1) for f in range(7)})
     assert heart.workspace.project is not None
     project = heart.workspace.project.path
@@ -269,7 +269,7 @@ def test_masks_name_the_head_that_drew_them(heart: Desk, monkeypatch: pytest.Mon
     heart.hand.click(20, 20)
     heart.predict({0: square(1)})
     assert drawn_by(heart, 0) is None
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     heart.predict({1: square(1)})
     latest = project.latest_head()
     assert latest is not None
@@ -279,7 +279,7 @@ def test_masks_name_the_head_that_drew_them(heart: Desk, monkeypatch: pytest.Mon
         raise ProjectError("The disk is full: free some space.")
 
     monkeypatch.setattr(project, "save_head", refuse)
-    heart.tell(Learnt(b"another", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"another", "encoder", "checksum", {heart.opened.id: 1}))
     heart.predict({2: square(1)})
     assert drawn_by(heart, 2) is None
 
@@ -287,7 +287,7 @@ def test_masks_name_the_head_that_drew_them(heart: Desk, monkeypatch: pytest.Mon
 def test_a_head_lost_on_its_way_leaves_masks_without_a_name(heart: Desk) -> None:
     heart.hand.click(20, 20)
     for place, blob in enumerate((b"a head", None)):
-        heart.tell(Learnt(blob, "encoder", "checksum", {heart.opened.id: 1}))
+        heart.tell(HeadFitted(blob, "encoder", "checksum", {heart.opened.id: 1}))
         heart.predict({place: square(1)})
     assert [drawn_by(heart, 0) is None, drawn_by(heart, 1) is None] == [False, True]
 
@@ -297,7 +297,7 @@ def test_a_kept_head_is_named_only_by_an_engine_that_takes_it(
     heart: Desk, checksum: str, named: bool
 ) -> None:
     heart.hand.click(20, 20)
-    heart.tell(Learnt(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
     assert heart.workspace.project is not None
     project = heart.workspace.project.path
     heart.workspace.close_project()
@@ -312,8 +312,8 @@ def test_a_kept_head_is_named_only_by_an_engine_that_takes_it(
     [
         (EngineDied(-9, True), "restarted", Level.WARNING),
         (EngineDied(-9, False), "three times", Level.ERROR),
-        (NotStarted("The encoder is too big: choose a smaller one."), "too big", Level.ERROR),
-        (Failed("The engine ran out of memory: close something."), "out of memory", Level.ERROR),
+        (EngineNotStarted("The encoder is too big: choose a smaller one."), "too big", Level.ERROR),
+        (LearningFailure("The engine ran out of memory: close something."), "out of memory", Level.ERROR),
     ],
 )
 def test_trouble_is_said_and_stops_nothing(heart: Desk, event: Event, words: str, level: Level) -> None:
@@ -341,7 +341,7 @@ def test_the_status_line_says_what_the_engine_does(heart: Desk) -> None:
         assert heart.window.status.engine.text() == words
 
 
-@pytest.mark.parametrize("event", [NotStarted("The encoder is too big."), EngineDied(-9, False)])
+@pytest.mark.parametrize("event", [EngineNotStarted("The encoder is too big."), EngineDied(-9, False)])
 def test_an_engine_that_is_not_there_is_no_engine_that_is_starting(heart: Desk, event: Event) -> None:
     heart.tell(event)
     assert heart.window.status.engine.text() == "Learning stopped"
@@ -358,7 +358,7 @@ def test_stopping_a_resting_engine_does_not_kill_it(
     heart.tell(Progress(heart.opened.id, 0, stage))
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
-    assert "kill_engine" not in heart.session.calls
+    assert "replace_engine" not in heart.session.calls
 
 
 def test_stopping_an_engine_that_is_starting_does_not_kill_it(
@@ -367,14 +367,14 @@ def test_stopping_an_engine_that_is_starting_does_not_kill_it(
     monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
     heart.hand.keys("Ctrl+.")
     heart.qtbot.wait(40)
-    assert "kill_engine" not in heart.session.calls
+    assert "replace_engine" not in heart.session.calls
 
 
 def test_a_deaf_engine_is_killed(heart: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
     heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 100))
     heart.hand.keys("Ctrl+.")
-    heart.qtbot.waitUntil(lambda: "kill_engine" in heart.session.calls)
+    heart.qtbot.waitUntil(lambda: "replace_engine" in heart.session.calls)
 
 
 def test_predictions_of_the_other_cine_wait_for_it(desk: Desk, tmp_path: object) -> None:

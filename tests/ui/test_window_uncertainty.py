@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from app.domain.cine import Frame
-from app.engine.session import Masks
+from app.engine.events import PredictedMasks
 from tests.ui.conftest import HEIGHT, WIDTH, Desk, square
 from vjepa_core.service.messages import DOUBT_SIZE, Progress, Stage
 
@@ -27,7 +27,7 @@ def predict(desk: Desk, *frames: int, doubts: bool = True) -> None:
     masks = {frame: square(1, x0=30, size=40) for frame in frames}
     known = {frame: doubtful() for frame in frames if doubts}
     sure = dict.fromkeys(masks, 0.87)
-    desk.tell(Masks(desk.opened.id, revision, masks, sure, True, doubts=known))
+    desk.tell(PredictedMasks(desk.opened.id, revision, masks, sure, True, doubts=known))
 
 
 def shown(desk: Desk) -> bool:

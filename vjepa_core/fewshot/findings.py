@@ -22,11 +22,11 @@ from vjepa_core.fewshot.prepared_cine import FrameLabel
 class Finding(StrEnum):
     """One reason to distrust a predicted frame."""
 
-    PIECES = "a structure is in pieces"
-    HOLE = "a structure has a hole"
-    JUMP = "an area jumps between neighbouring frames"
-    UNENCLOSED = "the cavity is not enclosed by the wall"
-    OUTSIDE = "much of it lies outside the ultrasound sector"
+    PIECES = "pieces"  # a structure is in several pieces
+    HOLE = "hole"  # a structure has a hole
+    JUMP = "jump"  # an area differs from that of the neighbouring frames
+    UNENCLOSED = "unenclosed"  # the cavity is not enclosed by the wall
+    OUTSIDE = "outside"  # much lies outside the ultrasound sector
 
 
 CAP = 0.65

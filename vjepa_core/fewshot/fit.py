@@ -89,7 +89,7 @@ class FitConfig:
     alone_from: int = 80
     seed: int = 0
 
-    def says(self, n: int, cines: int) -> tuple[bool, bool]:
+    def active_nets(self, n: int, cines: int) -> tuple[bool, bool]:
         """Whether the features' net and the picture's learn from `n` annotated frames of so many cines."""
         many = cines >= self.both_from
         return not many or n < self.alone_from, many
@@ -102,7 +102,7 @@ class FitConfig:
         of n. A step of the picture's net alone takes half the time, so that there are twice as many.
         """
         growth = max(1.0, math.sqrt(n / 4))
-        of_features, of_picture = self.says(n, cines)
+        of_features, of_picture = self.active_nets(n, cines)
         steps = self.both_steps * n**0.25 if of_picture else self.steps * growth
         warm_steps = self.warm_steps * min(growth, 2.0)
         more = 1 if of_features else 2
@@ -165,7 +165,7 @@ class Fit:
             raise ValueError("no annotated frame to fit to")
         self.config = config
         annotated = sum(bool(cine.labels) for cine in cines)
-        says = torch.tensor(config.says(len(self.samples), annotated))
+        says = torch.tensor(config.active_nets(len(self.samples), annotated))
         # A net that has had no say yet has not learnt these labels: a short fit will not do for it.
         warm = warm and bool((head.heard.cpu() | ~says).all())
         self.total = config.warm_steps if warm else config.steps

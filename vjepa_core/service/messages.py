@@ -1,7 +1,7 @@
-"""What the window and the engine say to each other: small frozen dataclasses, no arrays, no torch.
+"""Messages between the client and the engine process: frozen dataclasses without arrays, free of torch.
 
-Pixels travel beside the messages, in files that both sides map into memory (`SharedArray`).
-A result always names the cine and the annotation revision that it belongs to.
+Pixels are exchanged in files that both sides map into memory (`SharedArray`). Every result names the cine and
+the revision of the labels that it belongs to. The texts that users read are composed by the client.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SharedArray:
-    """A uint8 array in a file mapped by both sides; whoever created it deletes the file."""
+    """A uint8 array in a file that both sides map; the side that created it deletes the file.
+
+    Attributes
+    ----------
+    path : str
+    shape : tuple of int
+    """
 
     path: str
     shape: tuple[int, ...]
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, ...]) -> SharedArray:
-        """Make the file, all zeros; raises OSError where the disk refuses."""
-        # Writing it out (not only seeking) makes a full disk an error here and not a crash later.
+        """Create the file, filled with zeros; raise OSError if it cannot be written."""
+        # Seeking alone would allocate nothing, and a full disk would crash the process at a later write.
         size = int(np.prod(shape))
         with path.open("wb") as file:
             for start in range(0, size, 1 << 22):
@@ -32,11 +38,11 @@ class SharedArray:
         return cls(str(path), shape)
 
     def open(self, *, writable: bool = False) -> NDArray[np.uint8]:
-        """Map the array; it stays valid after the file is deleted (on Windows: until it is closed)."""
+        """Map the array; it stays valid after the file is deleted (on Windows, until it is closed)."""
         return np.memmap(self.path, dtype=np.uint8, mode="r+" if writable else "r", shape=self.shape)
 
     def delete(self) -> None:
-        """Remove the file; a file that is gone, or still mapped on Windows, is no error."""
+        """Delete the file, if it exists and is not mapped on Windows."""
         try:
             Path(self.path).unlink(missing_ok=True)
         except OSError:
@@ -44,22 +50,39 @@ class SharedArray:
 
 
 DOUBT_SIZE = 112
-"""Edge of the grid on which the engine tells how likely a pixel's label is wrong: the head's."""
+"""Side of the grid on which the probability of a wrong label is reported: the grid of the head."""
 
 
-# To the engine
+# Requests
 
 
 @dataclass(frozen=True)
 class OpenCine:
-    """Learn to know a cine.
+    """Open a cine.
 
-    `frames` holds (T, 224, 224) letterboxed grey frames; the engine copies them and says `CineReceived`.
-    `masks` holds (T, h, w) label images of the region, written by the engine. `left_heart` says that the
-    classes are those of the starter head, which then makes a draft before anything is outlined. `doubts`
-    holds (T, 112, 112) over the letterboxed square, written by the engine beside the masks: the probability
-    that the label of a pixel is wrong, times 255. `pixel_aspect` is the height of the region's pixels divided
-    by their width. `damaged` are frames that could not be decoded.
+    Attributes
+    ----------
+    cine_id : int
+    frames : SharedArray
+        (T, 224, 224) letterboxed grey frames. The engine copies them and reports `CineReceived`.
+    masks : SharedArray
+        (T, h, w) label images of the region, written by the engine.
+    region_height, region_width : int
+        h and w, pixels.
+    fps : float
+        Frame rate, Hz; 0 if unknown.
+    classes : tuple of int
+        Label values of the structures.
+    left_heart : bool
+        True if the classes are those of the starter head, which then predicts a draft before anything is
+        outlined.
+    doubts : SharedArray, optional
+        (T, 112, 112) over the letterboxed square, written by the engine: probability that the label of a
+        pixel is wrong, times 255.
+    pixel_aspect : float
+        Height of the region's pixels divided by their width.
+    damaged : tuple of int
+        Frames that could not be decoded; `frames` repeats a neighbour there.
     """
 
     cine_id: int
@@ -77,18 +100,28 @@ class OpenCine:
 
 @dataclass(frozen=True)
 class CloseCine:
-    """Forget a cine and its labels."""
+    """Remove a cine and its labels."""
 
     cine_id: int
 
 
 @dataclass(frozen=True)
 class SetLabels:
-    """All labels of a cine at a revision: `labels` holds (len(frames), h, w) label images of the region.
+    """Replace all labels of a cine.
 
-    `is_fitted` is true if the present head was fitted to exactly these and predicted the masks that the
-    client has of this cine: there is nothing to do. `stated` holds, for each frame, the label values that
-    were outlined on it or stated to be absent; None if that follows from the pixels.
+    Attributes
+    ----------
+    cine_id, revision : int
+    frames : tuple of int
+        Annotated frames.
+    labels : SharedArray or None
+        (len(frames), h, w) label images of the region; the engine copies them and reports `LabelsReceived`.
+    is_fitted : bool
+        True if the present head was fitted to exactly these labels and predicted the masks that the client
+        has of this cine: nothing has to be done.
+    stated : tuple, optional
+        For each frame, the label values that were outlined on it or stated to be absent; by default those
+        that have a pixel.
     """
 
     cine_id: int
@@ -100,23 +133,23 @@ class SetLabels:
 
 
 @dataclass(frozen=True)
-class Look:
-    """The frame that the user sees: it is predicted first."""
+class SetVisibleFrame:
+    """Set the visible frame, which is predicted first."""
 
     cine_id: int
     frame: int
 
 
 @dataclass(frozen=True)
-class Redraw:
-    """Predict every frame of a cine once more: its masks were kept, the doubts about them were not."""
+class PredictAgain:
+    """Predict every frame of a cine again, for doubts and findings that the client does not have."""
 
     cine_id: int
 
 
 @dataclass(frozen=True)
 class RestoreHead:
-    """Take up a head that was saved earlier; `revisions` are (cine, revision) pairs that it was fitted to."""
+    """Use a head that was saved earlier; `revisions` are the (cine, revision) pairs that it was fitted to."""
 
     path: str
     revisions: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # the path identifies the head
@@ -124,14 +157,14 @@ class RestoreHead:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop what is under way and keep the previous head."""
+    """Stop all work and keep the previous head."""
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on after `Cancel`; with `failed_too`, try cines again that were left out because of an error."""
+    """Continue after `Cancel`; with `retry_failed`, also with cines that were left out after an error."""
 
-    failed_too: bool = True
+    retry_failed: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,33 +172,43 @@ class Shutdown:
     """End the process."""
 
 
-Request = OpenCine | CloseCine | SetLabels | Look | Redraw | RestoreHead | Cancel | Resume | Shutdown
+Request = (
+    OpenCine
+    | CloseCine
+    | SetLabels
+    | SetVisibleFrame
+    | PredictAgain
+    | RestoreHead
+    | Cancel
+    | Resume
+    | Shutdown
+)
 
-# From the engine
+# Reports
 
 
 class Stage(StrEnum):
-    """What the engine is at."""
+    """Activity of the engine."""
 
     STARTING = "starting"
     MOTION = "motion"
     FEATURES = "features"
     FITTING = "fitting"
     PREDICTING = "predicting"
-    WAITING = "waiting for labels"
-    DRAFT = "draft made"  # by the starter head: nothing is outlined yet
-    NOT_RECOGNISED = "picture not recognised"  # no head knows it; waiting for labels as well
+    WAITING = "waiting"  # for labels
+    DRAFT = "draft"  # predicted by the starter head; nothing is outlined yet
+    NOT_RECOGNISED = "not recognised"  # by any head; waiting for labels as well
     UP_TO_DATE = "up to date"
     CANCELLED = "cancelled"
 
 
 RESTING = (Stage.WAITING, Stage.DRAFT, Stage.NOT_RECOGNISED, Stage.UP_TO_DATE, Stage.CANCELLED)
-"""Nothing is under way."""
+"""Stages in which the engine does nothing."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The engine can work."""
+    """The engine has loaded its encoder."""
 
     device: str
     encoder: str
@@ -175,26 +218,26 @@ class Ready:
 
 @dataclass(frozen=True)
 class CineReceived:
-    """The frames of a cine were copied; their file may go."""
+    """The frames of a cine were copied; their file can be deleted."""
 
     cine_id: int
 
 
 @dataclass(frozen=True)
 class LabelsReceived:
-    """The labels were copied; their file may go."""
+    """Labels were copied; their file can be deleted."""
 
     labels: SharedArray
 
 
 @dataclass(frozen=True)
 class CancelReceived:
-    """The engine is alive and has heard `Cancel`: it stops when the step under way is done."""
+    """`Cancel` was received; the engine stops after the present step."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage has come; `total` 0 where that is unknown."""
+    """Progress of a stage; `total` is 0 if unknown."""
 
     cine_id: int
     revision: int
@@ -206,10 +249,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Masks of these frames are in the cine's `masks`; `confidence` is the mean Dice to expect of each.
+    """Masks of frames were written.
 
-    `final` says that the fit to this revision is over and these masks will not change until the next one.
-    `findings` are reasons to look at a frame, in words, for each of `frames`.
+    Attributes
+    ----------
+    cine_id, revision : int
+    frames : tuple of int
+    confidence : tuple of float
+        Expected mean Dice of each frame.
+    final : bool
+        True if the fit to this revision is complete and the masks stay until the next fit.
+    draft : bool
+        True if the starter head predicted them.
+    findings : tuple of tuple of str
+        Values of `vjepa_core.fewshot.findings.Finding` for each frame.
     """
 
     cine_id: int
@@ -223,9 +276,15 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Suggested:
-    """The frame of a cine to outline next, None where no further label would help much.
+    """The frame of a cine to outline next.
 
-    `next_cine_id` is a cine in which a label would teach more than in this one, None where there is none.
+    Attributes
+    ----------
+    cine_id, revision : int
+    frame : int or None
+        None if no further label is expected to help much.
+    next_cine_id : int or None
+        A cine in which a label is expected to help more than in this one.
     """
 
     cine_id: int
@@ -236,7 +295,19 @@ class Suggested:
 
 @dataclass(frozen=True)
 class HeadReady:
-    """A fit ended: the head lies in `path`; `revisions` are (cine, revision) pairs that it was fitted to."""
+    """A fit is complete.
+
+    Attributes
+    ----------
+    path : str
+        File of the head.
+    encoder, encoder_checksum : str
+    revisions : tuple of (int, int)
+        The (cine, revision) pairs that the head was fitted to.
+    steps : int
+    loss : float
+        Loss of the last step.
+    """
 
     path: str
     encoder: str
@@ -246,17 +317,41 @@ class HeadReady:
     loss: float
 
 
+class FailureKind(StrEnum):
+    """Operation that failed."""
+
+    ENGINE = "engine"  # the engine cannot work at all; the detail is a sentence for the user
+    ENCODER = "encoder"  # the encoder cannot be loaded
+    LEARNING = "learning"  # learning stops until `Resume`
+    CINE = "cine"  # the cine is left out until `Resume` or new labels
+    OPEN_CINE = "open cine"  # the request has to be sent again
+    SET_LABELS = "set labels"  # the request has to be sent again
+    REQUEST = "request"
+
+
 @dataclass(frozen=True)
 class Failed:
-    """Something went wrong; one sentence for the user. The engine goes on.
+    """An operation failed; the engine continues.
 
-    `cine_id` names the cine that is left out of learning until `Resume`, None where it is not one alone.
-    `lost` says that a request about this cine was not taken, so that it has to be sent again.
+    Attributes
+    ----------
+    kind : FailureKind
+    detail : str
+        Cause in one line, without a full stop.
+    out_of_memory : bool
+    cine_id : int or None
+        The cine concerned.
     """
 
-    text: str
+    kind: FailureKind
+    detail: str = ""
+    out_of_memory: bool = False
     cine_id: int | None = None
-    lost: bool = False
+
+    @property
+    def is_request_lost(self) -> bool:
+        """True if a request about the cine has to be sent again."""
+        return self.kind in (FailureKind.OPEN_CINE, FailureKind.SET_LABELS)
 
 
 Report = (

@@ -1,8 +1,8 @@
-"""Which head may draw on which cine of the engine: applicability comes before confidence."""
+"""Decides which head may predict which cine of the engine: applicability comes before confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,80 +16,81 @@ from vjepa_core.service.cine_state import CineState
 
 
 class Recognition:
-    """Decides whether a head knows a cine.
+    """Decides whether a head applies to a cine.
 
     Parameters
     ----------
     starter : Starter, optional
-        The head that ships for this encoder.
+        Starter head over the engine's encoder.
     recogniser : Recogniser, optional
-        For this encoder; without it only the answers of a fitted head tell whether it knows a cine.
+        Recogniser over the engine's encoder; without it, only the predictions of a fitted head are evidence.
     """
 
     def __init__(self, starter: Starter | None, recogniser: Recogniser | None) -> None:
         self._starter, self._recogniser = starter, recogniser
-        self._learnt: Known | None = None  # what the newest head learnt from
-        self._own: tuple[Head, Evidence] | None = None  # how a fitted head answers on a cine of its own
+        self._fitted_to: Known | None = None  # cines that the newest head was fitted to
+        self._reference: tuple[Head, Evidence] | None = None  # of a fitted head on a cine of its fit
 
     def restore(self, head_file: Path) -> None:
-        """Take over what a kept head learnt from."""
-        self._learnt = Known.of_head(head_file)
+        """Read the cines that a saved head was fitted to."""
+        self._fitted_to = Known.of_head(head_file)
 
-    def learn(self, works: Iterable[CineState]) -> Known | None:
-        """Remember what a head that was just fitted learnt from."""
-        self._learnt = self.known(works)
-        return self._learnt
+    def remember_fit(self, cines: Collection[CineState]) -> Known | None:
+        """Remember, and return, the cines that a new head was fitted to."""
+        self._fitted_to = self.known(cines)
+        return self._fitted_to
 
-    def drafts(self, work: CineState) -> bool:
-        """Whether the starter knows a cine; not known, and so no, before its features are there."""
-        if self._starter is None or not work.left_heart or not work.is_prepared:
+    def starter_applies(self, cine: CineState) -> bool:
+        """Return whether the starter head applies to a cine; False before the cine is prepared."""
+        if self._starter is None or not cine.left_heart or not cine.is_prepared:
             return False
-        return work.pipeline.check_starter(self._starter)
+        return cine.pipeline.check_starter(self._starter)
 
-    def known(self, works: Iterable[CineState]) -> Known | None:
-        """The annotated cines, or what the newest head learnt from where there are none; None of nothing."""
-        labelled = [work for work in works if work.is_labelled and work.is_prepared]
+    def known(self, cines: Collection[CineState]) -> Known | None:
+        """Return the labelled cines; without any, those that the newest head was fitted to."""
+        labelled = [cine for cine in cines if cine.is_labelled and cine.is_prepared]
         if not labelled:
-            return self._learnt
-        return Known(np.stack([_seen(work) for work in labelled]), tuple(map(self.drafts, labelled)))
+            return self._fitted_to
+        embeddings = np.stack([_embedding(cine) for cine in labelled])
+        return Known(embeddings, tuple(map(self.starter_applies, labelled)))
 
-    def may_draw(self, head: Head, work: CineState, works: Iterable[CineState]) -> bool:
-        """Whether a fitted head may draw on a cine: always where that is annotated itself."""
-        if work.is_labelled:
+    def recognises(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
+        """Return whether a fitted head applies to a cine; always true for a labelled cine."""
+        if cine.is_labelled:
             return True
-        if work.recognised_by is None or work.recognised_by[0] is not head:
-            works = list(works)
-            work.recognised_by = head, self.resembles(work, works) and self._answers_well(head, work, works)
-        return work.recognised_by[1]
+        if cine.recognised_by is None or cine.recognised_by[0] is not head:
+            is_recognised = self.resembles(cine, cines) and self._predicts_well(head, cine, cines)
+            cine.recognised_by = head, is_recognised
+        return cine.recognised_by[1]
 
-    def resembles(self, work: CineState, works: Iterable[CineState]) -> bool:
-        """Whether a cine is of the kind of those that are annotated, whatever a head answers on it."""
-        known = self.known(works)
-        if known is None or not work.is_prepared:
+    def resembles(self, cine: CineState, cines: Collection[CineState]) -> bool:
+        """Return whether a cine shows the same kind of image as the labelled ones."""
+        known = self.known(cines)
+        if known is None or not cine.is_prepared:
             return False
-        drafts = self.drafts(work)
+        applies = self.starter_applies(cine)
+        has_starter = cine.left_heart and self._starter is not None
         if self._recogniser is None:
-            return drafts or not work.left_heart or self._starter is None
-        apical = drafts if work.left_heart and self._starter is not None else None
-        return resembles(self._recogniser, known, _seen(work), apical=apical)
+            return applies or not has_starter
+        return resembles(self._recogniser, known, _embedding(cine), apical=applies if has_starter else None)
 
-    def _answers_well(self, head: Head, work: CineState, works: Iterable[CineState]) -> bool:
-        """Whether a head answers as on a cine that it learnt from; it is not asked where none is open."""
-        if self.drafts(work):
-            return True  # it has been examined
-        labelled = next((one for one in works if one.is_labelled and one.is_prepared), None)
+    def _predicts_well(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
+        """Whether a head predicts as on a cine of its fit; not checked if none of these is open."""
+        if self.starter_applies(cine):
+            return True  # verified already
+        labelled = next((one for one in cines if one.is_labelled and one.is_prepared), None)
         if labelled is None:
             return True
-        if self._own is None or self._own[0] is not head:
-            self._own = head, _examined(head, labelled)
-        return knows(_examined(head, work), self._own[1])
+        if self._reference is None or self._reference[0] is not head:
+            self._reference = head, _evidence(head, labelled)
+        return knows(_evidence(head, cine), self._reference[1])
 
 
-def _examined(head: Head, work: CineState) -> Evidence:
-    return gather(head, replace(work.pipeline.prepared, labels={}))
+def _evidence(head: Head, cine: CineState) -> Evidence:
+    return gather(head, replace(cine.pipeline.prepared, labels={}))
 
 
-def _seen(work: CineState) -> NDArray[np.float32]:
-    if work.embedding is None:
-        work.embedding = embedding(work.pipeline.prepared)
-    return work.embedding
+def _embedding(cine: CineState) -> NDArray[np.float32]:
+    if cine.embedding is None:
+        cine.embedding = embedding(cine.pipeline.prepared)
+    return cine.embedding

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from app import paths
 from app.encoders import registry
-from app.engine.session import NotStarted
+from app.engine.events import EngineNotStarted
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
@@ -90,7 +90,7 @@ def test_an_engine_that_cannot_start_is_told_and_the_times_are_measured_without_
 ) -> None:
     bench = open_bench()
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "once learning rests"
-    heart.tell(NotStarted("The encoder is too big: choose a smaller one."))
+    heart.tell(EngineNotStarted("The encoder is too big: choose a smaller one."))
     assert bench.told == ["The encoder is too big: choose a smaller one."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "measuring..."
     bench.dialog.close()

@@ -11,15 +11,17 @@ import pytest
 
 from app.bench import live
 from app.domain.errors import ApicalError
-from app.engine.session import EngineDied, Event, Masks
+from app.engine.events import EngineDied, Event, LearningFailure, PredictedMasks
 from tests.unit.bench.test_fit_live import cine
 from vjepa_core.bench.fit_live import Lesson
-from vjepa_core.service.messages import Failed, Progress, Stage
+from vjepa_core.service.messages import Progress, Stage
 
 
-def masks(revision: int, value: int, *frames: int, final: bool = False, draft: bool = False) -> Masks:
+def masks(
+    revision: int, value: int, *frames: int, final: bool = False, draft: bool = False
+) -> PredictedMasks:
     drawn = {frame: np.full((48, 64), value, np.uint8) for frame in frames}
-    return Masks(1, revision, drawn, dict.fromkeys(frames, 1.0), final, draft)
+    return PredictedMasks(1, revision, drawn, dict.fromkeys(frames, 1.0), final, draft)
 
 
 def answer_to(revision: int, visible: int) -> list[Event]:
@@ -107,7 +109,7 @@ def test_without_propagated_labels(ask: Any) -> None:
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        (Failed("The engine ran out of memory: close other cines.", 1), "ran out of memory"),
+        (LearningFailure("The engine ran out of memory: close other cines.", 1), "ran out of memory"),
         (EngineDied(-9, True), "ended during the measurement"),
         (Progress(1, 1, Stage.UP_TO_DATE), "no preview"),
     ],

@@ -15,7 +15,8 @@ import pytest
 
 from app.domain.cine import Box, Cine, Frame, Timing, TimingSource
 from app.domain.errors import CineError
-from app.engine.session import Event, LearningSession
+from app.engine.events import Event
+from app.engine.session import LearningSession
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.service.messages import Progress, Stage
 

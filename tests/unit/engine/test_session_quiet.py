@@ -15,9 +15,10 @@ import pytest
 
 from app.domain.cine import Calibration
 from app.domain.errors import ProjectError
+from app.engine.events import EngineDied, EngineNotStarted, LearningFailure, PredictedMasks
 from app.engine.exchange import Exchange
-from app.engine.process import _stay_without_work
-from app.engine.session import EngineDied, LearningSession, Masks, NotStarted
+from app.engine.process import _wait_for_shutdown
+from app.engine.session import LearningSession
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
 from vjepa_core.service.messages import (
     DOUBT_SIZE,
@@ -26,9 +27,9 @@ from vjepa_core.service.messages import (
     CineReceived,
     CloseCine,
     Failed,
+    FailureKind,
     HeadReady,
     LabelsReceived,
-    Look,
     OpenCine,
     Predicted,
     Progress,
@@ -37,6 +38,7 @@ from vjepa_core.service.messages import (
     RestoreHead,
     Resume,
     SetLabels,
+    SetVisibleFrame,
     Shutdown,
     Stage,
     Suggested,
@@ -80,11 +82,11 @@ class Bench:
     def settle(self) -> None:
         """Wait until the session's own thread has done what it was asked."""
         done = threading.Event()
-        self.session._worker.submit(done.set)
+        self.session._sender.submit(done.set)
         assert done.wait(10)
 
     def teach(self, revision: int = 1) -> None:
-        self.session.open(7, make_cine(), (1, 2, 3))
+        self.session.open_cine(7, make_cine(), (1, 2, 3))
         self.session.set_labels(7, revision, {2: disk(2)})
         self.settle()
 
@@ -104,13 +106,13 @@ def test_pixels_and_labels_of_the_region_are_passed(bench: Bench) -> None:
     assert opened.frames.shape == (FRAMES, 224, 224)
     assert (opened.region_height, opened.region_width) == (80, 100)
     assert opened.fps == pytest.approx(25.0)
-    assert (told.revision, told.frames, told.learnt) == (1, (2,), False)
+    assert (told.revision, told.frames, told.is_fitted) == (1, (2,), False)
     assert np.array_equal(told.labels.open()[0], disk(2)[5:85, 10:110])
 
 
 def test_pixels_that_are_not_square_reach_the_engine_in_their_true_proportions(bench: Bench) -> None:
     tall = dataclasses.replace(make_cine(), calibration=Calibration(0.2, 0.3, "test"))
-    bench.session.open(7, tall, (1, 2, 3))
+    bench.session.open_cine(7, tall, (1, 2, 3))
     bench.settle()
     (opened,) = bench.engine.of(OpenCine)
     assert opened.pixel_aspect == pytest.approx(1.5)
@@ -126,7 +128,7 @@ def test_masks_come_back_at_full_size(bench: Bench) -> None:
     opened.doubts.open(writable=True)[4] = 77
     bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
     (masks,) = bench.events
-    assert isinstance(masks, Masks)
+    assert isinstance(masks, PredictedMasks)
     assert masks.masks[4].shape == (HEIGHT, WIDTH)
     assert masks.masks[4][5:85, 10:110].min() == 2
     assert masks.masks[4].sum() == 2 * 80 * 100
@@ -163,7 +165,7 @@ def test_a_suggestion_for_the_present_labels_comes_through(bench: Bench) -> None
 
 def test_labels_that_are_old_before_they_are_sent_are_passed_over(bench: Bench) -> None:
     gate = threading.Event()
-    bench.session.open(7, make_cine(gate=gate), (1,))
+    bench.session.open_cine(7, make_cine(gate=gate), (1,))
     for revision in range(1, 6):
         bench.session.set_labels(7, revision, {0: disk(0)})
     gate.set()
@@ -183,7 +185,7 @@ def test_files_go_when_they_were_received(bench: Bench) -> None:
 
 def test_a_new_engine_is_told_everything_again_and_in_order(bench: Bench) -> None:
     bench.session.restore_head(b"weights")
-    bench.session.look(7, 3)
+    bench.session.set_visible_frame(7, 3)
     bench.teach(revision=4)
     first = bench.engine
     (lost,) = first.of(OpenCine)
@@ -195,7 +197,7 @@ def test_a_new_engine_is_told_everything_again_and_in_order(bench: Bench) -> Non
     assert [type(t) for t in told] == [RestoreHead, OpenCine, SetLabels]
     assert Path(told[0].path).read_bytes() == b"weights"
     assert told[2].revision == 4
-    assert bench.engine.of(Look)[-1] == Look(7, 3)
+    assert bench.engine.of(SetVisibleFrame)[-1] == SetVisibleFrame(7, 3)
     assert not Path(lost.frames.path).exists()  # nobody will take it any more
     assert Path(told[1].frames.path).exists()
 
@@ -203,7 +205,7 @@ def test_a_new_engine_is_told_everything_again_and_in_order(bench: Bench) -> Non
 def test_an_engine_that_dies_while_a_cine_is_decoded_gets_it_once(bench: Bench) -> None:
     gate = threading.Event()
     cine = make_cine(gate=gate)
-    bench.session.open(7, cine, (1,))
+    bench.session.open_cine(7, cine, (1,))
     bench.session.set_labels(7, 1, {0: disk(0)})
     assert isinstance(cine.source, Pictures)
     assert cine.source.started.wait(10)
@@ -223,7 +225,7 @@ def test_three_quick_deaths_are_enough_until_resume(bench: Bench) -> None:
     assert len(Listener.made) == 3
     assert bench.session.engine_pid is None
     bench.session.set_labels(7, 2, {2: disk(2), 3: disk(3)})  # drawing goes on
-    bench.session.look(7, 1)
+    bench.session.set_visible_frame(7, 1)
     bench.session.cancel()
     bench.session.resume()
     bench.settle()
@@ -257,16 +259,17 @@ def test_an_engine_that_dies_of_starting_is_given_up_however_long_that_takes(
 def test_an_engine_that_cannot_start_is_told_and_replaced_when_learning_is_resumed(bench: Bench) -> None:
     bench.teach()
     first = bench.engine
-    first.report(Failed("The encoder is too big: choose a smaller one."))
-    assert bench.events == [NotStarted("The encoder is too big: choose a smaller one.")]
+    first.report(Failed(FailureKind.ENGINE, "The encoder is too big: choose a smaller one."))
+    assert bench.events == [EngineNotStarted("The encoder is too big: choose a smaller one.")]
     bench.session.resume()
     bench.settle()
     assert not first.alive
     assert len(Listener.made) == 2
     assert [type(told) for told in bench.engine.of(OpenCine, SetLabels)] == [OpenCine, SetLabels]
     bench.engine.report(Ready("cpu", "any", "checksum", True))
-    bench.engine.report(Failed("A step went wrong."))
-    assert bench.events[-1] == Failed("A step went wrong.")
+    bench.engine.report(Failed(FailureKind.LEARNING, "ValueError: wrong"))
+    assert isinstance(bench.events[-1], LearningFailure)
+    assert "ValueError: wrong" in bench.events[-1].text
     bench.session.resume()
     assert len(Listener.made) == 2
 
@@ -302,7 +305,7 @@ def test_a_stop_outlives_a_crash(bench: Bench) -> None:
 def test_a_cine_opened_after_a_stop_is_worked_on(bench: Bench) -> None:
     bench.teach()
     bench.session.cancel()
-    bench.session.open(8, make_cine(), (1, 2, 3))
+    bench.session.open_cine(8, make_cine(), (1, 2, 3))
     bench.settle()
     told = bench.engine.of(OpenCine, Cancel, Resume)[-3:]
     assert [type(one) for one in told] == [Cancel, OpenCine, Resume]
@@ -313,7 +316,7 @@ def test_a_cine_opened_after_a_stop_is_worked_on(bench: Bench) -> None:
 
 def test_a_stop_while_a_cine_is_decoded_holds_for_it(bench: Bench) -> None:
     gate = threading.Event()
-    bench.session.open(7, make_cine(gate=gate), (1,))
+    bench.session.open_cine(7, make_cine(gate=gate), (1,))
     bench.session.cancel()
     gate.set()
     bench.settle()
@@ -332,7 +335,7 @@ def test_a_stop_in_the_moment_of_going_on_is_not_lost(bench: Bench, monkeypatch:
         listen(request)
 
     monkeypatch.setattr(bench.engine, "send", send)
-    bench.session.open(7, make_cine(), (1,))
+    bench.session.open_cine(7, make_cine(), (1,))
     bench.settle()
     stop.join(10)
     assert [type(one) for one in bench.engine.of(Cancel, Resume)] == [Resume, Cancel]
@@ -350,12 +353,13 @@ def test_a_head_that_cannot_be_read_is_told_without_its_bytes(bench: Bench, tmp_
 
 
 def test_damaged_frames_do_not_stop_the_learning(bench: Bench) -> None:
-    bench.session.open(7, make_cine(damaged=(0, 3)), (1,))
+    bench.session.open_cine(7, make_cine(damaged=(0, 3)), (1,))
     bench.session.set_labels(7, 1, {2: disk(2)})
     bench.settle()
     opened, _ = bench.engine.of(OpenCine, SetLabels)
     frames = opened.frames.open()
-    assert not frames[0].any()
+    assert np.array_equal(frames[0], frames[1])
+    assert opened.damaged == (0, 3)
     assert np.array_equal(frames[3], frames[2])
     assert bench.events == []
 
@@ -367,7 +371,7 @@ def test_a_full_cache_disk_is_said_and_tried_again(bench: Bench, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(Exchange, "allocate", full)
         bench.teach()
-        assert all(isinstance(e, Failed) and "free some space" in e.text for e in bench.events)
+        assert all(isinstance(e, LearningFailure) and "free some space" in e.text for e in bench.events)
         assert bench.events
         assert bench.engine.of(OpenCine, SetLabels) == []
     bench.session.set_labels(7, 2, {2: disk(2)})
@@ -379,10 +383,10 @@ def test_a_full_cache_disk_is_said_and_tried_again(bench: Bench, monkeypatch: py
 def test_a_cine_forgotten_while_it_is_decoded_is_not_sent(bench: Bench) -> None:
     gate = threading.Event()
     cine = make_cine(gate=gate)
-    bench.session.open(7, cine, (1,))
+    bench.session.open_cine(7, cine, (1,))
     assert isinstance(cine.source, Pictures)
     assert cine.source.started.wait(10)
-    bench.session.forget(7)
+    bench.session.close_cine(7)
     gate.set()
     bench.settle()
     assert bench.engine.of(OpenCine) == []
@@ -392,7 +396,7 @@ def test_a_cine_forgotten_while_it_is_decoded_is_not_sent(bench: Bench) -> None:
 
 def test_a_cine_forgotten_and_opened_again_keeps_its_new_pixels(bench: Bench) -> None:
     bench.teach()
-    bench.session.forget(7)
+    bench.session.close_cine(7)
     bench.teach(revision=2)
     first, second = bench.engine.of(OpenCine)
     bench.engine.report(CineReceived(7))
@@ -405,7 +409,7 @@ def test_a_cine_forgotten_and_opened_again_keeps_its_new_pixels(bench: Bench) ->
 def test_forgetting_removes_the_masks(bench: Bench) -> None:
     bench.teach()
     (opened,) = bench.engine.of(OpenCine)
-    bench.session.forget(7)
+    bench.session.close_cine(7)
     assert not Path(opened.masks.path).exists()
     bench.engine.report(Predicted(7, 1, (4,), (0.5,), True))
     assert bench.events == []
@@ -456,7 +460,7 @@ def test_an_engine_that_is_replaced_on_purpose_did_not_crash(bench: Bench) -> No
     bench.teach()
     for count in range(2, 7):  # more often than an engine may crash
         bench.session.cancel()
-        bench.session.kill_engine(intended=True)
+        bench.session.replace_engine()
         bench.settle()
         assert len(Listener.made) == count
         assert [type(told) for told in bench.engine.of(OpenCine, SetLabels, Cancel)] == [
@@ -481,7 +485,7 @@ def test_what_the_engine_could_not_take_is_sent_again_on_resume(bench: Bench) ->
     bench.session.resume()
     bench.settle()
     assert len(bench.engine.of(OpenCine, SetLabels)) == 2  # it has them
-    bench.engine.report(Failed("The engine could not take a cine.", 7, lost=True))
+    bench.engine.report(Failed(FailureKind.OPEN_CINE, "cause", cine_id=7))
     assert not Path(lost.frames.path).exists()
     bench.session.resume()
     bench.settle()
@@ -498,11 +502,11 @@ def test_any_error_on_the_way_to_the_engine_is_told_and_tried_again(
         raise TypeError("unsupported operand")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.engine.session.Letterbox.apply", fault)
-        bench.session.open(7, make_cine(), (1,))
+        patch.setattr("app.engine.region.Letterbox.apply", fault)
+        bench.session.open_cine(7, make_cine(), (1,))
         bench.settle()
     (failed,) = bench.events
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, LearningFailure)
     assert "TypeError: unsupported operand" in failed.text
     assert not list(bench.session._exchange.folder.glob("*.u8"))
     bench.session.resume()
@@ -513,14 +517,14 @@ def test_any_error_on_the_way_to_the_engine_is_told_and_tried_again(
 def test_the_cine_that_is_looked_at_is_sent_before_those_that_wait(bench: Bench) -> None:
     gate = threading.Event()
     behind = make_cine(gate=gate)
-    bench.session.open(7, behind, (1,))
+    bench.session.open_cine(7, behind, (1,))
     bench.session.set_labels(7, 1, {0: disk(0)})
-    bench.session.open(8, make_cine(), (1,))
+    bench.session.open_cine(8, make_cine(), (1,))
     assert isinstance(behind.source, Pictures)
     assert behind.source.started.wait(10)
-    bench.session.open(9, make_cine(), (1,))
+    bench.session.open_cine(9, make_cine(), (1,))
     bench.session.set_labels(9, 4, {2: disk(2)})
-    bench.session.look(9, 0)
+    bench.session.set_visible_frame(9, 0)
     gate.set()
     bench.settle()
     told = [(type(one), one.cine_id) for one in bench.engine.of(OpenCine, SetLabels)]
@@ -546,10 +550,10 @@ def test_an_engine_that_cannot_run_says_why_and_stays_until_it_is_told() -> None
     why = (
         "The learning engine cannot run (ImportError: no torch); what is known is in a log, please report it."
     )
-    thread = threading.Thread(target=_stay_without_work, args=(theirs, why))
+    thread = threading.Thread(target=_wait_for_shutdown, args=(theirs, why))
     thread.start()
-    assert ours.recv() == Failed(why)
-    ours.send(Look(1, 2))
+    assert ours.recv() == Failed(FailureKind.ENGINE, why)
+    ours.send(SetVisibleFrame(1, 2))
     thread.join(0.2)
     assert thread.is_alive()
     ours.send(Shutdown())
@@ -562,7 +566,7 @@ def test_an_engine_that_cannot_run_says_why_and_stays_until_it_is_told() -> None
 def test_a_new_cine_lets_a_stopped_engine_go_on_but_does_not_repeat_what_failed(bench: Bench) -> None:
     bench.teach()
     bench.session.resume()
-    assert [told.failed_too for told in bench.engine.of(Resume)] == [False, True]
+    assert [told.retry_failed for told in bench.engine.of(Resume)] == [False, True]
 
 
 def test_a_full_cache_disk_leaves_no_pixels_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -575,7 +579,7 @@ def test_a_full_cache_disk_leaves_no_pixels_behind(bench: Bench, monkeypatch: py
         return allocate(exchange, shape)
 
     monkeypatch.setattr(Exchange, "allocate", full_at_last)
-    bench.session.open(7, make_cine(), (1,))
+    bench.session.open_cine(7, make_cine(), (1,))
     bench.settle()
-    assert [type(event) for event in bench.events] == [Failed]
+    assert [type(event) for event in bench.events] == [LearningFailure]
     assert not list(bench.session._exchange.folder.glob("*.u8"))

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from app.engine.texts import failure_text
 from tests.unit.service.test_service import FRAMES, WAIT_S, Client, client, features  # noqa: F401 - fixtures
 from vjepa_core.fewshot import features as feature_module
 from vjepa_core.fewshot.fit import Fit, FitConfig
-from vjepa_core.service import engine
+from vjepa_core.service import jobs
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
     Cancel,
@@ -24,12 +25,12 @@ from vjepa_core.service.messages import (
     CloseCine,
     Failed,
     HeadReady,
-    Look,
     OpenCine,
     Predicted,
     Progress,
     RestoreHead,
     Resume,
+    SetVisibleFrame,
     SharedArray,
     Stage,
 )
@@ -46,9 +47,9 @@ def _one_thread() -> None:
 
 def send_and_wait(client: Client, requests: list[Any]) -> None:  # noqa: F811
     """Send from within the engine's work; return when its listening thread has them."""
-    client.engine._arrived.clear()
+    client.engine.inbox.arrived.clear()
     client.send(*requests)
-    assert client.engine._arrived.wait(WAIT_S)
+    assert client.engine.inbox.arrived.wait(WAIT_S)
 
 
 def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
@@ -62,13 +63,13 @@ def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> No
                 acts.pop()()
             return loss
 
-    monkeypatch.setattr(engine, "Fit", Meddled)
+    monkeypatch.setattr(jobs, "Fit", Meddled)
 
 
 @pytest.mark.parametrize(
     "requests",
     [
-        lambda _: [Look(1, 4)],
+        lambda _: [SetVisibleFrame(1, 4)],
         lambda c: [c.open(2)],
         lambda _: [CloseCine(2)],
         lambda _: [Resume()],
@@ -81,7 +82,7 @@ def test_a_request_in_the_last_step_leaves_the_finished_fit_alone(
     requests: Requests,
 ) -> None:
     at_last_step(monkeypatch, lambda: send_and_wait(client, requests(client)))
-    client.send(client.open(), Look(1, 0), client.labels(1, 0))
+    client.send(client.open(), SetVisibleFrame(1, 0), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     (head,) = client.of(HeadReady)
     assert (head.revisions, head.steps) == (((1, 1),), 8)
@@ -124,7 +125,7 @@ def test_a_request_in_the_last_frames_leaves_what_was_predicted(
         told = predict(work, head, frames)
         if not work.waiting and not sent:
             sent.append(1)
-            send_and_wait(client, [Look(1, 2)])
+            send_and_wait(client, [SetVisibleFrame(1, 2)])
         return told
 
     monkeypatch.setattr(CineState, "predict", meddled)
@@ -170,7 +171,7 @@ def at_clip(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None
 
 @pytest.fixture
 def own_cache(tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=4, warm_steps=2))
+    monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=4, warm_steps=2))
     own = Client(tmp_path, tmp_path / "features")
     yield own
     own.end()
@@ -181,7 +182,7 @@ def test_opening_a_cine_does_not_change_what_is_looked_at(
 ) -> None:
     other = own_cache.open(2)
     at_clip(monkeypatch, 2, lambda: send_and_wait(own_cache, [other]))
-    own_cache.send(long_cine(own_cache, 1), Look(1, 0))
+    own_cache.send(long_cine(own_cache, 1), SetVisibleFrame(1, 0))
     own_cache.wait_for(Stage.WAITING)
     own_cache.wait(lambda: CineReceived(2) in own_cache.of(CineReceived))
     assert len(encoded) == 5
@@ -192,18 +193,18 @@ def test_work_on_a_cine_that_was_left_goes_on_where_it_was(
     own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = own_cache.open(2)
-    at_clip(monkeypatch, 3, lambda: send_and_wait(own_cache, [other, Look(2, 0)]))
-    own_cache.send(long_cine(own_cache, 1), Look(1, 0))
+    at_clip(monkeypatch, 3, lambda: send_and_wait(own_cache, [other, SetVisibleFrame(2, 0)]))
+    own_cache.send(long_cine(own_cache, 1), SetVisibleFrame(1, 0))
     own_cache.wait(lambda: any(p.cine_id == 2 and p.stage is Stage.WAITING for p in own_cache.of(Progress)))
     assert len(encoded) == 4
-    own_cache.send(Look(1, 0))
+    own_cache.send(SetVisibleFrame(1, 0))
     own_cache.wait(lambda: any(p.cine_id == 1 and p.stage is Stage.WAITING for p in own_cache.of(Progress)))
     assert len(encoded) == 6  # five of the long cine, one of the other
 
 
 def test_a_labelled_cine_is_prepared_behind_the_visible_one_and_learnt_from(own_cache: Client) -> None:
     c = own_cache
-    c.send(c.open(1), c.open(2), c.labels(3, 1, cine=2), Look(1, 0), c.labels(1, 0, cine=1))
+    c.send(c.open(1), c.open(2), c.labels(3, 1, cine=2), SetVisibleFrame(1, 0), c.labels(1, 0, cine=1))
     c.wait(lambda: any(len(h.revisions) == 2 for h in c.of(HeadReady)))
     assert [dict(h.revisions) for h in c.of(HeadReady)] == [{1: 1}, {1: 1, 2: 3}]
     done = next(i for i, r in enumerate(c.heard) if isinstance(r, Progress) and r.stage is Stage.PREDICTING)
@@ -217,7 +218,7 @@ def test_a_cine_opened_behind_does_not_stop_work_on_another_behind(
     c = own_cache
     third = c.open(3)
     at_clip(monkeypatch, 3, lambda: send_and_wait(c, [third]))
-    c.send(c.open(1), Look(1, 0))
+    c.send(c.open(1), SetVisibleFrame(1, 0))
     c.wait_for(Stage.WAITING)
     c.send(long_cine(c, 2), c.labels(1, 0, cine=2))
     c.wait_for(Stage.FEATURES)
@@ -286,11 +287,11 @@ def test_any_error_of_a_fit_is_told_with_its_cause_and_not_repeated(
         client.send(client.open(), client.labels(1, 0))
         client.wait_for(Stage.CANCELLED)
     (failed,) = client.of(Failed)
-    assert cause in failed.text
-    assert failed.text.endswith(".")
-    assert "\n" not in failed.text
-    assert "memory" not in failed.text
-    assert "close other" not in failed.text
+    assert cause in failure_text(failed, "any")
+    assert failure_text(failed, "any").endswith(".")
+    assert "\n" not in failure_text(failed, "any")
+    assert "memory" not in failure_text(failed, "any")
+    assert "close other" not in failure_text(failed, "any")
     client.send(Resume())
     client.wait_for(Stage.UP_TO_DATE, 1)
 
@@ -307,7 +308,7 @@ def test_a_lack_of_memory_is_told_as_one(
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.CANCELLED)
     (failed,) = client.of(Failed)
-    assert "close other cines or programs" in failed.text
+    assert "close other cines or programs" in failure_text(failed, "any")
 
 
 @pytest.mark.parametrize(("fault", "cause"), FAULTS[:3])
@@ -327,16 +328,16 @@ def test_a_fault_of_one_cine_does_not_stop_the_others(
 
     with monkeypatch.context() as patch:
         patch.setattr(CineState, "prepare", faulty)
-        client.send(client.open(1), Look(1, 0), client.labels(1, 0, cine=1))
+        client.send(client.open(1), SetVisibleFrame(1, 0), client.labels(1, 0, cine=1))
         client.wait_for(Stage.CANCELLED)
-        client.send(client.open(2), Look(2, 0), client.labels(1, 2, cine=2))
+        client.send(client.open(2), SetVisibleFrame(2, 0), client.labels(1, 2, cine=2))
         client.wait_for(Stage.UP_TO_DATE)
     (failed,) = client.of(Failed)
     assert failed.cine_id == 1
-    assert cause in failed.text
+    assert cause in failure_text(failed, "any")
     assert len(calls) == 1
     assert [head.revisions for head in client.of(HeadReady)] == [((2, 1),)]
-    client.send(Resume(), Look(1, 0))
+    client.send(Resume(), SetVisibleFrame(1, 0))
     client.wait(lambda: any(dict(head.revisions) == {1: 1, 2: 1} for head in client.of(HeadReady)))
 
 
@@ -351,9 +352,9 @@ def test_a_request_that_fails_in_any_way_is_told_and_the_next_is_taken(
         client.send(client.labels(1, 0))
         client.wait(lambda: client.of(Failed))
     (failed,) = client.of(Failed)
-    assert "outlines" in failed.text
-    assert "ssize.empty" in failed.text
-    assert (failed.cine_id, failed.lost) == (1, True)
+    assert "outlines" in failure_text(failed, "any")
+    assert "ssize.empty" in failure_text(failed, "any")
+    assert (failed.cine_id, failed.is_request_lost) == (1, True)
     client.send(client.labels(2, 0))
     client.wait_for(Stage.UP_TO_DATE, 2)
 

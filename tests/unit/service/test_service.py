@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from app.engine.texts import failure_text
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot.draft import fill_from_draft
@@ -29,7 +30,7 @@ from vjepa_core.fewshot.head import GRID_SIZE, Head, load_head, save_head
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 from vjepa_core.fewshot.starter import new_head
 from vjepa_core.resources import resource_path
-from vjepa_core.service import engine
+from vjepa_core.service import engine, jobs
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
     DOUBT_SIZE,
@@ -39,15 +40,15 @@ from vjepa_core.service.messages import (
     Failed,
     HeadReady,
     LabelsReceived,
-    Look,
     OpenCine,
+    PredictAgain,
     Predicted,
     Progress,
     Ready,
-    Redraw,
     RestoreHead,
     Resume,
     SetLabels,
+    SetVisibleFrame,
     SharedArray,
     Shutdown,
     Stage,
@@ -147,7 +148,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+    monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
     client = Client(tmp_path, features)
     yield client
     client.end()
@@ -163,7 +164,7 @@ def test_it_says_who_it_is_and_waits(client: Client) -> None:
 
 
 def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(client: Client) -> None:
-    client.send(client.open(), Look(1, 5), client.labels(1, 0, 3))
+    client.send(client.open(), SetVisibleFrame(1, 5), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE)
     (received,) = client.of(LabelsReceived)
     assert received.labels.path.endswith("labels1-1")
@@ -196,7 +197,7 @@ def test_kept_masks_are_predicted_once_more_on_request(client: Client) -> None:
     client.wait_for(Stage.UP_TO_DATE)
     before, since = np.array(client.masks[1].open()), len(client.heard)
     client.doubts[1].open(writable=True)[...] = 0
-    client.send(Redraw(1))
+    client.send(PredictAgain(1))
     client.wait_for(Stage.UP_TO_DATE, since=since)
     assert not client.of(HeadReady, since)
     assert sorted(f for p in client.of(Predicted, since) for f in p.frames) == list(range(FRAMES))
@@ -312,7 +313,7 @@ def with_starter(
             return made[0]
 
         monkeypatch.setattr(engine, "load_starter", load)
-        monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
+        monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
         clients.append(Client(tmp_path, features))
         return clients[0], made
 
@@ -365,14 +366,14 @@ def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_ta
     learnt: list[tuple[int, list[bool]]] = []
 
     def noted(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        learnt.append((client.engine._looking_at, known.tolist()))
+        learnt.append((client.engine.state.visible_id, known.tolist()))
         return fill_from_draft(found, draft, known)
 
     monkeypatch.setattr("vjepa_core.fewshot.pipeline.fill_from_draft", noted)
     everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
     cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
     client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
-    client.send(everything, cavity, Look(2, 0))
+    client.send(everything, cavity, SetVisibleFrame(2, 0))
     client.wait(lambda: any(p.final and p.cine_id == 2 and p.revision == 1 for p in client.of(Predicted)))
     assert (2, [True, True, False, False]) in learnt
     assert all(known == [True, True, False, False] for cine, known in learnt if cine == 2)
@@ -381,7 +382,7 @@ def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_ta
 def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
     client.send(client.open(), replace(client.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    labels = client.engine._cines[1].pipeline.labels
+    labels = client.engine.state.cines[1].pipeline.labels
     assert labels[0].stated.tolist() == [True, True, False, True]
     assert labels[3].stated.tolist() == [True, True, True, True]
     assert labels[0].target[..., 3].max() == 0
@@ -404,7 +405,7 @@ def test_to_redraw_a_cine_that_is_not_there_yet_is_no_error(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
-    client.send(Redraw(7), replace(client.open(), left_heart=True))
+    client.send(PredictAgain(7), replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT)
     assert client.of(Failed) == []
 
@@ -476,7 +477,7 @@ def test_after_one_label_the_draft_stays_where_only_that_follows_the_beat(
     grid = np.hypot(*(np.mgrid[:GRID_SIZE, :GRID_SIZE] - GRID_SIZE / 2))
     radii = [SIZE // 4, SIZE // 4, 20, 25, 25, 25]  # of the region's pixels: the pictures hardly change
     inside = torch.from_numpy(np.stack([grid < radius * GRID_SIZE / SIZE for radius in radii])).float()
-    work = client.engine._cines[1]
+    work = client.engine.state.cines[1]
     assert work.pipeline.draft is not None
     work.pipeline.draft.store(range(FRAMES), torch.stack([1 - inside, inside, 0 * inside, 0 * inside], 1))
     label = (np.hypot(*(np.mgrid[:SIZE, :SIZE] - SIZE / 2)) < SIZE // 4).astype(np.uint8)
@@ -493,7 +494,7 @@ def test_a_cine_beside_a_single_outlined_one_keeps_its_draft(
     client, _ = with_starter(True)
     client.send(replace(client.open(1), left_heart=True), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    client.send(replace(client.open(2), left_heart=True), Look(2, 0))
+    client.send(replace(client.open(2), left_heart=True), SetVisibleFrame(2, 0))
     client.wait_for(Stage.DRAFT)
 
 
@@ -506,7 +507,7 @@ def test_a_cine_undone_to_nothing_beside_an_outlined_one_gets_a_draft_and_the_re
 ) -> None:
     client, _ = with_starter(True)
     client.send(left_heart(client, 1), left_heart(client, 2))
-    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), Look(2, 0))
+    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(2, 0))
     client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
     client.wait_for(Stage.UP_TO_DATE)
     since = len(client.heard)
@@ -523,11 +524,11 @@ def test_when_the_head_goes_every_cine_that_it_drew_is_drawn_anew(
 ) -> None:
     client, _ = with_starter(True)
     client.send(left_heart(client, 1), left_heart(client, 2), left_heart(client, 3))
-    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), Look(3, 0))
+    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(3, 0))
     client.wait(lambda: any(p.cine_id == 3 and p.final and not p.draft for p in client.of(Predicted)))
     client.wait_for(Stage.UP_TO_DATE)
     since = len(client.heard)
-    client.send(client.labels(2, cine=1), client.labels(2, cine=2), Look(3, 1))
+    client.send(client.labels(2, cine=1), client.labels(2, cine=2), SetVisibleFrame(3, 1))
     client.wait_for(Stage.DRAFT, None, since)
     drafts = [p for p in client.of(Predicted, since) if p.cine_id == 3 and p.draft]
     assert {f for p in drafts for f in p.frames} == set(range(FRAMES))
@@ -541,7 +542,7 @@ def test_a_cine_without_labels_does_not_cost_a_kept_head(
     save_head(made[0].head, tmp_path / "kept.safetensors")
     client.send(RestoreHead(str(tmp_path / "kept.safetensors")))
     client.send(left_heart(client, 1), client.labels(2, cine=1))  # undone before the project was closed
-    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, is_fitted=True), Look(2, 0))
+    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, is_fitted=True), SetVisibleFrame(2, 0))
     client.wait_for(Stage.UP_TO_DATE)
     assert client.of(HeadReady) == []
 
@@ -564,7 +565,7 @@ def test_a_draft_gives_way_when_labels_of_two_other_cines_come_in(
     client.wait(lambda: bool(made))
     client.send(left_heart(client, 1))
     client.wait_for(Stage.DRAFT)
-    client.send(left_heart(client, 2), left_heart(client, 3), Look(1, 0))
+    client.send(left_heart(client, 2), left_heart(client, 3), SetVisibleFrame(1, 0))
     client.send(client.labels(1, 0, cine=2), client.labels(1, 2, cine=3))
     client.wait_for(Stage.UP_TO_DATE)
     last = {f: p.draft for p in client.of(Predicted) if p.cine_id == 1 and p.final for f in p.frames}
@@ -574,7 +575,7 @@ def test_a_draft_gives_way_when_labels_of_two_other_cines_come_in(
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (MemoryError(), "it needs more memory than there is"),
+        (MemoryError(), "it needs more memory than is available"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.20 GiB"), "choose a smaller one"),
         (RuntimeError("no kernel"), "RuntimeError: no kernel"),
     ],
@@ -590,7 +591,7 @@ def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
     try:
         client.wait(lambda: bool(client.of(Failed)))
         (failed,) = client.of(Failed)
-        assert says in failed.text
+        assert says in failure_text(failed, "any")
         assert client.thread.is_alive()
     finally:
         client.end()
@@ -613,7 +614,7 @@ def write_own_encoder(folder: Path) -> dict[str, Any]:
 def test_another_cine_is_predicted_when_it_is_looked_at(client: Client) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE)
-    client.send(client.open(2), Look(2, 3))
+    client.send(client.open(2), SetVisibleFrame(2, 3))
     client.wait(
         lambda: {f for p in client.of(Predicted) if p.cine_id == 2 for f in p.frames} == set(range(6))
     )
@@ -630,7 +631,7 @@ def test_labels_of_two_cines_make_one_head(client: Client) -> None:
 def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
+    monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
     taken: list[list[int]] = []
 
     class Spied(Fit):
@@ -638,7 +639,7 @@ def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
             super().__init__(*args, unlabelled=unlabelled, **words)
             taken.append([study.cine_id for study in unlabelled])
 
-    monkeypatch.setattr(engine, "Fit", Spied)
+    monkeypatch.setattr(jobs, "Fit", Spied)
     client.send(client.open(2))
     client.wait_for(Stage.WAITING)
     client.send(client.open(1), client.labels(1, 0, 3))
@@ -654,7 +655,7 @@ def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_o
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
-    monkeypatch.setattr(engine, "FitConfig", lambda: many)
+    monkeypatch.setattr(jobs, "FitConfig", lambda: many)
     client.send(client.open())
     for revision, frames, total, heard in (
         (1, (0, 3), 10, [False, True]),
@@ -710,8 +711,8 @@ def test_a_failure_at_work_is_explained_and_not_repeated(
         client.wait_for(Stage.CANCELLED)
     assert len(calls) == 1
     (failed,) = client.of(Failed)
-    assert "out of memory" in failed.text
-    assert failed.text.endswith(".")
+    assert "out of memory" in failure_text(failed, "any")
+    assert failure_text(failed, "any").endswith(".")
     client.send(Resume())
     client.wait_for(Stage.UP_TO_DATE)
 

@@ -11,7 +11,7 @@ from tests.unit.service.test_service import FRAMES, Client, client, features  # 
 from vjepa_core.fewshot import suggest
 from vjepa_core.fewshot.suggest import Suggestion
 from vjepa_core.service.cine_state import CineState
-from vjepa_core.service.messages import Look, Predicted, Stage, Suggested
+from vjepa_core.service.messages import Predicted, SetVisibleFrame, Stage, Suggested
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def test_a_frame_to_begin_with_is_told_once(client: Client) -> None:  # noqa: F8
     (told,) = client.of(Suggested)
     assert (told.cine_id, told.revision, told.next_cine_id) == (1, 0, None)
     assert told.frame in range(FRAMES)
-    client.send(Look(1, 3), Look(1, 4), client.labels(1, 0))
+    client.send(SetVisibleFrame(1, 3), SetVisibleFrame(1, 4), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     assert client.of(Suggested)[0] == told
     assert all(one.revision == 1 for one in client.of(Suggested)[1:])
@@ -64,7 +64,7 @@ def test_the_cine_where_a_label_teaches_more_is_told(
     client.send(client.open(1))
     client.wait(lambda: _last(client).cine_id == 1)
     assert _last(client) == Suggested(1, 0, 4, 2)
-    client.send(Look(2, 0))  # back again: told anew, for the window may have forgotten
+    client.send(SetVisibleFrame(2, 0))  # back again: told anew, for the window may have forgotten
     client.wait(lambda: _last(client).cine_id == 2)
     assert _last(client) == Suggested(2, 1, 4, None)
 

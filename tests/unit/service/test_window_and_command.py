@@ -16,7 +16,7 @@ from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
-from vjepa_core.service import engine
+from vjepa_core.service import jobs
 from vjepa_core.service.messages import SharedArray, Stage
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_window_and_command_give_the_same_masks(
     monkeypatch: pytest.MonkeyPatch,
     labelled: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> None:
-    monkeypatch.setattr(engine, "FitConfig", lambda: FitConfig(steps=4))
+    monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=4))
     client = Client(tmp_path, tmp_path / "features")
     try:
         frames = np.stack([picture(index, 224) for index in range(FRAMES)])

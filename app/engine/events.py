@@ -1,0 +1,105 @@
+"""Events of a learning session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.domain.cine import Frame
+from vjepa_core.service.messages import CancelReceived, Progress, Ready, Suggested
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedMasks:
+    """Predicted masks of some frames of a cine.
+
+    Attributes
+    ----------
+    cine_id : int
+    revision : int
+        Revision of the annotations that they belong to.
+    masks : mapping
+        Label image (height, width) by frame.
+    confidence : mapping
+        Expected mean Dice by frame.
+    final : bool
+        True if the fit to this revision is complete.
+    draft : bool
+        True if the starter head predicted them.
+    doubts : mapping
+        Probability of a wrong label, times 255, (112, 112) uint8 over the letterboxed region, by frame.
+    findings : mapping
+        Reasons to check a frame, as texts.
+    """
+
+    cine_id: int
+    revision: int
+    masks: Mapping[int, Frame]
+    confidence: Mapping[int, float]
+    final: bool
+    draft: bool = False
+    doubts: Mapping[int, Frame] = field(default_factory=dict)
+    findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadFitted:
+    """A fit is complete.
+
+    Attributes
+    ----------
+    blob : bytes or None
+        File of the head; None if it could not be read.
+    encoder, encoder_checksum : str
+    revisions : mapping
+        Revision of the annotations of each cine that it was fitted to.
+    """
+
+    blob: bytes | None
+    encoder: str
+    encoder_checksum: str
+    revisions: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class EngineDied:
+    """The engine process ended unexpectedly; `restarted` is true if a new one is starting."""
+
+    exit_code: int | None
+    restarted: bool
+
+
+@dataclass(frozen=True)
+class EngineNotStarted:
+    """The engine cannot work until `LearningSession.resume`; `text` is a sentence with the reason."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class LearningFailure:
+    """An operation of the engine failed.
+
+    Attributes
+    ----------
+    text : str
+        A sentence with the cause and the way out.
+    cine_id : int or None
+        The cine concerned.
+    """
+
+    text: str
+    cine_id: int | None = None
+
+
+Event = (
+    PredictedMasks
+    | HeadFitted
+    | EngineDied
+    | EngineNotStarted
+    | LearningFailure
+    | Ready
+    | CancelReceived
+    | Progress
+    | Suggested
+)

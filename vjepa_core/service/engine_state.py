@@ -1,0 +1,98 @@
+"""What the engine's request handler, scheduler and jobs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vjepa_core.encoder.loaded import LoadedEncoder
+from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.fit import Fit
+from vjepa_core.service.cine_state import CineState
+from vjepa_core.service.heads import Heads
+from vjepa_core.service.reporter import Reporter
+
+
+@dataclass(eq=False)
+class RunningFit:
+    """The fit in progress.
+
+    Attributes
+    ----------
+    fit : Fit
+    cines : list of CineState
+        The cines whose labels it uses.
+    last_preview : float
+        Time of `time.monotonic`.
+    """
+
+    fit: Fit
+    cines: list[CineState]
+    last_preview: float = 0.0
+
+
+@dataclass(eq=False)
+class EngineState:
+    """State of the engine.
+
+    Attributes
+    ----------
+    reporter : Reporter
+    heads : Heads
+    encoder : (module, card)
+    cache : FeatureCache
+    scratch_folder : Path
+        Folder for the files of fitted heads.
+    cines : dict
+        Open cines by id.
+    visible_id : int
+        The visible cine. Until the client sets it, the one opened last.
+    is_visible_set : bool
+    is_cancelled : bool
+        All work is stopped until `Resume`, new labels or a new cine.
+    is_closing : bool
+    needs_suggestion : bool
+        True until the suggestion was updated after other work.
+    running_fit : RunningFit or None
+    interrupted_fit : Fit or None
+        A fit that new labels have interrupted; the next one continues from its head.
+    """
+
+    reporter: Reporter
+    heads: Heads
+    encoder: LoadedEncoder
+    cache: FeatureCache
+    scratch_folder: Path
+    cines: dict[int, CineState] = field(default_factory=dict)
+    visible_id: int = 0
+    is_visible_set: bool = False
+    is_cancelled: bool = False
+    is_closing: bool = False
+    needs_suggestion: bool = True
+    running_fit: RunningFit | None = None
+    interrupted_fit: Fit | None = None
+
+    @property
+    def visible(self) -> CineState | None:
+        """The visible cine, or any open one if that is not open."""
+        return self.cines.get(self.visible_id) or next(iter(self.cines.values()), None)
+
+    @property
+    def all_cines(self) -> list[CineState]:
+        """All open cines."""
+        return list(self.cines.values())
+
+    @property
+    def labelled_cines(self) -> list[CineState]:
+        """Labelled cines, except for those that failed."""
+        return [cine for cine in self.cines.values() if cine.is_labelled and not cine.has_failed]
+
+    def interrupt_fit(self) -> None:
+        """End the fit in progress; the next one continues from its head."""
+        if self.running_fit is not None and self.running_fit.fit.done_steps:
+            self.interrupted_fit = self.running_fit.fit
+        self.running_fit = None
+
+    def discard_fit(self) -> None:
+        """End the fit in progress and discard what it has learned."""
+        self.running_fit = self.interrupted_fit = None

@@ -1,0 +1,64 @@
+"""Requests from the client, received in a thread so that they interrupt work within one step."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+from vjepa_core.service.messages import Cancel, CancelReceived, Request, Shutdown
+from vjepa_core.service.reporter import Reporter
+
+
+class Inbox:
+    """Queue of received requests.
+
+    Parameters
+    ----------
+    connection : Connection
+        Pipe to the client; its end is received as `Shutdown`.
+    reporter : Reporter
+        Acknowledges `Cancel` at once, as the present step may take long.
+
+    Attributes
+    ----------
+    arrived : threading.Event
+        Set while requests are waiting.
+    """
+
+    def __init__(self, connection: Connection, reporter: Reporter) -> None:
+        self.arrived = threading.Event()
+        self._connection, self._reporter = connection, reporter
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start to receive."""
+        threading.Thread(target=self._receive, name="listener", daemon=True).start()
+
+    def waiting(self) -> Iterator[Request]:
+        """Yield the requests received so far."""
+        self.arrived.clear()
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                return
+            yield request
+
+    def next(self) -> Request:
+        """Wait for the next request."""
+        return self._requests.get()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                request = self._connection.recv()
+            except (EOFError, OSError):
+                request = Shutdown()
+            if isinstance(request, Cancel):
+                self._reporter.send(CancelReceived())
+            self._requests.put(request)
+            self.arrived.set()
+            if isinstance(request, Shutdown):
+                return

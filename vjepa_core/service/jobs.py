@@ -1,0 +1,264 @@
+"""The jobs of the engine.
+
+A job is run in short pieces. After each, the engine handles the requests that have arrived and chooses the
+next job anew, so that a job is interrupted by one that has become more urgent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+from vjepa_core.errors import Cancelled
+from vjepa_core.fewshot.applicability import KNOWN
+from vjepa_core.fewshot.fit import Fit, FitConfig
+from vjepa_core.fewshot.head import Head, save_head
+from vjepa_core.fewshot.suggest import next_cine
+from vjepa_core.service.cine_state import CineState
+from vjepa_core.service.engine_state import EngineState, RunningFit
+from vjepa_core.service.messages import HeadReady, Stage, Suggested
+
+PREVIEW_INTERVAL_S = 0.6
+"""Time between two predictions of the visible frame during a fit."""
+
+
+class CineError(Exception):
+    """An error in the work on one cine; the cause is the error itself.
+
+    Parameters
+    ----------
+    cine : CineState
+    """
+
+    def __init__(self, cine: CineState) -> None:
+        super().__init__(f"work on cine {cine.cine_id} failed")
+        self.cine = cine
+
+
+@contextlib.contextmanager
+def attributed_to(cine: CineState) -> Iterator[None]:
+    """Raise any error as `CineError` of this cine."""
+    try:
+        yield
+    except CineError:
+        raise
+    except Exception as error:
+        raise CineError(cine) from error
+
+
+class Job(ABC):
+    """A kind of work.
+
+    Parameters
+    ----------
+    state : EngineState
+    cine : CineState, optional
+        The cine that it is about.
+    """
+
+    def __init__(self, state: EngineState, cine: CineState | None = None) -> None:
+        self.state, self.cine = state, cine
+
+    @abstractmethod
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Do a piece of work.
+
+        Parameters
+        ----------
+        should_yield : callable
+            Handles the requests that have arrived, and returns whether another job than the given one should
+            be run now. For long pieces of work.
+        """
+
+    def is_same(self, other: Job | None) -> bool:
+        """Return whether another job is the same work."""
+        return type(self) is type(other) and other is not None and self.cine is other.cine
+
+
+class PrepareJob(Job):
+    """Computes motion and features of a cine, and whether the starter head applies to it."""
+
+    def __init__(self, state: EngineState, cine: CineState) -> None:
+        super().__init__(state, cine)
+        self._cine = cine
+
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Prepare the cine until it is done or another job is more urgent."""
+        state, cine = self.state, self._cine
+        stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            state.reporter.progress(cine, stages[stage], done, total)
+
+        def should_stop() -> bool:
+            revision = cine.revision
+            if should_yield(self):
+                return True
+            # New labels do not interrupt the encoder; they are carried along the motion meanwhile.
+            if cine.revision != revision and state.visible is cine and cine.pipeline.can_carry:
+                report_carried(state, cine)
+            return False
+
+        with attributed_to(cine), contextlib.suppress(Cancelled):
+            cine.prepare(state.encoder, state.cache, on_progress=on_progress, should_stop=should_stop)
+            state.heads.recognition.starter_applies(cine)
+
+
+class CompleteLabelsJob(Job):
+    """Gives pixels that scribbles leave open a guess."""
+
+    def __init__(self, state: EngineState, cine: CineState) -> None:
+        super().__init__(state, cine)
+        self._cine = cine
+
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Complete all labels of the cine."""
+        with attributed_to(self._cine):
+            self.state.heads.recognition.starter_applies(self._cine)
+            self._cine.pipeline.complete_labels()
+
+
+class FitJob(Job):
+    """Fits a head to the labels of all cines that are prepared, and previews the visible cine."""
+
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Do one step."""
+        visible = self.state.visible
+        if visible is None:
+            return
+        running = self.state.running_fit or self._begin(visible)
+        fit = running.fit
+        loss = fit.step()
+        self.state.reporter.progress(visible, Stage.FITTING, fit.done_steps, fit.total, loss)
+        if fit.done:
+            self._finish(running, visible, loss)
+        elif time.monotonic() - running.last_preview > PREVIEW_INTERVAL_S:
+            self._preview(running, visible)
+
+    def _begin(self, visible: CineState) -> RunningFit:
+        """Start from the newest head; a short fit suffices if it was fitted to some of the labels."""
+        state = self.state
+        fitted = [cine for cine in state.labelled_cines if cine.is_prepared]
+        cines = [cine.pipeline.prepared for cine in fitted]
+        n_labels = sum(len(cine.labels) for cine in cines)
+        config = FitConfig().for_labels(n_labels, len(cines))
+        interrupted, is_warm = state.interrupted_fit, state.heads.fitted is not None
+        if interrupted is not None:
+            is_warm = is_warm or interrupted.done_steps >= config.steps - config.warm_steps
+        head = state.heads.initial_head(visible, interrupted)
+        unlabelled = self._unlabelled() if config.active_nets(n_labels, len(cines))[1] else []
+        fit = Fit(
+            head, cines, config, warm=is_warm, unlabelled=[cine.pipeline.prepared for cine in unlabelled]
+        )
+        state.running_fit = running = RunningFit(fit, fitted)
+        state.reporter.progress(visible, Stage.FITTING, 0, fit.total)
+        has_draft = bool(visible.pipeline.starter_applies)
+        if visible.pipeline.can_carry and not visible.shows_fit and not has_draft:
+            # Carried labels are available before the first preview. A draft is better, and already visible.
+            report_carried(state, visible)
+        return running
+
+    def _unlabelled(self) -> list[CineState]:
+        """Unlabelled cines that resemble the labelled ones."""
+        cines = self.state.all_cines
+        usable = [cine for cine in cines if cine.is_unlabelled_example and not cine.has_failed]
+        return [cine for cine in usable if self.state.heads.recognition.resembles(cine, cines)]
+
+    def _preview(self, running: RunningFit, cine: CineState) -> None:
+        if not cine.is_prepared or cine.has_failed:
+            return
+        heads, cines = self.state.heads, self.state.all_cines
+        with attributed_to(cine):
+            is_recognised = cine.is_labelled or heads.recognition.resembles(cine, cines)
+            if is_recognised and not heads.keeps_draft(cine, cines):
+                predicted = cine.predict(running.fit.averaged, cine.next_preview_frames())
+                self.state.reporter.predicted(cine, predicted, final=False)
+        # The interval begins after the preview, which may take as long as several steps.
+        running.last_preview = time.monotonic()
+
+    def _finish(self, running: RunningFit, visible: CineState, loss: float) -> None:
+        """Save the head and let all cines await its predictions."""
+        state, heads = self.state, self.state.heads
+        fit, fitted = running.fit, running.cines
+        heads.fitted = fit.averaged
+        heads.fitted_revisions = {cine.cine_id: cine.revision for cine in fitted}
+        state.discard_fit()
+        for cine in state.all_cines:
+            cine.is_fitted = cine in fitted or not cine.is_labelled
+            cine.has_masks = False
+            cine.predicted_by = None
+            cine.predict_all()
+            if cine.pipeline.cine is not None and cine is not visible:
+                cine.pipeline.cine.free_carried()
+        path = state.scratch_folder / "head.safetensors"
+        known = heads.recognition.remember_fit(state.all_cines)
+        save_head(heads.fitted, path, None if known is None else {KNOWN: known.to_text()})
+        revisions, card = tuple(heads.fitted_revisions.items()), heads.card
+        state.reporter.send(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
+
+
+class PredictJob(Job):
+    """Predicts the frames of a cine that await a prediction, outward from the visible one."""
+
+    def __init__(self, state: EngineState, cine: CineState, head: Head) -> None:
+        super().__init__(state, cine)
+        self._cine, self._head = cine, head
+
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Predict a few frames."""
+        cine, heads, reporter = self._cine, self.state.heads, self.state.reporter
+        with attributed_to(cine):
+            heads.recognition.starter_applies(cine)  # a fitted head's prediction may use the draft
+            is_draft, shows_fit = heads.is_draft(self._head), cine.shows_fit
+            cine.predicted_by = self._head
+            predicted = cine.predict(self._head, cine.next_frames())
+            reporter.predicted(cine, predicted, final=True, draft=is_draft)
+            if is_draft:
+                cine.shows_fit = shows_fit
+            done = cine.n_frames - len(cine.waiting)
+            reporter.progress(cine, Stage.PREDICTING, done, cine.n_frames)
+
+
+class SuggestJob(Job):
+    """Suggests the frame to outline next, and reports that nothing else is left to do."""
+
+    def run(self, should_yield: Callable[[Job], bool]) -> None:
+        """Update suggestion and resting stage."""
+        state, cine = self.state, self.state.visible
+        if cine is None:
+            return
+        stage = Stage.CANCELLED
+        if not cine.has_failed:
+            self._suggest(cine)
+            with attributed_to(cine):
+                stage = state.heads.resting_stage(cine, state.all_cines)
+        state.reporter.resting(cine, stage)
+        state.needs_suggestion = False
+
+    def _suggest(self, visible: CineState) -> None:
+        """Report the suggestion, unless no head recognises the cine; such cines are not suggested either."""
+        state, heads = self.state, self.state.heads
+        with attributed_to(visible):
+            is_unrecognised = heads.is_unrecognised(visible, state.all_cines)
+        if is_unrecognised:
+            state.reporter.suggested(Suggested(visible.cine_id, visible.revision, None, None))
+            return
+        usable = [cine for cine in state.all_cines if cine.is_prepared and not cine.has_failed]
+        suggestions = {}
+        for cine in (visible, *(other for other in usable if other is not visible)):
+            with attributed_to(cine):
+                if cine is visible or not heads.is_unrecognised(cine, state.all_cines):
+                    suggestions[cine.cine_id] = cine.suggestion()
+        best = next_cine({cine_id: one.gain for cine_id, one in suggestions.items()})
+        other = None if best == visible.cine_id else best
+        frame = suggestions[visible.cine_id].frame
+        state.reporter.suggested(Suggested(visible.cine_id, visible.revision, frame, other))
+
+
+def report_carried(state: EngineState, cine: CineState) -> None:
+    """Write and report the labels of a cine as motion carries them to all frames."""
+    with attributed_to(cine):
+        for predicted in cine.carry_labels():
+            state.reporter.predicted(cine, predicted, final=False)

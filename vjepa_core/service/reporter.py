@@ -1,0 +1,76 @@
+"""Reports from the engine to its client."""
+
+from __future__ import annotations
+
+import threading
+import time
+from multiprocessing.connection import Connection
+
+from vjepa_core.service.cine_state import CineState
+from vjepa_core.service.messages import Predicted, Progress, Report, Stage, Suggested
+
+PROGRESS_INTERVAL_S = 0.05
+"""Shortest time between two progress reports of a stage."""
+
+
+class Reporter:
+    """Sends reports; may be used from several threads.
+
+    Parameters
+    ----------
+    connection : Connection
+        Pipe to the client.
+
+    Attributes
+    ----------
+    is_broken : bool
+        True once the client has closed the pipe.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.is_broken = False
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._resting: Progress | None = None  # reported last, unless there was other progress since
+        self._suggested: Suggested | None = None
+        self._last_progress = 0.0
+
+    def send(self, report: Report) -> None:
+        """Send a report."""
+        try:
+            with self._lock:
+                self._connection.send(report)
+        except OSError:
+            self.is_broken = True
+
+    def progress(
+        self, cine: CineState, stage: Stage, done: int, total: int, loss: float | None = None
+    ) -> None:
+        """Report progress of a stage; intermediate reports are limited in rate."""
+        self._resting = None
+        now = time.monotonic()
+        if 0 < done < total and now - self._last_progress < PROGRESS_INTERVAL_S:
+            return
+        self._last_progress = now
+        self.send(Progress(cine.cine_id, cine.revision, stage, done, total, loss))
+
+    def resting(self, cine: CineState | None, stage: Stage) -> None:
+        """Report that there is nothing to do, once."""
+        progress = Progress(cine.cine_id, cine.revision, stage) if cine else Progress(0, 0, stage)
+        if progress != self._resting:
+            self._resting = progress
+            self.send(progress)
+
+    def predicted(
+        self, cine: CineState, expected_dice: dict[int, float], *, final: bool, draft: bool = False
+    ) -> None:
+        """Report masks that were written, with the expected Dice by frame."""
+        frames, dice = tuple(expected_dice), tuple(expected_dice.values())
+        findings = tuple(tuple(map(str, cine.findings(frame))) for frame in frames)
+        self.send(Predicted(cine.cine_id, cine.revision, frames, dice, final, draft, findings))
+
+    def suggested(self, suggested: Suggested) -> None:
+        """Report a suggestion, unless it is the same as before."""
+        if suggested != self._suggested:
+            self._suggested = suggested
+            self.send(suggested)
