@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from app.domain.cine import Cine, Frame
 from app.domain.prediction import Prediction
 from app.domain.shown_mask import FrameMasks

@@ -150,21 +150,21 @@ def test_masks_of_a_cine_that_is_not_recognised_are_dropped(heart: Desk) -> None
 def test_kept_masks_are_predicted_once_more_when_doubts_are_wanted(heart: Desk) -> None:
     predict(heart, 0, 1, doubts=False)
     heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert "redraw" not in heart.session.calls
+    assert "predict_again" not in heart.session.calls
     heart.hand.keys("U")
-    assert heart.session.calls.count("redraw") == 1
+    assert heart.session.calls.count("predict_again") == 1
     predict(heart, 0, 1)
     heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert heart.session.calls.count("redraw") == 1
+    assert heart.session.calls.count("predict_again") == 1
 
 
 def test_it_is_not_asked_for_while_the_engine_is_at_work(heart: Desk) -> None:
     predict(heart, 0, doubts=False)
     heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 1, 9))
     heart.hand.keys("U")
-    assert "redraw" not in heart.session.calls
+    assert "predict_again" not in heart.session.calls
     heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert "redraw" in heart.session.calls
+    assert "predict_again" in heart.session.calls
 
 
 @pytest.mark.parametrize("on", [True, False])
