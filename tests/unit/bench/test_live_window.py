@@ -50,10 +50,10 @@ class Session:
         self._on_event, self.visible = on_event, -1
         Session.closed = False
 
-    def look(self, cine_id: int, frame: int) -> None:
+    def set_visible_frame(self, cine_id: int, frame: int) -> None:
         self.visible = frame
 
-    def open(self, cine_id: int, cine: Any, classes: Any, *, left_heart: bool) -> None:
+    def open_cine(self, cine_id: int, cine: Any, classes: Any, *, left_heart: bool) -> None:
         assert left_heart
         assert (cine.n_frames, cine.frame(3).shape, round(cine.timing.fps)) == (8, (48, 64), 30)
         self._say(0)

@@ -126,6 +126,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Heard]]:
 
 
 def alive() -> list[str]:
-    names = ("learning-session", "engine-")
+    names = ("cine-sender", "engine-")
     threads = [t.name for t in threading.enumerate() if t.name.startswith(names)]
     return threads + [p.name for p in multiprocessing.active_children()]
