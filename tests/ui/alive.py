@@ -8,7 +8,7 @@ import time
 
 from PySide6.QtWidgets import QApplication
 
-OURS = ("open", "learning-session", "engine-reader", "apical-decode")
+OURS = ("open", "cine-sender", "engine-reader", "apical-decode")
 PATIENCE_S = 10.0
 
 
