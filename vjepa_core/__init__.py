@@ -1,7 +1,7 @@
-"""The learning core: arrays in, arrays out."""
+"""Encoders, pre-training and few-shot segmentation: arrays in, arrays out."""
 
 import os
 
-# Read when torch is first imported. Threads that spin while they wait take the cores from each other: on two
-# busy cores a step of a fit took twenty times as long.
+# Read when torch is first imported. Threads that spin while waiting compete for the cores: on two busy cores
+# one step of a fit took twenty times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,24 +1,24 @@
-"""Errors of the learning core. Their text is one sentence that a user may read."""
+"""Errors raised by `vjepa_core`. Their text is one sentence that can be shown to the user."""
 
 from __future__ import annotations
 
 
 class CoreError(Exception):
-    """Base of the errors below: the input or the files are at fault, not the program."""
+    """Base class of errors that are caused by the input or the files, not by the program."""
 
 
 class EncoderError(CoreError):
-    """An encoder that is not there, or whose weights do not fit what its card says."""
+    """An encoder does not exist, or its weights do not match its card."""
 
 
-class Cancelled(Exception):  # noqa: N818 - an answer to a question, not a failure
-    """The caller's `should_stop` said yes; nothing partial is kept."""
+class Cancelled(Exception):  # noqa: N818 - requested by the caller, not a failure
+    """The caller's `should_stop` returned True; partial results are discarded."""
 
 
 def one_line(error: BaseException) -> str:
-    """Say in one line what went wrong, without a full stop: the kind of error and its text.
+    """Describe an error in one line without a full stop: its type and its message.
 
-    Of OpenCV's texts only the failed condition is kept: the rest names versions and paths of its build.
+    From OpenCV's messages only the failed condition is used: the rest lists versions and build paths.
     """
     if isinstance(error, CoreError):
         return str(error).rstrip(".")

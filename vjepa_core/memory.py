@@ -1,4 +1,4 @@
-"""How much memory the machine has, and whether an error says that it did not suffice; free of torch."""
+"""Total memory of the machine and recognition of out-of-memory errors, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-_WORDS = (
+_MESSAGES = (
     "out of memory",
     "outofmemory",  # OpenCV
     "insufficient memory",
@@ -18,7 +18,7 @@ _WORDS = (
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory that the machine has in all; None where the system does not tell."""
+    """Return the total memory of the machine in bytes, or None if the system does not report it."""
     if sys.platform == "win32":
         return _windows_memory()
     try:
@@ -28,9 +28,12 @@ def machine_memory() -> int | None:
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or a GPU: torch says the one in a plain RuntimeError."""
+    """Return True if the machine or a GPU ran out of memory.
+
+    The message is inspected too, because torch raises a plain RuntimeError when a CPU allocation fails.
+    """
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _WORDS)
+    return isinstance(error, MemoryError) or any(message in text for message in _MESSAGES)
 
 
 def _windows_memory() -> int | None:

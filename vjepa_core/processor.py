@@ -1,4 +1,4 @@
-"""What can be said of the processor without torch: its name, and where measurements of it are kept."""
+"""Name of the processor and location of the cached speed measurements, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import platform
 from pathlib import Path
 
 SPEED_FILE_VARIABLE = "APICAL_SPEED_FILE"
-"""Environment variable: file in which `vjepa_core.encoder.speed` keeps its result for later processes."""
+"""Environment variable with the file in which `vjepa_core.encoder.speed` caches its measurements."""
 
 
 def processor_name() -> str:
-    """As the system tells it, "unknown" if it does not."""
+    """Return the model name reported by the system, or "unknown"."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

@@ -60,7 +60,7 @@ def _compare(
     from app.commands.labelled_cines import pixels
     from app.commands.segment import feature_cache
     from vjepa_core.fewshot import compare
-    from vjepa_core.fewshot.left_out import choose_targets
+    from vjepa_core.fewshot.held_out import choose_targets
 
     classes = study.label_set.values
     lengths = {i: one.cine.n_frames for i, one in study.cines.items()}

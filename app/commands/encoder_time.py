@@ -83,7 +83,7 @@ def _row(
     timed: dict[Architecture, float],
 ) -> dict[str, Any]:
     """Return the figures of one encoder; unknown ones are None, with the reason in `note`."""
-    from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, needed_memory
+    from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, required_memory
     from vjepa_core.fewshot.features import plan_clips, temporal_stride
 
     row = dict(_NO_FIGURES)
@@ -93,7 +93,7 @@ def _row(
     where = "the GPU" if device.type == "cuda" else "this machine"
     try:
         architecture = Architecture.parse(card.architecture)
-        needed, total = needed_memory(architecture, device), device_memory(device)
+        needed, total = required_memory(architecture, device), device_memory(device)
         row |= {"memory_bytes": needed, "fits": total is None or needed <= _MEMORY_FRACTION * total}
         if card.path is not None and not card.path.is_file():
             row["note"] = f"Its weight file {card.path} is missing: import it again, or remove the encoder."

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Check the arguments, then train in this process or in several."""
-    from vjepa_core.pretraining.checkpoint import has_checkpoint, refuse_started
+    from vjepa_core.pretraining.checkpoint import check_not_started, has_checkpoint
 
     for path in args.data:
         if not path.exists():
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> Report:
     if args.estimate:
         return _estimate(args, config)
     if not args.resume:
-        refuse_started(args.out)
+        check_not_started(args.out)
     if args.devices * args.num_nodes > 1 and "WORLD_SIZE" not in os.environ:
         return _launch(args)
     # Decided before the processes synchronise, because the first checkpoint is written after that.
@@ -93,18 +93,20 @@ def run(args: argparse.Namespace) -> Report:
 def _config(args: argparse.Namespace) -> PretrainConfig:
     import torch
 
-    from vjepa_core.pretraining.checkpoint import has_checkpoint, has_config, stored_config
-    from vjepa_core.pretraining.config import PretrainConfig, going_on, read_config, small
+    from vjepa_core.pretraining.checkpoint import has_checkpoint, has_config, read_stored_config
+    from vjepa_core.pretraining.config import PretrainConfig, continued_config, read_config, small_config
 
     is_started = args.resume and (has_checkpoint(args.out) or has_config(args.out))
     found = None if args.encoder is None or is_started else registry.find(args.encoder)
     if is_started:
-        config = stored_config(args.out)
+        config = read_stored_config(args.out)
     elif torch.cuda.is_available():
-        config = going_on(PretrainConfig()) if found and found.trained else PretrainConfig()
+        config = continued_config(PretrainConfig()) if found and found.trained else PretrainConfig()
     else:
         # Two tubelets per clip: with 16 frames of 224 pixels, a step takes half a minute on a CPU.
-        config = replace(going_on(small()), frames=4) if found and found.trained else small()
+        config = (
+            replace(continued_config(small_config()), frames=4) if found and found.trained else small_config()
+        )
     if args.config is not None:
         config = read_config(args.config, config)
     if found is not None:
@@ -138,12 +140,12 @@ def _arguments(args: argparse.Namespace) -> list[str]:
 
 def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) -> Report:
     from vjepa_core.pretraining.dense_labels import labelled_source
-    from vjepa_core.pretraining.distributed import joined
+    from vjepa_core.pretraining.distributed import init_distributed
     from vjepa_core.pretraining.export import export_encoder
     from vjepa_core.pretraining.loop import pretrain
 
-    with joined() as world, _stop_signals() as should_stop:
-        leads = world.leads
+    with init_distributed() as world, _stop_signals() as should_stop:
+        is_main = world.is_main
         source = _source(args, config, world)
         with _StepLines(config.steps) as lines:
             outcome = pretrain(
@@ -157,7 +159,9 @@ def _train(args: argparse.Namespace, config: PretrainConfig, *, resume: bool) ->
                 on_step=lines,
                 should_stop=should_stop,
             )
-        card = export_encoder(args.out, args.out / "encoder", args.name or _name(args.out)) if leads else None
+        card = (
+            export_encoder(args.out, args.out / "encoder", args.name or _name(args.out)) if is_main else None
+        )
     if card is None:
         args.json = False
         return Report(code=0 if outcome.finished else STOPPED)
@@ -174,9 +178,9 @@ def _source(args: argparse.Namespace, config: PretrainConfig, world: World) -> C
 def _estimate(args: argparse.Namespace, config: PretrainConfig) -> Report:
     from app.pretraining.estimate import Estimate, survey_data, temporary_folder, time_step
     from vjepa_core.pretraining.dense_labels import labelled_source, with_phantom
-    from vjepa_core.pretraining.distributed import joined
+    from vjepa_core.pretraining.distributed import init_distributed
 
-    with temporary_folder() as folder, joined() as world:
+    with temporary_folder() as folder, init_distributed() as world:
         sample = Path(folder) / "sample"
         survey = survey_data(args.data, sample, _progress_line)
         _progress_line("timing", 0, 1)
@@ -210,13 +214,13 @@ def _own_clips(args: argparse.Namespace, config: PretrainConfig, world: World) -
     }
     source = None
     if is_first:
-        if world.leads:
+        if world.is_main:
             sys.stderr.write("reading the cines ...\n")
         try:
             source = clips_from(args.data, args.out / "data", **options)
         except OSError as error:
             raise export_error(args.out / "data", error) from error
-    world.least(0)
+    world.minimum(0)
     return source or clips_from(args.data, args.out / "data", **options)
 
 

@@ -25,7 +25,7 @@ from app.domain.errors import ApicalError, CineError
 from app.readers.browse import cine_paths
 from app.readers.open import open_cine
 from vjepa_core.errors import CoreError
-from vjepa_core.pretraining.pack import LIMITS, PackSummary, RawCine, isolate, pack_cines
+from vjepa_core.pretraining.pack import LIMITS, PackSummary, RawCine, isolate_ultrasound, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ def _read(file: Path, seen: set[str], skipped: Skipped) -> RawCine | None:
             skipped.add(file, reason)
             return None
         seen.add(cine.content_hash)
-        frames = isolate(np.stack([cine.frame(i)[cine.region.slices] for i in range(cine.n_frames)]))
+        frames = isolate_ultrasound(
+            np.stack([cine.frame(i)[cine.region.slices] for i in range(cine.n_frames)])
+        )
     except CineError:
         skipped.add(file, "damaged frames")
         return None

@@ -57,7 +57,7 @@ def test_another_encoder_starts_a_new_session_that_is_told_everything(
 
 def test_an_unknown_encoder_changes_nothing(heart: Desk) -> None:
     before = heart.session
-    with pytest.raises(EncoderError, match="No encoder is called nobody"):
+    with pytest.raises(EncoderError, match="There is no encoder called nobody"):
         heart.workspace.change_encoder("nobody")
     assert heart.session is before
     assert registry.chosen() == DEFAULT_ENCODER

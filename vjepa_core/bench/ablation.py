@@ -22,7 +22,7 @@ from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.flops import clip_flops
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.build import build_student
-from vjepa_core.pretraining.checkpoint import stored_config, write_atomically
+from vjepa_core.pretraining.checkpoint import read_stored_config, write_atomically
 from vjepa_core.pretraining.config import PretrainConfig, as_dict
 from vjepa_core.pretraining.dense_labels import labelled_source
 from vjepa_core.pretraining.distributed import World
@@ -208,7 +208,7 @@ def report(out: Path) -> dict[str, Any]:
         if not (out / SCORES / f"{folder.name}.json").exists():
             log = read_log(folder)
             try:
-                steps = stored_config(folder).steps
+                steps = read_stored_config(folder).steps
             except PretrainingError:  # killed before its first step
                 continue
             unfinished[folder.name] = {

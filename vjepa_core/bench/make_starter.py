@@ -30,10 +30,10 @@ from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.bench.rivals.strong_augmentation import places, shadow
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
-from vjepa_core.fewshot.augment import vary_image
+from vjepa_core.fewshot.augment import augment_image
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig, load_head
-from vjepa_core.fewshot.plausible import Shapes
+from vjepa_core.fewshot.heart_shape import ShapeModel
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter, save_starter
 from vjepa_core.preprocessing import INPUT_SIZE
@@ -65,7 +65,7 @@ class PictureFit(Fit):
         )
         return replace(
             batch,
-            image=self._shaded(vary_image(image, self._generator)),
+            image=self._shaded(augment_image(image, self._generator)),
             prior=maps[:, :k],
             target=maps[:, k:],
             weight=known.round(),  # nothing is known of what is moved in from outside
@@ -128,7 +128,7 @@ def make(
         carried_share=0.0,
         prior_dropout=0.6,
         prior_dropout_many=0.6,
-        wobble=0.03,
+        deform=0.03,
         both_from=len(studies) + 1,
     )
     torch.manual_seed(0)
@@ -149,7 +149,7 @@ def make(
     if net != "features":
         head = run(PictureFit(head, studies, config))
     if net != "picture":
-        head.feature_net.go_on_from(head.picture_net)
+        head.feature_net.copy_weights(head.picture_net)
         head = run(Fit(head, studies, config, warm=False))
     if net == "both" or beside is not None:
         head.heard.fill_(True)
@@ -158,7 +158,7 @@ def make(
     small = [
         cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in sets[0].masks
     ]
-    save_starter(Starter(head, Shapes.of(np.stack(small))), out)
+    save_starter(Starter(head, ShapeModel.fit(np.stack(small))), out)
     return figures
 
 

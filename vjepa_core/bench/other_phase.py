@@ -31,8 +31,8 @@ from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.draft import Draft
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig, predict
+from vjepa_core.fewshot.heart_shape import LV
 from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
-from vjepa_core.fewshot.plausible import LV
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.label_image import UNLABELLED
 

@@ -17,7 +17,7 @@ import torch
 from vjepa_core.bench.device import device_name, matrix_rate, peak_memory
 from vjepa_core.bench.every_token import drop_no_token, every_token_config
 from vjepa_core.errors import CoreError
-from vjepa_core.pretraining.config import PretrainConfig, changed
+from vjepa_core.pretraining.config import PretrainConfig, with_values
 from vjepa_core.pretraining.data import load_clips
 from vjepa_core.pretraining.dense_labels import labelled_source, with_phantom
 from vjepa_core.pretraining.distributed import World, best_device
@@ -63,7 +63,7 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
         `seconds` and `waits` of each step, `micro_batch`, `peak_bytes`, `matrix_flops` (operations a second),
         and what the device is.
     """
-    config: PretrainConfig = changed(PretrainConfig(), task.config)
+    config: PretrainConfig = with_values(PretrainConfig(), task.config)
     # Weights do not change the time; a length that ends behind the last step keeps all schedules going.
     config = replace(config, start_from="", steps=task.warm_up + task.steps + 1)
     if task.every_token:
@@ -78,7 +78,7 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
     )
     if task.every_token:
         drop_no_token(trainer.objective)
-    dtype = torch.bfloat16 if trainer.passes.bf16 else torch.float32
+    dtype = torch.bfloat16 if trainer.accumulator.bf16 else torch.float32
     seconds, waits = [], []
     for number in range(task.warm_up + task.steps):
         if number == task.warm_up:
@@ -97,11 +97,11 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
     return {
         "seconds": seconds,
         "waits": waits,
-        "micro_batch": trainer.passes.micro,
+        "micro_batch": trainer.accumulator.max_clips,
         "peak_bytes": peak,
         "matrix_flops": max(rate, matrix_rate(device, dtype)),
         "device": device_name(device),
-        "precision": "bf16" if trainer.passes.bf16 else "fp32",
+        "precision": "bf16" if trainer.accumulator.bf16 else "fp32",
         "threads": torch.get_num_threads(),
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.precision import with_matrices_in
+from vjepa_core.encoder.precision import cast_matrices
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def ours(architecture: Architecture, dtype: torch.dtype, seed: int = 0) -> Visio
     """
     with torch.device("meta"):
         model = VisionTransformer3D(architecture)
-    with_matrices_in(model, dtype)
+    cast_matrices(model, dtype)
     places = model.state_dict()
     state = {name: value.to(places[name].dtype) for name, value in _weights(places, seed)}
     model.load_state_dict(state, assign=True)

@@ -1,0 +1,1 @@
+"""Video encoders of the V-JEPA family."""

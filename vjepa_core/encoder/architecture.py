@@ -1,4 +1,4 @@
-"""Shapes of the V-JEPA family's encoders, by name; free of torch, so that the window can reckon with them."""
+"""Architectures of the V-JEPA family by name, without importing torch, so that the window can use them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Literal, cast
 from vjepa_core.errors import EncoderError
 
 Form = Literal["vjepa1", "vjepa2", "vjepa21"]
-"""Release whose form an encoder has.
+"""Release that introduced the structure of an encoder.
 
-`vjepa1`: sine and cosine of the place are added to the tokens; one last norm.
-`vjepa2`: rotary positions with a tiled table; one last norm. EchoJEPA has this form too.
-`vjepa21`: rotary positions, interleaved, heights and widths scaled to a 16 x 16 grid; a norm for each depth
-that is read; a patch embedding of its own for stills, and learned vectors that tell stills from videos.
+`vjepa1`: sine-cosine position embeddings are added to the tokens; one final norm.
+`vjepa2`: rotary position embeddings with a tiled table; one final norm. EchoJEPA has this form too.
+`vjepa21`: interleaved rotary position embeddings, heights and widths scaled to a 16 x 16 grid; one norm for
+each output depth; a separate patch embedding for still images, and learned vectors that distinguish still
+images from videos.
 """
 
 FAMILIES: dict[Form, str] = {"vjepa1": "V-JEPA", "vjepa2": "V-JEPA 2", "vjepa21": "V-JEPA 2.1"}
@@ -29,7 +30,7 @@ _SIZES: dict[str, tuple[int, int, int, float]] = {
     "giant": (1408, 40, 22, 48 / 11),
     "gigantic": (1664, 48, 26, 64 / 13),
 }
-# V-JEPA 1 has as many heads in its two largest sizes.
+# The two largest sizes of V-JEPA 1 have this number of heads.
 _LARGEST, _LARGEST_HEADS_V1 = ("giant", "gigantic"), 16
 _NAME = re.compile(
     r"vit_(?P<size>[a-z]+|w(?P<w>\d+)d(?P<d>\d+)h(?P<h>\d+)m(?P<m>\d+))_patch(?P<patch>\d+)_(?P<px>\d+)"
@@ -40,16 +41,18 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything about an encoder but its weights.
+    """Complete description of an encoder except its weights.
 
     Parameters
     ----------
-    embed_dim, depth, num_heads, mlp_ratio
-        Size of the transformer.
+    embed_dim, depth, num_heads : int
+        Token width, number of blocks and number of attention heads.
+    mlp_ratio : float
+        Hidden width of the MLPs divided by `embed_dim`.
     patch_size, tubelet_size : int
-        Pixels and frames that one token covers.
+        Side in pixels and number of frames that one token covers.
     image_size : int
-        Side of the square picture of its pre-training; a table of places (`vjepa1`) is stored for it.
+        Side of the square images used in pre-training. A `vjepa1` position table is stored for this size.
     form : {"vjepa21", "vjepa2", "vjepa1"}
         See `Form`.
     """
@@ -65,12 +68,12 @@ class Architecture:
 
     @property
     def mlp_dim(self) -> int:
-        """Width between the two maps of an MLP."""
+        """Hidden width of the MLPs."""
         return round(self.embed_dim * self.mlp_ratio)
 
     @property
     def size(self) -> str:
-        """Published name of the size ("large"), or its numbers ("w96d4h2m384")."""
+        """Published name of the size ("large"), or its dimensions ("w96d4h2m384")."""
         own = (self.embed_dim, self.depth, self.num_heads, self.mlp_dim)
         for name, (width, depth, heads, ratio) in _SIZES.items():
             if own == (width, depth, _heads(name, heads, self.form), round(width * ratio)):
@@ -79,23 +82,23 @@ class Architecture:
 
     @property
     def name(self) -> str:
-        """As timm would have it; `parse` reads it back."""
+        """Name in timm's style; inverse of `parse`."""
         tag = "" if self.form == "vjepa21" else f".{self.form}"
         return f"vit_{self.size}_patch{self.patch_size}_{self.image_size}_t{self.tubelet_size}{tag}"
 
     @classmethod
     def parse(cls, name: str) -> Architecture:
-        """Read a name such as `vit_large_patch16_256_t2.vjepa2`.
+        """Parse a name such as `vit_large_patch16_256_t2.vjepa2`.
 
         Raises
         ------
         EncoderError
-            If it is none.
+            If the name is not that of an architecture.
         """
         found = _NAME.fullmatch(name)
         if found is None or (found["w"] is None and found["size"] not in _SIZES):
             some = ", ".join(architectures()[:4])
-            raise EncoderError(f"No encoder architecture is called {name[:80]}; there are {some} and more.")
+            raise EncoderError(f"There is no encoder architecture {name[:80]}; choose for example {some}.")
         form = cast(Form, found["form"] or "vjepa21")
         if found["w"] is None:
             width, depth, heads, ratio = _SIZES[found["size"]]
@@ -103,16 +106,19 @@ class Architecture:
         else:
             width, depth, heads, hidden = (int(found[key]) for key in "wdhm")
             if min(width, depth, heads, hidden) < 1 or width % heads:
-                raise EncoderError(f"{name[:80]} is impossible: its heads do not divide its width.")
+                raise EncoderError(f"{name[:80]} is invalid: the heads do not divide the width.")
             ratio = hidden / width
         patch, pixels, tubelet = (int(found[key]) for key in ("patch", "px", "t"))
         if min(patch, pixels, tubelet) < 1:
-            raise EncoderError(f"{name[:80]} is impossible: a token must cover something.")
+            raise EncoderError(f"{name[:80]} is invalid: patch, image and tubelet sizes must be positive.")
         return cls(width, depth, heads, ratio, patch, tubelet, pixels, form)
 
 
-def heads_of(embed_dim: int, depth: int, form: Form) -> int | None:
-    """Heads of the published size with this width and depth, None if there is none: weights do not tell."""
+def published_heads(embed_dim: int, depth: int, form: Form) -> int | None:
+    """Return the number of heads of the published size with this width and depth, or None.
+
+    The shapes of the weights do not determine the number of heads.
+    """
     for name, (width, blocks, heads, _) in _SIZES.items():
         if (width, blocks) == (embed_dim, depth):
             return _heads(name, heads, form)
@@ -120,13 +126,13 @@ def heads_of(embed_dim: int, depth: int, form: Form) -> int | None:
 
 
 def architectures() -> tuple[str, ...]:
-    """Names of the published sizes in the 2.1 form, smallest first."""
+    """Return the names of the published sizes in the 2.1 form, smallest first."""
     return tuple(f"vit_{size}_patch16_224_t2" for size in _SIZES)
 
 
 def default_depths(depth: int) -> tuple[int, ...]:
-    """Blocks after which V-JEPA 2.1 normalises and reads its features, the last block included."""
-    if depth == 48:  # the one size whose levels are not quarters
+    """Return the blocks whose outputs V-JEPA 2.1 normalises and uses, including the last block."""
+    if depth == 48:  # the only size whose levels are not quarters of the depth
         return (11, 23, 37, 47)
     return tuple(depth * (level + 1) // 4 - 1 for level in range(4))
 

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, in the fastest way there is on each device."""
+"""Scaled dot-product attention, with the fastest available implementation on each device."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 bfloat16_by_head = True
-"""Whether `attend` goes head by head in bfloat16 on a CPU; `vjepa_core.encoder.speed` measures it."""
+"""Use `attend_by_head` for bfloat16 on a CPU. Set by `vjepa_core.encoder.speed` from a measurement."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Mix values (B, heads, N, head_dim) by the likeness of queries and keys; returns the same shape.
+    """Compute attention for queries, keys and values (B, heads, N, head_dim); return the same shape.
 
-    torch's fused kernel, except for bfloat16 on a CPU, with `bfloat16_by_head` and without gradients.
+    Uses torch's fused kernel, except for bfloat16 on a CPU without gradients if `bfloat16_by_head` is set.
     """
     on_cpu = q.device.type == "cpu" and q.dtype == torch.bfloat16
     if on_cpu and bfloat16_by_head and not torch.is_grad_enabled():
@@ -22,12 +22,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def attend_by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same, a head at a time, whose scores fit into the processor's cache.
+    """Compute attention one head at a time, so that the scores of a head fit into the processor's cache.
 
-    In bfloat16 that can be twice as fast on a CPU: the blocks of the fused kernel are too small for the
-    processor's bfloat16 units. The scores are bfloat16 then. What all keys have in common adds the same to
-    all scores of a query, which changes no share but would cost the scores their last bits: it is taken off
-    first.
+    In bfloat16 this can be twice as fast on a CPU: the blocks of the fused kernel are too small for the
+    processor's bfloat16 units. The scores are then bfloat16. The mean key is subtracted first: it adds a
+    constant to all scores of a query, which softmax ignores but which would cost precision.
     """
     out = torch.empty_like(v)
     q, k = q * q.shape[-1] ** -0.5, k - k.mean(-2, keepdim=True)

@@ -1,4 +1,4 @@
-"""Which encoders there are, read from their cards alone: the window lists them without torch."""
+"""Available encoders, read from their cards without importing torch."""
 
 from __future__ import annotations
 
@@ -15,38 +15,42 @@ from vjepa_core.resources import resource_path
 
 DEFAULT_ENCODER = "apical-vits16"
 UNTRAINED_ENCODER = "apical-vits16-untrained"
-"""The same architecture at its random start: what training is measured against."""
+"""The same architecture with its random initial weights, the baseline for trained encoders."""
 DEEPEST, WIDEST = 128, 1 << 14
-"""Blocks and channels that no encoder of the family comes near."""
+"""Upper bounds on blocks and channels, far above every encoder of the family."""
 FASTEST_FPS = 1000.0
 
-_LONGEST = 1 << 20
+_MAX_CARD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """What is known of an encoder before its weights are touched.
+    """Description of an encoder, available without loading its weights.
 
     Attributes
     ----------
-    name, family, architecture : str
-        Own name; release whose form it has ("V-JEPA 2.1"); name for `create_encoder`.
+    name : str
+        Name of the encoder.
+    family : str
+        Release that it belongs to, such as "V-JEPA 2.1".
+    architecture : str
+        Architecture name for `create_encoder`.
     parameters : int
-        Number of weights.
+        Number of parameters.
     licence, description : str
-        For the user to read.
+        Texts for the user.
     trained : bool
-        False: the weights are a random start, and the window has to say so.
+        False if the weights are random; the window then shows a note.
     checksum : str
-        SHA-256, hexadecimal: of the weight file, or of the built weights where there is no file.
+        Hexadecimal SHA-256 of the weight file, or of the generated weights if there is no file.
     path : Path or None
-        Weight file (safetensors); None if the weights are made from `seed`.
+        Weight file (safetensors); None if the weights are generated from `seed`.
     seed : int
-        Seed of the weights; unused where there is a file.
+        Seed of the weights; unused if there is a file.
     fps : float
-        Frame rate that the encoder is used at, Hz.
+        Frame rate of the clips that the encoder gets, in Hz.
     depths : tuple of int
-        Blocks whose features the head reads, counted from 0.
+        Blocks whose outputs the head uses, counted from 0.
     """
 
     name: str
@@ -64,14 +68,14 @@ class EncoderCard:
 
 
 def available(folders: Sequence[Path] | None = None) -> tuple[list[EncoderCard], dict[str, str]]:
-    """Every encoder in `folders` (default: those that ship).
+    """List every encoder in `folders` (default: the shipped encoders).
 
     Returns
     -------
     cards : list of EncoderCard
-        The default encoder first; where two have one name, that of the earlier folder.
-    faults : dict
-        What is wrong with cards that cannot be read, a sentence by the name of their file.
+        The default encoder first. If two encoders share a name, the one in the earlier folder is listed.
+    faults : dict of str to str
+        Error message for each card that cannot be read, by the stem of its file name.
     """
     cards: dict[str, EncoderCard] = {}
     faults: dict[str, str] = {}
@@ -86,12 +90,12 @@ def available(folders: Sequence[Path] | None = None) -> tuple[list[EncoderCard],
 
 
 def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> EncoderCard:
-    """The card of one encoder; where two have the name, that of the earlier folder.
+    """Return the card of one encoder; if two share the name, the one in the earlier folder.
 
     Raises
     ------
     EncoderError
-        If there is none of that name.
+        If there is no encoder of that name, or its card cannot be read.
     """
     cards, faults = available(folders)
     for found in cards:
@@ -100,26 +104,26 @@ def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> 
     if name in faults:
         raise EncoderError(faults[name])
     names = ", ".join(card.name for card in cards) or "none"
-    raise EncoderError(f"No encoder is called {name}; there are: {names}.")
+    raise EncoderError(f"There is no encoder called {name}. Available encoders: {names}.")
 
 
 def _files(folders: Sequence[Path] | None) -> list[Path]:
-    """Card files, folder by folder."""
+    """Return the card files, folder by folder."""
     folders = [resource_path("encoders")] if folders is None else folders
     return [file for folder in folders for file in sorted(folder.glob("*.json"))]
 
 
 def read_card(file: Path) -> EncoderCard:
-    """Read one card, whoever wrote it.
+    """Read and validate one card.
 
     Raises
     ------
     EncoderError
-        If it cannot be read, or tells what cannot be.
+        If the card cannot be read or contains invalid values.
     """
     raw = content(file)
     try:
-        built = Architecture.parse(_text(raw, "architecture"))
+        architecture = Architecture.parse(_text(raw, "architecture"))
         card = EncoderCard(
             name=_text(raw, "name"),
             family=_text(raw, "family"),
@@ -129,7 +133,7 @@ def read_card(file: Path) -> EncoderCard:
             description=_text(raw, "description"),
             trained=raw["trained"],
             checksum=_text(raw, "checksum"),
-            # Beside the card, whatever path a stranger wrote into it.
+            # Always in the folder of the card, even if the card contains another path.
             path=None if raw["file"] is None else file.parent / Path(_text(raw, "file")).name,
             seed=int(raw.get("seed", 0)),
             fps=float(raw["fps"]),
@@ -137,31 +141,31 @@ def read_card(file: Path) -> EncoderCard:
         )
     except (EncoderError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise _unreadable(file) from error
-    fits = (
+    valid = (
         card.name,
         isinstance(card.trained, bool),
         card.path is None or (card.path.name.strip(".") and card.path != file.parent),
-        built.depth <= DEEPEST and built.embed_dim <= WIDEST and built.mlp_dim <= WIDEST,
+        architecture.depth <= DEEPEST and architecture.embed_dim <= WIDEST and architecture.mlp_dim <= WIDEST,
         card.parameters >= 0 and 0 <= card.seed < 1 << 63,
         math.isfinite(card.fps) and 0 < card.fps <= FASTEST_FPS,
-        card.depths and all(type(depth) is int and 0 <= depth < built.depth for depth in card.depths),
+        card.depths and all(type(depth) is int and 0 <= depth < architecture.depth for depth in card.depths),
     )
-    if not all(fits):
+    if not all(valid):
         raise _unreadable(file)
     return card
 
 
 def content(file: Path) -> dict[str, Any]:
-    """All that stands on a card.
+    """Return the raw JSON object of a card.
 
     Raises
     ------
     EncoderError
-        If it cannot be read.
+        If the file cannot be read or does not contain a JSON object.
     """
     try:
         with file.open("rb") as card:
-            raw = json.loads(card.read(_LONGEST))
+            raw = json.loads(card.read(_MAX_CARD_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(file) from error
     if not isinstance(raw, dict):
@@ -176,4 +180,4 @@ def _text(raw: dict[str, Any], key: str) -> str:
 
 
 def _unreadable(file: Path) -> EncoderError:
-    return EncoderError(f"The encoder card {file} cannot be read: remove it or put it right.")
+    return EncoderError(f"The encoder card {file} cannot be read: remove or correct it.")

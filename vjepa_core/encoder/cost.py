@@ -1,7 +1,7 @@
-"""What one clip costs an encoder: operations and memory, from its shape alone, free of torch.
+"""Operations and memory needed to encode one clip, computed from the architecture without importing torch.
 
-Counted are matrix products, two operations for each product and sum: patch embedding, the maps of attention
-and MLP, and the two products of all tokens with all tokens. Norms, rotations and sums are not.
+Only matrix products are counted, with two operations for each multiply-add: patch embedding, the linear
+layers of attention and MLP, and the two products of attention. Norms, rotations and sums are ignored.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _FLOAT32 = 4  # bytes
 
 
 def tokens_of(architecture: Architecture, frames: int, size: int) -> int:
-    """Tokens of a clip of square frames.
+    """Return the number of tokens of a clip of square frames.
 
     Raises
     ------
     ValueError
-        If it does not divide into whole tokens.
+        If the clip does not divide into whole tokens.
     """
     if frames < 1 or size < 1 or frames % architecture.tubelet_size or size % architecture.patch_size:
         raise ValueError(
@@ -28,58 +28,71 @@ def tokens_of(architecture: Architecture, frames: int, size: int) -> int:
 
 
 def clip_flops(architecture: Architecture, frames: int, size: int) -> int:
-    """Operations of one clip (3, frames, size, size), forward; ValueError as `tokens_of`."""
+    """Return the floating-point operations of one forward pass of a clip (3, frames, size, size).
+
+    Raises
+    ------
+    ValueError
+        If the clip does not divide into whole tokens.
+    """
     tokens = tokens_of(architecture, frames, size)
-    maps = _patch_weights(architecture) + architecture.depth * _block_weights(architecture)
+    linear = _patch_weights(architecture) + architecture.depth * _block_weights(architecture)
     attention = architecture.depth * 4 * tokens**2 * architecture.embed_dim
-    return 2 * tokens * maps + attention
+    return 2 * tokens * linear + attention
 
 
 def weight_bytes(architecture: Architecture, matrix_bytes: int) -> int:
-    """Memory of the weights.
+    """Return the memory of the weights in bytes.
 
     Parameters
     ----------
     architecture : Architecture
+        Architecture of the encoder.
     matrix_bytes : int
-        For each weight of a linear map or a patch embedding, its bias included: 4 in float32, 2 in bfloat16.
-        Norms and learned vectors are in float32.
+        Bytes for each parameter of a linear layer or a patch embedding: 4 in float32, 2 in bfloat16. Norms
+        and learned vectors are float32.
     """
     dim, hidden, depth = architecture.embed_dim, architecture.mlp_dim, architecture.depth
-    stills = architecture.form == "vjepa21"  # which have a patch embedding of one frame beside
+    v21 = architecture.form == "vjepa21"  # has a second patch embedding for still images
     patches = _patch_weights(architecture) + dim
-    if stills:
+    if v21:
         patches += _patch_weights(architecture) // architecture.tubelet_size + dim
-    maps = patches + depth * (_block_weights(architecture) + 5 * dim + hidden)
-    last_norms = len(default_depths(depth)) if stills else 1
-    rest = (depth * 2 + last_norms) * 2 * dim + 2 * dim * stills
-    return maps * matrix_bytes + rest * _FLOAT32
+    linear = patches + depth * (_block_weights(architecture) + 5 * dim + hidden)
+    output_norms = len(default_depths(depth)) if v21 else 1
+    rest = (depth * 2 + output_norms) * 2 * dim + 2 * dim * v21
+    return linear * matrix_bytes + rest * _FLOAT32
 
 
 def clip_memory(
     architecture: Architecture, frames: int, size: int, *, matrix_bytes: int, batch: int = 1, reads: int = 4
 ) -> int:
-    """About the most memory of a pass without gradients: weights, and what lives at once beside them.
+    """Estimate the peak memory in bytes of a forward pass without gradients: weights and activations.
 
     Parameters
     ----------
     architecture : Architecture
+        Architecture of the encoder.
     frames, size : int
-        Of a clip; ValueError as `tokens_of`.
+        Number of frames and side in pixels of a clip.
     matrix_bytes : int
         See `weight_bytes`.
     batch : int
-        Clips at once.
+        Clips in a batch.
     reads : int
-        Depths whose tokens are kept.
+        Number of depths whose tokens are returned.
+
+    Raises
+    ------
+    ValueError
+        If the clip does not divide into whole tokens.
     """
     tokens, dim = tokens_of(architecture, frames, size), architecture.embed_dim
-    row = dim * (2 * _FLOAT32 + matrix_bytes)  # tokens, and the same normalised, in both precisions
-    rotation = dim * (4 * matrix_bytes + 3 * _FLOAT32)  # q, k and v, and one on its way through the rotation
+    row = dim * (2 * _FLOAT32 + matrix_bytes)  # tokens and normalised tokens, in both precisions
+    rotation = dim * (4 * matrix_bytes + 3 * _FLOAT32)  # q, k, v, and the temporary values of `rotate`
     mlp = 2 * architecture.mlp_dim * matrix_bytes
-    kept = 2 * reads * dim * _FLOAT32  # once more where they are stacked
+    outputs = 2 * reads * dim * _FLOAT32  # twice, because they are stacked
     pixels = 3 * frames * size**2 * (2 * _FLOAT32 + matrix_bytes)
-    activations = tokens * (row + max(rotation, mlp) + kept) + pixels
+    activations = tokens * (row + max(rotation, mlp) + outputs) + pixels
     return weight_bytes(architecture, matrix_bytes) + batch * activations
 
 
@@ -88,5 +101,5 @@ def _patch_weights(architecture: Architecture) -> int:
 
 
 def _block_weights(architecture: Architecture) -> int:
-    """Of the matrices of one block: queries, keys, values, their way out, and the MLP."""
+    """Return the number of matrix weights of one block: queries, keys, values, projection and MLP."""
     return 4 * architecture.embed_dim**2 + 2 * architecture.embed_dim * architecture.mlp_dim

@@ -1,16 +1,14 @@
-"""Starting weights that are the same to the last bit on every machine, and useful before any training.
+"""Random initial weights that are bit-identical on every machine and useful without any training.
 
-**Same bits.** Numbers come from the raw stream of PCG64, which NumPy promises to keep, through integer sums
-and one float32 product: no logarithm, sine or matrix product whose last bit depends on the platform. The sum
-of four uniform 16-bit integers is close to normal and cut at 3.5 standard deviations.
+**Reproducible.** Numbers come from the raw stream of PCG64, which NumPy guarantees to keep stable, through
+integer sums and one float32 product: no logarithm, sine or matrix product whose last bit depends on the
+platform. The sum of four uniform 16-bit integers is close to normal and bounded at 3.5 standard deviations.
 
-**Useful.** A random encoder must not blur everything into one vector. As in mimetic initialisation (Trockman
-& Kolter, ICML 2023), keys start as a copy of queries, weights and bias, so that a token attends to tokens
-that look like it; and because the bias is turned by the rotary position, to those near by: each head is an
-edge-preserving blur of its own width. Patches are read in cells of 4 x 4 pixels, coarser than speckle. A
-linear probe from end-diastole to end-systole (20 CAMUS pairs, mean Dice of three classes on the 14 x 14 grid)
-rose from 0.25 with the usual std of 0.02 to 0.42 with the numbers below; the grey values of the patches
-themselves gave 0.21.
+**Useful.** A random encoder must not map all tokens to similar vectors. As in mimetic initialisation
+(Trockman & Kolter, ICML 2023), keys start as a copy of queries, weights and bias, so that a token attends to
+similar tokens. Because the rotary embedding rotates the bias, it also attends to nearby tokens: each head is
+an edge-preserving blur of a different width. Patches are read in cells of 4 x 4 pixels, coarser than speckle.
+See docs/pretraining.md for a comparison with the usual initialisation.
 """
 
 from __future__ import annotations
@@ -31,22 +29,23 @@ from vjepa_core.encoder.vit import VisionTransformer3D
 _CELL = 4  # pixels
 _SIMILARITY = 0.3  # gain of the query and key weights
 _LOCALITY = (1.0, 4.0)  # variance of the query and key bias, first head to last
-_BRANCH_GAIN = 1.5  # gain of all other maps
+_BRANCH_GAIN = 1.5  # gain of all other linear layers
 # Standard deviation of the sum of four independent uniform integers 0..65535.
 _SUM_STD = float(np.sqrt(4 * (65536.0**2 - 1) / 12))
 
 
 class _Stream:
-    """Near-normal float32 numbers from a seed."""
+    """Stream of approximately normal float32 numbers from a seed."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.PCG64(seed)
 
     def normal(self, shape: tuple[int, ...], std: float) -> NDArray[np.float32]:
+        """Return the next numbers in an array of the given shape and standard deviation."""
         words = np.asarray(self._bits.random_raw(int(np.prod(shape))), dtype="<u8")
         total = words.view("<u2").reshape(-1, 4).sum(-1, dtype=np.int64) - 2 * 65535
         scaled = total.astype(np.float32) * np.float32(std / _SUM_STD)
-        return scaled.reshape(shape)
+        return np.asarray(scaled.reshape(shape))
 
 
 @torch.no_grad()
@@ -76,26 +75,26 @@ def initialise(model: VisionTransformer3D, seed: int) -> None:
             parameter.copy_(torch.from_numpy(cells.repeat(cell, -1).repeat(cell, -2)))
         else:
             fill(parameter, _BRANCH_GAIN / math.sqrt(fan_in(parameter)))
-    if model.pos_embed is not None:  # no weight, but it may lie in memory that nobody filled
+    if model.pos_embed is not None:  # not a parameter, but its memory may be uninitialised
         model.pos_embed.copy_(sincos_table(model.stored_grid, model.embed_dim))
     for module in model.modules():
         if isinstance(module, RotaryAttention):
-            _mimic(module, stream)
+            _initialise_attention(module, stream)
 
 
-def _mimic(attention: RotaryAttention, stream: _Stream) -> None:
-    """Keys like queries, and one bias for both whose length sets how near a head looks."""
+def _initialise_attention(attention: RotaryAttention, stream: _Stream) -> None:
+    """Set keys equal to queries, with a common bias whose length determines the width of the head."""
     weight, bias = attention.qkv.weight, attention.qkv.bias
     dim, heads = weight.shape[1], attention.heads
     query = torch.from_numpy(stream.normal((dim, dim), _SIMILARITY / math.sqrt(dim)))
     widths = np.sqrt(np.linspace(*_LOCALITY, heads, dtype=np.float32))[:, None]
-    near = torch.from_numpy((stream.normal((heads, dim // heads), 1.0) * widths).reshape(-1))
+    locality = torch.from_numpy((stream.normal((heads, dim // heads), 1.0) * widths).reshape(-1))
     weight[:dim], weight[dim : 2 * dim] = query, query
-    bias[:dim], bias[dim : 2 * dim] = near, near
+    bias[:dim], bias[dim : 2 * dim] = locality, locality
 
 
 def state_checksum(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and float32 values of a state dict, in its own order."""
+    """Return the SHA-256 of names, shapes and float32 values of a state dict, in its order."""
     digest = hashlib.sha256()
     for name, tensor in state.items():
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

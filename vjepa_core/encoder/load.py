@@ -1,4 +1,4 @@
-"""A card's encoder with its weights, ready to be used and not to be trained."""
+"""Load encoders with their weights for inference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, card
 from vjepa_core.encoder.initialise import initialise, state_checksum
 from vjepa_core.encoder.models import create_encoder
-from vjepa_core.encoder.precision import with_matrices_in
+from vjepa_core.encoder.precision import cast_matrices
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import EncoderError
 
@@ -25,27 +25,31 @@ def load_encoder(
     *,
     matrices: torch.dtype = torch.float32,
 ) -> tuple[VisionTransformer3D, EncoderCard]:
-    """Build an encoder, frozen and in evaluation mode.
+    """Load an encoder by name, frozen and in evaluation mode.
 
     Parameters
     ----------
     name : str
         Name on the card.
     device : str or torch.device
-        Where it is wanted.
+        Device of the weights.
     folders : sequence of Path, optional
-        Folders with cards; default those that ship.
+        Folders with cards; default: the shipped encoders.
     matrices : torch.dtype
-        Of linear maps and patch embeddings, all else is float32. `inference_dtype` tells the fastest one.
+        Dtype of linear layers and patch embeddings; everything else is float32. `inference_dtype` returns the
+        fastest one.
 
     Returns
     -------
-    module, card
+    encoder : VisionTransformer3D
+        The loaded encoder.
+    card : EncoderCard
+        Its card.
 
     Raises
     ------
     EncoderError
-        If there is no such encoder, or its weights are missing, damaged or not the ones on the card.
+        If there is no such encoder, or its weights are missing, damaged or different from the card.
     """
     found = card(name, folders)
     return load_card(found, device, matrices=matrices), found
@@ -54,20 +58,18 @@ def load_encoder(
 def load_card(
     found: EncoderCard, device: str | torch.device = "cpu", *, matrices: torch.dtype = torch.float32
 ) -> VisionTransformer3D:
-    """Build the encoder of a card at hand; otherwise as `load_encoder`."""
-    # No time and memory spent on random weights that are overwritten at once.
+    """Load the encoder of a card; see `load_encoder` for the other parameters and the errors."""
+    # Do not allocate and initialise weights that are overwritten.
     with torch.device("meta"):
         model = create_encoder(found.architecture)
     if found.path is None:
         model.to_empty(device="cpu")
         initialise(model, found.seed)
         if state_checksum(model.state_dict()) != found.checksum:
-            raise EncoderError(
-                f"The weights of {found.name} were not built as its card says; reinstall the program."
-            )
-        with_matrices_in(model, matrices).to(device)
+            raise EncoderError(f"The weights of {found.name} do not match its card: reinstall the program.")
+        cast_matrices(model, matrices).to(device)
     else:
-        with_matrices_in(model, matrices)
+        cast_matrices(model, matrices)
         _verify(found, found.path)
         _read_weights(model, found.architecture, found.path, torch.device(device))
     return model.eval().requires_grad_(False)
@@ -84,32 +86,36 @@ def _verify(found: EncoderCard, path: Path) -> None:
         ) from error
     if checksum != found.checksum:
         raise EncoderError(
-            f"{path} is damaged or not the file on {found.name}'s card: import it again, or choose another "
-            "encoder."
+            f"{path} is damaged or does not match the card of {found.name}: import it again, or choose "
+            "another encoder."
         )
 
 
 def _read_weights(model: VisionTransformer3D, architecture: str, path: Path, device: torch.device) -> None:
-    """Fill a model without memory, one tensor after the other: a large file is never in memory as a whole."""
+    """Load the weights of a model on the meta device one tensor at a time, to limit memory."""
     expected = model.state_dict()
     state: dict[str, torch.Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
             _compare(file, expected, architecture, path)
-            for key, place in expected.items():
-                state[key] = file.get_tensor(key).to(device, place.dtype, copy=True)
+            for key, tensor in expected.items():
+                state[key] = file.get_tensor(key).to(device, tensor.dtype, copy=True)
     except SafetensorError as error:
         raise EncoderError(f"{path} is not a safetensors file: import the checkpoint again.") from error
     model.load_state_dict(state, assign=True)
 
 
 def _compare(file: Any, expected: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
-    """Every weight is there, in its shape, and no other."""
+    """Raise EncoderError unless the file contains exactly the expected weights with their shapes."""
     shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dict
     missing = sorted(expected.keys() - shapes.keys())
     unexpected = sorted(shapes.keys() - expected.keys())
-    misfits = sorted(key for key in expected.keys() & shapes.keys() if shapes[key] != expected[key].shape)
-    for what, keys in (("lacks", missing), ("has unknown", unexpected), ("has misshapen", misfits)):
+    mismatched = sorted(key for key in expected.keys() & shapes.keys() if shapes[key] != expected[key].shape)
+    for problem, keys in (
+        ("lacks weights", missing),
+        ("has unknown weights", unexpected),
+        ("has weights of the wrong shape", mismatched),
+    ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise EncoderError(f"{path} is no {architecture}: it {what} weights ({keys[0]}{more}).")
+            raise EncoderError(f"{path} is not a {architecture}: it {problem} ({keys[0]}{more}).")

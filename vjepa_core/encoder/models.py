@@ -1,4 +1,4 @@
-"""Encoders by the name of their architecture."""
+"""Create encoders by architecture name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from vjepa_core.encoder.vit import VisionTransformer3D
 
 
 def create_encoder(name: str = "vit_small_patch16_224_t2") -> VisionTransformer3D:
-    """An encoder with torch's own random weights, in the form that the name says; see `Architecture`.
+    """Create an encoder with torch's default random weights.
+
+    Parameters
+    ----------
+    name : str
+        Name of the architecture; see `Architecture.parse`.
 
     Raises
     ------

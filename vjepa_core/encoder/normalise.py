@@ -1,4 +1,4 @@
-"""Grey frames as the encoder wants them."""
+"""Convert grey frames to the encoder's input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-    """Grey frames (..., T, H, W) uint8 as the encoder wants them: (..., 3, T, H, W) float32.
+    """Normalise grey frames with ImageNet's mean and standard deviation, as V-JEPA does.
 
-    The grey value stands in all three channels, less ImageNet's mean and over its standard deviation, as in
-    V-JEPA's own preparation. The result is on the device of the input.
+    Parameters
+    ----------
+    frames : ndarray or Tensor of uint8
+        Shape (..., T, H, W).
+
+    Returns
+    -------
+    Tensor of float32
+        Shape (..., 3, T, H, W), with the grey value in all three channels, on the device of the input.
+
+    Raises
+    ------
+    ValueError
+        If the input is not uint8 or has fewer than three axes.
     """
     grey = torch.as_tensor(frames)
     if grey.dtype != torch.uint8 or grey.ndim < 3:

@@ -1,4 +1,4 @@
-"""Tubelets of pixels to tokens."""
+"""Patch embedding: tubelets of pixels to tokens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vjepa_core.encoder.rope import Grid
 
 
 class PatchEmbed3D(nn.Module):
-    """A linear map of every tubelet (tubelet x patch x patch pixels, 3 channels) to one token.
+    """Linear projection of each tubelet (tubelet x patch x patch pixels, 3 channels) to one token.
 
-    The weights are a Conv3d's, under V-JEPA's name `proj`; they are applied as a matrix product, which is as
-    fast on a CPU and spares GPUs the slow low-precision Conv3d of some cuDNN releases.
+    The weights are stored as a Conv3d named `proj`, as in V-JEPA. They are applied as a matrix product, which
+    is as fast on a CPU and avoids the slow low-precision Conv3d of some cuDNN releases on GPUs.
     """
 
     def __init__(self, dim: int, patch_size: int = 16, tubelet_size: int = 2) -> None:
@@ -23,7 +23,7 @@ class PatchEmbed3D(nn.Module):
         self.tubelet_size = tubelet_size
 
     def grid(self, x: Tensor) -> Grid:
-        """Tokens along time, height and width for a clip (B, 3, T, H, W).
+        """Return the tokens along time, height and width for a clip (B, 3, T, H, W).
 
         Raises
         ------
@@ -40,7 +40,7 @@ class PatchEmbed3D(nn.Module):
         return t // self.tubelet_size, h // p, w // p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (B, 3, T, H, W) to tokens (B, N, D) in the order time, height, width."""
+        """Embed a clip (B, 3, T, H, W) as tokens (B, N, D), ordered by time, height, width."""
         t, h, w = self.grid(x)
         p = self.patch_size
         weight = self.proj.weight.flatten(1)

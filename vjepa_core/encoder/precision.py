@@ -1,4 +1,4 @@
-"""Where and in which number format an encoder is used, and not trained."""
+"""Device and precision of encoders at inference."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def inference_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """Return the GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def inference_dtype(device: str | torch.device) -> torch.dtype:
-    """The format in which linear maps are fastest: float32, or bfloat16.
+    """Return the dtype in which linear layers are fastest: float32 or bfloat16.
 
-    On a GPU bfloat16 where it multiplies matrices of it in hardware. On a processor what was measured there,
-    see `vjepa_core.encoder.speed.processor_settings`, whose other settings are in force from now on too.
+    On a GPU this is bfloat16 if the hardware supports it. On a CPU it is the result of a measurement; calling
+    this function also applies the other settings of `vjepa_core.encoder.speed.processor_settings`.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -31,8 +31,8 @@ def inference_dtype(device: str | torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def with_matrices_in(model: M, dtype: torch.dtype) -> M:
-    """Bring the weights of linear maps and patch embeddings to `dtype`, in place; all others stay."""
+def cast_matrices(model: M, dtype: torch.dtype) -> M:
+    """Convert the parameters of linear layers and patch embeddings to `dtype` in place; return the model."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d):
             module.to(dtype)

@@ -1,9 +1,9 @@
-"""3D rotary position tables of the V-JEPA family.
+"""3D rotary position embeddings of the V-JEPA family.
 
-A token at grid position p on an axis turns its queries and keys by the angles p w_k, w_k = 10000^(-k /
-(d/2)), in the plane of two neighbouring channels. Each head has three groups of d = 2 * ((head_dim // 3) //
-2) channels, for depth, height and width in this order; what remains is not turned. Source:
-facebookresearch/vjepa2, `src/models/utils/modules.py`.
+The queries and keys of a token at grid position p on an axis are rotated by the angles p w_k, with w_k =
+10000^(-k / (d/2)), in the planes of two neighbouring channels. Each head has three groups of d = 2 *
+((head_dim // 3) // 2) channels, for time, height and width in this order; the remaining channels are not
+rotated. Source: facebookresearch/vjepa2, `src/models/utils/modules.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 Rope = Literal["interleaved", "tiled"]
-"""Which angle a channel of a group takes.
+"""Assignment of frequencies to the channels of a group.
 
 `interleaved` (V-JEPA 2.1): f0 f0 f1 f1 ...; heights and widths are scaled to a 16 x 16 grid.
-`tiled` (V-JEPA 2): f0 f1 ... f0 f1 ..., not a rotation, but what those weights were trained with; not scaled.
+`tiled` (V-JEPA 2): f0 f1 ... f0 f1 ..., without scaling. This is not a rotation, but these weights were
+trained with it.
 """
 
 Grid = tuple[int, int, int]
@@ -29,12 +30,12 @@ REFERENCE_GRID = 16
 
 @lru_cache(maxsize=16)
 def rope_table(grid: Grid, head_dim: int, kind: Rope, device: torch.device) -> Tensor:
-    """Sine and cosine for every token of a grid, in token order (time, height, width).
+    """Compute sine and cosine for every token of a grid, ordered by time, height, width.
 
     Returns
     -------
     Tensor
-        (2, tokens, head_dim) float32: sines, then cosines. Shared by all callers: do not write to it.
+        Shape (2, tokens, head_dim), float32: sines, then cosines. Cached and shared: do not modify.
     """
     per_axis = 2 * ((head_dim // 3) // 2)
     k = torch.arange(per_axis // 2, dtype=torch.float64)
@@ -48,34 +49,35 @@ def rope_table(grid: Grid, head_dim: int, kind: Rope, device: torch.device) -> T
         groups.append(angle.repeat_interleave(2, -1) if kind == "interleaved" else angle.repeat(1, 2))
     angles = torch.cat(groups, -1)
     angles = torch.nn.functional.pad(angles, (0, head_dim - angles.shape[-1]))
-    # A table first made under inference_mode could never take part in training.
+    # A table that is created under inference_mode could not be used in training later.
     with torch.inference_mode(False):
         return torch.stack((angles.sin(), angles.cos())).to(device, torch.float32, copy=True)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn queries or keys.
+    """Apply the rotary embedding to queries or keys.
 
     Parameters
     ----------
     x : Tensor
-        (B, N, heads, head_dim).
+        Shape (B, N, heads, head_dim).
     table : Tensor
-        (2, N, head_dim) for all samples alike, or (2, B, N, head_dim).
+        Shape (2, N, head_dim) for all samples, or (2, B, N, head_dim).
 
     Returns
     -------
     Tensor
-        As `x`, in its dtype.
+        Shape and dtype of `x`.
     """
     sin, cos = table.unsqueeze(-2)
     if torch.is_grad_enabled():
         partner = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
-        return (x * cos + partner * sin).to(x.dtype)
-    # The same in place, a third of the time on a CPU: neighbours are swapped by how they are read.
+        rotated: Tensor = (x * cos + partner * sin).to(x.dtype)
+        return rotated
+    # The same in place, which takes a third of the time on a CPU.
     wide = x.float()
-    turned = wide * cos
-    out, pairs, sin = (part.unflatten(-1, (-1, 2)) for part in (turned, wide, sin))
+    rotated = wide * cos
+    out, pairs, sin = (part.unflatten(-1, (-1, 2)) for part in (rotated, wide, sin))
     out[..., 0].addcmul_(pairs[..., 1], sin[..., 0], value=-1)
     out[..., 1].addcmul_(pairs[..., 0], sin[..., 1])
-    return turned.to(x.dtype)
+    return rotated.to(x.dtype)

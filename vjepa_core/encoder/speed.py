@@ -1,9 +1,9 @@
-"""How the encoder runs fastest on this processor: number format, attention and threads, by measurement.
+"""Measure which precision, attention implementation and number of threads are fastest on this processor.
 
-What a processor's flags promise is not what it does: some have bfloat16 instructions and multiply matrices
-of float32 faster. So the two operations in which an encoder spends its time, a linear map and attention, are
-timed in every way that is in question. That takes about a tenth of a second, once in a process, or once on a
-machine where `SPEED_FILE_VARIABLE` names a file for the result.
+CPU flags are not a reliable indication: some processors have bfloat16 instructions but multiply float32
+matrices faster. Therefore the two operations that dominate an encoder, a linear layer and attention, are
+timed with each candidate. This takes about a tenth of a second, once per process, or once per machine if
+`SPEED_FILE_VARIABLE` names a file for the result.
 """
 
 from __future__ import annotations
@@ -27,46 +27,47 @@ from vjepa_core.errors import EncoderError
 from vjepa_core.processor import SPEED_FILE_VARIABLE, processor_name
 
 PRECISION_VARIABLE = "APICAL_PRECISION"
-"""Environment variable, "float32" or "bfloat16": measure nothing, take this format and torch's threads."""
+"""Environment variable, "float32" or "bfloat16": use this precision and torch's threads without measuring."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _BY_HEAD = "bfloat16, by head"
-_WAYS = ("float32, fused", "bfloat16, fused", _BY_HEAD)
+_METHODS = ("float32, fused", "bfloat16, fused", _BY_HEAD)
 
-_VERSION = 1  # of the file
+_VERSION = 1  # format of the result file
 _ROWS, _DIM, _HIDDEN = 392, 384, 1536
 _HEADS, _TOKENS, _HEAD_DIM = 2, 784, 64
-_OF_A_BLOCK = 12
-# A block of ViT-S with a clip of 1568 tokens costs this many such linear maps (12 x 384^2 x 1568 products
-# against 4 x 384^2 x 392) and as many such attentions (6 heads of 1568 tokens against 2 of 784).
+_PER_BLOCK = 12
+# A block of ViT-S on a clip of 1568 tokens costs as much as this many timed linear layers (12 x 384^2 x 1568
+# products versus 4 x 384^2 x 392) and as many timed attentions (6 heads of 1568 tokens versus 2 of 784).
 _ROUNDS = 2
-_FEWER_PAYS = 1.25  # fewer threads have to be faster by this: later there may be less to do beside
-_ROUGHER_PAYS = 1.1  # bfloat16 by this, since it is less exact
-_FEW_ROWS, _HOPELESS = 32, 4.0
-_BUSY = 1.2  # times as long as the processor works
-_FINE = 1e-4  # seconds: resolution of a clock that can tell
+_MIN_SPEEDUP_FEWER_THREADS = 1.25  # the other load on the machine may end later
+_MIN_SPEEDUP_BFLOAT16 = 1.1  # bfloat16 is less exact
+_FEW_ROWS, _MAX_SLOWDOWN = 32, 4.0
+_BUSY = 1.2  # ratio of wall time to processor time
+_FINE_RESOLUTION = 1e-4  # seconds
 
 Clock = Callable[[], float]
-Work = Callable[[], object]
+Task = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the encoder runs on the processor.
+    """Settings for running an encoder on the processor.
 
     Attributes
     ----------
     dtype : {"float32", "bfloat16"}
-        Of linear maps and patch embeddings.
+        Dtype of linear layers and patch embeddings.
     by_head : bool
-        Whether attention in bfloat16 goes head by head; see `vjepa_core.encoder.attention.attend`.
+        Compute attention in bfloat16 one head at a time; see `vjepa_core.encoder.attention.attend`.
     threads : int
+        Number of torch threads.
     origin : {"measured", "kept", "set"}
-        Measured in this process, read from the file, or by `PRECISION_VARIABLE`.
-    seconds : mapping
-        Measured time of a block of ViT-S in one thread, by way ("bfloat16, fused"); empty if not measured.
-    thread_seconds : mapping
-        The same by number of threads, in the way that was chosen; empty if that could not be measured.
+        Measured in this process, read from the result file, or set by `PRECISION_VARIABLE`.
+    seconds : mapping of str to float
+        Measured time of a ViT-S block in one thread, by method ("bfloat16, fused"); empty if not measured.
+    thread_seconds : mapping of str to float
+        Measured time with the chosen method, by number of threads; empty if it could not be measured.
     """
 
     dtype: str
@@ -78,15 +79,15 @@ class Settings:
 
     @property
     def reason(self) -> str:
-        """One sentence for a user."""
+        """Explanation of the settings for the user."""
         if self.origin == "set":
-            return f"{PRECISION_VARIABLE} says so."
-        ways = ", ".join(f"{way} {1e3 * seconds:.0f} ms" for way, seconds in self.seconds.items())
-        told = f"One thread takes for a block of ViT-S: {ways}."
+            return f"Set by {PRECISION_VARIABLE}."
+        methods = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in self.seconds.items())
+        text = f"Time for a block of ViT-S in one thread: {methods}."
         if self.thread_seconds:
             each = ", ".join(f"{n} {1e3 * seconds:.0f} ms" for n, seconds in self.thread_seconds.items())
-            return f"{told} By number of threads: {each}."
-        return f"{told} The number of threads is torch's own: the processor was too busy to measure it."
+            return f"{text} By number of threads: {each}."
+        return f"{text} The number of threads is torch's default: the processor was too busy to measure."
 
 
 Key = TypeVar("Key")
@@ -94,176 +95,182 @@ Key = TypeVar("Key")
 
 @functools.cache
 def processor_settings() -> Settings:
-    """The fastest way to run an encoder on the processor; the first call also puts it into force.
+    """Return the fastest settings for the processor; the first call also applies them.
 
-    That is: the kind of attention in bfloat16, and torch's number of threads, which is only ever lowered.
+    It sets the attention implementation for bfloat16 and torch's number of threads, which is never increased.
 
     Raises
     ------
     EncoderError
-        If `PRECISION_VARIABLE` has a value that is not known.
+        If `PRECISION_VARIABLE` has an unknown value.
     """
-    settings = _found()
+    settings = _determine_settings()
     attention.bfloat16_by_head = settings.by_head
     torch.set_num_threads(settings.threads)
     return settings
 
 
-def _found() -> Settings:
+def _determine_settings() -> Settings:
     threads = torch.get_num_threads()
-    said = os.environ.get(PRECISION_VARIABLE, "").strip()
-    if said:
-        if said not in _DTYPES:
-            raise EncoderError(f"{PRECISION_VARIABLE} is {said[:20]}: set it to float32 or bfloat16.")
-        return Settings(said, True, threads, "set")
-    named = os.environ.get(SPEED_FILE_VARIABLE, "").strip()
-    file = Path(named) if named else None
+    precision = os.environ.get(PRECISION_VARIABLE, "").strip()
+    if precision:
+        if precision not in _DTYPES:
+            raise EncoderError(f"{PRECISION_VARIABLE} is {precision[:20]}: set it to float32 or bfloat16.")
+        return Settings(precision, True, threads, "set")
+    path = os.environ.get(SPEED_FILE_VARIABLE, "").strip()
+    file = Path(path) if path else None
     key = {"version": _VERSION, "torch": torch.__version__, "cpu": processor_name(), "threads": threads}
-    kept = None if file is None else _read(file, key)
-    settings = kept or with_format(threads)
+    cached = None if file is None else _read(file, key)
+    settings = cached or measure_precision(threads)
     if not settings.thread_seconds:
-        settings = with_threads(settings)
+        settings = measure_threads(settings)
         if file is not None:
             _write(file, key, settings)
     return settings
 
 
-def with_format(threads: int) -> Settings:
-    """Time every way in one thread and choose; `threads` are kept as they are.
+def measure_precision(threads: int) -> Settings:
+    """Time every method in one thread and choose the fastest; `threads` is stored in the result.
 
-    Processor time is taken where the system tells it: what else the machine does counts less.
+    Processor time is used if its resolution suffices, because it depends less on the load of the machine.
     """
     before = torch.get_num_threads()
-    fine = time.get_clock_info("thread_time").resolution < _FINE
+    fine = time.get_clock_info("thread_time").resolution < _FINE_RESOLUTION
     try:
         torch.set_num_threads(1)
         with torch.inference_mode():
-            seconds = _measured_ways(time.thread_time if fine else time.perf_counter)
+            seconds = _time_methods(time.thread_time if fine else time.perf_counter)
     finally:
         torch.set_num_threads(before)
-    way = choose(seconds)
-    return Settings(way.partition(",")[0], way == _BY_HEAD, threads, "measured", seconds)
+    method = choose_method(seconds)
+    return Settings(method.partition(",")[0], method == _BY_HEAD, threads, "measured", seconds)
 
 
-def with_threads(settings: Settings) -> Settings:
-    """Time the chosen way with all threads and with fewer; the settings as they are where that tells nothing.
+def measure_threads(settings: Settings) -> Settings:
+    """Time the chosen method with all threads and with fewer, and choose the number of threads.
 
-    Which is so on a busy machine: there any number of threads waits for what else runs, and when that has
-    ended all of them are wanted.
+    On a busy machine the settings are returned unchanged: the measurement would depend on the other load, and
+    all threads are useful once that has ended.
     """
     before = torch.get_num_threads()
     dtype = _DTYPES[settings.dtype]
-    work = {
-        "linear": _linear(dtype, _ROWS),
-        "attention": _attention(dtype, by_head=settings.by_head),
+    tasks = {
+        "linear": _linear_task(dtype, _ROWS),
+        "attention": _attention_task(dtype, by_head=settings.by_head),
     }
-    found: dict[int, float] = {}
+    times: dict[int, float] = {}
     n = settings.threads
     try:
         with torch.inference_mode():
-            if _busy(work["linear"]):
+            if _is_busy(tasks["linear"]):
                 return settings
-            while n >= 1 and (not found or found[min(found)] <= min(found.values())):
+            while n >= 1 and (not times or times[min(times)] <= min(times.values())):
                 torch.set_num_threads(n)
-                found[n] = _OF_A_BLOCK * sum(_best(work, _ROUNDS, time.perf_counter).values())
+                times[n] = _PER_BLOCK * sum(_best_times(tasks, _ROUNDS, time.perf_counter).values())
                 n //= 2
     finally:
         torch.set_num_threads(before)
-    told = {str(number): seconds for number, seconds in found.items()}
-    return replace(settings, threads=fewest(found), thread_seconds=told)
+    thread_seconds = {str(number): seconds for number, seconds in times.items()}
+    return replace(settings, threads=choose_threads(times), thread_seconds=thread_seconds)
 
 
-def choose(seconds: Mapping[str, float]) -> str:
-    """The fastest way, of the times by way ("bfloat16, fused"); bfloat16 only if it clearly is."""
+def choose_method(seconds: Mapping[str, float]) -> str:
+    """Return the fastest method ("bfloat16, fused"); bfloat16 only if it is clearly faster."""
 
-    def cost(way: str) -> float:
-        return seconds[way] * (_ROUGHER_PAYS if way.startswith("bfloat16") else 1.0)
+    def cost(method: str) -> float:
+        return seconds[method] * (_MIN_SPEEDUP_BFLOAT16 if method.startswith("bfloat16") else 1.0)
 
     return min(seconds, key=cost)
 
 
-def fewest(seconds: Mapping[int, float]) -> int:
-    """Number of threads, of the times by number: the most, unless fewer are clearly faster."""
+def choose_threads(seconds: Mapping[int, float]) -> int:
+    """Return the number of threads: the largest that was timed, unless fewer are clearly faster."""
     most = max(seconds)
     best = min(seconds, key=lambda n: seconds[n])
-    return best if seconds[best] * _FEWER_PAYS < seconds[most] else most
+    return best if seconds[best] * _MIN_SPEEDUP_FEWER_THREADS < seconds[most] else most
 
 
-def _measured_ways(clock: Clock) -> dict[str, float]:
-    """Shortest times of a block by way; without those of a format that is hopelessly slow."""
-    small = _best({name: _linear(dtype, _FEW_ROWS) for name, dtype in _DTYPES.items()}, 2, clock)
-    # Without instructions for it, bfloat16 is computed number by number: no need to time more of that.
-    formats = [name for name in _DTYPES if small[name] < _HOPELESS * small["float32"]]
-    ways = {way: way.partition(",")[0] for way in _WAYS if way.partition(",")[0] in formats}
-    linears = _best({name: _linear(_DTYPES[name], _ROWS) for name in formats}, _ROUNDS, clock)
-    attentions = _best(
-        {way: _attention(_DTYPES[name], by_head=way == _BY_HEAD) for way, name in ways.items()},
+def _time_methods(clock: Clock) -> dict[str, float]:
+    """Return the shortest time of a block for each method, except methods with a very slow precision."""
+    small = _best_times({name: _linear_task(dtype, _FEW_ROWS) for name, dtype in _DTYPES.items()}, 2, clock)
+    # Without hardware support, bfloat16 is emulated and need not be timed further.
+    dtypes = [name for name in _DTYPES if small[name] < _MAX_SLOWDOWN * small["float32"]]
+    methods = {method: method.partition(",")[0] for method in _METHODS if method.partition(",")[0] in dtypes}
+    linear_times = _best_times({name: _linear_task(_DTYPES[name], _ROWS) for name in dtypes}, _ROUNDS, clock)
+    attention_times = _best_times(
+        {
+            method: _attention_task(_DTYPES[name], by_head=method == _BY_HEAD)
+            for method, name in methods.items()
+        },
         _ROUNDS,
         clock,
     )
-    return {way: _OF_A_BLOCK * (linears[name] + attentions[way]) for way, name in ways.items()}
+    return {
+        method: _PER_BLOCK * (linear_times[name] + attention_times[method])
+        for method, name in methods.items()
+    }
 
 
-def _best(works: Mapping[Key, Work], rounds: int, clock: Clock) -> dict[Key, float]:
-    """Shortest of some rounds, in which each has its turn; what the first call prepares does not count."""
-    for work in works.values():
-        work()
-    best = dict.fromkeys(works, float("inf"))
+def _best_times(tasks: Mapping[Key, Task], rounds: int, clock: Clock) -> dict[Key, float]:
+    """Return the shortest time of each task over some rounds, after one untimed call."""
+    for task in tasks.values():
+        task()
+    best = dict.fromkeys(tasks, float("inf"))
     for _ in range(rounds):
-        for name, work in works.items():
-            began = clock()
-            work()
-            best[name] = min(best[name], clock() - began)
+        for name, task in tasks.items():
+            start = clock()
+            task()
+            best[name] = min(best[name], clock() - start)
     return best
 
 
-def _busy(work: Work) -> bool:
-    """Whether work in one thread waits for the processor a good part of the time."""
+def _is_busy(task: Task) -> bool:
+    """Return True if a single-threaded task waits for the processor a large part of the time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        began, ran = time.perf_counter(), time.thread_time()
+        start, thread_start = time.perf_counter(), time.thread_time()
         for _ in range(2 * _ROUNDS):
-            work()
-        worked = time.thread_time() - ran + time.get_clock_info("thread_time").resolution
-        return time.perf_counter() - began > _BUSY * worked
+            task()
+        worked = time.thread_time() - thread_start + time.get_clock_info("thread_time").resolution
+        return time.perf_counter() - start > _BUSY * worked
     finally:
         torch.set_num_threads(before)
 
 
-def _linear(dtype: torch.dtype, rows: int) -> Work:
+def _linear_task(dtype: torch.dtype, rows: int) -> Task:
     generator = torch.Generator().manual_seed(0)
-    rows_in = torch.randn((rows, _DIM), generator=generator).to(dtype)
+    x = torch.randn((rows, _DIM), generator=generator).to(dtype)
     weight = torch.randn((_HIDDEN, _DIM), generator=generator).to(dtype)
     bias = torch.zeros(_HIDDEN, dtype=dtype)
-    return lambda: linear(rows_in, weight, bias)
+    return lambda: linear(x, weight, bias)
 
 
-def _attention(dtype: torch.dtype, *, by_head: bool) -> Work:
+def _attention_task(dtype: torch.dtype, *, by_head: bool) -> Task:
     generator = torch.Generator().manual_seed(0)
     shape = (3, 1, _TOKENS, _HEADS, _HEAD_DIM)
     q, k, v = torch.randn(shape, generator=generator).to(dtype).transpose(2, 3)
-    how = attention.attend_by_head if by_head else torch.nn.functional.scaled_dot_product_attention
-    return lambda: how(q, k, v)
+    attend = attention.attend_by_head if by_head else torch.nn.functional.scaled_dot_product_attention
+    return lambda: attend(q, k, v)
 
 
 def _read(file: Path, key: Mapping[str, object]) -> Settings | None:
-    """What was kept for this key; None where there is nothing, or what is there makes no sense."""
+    """Return the settings stored for this key; None if there are none or they are invalid."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        if told["key"] != key:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["key"] != key:
             return None
-        kept = Settings(**told["settings"])
-        sound = kept.dtype in _DTYPES and isinstance(kept.by_head, bool)
-        sound = sound and 1 <= kept.threads <= int(str(key["threads"]))
-        kept.reason  # noqa: B018 - its figures are numbers
+        settings = Settings(**stored["settings"])
+        valid = settings.dtype in _DTYPES and isinstance(settings.by_head, bool)
+        valid = valid and 1 <= settings.threads <= int(str(key["threads"]))
+        settings.reason  # noqa: B018 - fails unless the stored times are numbers
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return replace(kept, origin="kept") if sound else None
+    return replace(settings, origin="kept") if valid else None
 
 
 def _write(file: Path, key: Mapping[str, object], settings: Settings) -> None:
-    """Keep the result; a folder that cannot be written costs the next process a measurement."""
+    """Store the result; if the folder is not writable, the next process measures again."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"key": key, "settings": asdict(settings)}))

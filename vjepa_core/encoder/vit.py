@@ -11,23 +11,23 @@ from vjepa_core.encoder.architecture import Architecture, default_depths
 from vjepa_core.encoder.block import NORM_EPS, Block
 from vjepa_core.encoder.patch_embed import PatchEmbed3D
 from vjepa_core.encoder.rope import Grid, Rope, rope_table
-from vjepa_core.encoder.sincos import resized, sincos_table
+from vjepa_core.encoder.sincos import resize_table, sincos_table
 
 SINCOS_FRAMES = 16
-"""Frames of the clips that V-JEPA 1 was trained on, for which its table is stored."""
+"""Frames of V-JEPA 1's training clips, for which its position table is stored."""
 
 
 class VisionTransformer3D(nn.Module):
-    """Clips to tokens in the order time, height, width.
+    """Vision transformer that maps clips to tokens, ordered by time, height, width.
 
-    Parameter names are those of the V-JEPA state dicts. Matrices may be of another, lower precision than
-    the rest (see `vjepa_core.encoder.precision`): tokens and norms stay in float32.
+    Parameter names are those of the V-JEPA state dicts. Linear layers may have a lower precision than the
+    rest (see `vjepa_core.encoder.precision`); tokens and norms are always float32.
 
     Parameters
     ----------
     architecture : Architecture
         Size and form. The 2.1 form has `video_mod_embed`, `img_mod_embed`, `patch_embed_img` (one frame) and
-        `norms_block`; the others have a single last `norm`, V-JEPA 1 a buffer `pos_embed`.
+        `norms_block`; the others have a single final `norm`, and V-JEPA 1 a buffer `pos_embed`.
     """
 
     pos_embed: Tensor | None
@@ -61,28 +61,30 @@ class VisionTransformer3D(nn.Module):
             self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `forward_features` of a clip (B, 3, T, H, W)."""
         return self.forward_features(x)
 
     def forward_features(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Normalised tokens of the last block.
+        """Return the normalised tokens of the last block.
 
         Parameters
         ----------
         x : Tensor
-            (B, 3, T, H, W), normalised pixels.
+            Normalised pixels, shape (B, 3, T, H, W).
         keep : Tensor, optional
-            (B, K) int64: token numbers that are seen. The others are dropped before the first block; those
-            that stay keep their positions.
+            Indices of the visible tokens, shape (B, K), int64. The others are dropped before the first block;
+            the visible ones keep their positions.
 
         Returns
         -------
         Tensor
-            (B, N, D), or (B, K, D) with `keep`.
+            Shape (B, N, D), or (B, K, D) with `keep`.
         """
         tokens, rope = self._embed(x, keep)
         for block in self.blocks:
             tokens = block(tokens, rope)
-        return self._norm_at(len(self.blocks) - 1)(tokens)
+        out: Tensor = self.output_norm(len(self.blocks) - 1)(tokens)
+        return out
 
     def forward_intermediates(
         self,
@@ -92,51 +94,54 @@ class VisionTransformer3D(nn.Module):
         norm: bool = True,
         intermediates_only: bool = True,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Tokens after chosen blocks, as grids; blocks behind the deepest are not run if nobody asks.
+        """Return the outputs of selected blocks as grids.
 
         Parameters
         ----------
         x : Tensor
-            (B, 3, T, H, W), normalised pixels.
+            Normalised pixels, shape (B, 3, T, H, W).
         indices : sequence of int, optional
-            Blocks to read, counted from 0; default `self.depths`.
+            Blocks to return, counted from 0; default: `self.depths`.
         norm : bool
-            Apply the norm of each depth; in the 2.1 form only `self.depths` have one.
+            Apply the norm of each depth. In the 2.1 form only `self.depths` have one.
         intermediates_only : bool
-            False also returns `forward_features`' tokens, first.
+            Stop after the deepest selected block. If False, also return the result of `forward_features`.
 
         Returns
         -------
-        list of Tensor
-            One (B, T', H', W', D) for each index, in the order of `indices`.
+        list of Tensor, or (Tensor, list of Tensor)
+            One grid (B, T', H', W', D) for each index, in the order of `indices`; preceded by the final
+            tokens (B, N, D) unless `intermediates_only`.
 
         Raises
         ------
         ValueError
-            For a block that does not exist or has no norm.
+            If a block does not exist or has no norm.
         """
         wanted = tuple(self.depths if indices is None else indices)
         last = len(self.blocks) - 1
         unknown = [i for i in wanted if not 0 <= i <= last or (norm and self.v21 and i not in self.depths)]
         if unknown or not wanted:
-            raise ValueError(f"no features after blocks {unknown}; this encoder has {self.depths}")
+            raise ValueError(
+                f"no features after blocks {unknown}; this encoder has features after {self.depths}"
+            )
         t, h, w = self._patches(x).grid(x)
         tokens, rope = self._embed(x, None)
-        taken: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
         for i, block in enumerate(self.blocks):
             if i > max(wanted) and intermediates_only:
                 break
             tokens = block(tokens, rope)
             if i in wanted:
-                taken[i] = (self._norm_at(i)(tokens) if norm else tokens).unflatten(1, (t, h, w))
-        grids = [taken[i] for i in wanted]
-        return grids if intermediates_only else (self._norm_at(last)(tokens), grids)
+                outputs[i] = (self.output_norm(i)(tokens) if norm else tokens).unflatten(1, (t, h, w))
+        grids = [outputs[i] for i in wanted]
+        return grids if intermediates_only else (self.output_norm(last)(tokens), grids)
 
     def _patches(self, x: Tensor) -> PatchEmbed3D:
         return self.patch_embed_img if self.v21 and x.shape[2] == 1 else self.patch_embed
 
     def _embed(self, x: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens before the first block, and the rotary table that goes with them."""
+        """Return the input of the first block and the rotary table."""
         patches = self._patches(x)
         tokens: Tensor = patches(x).float()
         if self.v21:
@@ -145,30 +150,35 @@ class VisionTransformer3D(nn.Module):
             )
         if keep is not None:
             tokens = tokens.gather(1, keep.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-        return self.place(tokens, patches.grid(x), keep)
+        return self.embed_positions(tokens, patches.grid(x), keep)
 
-    def place(self, tokens: Tensor, grid: Grid, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Tell tokens where they are: by what is added to them, or by a table that turns queries and keys.
+    def embed_positions(
+        self, tokens: Tensor, grid: Grid, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Add the position embedding to tokens, or return the table for rotary embedding.
 
         Parameters
         ----------
         tokens : Tensor
-            (B, N, D), or (B, K, D) with `keep`.
+            Shape (B, N, D), or (B, K, D) with `keep`.
         grid : (int, int, int)
-            Of all tokens.
+            Grid of all N tokens.
         keep : Tensor, optional
-            (B, K) int64: numbers of the tokens that are there.
+            Indices of the tokens that are present, shape (B, K), int64.
 
         Returns
         -------
-        tokens, rope
-            What the first block takes, and the table for all blocks; None where there is none.
+        tokens : Tensor
+            Input of the first block.
+        rope : Tensor or None
+            Table for `vjepa_core.encoder.rope.rotate` in every block; None for V-JEPA 1.
         """
         if self.pos_embed is not None:
-            table = resized(self.pos_embed, self.stored_grid, grid)
+            table = resize_table(self.pos_embed, self.stored_grid, grid)
             return tokens + (table if keep is None else table[0, keep]), None
         rope = rope_table(grid, self.embed_dim // self.num_heads, self.rope, tokens.device)
         return tokens, rope if keep is None else rope[:, keep]
 
-    def _norm_at(self, index: int) -> nn.Module:
+    def output_norm(self, index: int) -> nn.Module:
+        """Return the norm for the output of block `index`; in the 2.1 form one of `self.depths`."""
         return self.norms_block[self.depths.index(index)] if self.v21 else self.norm

@@ -30,8 +30,8 @@ from torch.nn import functional
 from vjepa_core.fewshot.augment import warp_affine
 from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
+from vjepa_core.fewshot.heart_shape import ShapeModel
 from vjepa_core.fewshot.overlap import agreement
-from vjepa_core.fewshot.plausible import Shapes
 from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, PreparedCine
 from vjepa_core.resources import resource_path
 
@@ -336,7 +336,7 @@ def embedding(cine: PreparedCine, frames: Sequence[int] | None = None) -> NDArra
 
 @torch.inference_mode()
 def gather(
-    head: Head, cine: PreparedCine, *, shapes: Shapes | None = None, views: ViewSpace | None = None
+    head: Head, cine: PreparedCine, *, shapes: ShapeModel | None = None, views: ViewSpace | None = None
 ) -> Evidence:
     """Examine a cine. Its labels, if any, have no part in it.
 
@@ -345,7 +345,7 @@ def gather(
     head : Head
     cine : PreparedCine
         With its features.
-    shapes : Shapes, optional
+    shapes : ShapeModel, optional
         Give it where the head draws the left heart.
     views : ViewSpace, optional
     """
@@ -384,18 +384,18 @@ def share_outside(mask: NDArray[np.uint8], sector: NDArray[np.uint8]) -> float:
     return float((drawn & (sector == 0)).sum() / max(int(drawn.sum()), 1))
 
 
-def _shape(shapes: Shapes, drawn: NDArray[np.uint8]) -> float:
+def _shape(shapes: ShapeModel, drawn: NDArray[np.uint8]) -> float:
     far = median(shapes.distance(mask) for mask in drawn) / shapes.limit
     return min(far, _WORST_SHAPE)
 
 
 def _answers(head: Head, image: Tensor, tokens: Tensor) -> list[Tensor]:
     prior = image.new_zeros(len(image), head.config.n_outputs, GRID_SIZE, GRID_SIZE)
-    return [logits.softmax(1).float().cpu() for logits in head.answers(image, tokens, prior)]
+    return [logits.softmax(1).float().cpu() for logits in head.forward_nets(image, tokens, prior)]
 
 
 def _mean(head: Head, each: Sequence[Tensor]) -> Tensor:
-    return torch.stack([share * one for share, one in zip(head.shares, each, strict=True)]).sum(0)
+    return torch.stack([share * one for share, one in zip(head.net_weights, each, strict=True)]).sum(0)
 
 
 def _affine(angle: float, scale: float) -> Tensor:

@@ -1,7 +1,6 @@
 """Augmentation of a frame together with its cached features, label and carried label.
 
-Random numbers are drawn on the CPU, so that a seed means the same on every device; maps are changed where
-they lie.
+Random numbers are drawn on the CPU, so that a seed gives the same augmentation on every device.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
 
 
 def random_affine(n: int, generator: Generator) -> Tensor:
-    """Small rotations, scalings and shifts, (n, 2, 3), in the normalised coordinates of `affine_grid`.
+    """Draw small rotations, scalings and shifts (n, 2, 3) in the normalised coordinates of `affine_grid`.
 
-    No left-right flip: it would mirror anatomy.
+    There is no left-right flip, because it would mirror the anatomy.
     """
     angle = _uniform(n, -0.21, 0.21, generator)
     scale = torch.exp(_uniform(n, -0.16, 0.16, generator))
@@ -34,27 +33,39 @@ def random_affine(n: int, generator: Generator) -> Tensor:
 
 
 def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
-    """Resample (B, C, h, w) by `theta`; the same theta moves maps of any resolution alike."""
+    """Resample maps (B, C, h, w) with the affine transforms `theta` (B, 2, 3).
+
+    The transforms are independent of the resolution of the maps.
+    """
     grid = _positions(theta.to(x), *x.shape[-2:])
     return functional.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
 
 def _positions(theta: Tensor, h: int, w: int) -> Tensor:
-    """As `affine_grid(theta, (n, 1, h, w), align_corners=False)`, far sooner on a CPU."""
+    """Compute `affine_grid(theta, (n, 1, h, w), align_corners=False)`, but much faster on a CPU."""
     x, y = ((2 * torch.arange(size, device=theta.device) + 1.0) / size - 1 for size in (w, h))
     across, down, shift = theta[:, :, None, None, :].unbind(-1)
     grid = across * x + (down * y[:, None] + shift)
     return grid.permute(0, 2, 3, 1)
 
 
-def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Deform (B, C, h, w) smoothly by up to about `strength` (fraction of the edge), each sample differently.
+def deform(x: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Apply a smooth random deformation to each sample.
 
-    Imitates the errors of a carried label, so that the head learns to mend them.
+    It imitates the errors of a carried label, so that the head learns to correct them.
+
+    Parameters
+    ----------
+    x : Tensor
+        Maps, shape (B, C, h, w).
+    strength : float
+        Approximate maximum displacement as a fraction of the side.
+    generator : torch.Generator
+        Source of random numbers, on the CPU.
     """
     n, _, h, w = x.shape
     coarse = torch.randn(n, 2, 5, 5, generator=generator)
-    # A common shift on top: flow errors are strongly correlated along a wall.
+    # Plus a common shift, because flow errors are strongly correlated along a wall.
     coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
     amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
     offset = functional.interpolate(coarse.to(x), (h, w), mode="bicubic", align_corners=True) * amount.to(x)
@@ -64,8 +75,8 @@ def wobble(x: Tensor, strength: float, generator: Generator) -> Tensor:
     )
 
 
-def vary_image(image: Tensor, generator: Generator) -> Tensor:
-    """Gain, offset, gamma-like curve, depth attenuation and speckle-like noise on (B, 3, h, w)."""
+def augment_image(image: Tensor, generator: Generator) -> Tensor:
+    """Apply random gain, offset, gamma-like curve, depth attenuation and noise to images (B, 3, h, w)."""
     n, _, h, _ = image.shape
 
     def each(low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Arrays that can be computed again, kept up to a number of bytes."""
+"""In-memory cache of arrays with a size limit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 
 class BoundedCache:
-    """The most recently used arrays, `max_bytes` of them in all; safe to use from several threads.
+    """Least-recently-used cache of arrays, safe for use from several threads.
 
     Parameters
     ----------
     max_bytes : int
-        An array that is larger than this alone is not kept.
+        Maximum total size. A larger array is not stored.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -27,11 +27,11 @@ class BoundedCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays that are kept."""
+        """Total size of the stored arrays in bytes."""
         return self._bytes
 
     def get(self, key: Hashable) -> NDArray[np.float32] | None:
-        """Return the array stored under `key`; None if there is none, or no longer."""
+        """Return the array stored under `key`, or None if it is not stored."""
         with self._lock:
             found = self._arrays.get(key)
             if found is not None:
@@ -39,7 +39,7 @@ class BoundedCache:
             return found
 
     def put(self, key: Hashable, array: NDArray[np.float32]) -> None:
-        """Keep an array, and drop those that were not used for longest where there is no room for it."""
+        """Store an array; remove the least recently used ones if the limit is exceeded."""
         if array.nbytes > self.max_bytes:
             return
         with self._lock:

@@ -1,8 +1,8 @@
-"""A folder of files that can be made again: bounded, the longest unused go first, shared by processes.
+"""Folder of cache files with a size limit, least recently used removed first, shared by processes.
 
-Nothing here is locked. Every step bears that another process writes, reads or removes the same files in that
-moment, and that a system with mandatory locks (Windows) refuses to remove a file that somebody has open.
-Knows no torch: `apical doctor` looks at the folder without it.
+No locks are used. Every operation tolerates that another process writes, reads or removes the same files at
+the same time, and that Windows does not allow removing an open file. Does not import torch, so that `apical
+doctor` can inspect the folder without it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import NamedTuple
 log = logging.getLogger(__name__)
 
 CAP_VARIABLE = "APICAL_FEATURE_CACHE_GB"
-"""Environment variable with the largest size of the feature cache in GiB; 0 for no cache."""
+"""Environment variable with the maximum size of the feature cache in GiB; 0 disables the cache."""
 
 DEFAULT_CAP = 8 * 2**30
-"""Bytes. The largest encoders make 0.1 to 0.35 GB of a cine: a study of 20 fits."""
+"""Default maximum size in bytes: 20 cines of 0.1 to 0.35 GB each with the largest encoders."""
 
 _FREE_BYTES, _FREE_SHARE = 2 * 2**30, 0.05
 _SUFFIX = ".safetensors"
@@ -31,7 +31,7 @@ _ABANDONED_S = 3600.0
 
 
 class Entry(NamedTuple):
-    """A stored file; ordered by its last use, seconds since the epoch."""
+    """Stored file: last use (seconds since the epoch), size in bytes, path. Sorted by last use."""
 
     used: float
     size: int
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Cleared(NamedTuple):
-    """What `CacheFolder.clear` removed, and how many files it had to leave because they are in use."""
+    """Number and total size of files removed by `CacheFolder.clear`, and number of files left in use."""
 
     files: int
     size: int
@@ -47,7 +47,7 @@ class Cleared(NamedTuple):
 
 
 def parse_cap(text: str) -> int | None:
-    """Bytes of a number of GiB ("8", "0.5"); None if it is no number from 0 on."""
+    """Convert a number of GiB ("8", "0.5") to bytes; None if it is not a non-negative number."""
     try:
         number = float(text)
     except ValueError:
@@ -56,24 +56,24 @@ def parse_cap(text: str) -> int | None:
 
 
 def cap_from_environment() -> int:
-    """Largest size of the cache in bytes, from `CAP_VARIABLE`; the default where that says nothing useful."""
+    """Return the maximum size of the cache in bytes from `CAP_VARIABLE`, or the default if it is invalid."""
     text = os.environ.get(CAP_VARIABLE, "").strip()
     cap = parse_cap(text) if text else DEFAULT_CAP
     if cap is None:
-        log.warning("%s is no number of GiB from 0 on: it is ignored.", CAP_VARIABLE)
+        log.warning("%s is not a non-negative number of GiB: it is ignored.", CAP_VARIABLE)
         return DEFAULT_CAP
     return cap
 
 
 class CacheFolder:
-    """Files of one folder.
+    """Cache files in one folder.
 
     Parameters
     ----------
     folder : Path
-        Made when it is first needed; holds nothing else.
+        Folder for cache files only; created when needed.
     max_bytes : int, optional
-        Largest size of all files; 0 for no cache. Default `cap_from_environment()`.
+        Maximum total size; 0 disables the cache. Default: `cap_from_environment()`.
     """
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
@@ -81,43 +81,44 @@ class CacheFolder:
         self.max_bytes = cap_from_environment() if max_bytes is None else max_bytes
 
     def entries(self) -> list[Entry]:
-        """Stored files, the longest unused first."""
+        """Return the stored files, least recently used first."""
         found = []
         for path in self._listed():
             if path.suffix == _SUFFIX:
-                with contextlib.suppress(OSError):  # removed since it was listed
+                with contextlib.suppress(OSError):  # removed in the meantime
                     status = path.stat()
                     found.append(Entry(status.st_mtime, status.st_size, path))
         return sorted(found)
 
     def size(self) -> int:
-        """Bytes of all stored files."""
+        """Return the total size of the stored files in bytes."""
         return sum(entry.size for entry in self.entries())
 
     def limit(self, stored: int) -> int:
-        """Bytes that files may take now, of which `stored` are taken: the disk is never filled up.
+        """Return the maximum total size in bytes, given that `stored` bytes are in use.
 
-        2 GiB of it, or a twentieth of a small one, stay free for strokes and projects.
+        2 GiB of the disk, or a twentieth of a small disk, stay free for projects.
         """
         try:
             disk = shutil.disk_usage(self.folder)
-        except OSError:  # no such folder yet; what the disk cannot take, it will refuse
+        except OSError:  # the folder does not exist yet; a full disk is detected when writing
             return self.max_bytes
         keep_free = min(_FREE_BYTES, int(disk.total * _FREE_SHARE))
         return max(0, min(self.max_bytes, stored + disk.free - keep_free))
 
     def clear(self) -> Cleared:
-        """Remove all files but those that somebody is writing at the moment."""
+        """Remove all files except those that are being written."""
         self._sweep()
         entries = self.entries()
-        gone = [entry for entry in entries if remove(entry.path)]
-        return Cleared(len(gone), sum(entry.size for entry in gone), len(entries) - len(gone))
+        removed = [entry for entry in entries if remove(entry.path)]
+        return Cleared(len(removed), sum(entry.size for entry in removed), len(entries) - len(removed))
 
     def path(self, key: str) -> Path:
+        """Return the path of the file for a key."""
         return self.folder / f"{key}{_SUFFIX}"
 
     def make_room(self, size: int) -> bool:
-        """Remove the longest unused files until `size` more bytes fit; False where they never can."""
+        """Remove the least recently used files until `size` more bytes fit; False if that is impossible."""
         self._sweep()
         entries = self.entries()
         total = sum(entry.size for entry in entries)
@@ -132,11 +133,11 @@ class CacheFolder:
         return total <= target
 
     def _sweep(self) -> None:
-        """Remove what processes left that were killed while they wrote."""
+        """Remove temporary files of processes that were killed while writing."""
         for path in self._listed():
-            # safetensors itself writes to a name that begins so.
+            # safetensors uses temporary names with this prefix.
             if path.name.endswith(_TEMPORARY) or path.name.startswith(_TEMPORARY):
-                with contextlib.suppress(OSError):  # finished meanwhile
+                with contextlib.suppress(OSError):  # renamed in the meantime
                     if time.time() - path.stat().st_mtime > _ABANDONED_S:
                         remove(path)
 
@@ -148,17 +149,17 @@ class CacheFolder:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file; True if it is gone, whoever did it."""
+    """Remove a file; return True if it no longer exists."""
     try:
         path.unlink(missing_ok=True)
-    except OSError as error:  # in use, on a system that minds
+    except OSError as error:  # in use, on Windows
         log.debug("a file of the cache cannot be removed: %s", error.strerror)
         return False
     return True
 
 
 def touch(path: Path) -> None:
-    """Mark a file as used just now."""
+    """Mark a file as used now."""
     try:
         os.utime(path)
     except OSError as error:

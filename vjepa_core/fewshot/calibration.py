@@ -1,8 +1,8 @@
-"""From signs of trust to numbers that mean something: the Dice to expect, and how often a pixel is wrong.
+"""Calibrated confidence: expected Dice of frames and error probability of pixels.
 
-A head's softmax is surer than it should be. How sure it may be was measured where the truth is known, and is
-kept in `resources/calibration.json` (made by `vjepa_core.bench.make_calibration`). Every map is monotone: a
-better sign never lowers trust.
+The softmax of a head is overconfident. The maps from confidence signs to expected Dice and error probability
+were fitted on data with known labels and are stored in `resources/calibration.json` (written by
+`vjepa_core.bench.make_calibration`). Every map is monotone: a higher sign never lowers the confidence.
 """
 
 from __future__ import annotations
@@ -25,61 +25,66 @@ from vjepa_core.resources import resource_path
 SHIPPED = "calibration.json"
 
 FRAME_SIGNS = ("soft", "weakest", "returned", "agreed", "near")
-"""Of a frame, see `vjepa_core.fewshot.confidence.frame_signs`."""
+"""Confidence signs of a frame; see `vjepa_core.fewshot.confidence.frame_signs`."""
 
 PIXEL_SIGNS = ("softmax", "carried", "frame")
-"""Of a pixel: nines of its softmax, carried probability of the drawn label, nines of the frame's Dice."""
+"""Confidence signs of a pixel: nines of its softmax, carried probability of its label, nines of the frame's
+Dice."""
 
 
 class Situation(StrEnum):
-    """What a prediction rests on; each has its own maps."""
+    """Basis of a prediction; each has its own maps."""
 
-    FITTED = "fitted"  # a head, and labels of this cine
-    CARRIED = "carried"  # labels of this cine along motion alone
-    DRAFT = "draft"  # a head alone: nothing is outlined on this cine
+    FITTED = "fitted"  # a head and labels of this cine
+    CARRIED = "carried"  # labels of this cine carried by motion, without a head
+    DRAFT = "draft"  # a head without labels of this cine
 
 
 def nines(share: NDArray[Any], floor: float) -> NDArray[np.float64]:
-    """-log(1 - share), kept finite: 0.9 and 0.99 are as far apart as 0.99 and 0.999."""
+    """Compute -log(1 - share), a scale on which 0.9, 0.99 and 0.999 are equidistant.
+
+    1 - `share` is clamped to at least `floor`, so that the result is finite.
+    """
     return -np.log(np.clip(1.0 - np.asarray(share, np.float64), floor, 1.0))
 
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x))."""
+    """Compute 1 / (1 + exp(-x))."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -40, 40))), np.float64)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A weighted sum of signs.
+    """Weighted sum of signs.
 
     Attributes
     ----------
     bias : float
+        Constant term.
     weights : tuple of float
-        In the order of the signs; not negative.
+        Non-negative weights in the order of the signs.
     """
 
     bias: float
     weights: tuple[float, ...]
 
     def __call__(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., n signs) to (...)."""
+        """Compute the weighted sum of signs (..., n), with the result (...)."""
         return np.asarray(signs @ np.array(self.weights) + self.bias, np.float64)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The maps of one situation.
+    """Calibration maps of one situation.
 
     Attributes
     ----------
     frame : Linear
-        Of `FRAME_SIGNS`, to the logit of the Dice to expect.
+        Map from `FRAME_SIGNS` to the logit of the expected Dice.
     pixel : Linear
-        Of `PIXEL_SIGNS`, to a score.
+        Map from `PIXEL_SIGNS` to a score.
     scores, wrong : tuple of float
-        Knots: a pixel of that score was wrong that often. Scores rise, shares do not.
+        Knots of the map from score to error probability. Scores increase, probabilities do not.
     """
 
     frame: Linear
@@ -88,42 +93,48 @@ class Calibration:
     wrong: tuple[float, ...]
 
     def expected_dice(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean Dice to expect of frames, (B,) in 0..1, from their signs (B, 5)."""
+        """Compute the expected mean Dice of frames, (B,) in 0..1, from their signs (B, 5)."""
         return sigmoid(self.frame(signs))
 
-    def wrong_share(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability that a pixel's label is wrong, (...) in 0..1, from its signs (..., 3)."""
+    def error_probability(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the probability that the label of a pixel is wrong, (...), from its signs (..., 3)."""
         return np.asarray(np.interp(self.pixel(signs), self.scores, self.wrong), np.float64)
 
 
 @cache
-def shipped() -> Mapping[Situation, Calibration]:
-    """The calibration that ships; CoreError where its file is damaged."""
-    return read(resource_path(SHIPPED))
-
-
-def read(path: Path) -> Mapping[Situation, Calibration]:
-    """Read a file that `write` wrote.
+def shipped_calibration() -> Mapping[Situation, Calibration]:
+    """Return the shipped calibration.
 
     Raises
     ------
     CoreError
-        If it is missing, damaged, or not monotone.
+        If its file is damaged.
+    """
+    return read(resource_path(SHIPPED))
+
+
+def read(path: Path) -> Mapping[Situation, Calibration]:
+    """Read a file written by `write`.
+
+    Raises
+    ------
+    CoreError
+        If the file is missing or damaged, or a map is not monotone.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))["situations"]
-        return {situation: _parse(told[situation.value]) for situation in Situation}
+        stored = json.loads(path.read_text(encoding="utf-8"))["situations"]
+        return {situation: _parse(stored[situation.value]) for situation in Situation}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CoreError(f"{path.name} is damaged, which belongs to Apical: install it again.") from error
+        raise CoreError(f"{path.name}, a file of Apical, is damaged: reinstall Apical.") from error
 
 
 def write(path: Path, calibration: Mapping[Situation, Calibration], about: Mapping[str, Any]) -> None:
-    """Write maps, rounded, and a word on how they were made."""
+    """Write rounded maps and a description of their data."""
     situations = {
         situation.value: {
-            "frame": _told(one.frame, FRAME_SIGNS),
+            "frame": _as_dict(one.frame, FRAME_SIGNS),
             "pixel": {
-                **_told(one.pixel, PIXEL_SIGNS),
+                **_as_dict(one.pixel, PIXEL_SIGNS),
                 "scores": [round(value, 4) for value in one.scores],
                 "wrong": [round(value, 6) for value in one.wrong],
             },
@@ -134,25 +145,25 @@ def write(path: Path, calibration: Mapping[Situation, Calibration], about: Mappi
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _told(linear: Linear, names: tuple[str, ...]) -> dict[str, Any]:
+def _as_dict(linear: Linear, names: tuple[str, ...]) -> dict[str, Any]:
     weights = {name: round(weight, 4) for name, weight in zip(names, linear.weights, strict=True)}
     return {"bias": round(linear.bias, 4), "weights": weights}
 
 
-def _parse(told: Mapping[str, Any]) -> Calibration:
-    pixel = told["pixel"]
+def _parse(stored: Mapping[str, Any]) -> Calibration:
+    pixel = stored["pixel"]
     scores, wrong = (tuple(map(float, pixel[name])) for name in ("scores", "wrong"))
-    rises = all(a < b for a, b in pairwise(scores))
-    falls = all(a >= b for a, b in pairwise(wrong))
-    if not scores or len(scores) != len(wrong) or not rises or not falls:
-        raise ValueError("a pixel with a better score would be wrong more often")
-    return Calibration(_linear(told["frame"], FRAME_SIGNS), _linear(pixel, PIXEL_SIGNS), scores, wrong)
+    increasing = all(a < b for a, b in pairwise(scores))
+    non_increasing = all(a >= b for a, b in pairwise(wrong))
+    if not scores or len(scores) != len(wrong) or not increasing or not non_increasing:
+        raise ValueError("the map from score to error probability is not monotone")
+    return Calibration(_linear(stored["frame"], FRAME_SIGNS), _linear(pixel, PIXEL_SIGNS), scores, wrong)
 
 
-def _linear(told: Mapping[str, Any], names: tuple[str, ...]) -> Linear:
-    """A sign that the file does not name has no weight."""
-    given = dict(told["weights"])
-    weights = tuple(float(given.pop(name, 0.0)) for name in names)
-    if given or min(weights) < 0 or not np.isfinite([told["bias"], *weights]).all():
-        raise ValueError("unknown signs, or weights that are not positive numbers")
-    return Linear(float(told["bias"]), weights)
+def _linear(stored: Mapping[str, Any], names: tuple[str, ...]) -> Linear:
+    """Parse a weighted sum; a missing sign has the weight 0."""
+    remaining = dict(stored["weights"])
+    weights = tuple(float(remaining.pop(name, 0.0)) for name in names)
+    if remaining or min(weights) < 0 or not np.isfinite([stored["bias"], *weights]).all():
+        raise ValueError("unknown signs or invalid weights")
+    return Linear(float(stored["bias"]), weights)

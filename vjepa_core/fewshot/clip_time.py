@@ -1,4 +1,4 @@
-"""How long an encoder takes for a clip here, told from its first blocks: those of a large one suffice."""
+"""Estimate the time of an encoder for a clip on this machine from a run of its first blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.cost import clip_memory
-from vjepa_core.encoder.precision import inference_dtype, with_matrices_in
+from vjepa_core.encoder.precision import cast_matrices, inference_dtype
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import EncoderError
 from vjepa_core.fewshot.features import CLIP_FRAMES, GPU_BATCH, extract
@@ -20,33 +20,36 @@ from vjepa_core.preprocessing import INPUT_SIZE
 
 _BLOCKS = 2
 _READS = 4
-_FEWEST, _SECONDS = 3, 0.5
+_MIN_RUNS, _SECONDS = 3, 0.5
 
 
 def clip_seconds(architecture: Architecture, device: torch.device) -> float:
-    """Seconds a clip of `extract` with the whole encoder, from a run of two of its blocks.
+    """Estimate the seconds per clip of `extract` with the complete encoder from a run of two of its blocks.
 
-    The blocks are alike, so the time from the first one's begin to the second one's end counts as often as
-    there are pairs of them, and the last norm once for each depth that is read; all else counts once.
+    All blocks take the same time. The time of the two blocks is multiplied by the number of pairs, and the
+    time of the last norm by the number of depths; everything else counts once.
 
     Parameters
     ----------
     architecture : Architecture
+        Architecture of the encoder.
     device : torch.device
+        Device to measure.
 
     Returns
     -------
     float
+        Seconds per clip.
 
     Raises
     ------
     EncoderError
-        If clips of the program's size do not divide into this encoder's tokens.
+        If clips of the program's size do not divide into tokens of this encoder.
     """
-    needed_memory(architecture, device)  # refuses what does not divide
+    required_memory(architecture, device)  # checks that the clips divide
     blocks = min(_BLOCKS, architecture.depth)
     encoder = VisionTransformer3D(replace(architecture, depth=blocks))
-    with_matrices_in(encoder, inference_dtype(device)).to(device).eval().requires_grad_(False)
+    cast_matrices(encoder, inference_dtype(device)).to(device).eval().requires_grad_(False)
     marks: list[float] = []
 
     def mark(*_: object) -> None:
@@ -54,30 +57,36 @@ def clip_seconds(architecture: Architecture, device: torch.device) -> float:
             torch.cuda.synchronize(device)
         marks.append(time.perf_counter())
 
-    norm = encoder.norms_block[-1] if encoder.v21 else encoder.norm
+    norm = encoder.output_norm(blocks - 1)
     for first, last in ((encoder.blocks[0], encoder.blocks[-1]), (norm, norm)):
         first.register_forward_pre_hook(mark)
         last.register_forward_hook(mark)
     clips = _clips_at_once(device)
-    # Neighbouring clips share half their frames.
+    # Consecutive clips overlap by half.
     frames = _noise(CLIP_FRAMES * (clips + 1) // 2)
-    each: list[float] = []
+    seconds: list[float] = []
     until = time.perf_counter()
-    while len(each) <= _FEWEST or time.perf_counter() < until:
+    while len(seconds) <= _MIN_RUNS or time.perf_counter() < until:
         marks.clear()
-        began = time.perf_counter()
+        start = time.perf_counter()
         extract(encoder, frames, fps=0, depths=(blocks - 1,) * _READS)
-        whole, inside, normed = time.perf_counter() - began, marks[1] - marks[0], marks[3] - marks[2]
-        # A depth asked for several times is copied as often, but normalised once.
-        more = (architecture.depth / blocks - 1) * inside + (_READS - 1) * normed
-        each.append((whole + more) / clips)
-        if len(each) == 1:  # made tables and loaded libraries
+        total, in_blocks, in_norm = time.perf_counter() - start, marks[1] - marks[0], marks[3] - marks[2]
+        # A repeated depth is copied each time, but normalised once.
+        missing = (architecture.depth / blocks - 1) * in_blocks + (_READS - 1) * in_norm
+        seconds.append((total + missing) / clips)
+        if len(seconds) == 1:  # warm-up
             until = time.perf_counter() + _SECONDS
-    return median(each[1:])
+    return median(seconds[1:])
 
 
-def needed_memory(architecture: Architecture, device: torch.device) -> int:
-    """About the bytes that `extract` takes, weights included; EncoderError as `clip_seconds`."""
+def required_memory(architecture: Architecture, device: torch.device) -> int:
+    """Estimate the memory in bytes that `extract` needs, including weights.
+
+    Raises
+    ------
+    EncoderError
+        If clips of the program's size do not divide into tokens of this encoder.
+    """
     matrix_bytes = inference_dtype(device).itemsize
     batch = _clips_at_once(device)
     try:
@@ -86,13 +95,13 @@ def needed_memory(architecture: Architecture, device: torch.device) -> int:
         )
     except ValueError as error:
         raise EncoderError(
-            f"Clips of {CLIP_FRAMES} frames of {INPUT_SIZE} pixels do not divide into the tokens of this "
+            f"Clips of {CLIP_FRAMES} frames of {INPUT_SIZE} pixels do not divide into tokens of this "
             "encoder: choose another one."
         ) from error
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Bytes that the GPU, or for a CPU the machine, has in all; None where the system does not tell."""
+    """Return the total memory of the GPU or, for a CPU, of the machine in bytes; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
     return machine_memory()

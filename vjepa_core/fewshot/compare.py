@@ -21,7 +21,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.loaded import LoadedEncoder, resolve_encoder
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.left_out import Target
+from vjepa_core.fewshot.held_out import Target
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.pipeline import CinePipeline, Progress, ignore_progress, never
 
@@ -114,7 +114,7 @@ def compare(
     encoders : sequence
         Loaded one after the other, so that only one is in memory.
     targets : sequence of Target
-        See `vjepa_core.fewshot.left_out.choose_targets`.
+        See `vjepa_core.fewshot.held_out.choose_targets`.
     cache : FeatureCache, optional
         Cache of features on disk.
     seed : int

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped
+from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped_calibration
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
@@ -61,14 +61,14 @@ def trust(
     calibration : Calibration, optional
         Default the one that ships, for what the prediction rests on.
     """
-    maps = calibration or shipped()[situation(cine, carried=carried)]
+    maps = calibration or shipped_calibration()[situation(cine, carried=carried)]
     prior = cine.prior(frames, probabilities.shape[1])
     dice = maps.expected_dice(frame_signs(cine, frames, probabilities, prior))
     for row, frame in enumerate(frames):
         known = _known_dice(cine, frame, probabilities[row])
         dice[row] = dice[row] if known is None else known
     # Trust in the pixels of a frame without structures does not fall because there is nothing to measure.
-    wrong = maps.wrong_share(pixel_signs(probabilities, prior, dice))
+    wrong = maps.error_probability(pixel_signs(probabilities, prior, dice))
     drawn = (probabilities.max(1).indices > 0).flatten(1).any(1).numpy()
     return Trust(
         torch.from_numpy(np.where(drawn, dice, 0.0)).float().clamp(0, 1), torch.from_numpy(wrong).float()

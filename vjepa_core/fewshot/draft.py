@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.overlap import AGREED, agreement
+from vjepa_core.fewshot.overlap import MIN_AGREEMENT, agreement
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 
 OTHER_PHASE = (0.05, 0.15)
@@ -172,7 +172,7 @@ class _Reference:
         nearby = draft([frame, *_neighbours(frame, cine)])
         here, *around = _without_other_classes(nearby, cine.outlined_classes).argmax(1).numpy()
         self._draft = self._stated_only(here)
-        self.agrees = agreement(self._draft, self._label) >= AGREED
+        self.agrees = agreement(self._draft, self._label) >= MIN_AGREEMENT
         # If the draft errs on this frame only, it differs from its neighbours without any motion.
         differences = [1.0 - agreement(self._draft, self._stated_only(one)) for one in around]
         self._error = max(0.0, min(differences, default=0.0) - UNSTEADY)

@@ -1,6 +1,6 @@
-"""Features on disk, so that a cine is encoded once.
+"""Cache of features on disk, so that a cine is encoded only once.
 
-The cache is disposable: whatever goes wrong with it, the features are computed again and no error is raised.
+Errors of the cache are never raised: the features are computed again.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ from vjepa_core.fewshot.features import CLIP_FRAMES, CineFeatures, PartialFeatur
 log = logging.getLogger(__name__)
 
 FEATURE_VERSION = 3
-"""Raise it when the same pixels and weights would give other features: they are then computed again."""
+"""Increase this when the same pixels and weights would give different features."""
 
-_HEADER_BYTES = 512  # of safetensors, at most: names, shapes, key, checksum
+_HEADER_BYTES = 512  # maximum size of the safetensors header: names, shapes, key, checksum
 
 
 def feature_key(
     frames: NDArray[np.uint8], card: EncoderCard, *, fps: float, matrices: torch.dtype = torch.float32
 ) -> str:
-    """Name of a cine's features: SHA-256 over all that they depend on; it does not tell who was scanned.
+    """Return the key of a cine's features: SHA-256 of everything that determines them.
+
+    The key contains no patient information.
 
     Parameters
     ----------
-    frames : array
-        (T, H, W) uint8, letterboxed.
+    frames : ndarray of uint8
+        Letterboxed frames, shape (T, H, W).
     card : EncoderCard
-        Of the encoder. Its name does not matter; its architecture does, as the same weights may be read in
-        more than one form.
+        Card of the encoder. Its name does not matter; its architecture does, because the same weights may be
+        used in more than one form.
     fps : float
-        Frame rate of the cine, Hz; 0 if unknown. Only the stride that follows from it matters.
+        Frame rate of the cine in Hz; 0 if unknown. Only the resulting stride matters.
     matrices : torch.dtype
-        Of the encoder: what a GPU made is not taken for what a CPU without its number format makes.
+        Dtype of the encoder's linear layers, which affects the features.
     """
     stride = temporal_stride(fps, card.fps)
     encoder = (card.checksum, card.architecture, tuple(card.depths), str(matrices))
@@ -68,9 +70,25 @@ def cached_features(
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> CineFeatures:
-    """Features of letterboxed frames (T, H, W) uint8 at the card's rate and depths; see `extract`."""
+    """Return the features of a cine from the cache, or compute and store them.
 
-    def make() -> CineFeatures:
+    Parameters
+    ----------
+    frames : ndarray of uint8
+        Letterboxed frames, shape (T, H, W).
+    encoder : VisionTransformer3D
+        The encoder.
+    card : EncoderCard
+        Its card, with frame rate and depths.
+    fps : float
+        Frame rate of the cine in Hz; 0 if unknown.
+    cache : FeatureCache or None
+        None to compute without a cache.
+    order_from, unfinished, on_progress, should_stop
+        See `extract`.
+    """
+
+    def compute() -> CineFeatures:
         return extract(
             encoder,
             frames,
@@ -84,39 +102,39 @@ def cached_features(
         )
 
     if cache is None:
-        return make()
+        return compute()
     matrices = encoder.patch_embed.proj.weight.dtype
-    return cache.get_or_make(feature_key(frames, card, fps=fps, matrices=matrices), make)
+    return cache.get_or_make(feature_key(frames, card, fps=fps, matrices=matrices), compute)
 
 
 class FeatureCache(CacheFolder):
     """Features by key, one file for each.
 
-    A file names its key and carries a checksum of its content, and comes into being whole by being renamed.
-    Two processes that compute the same features at once do so twice, and either file is right.
+    A file contains its key and a checksum, and is created atomically by renaming. If two processes compute
+    the same features at the same time, either file is valid.
     """
 
-    def get_or_make(self, key: str, make: Callable[[], CineFeatures]) -> CineFeatures:
-        """Stored features, or those that `make` computes, which are then stored if possible."""
-        found = self.get(key)
-        if found is not None:
-            return found
-        made = make()
-        # Mapped from now on as well: twenty cines of a large encoder would not fit into memory.
-        return (self.get(key) if self.put(key, made) else None) or made
+    def get_or_make(self, key: str, compute: Callable[[], CineFeatures]) -> CineFeatures:
+        """Return the stored features, or compute them and store them if possible."""
+        stored = self.get(key)
+        if stored is not None:
+            return stored
+        features = compute()
+        # Use the mapped file from now on: twenty cines of a large encoder would not fit into memory.
+        return (self.get(key) if self.put(key, features) else None) or features
 
     def get(self, key: str) -> CineFeatures | None:
-        """Stored features; None if there are none. A damaged or foreign file counts as none and is removed.
+        """Return the stored features, or None. A damaged or unknown file is removed.
 
-        Their values lie in the mapped file: they take memory that the system may have back, and outlive its
-        removal.
+        The values are mapped into memory, which the system can reclaim, and stay valid after the file is
+        removed.
         """
         path = self.path(key)
         if not self.max_bytes or not path.is_file():
             return None
         try:
             found = _read(path, key)
-        except OSError as error:  # removed in this moment, or held by its writer
+        except OSError as error:  # removed in the meantime, or locked by its writer
             log.debug("cached features cannot be read: %s", error.strerror)
             return None
         if found is None:
@@ -126,7 +144,7 @@ class FeatureCache(CacheFolder):
         return found
 
     def put(self, key: str, features: CineFeatures) -> bool:
-        """Store features; False, and no error, where the disk is full or the folder cannot be written."""
+        """Store features; return False if the disk is full or the folder cannot be written."""
         tensors = {"values": features.values.contiguous(), "times": features.times.contiguous()}
         size = _HEADER_BYTES + sum(tensor.nbytes for tensor in tensors.values())
         if size > self.max_bytes:
@@ -134,20 +152,20 @@ class FeatureCache(CacheFolder):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.make_room(size):
-                log.info("features are not cached: there is no room")
+                log.info("features are not cached: not enough space")
                 return False
-            # Straight from the tensors: bytes in memory would take as much again, and many times as long.
+            # Directly from the tensors: serialising in memory would need a copy and much more time.
             with replacing(self.path(key)) as temporary:
                 save_file(tensors, temporary, {"key": key, "crc32": _crc32(*tensors.values())})
         except (OSError, SafetensorError) as error:
-            why = error.strerror if isinstance(error, OSError) else "the disk refuses them"
-            log.warning("features are not cached: %s", why)
+            reason = error.strerror if isinstance(error, OSError) else "the file cannot be written"
+            log.warning("features are not cached: %s", reason)
             return False
         return True
 
 
 def _read(path: Path, key: str) -> CineFeatures | None:
-    """What a file holds; None if that is not, to the last bit, what was stored under this key."""
+    """Return the contents of a file, or None if they are not exactly those stored under this key."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -155,8 +173,8 @@ def _read(path: Path, key: str) -> CineFeatures | None:
     except (SafetensorError, ValueError, RuntimeError) as error:
         log.debug("cached features are damaged: %s", type(error).__name__)
         return None
-    fitting = values.dtype == torch.float16 and values.ndim == 5 and times.dtype == torch.float64
-    if not fitting or times.shape != values.shape[1:2] or not values.numel() or metadata.get("key") != key:
+    valid = values.dtype == torch.float16 and values.ndim == 5 and times.dtype == torch.float64
+    if not valid or times.shape != values.shape[1:2] or not values.numel() or metadata.get("key") != key:
         return None
     return CineFeatures(values, times) if metadata.get("crc32") == _crc32(values, times) else None
 

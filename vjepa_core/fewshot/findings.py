@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.fewshot.head import GRID_SIZE
-from vjepa_core.fewshot.plausible import LA, LV, MYO
+from vjepa_core.fewshot.heart_shape import LA, LV, MYO
 from vjepa_core.fewshot.prepared_cine import FrameLabel
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vjepa_core.fewshot.augment import random_affine, vary_image, warp_affine, wobble
+from vjepa_core.fewshot.augment import augment_image, deform, random_affine, warp_affine
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
 from vjepa_core.fewshot.prepared_cine import PreparedCine
-from vjepa_core.fewshot.unlabelled import own_targets
+from vjepa_core.fewshot.unlabelled import pseudo_labels
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FitConfig:
         How often the head has to do without a carried label.
     prior_dropout_many : float
         The same where several cines are annotated: the head is then wanted for cines without a label too.
-    wobble : float
+    deform : float
         Size of smooth deformations of a prior made from the frame's own label, fraction of the edge.
     both_from : int
         Annotated cines from which on the net that reads the picture alone is fitted too and has a say. Within
@@ -83,7 +83,7 @@ class FitConfig:
     sure: float = 0.8
     prior_dropout: float = 0.1
     prior_dropout_many: float = 0.5
-    wobble: float = 0.01
+    deform: float = 0.01
     both_from: int = 4
     both_steps: float = 100.0
     alone_from: int = 80
@@ -183,7 +183,7 @@ class Fit:
         rate = config.warm_learning_rate if warm else config.learning_rate
         self._weights: list[Tensor] = list(head.parameters())
         self._means: list[Tensor] = list(self.averaged.parameters())
-        self._weights_by_net = [list(net.parameters()) for net in head.nets]
+        self._weights_by_net = [list(net.parameters()) for net in head.active_nets]
         self._optimizer = torch.optim.AdamW(
             self._weights, lr=rate, weight_decay=config.weight_decay, fused=True
         )
@@ -226,7 +226,7 @@ class Fit:
             self._next = made.result()
 
     def _learn(self, batch: Batch) -> float:
-        answers = self.head.answers(batch.image, batch.tokens, batch.prior)
+        answers = self.head.forward_nets(batch.image, batch.tokens, batch.prior)
         losses = [partial_label_loss(logits, batch.target, batch.drawn, batch.weight) for logits in answers]
         self._optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()  # the nets share no weight: each learns as if alone
@@ -306,8 +306,8 @@ class Fit:
         read = [_read(self.averaged, cine, [frame]) for cine, frame in frames]
         image, tokens, prior = (torch.cat(parts) for parts in zip(*read, strict=True))
         with torch.no_grad():
-            answers = self.averaged.answers(image, tokens, prior)
-        target, weight = own_targets(answers, self.config.sure)
+            answers = self.averaged.forward_nets(image, tokens, prior)
+        target, weight = pseudo_labels(answers, self.config.sure)
         return list(zip(target.cpu(), weight.cpu(), strict=True))
 
     def _priors(self, frames: list[tuple[PreparedCine, int]]) -> Tensor:
@@ -326,7 +326,7 @@ class Fit:
             if frame in cine.labels and not skip:
                 prior = cine.there_and_back(prior, frame, int(turn * cine.n_frames))
             own.append(prior)
-        spoilt = wobble(torch.cat(own), self.config.wobble, self._generator)
+        spoilt = deform(torch.cat(own), self.config.deform, self._generator)
         prior = torch.where(use_others[:, None, None, None], others, spoilt)
         dropped = torch.rand(n, generator=self._generator) < self._prior_dropout
         return prior.masked_fill(dropped[:, None, None, None], 0.0)
@@ -338,7 +338,7 @@ class Fit:
         k = batch.prior.shape[1]
         maps = warp_affine(torch.cat([batch.prior, batch.target, batch.weight[:, None]], 1), theta)
         return Batch(
-            image=vary_image(warp_affine(batch.image, theta), self._generator),
+            image=augment_image(warp_affine(batch.image, theta), self._generator),
             tokens=warp_affine(flat, theta).reshape(b, depths, dim, h, w).permute(0, 1, 3, 4, 2),
             prior=maps[:, :k],
             target=maps[:, k : 2 * k],
@@ -368,7 +368,7 @@ def predict(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
 @torch.inference_mode()
 def predict_each(head: Head, cine: PreparedCine, frames: Sequence[int]) -> list[Tensor]:
     """As `predict`, of each net that has a say; a mean of all is what `predict` gives."""
-    return [logits.softmax(1).float().cpu() for logits in head.answers(*_read(head, cine, frames))]
+    return [logits.softmax(1).float().cpu() for logits in head.forward_nets(*_read(head, cine, frames))]
 
 
 def _read(head: Head, cine: PreparedCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

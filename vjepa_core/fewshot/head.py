@@ -1,7 +1,7 @@
-"""The segmentation head: frozen video features, the picture, and labels carried by motion.
+"""Segmentation head on frozen video features, the image, and labels carried by motion.
 
-Two small nets answer: one reads the features, the other the picture alone. Where cines that nobody has
-outlined are to be drawn, a mean of both is better than either: they err in different places.
+A head has two small networks: one uses the features and the image, the other the image only. On cines without
+labels, the mean of both is better than either, because their errors differ.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vjepa_core.fewshot.nets import PICTURE_CHANNELS, FeatureNet, PictureNet
+from vjepa_core.fewshot.nets import IMAGE_CHANNELS, FeatureUNet, ImageUNet
 
 GRID_SIZE = 112
-"""Edge of the grid on which the head answers; logits are interpolated from it to the cine's own pixels."""
+"""Side of the grid of the logits, which are then interpolated to the pixels of the cine."""
 
-_SHARES = (1 / 3, 2 / 3)
-# Of the net that reads features and of the other in an answer of both. From few labels the net of the picture
-# learns more: its pictures can be varied as if from another scanner, stored features cannot.
+_WEIGHTS = (1 / 3, 2 / 3)
+# Weights of the network with features and of the one without. With few labels, the image network learns more:
+# its input can be augmented like another scanner's, cached features cannot.
 
-_FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last is written
+_FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last one is written
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Shape of a head: what it reads and which label values it draws."""
+    """Input sizes of a head and the label values that it predicts."""
 
     classes: tuple[int, ...]
     encoder: str
@@ -42,87 +42,91 @@ class HeadConfig:
 
     @property
     def n_outputs(self) -> int:
-        """Background and the classes."""
+        """Number of outputs: background and the classes."""
         return 1 + len(self.classes)
 
 
 class Head(nn.Module):
-    """Reads features, picture and carried label of a frame and gives logits on a 112-pixel grid.
+    """Computes logits on a 112 x 112 grid from features, image and carried label of a frame.
 
     Attributes
     ----------
     active : Tensor
-        (K,) bool: the outputs that somebody has drawn; the others are left out of every answer.
+        Outputs for which there are labels, (K,) bool; the others are never predicted.
     heard : Tensor
-        (2,) bool: whether the net that reads features has a say, and the one that reads the picture alone.
+        Networks in use, (2,) bool: the one with features and the one with the image only. The name is that of
+        the stored buffer; see `active_nets`.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
         k = config.n_outputs
-        self.feature_net = FeatureNet(
+        self.feature_net = FeatureUNet(
             config.width, k, feature_dim=config.feature_dim, n_depths=config.n_depths
         )
-        self.picture_net = PictureNet(config.width, k)
+        self.picture_net = ImageUNet(config.width, k)
         self.active: Tensor
         self.heard: Tensor
         self.register_buffer("active", torch.ones(k, dtype=torch.bool))
         self.register_buffer("heard", torch.tensor([True, False]))
 
     @property
-    def nets(self) -> list[nn.Module]:
-        """Those that have a say."""
+    def active_nets(self) -> list[nn.Module]:
+        """Networks in use."""
         pairs = zip((self.feature_net, self.picture_net), self.heard.tolist(), strict=True)
-        return [net for net, heard in pairs if heard]
+        return [net for net, in_use in pairs if in_use]
 
     @property
-    def shares(self) -> tuple[float, ...]:
-        """What each of `nets` counts for in an answer of all; they sum to 1."""
-        return _SHARES if all(self.heard.tolist()) else (1.0,)
+    def net_weights(self) -> tuple[float, ...]:
+        """Weight of each network in `active_nets`; they sum to 1."""
+        return _WEIGHTS if all(self.heard.tolist()) else (1.0,)
 
-    def answers(self, image: Tensor, features: Tensor, prior: Tensor) -> list[Tensor]:
-        """Logits of each net that has a say; shapes as for `forward`."""
+    def forward_nets(self, image: Tensor, features: Tensor, prior: Tensor) -> list[Tensor]:
+        """Compute the logits of each network in use; parameters as in `forward`."""
         inactive = ~self.active[None, :, None, None]
-        return [net(image, features, prior).masked_fill(inactive, -30.0) for net in self.nets]
+        return [net(image, features, prior).masked_fill(inactive, -30.0) for net in self.active_nets]
 
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
-        """Logits of background and classes; of two nets, those of a weighted mean of their probabilities.
+        """Compute logits of background and classes from the weighted mean probability of the networks.
 
         Parameters
         ----------
-        image : (B, 3, 224, 224) float
-            The frame between its neighbours in time, about zero mean and unit deviation.
-        features : (B, depths, 14, 14, dim)
-            Encoder tokens at the frame's time.
-        prior : (B, K, 112, 112) float
-            Carried probabilities of background and classes; all zero where there is none.
+        image : Tensor
+            The previous, this and the next frame, standardised, shape (B, 3, 224, 224).
+        features : Tensor
+            Encoder tokens at the time of the frame, shape (B, depths, 14, 14, dim).
+        prior : Tensor
+            Carried probabilities of background and classes, shape (B, K, 112, 112); all zero without carried
+            labels.
 
         Returns
         -------
-        (B, K, 112, 112) float
+        Tensor
+            Logits, shape (B, K, 112, 112).
         """
-        answers = self.answers(image, features, prior)
-        if len(answers) == 1:
-            return answers[0]
-        pairs = zip(answers, self.shares, strict=True)
-        return torch.stack([one.log_softmax(1) + math.log(share) for one, share in pairs]).logsumexp(0)
+        logits = self.forward_nets(image, features, prior)
+        if len(logits) == 1:
+            return logits[0]
+        pairs = zip(logits, self.net_weights, strict=True)
+        return torch.stack([one.log_softmax(1) + math.log(weight) for one, weight in pairs]).logsumexp(0)
 
 
 @torch.no_grad()
-def for_other_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) -> Head:
-    """A head for other classes that sees what `head` has learnt to see.
+def with_new_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) -> Head:
+    """Create a head for other classes with the class-independent weights of `head`.
 
-    What `head` learnt of its own classes stays behind: how it reads their carried labels, its last layers.
-    So the new one draws nothing but what is carried until it is fitted, as an untrained head does.
+    The weights for the carried labels and the output layers are new. Until it is fitted, the new head
+    therefore predicts the carried labels only, like an untrained head.
 
     Parameters
     ----------
     head : Head
+        Source of the weights.
     classes : tuple of int
-        Label values of the new one.
+        Label values of the new head.
     seed : int
-        Of the weights that are new.
+        Seed of the new weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -130,34 +134,42 @@ def for_other_classes(head: Head, classes: tuple[int, ...], *, seed: int = 0) ->
     weights = new.state_dict()
     for name, value in head.state_dict().items():
         if name.endswith("_net.stem.0.weight"):
-            weights[name][:, :PICTURE_CHANNELS] = value[:, :PICTURE_CHANNELS]
+            weights[name][:, :IMAGE_CHANNELS] = value[:, :IMAGE_CHANNELS]
         elif name != "active" and "_net.out." not in name:
             weights[name].copy_(value)
     return new
 
 
 class HeadFileError(ValueError):
-    """The file is not a head of ours; the text says why."""
+    """The file is not a valid head; the message gives the reason."""
 
 
 class OlderHeadError(HeadFileError):
-    """A head of an older version of the program, whose weights have no place in the head of today."""
+    """The head was written by an older version of the program with an incompatible architecture."""
 
 
 def save_head(head: Head, path: Path, more: Mapping[str, str] | None = None) -> None:
-    """Write weights and configuration as safetensors, and `more` beside the configuration."""
+    """Write weights and configuration as safetensors, with `more` as additional metadata."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     metadata = {"format": _FORMATS[-1], "config": json.dumps(asdict(head.config))}
     save_file(tensors, str(path), metadata={**(more or {}), **metadata})
 
 
 def load_head(path: Path) -> Head:
-    """Read a head; raises `HeadFileError` where the file is damaged, something else, or too old."""
+    """Read a head.
+
+    Raises
+    ------
+    OlderHeadError
+        If it was written by an older version of the program.
+    HeadFileError
+        If the file is damaged or not a head.
+    """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") in _FORMATS[:-1]:
-                raise OlderHeadError(f"{path.name} was written by an older version of Apical; fit it again")
+                raise OlderHeadError(f"{path.name} was written by an older version of Apical: fit it again")
             if metadata.get("format") != _FORMATS[-1]:
                 raise HeadFileError(f"{path.name} is not a head written by Apical")
             fields = json.loads(metadata["config"])

@@ -1,4 +1,4 @@
-"""Loss for frames on which only some structures may have been outlined."""
+"""Loss for frames on which only some of the structures are outlined."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from torch import Tensor
 
 
 def partial_label_loss(logits: Tensor, target: Tensor, drawn: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice, with 'not outlined here' kept apart from 'absent'.
+    """Compute cross-entropy plus soft Dice loss for partially labelled frames.
 
-    Where a frame's label is 0 the rater only said "none of the structures that I outlined on this frame".
-    The probability of that is the sum over background and every structure not outlined on the frame
-    (the marginal loss of Shi et al., Medical Image Analysis 2021).
+    Label 0 means "none of the structures outlined on this frame". Its probability is the sum of the
+    probabilities of background and of every structure that is not outlined on the frame (marginal loss of Shi
+    et al., Medical Image Analysis 2021).
 
     Parameters
     ----------
-    logits : (B, K, h, w)
-    target : (B, K, h, w)
-        Soft one-hot: share of each pixel covered by background and each class.
-    drawn : (B, K) bool
-        Which classes were outlined on the frame (column 0, background, is ignored).
-    weight : (B, h, w)
-        0 where a pixel is unlabelled, else 1.
+    logits : Tensor
+        Shape (B, K, h, w).
+    target : Tensor
+        Fraction of each pixel covered by background and each class, shape (B, K, h, w).
+    drawn : Tensor
+        Classes outlined on the frame, shape (B, K), bool; column 0 (background) is ignored.
+    weight : Tensor
+        0 for unlabelled pixels, otherwise 1, shape (B, h, w).
 
     Returns
     -------
-    scalar
+    Tensor
+        Scalar.
     """
     log_p = torch.log_softmax(logits, 1)
-    elsewhere = ~drawn.clone()
-    elsewhere[:, 0] = True
-    masked = log_p.masked_fill(~elsewhere[:, :, None, None], -torch.inf)
+    merged = ~drawn.clone()
+    merged[:, 0] = True
+    masked = log_p.masked_fill(~merged[:, :, None, None], -torch.inf)
     log_p = torch.cat([torch.logsumexp(masked, 1, keepdim=True), log_p[:, 1:]], 1)
-    # Classes not outlined on this frame carry no target; their log-probability must not give 0 * -inf.
+    # Classes that are not outlined have a target of 0; clamp, so that 0 * -inf does not occur.
     cross_entropy = -(target * log_p.clamp_min(-30.0)).sum(1)
     cross_entropy = (cross_entropy * weight).sum() / weight.sum().clamp_min(1.0)
 

@@ -1,7 +1,7 @@
-"""The two small nets of a head: one reads an encoder's features and the picture, one the picture alone.
+"""The two networks of a head: one on an encoder's features and the image, one on the image only.
 
-Both are given the label that motion has carried to the frame, and their last layers start at zero, so that
-before any training they answer with it.
+Both get the carried label of the frame. Their output layers are initialised with zeros, so that an untrained
+network predicts the carried label.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PICTURE_CHANNELS = 3 * 4
-"""What the first layers read of the picture: three frames, four pixels of each to one of the grid."""
+IMAGE_CHANNELS = 3 * 4
+"""Image channels of the first layers: three frames, four pixels of each per grid cell."""
 
 PRIOR_FLOOR = 0.02
-"""Carried probabilities are kept off 0 and 1 by this much, so that the picture can overrule them."""
+"""Minimum distance of carried probabilities from 0 and 1, so that the image can override them."""
 
 
 def prior_logits(prior: Tensor) -> Tensor:
-    """Log of carried probabilities (B, K, h, w), kept finite; a sum of zero (no prior) gives zeros."""
+    """Compute finite logarithms of carried probabilities (B, K, h, w); zeros where they sum to zero."""
     has_prior = prior.sum(1, keepdim=True) > 0.5
     logits = torch.log(prior.clamp(PRIOR_FLOOR, 1 - PRIOR_FLOOR))
     return torch.where(has_prior, logits, torch.zeros_like(logits))
@@ -36,25 +36,25 @@ def _down(channels_in: int, channels_out: int) -> nn.Sequential:
     return nn.Sequential(_block(channels_in, channels_out, 2), _block(channels_out, channels_out))
 
 
-def _twice(x: Tensor) -> Tensor:
+def _upsample(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class PictureNet(nn.Module):
-    """A U-Net over picture and carried label, deep enough to tell chambers apart by what lies around them.
+class ImageUNet(nn.Module):
+    """U-Net on image and carried label, deep enough to distinguish chambers by their surroundings.
 
     Parameters
     ----------
     width : int
-        Channels on the grid.
+        Number of channels at full resolution.
     n_outputs : int
-        K, background included.
+        Number K of outputs, including background.
     """
 
     def __init__(self, width: int, n_outputs: int) -> None:
         super().__init__()
         w = width
-        self.stem = _block(PICTURE_CHANNELS + n_outputs, w)
+        self.stem = _block(IMAGE_CHANNELS + n_outputs, w)
         self.down1 = _down(w, 2 * w)
         self.down2 = _down(2 * w, 3 * w)
         self.down3 = _down(3 * w, 4 * w)
@@ -68,29 +68,38 @@ class PictureNet(nn.Module):
         self.out.bias = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, image: Tensor, features: Tensor, prior: Tensor) -> Tensor:
-        """Logits (B, K, 112, 112); shapes as for `vjepa_core.fewshot.head.Head`."""
+        """Compute logits (B, K, 112, 112); parameters as in `vjepa_core.fewshot.head.Head.forward`."""
         carried = prior_logits(prior)
         x0 = self.stem(torch.cat([functional.pixel_unshuffle(image, 2), carried], 1))
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
-        x = self.up3(torch.cat([_twice(self.down4(x3)), x3], 1))
-        x = self.with_features(x, features)
-        x = self.up2(torch.cat([_twice(x), x2], 1))
-        x = self.up1(torch.cat([_twice(x), x1], 1))
-        x = self.up0(torch.cat([_twice(x), x0], 1))
+        x = self.up3(torch.cat([_upsample(self.down4(x3)), x3], 1))
+        x = self.add_features(x, features)
+        x = self.up2(torch.cat([_upsample(x), x2], 1))
+        x = self.up1(torch.cat([_upsample(x), x1], 1))
+        x = self.up0(torch.cat([_upsample(x), x0], 1))
         return self.out(x) + carried
 
-    def with_features(self, x: Tensor, features: Tensor) -> Tensor:
-        """Maps (B, 4 w, 14, 14), the size of the features' grid; this net has no use for features."""
+    def add_features(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return the maps (B, 4 * width, 14, 14) unchanged; this network does not use features."""
         return x
 
 
-class FeatureNet(PictureNet):
-    """The same, with features added where the maps are as coarse as they are.
+class FeatureUNet(ImageUNet):
+    """U-Net with features added to its maps at the resolution of the features.
 
-    They say *what* is where on a 16-pixel grid, the picture draws the border between its cells. They add
-    nothing before any training: it can go on from what a `PictureNet` has learnt.
+    Features identify structures on a 16-pixel grid; the image defines the borders. The projection of the
+    features is initialised with zeros, so that training can continue from the weights of a `PictureNet`.
+
+    Parameters
+    ----------
+    width : int
+        Number of channels at full resolution.
+    n_outputs : int
+        Number K of outputs, including background.
+    feature_dim, n_depths : int
+        Width of the tokens and number of depths.
     """
 
     def __init__(self, width: int, n_outputs: int, *, feature_dim: int, n_depths: int) -> None:
@@ -99,15 +108,15 @@ class FeatureNet(PictureNet):
         self.feature_proj = nn.Conv2d(feature_dim * n_depths, 4 * width, 1)
         nn.init.zeros_(self.feature_proj.weight)
         self.feature_proj.bias = nn.Parameter(torch.zeros(4 * width))
-        # Of a few frames, tokens are easily learnt by heart: most of them are hidden at every step.
+        # Strong dropout, because a few frames are easily overfitted.
         self.feature_drop = nn.Dropout2d(0.6)
 
-    def go_on_from(self, net: PictureNet) -> None:
-        """Take over what another net has learnt to see."""
+    def copy_weights(self, net: ImageUNet) -> None:
+        """Copy the weights of an image network."""
         self.load_state_dict({**self.state_dict(), **net.state_dict()})
 
-    def with_features(self, x: Tensor, features: Tensor) -> Tensor:
-        """Maps (B, 4 w, 14, 14) and what tokens (B, depths, h, w, dim) add to them."""
+    def add_features(self, x: Tensor, features: Tensor) -> Tensor:
+        """Add projected tokens (B, depths, h, w, dim) to the maps (B, 4 * width, 14, 14)."""
         tokens = self.feature_norm(features.float())
         tokens = tokens.permute(0, 1, 4, 2, 3).flatten(1, 2)
         tokens = self.feature_drop(self.feature_proj(tokens))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
-from vjepa_core.fewshot.sector import find_sector, on_region
+from vjepa_core.fewshot.sector import find_sector, sector_on_region
 from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
@@ -163,7 +163,7 @@ class PreparedCine:
         The ultrasound sector, or the whole region if the outlines of this cine contradict the sector.
         """
         if self._inside is None:
-            self._inside = on_region(self.sector, self.box)
+            self._inside = sector_on_region(self.sector, self.box)
         if _contradicted(self.sector, self.labels.values()):
             return np.ones_like(self._inside)
         return self._inside

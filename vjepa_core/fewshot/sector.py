@@ -1,8 +1,8 @@
-"""The shape of the ultrasound picture inside its rectangle: a fan, or the whole rectangle.
+"""Find the ultrasound sector inside its rectangle.
 
-Predicted labels belong inside it. The shape is found from the frames alone: what is ever brighter than the
-black around the picture, cleaned of text and traces, and its convex hull, because a fan has dark places
-inside (cavities, shadows) but no dent that matters.
+Predicted labels are limited to the sector. It is found from the frames: the pixels that are brighter than the
+black surround in any frame, without text and traces, and their convex hull, because a sector has dark regions
+inside (cavities, shadows) but is convex.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from numpy.typing import NDArray
 from vjepa_core.preprocessing import Letterbox
 
 LIT = 8
-"""Grey levels above black from which on a pixel belongs to the picture; coding noise stays below."""
+"""Minimum grey level of sector pixels above black; more than coding noise."""
 
-BLACKEST = 32
-"""A surround brighter than this is taken for part of the picture."""
+MAX_BLACK = 32
+"""A surround brighter than this is considered part of the image."""
 
-SMALLEST = 0.2
-"""Share of the rectangle: something smaller is no ultrasound picture, and the rectangle counts instead."""
+MIN_FRACTION = 0.2
+"""Minimum size as a fraction of the rectangle; otherwise the whole rectangle is used."""
 
-LARGEST = 0.94
-"""Share of the rectangle from which on there is no surround."""
+MAX_FRACTION = 0.94
+"""Size as a fraction of the rectangle above which the whole rectangle is used."""
 
-CLEAN = 0.02
-"""Thickness, as a share of the square's side, of text and traces that are removed."""
+TEXT_WIDTH = 0.02
+"""Thickness of text and traces that are removed, as a fraction of the square's side."""
 
 
 def find_sector(frames: NDArray[np.uint8], box: Letterbox) -> NDArray[np.bool_]:
-    """Where the ultrasound picture lies in letterboxed frames.
+    """Find the sector in letterboxed frames.
 
     Parameters
     ----------
-    frames : array
-        (T, size, size) uint8, letterboxed; T >= 1.
+    frames : ndarray of uint8
+        Letterboxed frames, shape (T, size, size), T >= 1.
     box : Letterbox
-        That made them.
+        Letterbox of the frames.
 
     Returns
     -------
-    (size, size) bool
-        A convex shape without the bars of the letterbox; everything between the bars where the picture has no
-        black surround or is too dark to tell.
+    ndarray of bool
+        Convex mask without the bars of the letterbox, shape (size, size); everything between the bars if the
+        image has no black surround or is too dark.
     """
     whole = np.zeros(frames.shape[1:], np.bool_)
     whole[box.inner] = True
     brightest = frames.max(axis=0)[box.inner]
     black = float(np.percentile(brightest, 1))
-    if black > BLACKEST:
+    if black > MAX_BLACK:
         return whole
     lit = (brightest > black + LIT).astype(np.uint8)
-    size = 2 * max(1, round(CLEAN * frames.shape[1] / 2)) + 1
+    size = 2 * max(1, round(TEXT_WIDTH * frames.shape[1] / 2)) + 1
     closed = cv2.morphologyEx(np.pad(lit, size), cv2.MORPH_CLOSE, _disk(size))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disk(size))[size:-size, size:-size]
     count, parts, stats, _ = cv2.connectedComponentsWithStats(opened)
@@ -62,20 +62,19 @@ def find_sector(frames: NDArray[np.uint8], box: Letterbox) -> NDArray[np.bool_]:
     largest = np.asarray(parts == 1 + int(areas.argmax()), np.uint8)
     hull = cv2.convexHull(cv2.findNonZero(largest))
     filled = cv2.fillConvexPoly(np.zeros_like(largest), hull, (1,))
-    share = float(filled.mean())
-    if not SMALLEST <= share <= LARGEST:
+    if not MIN_FRACTION <= float(filled.mean()) <= MAX_FRACTION:
         return whole
     sector = np.zeros_like(whole)
     sector[box.inner] = filled > 0
     return sector
 
 
-def on_region(sector: NDArray[np.bool_], box: Letterbox) -> NDArray[np.bool_]:
-    """A sector of the square on the region's own pixels, (height, width).
+def sector_on_region(sector: NDArray[np.bool_], box: Letterbox) -> NDArray[np.bool_]:
+    """Resample a sector mask of the square to the pixels of the region, (height, width).
 
-    A pixel of the square that the edge crosses counts as lit, so that the outermost ones are left out.
+    Partially covered pixels of the square are part of its mask, so that the outermost pixels are removed.
     """
-    # The bars beside the picture repeat its rim: only an edge inside the picture is moved.
+    # The bars are filled with the rim of the image, so that only edges inside the image are eroded.
     inner = sector[box.inner]
     below, right = (
         side - start - length
@@ -83,7 +82,7 @@ def on_region(sector: NDArray[np.bool_], box: Letterbox) -> NDArray[np.bool_]:
     )
     padded = np.pad(inner, ((box.top, below), (box.left, right)), mode="edge")
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # What lies beyond the square counts as inside: its own rim is kept.
+    # Outside the square counts as inside the sector, so that the rim of the square is not eroded.
     shrunk = cv2.erode(padded.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=(1,))
     return np.asarray(box.invert(shrunk[None].astype(np.float32))[0] > 0.5)
 

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
-from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, for_other_classes, load_head, save_head
-from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, load_head, save_head, with_new_classes
+from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.resources import resource_path
 
@@ -39,20 +39,20 @@ class Starter:
     ----------
     head : Head
         Not to be changed: fits start from a copy.
-    shapes : Shapes
+    shapes : ShapeModel
     recogniser : Recogniser, optional
         What tells apical views from others; without it the head's answers alone do.
     """
 
     head: Head
-    shapes: Shapes
+    shapes: ShapeModel
     recogniser: Recogniser | None = None
 
     def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
         """What a fit starts from: a copy of the head, or for other structures one that sees as it does."""
         if left_heart and classes == self.head.config.classes:
             return copy.deepcopy(self.head)
-        return for_other_classes(self.head, classes)
+        return with_new_classes(self.head, classes)
 
     def applies(self, cine: PreparedCine) -> bool:
         """Whether a cine shows the left heart in an apical view, so that the head may draw on it."""
@@ -103,11 +103,11 @@ def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
         with safe_open(str(path), framework="pt") as file:
             told = json.loads((file.metadata() or {})[_SHAPES])
         head = load_head(path)
-        shapes = Shapes(np.array(told["mean"]), np.array(told["precision"]), float(told["limit"]))
+        shapes = ShapeModel(np.array(told["mean"]), np.array(told["precision"]), float(told["limit"]))
     except (OSError, SafetensorError, HeadFileError, KeyError, TypeError, ValueError) as error:
         log.warning("there is no starter head: %s", error)
         return None
-    config, n = head.config, (N_NUMBERS,)
+    config, n = head.config, (N_DESCRIPTORS,)
     fits = (config.encoder_checksum, config.n_depths) == (card.checksum, len(card.depths))
     fits = fits and config.feature_dim == Architecture.parse(card.architecture).embed_dim
     whole = config.classes == LEFT_HEART and shapes.mean.shape == n and shapes.precision.shape == n * 2

@@ -1,8 +1,8 @@
-"""What cines that nobody has outlined add to a fit: the averaged head's own answers, where it is sure.
+"""Pseudo-labels for cines without labels, from confident predictions of the averaged head.
 
-A mean teacher (Tarvainen and Valpola, NeurIPS 2017): the average of the weights so far answers on a frame as
-it is, and the weights that are being fitted learn that answer on the frame as augmentation changes it. Here
-the teacher is two nets with an equal say, and is listened to only where they see the same.
+This is a mean teacher (Tarvainen and Valpola, NeurIPS 2017): the averaged weights predict an unmodified
+frame, and the current weights are trained on that prediction with an augmented frame. The teacher is the
+unweighted mean of the two networks of a head; its predictions are used only where the networks agree.
 """
 
 from __future__ import annotations
@@ -13,34 +13,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vjepa_core.fewshot.overlap import AGREED, agreement
+from vjepa_core.fewshot.overlap import MIN_AGREEMENT, agreement
 
 
 @torch.no_grad()
-def own_targets(answers: Sequence[Tensor], sure: float) -> tuple[Tensor, Tensor]:
-    """Labels that a head may learn of itself.
+def pseudo_labels(answers: Sequence[Tensor], sure: float) -> tuple[Tensor, Tensor]:
+    """Compute pseudo-labels and their weights.
 
     Parameters
     ----------
     answers : sequence of Tensor
-        Logits (B, K, h, w) of its nets, two of them.
+        Logits (B, K, h, w) of the two networks.
     sure : float
-        Mean probability from which on a pixel counts.
+        Minimum mean probability of a pixel.
 
     Returns
     -------
-    target : (B, K, h, w) float
-        One-hot.
-    weight : (B, h, w) float
-        1 where the nets give the same class and are sure of it, else 0; all 0 on a frame on which they do
-        not see the same heart.
+    target : Tensor
+        One-hot labels, shape (B, K, h, w), float.
+    weight : Tensor
+        1 where the networks predict the same class with sufficient probability, otherwise 0; all 0 on frames
+        on which their predictions differ too much. Shape (B, h, w), float.
     """
-    each = torch.stack([answer.softmax(1) for answer in answers])
-    mean, values = each.mean(0), each.argmax(2)
+    probabilities = torch.stack([logits.softmax(1) for logits in answers])
+    mean, values = probabilities.mean(0), probabilities.argmax(2)
     same = (values == values[0]).all(0)
     weight = (same & (mean.amax(1) >= sure)).float()
-    drawn = values.to(torch.uint8).cpu().numpy()
-    seen = [agreement(one, other) >= AGREED for one, other in zip(drawn[0], drawn[-1], strict=True)]
-    weight *= torch.tensor(seen, device=weight.device)[:, None, None]
+    predicted = values.to(torch.uint8).cpu().numpy()
+    agree = [
+        agreement(one, other) >= MIN_AGREEMENT for one, other in zip(predicted[0], predicted[-1], strict=True)
+    ]
+    weight *= torch.tensor(agree, device=weight.device)[:, None, None]
     target = functional.one_hot(mean.argmax(1), mean.shape[1]).movedim(-1, 1).float()
     return target, weight

@@ -1,4 +1,4 @@
-"""The rhythm: how far every frame is contracted, and how far the valves are open."""
+"""Heart rhythm: contraction and valve opening in every frame."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vjepa_core.phantom.draw import Draw, bump, smoothstep
+from vjepa_core.phantom.draw import RandomValues, bump, smoothstep
 
 
 @dataclass(frozen=True)
 class Beat:
-    """State of B hearts at T times; every tensor is (B, T, 1, 1) unless it says otherwise.
+    """State of B hearts at T times; every tensor has the shape (B, T, 1, 1) unless stated otherwise.
 
     Attributes
     ----------
     contraction : Tensor
-        0 at end-diastole, 1 at the end-systole of a beat of nominal strength.
+        0 at end-diastole, 1 at end-systole of a beat of nominal strength.
     opening : Tensor
-        Mitral (and tricuspid) valve, 0 closed to 1 open.
+        Opening of the mitral and tricuspid valves, 0 closed to 1 open.
     breath : Tensor
         Respiration, -1..1.
     seconds : Tensor
-        Time from the first frame.
+        Time since the first frame in seconds.
     phase : Tensor
-        0..1 through the beat, 0 at end-diastole.
+        Phase of the beat, 0..1, 0 at end-diastole.
     fps, heart_rate : Tensor
-        Hz and beats a minute, (B, 1, 1, 1).
+        Frame rate in Hz and heart rate in beats per minute, (B, 1, 1, 1).
     """
 
     contraction: Tensor
@@ -40,21 +40,22 @@ class Beat:
     heart_rate: Tensor
 
 
-def draw_beat(draw: Draw, frames: int, fps: tuple[float, float] = (20.0, 80.0)) -> Beat:
-    """Random rhythms.
+def draw_beat(draw: RandomValues, frames: int, fps: tuple[float, float] = (20.0, 80.0)) -> Beat:
+    """Draw random rhythms.
 
     Parameters
     ----------
-    draw : Draw
+    draw : RandomValues
+        Source of random numbers.
     frames : int
-        T.
+        Number of frames T.
     fps : (float, float)
-        Range of the frame rate, Hz.
+        Range of the frame rate in Hz.
     """
     rate = draw.uniform(*fps)
     heart_rate = draw.normal(72.0, 16.0, 45.0, 130.0)
     seconds = torch.arange(frames, device=draw.device).view(1, -1, 1, 1) / rate
-    # Enough beats for the slowest frame rate; each a little longer or shorter, stronger or weaker.
+    # Enough beats for the slowest frame rate, with variable length and strength.
     beats = 2 + math.ceil(frames / fps[0] * 130.0 / 60.0 * 1.2)
     irregular = 0.02 + 0.12 * draw.chance(0.1)
     periods = 60.0 / heart_rate * (1.0 + irregular * draw.noise(1, 1, beats).clamp(-2.0, 2.0))
@@ -70,11 +71,11 @@ def draw_beat(draw: Draw, frames: int, fps: tuple[float, float] = (20.0, 80.0)) 
 
 
 def beat_curves(since_r: Tensor, period: Tensor, early: Tensor) -> tuple[Tensor, Tensor]:
-    """Contraction and valve opening through one beat.
+    """Compute contraction and valve opening during one beat.
 
     Electromechanical systole lasts 546 - 2.1 HR milliseconds (Weissler, Circulation 1968, QS2 in men). The
-    curves between are our own: no change during the isovolumic 50 ms at either end, then an early filling, a
-    pause that vanishes as the rate grows, and the atrial kick.
+    shape of the curves is a design choice: no change during isovolumic phases of 50 ms, then early filling,
+    diastasis, which disappears at high heart rates, and atrial contraction.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ def beat_curves(since_r: Tensor, period: Tensor, early: Tensor) -> tuple[Tensor,
     period : Tensor
         Seconds from R to R.
     early : Tensor
-        Share of the filling that comes early (E).
+        Fraction of the filling in the early (E) wave.
 
     Returns
     -------
     contraction, opening : Tensor
-        Each 0..1, shaped as `since_r`.
+        Values 0..1 in the shape of `since_r`.
     """
     systole = (0.546 - 0.0021 * 60.0 / period).clamp(min=0.2)
     opens = systole + 0.05
@@ -99,8 +100,8 @@ def beat_curves(since_r: Tensor, period: Tensor, early: Tensor) -> tuple[Tensor,
     filled = filled + (1.0 - early) * smoothstep((since_r - period + a) / a)
     e_wave = bump((since_r - opens - 0.45 * e) / (0.5 * e))
     a_wave = bump((since_r - period + 0.55 * a) / (0.45 * a))
-    # Between the waves the leaflets float half closed.
-    float_ = 0.35 * smoothstep((since_r - opens) / (0.5 * e)) * smoothstep((period - since_r) / (0.5 * a))
-    opening = torch.maximum(e_wave, torch.maximum(0.75 * a_wave, float_))
+    # Between the waves the leaflets are half closed.
+    diastasis = 0.35 * smoothstep((since_r - opens) / (0.5 * e)) * smoothstep((period - since_r) / (0.5 * a))
+    opening = torch.maximum(e_wave, torch.maximum(0.75 * a_wave, diastasis))
     shut = smoothstep((since_r - opens + 0.03) / 0.04) * smoothstep((period - since_r) / 0.03)
     return shortened - filled, opening * shut

@@ -1,4 +1,4 @@
-"""Whole cines: hearts, rhythms and scanners drawn, pictures and truths made, a few at once."""
+"""Generate synthetic cines with labels from random hearts, rhythms and scanners."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ import torch
 from torch import Tensor
 
 from vjepa_core.phantom.beat import draw_beat
-from vjepa_core.phantom.draw import Draw
+from vjepa_core.phantom.draw import RandomValues
 from vjepa_core.phantom.geometry import draw_heart
 from vjepa_core.phantom.imaging import Scanner, draw_scanner, insonify, scan_convert
 from vjepa_core.phantom.motion import labels, locate
 from vjepa_core.phantom.scatter import draw_scatterers
-from vjepa_core.phantom.tissue import Unevenness, draw_look, echogenicity
+from vjepa_core.phantom.tissue import LevelNoise, draw_tissue_levels, echogenicity
 
 
 @dataclass(frozen=True)
 class PhantomBatch:
-    """Synthetic cines and what is true of them; B cines of T frames.
+    """B synthetic cines of T frames with labels and true values.
 
     Attributes
     ----------
     frames : Tensor
-        uint8 (B, T, H, W).
+        Shape (B, T, H, W), uint8.
     masks : Tensor
-        uint8 (B, T, H, W): 0 background, 1 LV cavity, 2 myocardium, 3 left atrium; also outside the sector.
+        Labels 0 background, 1 LV cavity, 2 myocardium, 3 left atrium, also outside the sector; shape
+        (B, T, H, W), uint8.
     edv, esv, ef : Tensor
-        Volumes (ml) of the imaged plane by disk summation for a beat of nominal strength, and
-        (edv - esv) / edv, 0..1; (B,).
+        Volumes in ml from the imaged plane by disk summation for a beat of nominal strength, and ejection
+        fraction 0..1; shape (B,).
     volume : Tensor
-        Volume of every frame, ml, (B, T).
+        Volume in every frame in ml, shape (B, T).
     phase : Tensor
-        0..1 through the beat, 0 at end-diastole, (B, T).
+        Phase of the beat, 0..1, 0 at end-diastole, shape (B, T).
     fps, heart_rate : Tensor
-        Hz and beats a minute, (B,).
+        Frame rate in Hz and heart rate in beats per minute, shape (B,).
     mm_per_px : Tensor
-        Height and width of a pixel, (B, 2).
+        Height and width of a pixel in mm, shape (B, 2).
     view : Tensor
-        Index into `geometry.VIEWS`, (B,).
+        Index into `geometry.VIEWS`, shape (B,).
     """
 
     frames: Tensor
@@ -66,47 +67,52 @@ def make_cines(
     stretch: bool = False,
     chunk: int = 16,
 ) -> PhantomBatch:
-    """Make synthetic apical cines.
+    """Generate synthetic apical cines.
 
     Parameters
     ----------
     n : int
-        Cines, B.
+        Number of cines B.
     frames, size : int
-        Frames of a cine; side of the square picture in pixels.
+        Number of frames of a cine and side of the square image in pixels.
     generator : torch.Generator
-        The only source of chance: the same state gives the same cines on the same device.
+        Source of all random numbers: the same state gives the same cines on the same device.
     device : torch.device or str
-        Where they are made and stay.
+        Device of the cines.
     view : int, optional
-        0 A4C, 1 A2C; half of each if not given.
+        0 A4C, 1 A2C; default: random with equal probability.
     fps : (float, float)
-        Range of the frame rate, Hz.
+        Range of the frame rate in Hz.
     stretch : bool
-        Stretch the sector to fill the square instead of keeping its shape.
+        Stretch the sector to fill the square instead of keeping its aspect ratio.
     chunk : int
-        Cines made at once.
+        Number of cines generated together, to limit memory.
+
+    Returns
+    -------
+    PhantomBatch
+        The cines with their labels.
 
     Raises
     ------
     ValueError
-        If a number makes no sense.
+        If an argument is out of range.
     """
     if min(n, frames, chunk) < 1 or size < 32:
         raise ValueError(
-            f"cannot make {n} cines of {frames} frames of {size} pixels, {chunk} at once: "
-            "1 or more of each and 32 pixels are the least"
+            f"cannot generate {n} cines of {frames} frames of {size} pixels in chunks of {chunk}: "
+            "the minimum is 1 each, and 32 pixels"
         )
     if not 0 < fps[0] <= fps[1]:
-        raise ValueError(f"{fps} is no range of frame rates in Hz")
+        raise ValueError(f"{fps} is not a range of frame rates in Hz")
     if view not in (None, 0, 1):
-        raise ValueError(f"no view {view}: 0 is A4C, 1 is A2C")
+        raise ValueError(f"unknown view {view}: use 0 for A4C or 1 for A2C")
     device = torch.device(device)
-    # Never in a caller's half precision: the envelope spans 100 dB.
+    # Always float32, even within a caller's autocast: the envelope spans 100 dB.
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         parts = [
-            _make(
-                Draw(min(chunk, n - start), generator, device),
+            _generate(
+                RandomValues(min(chunk, n - start), generator, device),
                 frames=frames,
                 size=size,
                 view=view,
@@ -119,20 +125,22 @@ def make_cines(
     return PhantomBatch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _make(
-    draw: Draw, *, frames: int, size: int, view: int | None, fps: tuple[float, float], stretch: bool
+def _generate(
+    draw: RandomValues, *, frames: int, size: int, view: int | None, fps: tuple[float, float], stretch: bool
 ) -> PhantomBatch:
     heart, beat = draw_heart(draw, view), draw_beat(draw, frames, fps)
     reach = heart.apex_z + heart.length + heart.atrium_length * draw.uniform(0.7, 1.3)
-    # Many look deeper than the heart reaches.
+    # The imaging depth often exceeds the heart.
     reach = reach + draw.chance(0.3) * draw.uniform(0.0, 60.0)
     scanner = draw_scanner(
         draw, (reach + 4.0).clamp(max=200.0), max(192, 3 * size // 2), max(96, 3 * size // 4)
     )
     x, z = scanner.beam_grid()
-    place = locate(heart, beat, x, z)
-    speckle, fine, broad = draw_scatterers(draw).at(place, beat.seconds)
-    level, blood = echogenicity(heart, beat, draw_look(draw), place, Unevenness(fine, broad, scanner.streaks))
+    position = locate(heart, beat, x, z)
+    speckle, fine, broad = draw_scatterers(draw).at(position, beat.seconds)
+    level, blood = echogenicity(
+        heart, beat, draw_tissue_levels(draw), position, LevelNoise(fine, broad, scanner.streaks)
+    )
     grey = insonify(
         scanner,
         level,
@@ -142,13 +150,13 @@ def _make(
         seconds=beat.seconds,
         glint=(0.5 + 0.8 * fine).clamp(min=0.0),
     )
-    x, z, mm_per_px = _picture_grid(scanner, size, stretch)
-    picture = scan_convert(scanner, grey, x, z)
-    # Also beyond the edges of the sector, where people go on with an outline.
-    truth = labels(heart, locate(heart, beat, x, z))
+    x, z, mm_per_px = _pixel_grid(scanner, size, stretch)
+    image = scan_convert(scanner, grey, x, z)
+    # Labels also beyond the edges of the sector, as in manual outlines.
+    masks = labels(heart, locate(heart, beat, x, z))
     return PhantomBatch(
-        frames=(picture * 255.0).round().to(torch.uint8),
-        masks=truth,
+        frames=(image * 255.0).round().to(torch.uint8),
+        masks=masks,
         edv=heart.edv.flatten(),
         esv=heart.esv.flatten(),
         ef=((heart.edv - heart.esv) / heart.edv).flatten(),
@@ -161,38 +169,39 @@ def _make(
     )
 
 
-def _picture_grid(scanner: Scanner, size: int, stretch: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Place of every pixel, mm, each (B, 1, size, size), and the pixels' height and width, (B, 2).
+def _pixel_grid(scanner: Scanner, size: int, stretch: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x and z of every pixel in mm, each (B, 1, size, size), and the pixel size (B, 2) in mm.
 
-    The sector touches the picture's border on its longer side and lies in the middle of the other.
+    The sector touches the border of the image along its longer side and is centred along the other.
     """
     end = scanner.near + scanner.depth
-    # The arc of the probe is cut by the sector's edges: the picture starts there.
+    # The image starts where the edges of the sector meet the arc of the probe.
     top = scanner.near * torch.cos(scanner.half_angle)
     height, width = end - top, 2.0 * end * torch.sin(scanner.half_angle)
     longer = torch.maximum(height, width)
-    tall, wide = (height, width) if stretch else (longer, longer)
-    at = (torch.arange(size, device=end.device) + 0.5) / size - 0.5
-    x, z = at * wide, top + 0.5 * height + at.view(-1, 1) * tall
+    extent_z, extent_x = (height, width) if stretch else (longer, longer)
+    position = (torch.arange(size, device=end.device) + 0.5) / size - 0.5
+    x, z = position * extent_x, top + 0.5 * height + position.view(-1, 1) * extent_z
     x, z = torch.broadcast_tensors(x, z)
-    return x, z, torch.cat([tall, wide], 1).view(-1, 2) / size
+    return x, z, torch.cat([extent_z, extent_x], 1).view(-1, 2) / size
 
 
 @dataclass(frozen=True)
 class PhantomSource:
-    """Endless clips for pre-training.
+    """Source of random phantom clips for pre-training.
 
     Attributes
     ----------
     frames, size : int
-        Frames of a clip and side of its square.
+        Number of frames and side in pixels of a clip.
     device : torch.device or str
+        Device of the clips.
     fps : (float, float)
-        Range of the frame rate, Hz.
+        Range of the frame rate in Hz.
     stretch : float
-        Share of the batches in which the sector fills the square.
+        Fraction of the batches in which the sector fills the square.
     chunk : int
-        Clips made at once.
+        Number of clips generated together.
     """
 
     frames: int = 16
@@ -203,12 +212,12 @@ class PhantomSource:
     chunk: int = 16
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` clips, uint8 (n, T, H, W), on `device`."""
+        """Return `n` clips (n, T, H, W), uint8, on `device`."""
         return self.labelled(n, generator).frames
 
     def labelled(self, n: int, generator: torch.Generator) -> PhantomBatch:
-        """The same with the truth."""
-        dice = torch.rand(1, generator=generator, device=generator.device)
+        """Return `n` clips with their labels; the same clips as `batch`."""
+        chance = torch.rand(1, generator=generator, device=generator.device)
         return make_cines(
             n,
             frames=self.frames,
@@ -216,6 +225,6 @@ class PhantomSource:
             generator=generator,
             device=self.device,
             fps=self.fps,
-            stretch=bool(dice < self.stretch),
+            stretch=bool(chance < self.stretch),
             chunk=self.chunk,
         )

@@ -1,8 +1,9 @@
-"""Anatomy at end-diastole, in millimetres, in the heart's own coordinates.
+"""Anatomy at end-diastole in millimetres, in coordinates of the heart.
 
-`u` runs across the left ventricle (negative to the left of the picture: septum or inferior wall), `s` along
-its long axis from the endocardial apex (0) over the mitral annulus (`length`) to the roof of the atrium.
-Half-widths to either side are functions of `s`. All sizes are our own choice of a plausible adult range.
+`u` is the coordinate across the left ventricle, negative on the left of the image (septum or inferior wall).
+`s` is the coordinate along its long axis from the endocardial apex (0) and the mitral annulus (`length`) to
+the roof of the atrium. Half-widths on both sides are functions of `s`. All sizes are design choices in a
+plausible adult range.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vjepa_core.phantom.draw import Draw
+from vjepa_core.phantom.draw import RandomValues
 
 A4C, A2C = 0, 1
 VIEWS = ("A4C", "A2C")
@@ -22,49 +23,54 @@ _DISKS = 96
 
 @dataclass(frozen=True)
 class Sides:
-    """A value for the left (u < 0) and for the right side of the heart, each (B, 1, 1, 1)."""
+    """Values for the left (u < 0) and right side of the heart, each (B, 1, 1, 1)."""
 
     left: Tensor
     right: Tensor
 
     def at(self, is_right: Tensor) -> Tensor:
-        """The value of the side that each pixel lies on."""
+        """Return the value of the side of each pixel."""
         return torch.where(is_right, self.right, self.left)
 
 
 @dataclass(frozen=True)
 class Heart:
-    """B hearts; every tensor is (B, 1, 1, 1), lengths in mm, angles in radians.
+    """B hearts; every tensor has the shape (B, 1, 1, 1), lengths in mm, angles in radians.
 
     Attributes
     ----------
     view : Tensor
         0 A4C, 1 A2C.
-    length, width : Tensor
-        Left ventricle: apex to annulus, and `Sides` of the largest half-width, at end-diastole.
+    length : Tensor
+        Length of the left ventricle from apex to annulus at end-diastole.
+    width : Sides
+        Maximum half-widths of the left ventricle at end-diastole.
     power, widest, narrowing : Tensor
-        Shape of the profile: exponent of the apical superellipse, where the widest place is (share of the
-        length), how much narrower the base is.
+        Shape of the profile: exponent of the apical superellipse, position of the maximum width (fraction of
+        the length), relative narrowing of the base.
     bow : Sides
-        Widening of the apical and narrowing of the basal half of a side, relative: no two walls alike.
-    wall, apex_wall : Tensor
-        Thickness at the sides (`Sides`) and at the apex.
+        Relative widening of the apical half and narrowing of the basal half of each side.
+    wall : Sides
+        Thickness of the lateral walls.
+    apex_wall : Tensor
+        Thickness of the wall at the apex.
     atrium_length, atrium_width, atrium_power : Tensor
         Left atrium: length, half-width, exponent of the roof.
     shortening : Tensor
-        Share of the length lost at end-systole.
-    squeeze, gradient : Tensor
-        Radial contraction at end-systole, `Sides` of relative strengths folded in, and its change from apex
-        to base.
+        Fraction of the length lost at end-systole.
+    squeeze : Sides
+        Relative radial contraction at end-systole.
+    gradient : Tensor
+        Change of the radial contraction from apex to base.
     atrium_swell : Tensor
         Relative widening of the atrium at end-systole.
     rv_width, rv_top, rv_wall : Tensor
-        Right ventricle in A4C: half-open width at the base, where it begins (share of length), wall.
+        Right ventricle in A4C: width at the base, start (fraction of the length), thickness of the wall.
     apex_x, apex_z, tilt, bend, annulus_tilt, swing, drift : Tensor
-        Place: apex in scanner coordinates, angle of the long axis, its bow at the base (mm), slope of the
-        mitral plane, turning with contraction, shift with breath (mm).
+        Position: apex in scanner coordinates, angle of the long axis, its bend at the base (mm), slope of the
+        mitral plane, rotation with contraction, shift with respiration (mm).
     edv, esv : Tensor
-        Volumes in millilitres.
+        Volumes in ml.
     """
 
     view: Tensor
@@ -97,9 +103,10 @@ class Heart:
     esv: Tensor
 
     def profile(self, share: Tensor, bow: Tensor) -> Tensor:
-        """Relative half-width at a share of the length: superellipse to the widest place, then a parabola.
+        """Compute the relative half-width at a fraction of the length.
 
-        Outside 0..1 it is 0 before the apex and the base's width beyond.
+        The profile is a superellipse up to the maximum width, then a parabola. It is 0 above the apex and
+        constant beyond the base.
         """
         share = share.clamp(0.0, 1.0)
         up = (1.0 - share / self.widest).clamp(0.0, 1.0)
@@ -109,7 +116,7 @@ class Heart:
         return torch.where(share > 0, apical, 0.0) * (1.0 - self.narrowing * down * down) * uneven
 
     def endocardium(self, s: Tensor, is_right: Tensor) -> Tensor:
-        """Half-width of the cavity of ventricle (s <= length) or atrium (s > length), mm."""
+        """Compute the half-width of the cavity of ventricle (s <= length) or atrium (s > length) in mm."""
         width = self.width.at(is_right)
         annulus = width * (1.0 - self.narrowing)
         share = ((s - self.length) / self.atrium_length).clamp(0.0, 1.0)
@@ -120,24 +127,24 @@ class Heart:
         )
 
     def epicardium(self, s: Tensor, is_right: Tensor) -> Tensor:
-        """Half-width to the outside of the ventricle's wall, mm; beyond the annulus, a thin atrial wall."""
+        """Compute the half-width to the outside of the wall of ventricle or atrium in mm."""
         width, wall = self.width.at(is_right), self.wall.at(is_right)
         share = (s + self.apex_wall) / (self.length + self.apex_wall)
         ventricle = (width + wall) * self.profile(share, self.bow.at(is_right))
         return torch.where(s <= self.length, ventricle, self.endocardium(s, is_right) + ATRIAL_WALL)
 
     def strength(self, s: Tensor) -> Tensor:
-        """How much of the squeeze a place along the axis takes part in: less at the stiff annulus."""
+        """Compute the relative contraction along the axis, which is lower at the stiff annulus."""
         share = (s / self.length).clamp(0.0, 1.0)
         return (1.0 + self.gradient * (share - 0.5)) * (1.0 - 0.4 * share**4)
 
     def volume(self, contraction: Tensor) -> Tensor:
-        """Volume of the ventricle in millilitres by single-plane disk summation, pi/4 sum(D^2) h.
+        """Compute the volume of the ventricle in ml by single-plane disk summation, pi/4 sum(D^2) h.
 
         Parameters
         ----------
         contraction : Tensor
-            (B, T, 1, 1).
+            Contraction 0..1, shape (B, T, 1, 1).
         """
         s, h = _disks(self.length)
         narrowed = _diameter(self, s) - contraction * _squeezed(self, s)
@@ -146,11 +153,11 @@ class Heart:
 
 
 ATRIAL_WALL = 2.5
-"""Thickness of the atrial wall, mm."""
+"""Thickness of the atrial wall in mm."""
 
 
-def draw_heart(draw: Draw, view: int | None = None) -> Heart:
-    """Random hearts, half of them A4C unless `view` says which."""
+def draw_heart(draw: RandomValues, view: int | None = None) -> Heart:
+    """Draw random hearts of one view, or of random views with equal probability."""
     u, normal = draw.uniform, draw.normal
     is_2 = (
         draw.chance(0.5) if view is None else torch.full((draw.n, 1, 1, 1), float(view), device=draw.device)
@@ -167,8 +174,8 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
     healthy = draw.chance(0.65) * (1.0 - dilated)
     ef = torch.where(healthy > 0, normal(0.61, 0.06, 0.5, 0.77), u(0.14, 0.56))
     shortening = (0.17 * ef / 0.6 * u(0.75, 1.25)).clamp(max=0.24)
-    sick = draw.chance(0.25)
-    relative = Sides(1.0 - 0.6 * sick * u(0.0, 1.0), 1.0 - 0.6 * sick * u(0.0, 1.0))
+    asynergy = draw.chance(0.25)  # one side contracts less
+    relative = Sides(1.0 - 0.6 * asynergy * u(0.0, 1.0), 1.0 - 0.6 * asynergy * u(0.0, 1.0))
     apex_wall = wall * u(0.5, 0.95)
     zero = torch.zeros_like(length)
     heart = Heart(
@@ -192,7 +199,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
         rv_top=u(0.05, 0.4),
         rv_wall=u(3.0, 5.5),
         apex_x=u(-12.0, 10.0),
-        # A wide heart is looked at from farther away, else the sector cuts it.
+        # A wide heart is farther from the probe, so that it fits into the sector.
         apex_z=apex_wall + normal(15.0, 6.0, 4.0, 34.0) + (0.3 * (breadth - 46.0)).clamp(-4.0, 10.0),
         tilt=normal(0.07, 0.09, -0.16, 0.28),
         bend=normal(0.0, 2.5, -6.0, 6.0),
@@ -206,7 +213,7 @@ def draw_heart(draw: Draw, view: int | None = None) -> Heart:
 
 
 def _disks(length: Tensor) -> tuple[Tensor, Tensor]:
-    """Middles (B, 1, 1, disks) and height of the disks between apex and annulus, mm."""
+    """Return centres (B, 1, 1, disks) and height of the disks between apex and annulus in mm."""
     share = (torch.arange(_DISKS, device=length.device) + 0.5) / _DISKS
     return share * length, length / _DISKS
 
@@ -225,13 +232,13 @@ def _diameter(heart: Heart, s: Tensor) -> Tensor:
 
 
 def _squeezed(heart: Heart, s: Tensor) -> Tensor:
-    """Loss of diameter at full contraction, mm."""
+    """Return the reduction of the diameter at full contraction in mm."""
     halves = _halves(heart, s)
     return (halves.left * heart.squeeze.left + halves.right * heart.squeeze.right) * heart.strength(s)
 
 
 def _with_ejection(heart: Heart, ef: Tensor) -> Heart:
-    """Scale the relative squeeze so that the disk sum loses exactly `ef` from end-diastole to end-systole.
+    """Scale the radial contraction so that disk summation gives the ejection fraction `ef` exactly.
 
     With diameters D - a G and length (1 - e) L,
     sum((D - a G)^2) (1 - e) = (1 - ef) sum(D^2) is quadratic in a.

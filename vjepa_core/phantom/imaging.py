@@ -1,8 +1,8 @@
-"""The scanner: pulse, attenuation, shadows, clutter, compression and the sector.
+"""Scanner model: pulse, attenuation, shadows, clutter, compression and scan conversion.
 
-Works on a grid of beams (rows: range, columns: angle). There the point-spread function is nearly the same
-everywhere: a diffraction-limited beam has a constant width in angle, so that it grows with depth in
-millimetres after scan conversion.
+Imaging is simulated on a grid of beams (rows: range, columns: angle), where the point-spread function is
+nearly constant: a diffraction-limited beam has a constant angular width, so its width in millimetres grows
+with depth after scan conversion.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vjepa_core.phantom.draw import Draw, bump, smoothstep
+from vjepa_core.phantom.draw import RandomValues, bump, smoothstep
 
 LN10_20 = math.log(10.0) / 20.0
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """Settings of B scanners; tensors (B, 1, 1, 1) unless said otherwise; mm, radians, dB.
+    """Settings of B scanners; tensors have the shape (B, 1, 1, 1) unless stated otherwise.
 
     Attributes
     ----------
     near, depth, half_angle : Tensor
-        Range of the first sample, length of a beam, half the sector's angle.
+        Range of the first sample (mm), length of a beam (mm), half the sector angle (rad).
     axial, lateral, focus, side_lobe : Tensor
-        Deviation of the pulse (mm) and of the beam (rad), depth of the focus (mm), share of a
-        broad side lobe.
+        Standard deviation of the pulse (mm) and of the beam (rad), depth of the focus (mm), relative weight
+        of a broad side lobe.
     specular : Tensor
-        Weight of smooth interfaces against scatterers.
+        Weight of reflections at smooth interfaces relative to scatterers.
     loss : Tensor
-        What the gain over depth fails to undo (dB), (B, 1, rows, 1).
+        Residual attenuation after time-gain compensation (dB), (B, 1, rows, 1).
     beams : Tensor
-        Gain of every beam, shadows included, (B, 1, rows, columns).
+        Gain of every beam including shadows (dB), (B, 1, rows, columns).
     streaks : Tensor
-        Layers of connective tissue and fat, across the beams: smooth noise, (B, 1, rows, columns).
+        Layers of connective tissue and fat across the beams: smooth noise, (B, 1, rows, columns).
     clutter, noise : Tensor
-        Level of clutter that does not move with the heart (B, 1, rows, columns), and of electronic noise
-        (B, 1, rows, 1).
+        Level (dB) of clutter that does not move with the heart, (B, 1, rows, columns), and of electronic
+        noise, (B, 1, rows, 1).
     span, gain, gamma, compound, persistence : Tensor
-        Dynamic range, brightness, curve of the grey map, smoothing of the envelope (samples), share of the
-        previous frame.
+        Dynamic range (dB), gain (dB), exponent of the grey map, smoothing of the envelope (samples), weight
+        of the previous frame.
     """
 
     near: Tensor
@@ -66,21 +66,21 @@ class Scanner:
     persistence: Tensor
 
     def beam_grid(self) -> tuple[Tensor, Tensor]:
-        """Lateral place and depth of every sample, mm, each (B, 1, rows, columns)."""
+        """Return lateral position and depth of every sample in mm, each (B, 1, rows, columns)."""
         rows, columns = self.beams.shape[-2:]
-        r = self.near + self.depth * _middles(rows, self.depth.device).view(-1, 1)
-        angle = self.half_angle * (2.0 * _middles(columns, self.depth.device) - 1.0)
+        r = self.near + self.depth * _sample_centres(rows, self.depth.device).view(-1, 1)
+        angle = self.half_angle * (2.0 * _sample_centres(columns, self.depth.device) - 1.0)
         return r * torch.sin(angle), r * torch.cos(angle)
 
 
-def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
-    """Random settings for a given depth (B, 1, 1, 1), mm; the ranges are our own, set by eye."""
+def draw_scanner(draw: RandomValues, depth: Tensor, rows: int, columns: int) -> Scanner:
+    """Draw random settings for a depth (B, 1, 1, 1) in mm; the ranges were chosen by visual comparison."""
     u, chance = draw.uniform, draw.chance
     half_angle = torch.deg2rad(draw.normal(39.0, 4.0, 30.0, 48.0))
     near = chance(0.3) * u(0.0, 8.0)
-    down = _middles(rows, draw.device).view(-1, 1)
+    down = _sample_centres(rows, draw.device).view(-1, 1)
     r = near + depth * down
-    theta = 2.0 * _middles(columns, draw.device) - 1.0  # -1..1 across the sector
+    theta = 2.0 * _sample_centres(columns, draw.device) - 1.0  # -1..1 across the sector
     slope, sag = draw.normal(0.0, 5.0, -12.0, 10.0), draw.normal(0.0, 3.0, -7.0, 7.0)
     loss = slope * (down - 0.5) + sag * torch.sin(math.pi * (down * u(0.7, 1.4) + u(0.0, 1.0)))
     rings = u(2.5, 6.0)
@@ -88,7 +88,7 @@ def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
     clutter = torch.maximum(u(-26.0, -8.0) - r * u(0.5, 1.1), u(-60.0, -36.0) - r * u(0.0, 0.08)) + ringing
     clutter = clutter - u(0.0, 6.0) * (theta - u(-0.8, 0.8)) ** 2
     clutter = clutter + u(0.0, 7.0) * _patches(draw, rows, columns, (7, 5))
-    hard = chance(0.4)  # some makers show black cavities and white walls, others many greys
+    hard = chance(0.4)  # some manufacturers use high contrast, others many grey levels
     return Scanner(
         near=near,
         depth=depth,
@@ -111,8 +111,8 @@ def draw_scanner(draw: Draw, depth: Tensor, rows: int, columns: int) -> Scanner:
     )
 
 
-def _beam_gain(draw: Draw, r: Tensor, theta: Tensor) -> Tensor:
-    """Uneven beams, weak edges and shadows of ribs and lung, dB, (B, 1, rows, columns)."""
+def _beam_gain(draw: RandomValues, r: Tensor, theta: Tensor) -> Tensor:
+    """Draw non-uniform beam gain, weak edges and shadows of ribs and lung in dB, (B, 1, rows, columns)."""
     u = draw.uniform
     waves = sum(
         u(-1.6, 1.6) * torch.sin(k * 2.1 * theta + u(0.0, 6.3)) for k in (1.0, 2.3, 4.1, 7.7)
@@ -126,8 +126,8 @@ def _beam_gain(draw: Draw, r: Tensor, theta: Tensor) -> Tensor:
     return gain
 
 
-def _patches(draw: Draw, rows: int, columns: int, cells: tuple[int, int]) -> Tensor:
-    """Smooth noise of deviation 1, (B, 1, rows, columns)."""
+def _patches(draw: RandomValues, rows: int, columns: int, cells: tuple[int, int]) -> Tensor:
+    """Draw smooth noise with standard deviation 1, (B, 1, rows, columns)."""
     noise = functional.interpolate(
         draw.noise(1, *cells), (rows, columns), mode="bicubic", align_corners=False
     )
@@ -141,26 +141,27 @@ def insonify(
     speckle: Tensor,
     *,
     glint: Tensor,
-    draw: Draw,
+    draw: RandomValues,
     seconds: Tensor,
 ) -> Tensor:
-    """Envelope in decibels, compressed to 0..1, on the grid of beams.
+    """Simulate the log-compressed envelope on the grid of beams.
 
     Parameters
     ----------
     scanner : Scanner
+        Settings.
     level : Tensor
-        Scattering level, dB, (B, T, rows, columns).
+        Scattering level in dB, (B, T, rows, columns).
     blood : Tensor
-        0..1: its scatterers are new in every frame.
+        Fraction of blood 0..1; its scatterers are new in every frame.
     speckle : Tensor
         Complex scatterers of the tissue, (2, B, T, rows, columns).
     glint : Tensor
-        How smooth interfaces are, 0 or more, (B, T, rows, columns).
-    draw : Draw
-        For blood, clutter and noise.
+        Smoothness of interfaces, 0 or more, (B, T, rows, columns).
+    draw : RandomValues
+        Random numbers for blood, clutter and noise.
     seconds : Tensor
-        (B, T, 1, 1).
+        Time, (B, T, 1, 1).
 
     Returns
     -------
@@ -189,20 +190,21 @@ def insonify(
 
 
 def scan_convert(scanner: Scanner, grey: Tensor, x: Tensor, z: Tensor) -> Tensor:
-    """Resample from beams to the picture; 0 outside the sector.
+    """Resample from beams to pixels; 0 outside the sector.
 
     Parameters
     ----------
     scanner : Scanner
+        Settings.
     grey : Tensor
-        (B, T, rows, columns).
+        Result of `insonify`, (B, T, rows, columns).
     x, z : Tensor
-        Lateral place and depth of the pixels, mm, (B, 1, H, W).
+        Lateral position and depth of the pixels in mm, (B, 1, H, W).
 
     Returns
     -------
     Tensor
-        (B, T, H, W).
+        Shape (B, T, H, W).
     """
     r, angle = (x * x + z * z).sqrt(), torch.atan2(x, z)
     grid = torch.stack([angle / scanner.half_angle, 2.0 * (r - scanner.near) / scanner.depth - 1.0], -1)
@@ -211,35 +213,35 @@ def scan_convert(scanner: Scanner, grey: Tensor, x: Tensor, z: Tensor) -> Tensor
 
 
 def in_sector(scanner: Scanner, x: Tensor, z: Tensor) -> Tensor:
-    """True inside the sector, (B, 1, H, W)."""
+    """Return True for positions inside the sector, (B, 1, H, W)."""
     r = (x * x + z * z).sqrt()
     inside = (r >= scanner.near) & (r <= scanner.near + scanner.depth)
     return inside & (torch.atan2(x, z).abs() <= scanner.half_angle)
 
 
 def _focus(scanner: Scanner, field: Tensor) -> Tensor:
-    """Convolve with the pulse and the beam, wider away from the focus; both as one matrix product."""
+    """Convolve with the pulse and the beam, which is wider away from the focus, as matrix products."""
     rows, columns = field.shape[-2:]
     pulse = scanner.axial / (scanner.depth / rows)
     beam = scanner.lateral / (2.0 * scanner.half_angle / columns)
     field = _kernel(rows, pulse) @ field
     sharp = _kernel(columns, beam) + scanner.side_lobe * _kernel(columns, 7.0 * beam)
     wide = _kernel(columns, 1.5 * beam) + scanner.side_lobe * _kernel(columns, 7.0 * beam)
-    r = scanner.near + scanner.depth * _middles(rows, field.device).view(-1, 1)
+    r = scanner.near + scanner.depth * _sample_centres(rows, field.device).view(-1, 1)
     blur = 1.0 - bump((r - scanner.focus) / 55.0)
     return torch.lerp(field @ sharp, field @ wide, blur)
 
 
 def _blur(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Gaussian of mean 1 along rows and columns, deviations in samples."""
+    """Apply a Gaussian blur with sum 1 along rows and columns, standard deviations in samples."""
     down, across = _kernel(x.shape[-2], rows), _kernel(x.shape[-1], columns)
     return down / down.sum(-1, keepdim=True) @ x @ (across / across.sum(-2, keepdim=True))
 
 
 def _kernel(n: int, deviation: Tensor) -> Tensor:
-    """Gaussian filter as a matrix, (B, 1, n, n), of energy 1: white noise keeps its power."""
-    at = torch.arange(n, device=deviation.device)
-    kernel = bump((at.view(-1, 1) - at) / (math.sqrt(2.0) * deviation.clamp(min=0.15)))
+    """Return a Gaussian filter as a matrix (B, 1, n, n) with energy 1, which preserves the power of noise."""
+    index = torch.arange(n, device=deviation.device)
+    kernel = bump((index.view(-1, 1) - index) / (math.sqrt(2.0) * deviation.clamp(min=0.15)))
     return kernel / kernel.square().sum(-1, keepdim=True).sqrt()
 
 
@@ -247,5 +249,5 @@ def _amplitude(level: Tensor) -> Tensor:
     return torch.exp(level * LN10_20)
 
 
-def _middles(n: int, device: torch.device) -> Tensor:
+def _sample_centres(n: int, device: torch.device) -> Tensor:
     return (torch.arange(n, device=device) + 0.5) / n

@@ -1,7 +1,6 @@
-"""Motion of the heart, backwards: which place of the end-diastolic heart lies at a point of the picture now.
+"""Inverse motion of the heart: map positions in the image to positions in the end-diastolic heart.
 
-Everything else follows from this one map: labels, echogenicity and scatterers are all looked up at the place
-that it returns, so they move together and by the same amount.
+Labels, echogenicity and scatterers are all sampled at the mapped positions, so that they move consistently.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ BACKGROUND, CAVITY, MYOCARDIUM, ATRIUM = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the points of a picture lie in the end-diastolic heart; tensors (B, T, H, W), mm.
+class MaterialPosition:
+    """Positions in the end-diastolic heart; tensors (B, T, H, W), mm.
 
     Attributes
     ----------
     u, s : Tensor
         Material coordinates across and along the long axis.
     endo, epi : Tensor
-        Half-widths of cavity and outer wall at that `s`, on that side.
+        Half-widths of cavity and outer wall at `s` on the same side.
     is_right : Tensor
-        bool, the side.
+        True on the right side, bool.
     now_u, now_s : Tensor
-        The same point in the heart's coordinates as it is now: valves are drawn there.
+        Coordinates in the current, contracted heart, where valves are drawn.
     """
 
     u: Tensor
@@ -43,22 +42,24 @@ class Place:
     now_s: Tensor
 
 
-def locate(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> Place:
-    """Material place of points.
+def locate(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> MaterialPosition:
+    """Map points of the image to material positions.
 
-    Along the axis the ventricle shortens evenly from a still apex, and the atrium is drawn out between the
-    annulus and its still roof. Across, the wall is a cylinder's shell of constant volume (elementary: with
-    lengths in the ratio l, R^2 - R_endo^2 = l (r^2 - r_endo^2)), so it thickens as the cavity narrows; beyond
-    it the motion fades.
+    Along the axis, the ventricle shortens uniformly with a fixed apex, and the atrium is stretched between
+    the annulus and its fixed roof. Across, the wall is a cylindrical shell of constant volume: with a length
+    ratio l, R^2 - R_endo^2 = l (r^2 - r_endo^2). It thickens as the cavity narrows. Outside the wall, the
+    motion decreases with distance.
 
     Parameters
     ----------
     heart : Heart
+        Anatomy.
     beat : Beat
+        Contraction and respiration.
     x, z : Tensor
-        Lateral place and depth from the probe, mm; broadcast to (B, T, H, W).
+        Lateral position and depth from the probe in mm; broadcast to (B, T, H, W).
     """
-    u, s = _own_axes(heart, beat, x, z)
+    u, s = _heart_coordinates(heart, beat, x, z)
     is_right = u >= 0
     c = beat.contraction
     stretch = 1.0 - heart.shortening * c
@@ -66,7 +67,7 @@ def locate(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> Place:
     roof = heart.length + heart.atrium_length
     in_atrium = heart.length + (s - annulus) * heart.atrium_length / (roof - annulus)
     s0 = torch.where(s < annulus, s / torch.where(s < 0, 1.0, stretch), torch.where(s < roof, in_atrium, s))
-    # The neighbours come along less and less: lung at once, the right heart as far as it reaches.
+    # Motion decreases outside the wall: immediately in the lung, beyond the right heart on the other side.
     reach = heart.width.at(is_right) + heart.wall.at(is_right) + 6.0
     reach = reach + torch.where(is_right, 0.0, (1.0 - heart.view) * heart.rv_width)
     s0 = s + (s0 - s) * (1.0 - smoothstep((u.abs() - reach) / 30.0))
@@ -82,21 +83,21 @@ def locate(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> Place:
     wall = (endo**2 + (r * r - endo_now**2) * length_ratio).clamp(min=0.0).sqrt()
     outside = r + (epi - epi_now) * torch.exp(-(r - epi_now).clamp(min=0.0) / 25.0)
     r0 = torch.where(r < endo_now, blood, torch.where(r < epi_now, wall, outside))
-    return Place(torch.where(is_right, r0, -r0), s0, endo, epi, is_right, u, s)
+    return MaterialPosition(torch.where(is_right, r0, -r0), s0, endo, epi, is_right, u, s)
 
 
-def labels(heart: Heart, place: Place) -> Tensor:
-    """Label image: 0 background, 1 cavity, 2 myocardium, 3 left atrium; uint8 (B, T, H, W)."""
-    r, s = place.u.abs(), place.s
+def labels(heart: Heart, position: MaterialPosition) -> Tensor:
+    """Return labels 0 background, 1 cavity, 2 myocardium, 3 left atrium; uint8 (B, T, H, W)."""
+    r, s = position.u.abs(), position.s
     ventricle = (s >= -heart.apex_wall) & (s <= heart.length)
-    cavity = ventricle & (s >= 0) & (r < place.endo)
-    wall = ventricle & ~cavity & (r < place.epi)
-    atrium = (s > heart.length) & (r < place.endo)
+    cavity = ventricle & (s >= 0) & (r < position.endo)
+    wall = ventricle & ~cavity & (r < position.epi)
+    atrium = (s > heart.length) & (r < position.endo)
     return (cavity * CAVITY + wall * MYOCARDIUM + atrium * ATRIUM).to(torch.uint8)
 
 
-def _own_axes(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn scanner coordinates into the heart's: shift, rotation, bow of the axis, slope of the annulus."""
+def _heart_coordinates(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert scanner to heart coordinates: shift, rotation, bend of the axis, slope of the annulus."""
     angle = heart.tilt + heart.swing * beat.contraction
     dx = x - heart.apex_x - 0.5 * heart.drift * beat.breath
     dz = z - heart.apex_z - heart.drift * beat.breath
@@ -104,5 +105,5 @@ def _own_axes(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> tuple[Tensor, T
     u, s = dx * cos - dz * sin, dx * sin + dz * cos
     share = (s / heart.length).clamp(0.0, 1.5)
     u = u - heart.bend * share * share
-    # A shear that grows from the apex to the annulus, bounded sideways so that it stays one to one.
+    # A shear that grows from the apex to the annulus, limited laterally so that it stays invertible.
     return u, s - torch.tan(heart.annulus_tilt) * u.clamp(-45.0, 45.0) * smoothstep(share)

@@ -1,4 +1,4 @@
-"""Scatterers that stick to the tissue: fixed random fields, looked up at material places."""
+"""Scatterers that move with the tissue: fixed random fields, sampled at material positions."""
 
 from __future__ import annotations
 
@@ -9,59 +9,67 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vjepa_core.phantom.draw import Draw
-from vjepa_core.phantom.motion import Place
+from vjepa_core.phantom.draw import RandomValues
+from vjepa_core.phantom.motion import MaterialPosition
 
 CELL_MM = 0.7
-"""Size of a cell of the fields: under the pulse's length, so that several share one resolution cell."""
+"""Cell size of the fields, smaller than the pulse, so that a resolution cell contains several cells."""
 _U_MM, _S_MM = (-110.0, 110.0), (-60.0, 160.0)
 
 
 @dataclass(frozen=True)
 class Scatterers:
-    """Fields over u, s: two complex white ones (channels 0-3), smooth noise of 3 x 8 mm (4) and 14-45 mm (5).
+    """Random fields over the material coordinates u and s.
 
     Attributes
     ----------
     field : Tensor
-        (B, 6, S, U).
+        Shape (B, 6, S, U): two complex white noise fields (channels 0-3), smooth noise of 3 x 8 mm (4) and of
+        14-45 mm (5).
     renewal : Tensor
-        Radians a second at which the first white field gives way to the second: correlation cos(renewal t),
-        as when tissue passes slowly through the slice.
+        Rate in rad/s at which the second white field replaces the first, with correlation cos(renewal t), as
+        when tissue moves slowly through the imaging plane.
     """
 
     field: Tensor
     renewal: Tensor
 
-    def at(self, place: Place, seconds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Look up the fields.
+    def at(self, position: MaterialPosition, seconds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample the fields.
+
+        Parameters
+        ----------
+        position : MaterialPosition
+            Material positions.
+        seconds : Tensor
+            Time, (B, T, 1, 1).
 
         Returns
         -------
         speckle : Tensor
-            (2, B, T, H, W), real and imaginary part, deviation about 1.
+            Real and imaginary part with a standard deviation of about 1, shape (2, B, T, H, W).
         fine, broad : Tensor
-            (B, T, H, W).
+            Smooth noise, shape (B, T, H, W).
         """
-        b, t, h, w = place.u.shape
-        grid = torch.stack([_unit(place.u, _U_MM), _unit(place.s, _S_MM)], -1).view(b, t * h, w, 2)
+        b, t, h, w = position.u.shape
+        grid = torch.stack([_unit(position.u, _U_MM), _unit(position.s, _S_MM)], -1).view(b, t * h, w, 2)
         found = functional.grid_sample(
             self.field, grid.to(self.field.dtype), padding_mode="reflection", align_corners=False
         )
         found = found.view(b, 6, t, h, w)
         turn = self.renewal * seconds
-        # Bilinear look-up of white noise keeps 4/9 of its variance on average.
+        # Bilinear interpolation reduces the variance of white noise to 4/9 on average.
         now = 1.5 * (
             torch.cos(turn).unsqueeze(1) * found[:, 0:2] + torch.sin(turn).unsqueeze(1) * found[:, 2:4]
         )
         return now.transpose(0, 1), found[:, 4], found[:, 5]
 
 
-def draw_scatterers(draw: Draw) -> Scatterers:
-    """Random fields."""
+def draw_scatterers(draw: RandomValues) -> Scatterers:
+    """Draw random fields."""
     h, w = (round((high - low) / CELL_MM) for low, high in (_S_MM, _U_MM))
     white = draw.noise(4, h, w)
-    # The finest is drawn out along the axis, as fibres and trabeculae are.
+    # The finest field is elongated along the axis, like fibres and trabeculae.
     fine, middle, coarse = (
         _smooth(draw.noise(1, round(h * CELL_MM / s_mm), round(w * CELL_MM / u_mm)), h, w)
         for s_mm, u_mm in ((8, 3), (14, 14), (45, 45))

@@ -1,4 +1,4 @@
-"""Pictures for the eye: frames in rows, with the truth outlined."""
+"""Contact sheets for visual inspection: frames in rows, with outlined labels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# After Okabe and Ito, as the program's own classes: cavity, myocardium, atrium; RGB.
+# Colours of Okabe and Ito, as in the program: cavity, myocardium, atrium; RGB.
 COLOURS = ((0, 158, 235), (240, 170, 20), (225, 110, 170))
 
 
 def outlined(frame: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frame (H, W) with the outline of every label in its colour, RGB (H, W, 3)."""
+    """Draw the outline of every label on a frame (H, W); return RGB (H, W, 3)."""
     picture = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
     for value, colour in enumerate(COLOURS, start=1):
         of_label = (mask == value).astype(np.uint8)
@@ -23,18 +23,19 @@ def outlined(frame: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def contact_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> NDArray[np.uint8]:
-    """Grey or RGB pictures in rows, each fitted into a square of `side` pixels on black.
+    """Arrange grey or RGB images in rows, each scaled to fit a square on black.
 
     Parameters
     ----------
-    rows : sequence of sequences of arrays
-        uint8, (H, W) or (H, W, 3), any size; shorter rows end in black.
+    rows : sequence of sequences of ndarray
+        Images (H, W) or (H, W, 3), uint8, of any size. Shorter rows are filled with black.
     side : int
+        Side of a square in pixels.
 
     Returns
     -------
-    array
-        RGB, (len(rows) * side, longest row * side, 3).
+    ndarray of uint8
+        RGB, shape (len(rows) * side, longest row * side, 3).
     """
     sheet = np.zeros((len(rows) * side, max(map(len, rows)) * side, 3), np.uint8)
     for i, row in enumerate(rows):

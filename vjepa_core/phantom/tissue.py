@@ -1,4 +1,4 @@
-"""How strongly every place of the heart and around it scatters, in decibels under the brightest."""
+"""Scattering level of the heart and its surroundings in decibels relative to the brightest reflector."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from vjepa_core.phantom.beat import Beat
-from vjepa_core.phantom.draw import Draw, bump, smoothstep
+from vjepa_core.phantom.draw import RandomValues, bump, smoothstep
 from vjepa_core.phantom.geometry import Heart, Sides
-from vjepa_core.phantom.motion import Place
+from vjepa_core.phantom.motion import MaterialPosition
 from vjepa_core.phantom.valves import leaflets
 
 EDGE_MM = 0.9
-"""Softness of an interface, so that it moves by less than a sample smoothly."""
+"""Width of a soft interface, so that motion of less than a sample is smooth."""
 OUTSIDE = -9.0
-"""Half-width that stands for 'no cavity here', mm."""
+"""Half-width in mm that represents the absence of a cavity."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """Scattering levels (dB) and their unevenness; every tensor (B, 1, 1, 1)."""
+class TissueLevels:
+    """Scattering levels (dB) and their variation; every tensor has the shape (B, 1, 1, 1)."""
 
     blood: Tensor
     atrial_haze: Tensor
@@ -47,24 +47,24 @@ class Look:
     streakiness: Tensor
 
 
-class Unevenness(NamedTuple):
-    """Smooth noise of deviation 1: two sorts stick to the tissue (B, T, H, W), one to beams (B, 1, H, W)."""
+class LevelNoise(NamedTuple):
+    """Smooth noise with deviation 1, fixed to the tissue (B, T, H, W) or to the beams (B, 1, H, W)."""
 
     fine: Tensor
     broad: Tensor
     streaks: Tensor
 
 
-def draw_look(draw: Draw) -> Look:
-    """Random levels around those of a clear picture; the ranges are our own, set by eye beside real cines."""
+def draw_tissue_levels(draw: RandomValues) -> TissueLevels:
+    """Draw random levels; the ranges were chosen by visual comparison with real cines."""
     u = draw.uniform
     muscle = u(-28.0, -20.0)
-    return Look(
+    return TissueLevels(
         blood=u(-58.0, -38.0),
         atrial_haze=draw.chance(0.6) * u(0.0, 16.0),
         septum=muscle + u(-1.0, 8.0),
         wall=muscle,
-        # Lung and poor contact leave one side, or both, nearly black.
+        # Lung or poor contact make one or both sides nearly black.
         outside=Sides(
             u(-38.0, -23.0) - draw.chance(0.35) * u(6.0, 22.0),
             u(-40.0, -24.0) - draw.chance(0.45) * u(6.0, 24.0),
@@ -89,32 +89,38 @@ def draw_look(draw: Draw) -> Look:
 
 
 def echogenicity(
-    heart: Heart, beat: Beat, look: Look, place: Place, noise: Unevenness
+    heart: Heart, beat: Beat, look: TissueLevels, position: MaterialPosition, noise: LevelNoise
 ) -> tuple[Tensor, Tensor]:
-    """Scattering level and share of blood at every point.
+    """Compute scattering level and fraction of blood at every point.
 
     Parameters
     ----------
-    heart, beat, look : Heart, Beat, Look
-    place : Place
-        On a grid whose rows run along the beams.
-    noise : Unevenness
+    heart : Heart
+        Anatomy.
+    beat : Beat
+        Contraction and valve opening.
+    look : TissueLevels
+        Scattering levels.
+    position : MaterialPosition
+        Material positions on a grid whose rows are along the beams.
+    noise : LevelNoise
+        Variation of the levels.
 
     Returns
     -------
     level : Tensor
-        dB, (B, T, H, W).
+        Scattering level in dB, (B, T, H, W).
     blood : Tensor
-        0..1.
+        Fraction of blood, 0..1, (B, T, H, W).
     """
     fine, broad, streaks = noise
-    r, s, right = place.u.abs(), place.s, place.is_right
+    r, s, right = position.u.abs(), position.s, position.is_right
     share = (s / heart.length).clamp(0.0, 1.0)
-    rightness = torch.sigmoid(place.u / 4.0)  # brightness changes gently across the apex
+    rightness = torch.sigmoid(position.u / 4.0)  # brightness changes gently across the apex
     ventricle = torch.sigmoid((heart.length - s) / EDGE_MM)
 
-    # Around the heart: uneven tissue, brightest where the pericardium faces the lung or the diaphragm.
-    beyond = r - place.epi
+    # Around the heart: non-uniform tissue, brightest at the pericardium next to lung and diaphragm.
+    beyond = r - position.epi
     level = (
         _mix(look.outside.left, look.outside.right, rightness)
         + look.unevenness * broad
@@ -125,7 +131,7 @@ def echogenicity(
     level = level + look.basal_glow * basal * torch.exp(-beyond.clamp(min=0.0) / 22.0)
     lined = heart.view + (1.0 - heart.view) * rightness
     glow = bump((beyond - 2.0) / 2.6) * lined * (0.3 + 0.7 * smoothstep(share * 1.6))
-    # Under the atrium the same line closes the heart from behind.
+    # The same bright line is behind the atrium.
     behind = bump((s - heart.length - heart.atrium_length - 3.0 - 2.0 * broad) / 4.5)
     behind = behind * torch.sigmoid((38.0 - r) / 6.0)
     line = look.pericardium + 0.7 * look.unevenness * broad + look.streakiness * streaks
@@ -135,42 +141,42 @@ def echogenicity(
     muscle = muscle + 0.7 * look.unevenness * broad + look.patchiness * fine
     gap = bump((share - look.dropout_at.at(right)) / look.dropout_width)
     muscle = muscle - _mix(look.dropout.left, look.dropout.right, rightness) * gap
-    # Weak where the wall runs along the beam: its reflections do not come back.
+    # Walls parallel to the beam are weak, because they reflect little back to the probe.
     facing = torch.diff(beyond, dim=-2, append=beyond[..., -1:, :]).abs()
     facing = (facing / facing.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-3)).clamp(0.0, 1.0)
     muscle = muscle + look.annulus * bump((s - heart.length) / 6.0)
     muscle = _mix(look.atrial_wall + look.patchiness * fine + look.unevenness * broad, muscle, ventricle)
     muscle = muscle - look.fibres * (1.0 - facing) ** 6
-    inside = torch.sigmoid((torch.where(place.epi > 0.01, place.epi, OUTSIDE) - r) / EDGE_MM)
+    inside = torch.sigmoid((torch.where(position.epi > 0.01, position.epi, OUTSIDE) - r) / EDGE_MM)
     level = _mix(level, muscle, inside)
 
-    right_blood, right_wall = _right_heart(heart, beat, place, fine)
+    right_blood, right_wall = _right_heart(heart, beat, position, fine)
     level = _mix(level, look.wall + 4.0 + look.patchiness * fine + look.streakiness * streaks, right_wall)
 
-    # Trabeculae make the inner border ragged to the eye; the label stays smooth, as readers draw it.
-    endo = torch.where(place.endo > 0.01, place.endo, OUTSIDE)
+    # Trabeculae make the visible inner border irregular; the label stays smooth, as in manual outlines.
+    endo = torch.where(position.endo > 0.01, position.endo, OUTSIDE)
     endo = endo - look.trabeculae * fine.clamp(min=-0.5) * ventricle
     cavity = torch.sigmoid((endo - r) / EDGE_MM)
-    shape = bump((r / place.endo.clamp(min=1.0) - 0.68) / 0.17) * bump((share - look.papillary_at) / 0.13)
+    shape = bump((r / position.endo.clamp(min=1.0) - 0.68) / 0.17) * bump((share - look.papillary_at) / 0.13)
     muscle_in_blood = look.papillary.at(right) * shape * (0.6 + 0.4 * fine).clamp(0.0, 1.0) * ventricle
     blood = torch.maximum(cavity, right_blood * (1.0 - inside)) * (1.0 - muscle_in_blood)
     haze = look.atrial_haze * (1.0 + 0.5 * broad) * (1.0 - ventricle)
     level = _mix(level, look.blood + haze, blood)
-    leaf = leaflets(heart, beat, place)
+    leaf = leaflets(heart, beat, position)
     return _mix(level, look.valve + 1.5 * look.patchiness * fine, leaf), blood * (1.0 - leaf)
 
 
-def _right_heart(heart: Heart, beat: Beat, place: Place, fine: Tensor) -> tuple[Tensor, Tensor]:
-    """Right ventricle and atrium of A4C, left of the septum: shares of blood and of their outer wall."""
-    s = place.s
+def _right_heart(heart: Heart, beat: Beat, position: MaterialPosition, fine: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fractions of blood and outer wall of the right ventricle and atrium in A4C."""
+    s = position.s
     span = heart.length * (1.0 - heart.rv_top)
     down = ((s - heart.rv_top * heart.length) / span).clamp(0.0, 1.0)
     below = ((s - heart.length) / (0.95 * heart.atrium_length)).clamp(0.0, 1.0)
     atrium = heart.rv_width * (1.0 - below**heart.atrium_power).clamp(min=0.0) ** 0.5
     wide = torch.where(s < heart.length, heart.rv_width * down**0.75, atrium)
     wide = torch.where(wide > 0.3, wide, OUTSIDE) - 1.5 * fine.clamp(min=-0.5)
-    # The free wall comes in towards the septum.
-    away = (-place.u - place.epi) * (1.0 + 0.35 * beat.contraction)
+    # The free wall moves towards the septum.
+    away = (-position.u - position.epi) * (1.0 + 0.35 * beat.contraction)
     here = (1.0 - heart.view) * torch.sigmoid((away - 0.5) / EDGE_MM)
     blood = here * torch.sigmoid((wide - away) / EDGE_MM)
     return blood, here * torch.sigmoid((wide + heart.rv_wall - away) / EDGE_MM) - blood

@@ -1,7 +1,8 @@
-"""What differs from one ultrasound machine, patient and sonographer to the next, put on clips on the device.
+"""Augmentations that imitate differences between ultrasound machines, patients and operators.
 
-Everything is drawn once a clip and holds for all its frames; only speckle and haze change slowly with time.
-There is no left-right flip: it would mirror the heart. All strengths are choices made here.
+They run on the device of the clips. Each effect is drawn once per clip and is the same for all its frames,
+except speckle and haze, which change slowly with time. There is no left-right flip, because it would mirror
+the heart. The strengths are design choices of this project.
 """
 
 from __future__ import annotations
@@ -17,32 +18,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vjepa_core.pretraining.sampling import CHUNK, to_bytes, uniform
+from vjepa_core.pretraining.sampling import CHUNK, to_uint8, uniform
 
 
 @dataclass(frozen=True)
 class Augment:
     """Ultrasound augmentations of clips (B, T, H, W) uint8.
 
-    Each attribute is the largest strength of one effect; half of the clips get each effect, at a strength
-    drawn between nothing and this. 0 switches an effect off.
+    Each attribute is the maximum strength of one effect. Each effect is applied to half of the clips, with a
+    strength drawn uniformly between 0 and the maximum. 0 disables an effect.
 
     Attributes
     ----------
     attenuation : float
-        Fading with depth or the reverse, and gain that varies in bands of depth: nepers over the picture.
+        Gain that decreases or increases with depth, and gain that varies in depth bands, in nepers over the
+        image.
     gain : float
-        Nepers of brightness.
+        Overall gain in nepers.
     gamma : float
         Logarithm of the exponent of the grey levels.
     speckle : float
-        Standard deviation of multiplicative grain, in nepers.
+        Standard deviation of multiplicative noise, in nepers.
     shadow : float
-        Share of the brightness lost behind a rib or lung.
+        Fraction of the brightness lost behind a rib or lung.
     haze : float
-        Grey added in clouds, as a share of white.
+        Grey level added in clouds, as a fraction of white.
     sector : float
-        Share of the fan's angle cut away at its sides.
+        Fraction of the sector angle removed at its sides.
     """
 
     attenuation: float = 0.6
@@ -59,11 +61,11 @@ class Augment:
 
     @classmethod
     def none(cls) -> Augment:
-        """Every effect off."""
+        """Return augmentations with every effect disabled."""
         return cls(*(0.0 for _ in fields(cls)))
 
     def __call__(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented clips (B, T, H, W) uint8; `generator` must be of their device."""
+        """Augment clips (B, T, H, W) uint8; `generator` must be on their device."""
         if clips.dtype != torch.uint8 or clips.ndim != 4:
             raise ValueError(f"expected clips (B, T, H, W) uint8, got {clips.dtype} {tuple(clips.shape)}")
         if not any(getattr(self, f.name) for f in fields(self)):
@@ -74,7 +76,7 @@ class Augment:
         n, frames, height, width = clips.shape
         device = clips.device
         grey = clips.float() / 255
-        lit = grey.amax(1, keepdim=True)  # the bars and the outside of the fan stay black
+        lit = grey.amax(1, keepdim=True)  # letterbox bars and the outside of the sector stay black
         angle, radius = beam_coordinates(n, height, width, generator, device)
 
         loss = self.attenuation * _half(n, generator, device) * _sign(n, generator, device)
@@ -94,7 +96,7 @@ class Augment:
         if self.haze:
             clouds = haze(self.haze * _half(n, generator, device), (frames, height, width), generator)
             out = out.add_(clouds.mul_((lit > 0.02) * gain.clamp(max=1)))
-        return to_bytes(out.mul_(255))
+        return to_uint8(out.mul_(255))
 
 
 def _column(values: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def _column(values: Tensor) -> Tensor:
 
 
 def _half(n: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Strengths (n,): 0 for half of them, between 0 and 1 for the others."""
+    """Draw strengths (n,): 0 for half of the clips, uniform in 0..1 for the others."""
     return (uniform(n, -1.0, 1.0, generator, device)).clamp(min=0)
 
 
@@ -113,14 +115,16 @@ def _sign(n: int, generator: torch.Generator, device: torch.device) -> Tensor:
 def beam_coordinates(
     n: int, height: int, width: int, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Angle of the beam from the vertical (radians) and distance from the probe, 0 at the top, 1 at the foot.
+    """Return the polar coordinates of every pixel about a random probe position.
 
-    The probe is taken to be somewhere about the middle of the upper edge, where echo pictures have it.
+    The probe is placed near the middle of the upper edge, its usual position in echo images.
 
     Returns
     -------
-    Tensor, Tensor
-        (n, 1, H, W) each.
+    angle : Tensor
+        Angle of the beam from the vertical in radians, shape (n, 1, H, W).
+    radius : Tensor
+        Distance from the probe, 1 at the lower edge, shape (n, 1, H, W).
     """
     x0 = _column(0.5 + 0.08 * uniform(n, -1, 1, generator, device))
     y0 = _column(-0.15 * uniform(n, 0, 1, generator, device))
@@ -130,18 +134,18 @@ def beam_coordinates(
 
 
 def depth_bands(strength: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
-    """Nepers (n, 1, H, W) of a smooth gain over depth, as if eight sliders had been moved."""
+    """Return a smooth gain over depth in nepers (n, 1, H, W), like random time-gain compensation."""
     sliders = torch.randn(len(strength), 8, generator=generator, device=radius.device) * strength[:, None]
-    place = radius.clamp(0, 1) * 7
-    low = place.long().clamp(max=6)
-    share = place - low
+    position = radius.clamp(0, 1) * 7
+    low = position.long().clamp(max=6)
+    fraction = position - low
     flat = low.flatten(1)
     below, above = (sliders.gather(1, flat + k).view_as(radius) for k in (0, 1))
-    return torch.lerp(below, above, share)
+    return torch.lerp(below, above, fraction)
 
 
 def acoustic_shadow(strength: Tensor, angle: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
-    """Gain (n, 1, H, W) of a wedge of beams that is dark from some depth on, with soft edges."""
+    """Return the gain (n, 1, H, W) of an acoustic shadow: a wedge of beams that is dark below some depth."""
     n, device = len(strength), angle.device
     middle = uniform(n, -0.6, 0.6, generator, device)
     half = uniform(n, 0.04, 0.2, generator, device)
@@ -152,7 +156,7 @@ def acoustic_shadow(strength: Tensor, angle: Tensor, radius: Tensor, generator: 
 
 
 def sector_window(strength: Tensor, angle: Tensor, lit: Tensor, generator: torch.Generator) -> Tensor:
-    """Gain (n, 1, H, W), 0 or 1: the fan made narrower by a share of its half angle, unevenly."""
+    """Return a gain of 0 or 1 (n, 1, H, W) that narrows the sector by a fraction of its half angle."""
     seen = torch.where(lit > 0.05, angle.abs(), torch.zeros_like(angle))
     widest = seen.flatten(1).amax(1).clamp(min=0.2, max=math.pi / 2)
     left, right = (
@@ -164,35 +168,36 @@ def sector_window(strength: Tensor, angle: Tensor, lit: Tensor, generator: torch
 def speckle(
     strength: Tensor, shape: tuple[int, int, int], generator: torch.Generator, keep: Tensor | None = None
 ) -> Tensor:
-    """Grain (n, T, H, W) in nepers, wider across the beam than along it, partly the same in all frames.
+    """Return speckle noise (n, T, H, W) in nepers, wider across the beam than along it.
 
     Parameters
     ----------
     strength : Tensor
-        (n,) standard deviation.
+        Standard deviation, shape (n,).
     shape : tuple of int
         T, H, W.
+    generator : torch.Generator
+        Source of random numbers, on the device of `strength`.
     keep : Tensor, optional
-        (n,) share of the variance that all frames have in common; default drawn between 0.2 and 1.
+        Fraction of the variance that is common to all frames, shape (n,); default: uniform in 0.2..1.
     """
     n, device = len(strength), strength.device
     frames, height, width = shape
     grain = (math.ceil(height / 2), math.ceil(width / 3))
     if keep is None:
         keep = uniform(n, 0.2, 1.0, generator, device)
-    fixed = torch.randn(n, 1, *grain, generator=generator, device=device)
-    loose = torch.randn(n, frames, *grain, generator=generator, device=device)
-    noise = _column(keep.sqrt()) * fixed + _column((1 - keep).sqrt()) * loose
+    common = torch.randn(n, 1, *grain, generator=generator, device=device)
+    varying = torch.randn(n, frames, *grain, generator=generator, device=device)
+    noise = _column(keep.sqrt()) * common + _column((1 - keep).sqrt()) * varying
     noise = functional.interpolate(noise, (height, width), mode="bilinear", align_corners=False)
-    # Interpolation between 2 x 3 pixels loses variance: this much remains, measured on white noise.
     return noise * _column(strength / _GRAIN_DEVIATION)
 
 
-_GRAIN_DEVIATION = 0.68
+_GRAIN_DEVIATION = 0.68  # of white noise after interpolation from cells of 2 x 3 pixels, measured
 
 
 def haze(strength: Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """Clouds (n, T, H, W) between 0 and `strength` (n,), wide, drifting, thicker close to the probe."""
+    """Return slowly moving clouds (n, T, H, W) between 0 and `strength` (n,), brighter near the probe."""
     n, device = len(strength), strength.device
     frames, height, width = shape
     clouds = torch.rand(n, 1, 3, 5, 5, generator=generator, device=device)
@@ -205,16 +210,16 @@ def haze(strength: Tensor, shape: tuple[int, int, int], generator: torch.Generat
 
 
 def contact_sheet(clips: Tensor, *, columns: int = 8, side: int = 160) -> NDArray[np.uint8]:
-    """Clips (B, T, H, W) uint8 as one picture: a row a clip, `columns` frames spread over it."""
+    """Return one image of clips (B, T, H, W) uint8: one row per clip with `columns` frames."""
     moments = torch.linspace(0, clips.shape[1] - 1, min(columns, clips.shape[1])).round().long()
     shown = clips[:, moments.to(clips.device)].float()
     shown = functional.interpolate(shown, (side, side), mode="area")
-    rows = functional.pad(to_bytes(shown), (1, 1, 1, 1), value=90).cpu().numpy()
+    rows = functional.pad(to_uint8(shown), (1, 1, 1, 1), value=90).cpu().numpy()
     return np.ascontiguousarray(rows.transpose(0, 2, 1, 3).reshape(len(clips) * (side + 2), -1))
 
 
 def save_contact_sheet(path: Path | str, *clips: Tensor, columns: int = 8, side: int = 160) -> None:
-    """Write a PNG of clips; several tensors of one shape stand side by side, such as before and after."""
+    """Write a PNG of clips; several tensors of the same shape are placed side by side for comparison."""
     sheets = [contact_sheet(group, columns=columns, side=side) for group in clips]
     ok, data = cv2.imencode(".png", np.hstack(sheets))
     if not ok:

@@ -1,4 +1,4 @@
-"""What a run starts from: student, objective, optimiser."""
+"""Build student, objective and optimiser of a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from vjepa_core.pretraining.objective import Objective
 
 
 def build_student(config: PretrainConfig, folders: Sequence[Path] | None = None) -> VisionTransformer3D:
-    """The encoder that training starts from: untrained, or a stored one.
+    """Create the encoder to train, with random weights or the weights of `config.start_from`.
 
     Parameters
     ----------
+    config : PretrainConfig
+        Configuration of the run.
     folders : sequence of Path, optional
-        Where `config.start_from` is looked for; default the encoders that ship.
+        Folders with encoder cards; default: the shipped encoders.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder does not exist or cannot be loaded.
+    PretrainingError
+        If its architecture differs from `config.architecture`.
     """
     if not config.start_from:
         student = create_encoder(config.architecture)
@@ -33,22 +42,22 @@ def build_student(config: PretrainConfig, folders: Sequence[Path] | None = None)
     found = card(config.start_from, folders)
     if found.architecture != config.architecture:
         raise PretrainingError(
-            f"{found.name} is a {found.architecture}, the run is set to {config.architecture}: "
-            "set one to the other."
+            f"{found.name} has the architecture {found.architecture}, but the run is configured for "
+            f"{config.architecture}: use the same architecture."
         )
     student, _ = load_encoder(config.start_from, folders=folders)
     return student.train().requires_grad_(True)
 
 
 def build_objective(student: VisionTransformer3D, config: PretrainConfig) -> Objective:
-    """The objective with random weights from the seed; the caller's random state is left alone."""
+    """Create the objective with weights from the seed, without changing torch's global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return Objective(student, config)
 
 
 def build_optimiser(objective: nn.Module, config: PretrainConfig, *, fused: bool) -> torch.optim.AdamW:
-    """AdamW; weights of one dimension (biases, norms, learned tokens) do not decay."""
+    """Create AdamW without weight decay for one-dimensional weights (biases, norms, learned tokens)."""
     trained = [p for p in objective.parameters() if p.requires_grad]
     decaying = [p for p in trained if sum(side > 1 for side in p.shape) > 1]
     others = [p for p in trained if sum(side > 1 for side in p.shape) <= 1]

@@ -1,4 +1,4 @@
-"""Everything that decides what a run computes, in one frozen object that is stored beside its results."""
+"""Configuration of a pre-training run, stored with its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vjepa_core.encoder.rope import Grid
 from vjepa_core.pretraining.errors import PretrainingError
@@ -19,18 +19,23 @@ from vjepa_core.pretraining.masks import LONG_RANGE, SHORT_RANGE, BlockMask
 from vjepa_core.pretraining.schedule import TermWeight
 
 PATCH = 16
+"""Side of a token in pixels."""
 TUBELET = 2
+"""Frames of a token."""
+
+ConfigT = TypeVar("ConfigT")
 
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Size of the predictor; smaller than V-JEPA's 384 x 12, since the encoder is.
+    """Size of the predictor; smaller than V-JEPA's 384 x 12, because the encoders are smaller too.
 
     Attributes
     ----------
     width, depth, heads : int
+        Token width, number of blocks and number of attention heads.
     added_positions : bool
-        Add sines and cosines of the places to its tokens, besides the rotary positions.
+        Add a sine-cosine position embedding to its tokens, in addition to the rotary embedding.
     """
 
     width: int = 192
@@ -46,17 +51,18 @@ class OptimiserConfig:
     Attributes
     ----------
     lr, lr_start, lr_end : float
-        Peak, first and last learning rate, for the whole batch as it is.
+        Peak, first and last learning rate; not scaled with the batch size.
     warmup : float
-        Share of the run.
+        Fraction of the run with linear warm-up.
     weight_decay, weight_decay_end : float
-        Cosine from one to the other; none on biases and other one-dimensional weights.
+        First and last weight decay, cosine schedule; not applied to one-dimensional weights.
     betas : (float, float)
+        Decay rates of AdamW's moment estimates.
     clip : float
-        Largest norm of the gradient.
+        Maximum norm of the gradient.
     ema, ema_end : float
-        Momentum of the teacher, linear from one to the other. `ema` 0: both follow from the number of steps
-        (`schedule.ema_ends`), so that a short run does not end with a mostly random teacher.
+        First and last momentum of the teacher, linear schedule. With `ema` 0, both are derived from the
+        number of steps (`schedule.ema_ends`), so that the teacher of a short run is not mostly random.
     """
 
     lr: float = 5e-4
@@ -73,48 +79,56 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """One run.
+    """Configuration of one run.
 
     Attributes
     ----------
     architecture : str
         Name for `create_encoder`.
     start_from : str
-        Name of an encoder to go on from; empty for the untrained start.
-    frames, size, fps
-        Clips: frames, pixels a side, frames a second.
+        Name of the encoder whose weights to start from; empty for random weights.
+    frames, size : int
+        Frames and side in pixels of a clip.
+    fps : float
+        Maximum frame rate of a clip in Hz.
     phantom : float
-        Share of every batch that are phantom clips, made on the device as they are needed.
+        Fraction of phantom clips in each batch, generated on the device.
     batch : int
-        Clips a step, over all devices together.
+        Clips per step, over all devices.
     micro_batch : int
-        Most clips of one device in one pass; 0 for all at once. Smaller ones are accumulated.
+        Maximum number of clips per device and pass; gradients are accumulated. 0: all clips in one pass.
     steps : int
         Length of the run; all schedules end there.
     seed : int
-        Of the weights and of everything random.
+        Seed of the weights and of all random choices.
     masks : tuple of BlockMask
-        Kinds of mask; each clip gets one of each.
+        Kinds of mask; each clip gets one mask of each kind.
     target_share : float
-        Share of the masked tokens that is predicted.
+        Fraction of the masked tokens that is predicted.
     deep : bool
-        Predict the tokens after four depths, not only after the last block.
+        Predict the outputs at four depths, not only that of the last block.
     jepa, loc, ctx, pixels, truth : TermWeight
-        Weights of the terms: latent prediction, localisation, dense context, prediction of pixels (as
-        VideoMAE does it, for comparison), the phantom's labels.
+        Weights of the loss terms: latent prediction, localisation, dense context, pixel prediction (as in
+        VideoMAE, for comparison), phantom labels.
     truth_share : float
-        Labelled phantom clips of a step, besides the batch, as a share of it; made only if `truth` counts.
+        Number of labelled phantom clips in addition to the batch, as a fraction of it; used with `truth`
+        only.
     truth_frames : tuple of int
-        Lengths of the labelled clips, one drawn a step; shorter ones are as many more. Empty: `frames`.
-    localisation, predictor, optimiser
-        See there.
+        Lengths of the labelled clips, one drawn per step; the number of frames stays the same. Empty:
+        `frames`.
+    localisation : LocalisationConfig
+        Localisation task.
+    predictor : PredictorConfig
+        Size of the predictor.
+    optimiser : OptimiserConfig
+        Optimiser and schedules.
     precision : {"auto", "bf16", "fp32"}
-        auto: bf16 on a GPU with units for it and on a CPU where it was measured to be faster, else fp32.
+        "auto" is bf16 on a GPU that supports it and on a CPU where it was measured to be faster, else fp32.
     compile : bool
         Compile the blocks; takes a minute or two at the start.
     shard : bool
-        With several processes, split weights and optimiser among them (FSDP) instead of copying them: for
-        encoders that do not fit one GPU.
+        Shard weights and optimiser state over the processes (FSDP) instead of replicating them, for encoders
+        that do not fit on one GPU.
     checkpoint_every : int
         Steps between checkpoints.
     """
@@ -164,9 +178,12 @@ class PretrainConfig:
                 any(n < TUBELET or n % TUBELET or n > self.frames for n in self.truth_frames),
                 f"truth_frames must be multiples of {TUBELET}, up to frames",
             ),
-            # Each process draws its own length, and shards must take the same passes.
-            (self.shard and len(self.truth_frames) > 1, "with shard, truth_frames may name one length only"),
-            (not self.masks, "masks must name at least one kind"),
+            # Each process draws a length, but sharded processes must run the same number of passes.
+            (
+                self.shard and len(self.truth_frames) > 1,
+                "with shard, truth_frames may contain one length only",
+            ),
+            (not self.masks, "masks must contain at least one kind"),
             (not 0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (not self.optimiser.lr > 0, "optimiser.lr must be above 0"),
             (
@@ -176,7 +193,7 @@ class PretrainConfig:
             (self.predictor.width % self.predictor.heads, "predictor.width must be a multiple of its heads"),
             (
                 self.predictor.width // max(self.predictor.heads, 1) < 6,
-                "predictor: at least 6 channels a head",
+                "predictor: at least 6 channels per head",
             ),
             (self.predictor.depth < 1, "predictor.depth must be 1 or more"),
             (
@@ -194,7 +211,7 @@ class PretrainConfig:
         ]
         for wrong, sentence in problems:
             if wrong:
-                raise PretrainingError(f"The configuration does not work: {sentence}.")
+                raise PretrainingError(f"The configuration is invalid: {sentence}.")
 
     @property
     def grid(self) -> Grid:
@@ -206,25 +223,25 @@ def _windows_only(task: LocalisationConfig) -> bool:
     return task.pairing == "same-cell" or task.unrelated_targets or task.vary_windows
 
 
-def small() -> PretrainConfig:
-    """What two CPU cores can do in minutes: to see that everything works, not to train an encoder."""
+def small_config() -> PretrainConfig:
+    """Return a configuration that runs on two CPU cores in minutes, to check the setup only."""
     return PretrainConfig(
         architecture="vit_tiny_patch16_224_t2",
         size=112,
         batch=4,
         steps=200,
         predictor=PredictorConfig(width=96, depth=2, heads=3),
-        # The default rate is for large batches; with small ones it makes the features collapse.
+        # The default learning rate is for large batches; with small ones the features collapse.
         optimiser=OptimiserConfig(lr=1e-4, lr_start=1e-5),
         checkpoint_every=10,
     )
 
 
-def going_on(base: PretrainConfig) -> PretrainConfig:
-    """`base` for an encoder that is trained already.
+def continued_config(base: PretrainConfig) -> PretrainConfig:
+    """Adapt a configuration to continue training an encoder.
 
-    At the size that the program shows it, with small steps, and with all the terms of the encoder that ships:
-    one that is led on without the phantom's labels forgets what they taught it.
+    It uses the image size of the program, a small learning rate, and all loss terms of the shipped encoder,
+    because training without the phantom labels loses what was learned from them.
     """
     small_steps = replace(
         base.optimiser, lr=min(1e-4, base.optimiser.lr / 2), lr_start=1e-6, clip=1.0, ema=0.99, ema_end=0.999
@@ -241,12 +258,12 @@ def going_on(base: PretrainConfig) -> PretrainConfig:
 
 
 def read_config(file: Path, base: PretrainConfig) -> PretrainConfig:
-    """A configuration file (TOML, or JSON as a run stores it) over `base`.
+    """Read a configuration file (TOML, or JSON as stored by a run) and apply its values to `base`.
 
     Raises
     ------
     PretrainingError
-        If the file cannot be read, has an unknown key or a value of the wrong kind.
+        If the file cannot be read, or contains an unknown key or an invalid value.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -254,41 +271,50 @@ def read_config(file: Path, base: PretrainConfig) -> PretrainConfig:
     except (OSError, ValueError) as error:
         raise PretrainingError(f"The configuration {file} cannot be read: check the file.") from error
     if not isinstance(raw, dict):
-        raise PretrainingError(f"The configuration {file} must hold names and values.")
-    return changed(base, raw)
+        raise PretrainingError(f"The configuration {file} must contain names and values.")
+    return with_values(base, raw)
 
 
 def as_dict(config: PretrainConfig) -> dict[str, Any]:
-    """Plain JSON types, for `changed`."""
+    """Convert a configuration to JSON types; inverse of `with_values`."""
     return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
 
 
-def changed(base: Any, values: Mapping[str, Any], where: str = "") -> Any:
-    """`base`, any of the frozen objects above, with some values replaced; tables go into its parts.
+def with_values(base: ConfigT, values: Mapping[str, Any], where: str = "") -> ConfigT:
+    """Return a copy of a configuration object with some values replaced.
+
+    Parameters
+    ----------
+    base : dataclass
+        One of the configuration objects above.
+    values : mapping
+        New values by field name; nested configuration objects are mappings.
+    where : str
+        Prefix of field names in error messages.
 
     Raises
     ------
     PretrainingError
-        For an unknown name or a value of the wrong kind.
+        If a name is unknown or a value is invalid.
     """
     hints = typing.get_type_hints(type(base))
     new: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
             raise PretrainingError(
-                f"The configuration does not know {where}{name}; it knows {', '.join(sorted(hints))}."
+                f"The configuration has no field {where}{name}; its fields are {', '.join(sorted(hints))}."
             )
         new[name] = _value(hints[name], getattr(base, name), value, f"{where}{name}")
     try:
-        return replace(base, **new)
+        return typing.cast("ConfigT", replace(typing.cast("Any", base), **new))
     except ValueError as error:
-        raise PretrainingError(f"The configuration does not work: {where.rstrip('.')}: {error}.") from error
+        raise PretrainingError(f"The configuration is invalid: {where.rstrip('.')}: {error}.") from error
 
 
 def _value(kind: Any, old: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if isinstance(value, dict):
-            return changed(old, value, f"{name}.")
+            return with_values(old, value, f"{name}.")
     elif typing.get_origin(kind) is Literal:
         if value in typing.get_args(kind):
             return value
@@ -307,5 +333,5 @@ def _value(kind: Any, old: Any, value: Any, name: str) -> Any:
     raise PretrainingError(f"{name} must be {wanted}, not {value!r}.")
 
 
-# What an item of a list starts from where its table leaves something out.
+# Default values for items of a list.
 _BLANK: Mapping[Any, Any] = types.MappingProxyType({BlockMask: SHORT_RANGE})

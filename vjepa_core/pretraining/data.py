@@ -1,6 +1,7 @@
-"""Clips for pre-training from packed sets: decoded once into the device's memory, sampled by time there.
+"""Training clips from packed sets, which are decoded once into device memory and sampled there.
 
-A training step then waits for no file and no worker: a batch is a gather and one resampling on the device.
+A training step does not wait for files or worker processes: a batch is one gather and one resampling on the
+device.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vjepa_core.preprocessing import Letterbox
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pseudo import PairBank, PseudoSource
-from vjepa_core.pretraining.sampling import cine_weights, crop_affine, pick, resample, sample_moments
+from vjepa_core.pretraining.sampling import cine_weights, crop_affine, draw_indices, resample, sample_moments
 from vjepa_core.pretraining.shards import PackedSet
 from vjepa_core.pretraining.source import ClipSource, MixedSource
 
@@ -28,50 +29,51 @@ log = logging.getLogger(__name__)
 
 CLIP_FRAMES = 16
 SHARES: Mapping[str, float] = {"echo": 0.25, "pseudo": 0.4, "lung": 0.2, "still": 0.15}
-"""Share of each group in a batch; one that is not there leaves its own to the others, "pseudo" to "still"."""
-SLOWEST = 8.0
-"""Frames a second below which a beat is too short to be seen as one."""
+"""Fraction of each group in a batch. The fraction of a missing group goes to the others, that of "pseudo" to
+"still"."""
+MIN_FPS = 8.0
+"""Minimum frame rate in Hz at which a heartbeat is visible."""
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
-class HeldCine:
-    """What is known about one cine in memory: its group, frames a second, and number of frames."""
+class LoadedCine:
+    """Group, frame rate (Hz) and number of frames of a cine in memory."""
 
     group: str
     fps: float
     frames: int
 
 
-class HeldClips:
-    """Cines in device memory, as a source of clips.
+class CineClipSource:
+    """Source of clips from cines in device memory.
 
     Parameters
     ----------
     frames : Tensor
-        (N, S, S) uint8: the frames of all cines one after the other, letterboxed.
-    cines : sequence of HeldCine
-        In the order of their frames.
-    shares : mapping
-        Share of each group.
-    rates : tuple of float
-        Lowest and highest frames a second of a clip.
+        Letterboxed frames of all cines, concatenated, shape (N, S, S), uint8.
+    cines : sequence of LoadedCine
+        The cines in the order of their frames.
+    shares : mapping of str to float
+        Fraction of each group.
+    rates : (float, float)
+        Minimum and maximum frame rate of a clip in Hz.
     size, clip : int
-        Side and number of the frames of a clip.
+        Side in pixels and number of frames of a clip.
     transform : callable, optional
-        Augmentation of (B, T, size, size) uint8.
+        Augmentation of clips (B, T, size, size) uint8.
     scale, aspect, degrees
-        Of the random crop, see `crop_affine`.
+        Parameters of the random crop; see `crop_affine`.
     """
 
     def __init__(
         self,
         frames: Tensor,
-        cines: Sequence[HeldCine],
+        cines: Sequence[LoadedCine],
         *,
         shares: Mapping[str, float] = SHARES,
-        rates: tuple[float, float] = (SLOWEST, 30.0),
+        rates: tuple[float, float] = (MIN_FPS, 30.0),
         size: int = 224,
         clip: int = CLIP_FRAMES,
         transform: Transform | None = None,
@@ -96,16 +98,16 @@ class HeldClips:
 
     @property
     def device(self) -> torch.device:
-        """Where the frames lie and the clips are made."""
+        """Device of the frames and the clips."""
         return self.frames.device
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` clips (n, T, size, size) uint8; `generator` must be of the same device."""
+        """Return `n` clips (n, T, size, size) uint8; `generator` must be on the same device."""
         return self.marked(n, generator)[0]
 
     def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`n` clips, and which of them move: (n,) bool, False for a still that is repeated."""
-        cine = pick(self._upper, n, generator)
+        """Return `n` clips and their `moving` flags (n,) bool, False for repeated still images."""
+        cine = draw_indices(self._upper, n, generator)
         lengths = self._lengths[cine]
         moments = sample_moments(lengths, self._fps[cine], self.clip, self.rates, generator)
         clips = self.frames[self._starts[cine, None] + moments]
@@ -116,28 +118,31 @@ class HeldClips:
         return clips if self.transform is None else self.transform(clips, generator), lengths > 1
 
 
-def hold(
-    cines: Iterable[tuple[HeldCine, NDArray[np.uint8]]], n_frames: int, side: int, device: torch.device
-) -> tuple[Tensor, list[HeldCine]]:
-    """Letterbox cines into one tensor.
+def load_frames(
+    cines: Iterable[tuple[LoadedCine, NDArray[np.uint8]]], n_frames: int, side: int, device: torch.device
+) -> tuple[Tensor, list[LoadedCine]]:
+    """Letterbox the frames of cines into one tensor.
 
     Parameters
     ----------
-    cines : iterable
-        Each with its frames (T, h, w) uint8.
+    cines : iterable of (LoadedCine, ndarray)
+        Cines with their frames (T, h, w) uint8.
     n_frames : int
-        Frames of all cines together.
+        Total number of frames.
     side : int
-        Side of the squares, S.
+        Side S of the squares in pixels.
+    device : torch.device
+        Device of the result.
 
     Returns
     -------
-    Tensor
-        (n_frames, S, S) uint8 on the device.
-    list of HeldCine
+    frames : Tensor
+        Shape (n_frames, S, S), uint8, on the device.
+    cines : list of LoadedCine
+        The cines in the order of their frames.
     """
     frames = np.empty((n_frames, side, side), np.uint8)
-    held: list[HeldCine] = []
+    held: list[LoadedCine] = []
     done = 0
     for cine, pictures in cines:
         height, width = pictures.shape[1:]
@@ -159,39 +164,39 @@ def load_clips(
     augment: Augment | None = None,
     max_pairs: int | None = None,
 ) -> ClipSource:
-    """Read packed sets into memory, as one source of clips.
+    """Load packed sets into memory and return one source of clips.
 
     Parameters
     ----------
     packed : path or sequence of paths
-        Folders that `pack_cines` wrote.
+        Folders written by `pack_cines`.
     target_fps : float
-        Highest frames a second of a clip; each clip draws its rate between 8 and this.
+        Maximum frame rate of a clip in Hz; each clip has a random rate between 8 Hz and this.
     size, clip : int
-        Side and number of the frames of a clip. Frames are held a seventh larger than `size`, so that
-        crops lose little.
-    device : device
-        Where everything lies.
-    shares : mapping
-        Share of each group in a batch. "pseudo" needs labelled pairs of end-diastole and end-systole among
-        the stills; without them their share goes to the stills, and with a share of 0 none is made.
+        Side in pixels and number of frames of a clip. Frames are stored a seventh larger than `size`, so that
+        crops lose little resolution.
+    device : torch.device or str
+        Device of the frames.
+    shares : mapping of str to float
+        Fraction of each group in a batch. "pseudo" needs labelled pairs of end-diastole and end-systole among
+        the still images; without such pairs its fraction goes to the still images.
     augment : Augment, optional
-        Default: the ultrasound augmentations at their usual strength; ``Augment.none()`` switches them off.
+        Default: the ultrasound augmentations at their default strength; ``Augment.none()`` disables them.
     max_pairs : int, optional
-        Pairs that pseudo-cines are made from; default all. Their registration takes time on a CPU.
+        Maximum number of pairs for pseudo-cines; default: all. Their registration takes time on a CPU.
 
     Raises
     ------
     PretrainingError
-        If a folder is no packed set, or nothing in it has a share.
+        If a folder is not a packed set, or no group in it has a positive fraction.
     """
     folders = [packed] if isinstance(packed, str | Path) else list(packed)
     if not folders:
-        raise PretrainingError("There is no packed set to train on; name at least one.")
+        raise PretrainingError("No packed set was given: name at least one.")
     device, began = torch.device(device), time.perf_counter()
     sets = [PackedSet(folder) for folder in folders]
     transform = Augment() if augment is None else augment
-    slow = min(SLOWEST, target_fps)
+    slow = min(MIN_FPS, target_fps)
     groups = {group for group, share in shares.items() if share > 0}
     parts: list[tuple[ClipSource, float]] = []
 
@@ -199,24 +204,23 @@ def load_clips(
     if "pseudo" in groups:
         bank = PairBank.from_packed(sets, size=size, device=device, limit=max_pairs)
         if bank is None and "still" in groups:
-            # Without outlines no still can be warped: the stills stand in as they are.
-            log.info("no outlines, so no pseudo-cines: stills take their share")
+            log.info("no labelled pairs, so no pseudo-cines: still images get their fraction")
             shares = {**shares, "still": shares["still"] + shares["pseudo"]}
 
     chosen = [c for s in sets for c in s.cines if c.group in groups]
     if chosen:
-        frames, cines = hold(
-            ((HeldCine(c.group, c.fps, c.frames), f) for s in sets for c, f, _ in s.read(groups)),
+        frames, cines = load_frames(
+            ((LoadedCine(c.group, c.fps, c.frames), f) for s in sets for c, f, _ in s.read(groups)),
             sum(c.frames for c in chosen),
             round(size * 8 / 7),
             device,
         )
         share = sum(shares[group] for group in {c.group for c in cines})
-        held = HeldClips(
+        held = CineClipSource(
             frames, cines, shares=shares, rates=(slow, target_fps), size=size, clip=clip, transform=transform
         )
         parts.append((held, share))
-        log.info("%d frames of %d cines held, %.0f MB", len(frames), len(cines), frames.numel() / 1e6)
+        log.info("%d frames of %d cines loaded, %.0f MB", len(frames), len(cines), frames.numel() / 1e6)
     if bank is not None:
         pseudo = PseudoSource(bank, rates=(slow, target_fps), clip=clip, transform=transform)
         parts.append((pseudo, shares["pseudo"]))
@@ -224,8 +228,8 @@ def load_clips(
     if not parts:
         found = sorted({c.group for s in sets for c in s.cines})
         raise PretrainingError(
-            f"Nothing in the packed sets has a share: they hold {', '.join(found) or 'nothing'}, "
-            f"shares are for {', '.join(sorted(groups)) or 'nothing'}."
+            f"The packed sets contain no cine to train on: they contain the groups "
+            f"{', '.join(found) or 'none'}, and shares are set for {', '.join(sorted(groups)) or 'none'}."
         )
     log.info("loaded in %.1f s", time.perf_counter() - began)
     if len(parts) == 1:

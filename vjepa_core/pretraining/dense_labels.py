@@ -1,12 +1,13 @@
-"""What is where: dense supervision from clips whose every pixel is known, which only the phantom has.
+"""Dense supervision with the labels of phantom clips.
 
-No human label is in it. A linear layer reads the student's tokens of an unmasked clip and says which share of
-each small cell every structure covers. The layer is thrown away with the predictor; what stays is an encoder
-whose tokens have had to tell structures apart.
+No human label is used. A linear layer predicts, from the student's tokens of an unmasked clip, the fraction
+of each small cell that every structure covers. The layer is discarded after training, like the predictor. Its
+purpose is an encoder whose tokens distinguish the structures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -23,36 +24,36 @@ from vjepa_core.pretraining.sampling import crop_affine, resample
 from vjepa_core.pretraining.source import ClipSource, MixedSource
 
 CLASSES = 4
-"""Background, LV cavity, myocardium, left atrium: the phantom's label values."""
+"""Number of label values of the phantom: background, LV cavity, myocardium, left atrium."""
 CELLS = 4
 """Cells along each side of a token's patch."""
 
 
 class LabelledSource(Protocol):
-    """Makes clips and their label images on the training device; rules as for `ClipSource`."""
+    """Source of clips and label images on the training device; see also the rules of `ClipSource`."""
 
     def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips and labels, each (N, T, H, W) uint8; labels 0..3.
+        """Return clips and labels 0..3, each (N, T, H, W) uint8.
 
-        As many frames as `n` clips of the run's length have: N is larger where T is smaller.
+        The number of frames is that of `n` clips of the run's length: N is larger if T is smaller.
         """
         ...
 
 
-class PhantomTruth:
-    """Phantom clips, cropped and varied like real ones, with their labels.
+class LabelledPhantoms:
+    """Phantom clips with their labels, cropped and augmented like real clips.
 
     Parameters
     ----------
     source : PhantomSource
-        Its clips are the longest.
+        Source of the longest clips.
     lengths : sequence of int
-        Frames of the clips, drawn once a call; default those of `source`. An encoder that is shown single
-        stills as well as cines has to know structures in short clips too.
+        Possible numbers of frames, one drawn per call; default: that of `source`. Short clips are needed for
+        an encoder that is also used on still images.
     augment : Augment, optional
-        Default: the ultrasound augmentations at their usual strength.
+        Default: the ultrasound augmentations at their default strength.
     scale, degrees
-        Of the random crop, see `crop_affine`.
+        Parameters of the random crop; see `crop_affine`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PhantomTruth:
         self.augment = Augment() if augment is None else augment
 
     def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return clips and labels; see `LabelledSource`."""
         source = self.sources[0]
         if len(self.sources) > 1:
             chosen = torch.randint(len(self.sources), (1,), generator=generator, device=generator.device)
@@ -87,28 +89,28 @@ class PhantomTruth:
 
 
 def labelled_source(config: PretrainConfig, device: torch.device) -> LabelledSource | None:
-    """The labelled clips that a configuration asks for, or none."""
+    """Return the source of labelled clips for a configuration, or None if it has no weight for them."""
     if not config.truth.peak:
         return None
     longest = PhantomSource(config.frames, config.size, device)
-    return PhantomTruth(longest, lengths=config.truth_frames)
+    return LabelledPhantoms(longest, lengths=config.truth_frames)
 
 
 def with_phantom(own: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
-    """`own` with the share of unlabelled phantom clips that a configuration asks for."""
+    """Mix `own` with the configured fraction of unlabelled phantom clips."""
     if not config.phantom:
         return own
     phantom = PhantomSource(config.frames, config.size, device)
     return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
 
 
-class TruthHead(nn.Module):
-    """The linear layer and its loss.
+class DenseLabelHead(nn.Module):
+    """Linear layer that predicts cell labels, and its loss.
 
     Parameters
     ----------
     dim : int
-        Width of the tokens, of all depths side by side.
+        Width of the concatenated tokens of all depths.
     """
 
     def __init__(self, dim: int) -> None:
@@ -116,25 +118,44 @@ class TruthHead(nn.Module):
         self.proj = nn.Linear(dim, CELLS * CELLS * CLASSES)
 
     def forward(self, levels: Sequence[Tensor], labels: Tensor, grid: Grid) -> Tensor:
-        """Mean cross-entropy, in nats, between the answer and the share that each class has of a cell.
+        """Compute the mean cross-entropy in nats between predicted and true class fractions of the cells.
 
         Parameters
         ----------
         levels : sequence of Tensor
-            (B, N, D) each: tokens of whole clips.
+            Tokens of complete clips at each depth, shape (B, N, D).
         labels : Tensor
-            (B, T, H, W) uint8.
+            Label images, shape (B, T, H, W), uint8.
         grid : (int, int, int)
-            Of the tokens.
+            Grid of the tokens.
+
+        Returns
+        -------
+        Tensor
+            Scalar.
         """
         logits = self.proj(torch.cat(list(levels), -1)).float().unflatten(-1, (CELLS * CELLS, CLASSES))
-        return -(shares(labels, grid) * logits.log_softmax(-1)).sum(-1).mean()
+        loss: Tensor = -(class_fractions(labels, grid) * logits.log_softmax(-1)).sum(-1).mean()
+        return loss
 
 
-def shares(labels: Tensor, grid: Grid) -> Tensor:
-    """Share of every class in every cell: (B, T, H, W) uint8 to (B, N, cells a token, classes) float32."""
+def class_fractions(labels: Tensor, grid: Grid) -> Tensor:
+    """Compute the fraction of every class in every cell.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape (B, T, H, W), uint8.
+    grid : (int, int, int)
+        Grid of the N tokens.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, N, cells per token, classes), float32.
+    """
     b, t, h, w = labels.shape
-    of = (t // grid[0], h // grid[1] // CELLS, w // grid[2] // CELLS)
-    split = labels.view(b, grid[0], of[0], grid[1], CELLS, of[1], grid[2], CELLS, of[2])
-    cells = split.permute(0, 1, 3, 6, 4, 7, 2, 5, 8).reshape(b, -1, CELLS * CELLS, of[0] * of[1] * of[2])
+    size = (t // grid[0], h // grid[1] // CELLS, w // grid[2] // CELLS)
+    split = labels.view(b, grid[0], size[0], grid[1], CELLS, size[1], grid[2], CELLS, size[2])
+    cells = split.permute(0, 1, 3, 6, 4, 7, 2, 5, 8).reshape(b, -1, CELLS * CELLS, math.prod(size))
     return torch.stack([(cells == k).float().mean(-1) for k in range(CLASSES)], -1)

@@ -1,4 +1,4 @@
-"""The processes of a run and the device of each: one alone, or those that torchrun started."""
+"""Processes of a run and their devices: a single process, or those started by torchrun."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LAST_TENSORS_S = 0.2
 
 @dataclass(frozen=True)
 class World:
-    """This process among its peers.
+    """Rank and device of this process, and the number of processes.
 
     Attributes
     ----------
     device : torch.device
-        Where this process computes.
+        Device of this process.
     rank, size : int
-        Number of this process, from 0, and how many there are, over all machines.
+        Index of this process, from 0, and number of processes on all machines.
     """
 
     device: torch.device
@@ -32,19 +32,19 @@ class World:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """The one process that writes files and speaks."""
+    def is_main(self) -> bool:
+        """True for the process that writes files and log messages."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over processes."""
+        """Return the mean of `values` over the processes."""
         if self.size > 1:
             dist.all_reduce(values)
             values = values / self.size
         return values
 
-    def least(self, value: int) -> int:
-        """Smallest of a number over processes."""
+    def minimum(self, value: int) -> int:
+        """Return the minimum of `value` over the processes."""
         if self.size == 1:
             return value
         box = torch.tensor(value, device=self.device)
@@ -53,15 +53,18 @@ class World:
 
 
 def best_device() -> torch.device:
-    """This process's GPU, or the CPU."""
+    """Return the GPU of this process, or the CPU if there is none."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return torch.device("cpu")
 
 
 @contextlib.contextmanager
-def joined(device: torch.device | None = None) -> Iterator[World]:
-    """The world that the environment tells of (torchrun's WORLD_SIZE, RANK, LOCAL_RANK); left at the end."""
+def init_distributed(device: torch.device | None = None) -> Iterator[World]:
+    """Join the process group described by torchrun's environment variables; leave it at the end.
+
+    The variables are WORLD_SIZE, RANK and LOCAL_RANK.
+    """
     device = device or best_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -74,6 +77,6 @@ def joined(device: torch.device | None = None) -> Iterator[World]:
     finally:
         dist.destroy_process_group()
         if device.type == "cpu":
-            # Gloo's threads may still let go of their last tensors, which needs the interpreter; should it
-            # end just then, the process would abort after its work is done.
+            # Gloo's threads may still release tensors, which needs the interpreter. If it ended in the
+            # meantime, the process would abort.
             time.sleep(_LAST_TENSORS_S)

@@ -1,4 +1,4 @@
-"""The slow copy of the student that makes the targets."""
+"""Teacher: exponential moving average of the student."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def teacher_of(student: M) -> M:
-    """A copy in evaluation mode that no gradient reaches."""
+def create_teacher(student: M) -> M:
+    """Return a frozen copy of the student in evaluation mode."""
     return copy.deepcopy(student).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """teacher <- momentum * teacher + (1 - momentum) * student, all weights in a few kernels."""
-    # A frozen weight is the same in both, and the sum of two products would let it drift by rounding.
+def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Update the teacher in place: teacher <- momentum * teacher + (1 - momentum) * student."""
+    # Frozen weights are equal in both and are skipped, because rounding would let them drift.
     pairs = [
         (slow, fast)
         for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True)

@@ -1,8 +1,8 @@
-"""Running the encoder on chosen tokens of grey clips, at several depths, in training.
+"""Encode selected tokens of grey clips at several depths during training.
 
-The same numbers as `VisionTransformer3D.forward_features(normalise(clips), keep)`, but the pixels stay uint8
-until a token is asked for, and the three equal colour channels are folded into the weights: a student
-that sees a tenth of the tokens touches a thirtieth of the floats.
+The results equal `VisionTransformer3D.forward_features(normalise(clips), keep)`, but pixels stay uint8 until
+a token is needed, and the three equal colour channels are folded into the weights. A student that sees a
+tenth of the tokens thus processes a thirtieth of the values.
 """
 
 from __future__ import annotations
@@ -18,16 +18,30 @@ from vjepa_core.encoder.patch_embed import PatchEmbed3D
 from vjepa_core.encoder.rope import Grid
 from vjepa_core.encoder.vit import VisionTransformer3D
 
-_CENTRE = 128  # grey less this is exact in bfloat16, and small
+_CENTRE = 128  # the difference to this grey level is small and exact in bfloat16
 
 
 def patchify(clips: Tensor, tubelet: int, patch: int) -> tuple[Tensor, Grid]:
-    """Grey clips (B, T, H, W) uint8 as tubelets (B, N, tubelet * patch * patch) uint8, and the grid.
+    """Split grey clips into tubelets.
+
+    Parameters
+    ----------
+    clips : Tensor
+        Shape (B, T, H, W), uint8.
+    tubelet, patch : int
+        Frames and side in pixels of a tubelet.
+
+    Returns
+    -------
+    tubelets : Tensor
+        Shape (B, N, tubelet * patch * patch), uint8.
+    grid : (int, int, int)
+        Tubelets along time, height and width.
 
     Raises
     ------
     ValueError
-        If a clip is not uint8 or does not divide into whole tubelets.
+        If the clips are not uint8 or do not divide into whole tubelets.
     """
     if clips.dtype != torch.uint8 or clips.ndim != 4:
         raise ValueError(f"expected clips (B, T, H, W) uint8, got {clips.dtype} {tuple(clips.shape)}")
@@ -40,8 +54,8 @@ def patchify(clips: Tensor, tubelet: int, patch: int) -> tuple[Tensor, Grid]:
 
 
 def embed(layer: PatchEmbed3D, tubelets: Tensor) -> Tensor:
-    """Tokens (B, K, D) of grey tubelets (B, K, P) uint8."""
-    # Numbers, not tensors: a constant copied to a GPU would make this process wait for it.
+    """Embed grey tubelets (B, K, P) uint8 as tokens (B, K, D)."""
+    # Python numbers, because copying a constant tensor to a GPU would synchronise with it.
     channels = layer.proj.weight.float().flatten(2).unbind(1)
     scaled = [weight / std for weight, std in zip(channels, IMAGENET_STD, strict=True)]
     grey = sum(scaled[1:], scaled[0]) / 255
@@ -60,28 +74,29 @@ def encode(
     *,
     keep: Tensor | None = None,
     depths: Sequence[int],
-    placed: bool = True,
+    with_positions: bool = True,
 ) -> list[Tensor]:
-    """Normalised tokens after chosen blocks.
+    """Return the normalised outputs of selected blocks.
 
     Parameters
     ----------
     encoder : VisionTransformer3D
+        The encoder.
     tubelets : Tensor
-        (B, N, P) uint8, all tokens of the clips.
+        All tubelets of the clips, shape (B, N, P), uint8.
     grid : (int, int, int)
-        Their grid.
+        Grid of the tubelets.
     keep : Tensor, optional
-        (B, K) int64: token numbers that are seen.
+        Indices of the visible tokens, shape (B, K), int64.
     depths : sequence of int
-        Blocks to read, increasing; each needs a norm of its own.
-    placed : bool
-        False: the encoder sees a bag of tubelets without places.
+        Blocks to return, in increasing order; each needs a norm.
+    with_positions : bool
+        If False, no position embedding is used.
 
     Returns
     -------
     list of Tensor
-        (B, K, D) for each depth.
+        Shape (B, K, D) for each depth.
     """
     if keep is not None:
         tubelets = tubelets.gather(1, keep.unsqueeze(-1).expand(-1, -1, tubelets.shape[-1]))
@@ -89,18 +104,18 @@ def encode(
     if encoder.v21:
         tokens = tokens + encoder.video_mod_embed
     rope = None
-    if placed:
-        tokens, rope = encoder.place(tokens, grid, keep)
+    if with_positions:
+        tokens, rope = encoder.embed_positions(tokens, grid, keep)
     levels = []
     for i, block in enumerate(encoder.blocks[: depths[-1] + 1]):
         tokens = block(tokens, rope)
         if i in depths:
-            levels.append(encoder._norm_at(i)(tokens))
+            levels.append(encoder.output_norm(i)(tokens))
     return levels
 
 
-def freeze_unused(encoder: VisionTransformer3D, depths: Sequence[int]) -> None:
-    """Take the weights that grey clips never reach out of training; DDP would wait for their gradients."""
+def freeze_unused_weights(encoder: VisionTransformer3D, depths: Sequence[int]) -> None:
+    """Freeze weights that are unused for grey clips, because DDP would wait for their gradients."""
     if not encoder.v21:
         return
     encoder.patch_embed_img.requires_grad_(False)
@@ -110,10 +125,10 @@ def freeze_unused(encoder: VisionTransformer3D, depths: Sequence[int]) -> None:
 
 
 @torch.no_grad()
-def stills_like_clips(encoder: VisionTransformer3D) -> None:
-    """Give stills the embedding that their repetition as a clip would have.
+def copy_clip_embedding_to_stills(encoder: VisionTransformer3D) -> None:
+    """Set the weights for still images so that a still image is embedded like its repetition as a clip.
 
-    Training sees clips only; a still of which a clip is made by repeating it must not meet random weights.
+    Training uses clips only, so that these weights would otherwise stay random.
     """
     if encoder.v21:
         encoder.patch_embed_img.proj.weight.copy_(encoder.patch_embed.proj.weight.sum(2, keepdim=True))

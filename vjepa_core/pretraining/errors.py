@@ -1,4 +1,4 @@
-"""What can go wrong with a run, in sentences that a user may read."""
+"""Errors of pre-training, with messages for the user."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from vjepa_core.errors import CoreError
 
 
 class PretrainingError(CoreError):
-    """A configuration, a run folder or a loss that training cannot go on with."""
+    """Training cannot continue because of the configuration, the run folder or the loss."""

@@ -1,4 +1,4 @@
-"""Several processes on this machine, with the environment that torchrun would give them."""
+"""Start several training processes on this machine with torchrun's environment variables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ _PATIENCE_S = 60.0
 
 
 def launch(command: Sequence[str], devices: int, nodes: int = 1) -> int:
-    """Run `command` once a device and wait for all; when one fails, the others are ended.
+    """Run `command` once per device and wait for all processes; if one fails, end the others.
 
-    With several machines, start the same command on each of them with MASTER_ADDR, MASTER_PORT and NODE_RANK
-    in the environment.
+    With several machines, run the same command on each of them with MASTER_ADDR, MASTER_PORT and NODE_RANK in
+    the environment.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Command line.
+    devices : int
+        Number of processes on this machine.
+    nodes : int
+        Number of machines.
 
     Returns
     -------
     int
-        The first exit code that is not 0, or 0.
+        The first non-zero exit code, or 0.
 
     Raises
     ------
     PretrainingError
-        If the environment does not tell how to find the other machines.
+        If a variable that is needed for several machines is missing.
     """
     node = 0
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -39,14 +48,14 @@ def launch(command: Sequence[str], devices: int, nodes: int = 1) -> int:
         missing = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if n not in os.environ]
         if missing:
             raise PretrainingError(
-                f"{nodes} machines have to find each other: set {', '.join(missing)} on each, "
-                "or use torchrun."
+                f"Training on {nodes} machines needs the environment variables {', '.join(missing)}: set "
+                "them on each machine, or use torchrun."
             )
         address = {n: os.environ[n] for n in ("MASTER_ADDR", "MASTER_PORT")}
         node = int(os.environ["NODE_RANK"])
     threads = max(1, (os.cpu_count() or 1) // devices)
     children = []
-    with _deaf():
+    with _ignore_interrupts():
         for local in range(devices):
             environment = {
                 "OMP_NUM_THREADS": str(threads),
@@ -72,7 +81,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
             time.sleep(_POLL_S)
         else:
             failed = next((child.returncode for child in children if child.returncode), 0)
-        # Those that were told to stop with the failed one may still be saving.
+        # After an interrupt, the other processes may still be saving.
         deadline = time.monotonic() + (_PATIENCE_S if failed == 130 else 1.0)
         while failed and any(child.poll() is None for child in children) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -85,8 +94,8 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl+C reaches the children by itself: they save, and this process waits for them."""
+def _ignore_interrupts() -> Iterator[None]:
+    """Ignore Ctrl+C, which reaches the child processes too: they save, and this process waits for them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The run's diary: one JSON object a step."""
+"""Log of a run: one JSON object per step."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class StepLog:
     run : Path
         Folder of the run.
     steps : int
-        Steps that a checkpoint stands for: lines of later ones, written before the program was killed, are
-        removed, and so is half a line at the end. 0 starts a new log.
+        Number of steps in the checkpoint: lines of later steps, written before the program was killed, are
+        removed, and also an incomplete line at the end. 0 starts a new log.
     """
 
     def __init__(self, run: Path, steps: int) -> None:
@@ -32,16 +32,16 @@ class StepLog:
         write_atomically(self.file, lambda out: out.write(text.encode()))
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Add one line; what JSON cannot say (NaN, infinity) becomes null."""
+        """Append one line; NaN and infinity, which JSON does not support, become null."""
         try:
             with self.file.open("a", encoding="utf-8") as log:
                 log.write(_line(entry))
         except OSError as error:
-            raise PretrainingError(f"{self.file} cannot be written: check the disk's space.") from error
+            raise PretrainingError(f"{self.file} cannot be written: check free disk space.") from error
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Whole lines of a run's log, in order; empty if there is none."""
+    """Return the complete lines of a run's log, in order; empty if there is no log."""
     file = run / LOG
     if not file.exists():
         return []
@@ -51,7 +51,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
             entry["step"] = int(entry["step"])
         except (ValueError, KeyError, TypeError):
-            continue  # the line on which the program was killed
+            continue  # incomplete line, if the program was killed while writing
         entries.append(entry)
     return entries
 

@@ -1,8 +1,7 @@
-"""The training loop: one code for a CPU, a GPU, and many of them under torchrun (DDP or FSDP).
+"""Training loop for a CPU, a GPU, and several of them under torchrun (DDP or FSDP).
 
-A run repeats itself: all that is random in a step comes from one generator that is seeded from (seed, step,
-rank), so there is no random state to carry over a crash, and a resumed run walks the path of one that was
-never stopped.
+Runs are reproducible: all random numbers of a step come from one generator that is seeded from (seed, step,
+rank). No random state is stored, and a resumed run gives the same results as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,17 +21,23 @@ from torch import Tensor
 
 from vjepa_core.encoder.precision import inference_dtype
 from vjepa_core.pretraining import checkpoint
-from vjepa_core.pretraining.accumulation import Passes
+from vjepa_core.pretraining.accumulation import GradientAccumulator
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
-from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed
+from vjepa_core.pretraining.config import PretrainConfig, as_dict, with_values
 from vjepa_core.pretraining.dense_labels import LabelledSource
 from vjepa_core.pretraining.distributed import World
-from vjepa_core.pretraining.ema import follow, teacher_of
+from vjepa_core.pretraining.ema import create_teacher, update_teacher
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.log import StepLog
 from vjepa_core.pretraining.monitors import CollapseMonitor
 from vjepa_core.pretraining.objective import TERMS
-from vjepa_core.pretraining.parallel import Reader, distribute, norm_of_all, scattered, whole
+from vjepa_core.pretraining.parallel import (
+    TeacherRunner,
+    distribute,
+    full_norm,
+    gather_state,
+    shard_optimiser_state,
+)
 from vjepa_core.pretraining.schedule import cosine, ema_ends, learning_rate, momentum
 from vjepa_core.pretraining.source import ClipSource, marked_batch
 
@@ -40,20 +45,20 @@ log = logging.getLogger(__name__)
 
 MAX_BAD_STEPS = 5
 _HEALTH = ("feature_std", "effective_rank", "top_share", "position_share", "grad_norm")
-# What may change between a run and its continuation.
+# Fields that may change when a run is resumed.
 _FREE = {"steps", "micro_batch", "precision", "compile", "shard", "checkpoint_every", "start_from"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `pretrain` ended.
+    """Result of `pretrain`.
 
     Attributes
     ----------
     steps : int
-        Steps done since the run began.
+        Steps done since the start of the run.
     finished : bool
-        False: stopped before, and saved; it can be resumed.
+        False if the run was stopped and saved; it can be resumed.
     last : dict
         Last line of the log; empty if no step was done.
     """
@@ -75,32 +80,38 @@ def pretrain(
     on_step: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Outcome:
-    """Train, or go on training, in the folder `run`.
+    """Start or resume a run in the folder `run`.
 
     Parameters
     ----------
     config : PretrainConfig
+        Configuration.
     source : ClipSource
         Clips of `config.frames` frames and `config.size` pixels on `world.device`.
     run : Path
-        Gets `config.json`, `log.jsonl`, `checkpoint.pt`.
+        Folder for `config.json`, `log.jsonl` and `checkpoint.pt`.
     labelled : LabelledSource, optional
-        Labelled clips of the same size; needed if `config.truth` counts.
+        Labelled clips of the same size; required if `config.truth` has a weight.
     world : World, optional
-        See `joined`; default this process alone on the CPU.
+        See `init_distributed`; default: this process only, on the CPU.
     resume : bool
-        Go on from the checkpoint in `run`.
+        Continue from the checkpoint in `run`.
     folders : sequence of Path, optional
-        Where `config.start_from` is looked for.
+        Folders with encoder cards for `config.start_from`.
     on_step : callable, optional
-        Gets the log's line of each step, in the leading process.
+        Called with the log line of each step, in the main process.
     should_stop : callable, optional
-        Asked after each step; True saves and returns.
+        Called after each step; if it returns True, the run is saved and stops.
+
+    Returns
+    -------
+    Outcome
+        State at the end.
 
     Raises
     ------
     PretrainingError
-        One sentence; the last checkpoint is unharmed.
+        With a one-sentence message; the last checkpoint is unchanged.
     """
     world = world or World(torch.device("cpu"))
     trainer = Trainer(config, source, run, world, labelled=labelled, resume=resume, folders=folders)
@@ -108,7 +119,7 @@ def pretrain(
 
 
 class Trainer:
-    """State of a run and one step of it; see `pretrain`."""
+    """State of a run and its steps; see `pretrain` for the parameters."""
 
     def __init__(
         self,
@@ -123,10 +134,10 @@ class Trainer:
     ) -> None:
         if config.batch % world.size:
             raise PretrainingError(
-                f"A batch of {config.batch} cannot be shared by {world.size} devices: choose a multiple."
+                f"A batch of {config.batch} cannot be divided among {world.size} devices: choose a multiple."
             )
         if config.truth.peak > 0 and labelled is None:
-            raise PretrainingError("The term truth needs labelled clips: give a source of them.")
+            raise PretrainingError("The loss term truth requires a source of labelled clips.")
         self.config, self.source, self.run, self.world = config, source, run, world
         self.labelled = labelled
         self.done = self.bad = 0
@@ -134,25 +145,27 @@ class Trainer:
         state = self._open(resume)
         student = build_student(config if state is None else _from_scratch(config), folders)
         self.objective = build_objective(student, config)
-        self.teacher = teacher_of(self.objective.student)
+        self.teacher = create_teacher(self.objective.student)
         if state is not None:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
         fast = inference_dtype(world.device) == torch.bfloat16
-        # Processes on unlike processors may measure differently: what most of them found counts for all.
+        # Measurements may differ between processes: use the result of the majority for all.
         auto = float(world.mean(torch.tensor(float(fast), device=world.device))) > 0.5
-        if state is not None:  # a run stays what it was; those that do not tell are older
+        if state is not None:  # keep the precision of the run; older checkpoints do not store it
             auto = auto and bool(state.get("bf16", on_gpu))
         bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
         micro = config.micro_batch or config.batch // world.size
         if config.compile:
             self._compile()
         self.sharded = config.shard and world.size > 1
-        reader = Reader(self.teacher)
-        model = distribute(self.objective, reader, world, sharded=self.sharded, bf16=bf16)
-        alone = world.size == 1
-        self.passes = Passes(self.objective, model, reader, micro=micro, bf16=bf16, alone=alone)
-        # Shards are slow one operation after the other, in Python, on CPUs too.
+        teacher_runner = TeacherRunner(self.teacher)
+        model = distribute(self.objective, teacher_runner, world, sharded=self.sharded, bf16=bf16)
+        single_process = world.size == 1
+        self.accumulator = GradientAccumulator(
+            self.objective, model, teacher_runner, max_clips=micro, bf16=bf16, single_process=single_process
+        )
+        # Without a fused optimiser, sharded parameters are slow, on CPUs too.
         self.optimiser = build_optimiser(self.objective, config, fused=on_gpu or self.sharded)
         if state is not None:
             self._restore_optimiser(state)
@@ -161,32 +174,40 @@ class Trainer:
         self.generator = torch.Generator(world.device)
 
     def train(self, on_step: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]) -> Outcome:
-        """Steps until the end, or until somebody says stop."""
-        diary = StepLog(self.run, self.done) if self.world.leads else None
+        """Run steps until the end or until `should_stop` returns True."""
+        step_log = StepLog(self.run, self.done) if self.world.is_main else None
         entry: dict[str, Any] = {}
         stopped = False
         while self.done < self.config.steps and not stopped:
             entry, stopped = self.step(should_stop)
-            if diary is not None:
+            if step_log is not None:
                 for sentence in entry.get("warnings", ()):
                     log.warning("%s", sentence)
-                diary.write(entry)
+                step_log.write(entry)
                 on_step(entry)
             if self.bad >= min(MAX_BAD_STEPS, self.config.steps):
                 raise PretrainingError(
-                    f"The loss was not a number in {self.bad} steps in a row, up to step {self.done}: lower "
-                    "the learning rate or use precision fp32, in a new run."
+                    f"The loss was not finite in {self.bad} consecutive steps, up to step {self.done}: "
+                    "start a new run with a lower learning rate or precision fp32."
                 )
-            # A skipped step leaves the weights as they were. Amid a run the older checkpoint is kept then,
-            # in case this is the start of a failure; at the end there is no later step that could save.
+            # A skipped step does not change the weights. During a run, the older checkpoint is then kept,
+            # because this may be the start of a failure; at the end there is no later step that could save.
             ends = stopped or self.done == self.config.steps
             due = self.done % self.config.checkpoint_every == 0 and not self.bad
-            if (ends or due) and (self.world.leads or self.sharded):
+            if (ends or due) and (self.world.is_main or self.sharded):
                 self.save()
         return Outcome(self.done, self.done >= self.config.steps, entry)
 
     def step(self, should_stop: Callable[[], bool] = lambda: False) -> tuple[dict[str, Any], bool]:
-        """One step; its line for the log, and whether somebody wants to stop."""
+        """Run one step.
+
+        Returns
+        -------
+        entry : dict
+            Line of the log.
+        stop : bool
+            True if `should_stop` returned True in any process.
+        """
         config, world, index = self.config, self.world, self.done
         started = time.perf_counter()
         self.generator.manual_seed(step_seed(config.seed, index, world.rank))
@@ -197,28 +218,28 @@ class Trainer:
         weights = {name: getattr(config, name).at(index, config.steps) for name in self.objective.terms}
         weights.setdefault("jepa", 0.0)
         draw = self.objective.draw(clips, self.generator, labelled, moving)
-        found = self.passes.gradients(draw, weights)
+        found = self.accumulator.gradients(draw, weights)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in self.objective.parameters() if p.requires_grad], config.optimiser.clip
         )
         if self.sharded:
-            norm = norm_of_all(norm)
+            norm = full_norm(norm)
         lr, momentum_now = self._schedule(index)
-        # One meeting of the processes and one wait for the device, for all numbers of the step.
-        asked = torch.tensor(float(should_stop()), device=world.device)
+        # All numbers of the step together, for one synchronisation of processes and device only.
+        stop_requested = torch.tensor(float(should_stop()), device=world.device)
         names = [*found, "grad_norm", "stop"]
-        values = world.mean(torch.stack([*found.values(), norm.detach(), asked]).float()).tolist()
+        values = world.mean(torch.stack([*found.values(), norm.detach(), stop_requested]).float()).tolist()
         numbers: dict[str, Any] = dict(zip(names, values, strict=True))
-        sound = math.isfinite(numbers["loss"]) and math.isfinite(numbers["grad_norm"])
+        finite = math.isfinite(numbers["loss"]) and math.isfinite(numbers["grad_norm"])
         sentences = []
-        if sound:
+        if finite:
             self.optimiser.step()
-            follow(self.teacher, self.objective.student, momentum_now)
+            update_teacher(self.teacher, self.objective.student, momentum_now)
             sentences = self.monitor.update(numbers)
             self.bad = 0
         else:
             self.bad += 1
-            sentences = [f"Step {index + 1} was skipped: its loss or gradient was not a number."]
+            sentences = [f"Step {index + 1} was skipped: its loss or gradient was not finite."]
         self.done += 1
         stop = numbers.pop("stop") > 0
         elapsed = time.perf_counter() - started
@@ -231,30 +252,30 @@ class Trainer:
             **{n: numbers[n] for n in _HEALTH},
             "clips_per_second": config.batch / elapsed,
             "data_wait": waited / elapsed,
-            "micro_batch": self.passes.micro,
-            "skipped": not sound,
+            "micro_batch": self.accumulator.max_clips,
+            "skipped": not finite,
         }
         if world.device.type == "cuda":
             entry["memory_gib"] = torch.cuda.max_memory_allocated(world.device) / 2**30
         return (entry | {"warnings": sentences} if sentences else entry), stop
 
     def save(self) -> None:
-        """Write the checkpoint; with shards all processes have to call this together."""
+        """Write the checkpoint; with sharding, all processes have to call this."""
         weights = {
             "objective": self.objective.state_dict(),
             "teacher": self.teacher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
         if self.sharded:
-            weights = whole(weights, keep=self.world.leads)
-        if not self.world.leads:
+            weights = gather_state(weights, keep=self.world.is_main)
+        if not self.world.is_main:
             return
         checkpoint.save(
             self.run,
             {
                 "step": self.done,
                 "world": self.world.size,
-                "bf16": self.passes.bf16,
+                "bf16": self.accumulator.bf16,
                 "config": as_dict(self.config),
                 **weights,
                 "monitor": self.monitor.state(),
@@ -262,7 +283,7 @@ class Trainer:
         )
 
     def _schedule(self, index: int) -> tuple[float, float]:
-        """Set learning rate and weight decay of this step; the rate and the EMA's momentum."""
+        """Set learning rate and weight decay of a step; return the learning rate and the EMA momentum."""
         o, steps = self.config.optimiser, self.config.steps
         lr = learning_rate(
             index, steps, start=o.lr_start, peak=o.lr, end=o.lr_end, warmup=round(o.warmup * steps)
@@ -275,7 +296,7 @@ class Trainer:
         return lr, momentum(index, steps, start, end)
 
     def _labelled(self, n: int) -> tuple[Tensor, ...]:
-        """Labelled clips to go with `n` others."""
+        """Draw the labelled clips for a step with `n` other clips."""
         if self.labelled is None or self.config.truth.peak <= 0:
             return ()
         return self.labelled.labelled(max(1, round(self.config.truth_share * n)), self.generator)
@@ -289,46 +310,51 @@ class Trainer:
         )
         if clips.dtype != torch.uint8 or tuple(clips.shape) != wanted:
             raise PretrainingError(
-                f"The data gave clips of {clips.dtype} {tuple(clips.shape)}, the run needs uint8 {wanted}."
+                f"The source returned clips of {clips.dtype} {tuple(clips.shape)}, but the run needs uint8 "
+                f"{wanted}."
             )
 
     def _open(self, resume: bool) -> dict[str, Any] | None:
-        """Prepare the folder; the state to go on from, or None."""
+        """Prepare the folder; return the state to resume, or None."""
         if resume:
             state = checkpoint.load(self.run)
-            _refuse_other(state["config"], as_dict(self.config))
+            _check_same_config(state["config"], as_dict(self.config))
             if state["config"]["steps"] != self.config.steps:
-                log.warning("The run's length was changed: its schedules stretch from here on.")
+                log.warning("The length of the run was changed: its schedules are adapted from here on.")
         else:
             state = None
-            checkpoint.refuse_started(self.run)
-        if self.world.leads:
+            checkpoint.check_not_started(self.run)
+        if self.world.is_main:
             try:
                 self.run.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise PretrainingError(f"{self.run} cannot be made a folder: choose another one.") from error
+                raise PretrainingError(
+                    f"The folder {self.run} cannot be created: choose another one."
+                ) from error
             checkpoint.write_config(self.run, self.config)
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        with self._fits():
+        with self._checkpoint_errors():
             self.objective.load_state_dict(state["objective"])
             self.teacher.load_state_dict(state["teacher"])
             self.monitor.restore(state["monitor"])
             self.done = int(state["step"])
 
     def _restore_optimiser(self, state: dict[str, Any]) -> None:
-        with self._fits():
+        with self._checkpoint_errors():
             stored = state["optimiser"]
-            self.optimiser.load_state_dict(scattered(stored, self.optimiser) if self.sharded else stored)
+            self.optimiser.load_state_dict(
+                shard_optimiser_state(stored, self.optimiser) if self.sharded else stored
+            )
 
     @contextlib.contextmanager
-    def _fits(self) -> Iterator[None]:
+    def _checkpoint_errors(self) -> Iterator[None]:
         try:
             yield
         except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
             raise PretrainingError(
-                f"The checkpoint in {self.run} does not fit its own configuration."
+                f"The checkpoint in {self.run} does not match its configuration."
             ) from error
 
     def _compile(self) -> None:
@@ -338,21 +364,22 @@ class Trainer:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of everything random in one step of one process."""
+    """Return the seed of the random numbers of one step in one process."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _from_scratch(config: PretrainConfig) -> PretrainConfig:
-    """The same shapes without reading a start that the checkpoint overwrites anyway."""
+    """Return the configuration without `start_from`, whose weights the checkpoint would overwrite."""
     return replace(config, start_from="")
 
 
-def _refuse_other(stored: dict[str, Any], new: dict[str, Any]) -> None:
-    old = as_dict(changed(PretrainConfig(), stored))  # an older version may have stored fewer settings
-    other = sorted(
+def _check_same_config(stored: dict[str, Any], new: dict[str, Any]) -> None:
+    old = as_dict(with_values(PretrainConfig(), stored))  # an older version may have stored fewer fields
+    different = sorted(
         key for key in old.keys() | new.keys() if key not in _FREE and old.get(key) != new.get(key)
     )
-    if other:
+    if different:
         raise PretrainingError(
-            f"The run was begun with another {', '.join(other)}: resume it as it was, or start another run."
+            f"The run was started with another {', '.join(different)}: resume it with the same "
+            "configuration, or start a new run."
         )

@@ -1,11 +1,10 @@
-"""Multi-block tube masks, made for a whole batch at once on the training device.
+"""Multi-block tube masks, generated for a whole batch on the training device.
 
-Numbers of blocks, scales and aspect ratios are V-JEPA's (Bardes et al., 2024: short-range 8 blocks of 0.15,
-long-range 2 of 0.7, aspect 0.75 to 1.5, all of the time). Ours is how the lists get one length. A length
-taken from the batch's worst sample changes at every step, needs the device's answer, and with a large batch
-leaves nearly nothing to see. Here the lengths are fixed when the sampler is made; of a few candidate masks a
-clip takes the first that is large enough, and what is too much is dropped at random, never in raster order,
-which would always drop the same end of the clip.
+Numbers of blocks, scales and aspect ratios are those of V-JEPA (Bardes et al., 2024: short-range 8 blocks of
+0.15, long-range 2 of 0.7, aspect 0.75 to 1.5, all frames). In V-JEPA, the number of tokens is that of the
+smallest mask of a batch. That changes at every step, requires synchronisation with the device, and leaves few
+visible tokens in a large batch. Here the number of tokens is fixed when the sampler is created. Each clip
+uses the first of a few candidate masks that is large enough, and excess tokens are dropped at random.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ from torch import Tensor
 from vjepa_core.encoder.rope import Grid
 
 _CANDIDATES = 4
-_QUANTILE = 0.1  # of the masks of a kind that are too small for the fixed lengths
+_QUANTILE = 0.1  # fraction of the masks of a kind that are too small for the fixed numbers of tokens
 _TRIALS = 4096
-_MULTIPLE = 8  # list lengths that attention kernels like
+_MULTIPLE = 8  # numbers of tokens for which attention kernels are fast
 
 
 @dataclass(frozen=True)
 class BlockMask:
-    """One kind of mask: the union of a few boxes.
+    """Kind of mask: the union of random boxes.
 
     Attributes
     ----------
     blocks : int
         Number of boxes.
     scale : float
-        Share of the height-width plane that one box covers.
+        Fraction of the height-width plane that one box covers.
     aspect : (float, float)
-        Range of height over width, uniform in its logarithm.
+        Range of height divided by width, log-uniform.
     temporal_scale : float
-        Share of the time axis that a box covers; 1 is a tube.
+        Fraction of the time axis that a box covers; 1 is a tube.
     min_visible : int
-        Fewest tokens that stay visible, but at most an eighth of all. On a small grid the boxes alone may
-        leave next to nothing to predict from.
+        Minimum number of visible tokens, at most an eighth of all. On a small grid, the boxes alone may leave
+        hardly any visible tokens.
     """
 
     blocks: int
@@ -57,24 +56,24 @@ LONG_RANGE = BlockMask(blocks=2, scale=0.7, min_visible=24)
 
 
 def random_tubes(grid: Grid, share: float = 0.9) -> BlockMask:
-    """VideoMAE's mask: single places of the plane, hidden at random for all of the time.
+    """Return VideoMAE's kind of mask: random positions of the plane, hidden in all frames.
 
-    Places are drawn with replacement, so that `share` of them is hidden on average.
+    Positions are drawn with replacement, so that a fraction `share` of them is hidden on average.
     """
-    places = grid[1] * grid[2]
-    blocks = round(math.log(1 - share) / math.log(1 - 1 / places))
-    return BlockMask(blocks=blocks, scale=1 / places, aspect=(1.0, 1.0))
+    positions = grid[1] * grid[2]
+    blocks = round(math.log(1 - share) / math.log(1 - 1 / positions))
+    return BlockMask(blocks=blocks, scale=1 / positions, aspect=(1.0, 1.0))
 
 
 class Masks(NamedTuple):
-    """Token numbers in the order time, height, width; no token is in both lists.
+    """Disjoint sets of token indices, ordered by time, height, width.
 
     Attributes
     ----------
     context : Tensor
-        (B, K) int64: what the student sees.
+        Tokens visible to the student, shape (B, K), int64.
     target : Tensor
-        (B, M) int64: what is predicted.
+        Tokens to predict, shape (B, M), int64.
     """
 
     context: Tensor
@@ -89,9 +88,9 @@ class MaskSampler:
     grid : (int, int, int)
         Tokens along time, height and width.
     kinds : sequence of BlockMask
-        One `Masks` a kind.
+        Kinds of mask; each gives one `Masks`.
     target_share : float
-        Share of the masked tokens that is predicted, chosen at random; less is faster.
+        Fraction of the masked tokens that is predicted, chosen at random; a smaller fraction is faster.
     """
 
     def __init__(
@@ -102,22 +101,22 @@ class MaskSampler:
         target_share: float = 1.0,
     ) -> None:
         if math.prod(grid) < 4 or min(grid) < 1:
-            raise ValueError(f"a grid of {grid} tokens is too small to hide some and show others")
+            raise ValueError(f"a grid of {grid} tokens is too small for masking")
         if not kinds or not 0 < target_share <= 1:
-            raise ValueError("at least one kind of mask, and a target_share in (0, 1]")
+            raise ValueError("at least one kind of mask and a target_share in (0, 1] are required")
         self.grid = grid
         self.kinds = tuple(kinds)
         self.lengths = tuple(self._lengths(kind, target_share) for kind in self.kinds)
 
     def __call__(self, n: int, generator: torch.Generator) -> list[Masks]:
-        """Masks of each kind for `n` clips, on the generator's device; nothing waits for that device."""
+        """Draw masks of each kind for `n` clips on the generator's device, without synchronisation."""
         return [
             self._draw(kind, *sizes, n, generator)
             for kind, sizes in zip(self.kinds, self.lengths, strict=True)
         ]
 
     def _lengths(self, kind: BlockMask, target_share: float) -> tuple[int, int]:
-        """Lengths (K, M) of the lists, from the spread of the masks of this kind."""
+        """Choose the numbers of tokens (K, M) from the distribution of the masks of this kind."""
         tokens = math.prod(self.grid)
         trial = torch.Generator().manual_seed(0)  # the same on every machine and rank
         masked = self._masked(kind, (_TRIALS,), trial).flatten(1).sum(1).float()
@@ -127,7 +126,7 @@ class MaskSampler:
         return context, min(target, tokens - context)
 
     def _masked(self, kind: BlockMask, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Which tokens are hidden: (*shape, T', H', W') bool."""
+        """Draw the hidden tokens: (*shape, T', H', W'), bool."""
         t, h, w = self.grid
 
         def rand() -> Tensor:
@@ -144,9 +143,9 @@ class MaskSampler:
         inside = []
         for length, side in zip(self.grid, sides, strict=True):
             start = (rand() * (length - side + 1)).floor().unsqueeze(-1)
-            place = torch.arange(length, device=generator.device)
-            inside.append((place >= start) & (place < start + side.unsqueeze(-1)))
-        # An einsum over blocks: a token is hidden if some box holds it on all three axes.
+            position = torch.arange(length, device=generator.device)
+            inside.append((position >= start) & (position < start + side.unsqueeze(-1)))
+        # A token is hidden if at least one box contains it on all three axes.
         ts, hs, ws = (part.float() for part in inside)
         return torch.einsum("...kt,...kh,...kw->...thw", ts, hs, ws) > 0.5
 
@@ -154,10 +153,10 @@ class MaskSampler:
         hidden = self._masked(kind, (n, _CANDIDATES), generator).flatten(2)
         count = hidden.sum(-1)
         fits = (count >= target) & (hidden.shape[-1] - count >= context)
-        first = fits.int().argmax(-1)  # the first that fits, or candidate 0 if none does
+        first = fits.int().argmax(-1)  # the first that fits, or candidate 0
         chosen = hidden[torch.arange(n, device=hidden.device), first].float()
-        # Allowed tokens score 1 to 2, others 0 to 1: the top is a random choice among the allowed ones, and
-        # in the rare clip that has too few it is filled up with others, still never in both lists.
+        # Allowed tokens score 1 to 2, others 0 to 1: the highest scores are a random choice of allowed
+        # tokens, filled up with others in the rare clips that have too few. The two sets stay disjoint.
         score = torch.rand((2, *chosen.shape), generator=generator, device=chosen.device)
         visible = (score[0] + 1 - chosen).topk(context, sorted=False).indices
         goal = (score[1] + chosen).scatter(1, visible, -1.0)

@@ -1,16 +1,16 @@
-"""The loss of V-JEPA with 3D localisation, term by term.
+"""Training objective: V-JEPA with 3D localisation and optional terms.
 
     L = w_jepa L_jepa + w_loc L_loc + w_ctx L_ctx + w_pixels L_pixels + w_truth L_truth
 
-`L_jepa`: mean L1 between the predictor's output at hidden places and the teacher's tokens after a LayerNorm
-without weights, averaged over the kinds of mask (V-JEPA, Bardes et al. 2024). `L_ctx`: the same at the
-visible places (after the dense context loss of V-JEPA 2.1, arXiv 2603.14482; one weight for all places is
-ours). With `deep`, student and teacher are read after four depths, side by side (its deep supervision).
-`L_loc`: see `localisation`. `L_truth`: see `truth`.
+`L_jepa`: mean L1 distance between the predictor's output at hidden positions and the teacher's tokens after a
+LayerNorm without weights, averaged over the kinds of mask (V-JEPA, Bardes et al. 2024). `L_ctx`: the same at
+visible positions (dense context loss of V-JEPA 2.1, arXiv 2603.14482, but with one weight for all positions).
+With `deep`, the outputs of student and teacher at four depths are concatenated (deep supervision of V-JEPA
+2.1). `L_loc`: see `localisation`. `L_truth`: see `dense_labels`.
 
-`L_pixels`, for comparison: mean squared error at the hidden places between the predictor's output and the
-grey levels of each tubelet, less their mean and over their deviation (VideoMAE, Tong et al. 2022). `L_jepa`
-is then still computed and logged.
+`L_pixels`, for comparison: mean squared error at hidden positions between the predictor's output and the
+standardised grey levels of each tubelet (VideoMAE, Tong et al. 2022). `L_jepa` is then still computed and
+logged.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch.nn.functional import l1_loss, layer_norm, mse_loss
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.config import PATCH, TUBELET, PretrainConfig
-from vjepa_core.pretraining.dense_labels import TruthHead
-from vjepa_core.pretraining.encode import encode, freeze_unused, patchify
+from vjepa_core.pretraining.dense_labels import DenseLabelHead
+from vjepa_core.pretraining.encode import encode, freeze_unused_weights, patchify
 from vjepa_core.pretraining.localisation import Localiser, Side, draw_windows
 from vjepa_core.pretraining.masks import Masks, MaskSampler
 from vjepa_core.pretraining.predictor import Predictor
@@ -35,30 +35,29 @@ TERMS = ("jepa", "loc", "ctx", "pixels", "truth")
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """Everything random of one step; the first axis of every tensor is the batch.
+class Batch:
+    """Clips and random choices of one step; the first axis of every tensor is the batch.
 
     Attributes
     ----------
     clips : Tensor
-        (B, T, H, W) uint8.
+        Shape (B, T, H, W), uint8.
     masks : list of Masks
-        One a kind.
+        One for each kind of mask.
     windows : tuple of Tensor
-        Two (B, K) int64 lists of tokens, or none.
-    told : tuple of Tensor
-        The token numbers from which the localisation targets are made: the windows, unless the targets are
-        unrelated to them.
-    views : tuple of Tensor
-        The clips as each of the two windows shows them, (B, T, H, W) uint8; none if both show `clips`.
-    moving : Tensor, optional
-        (B,) bool: False for a still that is repeated as a clip.
+        Visible tokens of two windows, each (B, K), int64; empty without localisation in windows.
     pairs : Tensor
-        (B, pairs, 2) uniform in [0, 1).
+        Uniform random numbers in [0, 1), shape (B, pairs, 2).
     labelled : tuple of Tensor
-        Clips and their labels, each (L, T, H, W) uint8, or nothing.
+        Labelled clips and their labels, each (L, T, H, W), uint8; empty without labels.
     labelled_share : float
-        Labelled clips of the whole step over its others.
+        Number of labelled clips of the step divided by the number of other clips.
+    target_windows : tuple of Tensor
+        Token indices that define the localisation targets: `windows`, unless the targets are unrelated.
+    views : tuple of Tensor
+        The clips as augmented for each of the two windows, (B, T, H, W), uint8; empty if both use `clips`.
+    moving : Tensor, optional
+        False for repeated still images, shape (B,), bool.
     """
 
     clips: Tensor
@@ -67,39 +66,40 @@ class Draw:
     pairs: Tensor
     labelled: tuple[Tensor, ...] = ()
     labelled_share: float = 0.0
-    told: tuple[Tensor, ...] = ()
+    target_windows: tuple[Tensor, ...] = ()
     views: tuple[Tensor, ...] = ()
     moving: Tensor | None = None
 
-    def part(self, start: int, stop: int) -> Draw:
-        """The clips from `start` to `stop`, and as large a share of the labelled ones."""
+    def part(self, start: int, stop: int) -> Batch:
+        """Return the clips from `start` to `stop` and the same fraction of the labelled clips."""
         rows, n = slice(start, stop), len(self.clips)
         masks = [Masks(m.context[rows], m.target[rows]) for m in self.masks]
         labelled = tuple(part[start * len(part) // n : stop * len(part) // n] for part in self.labelled)
-        windows, told, views = (
-            tuple(one[rows] for one in kind) for kind in (self.windows, self.told, self.views)
+        windows, target_windows, views = (
+            tuple(one[rows] for one in kind) for kind in (self.windows, self.target_windows, self.views)
         )
-        return Draw(
+        return Batch(
             self.clips[rows],
             masks,
             windows,
             self.pairs[rows],
             labelled,
             self.labelled_share,
-            told,
+            target_windows,
             views,
             None if self.moving is None else self.moving[rows],
         )
 
 
 class Objective(nn.Module):
-    """Student, predictor and localiser: all that is trained.
+    """All trained modules: student, predictor, localiser and label head.
 
     Parameters
     ----------
     student : VisionTransformer3D
-        Changed in place: what this objective never reaches is frozen.
+        The encoder to train. Weights that the objective does not use are frozen.
     config : PretrainConfig
+        Configuration of the run.
     """
 
     def __init__(self, student: VisionTransformer3D, config: PretrainConfig) -> None:
@@ -108,7 +108,7 @@ class Objective(nn.Module):
         self.grid = config.grid
         last = len(student.blocks) - 1
         self.depths: tuple[int, ...] = student.depths if config.deep else (last,)
-        freeze_unused(student, self.depths)
+        freeze_unused_weights(student, self.depths)
         self.student = student
         levels = student.embed_dim * len(self.depths)
         size = config.predictor
@@ -124,13 +124,13 @@ class Objective(nn.Module):
             kinds=len(config.masks),
             added_positions=size.added_positions,
         )
-        # A module whose weight stays 0 would only wait for gradients.
+        # No module for terms without weight, because DDP would wait for its gradients.
         self.localiser = (
             Localiser(student.embed_dim, self.grid, config.localisation) if "loc" in self.terms else None
         )
-        self.truth = TruthHead(levels) if "truth" in self.terms else None
+        self.truth = DenseLabelHead(levels) if "truth" in self.terms else None
         self.sampler = MaskSampler(self.grid, config.masks, target_share=config.target_share)
-        self.vary = Augment()
+        self.augment_views = Augment()
 
     def draw(
         self,
@@ -138,39 +138,47 @@ class Objective(nn.Module):
         generator: torch.Generator,
         labelled: tuple[Tensor, ...] = (),
         moving: Tensor | None = None,
-    ) -> Draw:
-        """Masks, windows and pairs for clips, on the generator's device.
+    ) -> Batch:
+        """Draw masks, windows and pairs for clips, on the generator's device.
 
-        Masks come first, so that runs with and without localisation, of one seed, draw the same ones.
+        Masks are drawn first, so that they are the same with and without localisation.
         """
         n = len(clips)
         masks = self.sampler(n, generator)
         task = self.config.localisation
         windows: tuple[Tensor, ...] = ()
-        told: tuple[Tensor, ...] = ()
+        target_windows: tuple[Tensor, ...] = ()
         views: tuple[Tensor, ...] = ()
         if self.localiser is not None and task.where == "windows":
             windows = draw_windows(self.grid, n, generator, task)
         pairs = torch.rand((n, task.pairs, 2), generator=generator, device=generator.device)
         if windows:
-            # Drawn even if not used, so that the control differs in its targets alone.
+            # Drawn even if not used, so that the control differs in its targets only.
             other = draw_windows(self.grid, n, generator, task)
-            told = other if task.unrelated_targets else windows
+            target_windows = other if task.unrelated_targets else windows
             if task.vary_windows:
-                views = tuple(self.vary(clips, generator) for _ in windows)
+                views = tuple(self.augment_views(clips, generator) for _ in windows)
         share = len(labelled[0]) / n if labelled else 0.0
-        return Draw(clips, masks, windows, pairs, labelled, share, told, views, moving)
+        return Batch(clips, masks, windows, pairs, labelled, share, target_windows, views, moving)
 
     @torch.no_grad()
     def targets(self, teacher: VisionTransformer3D, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """What is to be predicted (B, N, levels * D), and the teacher's last tokens (B, N, D) as they are."""
+        """Compute the targets of the predictor.
+
+        Returns
+        -------
+        targets : Tensor
+            Layer-normed tokens of all depths, shape (B, N, depths * D).
+        tokens : Tensor
+            The teacher's last tokens, shape (B, N, D).
+        """
         tubelets, grid = patchify(clips, TUBELET, PATCH)
         levels = encode(teacher, tubelets, grid, depths=self.depths)
-        plain = [layer_norm(level, level.shape[-1:]) for level in levels]
-        return torch.cat(plain, -1), levels[-1]
+        normed = [layer_norm(level, level.shape[-1:]) for level in levels]
+        return torch.cat(normed, -1), levels[-1]
 
-    def forward(self, draw: Draw, targets: Tensor) -> dict[str, Tensor]:
-        """Each term that has a weight, unweighted: scalars by name."""
+    def forward(self, draw: Batch, targets: Tensor) -> dict[str, Tensor]:
+        """Compute the unweighted loss terms: scalars by name."""
         tubelets, grid = patchify(draw.clips, TUBELET, PATCH)
         hidden, visible, drawn, seen = [], [], [], []
         for kind, masks in enumerate(draw.masks):
@@ -197,43 +205,47 @@ class Objective(nn.Module):
             ]
             terms["loc"] = torch.stack(losses).mean()
         if self.truth is not None:
-            # Passes are averaged by their clips: one with more or fewer labelled ones counts for as many.
+            # Passes are averaged by their number of clips; correct for the number of labelled clips.
             share = len(draw.labelled[0]) / (draw.labelled_share * len(draw.clips))
             terms["truth"] = share * self._truth(self.truth, *draw.labelled)
         return terms
 
-    def _truth(self, head: TruthHead, clips: Tensor, labels: Tensor) -> Tensor:
-        if not len(clips):  # more passes than labelled clips
+    def _truth(self, head: DenseLabelHead, clips: Tensor, labels: Tensor) -> Tensor:
+        if not len(clips):  # if there are more passes than labelled clips
             return head.proj.bias.sum() * 0
         tubelets, grid = patchify(clips, TUBELET, PATCH)
         loss: Tensor = head(encode(self.student, tubelets, grid, depths=self.depths), labels, grid)
         return loss
 
-    def _pairs(self, draw: Draw, tubelets: Tensor, seen: Sequence[Side]) -> list[tuple[Side, Side]]:
-        """The two sides of the localisation pairs."""
+    def _pairs(self, draw: Batch, tubelets: Tensor, seen: Sequence[Side]) -> list[tuple[Side, Side]]:
+        """Return the two sides of the localisation pairs."""
         last = self.depths[-1:]
         where = self.config.localisation.where
         if where == "inside":
             return [(side, side) for side in seen]
         if where == "unplaced":
             keep = draw.masks[0].context
-            tokens = encode(self.student, tubelets, self.grid, keep=keep, depths=last, placed=False)[0]
+            tokens = encode(self.student, tubelets, self.grid, keep=keep, depths=last, with_positions=False)[
+                0
+            ]
             return [(Side(tokens, keep), Side(tokens, keep))]
-        shown = [patchify(view, TUBELET, PATCH)[0] for view in draw.views] or [tubelets, tubelets]
+        views = [patchify(view, TUBELET, PATCH)[0] for view in draw.views] or [tubelets, tubelets]
         sides = [
-            Side(encode(self.student, seen_by, self.grid, keep=window, depths=last)[0], told)
-            for seen_by, window, told in zip(shown, draw.windows, draw.told or draw.windows, strict=True)
+            Side(encode(self.student, view, self.grid, keep=window, depths=last)[0], target)
+            for view, window, target in zip(
+                views, draw.windows, draw.target_windows or draw.windows, strict=True
+            )
         ]
         return [(sides[0], sides[1])]
 
 
-def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The loss that is minimised."""
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the weighted sum of the loss terms."""
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
 def _standard(grey: Tensor) -> Tensor:
-    """Each tubelet's grey levels less their mean, over their deviation; a black one stays 0."""
+    """Standardise the grey levels of each tubelet; a black tubelet stays 0."""
     return layer_norm(grey, grey.shape[-1:])
 
 

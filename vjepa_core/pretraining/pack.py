@@ -1,4 +1,4 @@
-"""From cines to a packed set: the ultrasound picture alone, shrunk, thinned in time, compressed."""
+"""Create a packed set from cines: only the ultrasound image, downscaled, subsampled in time, compressed."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ Frames = NDArray[np.uint8]
 
 MIN_SIDE = 16
 _SAMPLED = 24
-_MOVES = 5.0  # grey levels between the darkest and the brightest moment, blurred
+_MIN_CHANGE = 5.0  # grey levels between the darkest and the brightest frame, blurred
 _LIT = 8.0
-_PART = 0.02  # of the area: smaller bodies are no tissue
-_LETTER = 80.0  # grey level
-_LETTER_PART = 0.01  # of the picture: larger bodies are no letters
-_RIM = 32  # rims in the shorter side
+_MIN_AREA = 0.02  # fraction of the image: smaller regions are not tissue
+_TEXT_LEVEL = 80.0  # grey level
+_MAX_TEXT_AREA = 0.01  # fraction of the image: larger regions are not text
+_RIM = 32  # shorter side of the image divided by the width of the rim
 
 
 class RawCine(NamedTuple):
-    """A cine to be packed.
+    """Cine to pack.
 
     Attributes
     ----------
     name : str
-        Where it came from, without anything about a patient.
-    frames : array
-        (T, h, w) uint8, nothing but the ultrasound picture.
+        Source of the cine, without patient information.
+    frames : ndarray of uint8
+        Ultrasound image only, shape (T, h, w).
     fps : float
-        Frames per second; 0 for a still or where it is unknown.
+        Frame rate in Hz; 0 for a still image or if unknown.
     group : str
-        What kind it is, for the weights of sampling and the terms of use: "echo", "lung", "still", ...
-    masks : array, optional
-        (T, h, w) uint8 label images.
+        Kind of cine, for sampling weights and terms of use: "echo", "lung", "still", ...
+    masks : ndarray of uint8, optional
+        Label images, shape (T, h, w).
     pixel_aspect : float
-        Height of a pixel divided by its width; pixels are square once they are packed.
+        Height of a pixel divided by its width; packed pixels are square.
     """
 
     name: str
@@ -55,28 +55,28 @@ class RawCine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Limit:
-    """How much of each cine of a group is kept.
+class GroupLimit:
+    """Limits for the cines of a group.
 
     Attributes
     ----------
     fps : float
-        Frames are left out until no more than this many a second remain; 0 keeps all.
+        Maximum frame rate in Hz; 0 for no limit.
     frames : int
-        At most so many, from the middle of the cine; 0 keeps all.
+        Maximum number of frames, taken from the middle of the cine; 0 for no limit.
     """
 
     fps: float = 0.0
     frames: int = 0
 
 
-LIMITS: Mapping[str, Limit] = {"lung": Limit(fps=13.0, frames=40)}
-"""Lungs move slowly and are many: without a limit they alone would fill a packed set."""
+LIMITS: Mapping[str, GroupLimit] = {"lung": GroupLimit(fps=13.0, frames=40)}
+"""Lung cines are numerous and change slowly: without a limit they would dominate a packed set."""
 
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What a packed set holds: cines and frames by group, and bytes on disk."""
+    """Contents of a packed set: numbers of cines and frames by group, and size on disk in bytes."""
 
     cines: Mapping[str, int]
     frames: Mapping[str, int]
@@ -90,10 +90,10 @@ def pack_cines(
     size: int = 256,
     quality: int = 60,
     codec: str = "webp",
-    limits: Mapping[str, Limit] = LIMITS,
+    limits: Mapping[str, GroupLimit] = LIMITS,
     terms: Mapping[str, str] | None = None,
 ) -> PackSummary:
-    """Write cines into a packed set, one at a time, and say what it holds.
+    """Write cines into a packed set, one at a time.
 
     Parameters
     ----------
@@ -102,44 +102,57 @@ def pack_cines(
     out : Path
         Folder that does not exist yet or is empty.
     size : int
-        Longest side of a packed picture in pixels; smaller ones keep their size.
+        Maximum side of a packed image in pixels; smaller images keep their size.
     quality : int
-        Of the compression, 1..100.
+        Quality of the compression, 1..100.
     codec : str
-        "webp" or "jpeg". At equal error WebP took a third fewer bytes on CAMUS and lung pictures.
-    limits : mapping
-        What to leave out, by group.
-    terms : mapping, optional
-        Terms of use by group, written into the index.
+        "webp" or "jpeg". With equal error, WebP took a third fewer bytes on CAMUS and lung images.
+    limits : mapping of str to GroupLimit
+        Limits by group.
+    terms : mapping of str to str, optional
+        Terms of use by group, stored in the index.
+
+    Returns
+    -------
+    PackSummary
+        Contents of the set.
 
     Raises
     ------
     PretrainingError
-        If the folder is in use, or no cine came.
+        If the folder is in use or there is no cine.
     ValueError
-        For frames that are no stack of uint8 pictures.
+        If frames are not a stack of uint8 images.
     """
     count: dict[str, int] = {}
     frames_of: dict[str, int] = {}
     with ShardWriter(Path(out), size=size, quality=quality, codec=codec, terms=terms) as writer:
         for item in cines:
             cine = _checked(RawCine(*item))
-            kept, fps = thin(len(cine.frames), cine.fps, limits.get(cine.group, Limit()))
+            kept, fps = subsample_frames(len(cine.frames), cine.fps, limits.get(cine.group, GroupLimit()))
             aspect = cine.pixel_aspect
-            frames = shrink(cine.frames[kept], size, pixel_aspect=aspect)
+            frames = downscale(cine.frames[kept], size, pixel_aspect=aspect)
             masks = cine.masks
             if masks is not None:
-                masks = shrink(masks[kept], size, labels=True, pixel_aspect=aspect)
+                masks = downscale(masks[kept], size, labels=True, pixel_aspect=aspect)
             writer.add(cine.name, frames, fps, cine.group, masks)
             count[cine.group] = count.get(cine.group, 0) + 1
             frames_of[cine.group] = frames_of.get(cine.group, 0) + len(frames)
-        if not count:  # raised inside, so that no index is written
-            raise PretrainingError("There is no cine to pack; name files or folders of ultrasound cines.")
+        if not count:  # raised inside the context, so that no index is written
+            raise PretrainingError("There is no cine to pack: give files or folders of ultrasound cines.")
     return PackSummary(count, frames_of, writer.n_bytes)
 
 
-def thin(n_frames: int, fps: float, limit: Limit) -> tuple[NDArray[np.int64], float]:
-    """Frame numbers that stay under a limit, and their rate: every n-th of the middle of the cine."""
+def subsample_frames(n_frames: int, fps: float, limit: GroupLimit) -> tuple[NDArray[np.int64], float]:
+    """Choose every n-th frame of the middle of a cine to satisfy a limit.
+
+    Returns
+    -------
+    frames : ndarray of int64
+        Frame numbers.
+    fps : float
+        Their frame rate in Hz.
+    """
     step = max(1, int(np.ceil(fps / limit.fps - 1e-6))) if limit.fps > 0 and fps > 0 else 1
     kept = np.arange(0, n_frames, step, dtype=np.int64)
     if 0 < limit.frames < len(kept):
@@ -148,11 +161,20 @@ def thin(n_frames: int, fps: float, limit: Limit) -> tuple[NDArray[np.int64], fl
     return kept, fps / step
 
 
-def shrink(frames: Frames, size: int, *, labels: bool = False, pixel_aspect: float = 1.0) -> Frames:
-    """Frames (T, h, w) of square pixels with no side longer than `size`; never enlarged.
+def downscale(frames: Frames, size: int, *, labels: bool = False, pixel_aspect: float = 1.0) -> Frames:
+    """Downscale frames (T, h, w) to square pixels with no side longer than `size`.
 
-    `pixel_aspect` is the height of the given pixels divided by their width. If they are not square, the
-    square ones are at least as large as their longer side.
+    Parameters
+    ----------
+    frames : ndarray of uint8
+        Frames or label images, shape (T, h, w).
+    size : int
+        Maximum side of the result in pixels.
+    labels : bool
+        The frames are label images.
+    pixel_aspect : float
+        Height of a pixel divided by its width. If the pixels are not square, the square pixels are at least
+        as large as their longer side.
     """
     height, width = frames.shape[1:]
     longest = round(max(height * min(1.0, pixel_aspect), width * min(1.0, 1.0 / pixel_aspect)))
@@ -167,55 +189,54 @@ def _checked(cine: RawCine) -> RawCine:
     frames, masks = cine.frames, cine.masks
     if frames.dtype != np.uint8 or frames.ndim != 3 or not len(frames) or min(frames.shape[1:]) < MIN_SIDE:
         raise ValueError(
-            f"{cine.name}: expected uint8 frames (T, h, w) of at least {MIN_SIDE} pixels a side, "
+            f"{cine.name}: expected uint8 frames (T, h, w) of at least {MIN_SIDE} pixels per side, "
             f"got {frames.dtype} {frames.shape}"
         )
     if masks is not None and (masks.shape != frames.shape or masks.dtype != np.uint8):
-        raise ValueError(f"{cine.name}: masks {masks.dtype} {masks.shape} do not fit {frames.shape}")
+        raise ValueError(f"{cine.name}: masks {masks.dtype} {masks.shape} do not match {frames.shape}")
     return cine
 
 
-def isolate(frames: Frames) -> Frames:
-    """The ultrasound picture without what machines write around it.
+def isolate_ultrasound(frames: Frames) -> Frames:
+    """Crop frames to the ultrasound image and remove text, scales, colour bars and traces.
 
-    A cine's picture is the hull of what moves, a still's the hull of what is lit. Outside it everything is
-    black, so that letters, scales, colour bars and traces vanish; inside it, small bright parts that stand
-    still, away from everything that moves, are blackened too.
+    The image is the convex hull of moving pixels in a cine, and of bright pixels in a still image. Pixels
+    outside are set to 0, and also small bright static parts inside that are away from all moving pixels.
 
     Parameters
     ----------
-    frames : array
-        (T, h, w) uint8.
+    frames : ndarray of uint8
+        Shape (T, h, w).
 
     Returns
     -------
-    array
-        (T, h', w') uint8, cut to the picture; the frames as they are where no picture stands out.
+    ndarray of uint8
+        Shape (T, h', w'), cropped; the unchanged frames if no ultrasound image is found.
     """
     stack = frames[np.unique(np.linspace(0, len(frames) - 1, _SAMPLED).round().astype(int))]
     brightest = stack.max(0).astype(np.float32)
     moves = len(stack) > 2
     signal = brightest - stack.min(0) if moves else brightest
-    body = _body(cv2.GaussianBlur(signal, (0, 0), 2) > (_MOVES if moves else _LIT))
+    body = _body(cv2.GaussianBlur(signal, (0, 0), 2) > (_MIN_CHANGE if moves else _LIT))
     hull = _hull(body)
     if hull is None:
         return frames
     picture = hull
     if moves:
         disc = _disc(hull)
-        away = (hull > cv2.dilate(body, disc)) & (brightest > _LETTER)
-        rim = (hull > cv2.erode(body, disc)) & (stack.min(0) > _LETTER) & (signal < 3 * _MOVES)
-        picture = hull & (1 - _letters(away | rim, hull))
+        away = (hull > cv2.dilate(body, disc)) & (brightest > _TEXT_LEVEL)
+        rim = (hull > cv2.erode(body, disc)) & (stack.min(0) > _TEXT_LEVEL) & (signal < 3 * _MIN_CHANGE)
+        picture = hull & (1 - _text(away | rim, hull))
     x, y, w, h = cv2.boundingRect(hull)
     if min(w, h) < MIN_SIDE:
         return frames
     return np.ascontiguousarray((frames * picture)[:, y : y + h, x : x + w])
 
 
-def fan_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Where one still (h, w) shows the ultrasound fan, as 0 and 1; everywhere if nothing stands out.
+def sector_mask(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a mask (h, w) of the ultrasound sector of a still image, 0 or 1; all 1 if none is found.
 
-    The rim is left out, where the blur of the search lets the fan seem wider than it is.
+    The rim is excluded, because blurring makes the sector appear wider than it is.
     """
     hull = _hull(_body(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2) > _LIT))
     if hull is None:
@@ -224,24 +245,24 @@ def fan_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _disc(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Reaches half a rim to each side."""
+    """Return a disc-shaped structuring element with the radius of half a rim."""
     size = max(5, round(2 * min(picture.shape) / _RIM) | 1)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
-def _letters(still: NDArray[np.bool_], hull: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Small bright parts that stand still; large ones are tissue close to the probe."""
+def _text(static: NDArray[np.bool_], hull: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the small static bright parts; large ones are tissue close to the probe."""
     near = np.ones((3, 3), np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        cv2.dilate(still.astype(np.uint8), near, iterations=2)
+        cv2.dilate(static.astype(np.uint8), near, iterations=2)
     )
-    small = stats[:, cv2.CC_STAT_AREA] < _LETTER_PART * hull.sum()
+    small = stats[:, cv2.CC_STAT_AREA] < _MAX_TEXT_AREA * hull.sum()
     small[0] = False
     return np.asarray(small[labels], np.uint8)
 
 
 def _body(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Solid parts: gaps of speckle closed, then letters, ticks and traces removed."""
+    """Close gaps of speckle, then remove text, ticks and traces."""
     size = max(3, round(min(mask.shape) / 60))
     small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
@@ -250,9 +271,9 @@ def _body(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _hull(body: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Convex hull of the parts that are large enough to be tissue, as 0 and 1."""
+    """Return the convex hull of the parts that are large enough to be tissue, as 0 and 1, or None."""
     contours, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    parts = [c for c in contours if cv2.contourArea(c) >= _PART * body.size]
+    parts = [c for c in contours if cv2.contourArea(c) >= _MIN_AREA * body.size]
     if not parts:
         return None
     hull = np.zeros_like(body)

@@ -1,12 +1,12 @@
-"""One model in several processes: a copy in each (DDP), or a shard in each (FSDP2).
+"""Distribute a model over several processes: replicated (DDP) or sharded (FSDP2).
 
-Shards are for encoders that do not fit one GPU with their optimiser. The large maps of each block, in
-student, predictor and teacher, are put together when the block runs and let go after; all else is small, and
-together throughout a pass. Those maps travel in bfloat16 where the run computes in it, to which autocast
-would round them anyway; gradients meet in float32. A checkpoint is that of a run without shards, and either
-goes on from the other's.
+Sharding is for encoders that do not fit on one GPU with their optimiser state. The large matrices of each
+block of student, predictor and teacher are gathered when the block runs and freed afterwards; all other
+weights are gathered for the whole pass. Matrices are sent in bfloat16 if the run computes in bfloat16, to
+which autocast would convert them anyway; gradients are reduced in float32. Checkpoints have the same format
+with and without sharding.
 
-Late imports, since a run without shards needs none of the six hundred modules.
+FSDP is imported late, because a run without sharding does not need its several hundred modules.
 """
 
 from __future__ import annotations
@@ -25,89 +25,99 @@ from vjepa_core.pretraining.objective import Objective
 T = TypeVar("T")
 
 
-class Reader(nn.Module):
-    """Calls functions of a teacher within a forward pass, which is where FSDP puts its weights together."""
+class TeacherRunner(nn.Module):
+    """Calls functions of the teacher within a forward pass, where FSDP gathers its weights."""
 
     def __init__(self, teacher: VisionTransformer3D) -> None:
         super().__init__()
         self.teacher = teacher
 
     def forward(self, function: Callable[..., T], *arguments: Any) -> T:
-        """`function(teacher, *arguments)`."""
+        """Return `function(teacher, *arguments)`."""
         return function(self.teacher, *arguments)
 
 
-def distribute(objective: Objective, reader: Reader, world: World, *, sharded: bool, bf16: bool) -> nn.Module:
-    """What a pass has to call, on this process's device; weights and gradients meet in it by themselves.
+def distribute(
+    objective: Objective, teacher_runner: TeacherRunner, world: World, *, sharded: bool, bf16: bool
+) -> nn.Module:
+    """Move objective and teacher to the device and synchronise them between processes.
 
     Parameters
     ----------
-    objective, reader
-        With the same weights in every process; changed in place.
+    objective : Objective
+        The same weights in every process; changed in place.
+    teacher_runner : TeacherRunner
+        The same weights in every process; changed in place.
     world : World
+        This process.
     sharded : bool
-        Keep only this process's part of every weight. Needs more than one process.
+        Keep only the shard of this process. Requires more than one process.
     bf16 : bool
-        Put the shards of a block together in bfloat16.
+        Gather the shards of a block in bfloat16.
+
+    Returns
+    -------
+    Module
+        The module to call in a pass.
     """
     if sharded:
-        _shard(objective, reader, world, bf16=bf16)
+        _shard(objective, teacher_runner, world, bf16=bf16)
         return objective
     objective.to(world.device)
-    reader.to(world.device)
+    teacher_runner.to(world.device)
     if world.size == 1:
         return objective
     return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def _shard(objective: Objective, reader: Reader, world: World, *, bf16: bool) -> None:
+def _shard(objective: Objective, teacher_runner: TeacherRunner, world: World, *, bf16: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(world.device.type, (world.size,))
-    # Inputs stay as they are: autocast rounds them.
+    # Do not cast inputs: autocast does.
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     policy = half if bf16 else MixedPrecisionPolicy()
-    # Each block moves to the device and loses its other parts there, before the next one comes.
-    for block in (*objective.student.blocks, *objective.predictor.blocks, *reader.teacher.blocks):
-        maps = [block.get_submodule(name) for name in ("attn", "mlp")]
-        fully_shard(maps, mesh=mesh, mp_policy=policy)
+    # One block after the other, so that only one is on the device unsharded.
+    for block in (*objective.student.blocks, *objective.predictor.blocks, *teacher_runner.teacher.blocks):
+        modules = [block.get_submodule(name) for name in ("attn", "mlp")]
+        fully_shard(modules, mesh=mesh, mp_policy=policy)
     fully_shard(objective, mesh=mesh)
-    # No backward pass would let the teacher's other weights go.
-    fully_shard(reader, mesh=mesh, reshard_after_forward=True)
+    # The teacher has no backward pass, after which its weights would be freed.
+    fully_shard(teacher_runner, mesh=mesh, reshard_after_forward=True)
 
 
-def norm_of_all(norm: Tensor) -> Tensor:
-    """A norm over shards as a plain scalar, on its device; every process has to ask."""
+def full_norm(norm: Tensor) -> Tensor:
+    """Return a norm over shards as a plain scalar tensor; every process has to call this."""
     from torch.distributed.tensor import DTensor
 
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
-def whole(state: Any, *, keep: bool) -> Any:
-    """A dict of dicts of tensors, put together from shards on the CPU.
+def gather_state(state: Any, *, keep: bool) -> Any:
+    """Gather the sharded tensors in nested dicts on the CPU.
 
-    Every process has to ask; with `keep` False it gets None in the place of a tensor.
+    Every process has to call this; with `keep` False, tensors are replaced by None.
     """
     from torch.distributed.tensor import DTensor
 
     if isinstance(state, dict):
-        return {key: whole(value, keep=keep) for key, value in state.items()}
+        return {key: gather_state(value, keep=keep) for key, value in state.items()}
     if isinstance(state, DTensor):
         full: Tensor = state.full_tensor()
         return full.detach().cpu() if keep else None
     return state
 
 
-def scattered(state: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The stored state of an optimiser, in shards like those of its weights."""
+def shard_optimiser_state(state: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Shard the stored state of an optimiser like its weights."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
 
     def part(value: Any, weight: Tensor) -> Any:
         if isinstance(weight, DTensor) and isinstance(value, Tensor) and value.shape == weight.shape:
-            # Every process has read the whole file: nothing needs to be sent.
+            # Every process has read the complete file, so that nothing needs to be sent.
             return distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None)
         return value
 

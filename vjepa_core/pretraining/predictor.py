@@ -1,4 +1,4 @@
-"""A narrow transformer that says what stands at hidden places, from what is seen elsewhere."""
+"""Predictor: a narrow transformer that predicts hidden tokens from visible tokens."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _STD = 0.02
 
 
 class Predictor(nn.Module):
-    """Context tokens and one learned token a hidden place, mixed by blocks with rotary positions.
+    """Transformer on context tokens and one mask token per hidden position.
 
     Parameters
     ----------
     in_dim, out_dim : int
-        Width of the context tokens and of the targets (several levels side by side).
+        Width of the context tokens and of the targets (all depths concatenated).
     width, depth, heads : int
-        Size of the transformer.
+        Token width, number of blocks and number of attention heads.
     grid : (int, int, int)
         Tokens along time, height and width.
     kinds : int
-        Kinds of mask; each has a mask token of its own.
+        Number of kinds of mask; each has its own mask token.
     added_positions : bool
-        Add sines and cosines of the places to the tokens, besides the rotary positions.
+        Add a sine-cosine position embedding to the tokens, in addition to the rotary embedding.
     """
 
     positions: Tensor
@@ -51,7 +51,7 @@ class Predictor(nn.Module):
         self.added = added_positions
         if added_positions:
             self.register_buffer("positions", sincos_table(grid, width)[0], persistent=False)
-        # One-dimensional, so that weight decay leaves them alone.
+        # One-dimensional, so that weight decay is not applied.
         self.mask_tokens = nn.ParameterList(nn.Parameter(torch.empty(width)) for _ in range(kinds))
         self.blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
@@ -66,33 +66,33 @@ class Predictor(nn.Module):
         for token in self.mask_tokens:
             nn.init.trunc_normal_(token, std=_STD)
         blocks = (module for module in self.blocks if isinstance(module, Block))
-        for number, block in enumerate(blocks, 1):  # residual sums stay of one size with depth
+        for number, block in enumerate(blocks, 1):  # keeps the scale of residual sums constant with depth
             for last in (block.attn.proj, block.mlp.fc2):
                 last.weight.data.div_((2 * number) ** 0.5)
 
     def forward(self, context: Tensor, masks: Masks, kind: int) -> tuple[Tensor, Tensor]:
-        """Predictions at the hidden and at the visible places.
+        """Predict the tokens at hidden and visible positions.
 
         Parameters
         ----------
         context : Tensor
-            (B, K, in_dim): the student's tokens.
+            The student's tokens, shape (B, K, in_dim).
         masks : Masks
-            Where they stand, and where predictions are wanted.
+            Positions of the context tokens and of the targets.
         kind : int
-            Which mask token.
+            Index of the kind of mask.
 
         Returns
         -------
         hidden : Tensor
-            (B, M, out_dim).
+            Shape (B, M, out_dim).
         visible : Tensor
-            (B, K, out_dim).
+            Shape (B, K, out_dim).
         """
-        seen = self.embed(context)
-        n_seen = seen.shape[1]
-        blank = self.mask_tokens[kind].to(seen.dtype).expand(*masks.target.shape, -1)
-        tokens = torch.cat((seen, blank), 1)
+        visible = self.embed(context)
+        n_visible = visible.shape[1]
+        mask_tokens = self.mask_tokens[kind].to(visible.dtype).expand(*masks.target.shape, -1)
+        tokens = torch.cat((visible, mask_tokens), 1)
         table = rope_table(self.grid, self.head_dim, "interleaved", tokens.device)
         numbers = torch.cat((masks.context, masks.target), 1)
         rope = table[:, numbers]
@@ -101,4 +101,4 @@ class Predictor(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, rope)
         out: Tensor = self.proj(self.norm(tokens))
-        return out[:, n_seen:], out[:, :n_seen]
+        return out[:, n_visible:], out[:, :n_visible]

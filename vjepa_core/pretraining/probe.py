@@ -1,7 +1,8 @@
-"""Does the localisation task leak? What an MLP learns of it over an encoder that is frozen.
+"""Measure position leaks of the localisation task: how well an MLP solves it on a frozen encoder.
 
-If it already answers over an encoder that was never trained on the task, the task teaches nothing. Run it on
-clips with content and, as a control, on noise, in which nothing but position can be read.
+If the MLP solves the task on the features of an encoder that was never trained on it, the task teaches
+nothing. Run the probe on real clips and, as a control, on noise, which contains no information except
+positions.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from vjepa_core.pretraining.localisation import (
     LocalisationConfig,
     Localiser,
     Side,
-    chance_loss,
+    constant_prediction_loss,
     draw_windows,
 )
 from vjepa_core.pretraining.masks import LONG_RANGE, MaskSampler
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeResult:
     """Result of `position_probe`.
 
     Attributes
     ----------
     loss : float
-        Localisation loss on clips that the MLP never saw.
+        Localisation loss on held-out clips.
     chance : float
-        Loss of the best constant answer on the same pairs.
+        Loss of the best constant prediction on the same pairs.
     """
 
     loss: float
@@ -41,7 +42,7 @@ class Probed:
 
     @property
     def solved(self) -> float:
-        """Share of the chance level that is gone: 0 nothing is known, 1 the task is solved."""
+        """Relative reduction of the chance loss: 0 for chance level, 1 if the task is solved."""
         return 1 - self.loss / self.chance if self.chance else 0.0
 
 
@@ -56,42 +57,47 @@ def position_probe(
     lr: float = 1e-3,
     batch: int = 16,
     seed: int = 0,
-) -> Probed:
-    """Train the localisation MLP alone.
+) -> ProbeResult:
+    """Train the localisation MLP on the features of a frozen encoder.
 
     Parameters
     ----------
     encoder : VisionTransformer3D
-        Left as it is.
+        The encoder; not changed.
     clips : Tensor
-        (N, T, H, W) uint8 on the encoder's device; the last ones are held out, so keep those of one cine
-        together.
+        Shape (N, T, H, W), uint8, on the encoder's device. The last clips are held out, so clips of the same
+        cine should be adjacent.
     config : LocalisationConfig, optional
-        The task, with `where` as it is to be measured.
+        The task.
     held_out : float
-        Share of clips for the loss that is reported.
+        Fraction of the clips that is held out.
     views : int
-        Masks, or pairs of windows, a clip, encoded once before the MLP is trained.
+        Masks or pairs of windows per clip; they are encoded once, before the MLP is trained.
     steps, lr, batch, seed
-        Of that training (Adam, cosine to 0, `batch` views a step).
+        Parameters of the training (Adam with cosine decay to 0, `batch` views per step).
+
+    Returns
+    -------
+    ProbeResult
+        Losses on the held-out clips.
 
     Raises
     ------
     ValueError
-        If a side of the split would be empty.
+        If there are no clips for training.
     """
     config = config or LocalisationConfig()
-    known = len(clips) - max(1, round(held_out * len(clips)))
-    if known < 1:
-        raise ValueError(f"{len(clips)} clips cannot be split into known and held-out ones")
+    n_train = len(clips) - max(1, round(held_out * len(clips)))
+    if n_train < 1:
+        raise ValueError(f"{len(clips)} clips cannot be split into training and held-out clips")
     generator = torch.Generator(clips.device).manual_seed(seed)
-    views_of = _Views(encoder, config, generator)
-    train, test = views_of(clips[:known], views), views_of(clips[known:], views)
+    encode_views = _ViewEncoder(encoder, config, generator)
+    train, test = encode_views(clips[:n_train], views), encode_views(clips[n_train:], views)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        localiser = Localiser(encoder.embed_dim, views_of.grid, config).to(clips.device)
+        localiser = Localiser(encoder.embed_dim, encode_views.grid, config).to(clips.device)
     adam = torch.optim.Adam(localiser.parameters(), lr=lr)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
 
     def uniform(n: int) -> Tensor:
         return torch.rand((n, config.pairs, 2), generator=generator, device=clips.device)
@@ -102,15 +108,15 @@ def position_probe(
         adam.zero_grad()
         localiser(first, second, uniform(batch)).backward()
         adam.step()
-        fall.step()
+        scheduler.step()
     pairs = uniform(len(test[0].numbers))
     with torch.no_grad():
         loss = float(localiser(test[0], test[1], pairs))
-    return Probed(loss, chance_loss(localiser, test[0].numbers, test[1].numbers, pairs))
+    return ProbeResult(loss, constant_prediction_loss(localiser, test[0].numbers, test[1].numbers, pairs))
 
 
-class _Views:
-    """Encodes clips as the task would see them."""
+class _ViewEncoder:
+    """Encodes masked clips or windows as in the task."""
 
     def __init__(
         self, encoder: VisionTransformer3D, config: LocalisationConfig, generator: torch.Generator
@@ -120,23 +126,25 @@ class _Views:
 
     @torch.no_grad()
     def __call__(self, clips: Tensor, views: int) -> tuple[Side, Side]:
-        made = [self._once(chunk) for _ in range(views) for chunk in clips.split(16)]
+        views_of_chunks = [self._encode(chunk) for _ in range(views) for chunk in clips.split(16)]
         first, second = (
             Side(torch.cat([s.tokens for s in sides]), torch.cat([s.numbers for s in sides]))
-            for sides in zip(*made, strict=True)
+            for sides in zip(*views_of_chunks, strict=True)
         )
         return first, second
 
-    def _once(self, clips: Tensor) -> tuple[Side, Side]:
+    def _encode(self, clips: Tensor) -> tuple[Side, Side]:
         tubelets, self.grid = patchify(clips, TUBELET, PATCH)
-        if self.config.where == "windows":  # `vary_windows` is not applied: clips are measured as they are
+        if self.config.where == "windows":  # without the augmentation of `vary_windows`
             keeps: tuple[Tensor, ...] = draw_windows(self.grid, len(clips), self.generator, self.config)
         else:
             keeps = (MaskSampler(self.grid, [LONG_RANGE])(len(clips), self.generator)[0].context,)
-        placed = self.config.where != "unplaced"
+        positions = self.config.where != "unplaced"
         last = (len(self.encoder.blocks) - 1,)
         sides = [
-            Side(encode(self.encoder, tubelets, self.grid, keep=k, depths=last, placed=placed)[0], k)
+            Side(
+                encode(self.encoder, tubelets, self.grid, keep=k, depths=last, with_positions=positions)[0], k
+            )
             for k in keeps
         ]
         return sides[0], sides[-1]

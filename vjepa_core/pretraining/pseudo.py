@@ -1,9 +1,9 @@
-"""Pseudo-cines: a heart that beats between two labelled stills of one patient and view.
+"""Pseudo-cines: synthetic heartbeats between two labelled still images of one patient and view.
 
-One velocity field carries the outlines at end-diastole (ED) to those at end-systole (ES), see
-`registration`. Followed for part of the way, it brings both stills and both label images to any moment of the
-beat, and agrees with itself from either end. Everything runs in torch on the device, so that training makes
-new beats at every step and keeps only the stills.
+A velocity field deforms the outlines at end-diastole (ED) to those at end-systole (ES); see `registration`. A
+fraction of the deformation brings both still images and both label images to any moment of the heartbeat.
+Everything runs in torch on the device, so that training generates new heartbeats at every step and stores the
+still images only.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from torch.nn import functional
 
 from vjepa_core.preprocessing import Letterbox
 from vjepa_core.pretraining.augment import speckle
-from vjepa_core.pretraining.pack import fan_of
+from vjepa_core.pretraining.pack import sector_mask
 from vjepa_core.pretraining.registration import (
     CAVITY,
     SHAPES,
     exponential,
-    grid_of,
+    pixel_grid,
     register,
     signed_distance,
 )
-from vjepa_core.pretraining.sampling import crop_affine, to_bytes, uniform
+from vjepa_core.pretraining.sampling import crop_affine, to_uint8, uniform
 from vjepa_core.pretraining.shards import PackedSet
 
 CLASSES = 4
 _CHUNK = 16
 
 
-def beat(phase: Tensor, systole: float | Tensor = 0.38) -> Tensor:
-    """How far from ED (0) to ES (1) the heart is, at a phase of the beat counted from ED in beats.
+def contraction_curve(phase: Tensor, systole: float | Tensor = 0.38) -> Tensor:
+    """Return the contraction, from 0 at ED to 1 at ES, at a phase counted from ED in beats.
 
-    Contraction for `systole` of the beat, then early filling, rest, and the atrium's kick: the shape of
-    the volume curve in Wiggers' diagram, drawn here with half waves of cosine.
+    Contraction takes the fraction `systole` of the beat, followed by early filling, diastasis and atrial
+    contraction. The shape imitates the volume curve of the Wiggers diagram with half cosine waves.
     """
     phase = phase % 1.0
     late = ((phase - systole) / (1 - systole)).clamp(0, 1)
@@ -52,16 +52,16 @@ def beat(phase: Tensor, systole: float | Tensor = 0.38) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class PairBank:
-    """Registered pairs of stills on the device.
+    """Registered pairs of still images on the device.
 
     Attributes
     ----------
     images, masks : Tensor
-        (P, 2, H, W) uint8, ED then ES; masks hold labels 0..3.
+        Images and labels 0..3, ED then ES, shape (P, 2, H, W), uint8.
     fans : Tensor
-        (P, 2, H, W) uint8: 1 inside the ultrasound fan, 0 outside.
+        1 inside the ultrasound sector, 0 outside, shape (P, 2, H, W), uint8.
     velocity : Tensor
-        (P, 2, g, g) float32, see `register`.
+        Result of `register`, shape (P, 2, g, g), float32.
     names : tuple of str
         Patient and view of each pair.
     """
@@ -84,10 +84,25 @@ class PairBank:
         device: torch.device | str = "cpu",
         limit: int | None = None,
     ) -> PairBank | None:
-        """Find and register the pairs among named stills ``(name, image, mask)``, each (h, w) uint8.
+        """Find and register pairs of still images.
 
-        Two stills are a pair if their names differ only in ending in ``_ED`` and ``_ES`` (CAMUS). None
-        where there is no pair.
+        Two still images are a pair if their names differ only in the endings ``_ED`` and ``_ES`` (CAMUS).
+
+        Parameters
+        ----------
+        stills : iterable of (str, ndarray, ndarray)
+            Name, image and label image, each (h, w), uint8.
+        size : int
+            Side of the letterboxed images in pixels.
+        device : torch.device or str
+            Device of the result.
+        limit : int, optional
+            Maximum number of pairs.
+
+        Returns
+        -------
+        PairBank or None
+            None if there is no pair.
         """
         ends: dict[str, dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {}
         for name, image, mask in stills:
@@ -106,7 +121,7 @@ class PairBank:
                 height, width = image.shape
                 box = Letterbox.fit(height, width, size)
                 images[p, k], masks[p, k] = box.apply(image[None])[0], box.apply_labels(mask)
-                fans[p, k] = fan_of(images[p, k])
+                fans[p, k] = sector_mask(images[p, k])
                 maps[p, k] = signed_distance(masks[p, k])
         device = torch.device(device)
         fields = [
@@ -130,7 +145,7 @@ class PairBank:
         device: torch.device | str = "cpu",
         limit: int | None = None,
     ) -> PairBank | None:
-        """The pairs among the labelled stills of packed sets."""
+        """Find and register pairs among the labelled still images of packed sets; see `from_stills`."""
         stills = (
             (cine.name, frames[0], masks[0])
             for packed in sets
@@ -142,40 +157,42 @@ class PairBank:
     def render(
         self, pairs: Tensor, way: Tensor, base: Tensor, drift: Tensor, *, with_masks: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Pictures of some pairs at given ways from ED (0) to ES (1).
+        """Render frames of some pairs at given contractions.
 
         Parameters
         ----------
         pairs : Tensor
-            (n,) int64.
+            Indices of the pairs, shape (n,), int64.
         way : Tensor
-            (n, T) float32.
+            Contraction from ED (0) to ES (1), shape (n, T), float32.
         base : Tensor
-            (n, H, W, 2): where each pixel looks, in -1..1; the fan stands still there.
+            Sampling position of each pixel in -1..1, shape (n, H, W, 2). The sector is fixed in this frame.
         drift : Tensor
-            (n, T, 1, 1, 2): shift of the tissue inside the fan.
+            Shift of the tissue inside the sector, shape (n, T, 1, 1, 2).
+        with_masks : bool
+            Render label images too.
 
         Returns
         -------
-        Tensor
-            (n, T, H, W) float32 grey levels.
-        Tensor or None
-            (n, T, H, W) uint8 labels.
+        frames : Tensor
+            Grey levels, shape (n, T, H, W), float32.
+        labels : Tensor or None
+            Shape (n, T, H, W), uint8.
         """
         n, frames = way.shape
         at = (base[:, None] + drift).flatten(0, 1)
         velocity = self.velocity[pairs].repeat_interleave(frames, 0)
         share = way.reshape(-1, 1, 1, 1)
-        own = grid_of(velocity.shape[2], velocity.shape[3], velocity.device)
+        own = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
         pictures, labels, seen = (base.new_zeros(()) for _ in range(3))
         for k, (part, weight) in enumerate(((share, 1 - share), (share - 1, share))):
             field = exponential(velocity * part, own)
-            # The field is read where the pixel looks, and the still where the field then points.
+            # The field is sampled at the pixel's position, and the image at the displaced position.
             shift = functional.grid_sample(field, at, padding_mode="border", align_corners=False)
             there = at + shift.permute(0, 2, 3, 1)
             still = torch.stack([self.images[pairs, k], self.fans[pairs, k]], 1).float()
             grey, inside = _read(still.repeat_interleave(frames, 0), there).split(1, 1)
-            # Where the heart draws in tissue from outside one fan, the other still alone is shown.
+            # Where the deformation reaches outside the sector of one image, only the other image is used.
             inside = inside * weight.clamp(min=1e-3)
             pictures, seen = pictures + grey * inside, seen + inside
             if with_masks:
@@ -183,7 +200,7 @@ class PairBank:
                 hot = hot.permute(0, 3, 1, 2).float().repeat_interleave(frames, 0)
                 labels = labels + weight * _read(hot, there)
         pictures = pictures / seen.clamp(min=1e-4)
-        # Two grains mixed half and half are weaker than either: give the detail its contrast back.
+        # Mixing two speckle patterns reduces their contrast: restore it.
         coarse = functional.avg_pool2d(pictures, 9, 1, 4, count_include_pad=False)
         contrast = (share.square() + (1 - share).square()).rsqrt()
         shape = (n, frames, *base.shape[1:3])
@@ -201,19 +218,20 @@ def _same_size(pair: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> b
 
 
 class PseudoSource:
-    """Pseudo-cines as a source of clips: a new heart rate, frame rate, moment and crop every time.
+    """Source of pseudo-cines with random heart rate, frame rate, start and crop.
 
     Parameters
     ----------
     bank : PairBank
-    rates : tuple of float
-        Lowest and highest frames a second.
+        The registered pairs.
+    rates : (float, float)
+        Minimum and maximum frame rate in Hz.
     clip : int
         Frames of a clip.
-    beats : tuple of float
-        Lowest and highest beats a minute.
+    beats : (float, float)
+        Minimum and maximum heart rate in beats per minute.
     transform : callable, optional
-        Augmentation of (B, T, H, W) uint8.
+        Augmentation of clips (B, T, H, W), uint8.
     """
 
     def __init__(
@@ -228,13 +246,15 @@ class PseudoSource:
         self.bank, self.rates, self.clip, self.beats, self.transform = bank, rates, clip, beats, transform
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` clips (n, T, H, W) uint8, the side as in the bank; `generator` must be of the bank's device."""
+        """Return `n` clips (n, T, H, W), uint8, of the bank's image size; see `ClipSource`."""
         device, side = self.bank.images.device, self.bank.images.shape[-1]
         pairs = torch.randint(len(self.bank), (n,), generator=generator, device=device)
         pace = uniform(n, *self.beats, generator, device) / 60 / uniform(n, *self.rates, generator, device)
         start = torch.rand(n, generator=generator, device=device)
         systole = uniform(n, 0.32, 0.45, generator, device)[:, None]
-        way = beat(start[:, None] + pace[:, None] * torch.arange(self.clip, device=device), systole)
+        way = contraction_curve(
+            start[:, None] + pace[:, None] * torch.arange(self.clip, device=device), systole
+        )
         theta = crop_affine(n, generator, device, degrees=10.0)
         base = functional.affine_grid(theta, [n, 1, side, side], align_corners=False)
         moved = drift(n, self.clip, generator, device)
@@ -242,7 +262,7 @@ class PseudoSource:
         grain = speckle(strength, (self.clip, side, side), generator, uniform(n, 0.0, 0.5, generator, device))
         clips = torch.cat(
             [
-                to_bytes(self.bank.render(pairs[p], way[p], base[p], moved[p])[0] * grain[p].exp())
+                to_uint8(self.bank.render(pairs[p], way[p], base[p], moved[p])[0] * grain[p].exp())
                 for p in torch.arange(n, device=device).split(_CHUNK)
             ]
         )
@@ -250,7 +270,7 @@ class PseudoSource:
 
 
 def drift(n: int, frames: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Slow shift of the tissue, (n, T, 1, 1, 2) in -1..1: the hand and the breath."""
+    """Draw slow shifts of the tissue (n, T, 1, 1, 2) in -1..1, as from probe movement and breathing."""
     knots = 0.015 * torch.randn(n, 2, 4, generator=generator, device=device)
     path = functional.interpolate(knots, frames, mode="linear", align_corners=True)
     return path.transpose(1, 2)[:, :, None, None]
@@ -258,7 +278,7 @@ def drift(n: int, frames: int, generator: torch.Generator, device: torch.device)
 
 @dataclass(frozen=True, eq=False)
 class PseudoCine:
-    """One pseudo-cine with its truth: frames and masks (T, H, W) uint8, fps, way from ED to ES (T,)."""
+    """Pseudo-cine with labels: frames and masks (T, H, W) uint8, frame rate, contraction (T,)."""
 
     frames: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -277,22 +297,38 @@ def pseudo_cine(
     sway: float = 1.0,
     seed: int = 0,
 ) -> PseudoCine:
-    """A labelled cine of one pair that starts at ED; the same for the same seed.
+    """Generate a labelled cine of one pair that starts at ED.
 
-    `grain` is the standard deviation, in nepers, of speckle that is new in every frame for the most part;
-    `sway` scales the shift of the tissue by hand and breath.
+    Parameters
+    ----------
+    bank : PairBank
+        The registered pairs.
+    pair : int
+        Index of the pair.
+    frames : int
+        Number of frames.
+    fps : float
+        Frame rate in Hz.
+    beats_per_minute : float
+        Heart rate.
+    grain : float
+        Standard deviation of the speckle in nepers; most of it changes between frames.
+    sway : float
+        Scale of the shift of the tissue by probe movement and breathing.
+    seed : int
+        Seed; the result is reproducible.
     """
     device, side = bank.images.device, bank.images.shape[-1]
     generator = torch.Generator(device).manual_seed(seed)
-    way = beat(torch.arange(frames, device=device)[None] * (beats_per_minute / 60 / fps))
-    base, moved = grid_of(side, side, device), sway * drift(1, frames, generator, device)
+    way = contraction_curve(torch.arange(frames, device=device)[None] * (beats_per_minute / 60 / fps))
+    base, moved = pixel_grid(side, side, device), sway * drift(1, frames, generator, device)
     strength = torch.full((1,), grain, device=device)
     noise = speckle(strength, (frames, side, side), generator, torch.full_like(strength, 0.3))
     index = torch.tensor([pair], device=device)
     pictures, labels = [], []
     for part in torch.arange(frames, device=device).split(16):
         grey, mask = bank.render(index, way[:, part], base, moved[:, part], with_masks=True)
-        pictures.append(to_bytes(grey * noise[:, part].exp())[0])
+        pictures.append(to_uint8(grey * noise[:, part].exp())[0])
         labels.append(torch.as_tensor(mask)[0])
     return PseudoCine(
         torch.cat(pictures).cpu().numpy(), torch.cat(labels).cpu().numpy(), fps, way[0].cpu().numpy()

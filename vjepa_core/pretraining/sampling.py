@@ -1,4 +1,4 @@
-"""Which cine, which moments, which part of the picture: drawn for a whole batch at once, on the device."""
+"""Random choice of cines, frames and crops for a whole batch on the device."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 64
-"""Clips resampled at once: bounds the float copies of a large batch."""
+"""Maximum number of clips that are resampled together, to limit the memory of float copies."""
 
 
 def cine_weights(groups: Sequence[str], frames: Sequence[int], shares: Mapping[str, float]) -> Tensor:
-    """Chance of each cine, (C,) float64, sums to 1.
+    """Compute the probability of each cine.
 
-    A group's share is split among its cines by the square root of their lengths: a long cine has more to
-    show, but its frames resemble each other.
+    The fraction of a group is divided among its cines in proportion to the square root of their lengths: a
+    long cine contains more information, but its frames are similar.
 
     Parameters
     ----------
     groups : sequence of str
         Group of each cine.
     frames : sequence of int
-        Frames of each cine.
-    shares : mapping
-        Share of each group; a group left out is never drawn.
+        Number of frames of each cine.
+    shares : mapping of str to float
+        Fraction of each group; a missing group is never drawn.
+
+    Returns
+    -------
+    Tensor
+        Shape (C,), float64; sums to 1.
 
     Raises
     ------
     ValueError
-        If a share is negative or nothing could be drawn.
+        If a fraction is negative or no cine can be drawn.
     """
     if any(share < 0 for share in shares.values()):
         raise ValueError(f"shares must not be negative: {dict(shares)}")
@@ -45,44 +50,46 @@ def cine_weights(groups: Sequence[str], frames: Sequence[int], shares: Mapping[s
     return out / out.sum()
 
 
-def pick(upper: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """`n` indices (n,) int64 drawn with replacement; `upper` (C,) is the running sum of their chances."""
+def draw_indices(upper: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw `n` indices (n,), int64, with replacement; `upper` (C,) is the cumulative probability."""
     draws = torch.rand(n, generator=generator, device=upper.device, dtype=upper.dtype)
     return torch.searchsorted(upper, draws * upper[-1], right=True).clamp(max=len(upper) - 1)
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(n,) float32 between two bounds."""
+    """Draw uniform numbers (n,), float32, between two bounds."""
     return low + (high - low) * torch.rand(n, generator=generator, device=device)
 
 
 def sample_moments(
     lengths: Tensor, fps: Tensor, clip: int, rates: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Frame numbers of clips that start anywhere and run at a rate drawn anew for each.
+    """Draw the frame numbers of clips with a random start and a random frame rate.
 
     Parameters
     ----------
     lengths : Tensor
-        (n,) int64: frames of the cine of each clip.
+        Number of frames of the cine of each clip, shape (n,), int64.
     fps : Tensor
-        (n,) float32: its frames a second; 0 where it is not known or there is no time.
+        Frame rate of the cine in Hz, shape (n,), float32; 0 if unknown or for a still image.
     clip : int
-        Frames of a clip, T.
-    rates : tuple of float
-        Lowest and highest frames a second wanted. A cine slower than the rate drawn is taken frame by
-        frame: showing a frame twice would teach that nothing moves.
+        Frames T of a clip.
+    rates : (float, float)
+        Minimum and maximum frame rate of a clip in Hz. If the rate of the cine is lower, its frames are used
+        consecutively, because repeated frames would look like a pause.
+    generator : torch.Generator
+        Source of random numbers.
 
     Returns
     -------
     Tensor
-        (n, T) int64, the nearest frames; a cine too short for the clip is played back and forth.
+        Nearest frames, shape (n, T), int64; a cine that is too short is played back and forth.
     """
     rate = uniform(len(lengths), *rates, generator, lengths.device)
     step = torch.where(fps > 0, (fps / rate).clamp(min=1), torch.ones_like(rate))
     last = (lengths - 1).to(step.dtype)
     room = last - step * (clip - 1)
-    # A short cine may start at any of its frames, and turns round where it ends.
+    # A short cine may start at any frame and is reversed at its end.
     room = torch.where(room >= 0, room, last)
     start = room * torch.rand(len(lengths), generator=generator, device=lengths.device)
     moments = start[:, None] + step[:, None] * torch.arange(clip, device=lengths.device)
@@ -90,7 +97,7 @@ def sample_moments(
 
 
 def reflect(index: Tensor, lengths: Tensor) -> Tensor:
-    """Any index >= 0 as one within 0..length-1, going back and forth without showing an end twice."""
+    """Map an index >= 0 to 0..length-1 by reflection at both ends, without repeating the end frames."""
     period = (2 * (lengths - 1)).clamp(min=1)
     folded = index % period
     return torch.minimum(folded, period - folded).where(lengths > 1, torch.zeros_like(index))
@@ -105,26 +112,30 @@ def crop_affine(
     aspect: tuple[float, float] = (0.9, 1.1),
     degrees: float = 0.0,
 ) -> Tensor:
-    """Random resized crops of a square, as affine maps for `resample`.
+    """Draw random resized crops of a square as affine transforms for `resample`.
 
     Parameters
     ----------
     n : int
-        Crops.
-    scale : tuple of float
-        Share of the area that is kept.
-    aspect : tuple of float
-        Width over height of the part that is kept.
+        Number of crops.
+    generator : torch.Generator
+        Source of random numbers, on `device`.
+    device : torch.device
+        Device of the result.
+    scale : (float, float)
+        Range of the area as a fraction of the square.
+    aspect : (float, float)
+        Range of width divided by height.
     degrees : float
-        Turned by at most so much either way about the centre of the crop.
+        Maximum rotation about the centre of the crop.
 
     Returns
     -------
     Tensor
-        (n, 2, 3) float32: from output to input coordinates, both -1..1, x before y.
+        Transforms from output to input coordinates, both -1..1, x before y; shape (n, 2, 3), float32.
     """
     area = uniform(n, *scale, generator, device)
-    # Even in the logarithm, so that w:h is as likely as h:w.
+    # Log-uniform, so that w:h is as likely as h:w.
     ratio = uniform(n, math.log(aspect[0]), math.log(aspect[1]), generator, device).exp()
     half = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
     centre = (1 - half) * (2 * torch.rand(n, 2, generator=generator, device=device) - 1)
@@ -135,33 +146,33 @@ def crop_affine(
 
 
 def resample(clips: Tensor, theta: Tensor, size: int) -> Tensor:
-    """Every frame of a clip through the clip's affine map.
+    """Resample all frames of each clip with its affine transform.
 
     Parameters
     ----------
     clips : Tensor
-        (n, T, H, W) uint8.
+        Shape (n, T, H, W), uint8.
     theta : Tensor
-        (n, 2, 3), see `crop_affine`.
+        Transforms from `crop_affine`, shape (n, 2, 3).
     size : int
         Side of the result in pixels.
 
     Returns
     -------
     Tensor
-        (n, T, size, size) uint8, bilinear; what lies outside the picture is 0.
+        Shape (n, T, size, size), uint8, bilinear; 0 outside the image.
     """
     out = clips.new_empty((len(clips), clips.shape[1], size, size))
     for first in range(0, len(clips), CHUNK):
         part = slice(first, first + CHUNK)
-        # Frames stand where grid_sample has channels: they share one grid.
+        # Frames take the place of channels in grid_sample, because they share the grid.
         shape = [len(clips[part]), clips.shape[1], size, size]
         grid = functional.affine_grid(theta[part], shape, align_corners=False)
         taken = functional.grid_sample(clips[part].float(), grid, align_corners=False)
-        out[part] = to_bytes(taken)
+        out[part] = to_uint8(taken)
     return out
 
 
-def to_bytes(grey: Tensor) -> Tensor:
-    """Grey levels 0..255 of any real type as uint8, rounded."""
+def to_uint8(grey: Tensor) -> Tensor:
+    """Round grey levels and clamp them to uint8."""
     return grey.round().clamp(0, 255).to(torch.uint8)

@@ -1,7 +1,7 @@
-"""The packed set on disk: one folder with `index.json` and a few files of compressed pictures.
+"""Packed sets on disk: a folder with `index.json` and a few files of compressed images.
 
-A shard is the bytes of many small pictures one after the other; the index says how long each one is. Whole
-shards are read at once and decoded in threads, once, before training: nothing is read while it runs.
+A shard is the concatenation of many small compressed images; the index contains their sizes. Complete shards
+are read and decoded in threads before training, so that nothing is read during training.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ _CODECS = {
 
 @dataclass(frozen=True)
 class PackedCine:
-    """One cine of a packed set, as the index has it.
+    """Index entry of a cine.
 
     Attributes
     ----------
     name, group : str
-        Where it came from, and what kind it is.
+        Source and kind of the cine.
     fps : float
-        Frames a second; 0 for a still.
+        Frame rate in Hz; 0 for a still image.
     frames, height, width : int
-        Number and size of its pictures.
+        Number and size in pixels of its images.
     shard : str
-        File that holds it.
+        File that contains it.
     offset : int
-        Where its first picture starts there.
+        Offset of its first image in the file, in bytes.
     sizes : tuple of int
-        Bytes of each picture.
+        Size of each image in bytes.
     mask_sizes : tuple of int
-        Bytes of each label image (PNG), which follow the pictures; empty where there are none.
+        Size of each label image (PNG) in bytes; they follow the images. Empty if there are none.
     """
 
     name: str
@@ -70,7 +70,7 @@ class PackedCine:
 
 
 class ShardWriter:
-    """Writes a packed set; the index comes last, so that a set cut short is never taken for a whole one."""
+    """Writes a packed set; the index is written last, so that an incomplete set is never read."""
 
     def __init__(
         self, out: Path, *, size: int, quality: int, codec: str, terms: Mapping[str, str] | None = None
@@ -78,7 +78,7 @@ class ShardWriter:
         if codec not in _CODECS or not 1 <= quality <= 100:
             raise ValueError(f"codec {codec!r} (of {', '.join(_CODECS)}), quality {quality} (of 1..100)")
         if out.exists() and not (out.is_dir() and all(_is_leftover(path) for path in out.iterdir())):
-            raise PretrainingError(f"{out} is in use already; name a new folder for the packed set.")
+            raise PretrainingError(f"{out} is not empty: choose a new folder for the packed set.")
         out.mkdir(parents=True, exist_ok=True)
         for path in out.iterdir():
             path.unlink()
@@ -109,7 +109,7 @@ class ShardWriter:
         group: str,
         masks: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Append a cine (T, h, w) uint8, and label images of the same shape."""
+        """Append a cine (T, h, w), uint8, and optional label images of the same shape."""
         pictures = [_encode(self._suffix, frame, self._how) for frame in frames]
         labels = [_encode(".png", mask, []) for mask in masks] if masks is not None else []
         offset = sum(map(len, self._parts))
@@ -127,7 +127,7 @@ class ShardWriter:
                 mask_sizes=tuple(map(len, labels)),
             )
         )
-        # One string a cine: a list of single pictures would be slow to measure again and again.
+        # One bytes object per cine, so that computing the offset stays fast.
         self._parts.append(b"".join(chain(pictures, labels)))
         if offset + len(self._parts[-1]) >= SHARD_BYTES:
             self._flush()
@@ -164,12 +164,12 @@ class PackedSet:
     Parameters
     ----------
     folder : Path
-        What `pack_cines` wrote.
+        Folder written by `pack_cines`.
 
     Raises
     ------
     PretrainingError
-        If the folder holds no packed set, or one of another version.
+        If the folder contains no packed set, or one of another version.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -183,25 +183,31 @@ class PackedSet:
             if any(Path(shard).name != shard for shard in self._shards):
                 raise ValueError("a shard outside the folder")
         except (KeyError, TypeError, ValueError) as error:
-            raise PretrainingError(f"{self.folder / INDEX} is damaged; pack the set again.") from error
+            raise PretrainingError(f"{self.folder / INDEX} is damaged: pack the set again.") from error
 
     @staticmethod
     def is_packed(folder: Path | str) -> bool:
-        """True where a folder holds a packed set."""
+        """Return True if a folder contains a packed set."""
         return (Path(folder) / INDEX).is_file()
 
     def read(
         self, groups: Iterable[str] | None = None, *, threads: int | None = None
     ) -> Iterator[tuple[PackedCine, NDArray[np.uint8], NDArray[np.uint8] | None]]:
-        """Decode the cines of some groups (default all), shard by shard.
+        """Decode the cines of some groups (default: all), shard by shard.
 
         Yields
         ------
-        PackedCine
-        array
-            Frames (T, h, w) uint8.
-        array or None
-            Masks (T, h, w) uint8.
+        cine : PackedCine
+            Index entry.
+        frames : ndarray of uint8
+            Shape (T, h, w).
+        masks : ndarray of uint8 or None
+            Label images, shape (T, h, w).
+
+        Raises
+        ------
+        PretrainingError
+            If a file cannot be read or is damaged.
         """
         wanted = None if groups is None else set(groups)
         with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
@@ -219,9 +225,9 @@ class PackedSet:
         try:
             data = (self.folder / shard).read_bytes()
         except OSError as error:
-            raise PretrainingError(f"{self.folder / shard} cannot be read; pack the set again.") from error
+            raise PretrainingError(f"{self.folder / shard} cannot be read: pack the set again.") from error
         if hashlib.sha256(data).hexdigest() != self._shards[shard]:
-            raise PretrainingError(f"{self.folder / shard} is damaged; copy or pack the set again.")
+            raise PretrainingError(f"{self.folder / shard} is damaged: copy or pack the set again.")
         return memoryview(data)
 
     def _decode(
@@ -232,13 +238,13 @@ class PackedSet:
         for target, (start, stop) in zip(out, pairwise(ends), strict=True):
             picture = cv2.imdecode(np.frombuffer(data[start:stop], np.uint8), cv2.IMREAD_GRAYSCALE)
             if picture is None or picture.shape != target.shape:
-                raise PretrainingError(f"{self.folder / cine.shard} does not fit its index; pack it again.")
+                raise PretrainingError(f"{self.folder / cine.shard} does not match its index: pack it again.")
             target[...] = picture
         return out[: cine.frames], out[cine.frames :] if cine.mask_sizes else None
 
 
 def _is_leftover(path: Path) -> bool:
-    """What a packing that was killed leaves behind: shards without an index."""
+    """Return True for a file of an incomplete packing: a shard without an index."""
     shard = path.name.startswith("shard_") and path.suffix == ".bin"
     return (shard or unfinished_name(path) == INDEX) and not (path.parent / INDEX).exists()
 
@@ -246,7 +252,7 @@ def _is_leftover(path: Path) -> bool:
 def _encode(suffix: str, image: NDArray[np.uint8], how: list[int]) -> bytes:
     ok, data = cv2.imencode(suffix, image, how)
     if not ok:
-        raise PretrainingError(f"OpenCV cannot write {suffix} here; choose another codec.")
+        raise PretrainingError(f"OpenCV cannot write {suffix} on this machine: choose another codec.")
     return data.tobytes()
 
 
@@ -263,11 +269,11 @@ def _read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PretrainingError(
-            f"{folder} is no packed set; make one with "
+            f"{folder} is not a packed set: create one with "
             f"`python -m app.pretraining.packing DATA --out {folder}`."
         ) from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise PretrainingError(f"{folder} holds an index of another kind; name a packed set.")
+        raise PretrainingError(f"{folder} contains an index of another format: choose a packed set.")
     if index.get("version") != VERSION:
-        raise PretrainingError(f"{folder} was packed by another version of Apical; pack it again.")
+        raise PretrainingError(f"{folder} was packed by another version of Apical: pack it again.")
     return index

@@ -1,4 +1,4 @@
-"""Where clips come from: one small protocol, and the two sources that need no files."""
+"""Protocols for sources of training clips, and sources from memory."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 
 @runtime_checkable
 class ClipSource(Protocol):
-    """Makes clips on the training device.
+    """Source of clips on the training device.
 
-    Every random choice must come from `generator` and nothing may be remembered between calls: the loop
-    seeds the generator from (seed, step, rank), and that alone makes a resumed run repeat the killed one.
+    Every random choice must use `generator`, and no state may be kept between calls. The loop seeds the
+    generator from (seed, step, rank), which makes a resumed run reproducible.
     """
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` clips, (n, T, H, W) uint8, on the device of `generator`."""
+        """Return `n` clips (n, T, H, W), uint8, on the device of `generator`."""
         ...
 
 
 @runtime_checkable
 class MarkedSource(ClipSource, Protocol):
-    """A source that knows which of its clips are stills repeated."""
+    """Source that distinguishes moving clips from repeated still images."""
 
     def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips as `batch` makes them, and which of them move: (n,) bool."""
+        """Return clips as `batch` does, and True for each clip that moves, (n,) bool."""
         ...
 
 
 def marked_batch(source: ClipSource, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Clips, and which of them move; all, where the source does not tell."""
+    """Return clips and their `moving` flags; all True if the source is not a `MarkedSource`."""
     if isinstance(source, MarkedSource):
         return source.marked(n, generator)
     clips = source.batch(n, generator)
@@ -40,12 +40,12 @@ def marked_batch(source: ClipSource, n: int, generator: torch.Generator) -> tupl
 
 
 class MemorySource:
-    """Whole clips that lie in memory, drawn with replacement.
+    """Source that draws complete clips from memory, with replacement.
 
     Parameters
     ----------
     clips : Tensor
-        (N, T, H, W) uint8, on the training device.
+        Shape (N, T, H, W), uint8, on the training device.
     """
 
     def __init__(self, clips: Tensor) -> None:
@@ -54,38 +54,42 @@ class MemorySource:
         self.clips = clips
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        """Return `n` clips; see `ClipSource`."""
         device = self.clips.device
         return self.clips[torch.randint(len(self.clips), (n,), generator=generator, device=device)]
 
 
 class MixedSource:
-    """Several sources, each with its share of every batch.
+    """Mixture of several sources in every batch.
 
-    Shares are kept by systematic sampling: a source with weight w gives n w clips, rounded up or down at
-    random, so that a small share is neither lost nor bunched.
+    Systematic sampling is used: a source with weight w gives n w clips, rounded up or down at random, so that
+    a source with a small weight is used regularly.
 
     Parameters
     ----------
     sources : sequence of ClipSource
+        The sources.
     weights : sequence of float
-        Not negative, one a source; only their ratios count.
+        Non-negative weight of each source; they need not sum to 1.
     """
 
     def __init__(self, sources: Sequence[ClipSource], weights: Sequence[float]) -> None:
         if len(sources) != len(weights) or not sources:
-            raise ValueError(f"{len(sources)} sources and {len(weights)} weights: one weight a source")
+            raise ValueError(f"expected one weight per source, got {len(weights)} for {len(sources)} sources")
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"weights must not be negative and not all zero, got {list(weights)}")
         self.sources = list(sources)
         self._upper = torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights)
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        """Return `n` clips; see `ClipSource`."""
         return self.marked(n, generator)[0]
 
     def marked(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return `n` clips and their `moving` flags; see `MarkedSource`."""
         offset = torch.rand(1, generator=generator, device=generator.device).item()
         ends = (self._upper * n + offset).floor().long()
-        ends[-1] = n  # whatever the rounding of the last sum
+        ends[-1] = n  # independent of rounding
         counts = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
         parts = [marked_batch(s, k, generator) for s, k in zip(self.sources, counts, strict=True) if k > 0]
         return torch.cat([clips for clips, _ in parts]), torch.cat([moving for _, moving in parts])

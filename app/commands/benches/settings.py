@@ -16,9 +16,9 @@ def config_for(file: Path | None) -> PretrainConfig:
     """Return the default configuration of `apical pretrain` on this machine, changed by a file."""
     import torch
 
-    from vjepa_core.pretraining.config import PretrainConfig, read_config, small
+    from vjepa_core.pretraining.config import PretrainConfig, read_config, small_config
 
-    config = PretrainConfig() if torch.cuda.is_available() else small()
+    config = PretrainConfig() if torch.cuda.is_available() else small_config()
     return config if file is None else read_config(file, config)
 
 

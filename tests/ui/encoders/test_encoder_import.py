@@ -67,8 +67,10 @@ def test_a_family_that_does_not_fit_leaves_the_one_that_does(bench: Bench) -> No
     page = bench.dialog.bring
     page.family.setCurrentIndex(page.family.findData("v-jepa-2.1"))
     page.family.activated.emit(page.family.currentIndex())
-    bench.end(2, sentence="vitl.pt is no V-JEPA 2.1: it has one norm; leave --family out or name another.")
-    assert page.state.text() == "vitl.pt is no V-JEPA 2.1: it has one norm; choose another."
+    bench.end(
+        2, sentence="vitl.pt is not a V-JEPA 2.1: it has one norm; omit --family or choose another family."
+    )
+    assert page.state.text() == "vitl.pt is not a V-JEPA 2.1: it has one norm; choose another."
     assert page.family.currentData() == "v-jepa-2"
     page.bring.click()
     assert bench.children[-1].words[3:] == ["--name=vitl", "--json"]  # still an assumption

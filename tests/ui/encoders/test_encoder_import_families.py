@@ -48,7 +48,7 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
     here.dialog.import_file(checkpoint_files.write(kind, tmp_path))
     here.settle()
     page = here.dialog.bring
-    assert "frames a second" in page.assumed.text()
+    assert "frames per second" in page.assumed.text()
     assert "--" not in page.assumed.text()  # options are of the command line
     if page.family.isVisible():
         assert page.family.currentData() is not None  # the family that is named is one of the choice

@@ -20,7 +20,7 @@ from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.flops import clip_flops
 from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
-from vjepa_core.pretraining.config import PretrainConfig, changed, small
+from vjepa_core.pretraining.config import PretrainConfig, small_config, with_values
 from vjepa_core.pretraining.export import trained_encoder
 from vjepa_core.pretraining.source import MemorySource
 
@@ -32,7 +32,7 @@ PROTOCOL = Protocol(frames=4, size=64, patients=(1, 2, 4), primary_patients=2, h
 def base(**values: object) -> PretrainConfig:
     """A configuration of two steps of two clips."""
     tiny = {"frames": 4, "size": 64, "batch": 2, "steps": 2, "checkpoint_every": 1, "precision": "fp32"}
-    config: PretrainConfig = changed(small(), {**tiny, **values})
+    config: PretrainConfig = with_values(small_config(), {**tiny, **values})
     return config
 
 
@@ -73,7 +73,7 @@ def test_configurations_of_the_arms() -> None:
     assert (on["P"], on["PA"], on["PD"]) == ({"truth"}, {"jepa", "truth"}, {"jepa", "loc", "truth"})
     tasks = {arm: ablation.arm_config(arm, base()).localisation for arm in "BCD"}
     assert (tasks["B"].pairing, tasks["D"].pairing) == ("any", "same-cell")
-    assert changed(tasks["D"], {"unrelated_targets": True}) == tasks["C"]
+    assert with_values(tasks["D"], {"unrelated_targets": True}) == tasks["C"]
     with pytest.raises(BenchError, match="no arm Z"):
         ablation.arm_config("Z", base())
     with pytest.raises(BenchError, match="no localisation"):

@@ -15,9 +15,9 @@ from vjepa_core.bench.flops import clip_flops
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.pretraining.build import build_objective
 from vjepa_core.pretraining.config import PretrainConfig
-from vjepa_core.pretraining.ema import teacher_of
+from vjepa_core.pretraining.ema import create_teacher
 from vjepa_core.pretraining.masks import Masks
-from vjepa_core.pretraining.objective import Draw, weighted
+from vjepa_core.pretraining.objective import Batch, weighted_sum
 
 BATCH = 2
 
@@ -37,12 +37,12 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
     masks = [Masks(m.context.to("meta"), m.target.to("meta")) for m in drawn.masks]
     windows = tuple(window.to("meta") for window in drawn.windows)
     share = len(labelled[0]) / BATCH if labelled else 0.0
-    draw = Draw(pictures.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled, share)
+    draw = Batch(pictures.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled, share)
     objective.to("meta")
     # The attention of CPUs is not in torch's counter; the plain form is.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        targets, _ = objective.targets(teacher_of(student), draw.clips)
-        weighted(objective(draw, targets), dict.fromkeys(objective.terms, 1.0)).backward()
+        targets, _ = objective.targets(create_teacher(student), draw.clips)
+        weighted_sum(objective(draw, targets), dict.fromkeys(objective.terms, 1.0)).backward()
     return counter.get_total_flops() / BATCH
 
 

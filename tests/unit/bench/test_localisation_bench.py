@@ -13,11 +13,11 @@ from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.localisation import clips_by_cine, probe_rows
 from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
-from vjepa_core.pretraining.config import changed, small
+from vjepa_core.pretraining.config import small_config, with_values
 from vjepa_core.pretraining.localisation import LocalisationConfig
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 
-CONFIG = changed(small(), {"frames": 4, "size": 64})
+CONFIG = with_values(small_config(), {"frames": 4, "size": 64})
 
 
 def _packed(folder: Path, lengths: list[int]) -> Path:

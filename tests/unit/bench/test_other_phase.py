@@ -32,7 +32,7 @@ from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter, new_head
 
 FRAMES, MASKS = beating(8)
@@ -68,7 +68,9 @@ def test_a_phase_is_the_quarter_with_the_largest_or_smallest_ventricle() -> None
 def test_every_row_is_scored_on_both_phases(encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other_phase, "FitConfig", partial(FitConfig, steps=1))
     monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
-    starter = Starter(new_head(encoder[1], LEFT_HEART), Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
+    starter = Starter(
+        new_head(encoder[1], LEFT_HEART), ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
+    )
     told: list[tuple[int, int]] = []
     rows = run_phases(
         [ScoredCine(FRAMES, 30.0, dict(enumerate(MASKS)), mm=0.5)],

@@ -25,7 +25,7 @@ from vjepa_core.bench.reliability import (
     summary,
 )
 from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves
-from vjepa_core.fewshot.calibration import SHIPPED, Situation, read, shipped, sigmoid
+from vjepa_core.fewshot.calibration import SHIPPED, Situation, read, shipped_calibration, sigmoid
 from vjepa_core.resources import resource_path
 
 RNG = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def test_a_fitted_map_expects_the_observed_values() -> None:
     dice = sigmoid(0.5 + 0.5 * signs[:, 2] + 0.3 * signs[:, 4])
     maps = fit([seen(s, d, ours=d, softmax=0.99) for s, d in zip(signs, dice, strict=True)])
     assert np.abs(maps.expected_dice(signs) - dice).max() < 0.01
-    sure = maps.wrong_share(np.array([[0.2, 1.0, 3.0], [4.0, 1.0, 3.0]]))
+    sure = maps.error_probability(np.array([[0.2, 1.0, 3.0], [4.0, 1.0, 3.0]]))
     assert sure[0] > 0.3
     assert sure[1] < 0.05
     with pytest.raises(BenchError, match="more cines"):
@@ -95,8 +95,8 @@ def test_maps_of_other_situations_can_be_kept(tmp_path: Path) -> None:
     assert about["seen"]["draft"] == {"cines": 1, "frames": 20}
     assert about["seen"]["carried"]["frames"] > 20
     now = read(out)
-    assert now[Situation.FITTED] == shipped()[Situation.FITTED]
-    assert now[Situation.DRAFT] != shipped()[Situation.DRAFT]
+    assert now[Situation.FITTED] == shipped_calibration()[Situation.FITTED]
+    assert now[Situation.DRAFT] != shipped_calibration()[Situation.DRAFT]
 
 
 def test_errors_of_calibration() -> None:

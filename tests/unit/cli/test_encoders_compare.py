@@ -34,7 +34,7 @@ from vjepa_core.encoder.models import create_encoder
 from vjepa_core.fewshot import compare as core
 from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.left_out import Target
+from vjepa_core.fewshot.held_out import Target
 
 pytestmark = pytest.mark.slow
 
@@ -336,14 +336,14 @@ def refused(capsys: pytest.CaptureFixture[str], message: str, *words: object) ->
         (["compare", DEFAULT_ENCODER, "--cine", "a.dcm"], "--labels DIR"),
         (["compare", DEFAULT_ENCODER, "--labels", "a"], "--labels DIR"),
         (["compare", DEFAULT_ENCODER, "--cine", "a", "--labels", "b", "--project", "c"], "--project FILE"),
-        (["compare", "nobody", "--project", "c"], "No encoder is called nobody"),
+        (["compare", "nobody", "--project", "c"], "There is no encoder called nobody"),
         (["compare", "gone.json", "--project", "c"], "gone.json cannot be read"),
         (["compare", DEFAULT_ENCODER, "--project", "gone.apical"], "no project at gone.apical"),
         (["compare", DEFAULT_ENCODER, "--project", "README.md"], "not an Apical project"),
         (["compare", DEFAULT_ENCODER, "--cine", "gone.dcm", "--labels", "b"], "does not exist"),
         (["compare", DEFAULT_ENCODER, "--project", "c", "--seed", "-1"], "--seed is -1"),
         (["compare", DEFAULT_ENCODER, "--project", "c", "--out", "README.md"], "is a file"),
-        (["choose", "nobody"], "No encoder is called nobody"),
+        (["choose", "nobody"], "There is no encoder called nobody"),
         (["remove", DEFAULT_ENCODER], "ships with the program"),
         (["keep", "gone.json", "mine"], "cannot be read"),
         (["keep", "gone.json", "my name"], "not a valid name for an encoder"),

@@ -145,11 +145,11 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     page = tmp_path / "page.pt"
     page.write_text("<html>", encoding="utf-8")
     for words, message in (
-        ([tmp_path / "gone.pt"], "is not there"),
+        ([tmp_path / "gone.pt"], "does not exist"),
         ([page], "web page"),
         ([good, "--name", "a/b"], "is not a valid name"),
         ([good, "--name", "apical-vits16"], "already"),
-        ([good, "--family", "v-jepa"], "is no V-JEPA:"),
+        ([good, "--family", "v-jepa"], "is not a V-JEPA:"),
         ([good, "--family", "dino"], "invalid choice"),
         ([], "required"),
     ):

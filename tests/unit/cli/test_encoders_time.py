@@ -19,7 +19,7 @@ from vjepa_core import memory
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.encoder.cost import clip_flops, clip_memory, tokens_of, weight_bytes
-from vjepa_core.encoder.precision import with_matrices_in
+from vjepa_core.encoder.precision import cast_matrices
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot import clip_time
 from vjepa_core.fewshot.features import plan_clips, temporal_stride
@@ -196,7 +196,7 @@ def test_time_is_extrapolated_from_two_blocks(monkeypatch: pytest.MonkeyPatch) -
         now[0] += 0.25
         for block in encoder.blocks:
             call(block, 1)
-        call(encoder._norm_at(len(encoder.blocks) - 1), 0.25)
+        call(encoder.output_norm(len(encoder.blocks) - 1), 0.25)
         now[0] += 0.25
 
     monkeypatch.setattr(clip_time, "extract", extract)
@@ -211,7 +211,7 @@ def test_time_is_extrapolated_from_two_blocks(monkeypatch: pytest.MonkeyPatch) -
 def test_bytes_of_weights_equal_those_of_the_module(name: str, dtype: torch.dtype) -> None:
     architecture = Architecture.parse(name)
     with torch.device("meta"):
-        model = with_matrices_in(VisionTransformer3D(architecture), dtype)
+        model = cast_matrices(VisionTransformer3D(architecture), dtype)
     counted = sum(weight.nbytes for weight in model.parameters())
     assert weight_bytes(architecture, dtype.itemsize) == counted
 

@@ -1,4 +1,4 @@
-"""The encoder once more, written from the published formulas as plain loops over tokens and channels."""
+"""Reference implementation of the encoder: the published formulas in plain loops."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Array = NDArray[np.float64]
 Grid = tuple[int, int, int]
 
 
-def turn(vector: Array, position: tuple[float, float, float], kind: str) -> Array:
-    """One head's query or key at grid position (t, y, x)."""
+def rotate(vector: Array, position: tuple[float, float, float], kind: str) -> Array:
+    """Rotate the query or key of one head at grid position (t, y, x)."""
     d = 2 * ((len(vector) // 3) // 2)
     out = vector.copy()
-    if kind == "vjepa1":  # the place was added to the token
+    if kind == "vjepa1":  # the position was added to the token
         return out
     for axis in range(3):
         for pair in range(d // 2):
             first = axis * d + 2 * pair
             if kind == "vjepa21":
                 k0 = k1 = pair
-            else:  # the table f0 f1 .. f0 f1 .. laid over the channels
+            else:  # the table f0 f1 .. f0 f1 .. over the channels
                 k0, k1 = (2 * pair) % (d // 2), (2 * pair + 1) % (d // 2)
             a0, a1 = (position[axis] * 10000 ** (-k / (d / 2)) for k in (k0, k1))
             x0, x1 = vector[first], vector[first + 1]
@@ -39,7 +39,7 @@ def positions(grid: tuple[int, int, int], kind: str) -> list[tuple[float, float,
 
 
 def sincos(place: tuple[int, int, int], dim: int) -> Array:
-    """What V-JEPA 1 adds to the token at a whole place (t, y, x)."""
+    """Return V-JEPA 1's embedding of an integer position (t, y, x)."""
     d = 2 * math.ceil(dim / 6)
     out = []
     for axis in range(3):
@@ -49,10 +49,10 @@ def sincos(place: tuple[int, int, int], dim: int) -> Array:
 
 
 def sincos_between(place: tuple[int, int, int], grid: Grid, stored: Grid, dim: int) -> Array:
-    """The same at a place of another grid, trilinear between the places of the stored one."""
+    """Return the embedding of a position in another grid by trilinear interpolation."""
     near: list[list[tuple[int, float]]] = []
     for p, n, m in zip(place, grid, stored, strict=True):
-        at = max((p + 0.5) * m / n - 0.5, 0.0)  # pixel centres lie on pixel centres
+        at = max((p + 0.5) * m / n - 0.5, 0.0)  # half-pixel centres
         low = min(int(at), m - 1)
         near.append([(low, 1 - (at - low)), (min(low + 1, m - 1), at - low)])
     total = np.zeros(dim)
@@ -105,8 +105,8 @@ def block(
     mixed = [np.zeros(dim) for _ in tokens]
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
-        q = [turn(v[:dim][part], p, kind) for v, p in zip(qkv, where, strict=True)]
-        k = [turn(v[dim : 2 * dim][part], p, kind) for v, p in zip(qkv, where, strict=True)]
+        q = [rotate(v[:dim][part], p, kind) for v, p in zip(qkv, where, strict=True)]
+        k = [rotate(v[dim : 2 * dim][part], p, kind) for v, p in zip(qkv, where, strict=True)]
         for i, query in enumerate(q):
             scores = np.array([query @ key / math.sqrt(size) for key in k])
             share = np.exp(scores - scores.max())

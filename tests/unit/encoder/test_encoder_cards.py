@@ -1,4 +1,4 @@
-"""Cards, the built weights, and files that must be refused."""
+"""Encoder cards, generated weights, and files that must be rejected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def state() -> dict[str, torch.Tensor]:
     return {name: value.half() for name, value in create_encoder(ARCHITECTURE).state_dict().items()}
 
 
-def test_the_default_encoder_comes_first_and_says_how_little_it_was_trained() -> None:
+def test_the_default_encoder_is_first_and_describes_its_training() -> None:
     first = available()[0][0]
     assert first == card()
     assert first.name == DEFAULT_ENCODER
@@ -49,11 +49,11 @@ def test_the_default_encoder_comes_first_and_says_how_little_it_was_trained() ->
     assert first.path is not None
     assert first.path.stat().st_size <= 45e6
     assert "non-commercial" in first.licence
-    told = json.loads(first.path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert f"{told['training']['steps']:,} steps" in first.description
+    stored = json.loads(first.path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert f"{stored['training']['steps']:,} steps" in first.description
 
 
-def test_the_untrained_encoder_says_so() -> None:
+def test_the_untrained_encoder_is_described_as_untrained() -> None:
     found = card(UNTRAINED_ENCODER)
     assert not found.trained
     assert found.path is None
@@ -61,13 +61,13 @@ def test_the_untrained_encoder_says_so() -> None:
     assert "not been trained" in resource_path("encoders", "README.md").read_text(encoding="utf-8")
 
 
-def test_every_encoder_that_ships_stands_in_the_model_cards() -> None:
+def test_every_shipped_encoder_has_a_model_card() -> None:
     text = resource_path("encoders", "README.md").read_text(encoding="utf-8")
     for found in available()[0]:
         assert f"## {found.name}\n" in text
 
 
-def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
+def test_the_default_encoder_is_frozen_and_matches_its_card() -> None:
     model, found = load_encoder()
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -77,31 +77,31 @@ def test_the_default_encoder_is_frozen_and_as_its_card_says() -> None:
     assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.checksum
 
 
-def test_the_untrained_encoder_is_as_its_card_says() -> None:
+def test_the_untrained_encoder_matches_its_card() -> None:
     model, found = load_encoder(UNTRAINED_ENCODER)
     assert state_checksum(model.state_dict()) == found.checksum
 
 
-def test_built_weights_depend_on_the_seed_alone() -> None:
-    def built(seed: int) -> str:
+def test_generated_weights_depend_on_the_seed_only() -> None:
+    def checksum(seed: int) -> str:
         model = create_encoder(ARCHITECTURE)
         initialise(model, seed)
         return state_checksum(model.state_dict())
 
-    assert built(3) == built(3)
-    assert built(3) != built(4)
+    assert checksum(3) == checksum(3)
+    assert checksum(3) != checksum(4)
 
 
-def test_untrained_features_tell_tokens_apart_at_every_depth() -> None:
+def test_untrained_features_differ_between_tokens_at_every_depth() -> None:
     model = create_encoder(ARCHITECTURE).eval()
     initialise(model, 0)
     x = torch.randn(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         for grid in model.forward_intermediates(x):
             tokens = torch.nn.functional.normalize(grid[0].reshape(-1, grid.shape[-1]), dim=-1)  # type: ignore[union-attr]
-            alike = (tokens @ tokens.T).mean()
+            similarity = (tokens @ tokens.T).mean()
             assert torch.isfinite(grid).all()  # type: ignore[arg-type]
-            assert alike < 0.8
+            assert similarity < 0.8
 
 
 def test_half_precision_weights_are_read_as_float32(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -113,21 +113,24 @@ def test_half_precision_weights_are_read_as_float32(tmp_path: Path, state: dict[
     torch.testing.assert_close(loaded["blocks.3.mlp.fc1.weight"], state["blocks.3.mlp.fc1.weight"].float())
 
 
-def test_missing_unknown_and_misshapen_weights_are_named(
+def test_missing_unknown_and_wrongly_shaped_weights_are_named(
     tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
     without = {name: value for name, value in state.items() if name != "blocks.0.attn.qkv.bias"}
     for changed, message in (
         (without, r"lacks weights \(blocks.0.attn.qkv.bias\)"),
         (state | {"cls_token": torch.zeros(1)}, r"unknown weights \(cls_token\)"),
-        (state | {"video_mod_embed": torch.zeros(1, 1, 5)}, r"misshapen weights \(video_mod_embed\)"),
+        (
+            state | {"video_mod_embed": torch.zeros(1, 1, 5)},
+            r"weights of the wrong shape \(video_mod_embed\)",
+        ),
     ):
         save(tmp_path, changed)
         with pytest.raises(EncoderError, match=message):
             load_encoder("mine", folders=[tmp_path])
 
 
-def test_damaged_absent_and_foreign_files_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+def test_damaged_missing_and_other_files_are_rejected(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     save(tmp_path, state)
     path = tmp_path / "mine.safetensors"
     content = bytearray(path.read_bytes())
@@ -144,13 +147,13 @@ def test_damaged_absent_and_foreign_files_are_refused(tmp_path: Path, state: dic
         load_encoder("mine", folders=[tmp_path])
 
 
-def test_built_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
+def test_generated_weights_that_differ_from_the_card_are_rejected(tmp_path: Path) -> None:
     write_card(tmp_path, None, "0" * 64)
     with pytest.raises(EncoderError, match="reinstall"):
         load_encoder("mine", folders=[tmp_path])
 
 
-def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
+def test_unknown_names_and_unreadable_cards_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
         card("nobody")
     for text in ("{", "[]", "{}"):
@@ -161,7 +164,7 @@ def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
         assert "bad.json cannot be read" in faults["bad"]
         with pytest.raises(EncoderError, match=r"bad\.json"):
             card("bad", [tmp_path])
-        with pytest.raises(EncoderError, match="No encoder is called another"):
+        with pytest.raises(EncoderError, match="There is no encoder called another"):
             card("another", [tmp_path])
 
 
@@ -192,25 +195,25 @@ def test_unknown_names_and_unreadable_cards_are_refused(tmp_path: Path) -> None:
         {"depths": 3},
     ],
 )
-def test_a_card_that_tells_what_cannot_be_is_one_sentence(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_a_card_with_an_invalid_value_gives_one_sentence(tmp_path: Path, changes: dict[str, object]) -> None:
     write_card(tmp_path, "mine.safetensors", "0" * 64)
     assert read_card(tmp_path / "mine.json").name == "mine"
-    told = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
-    (tmp_path / "mine.json").write_text(json.dumps(told | changes), encoding="utf-8")
+    stored = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
+    (tmp_path / "mine.json").write_text(json.dumps(stored | changes), encoding="utf-8")
     cards, faults = available([tmp_path, resource_path("encoders")])
     assert cards[0].name == DEFAULT_ENCODER
-    assert "mine.json cannot be read: remove it or put it right." in faults["mine"]
+    assert "mine.json cannot be read: remove or correct it." in faults["mine"]
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"name": "\xff"}', b" " * (2 << 20) + b"{}", b"3"])
-def test_a_card_that_is_no_card_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_card_gives_one_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.json").write_bytes(content)
     assert list(available([tmp_path])[1]) == ["bad"]
 
 
-def test_the_words_of_a_card_cannot_order_a_terminal_about(tmp_path: Path) -> None:
-    words = {"licence": "free\x1b[2J\nTrained: yes", "description": "\u202etfel"}
-    write_card(tmp_path, "mine\n.safetensors", "0" * 64, **words)
+def test_control_characters_on_a_card_are_replaced(tmp_path: Path) -> None:
+    texts = {"licence": "free\x1b[2J\nTrained: yes", "description": "\u202etfel"}
+    write_card(tmp_path, "mine\n.safetensors", "0" * 64, **texts)
     found = read_card(tmp_path / "mine.json")
     assert (found.licence, found.description) == ("free?[2J?Trained: yes", "?tfel")
 

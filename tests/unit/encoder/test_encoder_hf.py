@@ -1,4 +1,4 @@
-"""The same weights in Hugging Face's VJEPA2Model and in ours give the same tokens."""
+"""Hugging Face's VJEPA2Model and our encoder give the same tokens for the same weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.attention import attend, attend_by_head
-from vjepa_core.encoder.precision import with_matrices_in
+from vjepa_core.encoder.precision import cast_matrices
 from vjepa_core.encoder.vit import VisionTransformer3D
 
-# Only the test extra has it.
+# Installed with the test extra only.
 transformers = pytest.importorskip("transformers")
 
 
 def ours(width: int, depth: int, heads: int, mlp_ratio: float = 4.0) -> VisionTransformer3D:
-    """Weights far from where an initialisation leaves them, biases and norms too."""
+    """Create an encoder with all weights, including biases and norms, far from their initial values."""
     torch.manual_seed(0)
     model = VisionTransformer3D(Architecture(width, depth, heads, mlp_ratio, form="vjepa2"))
     with torch.no_grad():
@@ -58,14 +58,14 @@ def theirs(model: VisionTransformer3D, frames: int, side: int) -> torch.nn.Modul
     ("size", "frames", "side"),
     [
         ((96, 3, 2), 2, 32),  # head of 48
-        ((128, 3, 2), 4, 48),  # 64: three groups of 20, and 4 that stay
-        ((160, 2, 2), 8, 64),  # 80, as the huge one
-        ((176, 2, 2, 48 / 11), 6, 80),  # 88, as the giant of V-JEPA 1
-        ((192, 12, 3), 16, 112),  # ViT-Ti, whole
+        ((128, 3, 2), 4, 48),  # 64: three groups of 20, and 4 that are not rotated
+        ((160, 2, 2), 8, 64),  # 80, as in the huge size
+        ((176, 2, 2, 48 / 11), 6, 80),  # 88, as in the giant size of V-JEPA 1
+        ((192, 12, 3), 16, 112),  # ViT-Ti
     ],
 )
 @torch.inference_mode()
-def test_the_tokens_are_those_of_vjepa2model(size: tuple[int, int, int], frames: int, side: int) -> None:
+def test_tokens_match_vjepa2model(size: tuple[int, int, int], frames: int, side: int) -> None:
     model = ours(*size)
     clip = torch.randn(2, 3, frames, side, side)
     expected = theirs(model, frames, side)(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
@@ -77,22 +77,22 @@ def test_the_tokens_are_those_of_vjepa2model(size: tuple[int, int, int], frames:
 
 
 @torch.inference_mode()
-def test_bfloat16_matrices_stay_near() -> None:
+def test_bfloat16_is_close_to_float32() -> None:
     model = ours(128, 4, 2)
     clip = torch.randn(2, 3, 4, 64, 64)
     exact = model.forward_features(clip)
-    rough = with_matrices_in(model, torch.bfloat16).forward_features(clip)
-    assert rough.dtype == torch.float32
-    assert (rough - exact).norm() / exact.norm() < 0.02
+    approximate = cast_matrices(model, torch.bfloat16).forward_features(clip)
+    assert approximate.dtype == torch.float32
+    assert (approximate - exact).norm() / exact.norm() < 0.02
     assert model.get_parameter("blocks.0.norm1.weight").dtype == torch.float32
 
 
 @pytest.mark.parametrize("common", [0.0, 3.0, 6.0])
 @torch.inference_mode()
-def test_what_all_keys_share_costs_no_precision(common: float) -> None:
-    """As large biases of queries and keys have it: scores of 0, 18 and 72, and their differences of 1."""
+def test_a_common_offset_of_all_keys_does_not_reduce_precision(common: float) -> None:
+    """Large biases of queries and keys: scores of 0, 18 and 72 with differences of about 1."""
     q, k, v = (torch.randn(1, 2, 196, 64) for _ in range(3))
     q, k, v = (x.bfloat16() for x in (q + common / 2, k + common / 2, v))
     exact = scaled_dot_product_attention(q.float(), k.float(), v.float())
-    for how in (attend, attend_by_head):
-        assert (how(q, k, v) - exact).norm() / exact.norm() < 0.02
+    for function in (attend, attend_by_head):
+        assert (function(q, k, v) - exact).norm() / exact.norm() < 0.02

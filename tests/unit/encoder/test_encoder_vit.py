@@ -1,4 +1,4 @@
-"""The encoder against plain loops, against timm, and against what V-JEPA's state dicts hold."""
+"""The encoder matches a reference in plain loops, timm, and the names in V-JEPA's state dicts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vjepa_core.encoder.rope import Rope, rope_table
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import EncoderError
 
-# Head size 20: three groups of 6 channels and 2 that are not turned.
+# Head size 20: three groups of 6 channels and 2 that are not rotated.
 DIM, DEPTH, HEADS, PATCH = 40, 4, 2, 4
 
 
 def small(form: Form = "vjepa21") -> VisionTransformer3D:
-    """A tiny encoder whose every parameter, biases and norms too, is far from zero and one."""
+    """Create a tiny encoder with all parameters, including biases and norms, far from zero and one."""
     torch.manual_seed(0)
     shape = Architecture(DIM, DEPTH, HEADS, patch_size=PATCH, image_size=3 * PATCH, form=form)
     model = VisionTransformer3D(shape)
@@ -68,10 +68,10 @@ def oracle_grids(model: VisionTransformer3D, x: Tensor, keep: list[int] | None =
         ("vjepa21", (1, 8, 8)),  # a still
         ("vjepa2", (4, 12, 8)),
         ("vjepa1", (16, 12, 12)),  # the stored grid
-        ("vjepa1", (4, 12, 8)),  # fewer places in time and width
+        ("vjepa1", (4, 12, 8)),  # smaller in time and width
     ],
 )
-def test_agrees_with_plain_loops_at_every_depth(form: Form, shape: tuple[int, int, int]) -> None:
+def test_matches_the_reference_at_every_depth(form: Form, shape: tuple[int, int, int]) -> None:
     model, x = small(form), clip(*shape)
     expected = oracle_grids(model, x)
     grids = model.forward_intermediates(x, range(DEPTH))
@@ -87,13 +87,13 @@ def test_the_two_rotary_forms_differ() -> None:
     assert not torch.allclose(a, b)
 
 
-def test_kept_tokens_keep_their_positions() -> None:
+def test_visible_tokens_keep_their_positions() -> None:
     model, x, keep = small(), clip(4, 12, 8), [1, 4, 5, 11]
     got = model.forward_features(x, torch.tensor([keep]))
     np.testing.assert_allclose(got[0].detach(), oracle_grids(model, x, keep)[-1], rtol=1e-4, atol=1e-4)
 
 
-def test_samples_of_a_batch_may_keep_different_tokens() -> None:
+def test_visible_tokens_may_differ_between_samples() -> None:
     model = small()
     x = torch.cat((clip(4, 12, 8), -clip(4, 12, 8)))
     keep = torch.tensor([[0, 3, 7], [2, 5, 11]])
@@ -103,7 +103,7 @@ def test_samples_of_a_batch_may_keep_different_tokens() -> None:
 
 
 @pytest.mark.parametrize("kind", ["interleaved", "tiled"])
-def test_block_agrees_with_timm(kind: Rope) -> None:
+def test_block_matches_timm(kind: Rope) -> None:
     eva = pytest.importorskip("timm.models.eva")
     ours = small().blocks[0]
     theirs = eva.EvaBlock(
@@ -121,7 +121,7 @@ def test_block_agrees_with_timm(kind: Rope) -> None:
     )
 
 
-def test_a_table_made_while_inferring_still_serves_training() -> None:
+def test_table_created_in_inference_mode_can_be_used_in_training() -> None:
     model, x = small(), clip(2, 16, 20)
     with torch.inference_mode():
         model.forward_features(x)
@@ -146,11 +146,11 @@ def test_parameter_names_are_those_of_the_checkpoints() -> None:
     ("depth", "expected"),
     [(12, (2, 5, 8, 11)), (24, (5, 11, 17, 23)), (40, (9, 19, 29, 39)), (48, (11, 23, 37, 47))],
 )
-def test_depths_are_those_of_the_release(depth: int, expected: tuple[int, ...]) -> None:
+def test_default_depths_are_those_of_the_release(depth: int, expected: tuple[int, ...]) -> None:
     assert default_depths(depth) == expected
 
 
-def test_last_tokens_come_along_when_asked() -> None:
+def test_forward_intermediates_can_return_the_last_tokens() -> None:
     model, x = small(), clip(2, 8, 8)
     last, grids = model.forward_intermediates(x, (1, 0), intermediates_only=False)
     assert isinstance(grids, list)
@@ -159,13 +159,13 @@ def test_last_tokens_come_along_when_asked() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 9, 8), (2, 8, 0), (0, 8, 8)])
-def test_clips_that_do_not_divide_are_refused(shape: tuple[int, int, int]) -> None:
+def test_clips_that_do_not_divide_into_tokens_are_rejected(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="multiple of"):
         small().forward_features(torch.zeros(1, 3, *shape))
 
 
 @pytest.mark.parametrize("indices", [(4,), (-1,), ()])
-def test_blocks_that_do_not_exist_are_refused(indices: tuple[int, ...]) -> None:
+def test_nonexistent_blocks_are_rejected(indices: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="no features after"):
         small().forward_intermediates(clip(2, 8, 8), indices)
 
@@ -193,22 +193,22 @@ def test_architectures_have_the_published_sizes() -> None:
         ("vit_w96d3h2m200_patch8_64_t4.vjepa1", 2, 200),
     ],
 )
-def test_names_say_all_there_is(name: str, heads: int, mlp: int) -> None:
+def test_name_determines_the_architecture(name: str, heads: int, mlp: int) -> None:
     read = Architecture.parse(name)
     assert (read.num_heads, read.mlp_dim, read.name) == (heads, mlp, name)
     assert Architecture.parse(read.name) == read
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("resnet50", "vit_small"),
         ("vit_enormous_patch16_224_t2", "vit_small"),
         ("vit_large_patch16_224_t2.vjepa3", "vit_small"),
         ("vit_w96d3h7m200_patch8_64_t4", "heads do not divide"),
-        ("vit_large_patch0_224_t2", "must cover something"),
+        ("vit_large_patch0_224_t2", "must be positive"),
     ],
 )
-def test_names_of_nothing_are_refused(name: str, says: str) -> None:
-    with pytest.raises(EncoderError, match=says):
+def test_invalid_names_are_rejected(name: str, message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
         create_encoder(name)

@@ -1,4 +1,4 @@
-"""Conversion of checkpoints."""
+"""Conversion keeps values and dtypes and needs little memory."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def quiet(stage: str, done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("kind", checkpoint_files.FILES)
-def test_all_releases_are_loaded_with_equal_weights(tmp_path: Path, kind: str) -> None:
+def test_every_release_is_loaded_with_its_weights(tmp_path: Path, kind: str) -> None:
     path = checkpoint_files.write(kind, tmp_path)
     card, facts = import_checkpoint(inspect_checkpoint(path), quiet)
     model = load_card(card)
     assert model.architecture.name == checkpoint_files.ARCHITECTURES[kind]
-    own = checkpoint_files.weights_of(kind)
+    expected = checkpoint_files.weights_of(kind)
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, own[name], rtol=0, atol=0)
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
     assert model(torch.zeros(1, 3, 4, 32, 32)).isfinite().all()
     assert card.path is not None
     assert facts["bytes"] == card.path.stat().st_size
@@ -47,18 +47,18 @@ def test_all_releases_are_loaded_with_equal_weights(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("kind", ["v-jepa-2.1", "hugging-face"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_number_formats_are_preserved(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+def test_dtypes_are_preserved(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     found = inspect_checkpoint(checkpoint_files.write(kind, tmp_path, dtype=dtype))
     card, facts = import_checkpoint(found, quiet)
     assert facts["dtype"] == str(dtype).removeprefix("torch.")
     assert card.path is not None
-    own = checkpoint_files.weights_of(kind, dtype)
+    expected = checkpoint_files.weights_of(kind, dtype)
     for name, value in load_file(card.path).items():
         assert value.dtype == dtype
-        assert torch.equal(value, own[name])
+        assert torch.equal(value, expected[name])
 
 
-def test_mixed_formats_and_unusual_layouts(tmp_path: Path) -> None:
+def test_mixed_dtypes_and_memory_layouts(tmp_path: Path) -> None:
     def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         big = torch.randn(300, 300)
         return weights | {
@@ -79,23 +79,21 @@ def test_mixed_formats_and_unusual_layouts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_damaged_weights_leave_nothing(tmp_path: Path, value: float) -> None:
+def test_invalid_weights_leave_no_files(tmp_path: Path, value: float) -> None:
     def change(weights: checkpoint_files.State) -> checkpoint_files.State:
         weights["blocks.3.mlp.fc2.weight"][5, 7] = value
         return weights
 
     found = inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path / "a", change=change))
-    with pytest.raises(
-        EncoderError, match=r"numbers in blocks\.3\.mlp\.fc2\.weight that are infinite or none"
-    ):
+    with pytest.raises(EncoderError, match=r"infinite or NaN values in blocks\.3\.mlp\.fc2\.weight"):
         import_checkpoint(found, quiet)
     assert all(not registry.is_own(card) for card in registry.cards()[0])
 
 
-def test_a_hole_in_a_download_is_detected(tmp_path: Path) -> None:
+def test_missing_bytes_in_a_download_are_detected(tmp_path: Path) -> None:
     path = checkpoint_files.write("v-jepa-2.1", tmp_path)
     content = bytearray(path.read_bytes())
-    start = len(content) * 3 // 4  # the average lies in the second half
+    start = len(content) * 3 // 4  # the moving average is in the second half
     content[start : start + 4096] = bytes(4096)
     path.write_bytes(content)
     with pytest.raises(EncoderError, match="is damaged: download"):
@@ -104,19 +102,19 @@ def test_a_hole_in_a_download_is_detected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [RuntimeError, NotImplementedError, zlib.error, EOFError])
-def test_any_error_of_a_member_is_damage(
+def test_any_error_in_a_zip_member_is_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: type[Exception]
 ) -> None:
-    def complain(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise damage("odd")
 
     found = inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path))
-    monkeypatch.setattr(zipfile.ZipFile, "open", complain)
+    monkeypatch.setattr(zipfile.ZipFile, "open", fail)
     with pytest.raises(EncoderError, match="is damaged: download"):
         import_checkpoint(found, quiet)
 
 
-def test_a_file_deleted_before_the_import_is_reported(tmp_path: Path) -> None:
+def test_a_file_removed_in_the_meantime_gives_an_error(tmp_path: Path) -> None:
     path = checkpoint_files.write("hugging-face", tmp_path)
     found = inspect_checkpoint(path)
     path.unlink()
@@ -124,7 +122,7 @@ def test_a_file_deleted_before_the_import_is_reported(tmp_path: Path) -> None:
         import_checkpoint(found, quiet)
 
 
-def test_an_exported_encoder_keeps_the_facts_of_its_card(tmp_path: Path) -> None:
+def test_our_own_file_keeps_the_values_of_its_card(tmp_path: Path) -> None:
     first, _ = import_checkpoint(
         inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
     )
@@ -137,7 +135,7 @@ def test_an_exported_encoder_keeps_the_facts_of_its_card(tmp_path: Path) -> None
     assert (facts["assumed"], again.checksum) == ([], first.checksum)
 
 
-def test_the_file_is_readable_by_safetensors(tmp_path: Path) -> None:
+def test_the_file_can_be_read_by_safetensors(tmp_path: Path) -> None:
     weights = {
         "a": (torch.ones(3, dtype=torch.float16),),
         "b": (torch.arange(4.0).reshape(2, 2), torch.zeros(1, 2)),
@@ -153,7 +151,7 @@ def test_the_file_is_readable_by_safetensors(tmp_path: Path) -> None:
     assert stored["a"].dtype == torch.float16
 
 
-def test_outputs_equal_those_of_hugging_face(tmp_path: Path) -> None:
+def test_matches_hugging_face_for_a_model_saved_by_it(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.VJEPA2Config(
         crop_size=64,
@@ -183,7 +181,7 @@ def test_outputs_equal_those_of_hugging_face(tmp_path: Path) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-WATCHED = """
+PEAK_MEMORY = """
 import sys, threading, time
 from pathlib import Path
 from app.encoders.importing import import_checkpoint, inspect_checkpoint
@@ -193,15 +191,15 @@ def anonymous():
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 before = peak = anonymous()
-def told(stage, done, total):
+def report(stage, done, total):
     global peak
     peak = max(peak, anonymous())
-import_checkpoint(inspect_checkpoint(Path(sys.argv[1])), told)
+import_checkpoint(inspect_checkpoint(Path(sys.argv[1])), report)
 print((peak - before) // 1024)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc/self/status")
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
     of = checkpoint_files.weight_shapes(1024, 4, 4096, "vjepa2")
@@ -212,7 +210,7 @@ def test_a_large_file_needs_little_memory(tmp_path: Path, kind: str) -> None:
     else:
         save_file(checkpoint_files.hugging_face_names(weights), path)
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", PEAK_MEMORY, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
     )
     size = path.stat().st_size >> 20
     assert size > 190

@@ -1,4 +1,4 @@
-"""Which encoder a checkpoint holds: every published layout, and what is refused as incomplete or another."""
+"""Recognition of every published checkpoint layout; incomplete and other checkpoints are rejected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from tests import checkpoint_files
 from vjepa_core.encoder.architecture import Architecture
-from vjepa_core.encoder.checkpoints.family import CHOICES, hint
+from vjepa_core.encoder.checkpoints.family import CHOICES, family_from_file_name
 from vjepa_core.encoder.checkpoints.read import Checkpoint, read
 from vjepa_core.encoder.checkpoints.recognise import Recognised, recognise
 from vjepa_core.errors import EncoderError
 
 
-def look(path: Path, family: str | None = None) -> Recognised:
+def recognise_file(path: Path, family: str | None = None) -> Recognised:
     return recognise(read(path), None if family is None else CHOICES[family])
 
 
@@ -37,17 +37,17 @@ def look(path: Path, family: str | None = None) -> Recognised:
 def test_every_release_is_recognised(
     tmp_path: Path, kind: str, family: str, licence: str, ambiguous: bool
 ) -> None:
-    found = look(checkpoint_files.write(kind, tmp_path))
+    found = recognise_file(checkpoint_files.write(kind, tmp_path))
     assert (found.family, found.licence, found.ambiguous) == (family, licence, ambiguous)
     assert found.architecture.name == checkpoint_files.ARCHITECTURES[kind]
     assert found.dtype == "float32"
     assert any(licence in line for line in found.assumed)
     weights = checkpoint_files.weights_of(kind)
-    if kind != "v-jepa":  # only there are stored places used
+    if kind != "v-jepa":  # the only release that uses its table
         weights.pop("pos_embed", None)
     assert found.parameters == sum(value.numel() for name, value in weights.items() if name != "pos_embed")
     assert found.weights.keys() == weights.keys()
-    for name, value in weights.items():  # the average, not the trained weights beside it
+    for name, value in weights.items():  # the moving average, not the other weights
         torch.testing.assert_close(torch.cat(found.weights[name]), value, rtol=0, atol=0)
 
 
@@ -65,7 +65,7 @@ def test_every_release_is_recognised(
         (1408, 40, 6144, "vjepa2", 32 * 24**2, "vitg-384.pt", "vit_giant_patch16_384_t2.vjepa2"),
     ],
 )
-def test_published_sizes_with_their_names_and_shapes(
+def test_published_sizes(
     width: int, depth: int, hidden: int, form: checkpoint_files.Form, tokens: int, file: str, name: str
 ) -> None:
     weights = checkpoint_files.empty_weights(
@@ -81,7 +81,7 @@ def test_published_sizes_with_their_names_and_shapes(
 
 
 @pytest.mark.parametrize(("width", "depth", "heads"), [(1408, 40, [16, 22]), (1664, 48, [16, 26])])
-def test_the_giants_of_the_two_releases_have_their_own_heads(
+def test_the_largest_sizes_of_the_two_releases_have_different_heads(
     width: int, depth: int, heads: list[int]
 ) -> None:
     weights = checkpoint_files.empty_weights(
@@ -116,49 +116,49 @@ def test_the_giants_of_the_two_releases_have_their_own_heads(
         ("checkpoint.pth.tar", None),
     ],
 )
-def test_what_the_name_of_a_file_speaks_of(name: str, family: str | None) -> None:
-    assert hint(name) == family
+def test_family_from_file_name(name: str, family: str | None) -> None:
+    assert family_from_file_name(name) == family
 
 
-def test_where_weights_do_not_tell_the_user_decides_and_is_told_so(tmp_path: Path) -> None:
+def test_the_user_can_choose_the_family_of_ambiguous_weights(tmp_path: Path) -> None:
     path = checkpoint_files.write("v-jepa", tmp_path, "weights.pt")
-    found = look(path)
+    found = recognise_file(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
     assert any("--family v-jepa." in line for line in found.assumed)
-    said = look(path, "v-jepa")
-    assert (said.family, said.ambiguous) == ("V-JEPA", False)
-    assert said.architecture.form == "vjepa1"
-    assert not any("--family" in line for line in said.assumed)
-    assert look(path, "echojepa").family == "EchoJEPA"
-    assert look(path, "echojepa").architecture.form == "vjepa2"
+    chosen = recognise_file(path, "v-jepa")
+    assert (chosen.family, chosen.ambiguous) == ("V-JEPA", False)
+    assert chosen.architecture.form == "vjepa1"
+    assert not any("--family" in line for line in chosen.assumed)
+    assert recognise_file(path, "echojepa").family == "EchoJEPA"
+    assert recognise_file(path, "echojepa").architecture.form == "vjepa2"
 
 
 @pytest.mark.parametrize(
-    ("kind", "family", "why"),
+    ("kind", "family", "reason"),
     [
-        ("v-jepa-2.1", "v-jepa-2", "a norm for each depth"),
+        ("v-jepa-2.1", "v-jepa-2", "one norm for each output depth"),
         ("v-jepa-2", "v-jepa-2.1", "a single norm"),
-        ("hugging-face", "v-jepa", "stores no table of places"),
+        ("hugging-face", "v-jepa", "has no position table"),
     ],
 )
-def test_a_family_that_cannot_be_is_refused(tmp_path: Path, kind: str, family: str, why: str) -> None:
-    with pytest.raises(EncoderError, match=why):
-        look(checkpoint_files.write(kind, tmp_path), family)
+def test_an_impossible_family_is_rejected(tmp_path: Path, kind: str, family: str, reason: str) -> None:
+    with pytest.raises(EncoderError, match=reason):
+        recognise_file(checkpoint_files.write(kind, tmp_path), family)
 
 
-def test_a_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
-    def longer(weights: checkpoint_files.State) -> checkpoint_files.State:
+def test_a_position_table_for_other_clips_is_not_v_jepa(tmp_path: Path) -> None:
+    def with_longer_table(weights: checkpoint_files.State) -> checkpoint_files.State:
         return weights | {"pos_embed": torch.zeros(1, 48, checkpoint_files.WIDTH)}
 
-    path = checkpoint_files.write("v-jepa", tmp_path, change=longer)
-    found = look(path)
+    path = checkpoint_files.write("v-jepa", tmp_path, change=with_longer_table)
+    found = recognise_file(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
-    assert any("table of 48 places" in line for line in found.recognised)
-    with pytest.raises(EncoderError, match="its table has 48 places, not those of 16 frames"):
-        look(path, "v-jepa")
+    assert any("table of 48 tokens" in line for line in found.recognised)
+    with pytest.raises(EncoderError, match="its position table has 48 tokens, which is not 16 frames"):
+        recognise_file(path, "v-jepa")
 
 
-def test_the_tables_that_v_jepa_2_was_published_with_are_not_v_jepas() -> None:
+def test_the_unused_tables_of_published_v_jepa_2_are_not_v_jepa() -> None:
     for side in (16, 24):
         tokens = 32 * side**2
         weights = checkpoint_files.empty_weights(
@@ -168,29 +168,29 @@ def test_the_tables_that_v_jepa_2_was_published_with_are_not_v_jepas() -> None:
         )
         found = recognise(Checkpoint("vitl16.pth.tar", (), "A file", weights))
         assert (found.family, found.ambiguous) == ("V-JEPA 2", False)
-        with pytest.raises(EncoderError, match=f"{tokens:,} places"):
+        with pytest.raises(EncoderError, match=f"{tokens:,} tokens"):
             recognise(Checkpoint("vitl16.pth.tar", (), "A file", weights), CHOICES["v-jepa"])
 
 
-def test_a_name_alone_does_not_make_it_v_jepa(tmp_path: Path) -> None:
-    def other(weights: checkpoint_files.State) -> checkpoint_files.State:
+def test_the_file_name_alone_does_not_identify_v_jepa(tmp_path: Path) -> None:
+    def with_other_table(weights: checkpoint_files.State) -> checkpoint_files.State:
         return weights | {"pos_embed": weights["pos_embed"].flip(1)}
 
-    path = checkpoint_files.write("v-jepa", tmp_path, change=other)
-    found = look(path)
+    path = checkpoint_files.write("v-jepa", tmp_path, change=with_other_table)
+    found = recognise_file(path)
     assert (found.family, found.ambiguous) == ("V-JEPA 2", True)
-    assert any("whatever the name of the file" in line for line in found.assumed)
-    said = look(path, "v-jepa")
-    assert said.architecture.form == "vjepa1"
-    assert any("used as it is stored" in line for line in said.assumed)
+    assert any("despite the file name" in line for line in found.assumed)
+    chosen = recognise_file(path, "v-jepa")
+    assert chosen.architecture.form == "vjepa1"
+    assert any("the stored table is used" in line for line in chosen.assumed)
     torch.testing.assert_close(
-        said.weights["pos_embed"][0], other(checkpoint_files.weights_of("v-jepa"))["pos_embed"]
+        chosen.weights["pos_embed"][0], with_other_table(checkpoint_files.weights_of("v-jepa"))["pos_embed"]
     )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtype: torch.dtype) -> None:
-    assert look(checkpoint_files.write("v-jepa", tmp_path, dtype=dtype)).family == "V-JEPA"
+def test_the_sincos_table_is_recognised_in_every_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
+    assert recognise_file(checkpoint_files.write("v-jepa", tmp_path, dtype=dtype)).family == "V-JEPA"
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_sines_and_cosines_are_known_in_every_number_format(tmp_path: Path, dtyp
     [
         ("v-jepa", "vitl16.pth.tar", "V-JEPA was trained at about 7.5"),
         ("v-jepa-2", "vitl.pt", "V-JEPA 2 was trained at 4)"),
-        ("v-jepa-2.1", "a.pt", "follow the beat; for another rate"),
+        ("v-jepa-2.1", "a.pt", "follow the heartbeat; for another rate"),
         ("echojepa", "echojepa.pt", "8 with ViT-L, at 24 with ViT-g"),
     ],
 )
-def test_the_rate_is_assumed_and_that_of_the_training_is_told(
+def test_the_assumed_rate_is_explained_with_that_of_the_training(
     tmp_path: Path, kind: str, file: str, rate: str
 ) -> None:
-    found = look(checkpoint_files.write(kind, tmp_path, file))
+    found = recognise_file(checkpoint_files.write(kind, tmp_path, file))
     assert found.fps == 30
     (line,) = (line for line in found.assumed if "--fps" in line)
     assert line == found.rate_assumed
@@ -213,28 +213,28 @@ def test_the_rate_is_assumed_and_that_of_the_training_is_told(
 
 
 @pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}", "module.{}", "state_dict.net.backbone.{}"])
-def test_state_dicts_of_any_wrapping(tmp_path: Path, wrap: str) -> None:
+def test_wrapped_state_dicts(tmp_path: Path, wrap: str) -> None:
     weights = {wrap.format(name): value for name, value in checkpoint_files.weights_of("v-jepa-2.1").items()}
     torch.save({"epoch": 3, **weights}, tmp_path / "a.pt")
     save_file(weights, tmp_path / "a.safetensors")
     for file in ("a.pt", "a.safetensors"):
-        found = look(tmp_path / file)
+        found = recognise_file(tmp_path / file)
         assert found.architecture.name == "vit_w128d4h2m256_patch16_224_t2"
         assert found.family == "V-JEPA 2.1"
 
 
-def test_a_model_of_hugging_face_with_a_classifier_gives_its_encoder(tmp_path: Path) -> None:
+def test_the_encoder_of_a_hugging_face_classifier_is_found(tmp_path: Path) -> None:
     weights = checkpoint_files.hugging_face_names(checkpoint_files.weights_of("hugging-face"))
     flat = {f"vjepa2.{name}": value for name, value in weights.items()}
     flat |= {"pooler.query_tokens": torch.zeros(1, 1, 8), "classifier.weight": torch.zeros(4, 8)}
     save_file(flat, tmp_path / "m.safetensors")
-    found = look(tmp_path / "m.safetensors")
+    found = recognise_file(tmp_path / "m.safetensors")
     assert found.architecture.name == "vit_w128d4h2m256_patch16_256_t2.vjepa2"
     assert any("left out: classifier, pooler" in line for line in found.recognised)
 
 
-def own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
-    """An encoder of ours with its card: four heads, which no weight tells."""
+def save_own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
+    """Save one of our encoders with its card; the number of heads is on the card only."""
     path = folder / "run.safetensors"
     save_file(checkpoint_files.weights_of(kind), path)
     card = {
@@ -254,64 +254,66 @@ def own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
     return path
 
 
-def test_our_own_encoder_comes_with_what_its_card_says(tmp_path: Path) -> None:
-    found = look(own(tmp_path))
+def test_our_own_encoder_has_the_values_of_its_card(tmp_path: Path) -> None:
+    found = recognise_file(save_own(tmp_path))
     assert found.architecture.name == "vit_w128d4h4m256_patch16_112_t2"
     assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
     assert found.assumed == ()
-    assert "V-JEPA 2.1, as the card beside the file says." in found.recognised
+    assert "V-JEPA 2.1, from the card in the same folder." in found.recognised
 
 
-def test_another_family_for_our_own_file_changes_the_family_alone(tmp_path: Path) -> None:
-    path = own(tmp_path, "v-jepa-2")
+def test_another_family_for_our_own_file_changes_the_family_only(tmp_path: Path) -> None:
+    path = save_own(tmp_path, "v-jepa-2")
     for option, family, form in (("echojepa", "EchoJEPA", "vjepa2"), ("v-jepa", "V-JEPA", "vjepa1")):
-        found = look(path, option)
+        found = recognise_file(path, option)
         assert (found.family, found.architecture.form, found.architecture.num_heads) == (family, form, 4)
         assert any("those of the card" in line for line in found.recognised)
         assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
-    with pytest.raises(EncoderError, match=r"is no V-JEPA 2\.1"):
-        look(path, "v-jepa-2.1")
+    with pytest.raises(EncoderError, match=r"is not a V-JEPA 2\.1"):
+        recognise_file(path, "v-jepa-2.1")
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "reason"),
     [
         ({"checksum": "0" * 64}, "is the card of other weights"),
         ({"file": "other.safetensors"}, "is the card of other weights"),
-        ({"family": "V-JEPA 2"}, "names a family and another one's form"),
-        ({"family": "Mine"}, "names a family and another one's form"),
+        ({"family": "V-JEPA 2"}, "do not match"),
+        ({"family": "Mine"}, "do not match"),
         ({"architecture": "vit_w128d4h4m512_patch16_112_t2"}, "of another size"),
-        ({"depths": [1, 4]}, "cannot be read as the card"),
-        ({"fps": -1}, "cannot be read as the card"),
+        ({"depths": [1, 4]}, "cannot be read as an encoder card"),
+        ({"fps": -1}, "cannot be read as an encoder card"),
     ],
 )
-def test_a_card_that_is_not_this_files_is_left_aside_and_said(
-    tmp_path: Path, changes: dict[str, object], why: str
+def test_a_card_of_another_file_is_ignored_with_a_message(
+    tmp_path: Path, changes: dict[str, object], reason: str
 ) -> None:
-    found = look(own(tmp_path, **changes))
+    found = recognise_file(save_own(tmp_path, **changes))
     assert found.architecture.num_heads == 2
     assert (found.licence, found.fps, found.trained) == ("MIT", 30.0, True)
-    (line,) = (line for line in found.assumed if "aside" in line)
-    assert why in line
+    (line,) = (line for line in found.assumed if "ignored" in line)
+    assert reason in line
 
 
-def test_a_file_that_is_no_card_is_left_aside(tmp_path: Path) -> None:
-    path = own(tmp_path)
+def test_a_file_that_is_not_a_card_is_ignored(tmp_path: Path) -> None:
+    path = save_own(tmp_path)
     path.with_suffix(".json").write_text("{}", encoding="utf-8")
-    assert look(path).architecture.num_heads == 2
+    assert recognise_file(path).architecture.num_heads == 2
 
 
-def test_config_json_and_a_card_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+def test_contradicting_config_json_and_card_are_rejected(tmp_path: Path) -> None:
     path = checkpoint_files.write("hugging-face", tmp_path)
-    card = json.loads(own(tmp_path, "v-jepa-2").with_suffix(".json").read_text())
+    card = json.loads(save_own(tmp_path, "v-jepa-2").with_suffix(".json").read_text())
     card |= {"file": path.name, "checksum": hashlib.sha256(path.read_bytes()).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
-    with pytest.raises(EncoderError, match=r"2 attention heads after its config\.json, 4 after its card"):
-        look(path)
+    with pytest.raises(
+        EncoderError, match=r"2 attention heads according to its config\.json and 4 according to its card"
+    ):
+        recognise_file(path)
 
 
 @pytest.mark.parametrize(
-    ("config", "why"),
+    ("config", "reason"),
     [
         ({"hidden_act": "silu"}, "hidden_act"),
         ({"hidden_act": None}, "hidden_act"),
@@ -322,24 +324,24 @@ def test_config_json_and_a_card_that_contradict_each_other_are_refused(tmp_path:
         ({"num_attention_heads": "2"}, "do not divide"),
     ],
 )
-def test_a_config_json_of_something_else_is_refused(
-    tmp_path: Path, config: dict[str, object], why: str
+def test_an_incompatible_config_json_is_rejected(
+    tmp_path: Path, config: dict[str, object], reason: str
 ) -> None:
     path = checkpoint_files.write("hugging-face", tmp_path)
     path.with_name("config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(EncoderError, match=f"because config.json beside it has .*{why}"):
-        look(path)
-    # Beside V-JEPA's own names it is somebody else's.
-    look(checkpoint_files.write("v-jepa-2", tmp_path))
+    with pytest.raises(EncoderError, match=f"because its config.json has .*{reason}"):
+        recognise_file(path)
+    # It is ignored for weights with V-JEPA's names.
+    recognise_file(checkpoint_files.write("v-jepa-2", tmp_path))
 
 
 @pytest.mark.parametrize("wrap", ["{}", "encoder.{}", "model.{}"])
 @pytest.mark.parametrize("kind", ["v-jepa-2", "v-jepa-2.1"])
-def test_what_changes_nothing_is_left_out_and_said(tmp_path: Path, wrap: str, kind: str) -> None:
+def test_unused_weights_are_left_out_with_a_message(tmp_path: Path, wrap: str, kind: str) -> None:
     more = {"head.weight": torch.ones(3, 128), "classifier.bias": torch.ones(3), "predictor.x": torch.ones(3)}
     weights = checkpoint_files.weights_of(kind) | {"pos_embed": torch.ones(1, 8, 128)} | more
     torch.save({wrap.format(name): value for name, value in weights.items()}, tmp_path / "x.pt")
-    found = look(tmp_path / "x.pt")
+    found = recognise_file(tmp_path / "x.pt")
     assert any("left out: classifier, head, pos_embed, predictor." in line for line in found.recognised)
 
 
@@ -356,28 +358,28 @@ def without(*names: str) -> checkpoint_files.State:
         (without("patch_embed_img.proj.bias", "norms_block.3.bias"), r"img\.proj\.bias and 1 more weights"),
         (without("img_mod_embed"), "lacks img_mod_embed"),
         (without("blocks.0.mlp.fc1.weight"), r"lacks blocks\.0\.mlp\.fc1\.weight"),
-        (without() | {"blocks.0.ls1.gamma": torch.ones(3)}, r"has blocks\.0\.ls1\.gamma, for which"),
-        (without() | {"norm.weight": torch.ones(128)}, r"has norm\.weight, for which"),
+        (without() | {"blocks.0.ls1.gamma": torch.ones(3)}, r"has blocks\.0\.ls1\.gamma, which"),
+        (without() | {"norm.weight": torch.ones(128)}, r"has norm\.weight, which"),
         (without() | {"blocks.0.norm1.weight": torch.ones(9)}, r"has blocks\.0\.norm1\.weight of the shape"),
         (
             without() | {"blocks.0.mlp.fc2.bias": torch.ones(128, dtype=torch.int8)},
-            "int8, and nothing quantised",
+            "int8, and quantised",
         ),
         (without() | {"blocks.0.mlp.fc2.bias": torch.ones(128).double()}, "float64: convert its weights to"),
         (
             without("img_mod_embed", "patch_embed_img.proj.weight", "patch_embed_img.proj.bias"),
-            "trained without stills, for it lacks img_mod_embed and 2 more weights",
+            "trained without still images, since it lacks img_mod_embed and 2 more weights",
         ),
         (without() | {"cls_token": torch.ones(1, 1, 128)}, "class token"),
         (without() | {"blocks.0.attn.q_bias": torch.ones(128)}, "VideoMAE"),
         (without() | {"blocks.0.attn.qkv.lora_A.weight": torch.ones(4, 128)}, "LoRA"),
-        (without() | {"patch_embed.proj.weight": torch.ones(128, 3, 16, 16)}, "still pictures"),
+        (without() | {"patch_embed.proj.weight": torch.ones(128, 3, 16, 16)}, "still images"),
         (without() | {"patch_embed.proj.weight": torch.ones(128, 1, 2, 16, 16)}, "no encoder of the V-JEPA"),
         (without() | {"blocks.9999.norm1.bias": torch.ones(128)}, "larger than any"),
-        ({"patch_embed.proj.weight": torch.ones(8, 3, 2, 16, 16)}, "0 blocks follow"),
+        ({"patch_embed.proj.weight": torch.ones(8, 3, 2, 16, 16)}, "it has 0 blocks"),
         (
             checkpoint_files.random_weights(checkpoint_files.weight_shapes(72, 4, 96, "vjepa21")),
-            "do not tell its attention heads",
+            "do not contain the number of attention heads",
         ),
         (checkpoint_files.predictor(), "only the predictor"),
         ({"0.exp_avg": torch.ones(3), "0.exp_avg_sq": torch.ones(3)}, "state of an optimiser"),
@@ -386,22 +388,22 @@ def without(*names: str) -> checkpoint_files.State:
         ({"vision_model.embeddings.class_embedding": torch.ones(3)}, "class token"),
         ({"videomae.embeddings.patch_embeddings.projection.weight": torch.ones(3)}, "VideoMAE"),
         ({"base.q.lora_A.weight": torch.ones(3)}, "LoRA"),
-        ({"w": torch.ones(3)}, r"holds 1 tensors \(w, \.\.\.\), but no encoder"),
+        ({"w": torch.ones(3)}, r"contains 1 tensors \(w, \.\.\.\), but no encoder"),
     ],
 )
-def test_what_is_no_whole_encoder_is_refused(
+def test_an_incomplete_or_other_model_is_rejected(
     tmp_path: Path, weights: checkpoint_files.State, message: str
 ) -> None:
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(EncoderError, match=message) as caught:
-        look(tmp_path / "x.pt")
+        recognise_file(tmp_path / "x.pt")
     assert str(caught.value).startswith("x.pt ")
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_of_queries_keys_and_values_is_missed(tmp_path: Path) -> None:
+def test_a_missing_key_projection_is_named(tmp_path: Path) -> None:
     weights = checkpoint_files.hugging_face_names(checkpoint_files.weights_of("hugging-face"))
     del weights["encoder.layer.2.attention.key.weight"]
     save_file(weights, tmp_path / "m.safetensors")
     with pytest.raises(EncoderError, match=r"lacks layer\.2\.attention\.key\.weight of"):
-        look(tmp_path / "m.safetensors")
+        recognise_file(tmp_path / "m.safetensors")

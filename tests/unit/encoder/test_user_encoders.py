@@ -107,7 +107,7 @@ def test_damaged_missing_and_foreign_files_leave_nothing(tmp_path: Path, home: P
     for card, message in (
         (damaged, "damaged or not the file"),
         (alone, "cannot be read: export"),
-        (foreign, "cannot be read: remove it"),
+        (foreign, "cannot be read: remove or correct it"),
         (tmp_path / "nothing.json", "cannot be read"),
     ):
         with pytest.raises(EncoderError, match=message):
@@ -150,7 +150,7 @@ def test_the_chosen_encoder_is_used_until_it_is_deleted(tmp_path: Path, home: Pa
 def test_unknown_names_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=DEFAULT_ENCODER):
         registry.choose("nobody")
-    with pytest.raises(EncoderError, match="No encoder is called"):
+    with pytest.raises(EncoderError, match="There is no encoder called"):
         registry.remove("nobody")
     with pytest.raises(EncoderError, match="ships with the program"):
         registry.remove(DEFAULT_ENCODER)

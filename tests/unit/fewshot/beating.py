@@ -1,4 +1,4 @@
-"""A heart of a few lines: a sector of speckle with a ring that beats, and its true mask on every frame."""
+"""Synthetic beating ring in a sector of speckle, with masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CAVITY, WALL = 1, 2
 def beating(
     n_frames: int = 12, height: int = 96, width: int = 120, *, beats: float = 1.0, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Frames and masks, both (n_frames, height, width) uint8; frame 0 is the widest of the beat."""
+    """Return frames and masks, both (n_frames, height, width) uint8; the ring is widest on frame 0."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     noise = rng.normal(0, 1, (3 * height, 3 * width)).astype(np.float32)
@@ -37,7 +37,7 @@ def beating(
 
 
 def dice(one: NDArray[np.uint8], other: NDArray[np.uint8], value: int) -> float:
-    """2 |A and B| / (|A| + |B|) of one label value; 1 if neither has it."""
+    """Compute 2 |A and B| / (|A| + |B|) of one label value; 1 if both are empty."""
     a, b = one == value, other == value
     total = int(a.sum() + b.sum())
     return 2.0 * int((a & b).sum()) / total if total else 1.0

@@ -1,4 +1,4 @@
-"""A small encoder and a small cine for the head's tests."""
+"""A small encoder and a small cine for tests of the head."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def small_encoder() -> LoadedEncoder:
-    """As wide as the card's architecture says, but two blocks deep."""
+    """Return an encoder with the width of its architecture, but two blocks only."""
     torch.manual_seed(0)
     module = VisionTransformer3D(Architecture(192, 2, 3)).eval().requires_grad_(False)
     card = EncoderCard(
@@ -41,7 +41,7 @@ def heart() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 @pytest.fixture
 def study(heart: tuple[NDArray[np.uint8], NDArray[np.uint8]], small_encoder: LoadedEncoder) -> PreparedCine:
-    """The beating heart with frames 0 and 6 annotated."""
+    """Return the beating heart with frames 0 and 6 annotated."""
     frames, masks = heart
     cine = prepare_cine(0, frames, *small_encoder, fps=30)
     cine.labels = {frame: frame_label(masks[frame], cine.box, CLASSES) for frame in (0, 6)}

@@ -14,7 +14,7 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot import compare, fit_head
 from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction, interval
 from vjepa_core.fewshot.fit import FitConfig
-from vjepa_core.fewshot.left_out import Target, choose_targets
+from vjepa_core.fewshot.held_out import Target, choose_targets
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
 
@@ -42,18 +42,18 @@ def test_each_frame_is_left_out_and_scored_for_what_the_others_show() -> None:
 def test_many_labels_are_cut_to_a_few_spread_over_cines_and_time() -> None:
     labels = {cine: {frame: label(1) for frame in range(cine, 40)} for cine in range(6)}
     labels[9] = {0: label(1), 30: label(1)}
-    targets = choose_targets(labels, dict.fromkeys(labels, 40), (1,), most=8, most_cines=3)
+    targets = choose_targets(labels, dict.fromkeys(labels, 40), (1,), max_frames=8, max_cines=3)
     assert len(targets) == 8
     assert [t.cine for t in targets] == [0, 0, 0, 1, 1, 1, 2, 2]
     frames = [t.frame for t in targets if t.cine == 0]
     assert frames == sorted(frames)
     assert frames[-1] - frames[0] >= 20
-    assert targets == choose_targets(labels, dict.fromkeys(labels, 40), (1,), most=8, most_cines=3)
+    assert targets == choose_targets(labels, dict.fromkeys(labels, 40), (1,), max_frames=8, max_cines=3)
 
 
 def test_a_cine_with_few_labels_gives_what_it_has() -> None:
     labels = {1: {0: label(1), 3: label(1)}, 2: {f: label(1) for f in range(9)}}
-    targets = choose_targets(labels, {1: 9, 2: 9}, (1,), most=8)
+    targets = choose_targets(labels, {1: 9, 2: 9}, (1,), max_frames=8)
     assert [t.cine for t in targets] == [1, 1, 2, 2, 2, 2, 2, 2]
     assert len(set(targets)) == 8
 
@@ -84,7 +84,7 @@ def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[E
     """The same encoder twice."""
     frames, masks = heart
     cine = LabelledCine(frames, 30.0, {0: masks[0], 4: masks[4], 9: masks[9]})
-    targets = choose_targets({3: cine.labels}, {3: len(frames)}, (1, 2), most=2)
+    targets = choose_targets({3: cine.labels}, {3: len(frames)}, (1, 2), max_frames=2)
     told: list[tuple[str, int, int]] = []
     found = compare.compare(
         {3: cine},

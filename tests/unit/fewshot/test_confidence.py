@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot import calibration
-from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped, write
+from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped_calibration, write
 from vjepa_core.fewshot.confidence import confidence, frame_signs, situation, soft_dice, trust
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
@@ -30,7 +30,7 @@ def sharpened(prior: Tensor, power: float) -> Tensor:
 
 @pytest.mark.parametrize("situation", Situation)
 def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> None:
-    maps = shipped()[situation]
+    maps = shipped_calibration()[situation]
     signs = np.random.default_rng(0).uniform(-3, 7, (200, 5))
     dice = maps.expected_dice(signs)
     assert ((dice > 0) & (dice < 1)).all()
@@ -39,12 +39,12 @@ def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> Non
         better[:, k] += 1
         assert (maps.expected_dice(better) >= dice).all()
     of_pixels = np.random.default_rng(1).uniform(0, 7, (200, 3))
-    wrong = maps.wrong_share(of_pixels)
+    wrong = maps.error_probability(of_pixels)
     assert ((wrong >= 0) & (wrong <= 1)).all()
     for k in range(3):
         better = of_pixels.copy()
         better[:, k] += 1
-        assert (maps.wrong_share(better) <= wrong).all()
+        assert (maps.error_probability(better) <= wrong).all()
 
 
 def test_a_surer_head_is_trusted_more(study: PreparedCine) -> None:
@@ -144,13 +144,13 @@ def test_a_damaged_calibration_is_refused_in_one_sentence(tmp_path: Path, key: s
     told = json.loads(path.read_text())
     told["situations"]["draft"]["pixel"][key] = value
     path.write_text(json.dumps(told))
-    with pytest.raises(CoreError, match="install it again"):
+    with pytest.raises(CoreError, match="reinstall Apical"):
         read(path)
     path.write_text("{")
-    with pytest.raises(CoreError, match="install it again"):
+    with pytest.raises(CoreError, match="reinstall Apical"):
         read(path)
 
 
 def test_the_window_knows_the_grid_of_doubts() -> None:
     assert DOUBT_SIZE == GRID_SIZE
-    assert calibration.shipped() is shipped()
+    assert calibration.shipped_calibration() is shipped_calibration()

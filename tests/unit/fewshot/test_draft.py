@@ -19,8 +19,8 @@ from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.draft import Draft, blend_with_draft, draft_share, predict_with_draft
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.pipeline import prepare_cine
-from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import Starter, new_head
@@ -155,7 +155,7 @@ def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
 ) -> None:
     """The whole way, with a draft that follows the beat where the picture does not."""
     frames = np.repeat(beating(12)[0][:1], 12, axis=0)
-    starter = Starter(head_of(small_encoder), Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
+    starter = Starter(head_of(small_encoder), ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0))
     monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
     monkeypatch.setattr(pipeline, "Draft", lambda head, cine: drafted(cine, head, truth))
 

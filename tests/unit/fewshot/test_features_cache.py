@@ -1,4 +1,4 @@
-"""The cache never fails loudly, never gives back something else, and stays within its size."""
+"""The cache never raises, never returns wrong features, and stays within its size limit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def aged(cache: FeatureCache, key: str, seconds: float) -> None:
     os.utime(path, (path.stat().st_mtime - seconds,) * 2)
 
 
-def test_what_was_put_comes_back(cache: FeatureCache) -> None:
+def test_stored_features_are_returned(cache: FeatureCache) -> None:
     assert cache.get("a") is None
     assert cache.put("a", features())
     found = cache.get("a")
@@ -60,7 +60,7 @@ def test_what_was_put_comes_back(cache: FeatureCache) -> None:
     assert [path.name for path in cache.folder.iterdir()] == ["a.safetensors"]
 
 
-def test_features_are_made_once(cache: FeatureCache) -> None:
+def test_features_are_computed_once(cache: FeatureCache) -> None:
     made: list[int] = []
 
     def make() -> CineFeatures:
@@ -71,15 +71,15 @@ def test_features_are_made_once(cache: FeatureCache) -> None:
     assert len(made) == 1
 
 
-def test_what_is_stored_is_not_held_in_memory(cache: FeatureCache) -> None:
+def test_stored_features_are_mapped_from_disk(cache: FeatureCache) -> None:
     made = features()
     assert cache.get_or_make("a", lambda: made) is not made
     cache.max_bytes = 0
     assert cache.get_or_make("a", lambda: made) is made
 
 
-def test_what_was_read_outlives_its_file(cache: FeatureCache) -> None:
-    """Another window may throw an entry away, or put another one into its place, while it is in use."""
+def test_features_stay_valid_after_their_file_is_removed(cache: FeatureCache) -> None:
+    """Another process may remove or replace an entry while it is in use."""
     cache.put("a", features(1))
     cache.put("b", features(2))
     a, b = cache.get("a"), cache.get("b")
@@ -91,7 +91,7 @@ def test_what_was_read_outlives_its_file(cache: FeatureCache) -> None:
     assert torch.equal(b.values, features(2).values)
 
 
-def misshapen(path: Path, **tensors: torch.Tensor) -> None:
+def write_invalid(path: Path, **tensors: torch.Tensor) -> None:
     save_file({"values": features().values, "times": features().times} | tensors, path, {"key": "a"})
 
 
@@ -105,16 +105,16 @@ DAMAGES: dict[str, Callable[[Path, bytes], object]] = {
     "huge header": lambda path, whole: path.write_bytes(b"\xff" * 8 + whole[8:]),
     "foreign": lambda path, whole: path.write_bytes(b"x" * 999),
     "of another cine": lambda path, whole: shutil.copy(path.with_name("b.safetensors"), path),
-    "without checksum": lambda path, whole: misshapen(path),
+    "without checksum": lambda path, whole: write_invalid(path),
     "other names": lambda path, whole: save_file({"weights": torch.zeros(3)}, path),
-    "other precision": lambda path, whole: misshapen(path, values=features().values.float()),
-    "other shape": lambda path, whole: misshapen(path, values=torch.zeros(2, 3, dtype=torch.float16)),
-    "other length": lambda path, whole: misshapen(path, times=torch.zeros(4, dtype=torch.float64)),
+    "other precision": lambda path, whole: write_invalid(path, values=features().values.float()),
+    "other shape": lambda path, whole: write_invalid(path, values=torch.zeros(2, 3, dtype=torch.float16)),
+    "other length": lambda path, whole: write_invalid(path, times=torch.zeros(4, dtype=torch.float64)),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_made_anew_without_a_word(
+def test_a_damaged_file_is_replaced_without_an_error(
     cache: FeatureCache, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.put("a", features(1))
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_made_anew_without_a_word(
     assert not [record for record in caplog.records if record.levelname != "DEBUG"]
 
 
-def test_no_flipped_bit_passes(cache: FeatureCache) -> None:
+def test_every_flipped_bit_is_detected(cache: FeatureCache) -> None:
     cache.put("a", features())
     path = cache.path("a")
     whole = path.read_bytes()
@@ -145,7 +145,7 @@ def test_no_flipped_bit_passes(cache: FeatureCache) -> None:
         assert found is None or place < len(whole) - features().values.nbytes
 
 
-def test_the_longest_unused_go_first(cache: FeatureCache) -> None:
+def test_the_least_recently_used_are_removed_first(cache: FeatureCache) -> None:
     for age, name in ((300, "a"), (200, "b"), (100, "c")):
         cache.put(name, features())
         aged(cache, name, age)
@@ -158,7 +158,7 @@ def test_the_longest_unused_go_first(cache: FeatureCache) -> None:
     assert cache.get("d") is not None
 
 
-def test_features_larger_than_the_cache_are_not_stored_and_displace_nothing(cache: FeatureCache) -> None:
+def test_features_larger_than_the_cache_are_not_stored_and_nothing_is_removed(cache: FeatureCache) -> None:
     cache.put("a", features())
     cache.max_bytes = cache.size()
     large = CineFeatures(
@@ -168,10 +168,10 @@ def test_features_larger_than_the_cache_are_not_stored_and_displace_nothing(cach
     assert cache.get("a") is not None
 
 
-def test_files_that_cannot_be_removed_are_no_room(
+def test_files_that_cannot_be_removed_count_towards_the_limit(
     cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Windows a file that another process has open stays: the cap holds all the same."""
+    """On Windows, open files cannot be removed; the limit still applies."""
     cache.put("a", features())
     cache.max_bytes = cache.size() + 10
 
@@ -184,7 +184,7 @@ def test_files_that_cannot_be_removed_are_no_room(
     assert cache.clear() == (0, 0, 1)
 
 
-def test_no_cache_at_all(tmp_path: Path) -> None:
+def test_a_disabled_cache(tmp_path: Path) -> None:
     FeatureCache(tmp_path / "features", GIB).put("a", features(1))
     off = FeatureCache(tmp_path / "features", 0)
     assert torch.equal(off.get_or_make("a", lambda: features(2)).values, features(2).values)
@@ -206,12 +206,12 @@ def test_no_cache_at_all(tmp_path: Path) -> None:
         ("plenty", DEFAULT_CAP),
     ],
 )
-def test_the_cap_may_be_set(said: str, cap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_can_be_set(said: str, cap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CAP_VARIABLE, said)
     assert FeatureCache(tmp_path).max_bytes == cap
 
 
-def test_the_disk_is_never_filled(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_disk_space_is_reserved(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(1000 * GIB, 990 * GIB, 10 * GIB)
     monkeypatch.setattr(cache_folder.shutil, "disk_usage", lambda _: disk)
     cache.max_bytes = 100 * GIB
@@ -237,7 +237,9 @@ def test_the_disk_is_never_filled(cache: FeatureCache, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("refused", ["replace", "save_file", "disk_usage"])
-def test_a_full_disk_is_no_error(cache: FeatureCache, refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_an_error(
+    cache: FeatureCache, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -252,7 +254,7 @@ def test_a_full_disk_is_no_error(cache: FeatureCache, refused: str, monkeypatch:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_safetensors_own_word_for_a_full_disk_is_no_error(
+def test_a_safetensors_error_for_a_full_disk_is_not_raised(
     cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def onto_a_full_disk(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -263,7 +265,7 @@ def test_safetensors_own_word_for_a_full_disk_is_no_error(
     assert list(cache.folder.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_not_an_error(tmp_path: Path) -> None:
     tmp_path.joinpath("file").write_text("in the way")
     cache = FeatureCache(tmp_path / "file" / "features", GIB)
     assert torch.equal(cache.get_or_make("a", features).values, features().values)
@@ -272,13 +274,13 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     assert cache.clear() == (0, 0, 0)
 
 
-def test_a_folder_in_the_place_of_a_file_is_no_error(cache: FeatureCache) -> None:
+def test_a_folder_in_place_of_a_file_is_not_an_error(cache: FeatureCache) -> None:
     cache.path("a").mkdir(parents=True)
     assert torch.equal(cache.get_or_make("a", features).values, features().values)
     assert cache.get("a") is None
 
 
-def test_leftovers_of_a_killed_process_are_swept(cache: FeatureCache) -> None:
+def test_temporary_files_of_killed_processes_are_removed(cache: FeatureCache) -> None:
     cache.folder.mkdir()
     names = ("old.tmp", ".tmpZLQK7I", "new.tmp")
     old, olds, new = (cache.folder / name for name in names)
@@ -292,7 +294,7 @@ def test_leftovers_of_a_killed_process_are_swept(cache: FeatureCache) -> None:
     assert new.exists()  # perhaps another process is writing it
 
 
-def test_files_that_vanish_while_they_are_looked_at_lose_nothing(
+def test_files_that_disappear_during_listing_are_ignored(
     cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b", "c"):
@@ -312,7 +314,7 @@ def test_files_that_vanish_while_they_are_looked_at_lose_nothing(
     assert {entry.path.stem for entry in cache.entries()} == {"b", "c", "d"}
 
 
-def test_clearing_says_what_it_freed(cache: FeatureCache) -> None:
+def test_clear_returns_what_was_removed(cache: FeatureCache) -> None:
     for name in ("a", "b"):
         cache.put(name, features())
     cache.folder.joinpath("new.tmp").touch()
@@ -322,7 +324,7 @@ def test_clearing_says_what_it_freed(cache: FeatureCache) -> None:
     assert cache.get("a") is None
 
 
-def test_the_key_follows_all_that_features_depend_on() -> None:
+def test_the_key_depends_on_everything_that_determines_features() -> None:
     frames = np.zeros((4, 8, 8), np.uint8)
     other = frames.copy()
     other[3, 7, 7] = 1
@@ -342,7 +344,7 @@ def test_the_key_follows_all_that_features_depend_on() -> None:
     assert len(keys) == 8
 
 
-def test_the_key_does_not_follow_the_rest() -> None:
+def test_the_key_does_not_depend_on_anything_else() -> None:
     frames = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     key = feature_key(frames, CARD, fps=30.0)
     assert feature_key(np.asfortranarray(frames), CARD, fps=31.5) == key

@@ -1,4 +1,4 @@
-"""Several processes in one cache: whatever they do to each other, each gets the features it asked for."""
+"""Several processes share a cache: each always gets the requested features."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SECONDS = 1.5
 
 
 def features(key: int) -> CineFeatures:
-    """16 KiB that tell their key."""
+    """Return 16 KiB of features with the key as value."""
     return CineFeatures(
         torch.full((2, 4, 4, 4, 64), float(key), dtype=torch.float16), torch.arange(4, dtype=torch.float64)
     )
 
 
-def work(folder: str, seed: int, together: Barrier, faults: multiprocessing.Queue[str]) -> None:
-    """Read, write, evict, clear and damage at random; say what was not as it should be."""
+def stress(folder: str, seed: int, barrier: Barrier, faults: multiprocessing.Queue[str]) -> None:
+    """Read, write, evict, clear and damage entries at random; report wrong results."""
     torch.set_num_threads(1)
     dice = random.Random(seed)
     cache = FeatureCache(Path(folder), ROOM * 17_000)
     held: list[tuple[int, CineFeatures]] = []
     done = 0
-    together.wait(60)
+    barrier.wait(60)
     until = time.monotonic() + SECONDS
     try:
         while time.monotonic() < until:
@@ -61,12 +61,12 @@ def work(folder: str, seed: int, together: Barrier, faults: multiprocessing.Queu
         faults.put("did nothing")
 
 
-def test_processes_that_write_evict_clear_and_damage_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_processes_that_write_evict_clear_and_damage_get_correct_features(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     faults = context.Queue()
-    together = context.Barrier(PROCESSES)
+    barrier = context.Barrier(PROCESSES)
     workers = [
-        context.Process(target=work, args=(str(tmp_path), seed, together, faults))
+        context.Process(target=stress, args=(str(tmp_path), seed, barrier, faults))
         for seed in range(PROCESSES)
     ]
     for worker in workers:

@@ -16,7 +16,7 @@ from tests.unit.fewshot.beating import CAVITY, WALL, beating, dice
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.fit import Batch, Fit, FitConfig, predict
-from vjepa_core.fewshot.head import HeadFileError, for_other_classes, load_head, save_head
+from vjepa_core.fewshot.head import HeadFileError, load_head, save_head, with_new_classes
 from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.starter import new_head
@@ -129,7 +129,7 @@ def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
     study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     before = fitted(study, small_encoder).averaged
-    other = for_other_classes(before, (4, 7, 9))
+    other = with_new_classes(before, (4, 7, 9))
     assert other.config.classes == (4, 7, 9)
     assert other.config.encoder_checksum == before.config.encoder_checksum
     assert torch.equal(other.feature_net.feature_proj.weight, before.feature_net.feature_proj.weight)
@@ -137,7 +137,7 @@ def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
     nothing = torch.zeros(1, 4, 112, 112)
     logits = other.eval()(picture, study.tokens([0]), nothing)
     assert (logits == 0).all()
-    again = for_other_classes(before, (4, 7, 9))
+    again = with_new_classes(before, (4, 7, 9))
     for one, two in zip(other.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
 

@@ -1,4 +1,4 @@
-"""The loss against plain sums, and what it says of structures that were not outlined."""
+"""The loss compared with plain sums, and with partially outlined frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def one_hot(labels: Tensor, k: int) -> Tensor:
     return torch.nn.functional.one_hot(labels, k).permute(0, 3, 1, 2).float()
 
 
-def test_the_loss_is_cross_entropy_plus_soft_dice_where_everything_is_outlined() -> None:
+def test_with_all_structures_outlined_the_loss_is_cross_entropy_plus_soft_dice() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 4, 5)
     labels = torch.randint(0, 3, (2, 4, 5))
@@ -29,7 +29,7 @@ def test_the_loss_is_cross_entropy_plus_soft_dice_where_everything_is_outlined()
     torch.testing.assert_close(loss, cross_entropy + dice)
 
 
-def test_a_structure_that_was_not_outlined_is_not_learnt_as_background() -> None:
+def test_a_structure_that_is_not_outlined_is_not_learned_as_background() -> None:
     logits = torch.zeros(1, 3, 4, 4, requires_grad=True)
     target = one_hot(torch.tensor([[[1, 1, 0, 0]] * 4]), 3)
     partial_label_loss(logits, target, torch.tensor([[True, True, False]]), torch.ones(1, 4, 4)).backward()
@@ -41,7 +41,7 @@ def test_a_structure_that_was_not_outlined_is_not_learnt_as_background() -> None
     assert (outside[1] > 0).all()  # the outlined class is pushed away
 
 
-def test_an_unlabelled_pixel_has_no_say() -> None:
+def test_unlabelled_pixels_have_no_gradient() -> None:
     logits = torch.randn(1, 2, 4, 4, requires_grad=True)
     weight = torch.ones(1, 4, 4)
     weight[:, :, 1] = 0
@@ -52,7 +52,7 @@ def test_an_unlabelled_pixel_has_no_say() -> None:
     assert logits.grad[..., 0].any()
 
 
-def test_nothing_labelled_gives_no_nan() -> None:
+def test_without_labels_the_loss_is_finite() -> None:
     target = one_hot(torch.zeros(1, 4, 4, dtype=torch.long), 2)
     nothing = torch.tensor([[True, False]])
     assert partial_label_loss(torch.randn(1, 2, 4, 4), target, nothing, torch.zeros(1, 4, 4)).isfinite()

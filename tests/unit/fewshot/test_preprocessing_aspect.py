@@ -1,4 +1,4 @@
-"""Pixels that are not square: encoder and head see the true proportions; square ones change nothing."""
+"""Non-square pixels are resampled to true proportions; square pixels are unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.compare import LabelledCine
 from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.preprocessing import Letterbox
-from vjepa_core.pretraining.pack import shrink
+from vjepa_core.pretraining.pack import downscale
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import OpenCine, SetLabels, SharedArray
 
@@ -22,7 +22,7 @@ ASPECTS = [0.15 / 0.31, 0.23 / 0.29, 1.9]
 
 
 def disk(height: int, width: int, aspect: float, radius: float = 0.3) -> NDArray[np.uint8]:
-    """A disk that is round in millimetres, its radius a share of the shorter side."""
+    """Return a disk that is round in millimetres, with the radius as a fraction of the shorter side."""
     y, x = np.mgrid[:height, :width] + 0.5
     true = min(height * aspect, width) * radius
     return (np.hypot((y - height / 2) * aspect, x - width / 2) < true).astype(np.uint8)
@@ -32,7 +32,7 @@ def disk(height: int, width: int, aspect: float, radius: float = 0.3) -> NDArray
     ("height", "width"),
     [(600, 800), (240, 320), (96, 120), (224, 224), (225, 224), (31, 411), (708, 1016), (1, 300)],
 )
-def test_square_pixels_give_what_they_always_gave(height: int, width: int) -> None:
+def test_results_for_square_pixels_are_unchanged(height: int, width: int) -> None:
     rng = np.random.default_rng(height)
     frames = rng.integers(0, 256, (2, height, width)).astype(np.uint8)
     box = Letterbox.fit(height, width, pixel_aspect=1.0)
@@ -50,7 +50,7 @@ def test_square_pixels_give_what_they_always_gave(height: int, width: int) -> No
 
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize(("height", "width"), [(600, 800), (90, 200), (500, 120)])
-def test_what_is_round_is_round_in_the_square(height: int, width: int, aspect: float) -> None:
+def test_a_disk_is_round_in_the_square(height: int, width: int, aspect: float) -> None:
     box = Letterbox.fit(height, width, pixel_aspect=aspect)
     assert max(box.inner_height, box.inner_width) == 224
     assert box.inner_height / box.inner_width == pytest.approx(height * aspect / width, rel=0.02)
@@ -62,7 +62,7 @@ def test_what_is_round_is_round_in_the_square(height: int, width: int, aspect: f
     assert 2 * (back & (round_one > 0)).sum() / (back.sum() + round_one.sum()) > 0.97
 
 
-def test_no_stripes_where_one_axis_shrinks_and_the_other_grows() -> None:
+def test_no_aliasing_if_one_axis_shrinks_and_the_other_grows() -> None:
     stripes = np.zeros((1, 400, 100), np.uint8)
     stripes[:, ::2] = 200
     box = Letterbox.fit(400, 100, pixel_aspect=0.25)
@@ -77,7 +77,7 @@ def test_an_aspect_must_be_positive() -> None:
             Letterbox.fit(30, 40, pixel_aspect=aspect)
 
 
-def test_a_squeezed_cine_is_seen_as_the_one_it_was_made_from(small_encoder: LoadedEncoder) -> None:
+def test_a_squeezed_cine_is_segmented_like_the_original(small_encoder: LoadedEncoder) -> None:
     frames, _ = beating(4, 192, 240)
     squeezed = np.stack([cv2.resize(f, (240, 96), interpolation=cv2.INTER_AREA) for f in frames])
     true = prepare_cine(0, frames, *small_encoder, fps=30)
@@ -114,14 +114,14 @@ def test_the_engine_uses_the_aspect_of_the_message(tmp_path: Path) -> None:
         ((600, 300), 2.0, (256, 64)),
     ],
 )
-def test_packed_pictures_have_square_pixels(
+def test_packed_images_have_square_pixels(
     shape: tuple[int, int], aspect: float, expected: tuple[int, int]
 ) -> None:
     frames = np.zeros((2, *shape), np.uint8)
-    assert shrink(frames, 256, pixel_aspect=aspect).shape == (2, *expected)
-    assert shrink(frames, 256, pixel_aspect=aspect, labels=True).shape == (2, *expected)
+    assert downscale(frames, 256, pixel_aspect=aspect).shape == (2, *expected)
+    assert downscale(frames, 256, pixel_aspect=aspect, labels=True).shape == (2, *expected)
 
 
-def test_a_labelled_cine_has_square_pixels_unless_it_says_otherwise() -> None:
+def test_a_labelled_cine_has_square_pixels_by_default() -> None:
     frames = np.zeros((1, 4, 4), np.uint8)
     assert LabelledCine(frames, 0.0, {}).pixel_aspect == 1.0

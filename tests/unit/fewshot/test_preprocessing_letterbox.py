@@ -1,4 +1,4 @@
-"""Into the square and back: nothing may move, grow or shrink."""
+"""Letterbox and its inverse preserve position and size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPES = [(600, 800), (800, 600), (224, 224), (240, 320), (112, 112), (97, 411),
 
 
 def ventricle(height: int, width: int) -> NDArray[np.uint8]:
-    """A cavity (1) in a wall (2), off centre and tilted."""
+    """Return a cavity (1) in a wall (2), off centre and tilted."""
     y, x = np.mgrid[:height, :width] + 0.5
     u, v = (y / height - 0.45) * 1.0, (x / width - 0.55) * 1.0
     radius = np.hypot(u + 0.3 * v, 1.4 * v)
@@ -30,7 +30,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_labels_survive_the_way_into_the_square_and_back(height: int, width: int) -> None:
+def test_labels_are_preserved_by_letterbox_and_inverse(height: int, width: int) -> None:
     labels = ventricle(height, width)
     box = Letterbox.fit(height, width)
     square = box.apply_labels(labels)
@@ -44,14 +44,14 @@ def test_labels_survive_the_way_into_the_square_and_back(height: int, width: int
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_pictures_and_labels_land_in_the_same_place(height: int, width: int) -> None:
+def test_images_and_labels_are_aligned(height: int, width: int) -> None:
     labels = ventricle(height, width)
     box = Letterbox.fit(height, width)
     picture = box.apply((labels == 1).astype(np.uint8)[None] * 255)[0]
     assert dice(picture > 127, box.apply_labels(labels) == 1) > 0.99
 
 
-def test_a_ramp_comes_back_where_it_was() -> None:
+def test_a_ramp_is_preserved_by_letterbox_and_inverse() -> None:
     box = Letterbox.fit(300, 400)
     y, x = np.mgrid[:224, :224] + 0.5
     back = box.invert(np.stack((y, x)))
@@ -62,7 +62,7 @@ def test_a_ramp_comes_back_where_it_was() -> None:
     np.testing.assert_allclose(back[1, 150, 2:-2], expected_x[2:-2], atol=1e-3)
 
 
-def test_the_picture_is_centred_and_the_bars_are_filled() -> None:
+def test_the_image_is_centred_and_the_bars_are_filled() -> None:
     box = Letterbox.fit(600, 800)
     assert (box.inner_height, box.inner_width, box.top, box.left) == (168, 224, 28, 0)
     squares = box.apply(np.full((2, 600, 800), 200, np.uint8))
@@ -89,13 +89,13 @@ def test_probabilities_still_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 1000), (1000, 1)])
-def test_pictures_of_one_pixel_width_go_through(height: int, width: int) -> None:
+def test_images_with_a_side_of_one_pixel(height: int, width: int) -> None:
     box = Letterbox.fit(height, width)
     assert box.apply(np.full((1, height, width), 9, np.uint8)).max() == 9
     assert box.invert(np.ones((1, 224, 224))).shape == (1, height, width)
 
 
-def test_wrong_arrays_are_refused() -> None:
+def test_invalid_arrays_are_rejected() -> None:
     box = Letterbox.fit(30, 40)
     with pytest.raises(ValueError, match="cannot fit"):
         Letterbox.fit(0, 40)

@@ -1,4 +1,4 @@
-"""The shape of the ultrasound picture: found in fans, given up where there is none, and kept by masks."""
+"""The ultrasound sector is found and limits the masks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.sector import find_sector, on_region
+from vjepa_core.fewshot.sector import find_sector, sector_on_region
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.preprocessing import Letterbox
 
@@ -27,7 +27,7 @@ def fan(half_angle: float = 0.7, reach: float = 285.0) -> NDArray[np.bool_]:
 
 
 def speckled(inside: NDArray[np.bool_], frames: int = 6, seed: int = 0) -> NDArray[np.uint8]:
-    """Frames of a fan with a black cavity in it, coding noise around it, and text beside it."""
+    """Return frames of a sector with a black cavity, coding noise around it and text beside it."""
     rng = np.random.default_rng(seed)
     made = np.hypot(*rng.normal(0, 40, (2, frames, HEIGHT, WIDTH)))
     made[:, 120:190, 180:230] = rng.uniform(0, 4, (frames, 70, 50))
@@ -39,9 +39,9 @@ def speckled(inside: NDArray[np.bool_], frames: int = 6, seed: int = 0) -> NDArr
 
 
 @pytest.mark.parametrize("half_angle", [0.45, 0.7])
-def test_a_fan_is_found_to_about_a_pixel_of_the_encoders_square(half_angle: float) -> None:
+def test_a_sector_is_found_with_an_accuracy_of_about_a_pixel(half_angle: float) -> None:
     truth, box = fan(half_angle), Letterbox.fit(HEIGHT, WIDTH)
-    found = on_region(find_sector(box.apply(speckled(truth)), box), box)
+    found = sector_on_region(find_sector(box.apply(speckled(truth)), box), box)
     kernel = np.ones((9, 9), np.uint8)
     assert not (found & ~cv2.dilate(truth.astype(np.uint8), kernel).astype(bool)).any()
     assert not (cv2.erode(truth.astype(np.uint8), kernel).astype(bool) & ~found).any()
@@ -49,22 +49,22 @@ def test_a_fan_is_found_to_about_a_pixel_of_the_encoders_square(half_angle: floa
 
 
 @pytest.mark.parametrize("grey", [0, 3, 90])
-def test_without_a_black_surround_or_a_picture_it_is_the_whole_region(grey: int) -> None:
+def test_without_a_black_surround_or_an_image_it_is_the_whole_region(grey: int) -> None:
     box = Letterbox.fit(HEIGHT, WIDTH)
     picture = np.full((1, HEIGHT, WIDTH), grey, np.uint8)
-    assert on_region(find_sector(box.apply(picture), box), box).all()
+    assert sector_on_region(find_sector(box.apply(picture), box), box).all()
     lit = np.random.default_rng(1).integers(20, 200, (2, HEIGHT, WIDTH)).astype(np.uint8)
-    assert on_region(find_sector(box.apply(lit), box), box).all()
+    assert sector_on_region(find_sector(box.apply(lit), box), box).all()
 
 
-def test_the_bars_of_the_letterbox_are_no_part_of_it() -> None:
+def test_the_bars_of_the_letterbox_are_excluded() -> None:
     box = Letterbox.fit(HEIGHT, WIDTH)
     sector = find_sector(box.apply(np.full((1, HEIGHT, WIDTH), 90, np.uint8)), box)
     assert not sector[: box.top].any()
     assert sector[box.inner].all()
 
 
-def test_a_label_image_ends_where_the_sector_does() -> None:
+def test_labels_are_limited_to_the_sector() -> None:
     box = Letterbox.fit(HEIGHT, WIDTH)
     everywhere = torch.zeros(2, 112, 112)
     everywhere[1] = 1
@@ -73,8 +73,8 @@ def test_a_label_image_ends_where_the_sector_does() -> None:
     np.testing.assert_array_equal(label_image(everywhere, box, (7,), inside) == 7, inside)
 
 
-def test_segment_draws_nothing_outside_the_fan(small_encoder: LoadedEncoder) -> None:
-    """A wall drawn across the edge of the fan is not continued outside it on other frames."""
+def test_segment_predicts_nothing_outside_the_sector(small_encoder: LoadedEncoder) -> None:
+    """A wall outlined across the edge of the sector is not predicted outside it on other frames."""
     truth = fan()
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.circle(label, (90, 160), 40, (1,), -1)  # the fan's edge runs through it
@@ -92,7 +92,7 @@ def study(frames: NDArray[np.uint8]) -> PreparedCine:
     return PreparedCine(1, box, boxed, features, Motion(boxed, grid_size=112))
 
 
-def test_a_sector_that_outlines_contradict_is_not_believed() -> None:
+def test_a_sector_that_contradicts_outlines_is_not_used() -> None:
     cine = study(speckled(fan(), frames=2))
     assert not cine.inside.all()
     label = np.zeros((HEIGHT, WIDTH), np.uint8)

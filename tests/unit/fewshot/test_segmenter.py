@@ -18,7 +18,7 @@ from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.head import Head
-from vjepa_core.fewshot.plausible import N_NUMBERS, Shapes
+from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import complete_labels
 from vjepa_core.fewshot.segmenter import Segmentation, segment
@@ -34,7 +34,9 @@ QUICK = FitConfig(steps=4)
 class StubStarter(Starter):
     """Applies or not, as it is told."""
 
-    shapes: Shapes = field(default_factory=lambda: Shapes(np.zeros(N_NUMBERS), np.eye(N_NUMBERS), 1.0))
+    shapes: ShapeModel = field(
+        default_factory=lambda: ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
+    )
     answer: bool = True
     asked: list[PreparedCine] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""The head's two nets: who has a say, and what each learns."""
+"""The two networks of a head: which are used, and what each learns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
-from vjepa_core.fewshot.head import Head, for_other_classes
+from vjepa_core.fewshot.head import Head, with_new_classes
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import new_head
 
@@ -30,7 +30,7 @@ def _head(small_encoder: LoadedEncoder) -> Head:
     return new_head(small_encoder[1], (1, 2))
 
 
-def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, study: PreparedCine) -> None:
+def test_with_few_annotated_cines_the_image_network_is_not_fitted(head: Head, study: PreparedCine) -> None:
     before = [p.clone() for p in head.picture_net.parameters()]
     after = fitted(head, study, QUICK)
     assert after.heard.tolist() == [True, False]
@@ -38,7 +38,7 @@ def test_few_annotated_cines_leave_the_net_of_the_picture_alone(head: Head, stud
         assert torch.equal(one, two)
 
 
-def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head, study: PreparedCine) -> None:
+def test_the_image_network_has_twice_the_weight(head: Head, study: PreparedCine) -> None:
     after = fitted(head, study, BOTH)
     assert after.heard.all()
     together = predict(after, study, [4])
@@ -50,7 +50,7 @@ def test_two_nets_answer_together_and_the_picture_s_net_counts_twice(head: Head,
     torch.testing.assert_close(together, (alone[0] + 2 * alone[1]) / 3)
 
 
-def test_many_labels_leave_the_net_of_features_alone(head: Head, study: PreparedCine) -> None:
+def test_with_many_labels_the_feature_network_is_not_fitted(head: Head, study: PreparedCine) -> None:
     before = [p.clone() for p in head.feature_net.parameters()]
     after = fitted(head, study, ALONE)
     assert after.heard.tolist() == [False, True]
@@ -61,7 +61,7 @@ def test_many_labels_leave_the_net_of_features_alone(head: Head, study: Prepared
     assert torch.equal(one, two)
 
 
-def test_each_net_learns_as_if_the_other_were_not_there(
+def test_the_networks_are_fitted_independently(
     head: Head, study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     both = fitted(head, study, BOTH)
@@ -70,7 +70,7 @@ def test_each_net_learns_as_if_the_other_were_not_there(
         torch.testing.assert_close(a, b)
 
 
-def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: PreparedCine) -> None:
+def test_a_network_that_is_not_in_use_is_not_fitted(head: Head, study: PreparedCine) -> None:
     assert Fit(head, [study], QUICK, warm=True).total == QUICK.warm_steps
     assert Fit(head, [study], BOTH, warm=True).total == BOTH.steps
     both = fitted(head, study, BOTH)
@@ -80,9 +80,11 @@ def test_a_net_that_had_no_say_is_not_fitted_in_passing(head: Head, study: Prepa
     assert Fit(alone.averaged, [study], BOTH, warm=True).total == BOTH.steps
 
 
-def test_for_other_classes_both_nets_see_as_before(head: Head, study: PreparedCine) -> None:
+def test_with_new_classes_both_networks_keep_their_class_independent_weights(
+    head: Head, study: PreparedCine
+) -> None:
     before = fitted(head, study, BOTH)
-    other = for_other_classes(before, (7,))
+    other = with_new_classes(before, (7,))
     assert torch.equal(
         other.picture_net.state_dict()["down4.0.0.weight"],
         before.picture_net.state_dict()["down4.0.0.weight"],

@@ -1,4 +1,4 @@
-"""What cines without a label add to a fit: where the averaged head is believed, and when it is asked."""
+"""Pseudo-labels of cines without labels: where and when they are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import new_head
-from vjepa_core.fewshot.unlabelled import own_targets
+from vjepa_core.fewshot.unlabelled import pseudo_labels
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ BOTH = FitConfig(steps=6, warm_steps=3, both_from=1)
 
 
 def square(left: int, sure: float = 6.0) -> Tensor:
-    """Logits (1, 2, 16, 16) of a square of 8 pixels."""
+    """Return logits (1, 2, 16, 16) of a square of 8 pixels."""
     drawn = torch.full((16, 16), -sure)
     drawn[4:12, left : left + 8] = sure
     return torch.stack([-drawn, drawn])[None] / 2
@@ -33,24 +33,24 @@ def _head(small_encoder: LoadedEncoder) -> Head:
     return new_head(small_encoder[1], (1, 2))
 
 
-def test_nets_are_believed_where_they_say_the_same_and_are_sure() -> None:
-    target, weight = own_targets([square(4), square(5)], 0.8)
+def test_pseudo_labels_are_used_where_the_networks_agree_with_confidence() -> None:
+    target, weight = pseudo_labels([square(4), square(5)], 0.8)
     assert target.shape == (1, 2, 16, 16)
     assert (target.sum(1) == 1).all()
     apart = torch.zeros(16, 16, dtype=torch.bool)
     apart[4:12, [4, 12]] = True
     assert torch.equal(weight[0] == 0, apart)
-    _, unsure = own_targets([square(4, 1.0), square(4, 1.0)], 0.8)  # 0.73 everywhere
+    _, unsure = pseudo_labels([square(4, 1.0), square(4, 1.0)], 0.8)  # 0.73 everywhere
     assert not unsure.any()
 
 
-def test_a_frame_on_which_they_see_different_hearts_or_none_teaches_nothing() -> None:
+def test_frames_on_which_the_networks_disagree_are_not_used() -> None:
     nothing = torch.tensor([3.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16)
     for one, other in ((square(0), square(8)), (nothing, nothing), (square(4), nothing)):
-        assert not own_targets([one, other], 0.8)[1].any()
+        assert not pseudo_labels([one, other], 0.8)[1].any()
 
 
-def test_they_come_in_when_a_third_of_the_steps_is_done(
+def test_pseudo_labels_are_used_after_a_third_of_the_steps(
     head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -74,14 +74,14 @@ def test_they_come_in_when_a_third_of_the_steps_is_done(
     assert asked == [1, 0, 0]  # where nothing is asked of the head, the next batch is made beside the step
 
 
-def test_their_share_falls_as_labels_become_many() -> None:
+def test_their_fraction_decreases_with_the_number_of_labels() -> None:
     stills = FitConfig(carried_share=0.0)
     assert [stills.unlabelled_places(n) for n in (1, 4, 20, 40, 160)] == [2, 2, 2, 1, 0]
     cines = FitConfig()  # where half of the places are for carried labels
     assert [cines.unlabelled_places(n) for n in (1, 4, 20, 40, 160)] == [1, 1, 1, 0, 0]
 
 
-def test_a_structure_that_the_head_does_not_see_is_not_unlearnt(
+def test_a_structure_without_predictions_is_not_unlearned(
     head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_alone(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
@@ -89,14 +89,14 @@ def test_a_structure_that_the_head_does_not_see_is_not_unlearnt(
         target[:, 1, :40], target[:, 0, 40:] = 1.0, 1.0
         return target, torch.ones_like(target[:, 0])
 
-    monkeypatch.setattr("vjepa_core.fewshot.fit.own_targets", first_alone)
+    monkeypatch.setattr("vjepa_core.fewshot.fit.pseudo_labels", first_alone)
     silent = replace(study, labels={})
     fit = Fit(head, [study], BOTH, warm=True, unlabelled=[silent])
     batch = fit._assemble([(silent, 0)])
     assert batch.drawn.tolist() == [[True, True, False]]
 
 
-def test_what_they_say_changes_what_is_learnt(
+def test_pseudo_labels_change_the_fit(
     head: Head, study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def everything(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ def test_what_they_say_changes_what_is_learnt(
         target[:, 1] = 1.0
         return target, torch.ones_like(target[:, 0])
 
-    monkeypatch.setattr("vjepa_core.fewshot.fit.own_targets", everything)
+    monkeypatch.setattr("vjepa_core.fewshot.fit.pseudo_labels", everything)
     config = replace(BOTH, steps=10, carried_share=0.0)
     drawn = []
     for unlabelled in ([], [replace(study, labels={})]):

@@ -1,4 +1,4 @@
-"""Phantom cines as DICOM: read back by the program with the right time, size and pixels."""
+"""Phantom cines as DICOM are read by the program with correct timing, calibration and pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.bench.phantom_dicom import draw_sheet, main, write_phantom_dicom
 from app.domain.cine import TimingSource
 from app.readers.open import open_cine
 
-FRAMES = np.random.default_rng(0).integers(0, 255, (5, 33, 47), np.uint8)  # odd in every direction
+FRAMES = np.random.default_rng(0).integers(0, 255, (5, 33, 47), np.uint8)  # odd numbers along every axis
 
 
 def _write(path: Path, *, jpeg: bool = False, frames: np.ndarray = FRAMES) -> Path:
@@ -36,19 +36,19 @@ def test_the_program_reads_time_size_and_view(tmp_path: Path, jpeg: bool) -> Non
     assert not cine.warnings
 
 
-def test_uncompressed_pixels_come_back_as_they_were(tmp_path: Path) -> None:
+def test_uncompressed_pixels_are_unchanged(tmp_path: Path) -> None:
     cine = open_cine(_write(tmp_path / "cine.dcm"))
     np.testing.assert_array_equal(np.stack([cine.frame(i) for i in range(5)]), FRAMES)
 
 
-def test_jpeg_comes_back_nearly(tmp_path: Path) -> None:
+def test_jpeg_pixels_are_nearly_unchanged(tmp_path: Path) -> None:
     smooth = np.stack([cv2.GaussianBlur(frame, (0, 0), 4) for frame in FRAMES])
     cine = open_cine(_write(tmp_path / "cine.dcm", jpeg=True, frames=smooth))
     back = np.stack([cine.frame(i) for i in range(5)]).astype(int)
     assert np.abs(back - smooth).max() <= 6
 
 
-def test_the_same_cine_gives_the_same_file_and_another_content_other_uids(tmp_path: Path) -> None:
+def test_files_are_reproducible_and_uids_depend_on_the_content(tmp_path: Path) -> None:
     once, again = (_write(tmp_path / f"{name}.dcm") for name in "ab")
     assert once.read_bytes() == again.read_bytes()
     coded = pydicom.dcmread(_write(tmp_path / "c.dcm", jpeg=True), stop_before_pixels=True)
@@ -64,13 +64,13 @@ def test_the_file_is_valid(tmp_path: Path, jpeg: bool) -> None:
         text=True,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert "USMultiFrameImage" in said
-    assert "Error" not in said
-    assert "Warning" not in said
+    output = done.stdout + done.stderr
+    assert "USMultiFrameImage" in output
+    assert "Error" not in output
+    assert "Warning" not in output
 
 
-def test_nonsense_is_refused(tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "cine.dcm"
     with pytest.raises(ValueError, match="uint8 stack"):
         write_phantom_dicom(path, FRAMES[0], fps=30, mm_per_px=(1, 1), view="A4C")
@@ -100,4 +100,4 @@ def test_the_sheet_shows_real_and_phantom_frames(tmp_path: Path) -> None:
     assert (squares.max(axis=(2, 3, 4)) > 40).all()
     coloured = (squares.max(axis=-1) != squares.min(axis=-1)).any(axis=(2, 3))
     assert coloured[2].all()
-    assert not coloured[[0, 1, 3, 4, 5, 6]].any(), "only the truth is drawn in colour"
+    assert not coloured[[0, 1, 3, 4, 5, 6]].any(), "only labels are drawn in colour"

@@ -1,4 +1,4 @@
-"""Anatomy and motion of the phantom: whole structures, honest volumes, conserved muscle."""
+"""Anatomy and motion of the phantom: connected structures, correct volumes, constant muscle volume."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 
 from tests.unit.phantom.phantom_hearts import MM, at_contractions, disk_volume, hearts, on_grid
 from vjepa_core.phantom.beat import beat_curves, draw_beat
-from vjepa_core.phantom.draw import Draw
+from vjepa_core.phantom.draw import RandomValues
 from vjepa_core.phantom.geometry import A2C, A4C
 from vjepa_core.phantom.motion import ATRIUM, CAVITY, MYOCARDIUM, labels
 
 
 @pytest.fixture(scope="module")
 def three_moments() -> tuple:
-    """Ten hearts at end-diastole, half way and end-systole: the hearts, their places and labels."""
+    """Return ten hearts at end-diastole, mid-systole and end-systole with positions and labels."""
     heart = hearts(10, seed=3)
     beat = at_contractions(10, [0.0, 0.5, 1.0])
-    place = on_grid(heart, beat)
-    return heart, beat, place, labels(heart, place)
+    position = on_grid(heart, beat)
+    return heart, beat, position, labels(heart, position)
 
 
 @pytest.mark.parametrize("structure", [CAVITY, MYOCARDIUM, ATRIUM])
@@ -36,7 +36,7 @@ def test_the_wall_encloses_the_cavity_down_to_the_annulus(three_moments) -> None
         cavity = (image == CAVITY).astype(np.uint8)
         rim = image[(cv2.dilate(cavity, np.ones((3, 3), np.uint8)) > 0) & (cavity == 0)]
         assert np.isin(rim, (MYOCARDIUM, ATRIUM)).mean() > 0.98
-        # And what it shares with the atrium is the mitral plane, a small part of it.
+        # The border with the atrium is the mitral plane, a small part of it.
         assert 0.05 < (rim == ATRIUM).mean() < 0.4
 
 
@@ -44,10 +44,10 @@ def test_volumes_and_ejection_fraction_agree_with_the_masks(three_moments) -> No
     heart, beat, _, image = three_moments
     for i in range(len(image)):
         angles = (heart.tilt + heart.swing * beat.contraction)[i, :, 0, 0].tolist()
-        seen = [disk_volume(image[i, t] == CAVITY, angles[t]) for t in (0, 2)]
+        measured = [disk_volume(image[i, t] == CAVITY, angles[t]) for t in (0, 2)]
         edv, esv = float(heart.edv[i]), float(heart.esv[i])
-        assert seen[0] == pytest.approx(edv, rel=0.07)
-        assert 1 - seen[1] / seen[0] == pytest.approx(1 - esv / edv, abs=0.03)
+        assert measured[0] == pytest.approx(edv, rel=0.07)
+        assert 1 - measured[1] / measured[0] == pytest.approx(1 - esv / edv, abs=0.03)
 
 
 def test_volume_at_the_ends_of_the_beat_is_edv_and_esv(three_moments) -> None:
@@ -59,18 +59,18 @@ def test_volume_at_the_ends_of_the_beat_is_edv_and_esv(three_moments) -> None:
 
 
 def test_the_wall_thickens_and_keeps_its_volume(three_moments) -> None:
-    heart, beat, place, _ = three_moments
-    # A slice of the wall at mid-ventricle, turned about the axis: volume = sum of pi r dA.
-    wall = (place.u.abs() > place.endo) & (place.u.abs() < place.epi)
-    middle = wall & (place.s > 0.3 * heart.length) & (place.s < 0.7 * heart.length)
-    volume = (middle * place.now_u.abs()).sum((-2, -1)) * torch.pi * MM * MM
+    heart, beat, position, _ = three_moments
+    # Rotate a slice of the wall at mid-ventricle about the axis: volume = sum of pi r dA.
+    wall = (position.u.abs() > position.endo) & (position.u.abs() < position.epi)
+    middle = wall & (position.s > 0.3 * heart.length) & (position.s < 0.7 * heart.length)
+    volume = (middle * position.now_u.abs()).sum((-2, -1)) * torch.pi * MM * MM
     assert torch.allclose(volume, volume[:, :1].expand_as(volume), rtol=0.05)
     height = 0.4 * heart.length * (1 - heart.shortening * beat.contraction)
     thickness = middle.sum((-2, -1)) * MM * MM / height[..., 0, 0]
     assert bool((thickness[:, 2] > thickness[:, 0]).all())
 
 
-def test_the_base_moves_to_the_apex_and_the_atrium_fills_meanwhile(three_moments) -> None:
+def test_in_systole_the_base_moves_to_the_apex_and_the_atrium_fills(three_moments) -> None:
     image = three_moments[3]
     annulus = [(image[:, t] == CAVITY).any(-1).int().cumsum(-1).argmax(-1) for t in (0, 2)]
     assert bool((annulus[1] < annulus[0]).all())
@@ -78,21 +78,21 @@ def test_the_base_moves_to_the_apex_and_the_atrium_fills_meanwhile(three_moments
     assert bool((atrium[:, 2] > atrium[:, 0]).all())
 
 
-def test_the_motion_never_folds(three_moments) -> None:
-    place = three_moments[2]
-    du_dx, ds_dx = (torch.diff(c, dim=-1)[..., :-1, :] for c in (place.u, place.s))
-    du_dz, ds_dz = (torch.diff(c, dim=-2)[..., :-1] for c in (place.u, place.s))
+def test_the_motion_is_invertible(three_moments) -> None:
+    position = three_moments[2]
+    du_dx, ds_dx = (torch.diff(c, dim=-1)[..., :-1, :] for c in (position.u, position.s))
+    du_dz, ds_dz = (torch.diff(c, dim=-2)[..., :-1] for c in (position.u, position.s))
     area = (du_dx * ds_dz - du_dz * ds_dx) / MM**2
     assert float((area > 0).float().mean()) > 0.999
 
 
-def test_at_end_diastole_every_point_is_its_own_place(three_moments) -> None:
-    place = three_moments[2]
-    torch.testing.assert_close(place.s[:, 0], place.now_s[:, 0], atol=1e-3, rtol=0)
-    torch.testing.assert_close(place.u[:, 0], place.now_u[:, 0], atol=1e-2, rtol=0)
+def test_at_end_diastole_the_motion_is_the_identity(three_moments) -> None:
+    position = three_moments[2]
+    torch.testing.assert_close(position.s[:, 0], position.now_s[:, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(position.u[:, 0], position.now_u[:, 0], atol=1e-2, rtol=0)
 
 
-def test_hearts_differ_and_stay_plausible() -> None:
+def test_hearts_vary_in_a_plausible_range() -> None:
     heart = hearts(400, seed=0)
     ef = (1 - heart.esv / heart.edv).flatten()
     assert float(ef.min()) < 0.25
@@ -105,8 +105,8 @@ def test_hearts_differ_and_stay_plausible() -> None:
     assert bool((hearts(8, seed=0, view=A2C).view == A2C).all() and (hearts(8, 0, A4C).view == A4C).all())
 
 
-def test_rhythms_range_widely_and_time_runs_on() -> None:
-    beat = draw_beat(Draw(200, torch.Generator().manual_seed(1), torch.device("cpu")), 64)
+def test_rhythms_vary_in_a_plausible_range() -> None:
+    beat = draw_beat(RandomValues(200, torch.Generator().manual_seed(1), torch.device("cpu")), 64)
     assert 45 <= float(beat.heart_rate.min()) < 55
     assert 95 < float(beat.heart_rate.max()) <= 130
     assert 20 <= float(beat.fps.min()) < 25
@@ -114,7 +114,7 @@ def test_rhythms_range_widely_and_time_runs_on() -> None:
     assert float(beat.contraction.min()) >= -1e-4
     assert 0.9 < float(beat.contraction.max()) < 1.15
     assert bool(((beat.phase >= 0) & (beat.phase <= 1 + 1e-4)).all())
-    # A wall never jumps from one frame to the next, not even where a beat ends.
+    # Contraction is continuous between frames, also at the end of a beat.
     steps = torch.diff(beat.contraction, dim=1).abs() * beat.fps
     assert float(steps.max()) < 16
 

@@ -1,17 +1,17 @@
-"""A run small enough for a test."""
+"""Small runs for tests."""
 
 from __future__ import annotations
 
 import torch
 
-from vjepa_core.pretraining.config import PretrainConfig, changed, small
+from vjepa_core.pretraining.config import PretrainConfig, small_config, with_values
 from vjepa_core.pretraining.source import MemorySource
 
 
 def tiny(**values: object) -> PretrainConfig:
-    """Four frames of 64 pixels: 32 tokens, two clips a step, with numbers that can be compared closely."""
-    config: PretrainConfig = changed(
-        small(),
+    """Return a configuration with clips of four frames of 64 pixels (32 tokens) and two clips per step."""
+    config: PretrainConfig = with_values(
+        small_config(),
         {
             "frames": 4,
             "size": 64,
@@ -26,7 +26,7 @@ def tiny(**values: object) -> PretrainConfig:
 
 
 def clips(n: int = 6) -> torch.Tensor:
-    """Moving smooth noise, (n, 4, 64, 64) uint8."""
+    """Return moving smooth noise, (n, 4, 64, 64) uint8."""
     generator = torch.Generator().manual_seed(3)
     coarse = torch.rand((n, 1, 6, 12, 12), generator=generator)
     fine = torch.nn.functional.interpolate(coarse, (4, 64, 64), mode="trilinear", align_corners=False)
@@ -34,5 +34,5 @@ def clips(n: int = 6) -> torch.Tensor:
 
 
 def source() -> MemorySource:
-    """The clips above."""
+    """Return a source of `clips`."""
     return MemorySource(clips())

@@ -1,4 +1,4 @@
-"""What each of two processes does in `test_sharded`: runs with and without shards that continue others."""
+"""Script of each of two processes in `test_sharded`: runs with and without sharding, some of them resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tests.unit.pretraining.runs import source, tiny
 from vjepa_core.pretraining import loop
 from vjepa_core.pretraining.config import PretrainConfig
-from vjepa_core.pretraining.distributed import World, joined
+from vjepa_core.pretraining.distributed import World, init_distributed
 from vjepa_core.pretraining.loop import Trainer
 
 STEPS = 2
@@ -20,7 +20,7 @@ real_seed = loop.step_seed
 
 
 def settings(**values: Any) -> PretrainConfig:
-    """Two clips a process in two passes, all terms of the objective that there are on any clip."""
+    """Return a configuration with two clips per process in two passes and all terms without labels."""
     return tiny(
         **{"batch": 4, "micro_batch": 1, "steps": STEPS, "deep": True, "ctx": {"peak": 0.5}, **values}
     )
@@ -29,15 +29,15 @@ def settings(**values: Any) -> PretrainConfig:
 def _train(run: Path, world: World, *, until: int = STEPS, resume: bool = False, **values: Any) -> Trainer:
     trainer = Trainer(settings(**values), source(), run, world, resume=resume)
     trainer.train(lambda _: None, lambda: trainer.done + 1 >= until)
-    world.least(0)  # the file is there for all
+    world.minimum(0)  # the file is there for all
     return trainer
 
 
 def main(folder: Path) -> None:
-    """Runs in `folder`, by name."""
+    """Run all configurations, each in a subfolder of `folder`."""
     torch.set_num_threads(1)
     # Both processes draw the same clips, so that their mean is what one process does with those.
-    with joined() as world, pytest.MonkeyPatch.context() as patch:
+    with init_distributed() as world, pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "step_seed", lambda seed, step, _rank: real_seed(seed, step, 0))
         trainer = _train(folder / "sharded", world, shard=True)
         for model in (trainer.objective.student, trainer.teacher):

@@ -1,4 +1,4 @@
-"""Augmentations: repeatable, the same through a clip, black outside the fan, never a flip."""
+"""Augmentations: reproducible, constant within a clip, black outside the sector, never flipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def clips(n: int = 6, frames: int = 4, side: int = 64) -> torch.Tensor:
-    """Still clips of a smooth fan: what differs between frames afterwards, the augmentation did."""
+    """Return static clips of a smooth sector, so that differences between frames come from augmentation."""
     noise = torch.rand(n, 1, 8, 8, generator=seeded(1)) * 120 + 60
     picture = functional.interpolate(noise, (side, side), mode="bilinear")
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -25,7 +25,7 @@ def clips(n: int = 6, frames: int = 4, side: int = 64) -> torch.Tensor:
     return (picture * inside).to(torch.uint8).repeat(1, frames, 1, 1)
 
 
-def test_shape_and_repeatability() -> None:
+def test_shape_and_reproducibility() -> None:
     before = clips()
     copy = before.clone()
     first, second = Augment()(before, seeded()), Augment()(before, seeded())
@@ -48,7 +48,7 @@ def test_none_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Augment)])
-def test_every_effect_works_alone(name: str) -> None:
+def test_every_effect_changes_clips(name: str) -> None:
     only = replace(Augment.none(), **{name: getattr(Augment(), name)})
     before = clips(16)
     after = only(before, seeded())

@@ -1,4 +1,4 @@
-"""Files that are always whole, and logs that agree with them."""
+"""Atomic checkpoint files and consistent logs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vjepa_core.pretraining.files import LOG
 from vjepa_core.pretraining.log import StepLog, read_log
 
 
-def test_a_state_comes_back(tmp_path: Path) -> None:
+def test_a_state_is_restored(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"step": 3, "weights": {"a": torch.arange(4.0)}})
     state = checkpoint.load(tmp_path)
     assert state["step"] == 3
     assert torch.equal(state["weights"]["a"], torch.arange(4.0))
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"step": 1})
 
     def fail(out: BinaryIO) -> None:
@@ -38,34 +38,34 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps({"format": 1}, protocol=2)])
-def test_a_damaged_file_is_said(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_gives_an_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / checkpoint.CHECKPOINT).write_bytes(content)
     with pytest.raises(PretrainingError):
         checkpoint.load(tmp_path)
 
 
-def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+def test_a_file_cannot_execute_code(tmp_path: Path) -> None:
     torch.save({"format": 1, "trap": Path("x")}, tmp_path / checkpoint.CHECKPOINT)
     with pytest.raises(PretrainingError, match="damaged"):
         checkpoint.load(tmp_path)
 
 
-def test_other_versions_and_empty_folders_are_said(tmp_path: Path) -> None:
+def test_other_versions_and_empty_folders_give_an_error(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="no checkpoint"):
         checkpoint.load(tmp_path)
     with pytest.raises(PretrainingError, match="no run"):
-        checkpoint.stored_config(tmp_path)
+        checkpoint.read_stored_config(tmp_path)
     torch.save({"format": 99}, tmp_path / checkpoint.CHECKPOINT)
     with pytest.raises(PretrainingError, match="another version"):
         checkpoint.load(tmp_path)
 
 
-def test_the_configuration_lies_beside_it(tmp_path: Path) -> None:
+def test_the_configuration_is_stored(tmp_path: Path) -> None:
     checkpoint.write_config(tmp_path, tiny(seed=9))
-    assert checkpoint.stored_config(tmp_path) == tiny(seed=9)
+    assert checkpoint.read_stored_config(tmp_path) == tiny(seed=9)
 
 
-def test_the_log_forgets_what_no_checkpoint_holds(tmp_path: Path) -> None:
+def test_log_lines_after_the_checkpoint_are_removed(tmp_path: Path) -> None:
     lines = [json.dumps({"step": step, "loss": 0.5}) for step in (1, 2, 3)]
     (tmp_path / LOG).write_text("\n".join(lines) + '\n{"step": 4, "lo')
     diary = StepLog(tmp_path, 2)

@@ -7,28 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from vjepa_core.pretraining.config import PretrainConfig, as_dict, changed, going_on, read_config, small
+from vjepa_core.pretraining.config import (
+    PretrainConfig,
+    as_dict,
+    continued_config,
+    read_config,
+    small_config,
+    with_values,
+)
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.localisation import LocalisationConfig
 
 
-def test_a_configuration_survives_json(tmp_path: Path) -> None:
+def test_a_configuration_can_be_stored_as_json(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(as_dict(small())))
-    assert read_config(file, PretrainConfig()) == small()
+    file.write_text(json.dumps(as_dict(small_config())))
+    assert read_config(file, PretrainConfig()) == small_config()
 
 
-def test_toml_changes_what_it_names(tmp_path: Path) -> None:
+def test_toml_changes_the_given_fields(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
         "steps = 7\nfps = 20\n[loc]\npeak = 0.5\n[localisation]\nvariant = 'signed'\n"
         "[[masks]]\nblocks = 3\nscale = 0.2\n"
     )
-    config = read_config(file, small())
+    config = read_config(file, small_config())
     assert (config.steps, config.fps, config.loc.peak, config.loc.rise) == (7, 20.0, 0.5, 0.1)
     assert config.localisation.variant == "signed"
     assert [(m.blocks, m.aspect) for m in config.masks] == [(3, (0.75, 1.5))]
-    assert config.architecture == small().architecture
+    assert config.architecture == small_config().architecture
 
 
 @pytest.mark.parametrize(
@@ -53,22 +60,22 @@ def test_toml_changes_what_it_names(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(values: dict[str, object], word: str) -> None:
     with pytest.raises(PretrainingError, match=word):
-        changed(small(), values)
+        with_values(small_config(), values)
 
 
 @pytest.mark.parametrize("text", ["steps = ", "\x00"])
-def test_an_unreadable_file_is_said(text: str, tmp_path: Path) -> None:
+def test_an_unreadable_file_gives_an_error(text: str, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(text)
     with pytest.raises(PretrainingError, match="cannot be read"):
-        read_config(file, small())
+        read_config(file, small_config())
     with pytest.raises(PretrainingError, match="cannot be read"):
-        read_config(tmp_path / "none.toml", small())
+        read_config(tmp_path / "none.toml", small_config())
 
 
-def test_a_trained_encoder_is_led_on_with_small_steps_and_all_its_terms() -> None:
-    for base in (PretrainConfig(), small()):
-        config = going_on(base)
+def test_continued_training_uses_a_small_learning_rate_and_all_terms() -> None:
+    for base in (PretrainConfig(), small_config()):
+        config = continued_config(base)
         assert config.size == 224
         assert config.optimiser.lr < base.optimiser.lr
         assert min(config.jepa.peak, config.loc.peak, config.ctx.peak, config.truth.peak) > 0
@@ -79,7 +86,7 @@ def test_a_trained_encoder_is_led_on_with_small_steps_and_all_its_terms() -> Non
         )
 
 
-def test_a_configuration_that_an_older_version_stored_means_what_it_meant() -> None:
+def test_a_configuration_of_an_older_version_keeps_its_meaning() -> None:
     stored = as_dict(PretrainConfig())
     for name in ("pairing", "unrelated_targets", "vary_windows", "ask_time_of_stills"):
         del stored["localisation"][name]
@@ -87,7 +94,7 @@ def test_a_configuration_that_an_older_version_stored_means_what_it_meant() -> N
     for mask in stored["masks"]:
         del mask["min_visible"]
     stored["optimiser"] |= {"ema": 0.998, "ema_end": 1.0}
-    config = changed(PretrainConfig(), stored)
+    config = with_values(PretrainConfig(), stored)
     assert config.localisation == LocalisationConfig()
     assert (config.localisation.pairing, config.localisation.ask_time_of_stills) == ("any", True)
     assert [mask.min_visible for mask in config.masks] == [0, 0]

@@ -1,4 +1,4 @@
-"""Clips from packed sets, and the reader that fills them from files."""
+"""Clips from packed sets, and packing of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from app.domain.errors import CineError
 from app.pretraining.packing import Skipped, clips_from, main, pack, read_cines
 from vjepa_core.pretraining.augment import Augment
-from vjepa_core.pretraining.data import HeldCine, HeldClips, load_clips
+from vjepa_core.pretraining.data import CineClipSource, LoadedCine, load_clips
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pack import RawCine, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
@@ -25,7 +25,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def counted(frames: int, side: int = 64) -> np.ndarray:
-    """A cine whose grey level says which frame it is."""
+    """Return a cine in which the grey level is the frame number."""
     return np.stack([np.full((side, side), 4 * t + 4, np.uint8) for t in range(frames)])
 
 
@@ -55,7 +55,7 @@ def _packed(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_source_of_everything(packed: Path) -> None:
+def test_source_of_all_groups(packed: Path) -> None:
     source = load_clips(packed, size=32)
     assert isinstance(source, ClipSource)
     assert isinstance(source, MixedSource)
@@ -68,7 +68,7 @@ def test_source_of_everything(packed: Path) -> None:
 
 def test_several_sets_and_one_group(packed: Path) -> None:
     source = load_clips([packed, packed], size=32, shares={"lung": 1.0}, augment=Augment.none())
-    assert isinstance(source, HeldClips)
+    assert isinstance(source, CineClipSource)
     assert [c.group for c in source.cines] == ["lung", "lung"]
     assert source.frames.shape == (
         2 * 10,
@@ -78,25 +78,25 @@ def test_several_sets_and_one_group(packed: Path) -> None:
     assert source.batch(3, seeded()).shape == (3, 16, 32, 32)
 
 
-def test_pseudo_cines_alone(packed: Path) -> None:
+def test_pseudo_cines_only(packed: Path) -> None:
     clips = load_clips(packed, size=32, clip=8, shares={"pseudo": 1.0}).batch(2, seeded())
     assert clips.shape == (2, 8, 32, 32)
 
 
-def test_what_cannot_be_loaded(packed: Path, tmp_path: Path) -> None:
-    with pytest.raises(PretrainingError, match="has a share"):
+def test_sets_that_cannot_be_loaded_give_an_error(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="no cine to train on"):
         load_clips(packed, shares={"phantom": 1.0})
-    with pytest.raises(PretrainingError, match="no packed set"):
+    with pytest.raises(PretrainingError, match="is not a packed set"):
         load_clips(tmp_path / "nowhere")
     with pytest.raises(PretrainingError, match="at least one"):
         load_clips([])
 
 
-def test_clips_show_one_cine_in_the_order_of_time() -> None:
+def test_a_clip_shows_one_cine_in_temporal_order() -> None:
     frames = torch.from_numpy(np.concatenate([counted(20), 128 + counted(20)]))
-    held = HeldClips(
+    held = CineClipSource(
         frames,
-        [HeldCine("echo", 30.0, 20)] * 2,
+        [LoadedCine("echo", 30.0, 20)] * 2,
         rates=(30, 30),
         size=64,
         scale=(1, 1),
@@ -113,12 +113,12 @@ def test_clips_show_one_cine_in_the_order_of_time() -> None:
 @pytest.mark.parametrize("rates", [(0.0, 30.0), (30.0, 8.0)])
 def test_bad_rates(rates: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="rates"):
-        HeldClips(torch.zeros(3, 8, 8, dtype=torch.uint8), [HeldCine("echo", 30.0, 3)], rates=rates)
+        CineClipSource(torch.zeros(3, 8, 8, dtype=torch.uint8), [LoadedCine("echo", 30.0, 3)], rates=rates)
 
 
-def test_frames_that_do_not_fit() -> None:
+def test_mismatched_frames_are_rejected() -> None:
     with pytest.raises(ValueError, match="cines"):
-        HeldClips(torch.zeros(3, 8, 8, dtype=torch.uint8), [HeldCine("echo", 30.0, 4)])
+        CineClipSource(torch.zeros(3, 8, 8, dtype=torch.uint8), [LoadedCine("echo", 30.0, 4)])
 
 
 def folder_of(tmp_path: Path, name: str, frames: np.ndarray) -> Path:
@@ -157,7 +157,7 @@ def test_reader(tmp_path: Path) -> None:
     assert lung.group == "lung"
 
 
-def test_validation_patients_stay_out(tmp_path: Path) -> None:
+def test_validation_patients_are_excluded(tmp_path: Path) -> None:
     camus(tmp_path / "camus.npz", ["patient0002_4CH_ED"])
     import nibabel
 
@@ -178,14 +178,14 @@ def test_validation_patients_stay_out(tmp_path: Path) -> None:
     assert len(list(read_cines([tmp_path / "camus.npz"]))) == 2
 
 
-def test_outlines_left_out_leave_no_trace_and_their_share_goes_to_the_stills(tmp_path: Path) -> None:
+def test_without_outlines_still_images_get_the_fraction_of_pseudo_cines(tmp_path: Path) -> None:
     camus(tmp_path / "camus.npz", [])
     command = [str(tmp_path / "camus.npz"), "--no-outlines", "--out", str(tmp_path / "set")]
     assert main(command) == 0
     assert all(masks is None for _, _, masks in PackedSet(tmp_path / "set").read({"still"}))
     source = load_clips(tmp_path / "set", size=32, shares={"pseudo": 0.9, "still": 0.1})
-    assert isinstance(source, HeldClips)
-    with pytest.raises(PretrainingError, match="has a share"):
+    assert isinstance(source, CineClipSource)
+    with pytest.raises(PretrainingError, match="no cine to train on"):
         load_clips(tmp_path / "set", size=32, shares={"pseudo": 1.0})
 
 
@@ -200,7 +200,7 @@ def test_phantom_cines_are_packed_without_labels(tmp_path: Path) -> None:
     assert clips.float().std() > 5
 
 
-def test_no_path(tmp_path: Path) -> None:
+def test_a_missing_path_gives_an_error(tmp_path: Path) -> None:
     with pytest.raises(CineError, match="does not exist"):
         list(read_cines([tmp_path / "nowhere"]))
 
@@ -209,7 +209,7 @@ def test_files_and_packed_sets_together(tmp_path: Path, packed: Path) -> None:
     folder = folder_of(tmp_path, "cine", moving(12, seed=5))
     options = {"size": 32, "shares": {"echo": 1.0}, "augment": Augment.none()}
     source = clips_from([packed, folder], tmp_path / "cache", **options)
-    assert isinstance(source, HeldClips)
+    assert isinstance(source, CineClipSource)
     assert len(source.cines) == 2
     for file in folder.iterdir():
         file.unlink()
@@ -226,7 +226,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.data
-def test_real_cines_without_letters(data_dir: Path, tmp_path: Path) -> None:
+def test_text_is_removed_from_real_cines(data_dir: Path, tmp_path: Path) -> None:
     file = data_dir / "dicom" / "mglev1n-echocv__Image-41.dcm"
     pack([file], tmp_path / "set")
     ((cine, frames, _),) = PackedSet(tmp_path / "set").read()

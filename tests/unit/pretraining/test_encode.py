@@ -1,4 +1,4 @@
-"""The encoder on chosen tokens of grey clips."""
+"""Encoding of selected tokens of grey clips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.normalise import normalise
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.pretraining.encode import encode, freeze_unused, patchify, stills_like_clips
+from vjepa_core.pretraining.encode import (
+    copy_clip_embedding_to_stills,
+    encode,
+    freeze_unused_weights,
+    patchify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,7 @@ def clips() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_same_numbers_as_the_encoder_itself(encoder: VisionTransformer3D, clips: torch.Tensor) -> None:
+def test_matches_the_forward_pass_of_the_encoder(encoder: VisionTransformer3D, clips: torch.Tensor) -> None:
     tubelets, grid = patchify(clips, 2, 16)
     keep = torch.tensor([[0, 3, 7], [11, 2, 5]])
     for chosen in (None, keep):
@@ -42,19 +47,19 @@ def test_same_numbers_as_the_encoder_itself(encoder: VisionTransformer3D, clips:
 
 
 @torch.no_grad()
-def test_without_places_the_order_of_tokens_is_unknown(
+def test_without_positions_the_order_of_tokens_has_no_effect(
     encoder: VisionTransformer3D, clips: torch.Tensor
 ) -> None:
     tubelets, grid = patchify(clips, 2, 16)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(2))
     keep = order.expand(2, -1)
-    plain = encode(encoder, tubelets, grid, depths=(11,), placed=False)[0]
-    shuffled = encode(encoder, tubelets, grid, keep=keep, depths=(11,), placed=False)[0]
+    plain = encode(encoder, tubelets, grid, depths=(11,), with_positions=False)[0]
+    shuffled = encode(encoder, tubelets, grid, keep=keep, depths=(11,), with_positions=False)[0]
     torch.testing.assert_close(shuffled, plain[:, order], rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
-def test_a_window_is_encoded_alike_at_every_offset(encoder: VisionTransformer3D) -> None:
+def test_a_window_is_encoded_the_same_at_every_offset(encoder: VisionTransformer3D) -> None:
     # What makes the task of localisation across windows sound: the offset is in no position code.
     small = torch.randint(0, 256, (1, 2, 32, 32), dtype=torch.uint8)
     clip = torch.zeros(1, 4, 64, 64, dtype=torch.uint8)
@@ -68,23 +73,23 @@ def test_a_window_is_encoded_alike_at_every_offset(encoder: VisionTransformer3D)
 
 
 @torch.no_grad()
-def test_a_still_meets_the_weights_of_its_repetition(clips: torch.Tensor) -> None:
+def test_a_still_image_is_encoded_like_its_repetition(clips: torch.Tensor) -> None:
     model = create_encoder("vit_tiny_patch16_224_t2")
-    stills_like_clips(model)
+    copy_clip_embedding_to_stills(model)
     still = clips[:, :1]
     repeated = model.forward_features(normalise(still.expand(-1, 2, -1, -1)))
     torch.testing.assert_close(model.forward_features(normalise(still)), repeated, rtol=1e-3, atol=1e-3)
 
 
-def test_weights_that_clips_never_reach_are_frozen() -> None:
+def test_weights_unused_for_clips_are_frozen() -> None:
     model = create_encoder("vit_tiny_patch16_224_t2")
-    freeze_unused(model, (11,))
+    freeze_unused_weights(model, (11,))
     frozen = {name.split(".")[0] for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {"patch_embed_img", "img_mod_embed", "norms_block"}
     assert model.norms_block[3].weight.requires_grad
 
 
-def test_odd_clips_are_refused() -> None:
+def test_clips_that_do_not_divide_are_rejected() -> None:
     with pytest.raises(ValueError, match="multiple"):
         patchify(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 2, 16)
     with pytest.raises(ValueError, match="uint8"):

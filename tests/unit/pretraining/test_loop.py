@@ -1,4 +1,4 @@
-"""Runs: repeatable, resumable, guarded."""
+"""Runs are reproducible and resumable, and errors are handled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.pretraining.runs import clips, source, tiny
 from vjepa_core.encoder.catalogue import read_card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.pretraining import loop
-from vjepa_core.pretraining.accumulation import Passes
+from vjepa_core.pretraining.accumulation import GradientAccumulator
 from vjepa_core.pretraining.build import build_student
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.distributed import World
@@ -57,14 +57,14 @@ def _losses(run: Path) -> list[tuple[float, ...]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
+    """Return the folder of an uninterrupted run."""
     run = tmp_path_factory.mktemp("whole")
     outcome = pretrain(tiny(), source(), run)
     assert (outcome.steps, outcome.finished) == (6, True)
     return run
 
 
-def test_each_step_is_one_line_with_all_fields(whole: Path) -> None:
+def test_each_step_gives_one_log_line_with_all_fields(whole: Path) -> None:
     entries = read_log(whole)
     assert [entry["step"] for entry in entries] == list(range(1, 7))
     assert all(entry.keys() >= FIELDS for entry in entries)
@@ -72,7 +72,7 @@ def test_each_step_is_one_line_with_all_fields(whole: Path) -> None:
     assert entries[0]["loss"] == pytest.approx(entries[0]["loss_jepa"])  # the weight of the other rises
 
 
-def test_killed_and_resumed_is_the_run_that_was_never_killed(whole: Path, tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(whole: Path, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -95,7 +95,7 @@ def test_killed_and_resumed_is_the_run_that_was_never_killed(whole: Path, tmp_pa
     assert _losses(tmp_path) == _losses(whole)
 
 
-def test_stopped_and_resumed_is_the_same_too(whole: Path, tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_run(whole: Path, tmp_path: Path) -> None:
     done: list[int] = []
     outcome = pretrain(
         tiny(),
@@ -118,7 +118,7 @@ def test_smaller_passes_give_the_same_step(whole: Path, tmp_path: Path) -> None:
     assert _losses(tmp_path)[0] == pytest.approx(_losses(whole)[0], rel=1e-4)
 
 
-def test_half_precision_stays_close(whole: Path, tmp_path: Path) -> None:
+def test_bfloat16_is_close_to_float32(whole: Path, tmp_path: Path) -> None:
     pretrain(tiny(precision="bf16"), source(), tmp_path)
     for half, full in zip(read_log(tmp_path), read_log(whole), strict=True):
         assert half["loss_jepa"] == pytest.approx(full["loss_jepa"], rel=0.05)
@@ -131,59 +131,61 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_steps_have_seeds_of_their_own() -> None:
+def test_seeds_differ_between_steps_and_ranks() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(3)}
     assert len(seeds) == 450
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_out_of_memory_is_said_and_met_with_smaller_passes(
+def test_out_of_memory_reduces_the_clips_per_pass_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = Passes._accumulate
+    real = GradientAccumulator._accumulate
 
-    def tight(self: Passes, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        if self.micro > 1:
+    def tight(self: GradientAccumulator, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
+        if self.max_clips > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, draw, weights)
 
-    monkeypatch.setattr(Passes, "_accumulate", tight)
+    monkeypatch.setattr(GradientAccumulator, "_accumulate", tight)
     with caplog.at_level(logging.WARNING):
         pretrain(tiny(steps=1, batch=4), source(), tmp_path)
     assert [record.getMessage() for record in caplog.records] == [
-        "4 clips at once do not fit the memory: going on with 2 at a time.",
-        "2 clips at once do not fit the memory: going on with 1 at a time.",
+        "A pass with 4 clips does not fit into memory: continuing with 2.",
+        "A pass with 2 clips does not fit into memory: continuing with 1.",
     ]
     assert read_log(tmp_path)[0]["micro_batch"] == 1
 
 
-def test_a_clip_that_does_not_fit_alone_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_clip_that_does_not_fit_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Passes, "_accumulate", never)
+    monkeypatch.setattr(GradientAccumulator, "_accumulate", never)
     with pytest.raises(PretrainingError, match="smaller size"):
         pretrain(tiny(), source(), tmp_path)
 
 
-def _spoilt(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses that are no number in some steps, counted from 0."""
-    real, calls = Passes.gradients, iter(range(1000))
+def _with_nan_losses(bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the loss NaN in some steps, counted from 0."""
+    real, calls = GradientAccumulator.gradients, iter(range(1000))
 
-    def gradients(self: Passes, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    def gradients(self: GradientAccumulator, draw: Any, weights: Mapping[str, float]) -> dict[str, Tensor]:
         found = real(self, draw, weights)
         if next(calls) in bad:
             next(self.objective.predictor.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
             found["loss"] = found["loss"] * float("nan")
         return found
 
-    monkeypatch.setattr(Passes, "gradients", gradients)
+    monkeypatch.setattr(GradientAccumulator, "gradients", gradients)
 
 
-def test_a_loss_that_is_no_number_costs_one_step(
+def test_a_step_with_a_nan_loss_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _spoilt({1}, monkeypatch)
+    _with_nan_losses({1}, monkeypatch)
     trainer = Trainer(tiny(), source(), tmp_path, World(torch.device("cpu")), resume=False, folders=None)
     trainer.step()
     before = {k: v.clone() for k, v in trainer.objective.state_dict().items()}
@@ -196,9 +198,9 @@ def test_a_loss_that_is_no_number_costs_one_step(
     assert trainer.bad == 0
 
 
-def test_many_of_them_end_the_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _spoilt(set(range(2, 100)), monkeypatch)
-    with pytest.raises(PretrainingError, match=f"{MAX_BAD_STEPS} steps in a row"):
+def test_many_nan_losses_end_the_run_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_nan_losses(set(range(2, 100)), monkeypatch)
+    with pytest.raises(PretrainingError, match=f"{MAX_BAD_STEPS} consecutive steps"):
         pretrain(tiny(steps=20), source(), tmp_path)
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert state["step"] == 2
@@ -210,7 +212,7 @@ def test_a_run_whose_last_step_is_skipped_saves_its_weights(
     stop_at: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = stop_at or 5
-    _spoilt({last - 1}, monkeypatch)
+    _with_nan_losses({last - 1}, monkeypatch)
     steps = iter(range(1, 100))
     outcome = pretrain(tiny(steps=5), source(), tmp_path, should_stop=lambda: next(steps) == stop_at)
     assert (outcome.steps, outcome.finished, outcome.last["skipped"]) == (last, stop_at is None, True)
@@ -219,33 +221,31 @@ def test_a_run_whose_last_step_is_skipped_saves_its_weights(
     assert all(bool(value.isfinite().all()) for value in state["objective"].values())
 
 
-def test_a_run_of_skipped_steps_alone_is_not_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _spoilt({0, 1}, monkeypatch)
-    with pytest.raises(PretrainingError, match="2 steps in a row"):
+def test_a_run_of_skipped_steps_only_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_nan_losses({0, 1}, monkeypatch)
+    with pytest.raises(PretrainingError, match="2 consecutive steps"):
         pretrain(tiny(steps=2), source(), tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_a_run_is_not_overwritten_nor_resumed_as_another(whole: Path) -> None:
+def test_a_run_is_neither_overwritten_nor_resumed_with_another_configuration(whole: Path) -> None:
     with pytest.raises(PretrainingError, match="--resume"):
         pretrain(tiny(), source(), whole)
     with pytest.raises(PretrainingError, match="another seed"):
         pretrain(tiny(seed=1), source(), whole, resume=True)
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_gives_an_error(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="without --resume"):
         pretrain(tiny(), source(), tmp_path, resume=True)
 
 
-def test_clips_of_another_size_are_refused(tmp_path: Path) -> None:
+def test_clips_of_another_size_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="needs uint8"):
         pretrain(tiny(size=48), source(), tmp_path)
 
 
-def test_the_exported_encoder_loads_and_training_goes_on_from_it(whole: Path, tmp_path: Path) -> None:
+def test_the_exported_encoder_can_be_loaded_and_trained_further(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "encoders"
     card = export_encoder(whole, folder, "small-one")
     assert card == folder / "small-one.json"
@@ -266,12 +266,12 @@ def test_the_exported_encoder_loads_and_training_goes_on_from_it(whole: Path, tm
     assert all(torch.equal(warm[key], value) for key, value in encoder.state_dict().items())
     assert not trainer.step()[0]["skipped"]
     trainer.save()
-    led_on = export_encoder(tmp_path / "run", folder, "led-on")
-    assert "Led on from small-one" in json.loads(led_on.read_text(encoding="utf-8"))["description"]
+    continued = export_encoder(tmp_path / "run", folder, "continued")
+    assert "Continued from small-one" in json.loads(continued.read_text(encoding="utf-8"))["description"]
 
 
 @pytest.mark.parametrize(("form", "family"), [("vjepa1", "V-JEPA"), ("vjepa2", "V-JEPA 2")])
-def test_training_goes_on_from_the_older_forms(form: str, family: str, tmp_path: Path) -> None:
+def test_encoders_of_older_forms_can_be_trained_further(form: str, family: str, tmp_path: Path) -> None:
     architecture = f"vit_w48d4h2m96_patch16_64_t2.{form}"
     config = tiny(architecture=architecture, steps=2, deep=True)
     pretrain(config, source(), tmp_path / "run")
@@ -284,7 +284,7 @@ def test_training_goes_on_from_the_older_forms(form: str, family: str, tmp_path:
     assert line["effective_rank"] > 1
 
 
-def test_a_short_run_leaves_a_teacher_that_has_followed_its_student(tmp_path: Path) -> None:
+def test_after_a_short_run_the_teacher_is_close_to_the_student(tmp_path: Path) -> None:
     config = tiny(steps=12, optimiser={"lr": 1e-3, "lr_start": 1e-3})
     pretrain(config, source(), tmp_path)
     teacher, student = (
@@ -295,25 +295,25 @@ def test_a_short_run_leaves_a_teacher_that_has_followed_its_student(tmp_path: Pa
     assert (teacher - student).norm() < 0.5 * (student - start).norm()
 
 
-def test_a_run_goes_on_only_with_the_task_it_was_begun_with(whole: Path) -> None:
+def test_a_run_is_resumed_only_with_the_same_task(whole: Path) -> None:
     other = tiny(localisation={"pairing": "same-cell"})
     with pytest.raises(PretrainingError, match="another localisation"):
         pretrain(other, source(), whole, resume=True)
 
 
-def test_a_name_that_leaves_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(PretrainingError, match="no name"):
+def test_a_name_outside_the_folder_is_rejected(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(PretrainingError, match="not a valid encoder name"):
         export_encoder(whole, tmp_path, "../elsewhere")
 
 
-def test_an_encoder_of_another_size_is_no_start(whole: Path, tmp_path: Path) -> None:
+def test_an_encoder_of_another_size_cannot_be_the_start(whole: Path, tmp_path: Path) -> None:
     export_encoder(whole, tmp_path, "tiny-one")
     config = tiny(start_from="tiny-one", architecture="vit_small_patch16_224_t2")
-    with pytest.raises(PretrainingError, match="set one to the other"):
+    with pytest.raises(PretrainingError, match="use the same architecture"):
         pretrain(config, source(), tmp_path / "run", folders=[tmp_path])
 
 
-def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_is_not_divisible_by_the_devices_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="multiple"):
         Trainer(
             tiny(batch=3),
@@ -331,9 +331,9 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.unit.pretraining.runs import source, tiny\n"
         "from vjepa_core.pretraining.loop import Trainer\n"
-        "from vjepa_core.pretraining.distributed import joined\n"
+        "from vjepa_core.pretraining.distributed import init_distributed\n"
         "torch.set_num_threads(1)\n"
-        "with joined() as world:\n"
+        "with init_distributed() as world:\n"
         "    config = tiny(batch=4, micro_batch=1, ctx={'peak': 0.5}, deep=True, steps=3)\n"
         "    trainer = Trainer(config, source(), Path(sys.argv[1]), world, resume=False, folders=None)\n"
         "    trainer.train(lambda _: None, lambda: False)\n"
@@ -361,13 +361,13 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert [entry["step"] for entry in read_log(tmp_path)] == [1, 2, 3]
 
 
-def test_the_module_says_what_may_change() -> None:
+def test_fields_that_may_change_exist() -> None:
     fields = set(PretrainConfig.__dataclass_fields__)
     assert fields >= loop._FREE
 
 
 @pytest.mark.parametrize(("stored", "used"), [(True, True), (False, False), (None, False)])
-def test_a_run_goes_on_in_its_own_precision(
+def test_a_resumed_run_keeps_its_precision(
     stored: bool | None, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "inference_dtype", lambda device: torch.bfloat16)
@@ -377,4 +377,4 @@ def test_a_run_goes_on_in_its_own_precision(
     assert state.pop("bf16") is True
     torch.save(state if stored is None else {**state, "bf16": stored}, tmp_path / CHECKPOINT)
     trainer = Trainer(config, source(), tmp_path, World(torch.device("cpu")), resume=True)
-    assert trainer.passes.bf16 is used
+    assert trainer.accumulator.bf16 is used

@@ -1,4 +1,4 @@
-"""Terms of the loss, and what they reach."""
+"""Loss terms and their gradients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 
 from tests.unit.pretraining.runs import clips, tiny
 from vjepa_core.pretraining.build import build_objective, build_optimiser, build_student
-from vjepa_core.pretraining.ema import teacher_of
-from vjepa_core.pretraining.objective import Objective, weighted
+from vjepa_core.pretraining.ema import create_teacher
+from vjepa_core.pretraining.objective import Objective, weighted_sum
 
 
 def _objective(**values: object) -> Objective:
@@ -18,7 +18,7 @@ def _objective(**values: object) -> Objective:
 
 def _terms(objective: Objective) -> dict[str, torch.Tensor]:
     draw = objective.draw(clips(2), torch.Generator().manual_seed(0))
-    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    targets, _ = objective.targets(create_teacher(objective.student), draw.clips)
     terms: dict[str, torch.Tensor] = objective(draw, targets)
     return terms
 
@@ -29,7 +29,7 @@ def test_every_trained_weight_gets_a_gradient(deep: bool, where: str) -> None:
     objective = _objective(deep=deep, ctx={"peak": 0.5}, localisation={"where": where})
     terms = _terms(objective)
     assert set(terms) == {"jepa", "loc", "ctx"}
-    weighted(terms, {"jepa": 1.0, "loc": 0.1, "ctx": 0.5}).backward()
+    weighted_sum(terms, {"jepa": 1.0, "loc": 0.1, "ctx": 0.5}).backward()
     without = [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
 
@@ -42,7 +42,7 @@ def test_a_term_without_weight_is_not_computed() -> None:
 
 def test_targets_are_layer_normed_level_by_level_and_carry_no_gradient() -> None:
     objective = _objective(deep=True)
-    targets, _ = objective.targets(teacher_of(objective.student), clips(2))
+    targets, _ = objective.targets(create_teacher(objective.student), clips(2))
     assert targets.shape == (2, 32, 4 * 192)
     assert not targets.requires_grad
     levels = targets.view(2, 32, 4, 192)
@@ -50,17 +50,17 @@ def test_targets_are_layer_normed_level_by_level_and_carry_no_gradient() -> None
     torch.testing.assert_close(levels.var(-1, unbiased=False), torch.ones(2, 32, 4), atol=1e-2, rtol=0)
 
 
-def test_parts_of_a_draw_give_the_mean_of_the_whole() -> None:
+def test_losses_of_parts_average_to_the_loss_of_the_batch() -> None:
     objective = _objective(ctx={"peak": 0.5})
     draw = objective.draw(clips(4), torch.Generator().manual_seed(0))
-    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    targets, _ = objective.targets(create_teacher(objective.student), draw.clips)
     whole = objective(draw, targets)
     parts = [objective(draw.part(i, i + 2), targets[i : i + 2]) for i in (0, 2)]
     for name, value in whole.items():
         torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
 
 
-def test_a_predictor_that_knows_the_answer_has_no_loss() -> None:
+def test_a_perfect_prediction_has_zero_loss() -> None:
     objective = _objective(loc={"peak": 0.0})
     draw = objective.draw(clips(2), torch.Generator().manual_seed(0))
     torch.nn.init.zeros_(objective.predictor.proj.weight)
@@ -69,7 +69,7 @@ def test_a_predictor_that_knows_the_answer_has_no_loss() -> None:
     assert terms["jepa"].item() == pytest.approx(0.0)
 
 
-def test_the_start_depends_on_the_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     torch.manual_seed(1)
     first = _objective(seed=4).state_dict()
     torch.manual_seed(2)
@@ -93,7 +93,7 @@ def test_one_dimensional_weights_do_not_decay() -> None:
 SAME = {"pairing": "same-cell", "vary_windows": True, "ask_time_of_stills": False, "visible": 1.0}
 
 
-def test_arms_of_one_seed_differ_in_the_task_alone() -> None:
+def test_runs_with_one_seed_differ_in_the_task_only() -> None:
     arms = {
         "plain": _objective(loc={"peak": 0.0}),
         "task": _objective(localisation=SAME),
@@ -109,8 +109,8 @@ def test_arms_of_one_seed_differ_in_the_task_alone() -> None:
     task, control = draws["task"], draws["control"]
     assert all(torch.equal(a, b) for a, b in zip(task.windows, control.windows, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(task.views, control.views, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(task.told, task.windows, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(control.told, control.windows, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(task.target_windows, task.windows, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(control.target_windows, control.windows, strict=True))
 
 
 def test_the_two_windows_are_augmented_independently() -> None:
@@ -123,17 +123,17 @@ def test_the_two_windows_are_augmented_independently() -> None:
     assert _objective().draw(shown, torch.Generator()).views == ()
 
 
-def test_parts_agree_with_the_whole_where_some_clips_are_stills() -> None:
+def test_losses_of_parts_average_correctly_with_still_images() -> None:
     objective = _objective(localisation=SAME)
     moving = torch.tensor([True, False, False, True])
     draw = objective.draw(clips(4), torch.Generator().manual_seed(0), moving=moving)
-    targets, _ = objective.targets(teacher_of(objective.student), draw.clips)
+    targets, _ = objective.targets(create_teacher(objective.student), draw.clips)
     whole = objective(draw, targets)["loc"]
     parts = [objective(draw.part(i, i + 2), targets[i : i + 2])["loc"] for i in (0, 2)]
     torch.testing.assert_close(whole, sum(parts) / 2)
 
 
-def test_added_positions_reach_the_predictor() -> None:
+def test_added_positions_change_the_prediction() -> None:
     plain = _objective(loc={"peak": 0.0})
     added = _objective(loc={"peak": 0.0}, predictor={"added_positions": True})
     assert plain.predictor.state_dict().keys() == added.predictor.state_dict().keys()

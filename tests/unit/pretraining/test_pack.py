@@ -1,4 +1,4 @@
-"""Packing: the picture without letters, smaller, thinner in time."""
+"""Packing: text removed, downscaled, subsampled in time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 
 from vjepa_core.pretraining.errors import PretrainingError
-from vjepa_core.pretraining.pack import Limit, RawCine, fan_of, isolate, pack_cines, shrink, thin
+from vjepa_core.pretraining.pack import (
+    GroupLimit,
+    RawCine,
+    downscale,
+    isolate_ultrasound,
+    pack_cines,
+    sector_mask,
+    subsample_frames,
+)
 from vjepa_core.pretraining.shards import PackedSet
 
 
 def fan(frames: int = 12, height: int = 240, width: int = 320) -> np.ndarray:
-    """A fan of changing speckle, with its apex at the top."""
+    """Return a sector of changing speckle with its apex at the top."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     inside = (np.abs(x - width / 2) < 0.8 * (y - 10)) & (np.hypot(x - width / 2, y - 10) < 180)
@@ -24,7 +32,7 @@ def fan(frames: int = 12, height: int = 240, width: int = 320) -> np.ndarray:
 
 
 def marked(frames: np.ndarray) -> np.ndarray:
-    """The same with a name, a scale, a colour bar and a trace beside the fan."""
+    """Add text, a scale, a colour bar and a trace beside the sector."""
     out = frames.copy()
     for t, frame in enumerate(out):
         cv2.putText(frame, "NAME 80 bpm", (5, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1)
@@ -35,59 +43,59 @@ def marked(frames: np.ndarray) -> np.ndarray:
     return out
 
 
-def test_letters_scales_and_traces_vanish() -> None:
+def test_text_scales_and_traces_are_removed() -> None:
     clean = fan()
-    found = isolate(marked(clean))
+    found = isolate_ultrasound(marked(clean))
     assert found.shape[1] < 230
     assert found.shape[2] < 300
     # The same picture is found with and without marks: nothing of them is left.
-    reference = isolate(clean)
+    reference = isolate_ultrasound(clean)
     assert abs(found.shape[1] - reference.shape[1]) <= 4
     assert abs(found.shape[2] - reference.shape[2]) <= 4
     assert abs(float(found.mean()) - float(reference.mean())) < 3
     assert found.max() < 230
 
 
-def test_still_letters_inside_the_hull_are_blackened() -> None:
+def test_static_text_inside_the_hull_is_removed() -> None:
     frames = fan()
     frames[:, :, 160:220] = 0  # beams that give no echo
     lettered = frames.copy()
     lettered[:, 120:126, 186:194] = 255
-    found = isolate(lettered)
+    found = isolate_ultrasound(lettered)
     assert (found == 255).sum() == 0
-    np.testing.assert_array_equal(found, isolate(frames))
+    np.testing.assert_array_equal(found, isolate_ultrasound(frames))
 
 
-def test_a_still_and_nothing_to_find() -> None:
-    assert isolate(marked(fan(1))).shape[2] < 310
+def test_still_images_and_images_without_a_sector() -> None:
+    assert isolate_ultrasound(marked(fan(1))).shape[2] < 310
     black = np.zeros((5, 64, 64), np.uint8)
-    np.testing.assert_array_equal(isolate(black), black)
+    np.testing.assert_array_equal(isolate_ultrasound(black), black)
 
 
-def test_fan_of_a_still() -> None:
-    found = fan_of(fan(1)[0])
+def test_sector_mask_of_a_still_image() -> None:
+    found = sector_mask(fan(1)[0])
     assert found[120, 160] == 1
     assert found[5, 5] == 0
-    assert fan_of(np.zeros((32, 32), np.uint8)).all()
+    assert sector_mask(np.zeros((32, 32), np.uint8)).all()
 
 
-def test_thin() -> None:
-    kept, fps = thin(100, 25.0, Limit(fps=13, frames=0))
+def test_subsample_frames() -> None:
+    kept, fps = subsample_frames(100, 25.0, GroupLimit(fps=13, frames=0))
     assert fps == 12.5
     assert list(kept[:3]) == [0, 2, 4]
-    kept, fps = thin(100, 25.0, Limit(fps=13, frames=10))
+    kept, fps = subsample_frames(100, 25.0, GroupLimit(fps=13, frames=10))
     assert len(kept) == 10
     assert kept[0] > 0
-    assert thin(7, 0.0, Limit(fps=13))[0].tolist() == list(range(7))
-    assert thin(7, 10.0, Limit())[1] == 10.0
+    assert subsample_frames(7, 0.0, GroupLimit(fps=13))[0].tolist() == list(range(7))
+    assert subsample_frames(7, 10.0, GroupLimit())[1] == 10.0
 
 
-def test_shrink_keeps_the_shape_and_never_enlarges() -> None:
-    assert shrink(np.zeros((2, 300, 600), np.uint8), 256).shape == (2, 128, 256)
-    assert shrink(np.zeros((2, 30, 60), np.uint8), 256).shape == (2, 30, 60)
+def test_downscale_keeps_the_aspect_ratio_and_never_enlarges() -> None:
+    assert downscale(np.zeros((2, 300, 600), np.uint8), 256).shape == (2, 128, 256)
+    assert downscale(np.zeros((2, 30, 60), np.uint8), 256).shape == (2, 30, 60)
     labels = np.zeros((1, 400, 400), np.uint8)
     labels[:, 200:] = 3
-    assert set(np.unique(shrink(labels, 100, labels=True))) == {0, 3}
+    assert set(np.unique(downscale(labels, 100, labels=True))) == {0, 3}
 
 
 def test_pack(tmp_path: Path) -> None:
@@ -116,7 +124,7 @@ def test_pack(tmp_path: Path) -> None:
         RawCine("masks", np.zeros((2, 32, 32), np.uint8), 30.0, "echo", np.zeros((1, 32, 32), np.uint8)),
     ],
 )
-def test_bad_cines(tmp_path: Path, cine: RawCine) -> None:
+def test_invalid_cines_are_rejected(tmp_path: Path, cine: RawCine) -> None:
     with pytest.raises(ValueError, match=cine.name):
         pack_cines([cine], tmp_path / "set")
     assert not PackedSet.is_packed(tmp_path / "set")
@@ -126,7 +134,7 @@ def test_plain_tuples_are_cines(tmp_path: Path) -> None:
     assert pack_cines([("one", fan(2), 30.0, "echo")], tmp_path / "set").cines == {"echo": 1}
 
 
-def test_nothing_to_pack(tmp_path: Path) -> None:
+def test_packing_without_cines_gives_an_error(tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match="no cine"):
         pack_cines([], tmp_path / "set")
     assert not PackedSet.is_packed(tmp_path / "set")

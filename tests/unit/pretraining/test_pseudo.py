@@ -1,4 +1,4 @@
-"""Pseudo-cines: both ends are met, the way between is smooth, the masks go along."""
+"""Pseudo-cines: match both still images, change smoothly, and have consistent masks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from vjepa_core.pretraining.pseudo import PairBank, PseudoSource, beat, pseudo_cine
-from vjepa_core.pretraining.registration import exponential, grid_of, register, signed_distance, warp
+from vjepa_core.pretraining.pseudo import PairBank, PseudoSource, contraction_curve, pseudo_cine
+from vjepa_core.pretraining.registration import exponential, pixel_grid, register, signed_distance, warp
 
 SIDE = 96
 
 
 def heart(scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and labels of a ventricle of some size over an atrium that does the reverse."""
+    """Return an image and labels of a ventricle of some size above an atrium with the opposite change."""
     y, x = np.mgrid[:SIDE, :SIDE]
     base = 58 - 8 * (1 - scale)
     inner = ((x - 48) / (16 * scale)) ** 2 + ((y - base) / (40 * scale + 4)) ** 2 < 1
@@ -51,22 +51,22 @@ def dice(a: np.ndarray, b: np.ndarray, label: int) -> float:
     return 2 * float(((a == label) & (b == label)).sum()) / float((a == label).sum() + (b == label).sum())
 
 
-def test_the_beat() -> None:
+def test_contraction_curve() -> None:
     phase = torch.linspace(0, 1, 1001)
-    way = beat(phase)
+    way = contraction_curve(phase)
     assert way.min() >= -1e-6
     assert way.max() <= 1 + 1e-6
     assert abs(float(way[0])) < 1e-6
     assert abs(float(way[-1])) < 1e-6
     assert float(phase[way.argmax()]) < 0.5  # systole is the shorter part
     assert way.diff().abs().max() < 0.01
-    torch.testing.assert_close(beat(phase + 3), way, atol=1e-4, rtol=0)
+    torch.testing.assert_close(contraction_curve(phase + 3), way, atol=1e-4, rtol=0)
 
 
-def test_registration_meets_both_ends() -> None:
+def test_registration_matches_both_images() -> None:
     ed, es = (torch.from_numpy(signed_distance(heart(s)[1]))[None] for s in (1.0, 0.65))
     velocity = register(ed, es)
-    own, full = grid_of(56, 56, ed.device), grid_of(SIDE, SIDE, ed.device)
+    own, full = pixel_grid(56, 56, ed.device), pixel_grid(SIDE, SIDE, ed.device)
     there = torch.nn.functional.interpolate(exponential(velocity, own), (SIDE, SIDE), mode="bilinear")
     before, after = (ed - es).abs().mean(), (warp(ed, there, full) - es).abs().mean()
     assert after < 0.25 * before
@@ -75,15 +75,15 @@ def test_registration_meets_both_ends() -> None:
     assert (there[:, 1].diff(dim=-2) > -2 / SIDE).all()
 
 
-def test_there_and_back() -> None:
-    velocity = 0.1 * torch.sin(3 * grid_of(32, 32, torch.device("cpu"))).permute(0, 3, 1, 2)
-    own = grid_of(32, 32, velocity.device)
+def test_forward_and_backward_deformation_cancel() -> None:
+    velocity = 0.1 * torch.sin(3 * pixel_grid(32, 32, torch.device("cpu"))).permute(0, 3, 1, 2)
+    own = pixel_grid(32, 32, velocity.device)
     there, back = exponential(velocity, own), exponential(-velocity, own)
     inner = (slice(None), slice(None), slice(6, -6), slice(6, -6))
     assert (there + warp(back, there, own))[inner].abs().max() < 0.005
 
 
-def test_only_whole_pairs(pairs: PairBank) -> None:
+def test_only_complete_pairs_are_used(pairs: PairBank) -> None:
     assert pairs.names == ("patient0000_4CH", "patient0001_4CH")
     assert PairBank.from_stills([("patient0009_4CH_ED", *heart(1.0))]) is None
     assert PairBank.from_stills([]) is None
@@ -106,7 +106,7 @@ def test_cine_of_a_pair(pairs: PairBank) -> None:
         assert frame[mask == 1].mean() + 50 < frame[mask == 2].mean()
 
 
-def test_cines_repeat_with_their_seed(pairs: PairBank) -> None:
+def test_cines_are_reproducible(pairs: PairBank) -> None:
     first, second, other = (pseudo_cine(pairs, 0, frames=6, seed=s).frames for s in (3, 3, 4))
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()

@@ -1,4 +1,4 @@
-"""Sampling: by time, by weight, and crops that read where they say."""
+"""Sampling of frames and cines, and crops."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from vjepa_core.pretraining.sampling import (
     cine_weights,
     crop_affine,
-    pick,
+    draw_indices,
     reflect,
     resample,
     sample_moments,
-    to_bytes,
+    to_uint8,
 )
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_weights_follow_shares() -> None:
+def test_weights_match_the_shares() -> None:
     weights = cine_weights(["a", "a", "b"], [4, 16, 9], {"a": 3.0, "b": 1.0, "c": 5.0})
     torch.testing.assert_close(weights, torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64))
 
@@ -33,8 +33,8 @@ def test_bad_shares(shares: dict[str, float]) -> None:
         cine_weights(["a"], [4], shares)
 
 
-def test_pick_follows_weights() -> None:
-    chosen = pick(torch.tensor([0.2, 0.2, 1.0]), 4000, seeded())
+def test_drawn_indices_match_the_weights() -> None:
+    chosen = draw_indices(torch.tensor([0.2, 0.2, 1.0]), 4000, seeded())
     share = torch.bincount(chosen, minlength=3) / 4000
     assert share[1] == 0
     assert abs(share[0] - 0.2) < 0.03
@@ -46,7 +46,7 @@ def test_reflect() -> None:
     assert reflect(torch.arange(3)[None], torch.tensor([[1]])).tolist() == [[0, 0, 0]]
 
 
-def test_moments_keep_time() -> None:
+def test_frames_have_the_drawn_rate() -> None:
     lengths, fps = torch.full((200,), 400), torch.full((200,), 60.0)
     moments = sample_moments(lengths, fps, 16, (10.0, 30.0), seeded())
     assert moments.min() >= 0
@@ -65,14 +65,14 @@ def test_slow_cines_are_not_slowed_further() -> None:
     assert (unknown.diff(dim=1) == 1).all()
 
 
-def test_short_cines_and_stills() -> None:
+def test_short_cines_and_still_images() -> None:
     moments = sample_moments(torch.tensor([5, 1]), torch.tensor([30.0, 0.0]), 16, (30.0, 30.0), seeded())
     assert moments[0].max() == 4
     assert (moments[0].diff().abs() == 1).all()
     assert (moments[1] == 0).all()
 
 
-def test_crops_stay_inside_and_keep_their_area() -> None:
+def test_crops_are_inside_and_have_the_requested_area() -> None:
     theta = crop_affine(500, seeded(), CPU)
     half = torch.stack([theta[:, 0, 0], theta[:, 1, 1]], 1)
     assert (half + theta[:, :, 2].abs() <= 1 + 1e-6).all()
@@ -84,7 +84,7 @@ def test_crops_stay_inside_and_keep_their_area() -> None:
     assert ratio.max() < 1.12
 
 
-def test_turned_crops() -> None:
+def test_rotated_crops() -> None:
     theta = crop_affine(100, seeded(), CPU, scale=(1, 1), aspect=(1, 1), degrees=10)
     angle = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
     assert angle.abs().max() <= 10.01
@@ -100,5 +100,5 @@ def test_resample_is_exact_and_never_mirrors() -> None:
     assert torch.equal(resample(clips, corner, 4), clips[:, :, :4, :4])
 
 
-def test_bytes() -> None:
-    assert to_bytes(torch.tensor([-3.0, 0.6, 300.0])).tolist() == [0, 1, 255]
+def test_to_uint8() -> None:
+    assert to_uint8(torch.tensor([-3.0, 0.6, 300.0])).tolist() == [0, 1, 255]

@@ -1,4 +1,4 @@
-"""Schedules and their bad input."""
+"""Schedules and invalid values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from vjepa_core.pretraining.schedule import TermWeight, cosine, ema_ends, learning_rate, momentum
 
 
-def test_learning_rate_rises_then_falls_to_its_end() -> None:
+def test_learning_rate_warms_up_and_decays() -> None:
     rates = [learning_rate(i, 100, start=0.1, peak=1.0, end=0.01, warmup=10) for i in range(100)]
     assert rates[9] == pytest.approx(1.0)
     assert rates[:10] == sorted(rates[:10])
@@ -17,7 +17,7 @@ def test_learning_rate_rises_then_falls_to_its_end() -> None:
     assert rates[-1] == pytest.approx(0.01)
 
 
-def test_a_single_step_has_a_rate() -> None:
+def test_learning_rate_of_a_single_step() -> None:
     assert learning_rate(0, 1, start=0.1, peak=1.0, end=0.0, warmup=0) == 1.0
 
 
@@ -31,7 +31,7 @@ def test_cosine_stays_between_its_ends() -> None:
     assert cosine(2.0, 1.0, 5.0) == pytest.approx(1.0)
 
 
-def test_a_term_rises_stays_and_falls() -> None:
+def test_a_term_weight_rises_stays_and_falls() -> None:
     weight = TermWeight(2.0, rise=0.2, fall=0.5, end=0.25)
     values = [weight.at(i, 101) for i in range(101)]
     assert values[0] == 0
@@ -44,13 +44,13 @@ def test_a_term_rises_stays_and_falls() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"peak": -1.0}, {"peak": 1.0, "rise": 0.6, "fall": 0.4}, {"peak": 1.0, "end": -1.0}]
 )
-def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_weights_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="weight"):
         TermWeight(**wrong)
 
 
 @pytest.mark.parametrize("steps", [1, 20, 200, 1250, 3750, 100_000])
-def test_a_teacher_forgets_its_start_however_short_the_run(steps: int) -> None:
+def test_the_initial_teacher_has_no_influence_after_any_number_of_steps(steps: int) -> None:
     start, end = ema_ends(steps)
     assert 0 <= start <= end <= 0.9995
     kept = math.prod(momentum(i, steps, start, end) for i in range(steps))

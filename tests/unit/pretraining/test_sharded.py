@@ -1,4 +1,4 @@
-"""Two processes that share one model's weights do what one process does."""
+"""Two processes with sharded weights give the same results as one process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAUNCH = "import sys\nfrom vjepa_core.pretraining.launch import launch\nsys.exit
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that two processes do, see `sharded_runs`, and in "alone" what one does."""
+    """Return the runs of two processes (see `sharded_runs`) and of one process ("alone")."""
     folder = tmp_path_factory.mktemp("sharded")
     environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
     command = [sys.executable, "-m", "tests.unit.pretraining.sharded_runs", str(folder)]
@@ -57,12 +57,12 @@ def _state(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["sharded", "resumed", "crossed"])
-def test_the_losses_are_those_of_one_process(runs: Path, name: str) -> None:
+def test_losses_match_those_of_one_process(runs: Path, name: str) -> None:
     for one, other in zip(_numbers(runs / name), _numbers(runs / "alone"), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_stopped_and_resumed_is_the_same_to_the_bit(runs: Path) -> None:
+def test_a_resumed_run_is_bit_identical(runs: Path) -> None:
     assert _numbers(runs / "resumed") == _numbers(runs / "sharded")
     one, other = _state(runs / "resumed"), _state(runs / "sharded")
     for part in ("objective", "teacher"):
@@ -71,7 +71,7 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(runs: Path) -> None:
         assert all(torch.equal(one["optimiser"]["state"][number][key], v) for key, v in values.items())
 
 
-def test_weights_end_where_those_of_one_process_do(runs: Path) -> None:
+def test_final_weights_match_those_of_one_process(runs: Path) -> None:
     one, other = _state(runs / "sharded"), _state(runs / "alone")
     for part in ("objective", "teacher"):
         assert one[part].keys() == other[part].keys()
@@ -79,13 +79,13 @@ def test_weights_end_where_those_of_one_process_do(runs: Path) -> None:
             torch.testing.assert_close(one[part][key], value, atol=1e-5, rtol=1e-3)
 
 
-def test_half_precision_stays_close(runs: Path) -> None:
+def test_bfloat16_is_close_to_float32(runs: Path) -> None:
     half, full = (read_log(runs / name)[0] for name in ("half", "alone"))
     assert half["loss"] == pytest.approx(full["loss"], rel=0.05)
     assert half["grad_norm"] == pytest.approx(full["grad_norm"], rel=0.1)
 
 
-def test_one_process_goes_on_from_shards_and_an_encoder_comes_out(runs: Path, tmp_path: Path) -> None:
+def test_one_process_can_resume_a_sharded_run_and_export_its_encoder(runs: Path, tmp_path: Path) -> None:
     stored = _state(runs / "sharded")
     trainer = Trainer(
         settings(shard=True), source(), runs / "sharded", World(torch.device("cpu")), resume=True

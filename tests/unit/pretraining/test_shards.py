@@ -1,4 +1,4 @@
-"""The packed set on disk: what comes back is what went in, and damage is said."""
+"""Packed sets on disk: contents are restored and damage is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(folder: Path, codec: str = "webp") -> None:
 
 
 @pytest.mark.parametrize("codec", ["webp", "jpeg"])
-def test_pictures_come_back(tmp_path: Path, codec: str) -> None:
+def test_images_are_restored(tmp_path: Path, codec: str) -> None:
     write(tmp_path / "set", codec)
     packed = PackedSet(tmp_path / "set")
     (first, frames, none), (second, still, masks) = packed.read()
@@ -39,7 +39,7 @@ def test_pictures_come_back(tmp_path: Path, codec: str) -> None:
     np.testing.assert_array_equal(masks, smooth(1, 48, 48) // 80)  # labels are kept exactly
 
 
-def test_groups_are_chosen(tmp_path: Path) -> None:
+def test_groups_can_be_selected(tmp_path: Path) -> None:
     write(tmp_path / "set")
     assert [cine.name for cine, _, _ in PackedSet(tmp_path / "set").read({"still"})] == ["b"]
 
@@ -51,7 +51,7 @@ def test_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [cine.name for cine, _, _ in PackedSet(tmp_path / "set").read()] == ["a", "b"]
 
 
-def test_damage_is_said(tmp_path: Path) -> None:
+def test_damage_gives_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set")
     shard = tmp_path / "set" / "shard_000.bin"
     data = bytearray(shard.read_bytes())
@@ -64,7 +64,7 @@ def test_damage_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "other"}, "another kind"),
+        ({"format": "other"}, "another format"),
         ({"version": 99}, "another version"),
         ({"cines": [{"name": "x"}]}, "damaged"),
         ({"shards": {"../../secret.bin": "0"}}, "damaged"),
@@ -78,22 +78,22 @@ def test_bad_index(tmp_path: Path, change: dict[str, object], words: str) -> Non
         PackedSet(tmp_path / "set")
 
 
-def test_no_packed_set(tmp_path: Path) -> None:
+def test_a_folder_without_a_packed_set_gives_an_error(tmp_path: Path) -> None:
     assert not PackedSet.is_packed(tmp_path)
-    with pytest.raises(PretrainingError, match="no packed set"):
+    with pytest.raises(PretrainingError, match="is not a packed set"):
         PackedSet(tmp_path)
 
 
-def test_never_over_other_files(tmp_path: Path) -> None:
+def test_other_files_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(PretrainingError, match="in use"):
+    with pytest.raises(PretrainingError, match="not empty"):
         ShardWriter(tmp_path, size=64, quality=60, codec="webp")
     write(tmp_path / "set")
-    with pytest.raises(PretrainingError, match="in use"):
+    with pytest.raises(PretrainingError, match="not empty"):
         ShardWriter(tmp_path / "set", size=64, quality=60, codec="webp")
 
 
-def test_packing_cut_short_can_be_repeated(tmp_path: Path) -> None:
+def test_an_interrupted_packing_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "shard_000.bin").write_bytes(b"half")
     assert not PackedSet.is_packed(tmp_path)
     write(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vjepa_core.pretraining.data import HeldCine, HeldClips
+from vjepa_core.pretraining.data import CineClipSource, LoadedCine
 from vjepa_core.pretraining.source import ClipSource, MemorySource, MixedSource, marked_batch
 
 
@@ -13,7 +13,7 @@ def _flat(value: int) -> MemorySource:
     return MemorySource(torch.full((3, 2, 16, 16), value, dtype=torch.uint8))
 
 
-def test_a_mixture_keeps_its_shares() -> None:
+def test_a_mixture_has_the_given_fractions() -> None:
     mixed = MixedSource([_flat(1), _flat(2), _flat(3)], [2, 1, 0])
     assert isinstance(mixed, ClipSource)
     generator = torch.Generator().manual_seed(0)
@@ -26,25 +26,25 @@ def test_a_mixture_keeps_its_shares() -> None:
     assert counts[1] / counts[2] == pytest.approx(2.0, rel=0.1)
 
 
-def test_same_generator_same_clips() -> None:
+def test_clips_are_reproducible() -> None:
     source = MemorySource(torch.randint(0, 256, (9, 2, 16, 16), dtype=torch.uint8))
     a, b = (source.batch(5, torch.Generator().manual_seed(7)) for _ in range(2))
     assert torch.equal(a, b)
 
 
-def test_bad_input_is_refused() -> None:
+def test_invalid_input_is_rejected() -> None:
     with pytest.raises(ValueError, match="uint8"):
         MemorySource(torch.zeros(3, 2, 16, 16))
-    with pytest.raises(ValueError, match="weights"):
+    with pytest.raises(ValueError, match="weight"):
         MixedSource([_flat(1)], [1, 2])
     with pytest.raises(ValueError, match="negative"):
         MixedSource([_flat(1)], [-1])
 
 
-def test_a_mixture_tells_which_clips_move() -> None:
-    stills = HeldClips(
+def test_a_mixture_returns_the_moving_flags() -> None:
+    stills = CineClipSource(
         torch.full((3, 16, 16), 9, dtype=torch.uint8),
-        [HeldCine("still", 0.0, 1)] * 3,
+        [LoadedCine("still", 0.0, 1)] * 3,
         shares={"still": 1.0},
         size=16,
         clip=2,

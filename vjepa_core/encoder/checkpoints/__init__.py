@@ -1,1 +1,1 @@
-"""Checkpoints of the V-JEPA family made into encoders of this program: read, recognise, convert."""
+"""Import of V-JEPA checkpoints: read, recognise and convert them."""

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's files are what was once written, and their checksum."""
+"""Integrity check and checksum of a checkpoint's files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from vjepa_core.errors import EncoderError
 _BLOCK = 4 << 20
 
 
-def checksum(checkpoint: Checkpoint, tell: Callable[[int, int], None]) -> str:
-    """SHA-256 of a checkpoint's files, one after the other.
+def checksum(checkpoint: Checkpoint, report_progress: Callable[[int, int], None]) -> str:
+    """Return the SHA-256 of a checkpoint's files, concatenated.
 
-    PyTorch's files have a checksum for each tensor, which is compared too: mapped into memory, nobody does.
+    The checksum of each tensor in a PyTorch file is verified too, because torch does not verify it when it
+    maps a file into memory.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        As `read` gives it.
-    tell : callable
-        Told how many bytes of how many are done; what it raises ends the reading.
+        Result of `read`.
+    report_progress : callable
+        Called with the number of processed bytes and the total. An exception that it raises stops the
+        reading.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256.
 
     Raises
     ------
@@ -43,11 +50,11 @@ def checksum(checkpoint: Checkpoint, tell: Callable[[int, int], None]) -> str:
                 for block in _blocks(file):
                     digest.update(block)
                     done += len(block)
-                    tell(done // passes, total)
+                    report_progress(done // passes, total)
         for path in zipped:
-            for size in _members(path):
+            for size in _verified_block_sizes(path):
                 done += size
-                tell(min(done // passes, total), total)
+                report_progress(min(done // passes, total), total)
     except zipfile.BadZipFile as error:
         raise EncoderError(f"{checkpoint.name} is damaged: download or copy it again.") from error
     except OSError as error:
@@ -67,8 +74,8 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _members(path: Path) -> Iterator[int]:
-    """Sizes of blocks read; BadZipFile after those of a member that is not as it was written."""
+def _verified_block_sizes(path: Path) -> Iterator[int]:
+    """Read all members of a zip file and yield block sizes; raise BadZipFile if a checksum does not match."""
     try:
         with closing(zipfile.ZipFile(path)) as archive:
             for member in archive.infolist():
@@ -76,5 +83,5 @@ def _members(path: Path) -> Iterator[int]:
                     yield from map(len, _blocks(file))
     except (zipfile.BadZipFile, OSError):
         raise
-    except Exception as error:  # packed, encrypted, or of a length that is not its own: one class for each
+    except Exception as error:  # zipfile raises various types for compressed, encrypted or truncated members
         raise zipfile.BadZipFile(str(error)) from error

@@ -1,4 +1,4 @@
-"""Weights to one safetensors file, a tensor at a time, so that the memory holds no second encoder."""
+"""Write weights to one safetensors file, one tensor at a time to limit memory."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from torch import Tensor
 from vjepa_core.errors import EncoderError
 
 Weights = Mapping[str, tuple[Tensor, ...]]
-Tell = Callable[[int, int], None]
-"""Told how many bytes of how many are done."""
+"""Parts of each weight by name; they are concatenated along the first axis."""
+ReportProgress = Callable[[int, int], None]
+"""Called with the number of written bytes and the total."""
 
 _BLOCK = 4 << 20
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def file_size(weights: Weights) -> int:
-    """Bytes of the file that `write` makes."""
+    """Return the size in bytes of the file that `write` creates."""
     head, order = _header(weights)
     return len(head) + sum(_bytes(weights[name]) for name in order)
 
 
-def write(name: str, weights: Weights, out: BinaryIO, tell: Tell) -> str:
-    """Write weights as safetensors, each in its own number format.
+def write(name: str, weights: Weights, out: BinaryIO, report_progress: ReportProgress) -> str:
+    """Write weights as safetensors, each in its own dtype.
 
     Parameters
     ----------
     name : str
-        Of the file that they come from, for the error.
+        Name of the source file, for error messages.
     weights : mapping of str to tuple of Tensor
-        Parts are joined along their first axis.
+        Parts of each weight; they are concatenated along the first axis.
     out : binary file
-        Where to.
-    tell : callable
-        Called after every few megabytes; what it raises ends the writing.
+        Output file.
+    report_progress : callable
+        Called every few megabytes. An exception that it raises stops the writing.
 
     Returns
     -------
     str
-        SHA-256 of what was written.
+        SHA-256 of the written file.
 
     Raises
     ------
     EncoderError
-        If a weight is infinite or not a number.
+        If a weight is infinite or NaN.
     """
     head, order = _header(weights)
     total = file_size(weights)
@@ -58,18 +59,18 @@ def write(name: str, weights: Weights, out: BinaryIO, tell: Tell) -> str:
         for block in _blocks(name, key, weights[key]):
             digest.update(block)
             done += out.write(block)
-            tell(done, total)
+            report_progress(done, total)
     return digest.hexdigest()
 
 
 def _blocks(file: str, key: str, parts: tuple[Tensor, ...]) -> Iterator[memoryview]:
-    """The bytes of a weight, a few megabytes at a time."""
-    dtype = _joined(parts)
+    """Yield the bytes of a weight, a few megabytes at a time."""
+    dtype = _common_dtype(parts)
     for part in parts:
         whole = part.to(dtype).contiguous()
         if not torch.isfinite(whole).all():
             raise EncoderError(
-                f"{file} has numbers in {key[:80]} that are infinite or none at all: it is damaged; "
+                f"{file} has infinite or NaN values in {key[:80]}, so it is damaged: "
                 "download or copy it again."
             )
         content = whole.reshape(-1).view(torch.uint8).numpy().data
@@ -78,26 +79,26 @@ def _blocks(file: str, key: str, parts: tuple[Tensor, ...]) -> Iterator[memoryvi
 
 
 def _header(weights: Weights) -> tuple[bytes, list[str]]:
-    """A safetensors header, and the order of the weights: wide numbers first, so that all are aligned."""
-    order = sorted(weights, key=lambda name: -_joined(weights[name]).itemsize)
+    """Return the header and the order of the weights: wide dtypes first, so that all are aligned."""
+    order = sorted(weights, key=lambda name: -_common_dtype(weights[name]).itemsize)
     entries: dict[str, object] = {}
     start = 0
     for name in order:
         parts = weights[name]
         shape = [sum(part.shape[0] for part in parts), *parts[0].shape[1:]]
         end = start + _bytes(parts)
-        entries[name] = {"dtype": _NAMES[_joined(parts)], "shape": shape, "data_offsets": [start, end]}
+        entries[name] = {"dtype": _NAMES[_common_dtype(parts)], "shape": shape, "data_offsets": [start, end]}
         start = end
     text = json.dumps({"__metadata__": {"format": "pt"}, **entries}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text, order
 
 
-def _joined(parts: tuple[Tensor, ...]) -> torch.dtype:
-    """Number format of the whole: that of the parts, float32 where they differ."""
+def _common_dtype(parts: tuple[Tensor, ...]) -> torch.dtype:
+    """Return the dtype of the parts, float32 if they differ."""
     dtypes = {part.dtype for part in parts}
     return dtypes.pop() if len(dtypes) == 1 else torch.float32
 
 
 def _bytes(parts: tuple[Tensor, ...]) -> int:
-    return sum(prod(part.shape) for part in parts) * _joined(parts).itemsize
+    return sum(prod(part.shape) for part in parts) * _common_dtype(parts).itemsize

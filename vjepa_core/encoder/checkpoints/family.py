@@ -1,4 +1,4 @@
-"""Which release a checkpoint is of: by the names of its weights, else by what the user or the file says."""
+"""Identify the release of a checkpoint from its weight names, its file name or the user's choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHOICES: dict[str, str] = {
     "v-jepa-2.1": FAMILIES["vjepa21"],
     "echojepa": ECHOJEPA,
 }
-"""What a user may say, and the family that it means."""
+"""Families by the value of the option `--family`."""
 
 LICENCES: dict[str, str] = {
     FAMILIES["vjepa1"]: "CC BY-NC 4.0",
@@ -24,17 +24,17 @@ LICENCES: dict[str, str] = {
     FAMILIES["vjepa21"]: "MIT",
     ECHOJEPA: "MIT",
 }
-"""Terms under which each family was published."""
+"""Licence of each published family."""
 
-# Frames a second, after the published configurations; V-JEPA counts frames, of videos of about 30.
+# Frames per second in the published configurations. V-JEPA skips frames of videos with about 30 per second.
 _TRAINED_AT: dict[str, str] = {
     FAMILIES["vjepa1"]: "about 7.5, every fourth frame",
     FAMILIES["vjepa2"]: "4",
     ECHOJEPA: "8 with ViT-L, at 24 with ViT-g",
 }
 
-# Names of published files, and of what the published code writes; the first that fits counts. A browser
-# numbers what it loads twice.
+# Patterns of published file names and of files written by the published code; the first match is used.
+# Browsers add a number to the name of a repeated download.
 _HINTS = (
     (r"echo[-_]?jepa|-pt\d+-an\d+", ECHOJEPA),
     (r"jepa[-_]?2[-_.]1", FAMILIES["vjepa21"]),
@@ -44,17 +44,17 @@ _HINTS = (
 
 
 @dataclass(frozen=True)
-class Places:
-    """A stored table of places.
+class PositionTable:
+    """Properties of a stored position table.
 
     Attributes
     ----------
     tokens : int
-        Its length.
+        Number of tokens.
     fits : bool
-        It is one of 16 frames of some square picture, as wide as the encoder: V-JEPA can have it.
+        Its shape fits 16 frames of a square image and the width of the encoder, as in V-JEPA.
     sincos : bool
-        It holds the sines and cosines of these very places, as V-JEPA has them.
+        It contains the sine-cosine position embedding of V-JEPA.
     """
 
     tokens: int
@@ -64,18 +64,18 @@ class Places:
 
 @dataclass(frozen=True)
 class Release:
-    """A family and the form that its encoder has, with the reasons.
+    """Family and form of an encoder, with an explanation for the user.
 
     Attributes
     ----------
     family : str
-        "V-JEPA 2", "EchoJEPA".
+        Name of the family, such as "V-JEPA 2" or "EchoJEPA".
     form : Form
-        See `Architecture`.
+        Structure of the encoder.
     recognised, assumed : str
-        One sentence each; empty if there is nothing to say.
+        A sentence on what was recognised and one on what was assumed; empty if not applicable.
     ambiguous : bool
-        The weights do not tell the form, and nobody has said it.
+        The weights do not determine the form and the user has not specified it.
     """
 
     family: str
@@ -85,101 +85,103 @@ class Release:
     ambiguous: bool = False
 
 
-def hint(file: str) -> str | None:
-    """Family that the name of a file speaks of."""
-    return next((family for words, family in _HINTS if re.search(words, file.lower())), None)
+def family_from_file_name(file: str) -> str | None:
+    """Return the family that a file name suggests, or None."""
+    return next((family for pattern, family in _HINTS if re.search(pattern, file.lower())), None)
 
 
-def release(names: Collection[str], file: str, said: str | None, table: Places | None) -> Release:
-    """Tell the release.
+def identify_release(
+    names: Collection[str], file: str, chosen: str | None, table: PositionTable | None
+) -> Release:
+    """Identify the release of an encoder.
 
     Parameters
     ----------
     names : collection of str
-        V-JEPA's own names of the weights.
+        V-JEPA's names of the weights.
     file : str
         Name of the file.
-    said : str, optional
-        Family that the user named, one of those in `CHOICES`.
-    table : Places, optional
-        The stored table of places, if there is one.
+    chosen : str, optional
+        Family chosen by the user, one of the values of `CHOICES`.
+    table : PositionTable, optional
+        The stored position table, if there is one.
 
     Raises
     ------
     EncoderError
-        If what the user said cannot be.
+        If the weights do not fit the chosen family.
     """
-    by_depth = any(name.startswith("norms_block.") or name == "video_mod_embed" for name in names)
-    if said is not None:
-        return _said(file, said, by_depth, table)
-    meant = hint(file)
-    if by_depth:
-        return _sure("vjepa21", "The form of V-JEPA 2.1: a norm for each depth that is read.", meant)
+    has_depth_norms = any(name.startswith("norms_block.") or name == "video_mod_embed" for name in names)
+    if chosen is not None:
+        return _chosen_release(file, chosen, has_depth_norms, table)
+    suggested = family_from_file_name(file)
+    if has_depth_norms:
+        return _certain_form("vjepa21", "The form of V-JEPA 2.1: one norm for each output depth.", suggested)
     if table is None:
-        return _sure("vjepa2", "The form of V-JEPA 2: one last norm, no stored table of places.", meant)
+        return _certain_form("vjepa2", "The form of V-JEPA 2: one final norm, no position table.", suggested)
     if not table.fits:
-        why = f"its table of {table.tokens:,} places is not V-JEPA's, and unused"
-        return _sure("vjepa2", f"The form of V-JEPA 2: {why}.", meant)
-    family, source = FAMILIES["vjepa2"], "because most checkpoints of this form are"
-    if meant == FAMILIES["vjepa1"] and not table.sincos:
-        source = "because the places in it are not V-JEPA's sines and cosines, whatever the name of the file"
-    elif meant is not None and meant != FAMILIES["vjepa21"]:
-        family, source = meant, "from the name of the file"
+        reason = f"its position table of {table.tokens:,} tokens is not that of V-JEPA and is not used"
+        return _certain_form("vjepa2", f"The form of V-JEPA 2: {reason}.", suggested)
+    family, source = FAMILIES["vjepa2"], "as most checkpoints of this form are"
+    if suggested == FAMILIES["vjepa1"] and not table.sincos:
+        source = "despite the file name, because the position table is not the sine-cosine table of V-JEPA"
+    elif suggested is not None and suggested != FAMILIES["vjepa21"]:
+        family, source = suggested, "from the file name"
     other = FAMILIES["vjepa2" if family == FAMILIES["vjepa1"] else "vjepa1"]
     option = next(key for key, value in CHOICES.items() if value == other)
     return Release(
         family,
-        _form(family, by_depth),
-        assumed=f"{family}, {source}: V-JEPA and V-JEPA 2 name their weights alike; "
-        f"if it is {other}, say --family {option}.",
+        _form(family, has_depth_norms),
+        assumed=f"{family}, {source}: V-JEPA and V-JEPA 2 use the same weight names; "
+        f"if it is {other}, use --family {option}.",
         ambiguous=True,
     )
 
 
-def on_rate(family: str, fps: float) -> str:
-    """A sentence on why an encoder is used at a rate that nobody has said."""
+def describe_assumed_rate(family: str, fps: float) -> str:
+    """Explain in one sentence the default frame rate of an imported encoder, in Hz."""
     trained = f" ({family} was trained at {_TRAINED_AT[family]})" if family in _TRAINED_AT else ""
     return (
-        f"Used at {fps:g} frames a second, because masks have to follow the beat{trained}; "
-        "for another rate, say --fps RATE."
+        f"Used at {fps:g} frames per second, so that masks follow the heartbeat{trained}; "
+        "for another rate, use --fps RATE."
     )
 
 
-def _said(file: str, said: str, by_depth: bool, table: Places | None) -> Release:
-    """What the user said, if it can be."""
-    form = _form(said, by_depth)
-    if by_depth and form != "vjepa21":
-        why = "it has a norm for each depth, which only V-JEPA 2.1 has"
-    elif form == "vjepa21" and not by_depth:
-        why = "it has a single norm, and V-JEPA 2.1 has one for each depth"
+def _chosen_release(file: str, chosen: str, has_depth_norms: bool, table: PositionTable | None) -> Release:
+    """Return the release chosen by the user, or raise EncoderError if the weights do not fit it."""
+    form = _form(chosen, has_depth_norms)
+    if has_depth_norms and form != "vjepa21":
+        reason = "it has one norm for each output depth, which only V-JEPA 2.1 has"
+    elif form == "vjepa21" and not has_depth_norms:
+        reason = "it has a single norm, and V-JEPA 2.1 has one for each output depth"
     elif form == "vjepa1" and table is None:
-        why = "it stores no table of places"
+        reason = "it has no position table"
     elif form == "vjepa1" and table is not None and not table.fits:
-        why = f"its table has {table.tokens:,} places, not those of 16 frames of a square picture"
+        reason = f"its position table has {table.tokens:,} tokens, which is not 16 frames of a square image"
     else:
-        odd = form == "vjepa1" and table is not None and not table.sincos
-        note = "Its table of places is not V-JEPA's sines and cosines; it is used as it is stored."
-        return Release(said, form, f"{said}, as you said.", note if odd else "")
-    raise EncoderError(f"{file} is no {said}: {why}; leave --family out or name another.")
+        unusual = form == "vjepa1" and table is not None and not table.sincos
+        note = "Its position table is not the sine-cosine table of V-JEPA; the stored table is used."
+        return Release(chosen, form, f"{chosen}, as specified.", note if unusual else "")
+    raise EncoderError(f"{file} is not a {chosen}: {reason}; omit --family or choose another family.")
 
 
-def _sure(form: Form, recognised: str, meant: str | None) -> Release:
-    """The weights tell the form; whether it is EchoJEPA, which has the same, only the file's name can."""
-    if meant == ECHOJEPA:
-        return Release(ECHOJEPA, form, recognised, f"{ECHOJEPA}, from the name of the file.")
+def _certain_form(form: Form, recognised: str, suggested: str | None) -> Release:
+    """Return the release for a known form; EchoJEPA has the same form and is known by the file name only."""
+    if suggested == ECHOJEPA:
+        return Release(ECHOJEPA, form, recognised, f"{ECHOJEPA}, from the file name.")
     return Release(FAMILIES[form], form, recognised)
 
 
 def forms_of(family: str) -> tuple[Form, ...]:
-    """Forms that encoders of a family have; none if it is not known here.
+    """Return the possible forms of a family; empty if the family is unknown.
 
-    EchoJEPA was trained with the code of V-JEPA 2; a later one would have the form of 2.1.
+    EchoJEPA was trained with the code of V-JEPA 2; a later version would have the form of 2.1.
     """
     if family == ECHOJEPA:
         return ("vjepa2", "vjepa21")
     return tuple(form for form, name in FAMILIES.items() if name == family)
 
 
-def _form(family: str, by_depth: bool) -> Form:
-    """The last of its forms where there is a norm for each depth, else the first."""
-    return forms_of(family)[-1 if by_depth else 0]
+def _form(family: str, has_depth_norms: bool) -> Form:
+    """Return the last form of a family if there is a norm for each output depth, otherwise the first."""
+    return forms_of(family)[-1 if has_depth_norms else 0]

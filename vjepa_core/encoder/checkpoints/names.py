@@ -1,4 +1,4 @@
-"""Names that an encoder's weights have in a checkpoint: where they begin, and which stands for which."""
+"""Names of an encoder's weights in a checkpoint: common prefix and translation to our names."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 from vjepa_core.errors import printable
 
 _START = re.compile(r"(?P<prefix>(.*\.)?)(?P<hf>embeddings\.patch_embeddings|patch_embed)\.proj\.weight")
-# Averages of an encoder over its training, which is what is published and meant to be used, best first:
-# where both are there, `target_encoder` may be the larger one that a distilled encoder learnt from.
+# Moving averages of an encoder over its training, which are published for use, in order of preference. If
+# both exist, `target_encoder` may be the larger teacher of a distilled encoder.
 _AVERAGES = ("ema_encoder", "target_encoder", "teacher", "ema")
 _WRAPPERS = {"module", "backbone", "vjepa2", "_orig_mod", "model", "state_dict"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an encoder lies among the names of a checkpoint.
+class EncoderLocation:
+    """Location of an encoder in a checkpoint.
 
     Attributes
     ----------
     prefix : str
-        What all its names begin with, the last dot included.
+        Common prefix of its weight names, including the last dot.
     hugging_face : bool
-        Whether the names behind it are Hugging Face's, else V-JEPA's own.
+        True if the rest of the names follows Hugging Face, False if it follows V-JEPA.
     container : str
-        What the checkpoint calls it; empty where it is all there is.
+        Name of the encoder in the checkpoint; empty if the checkpoint contains nothing else.
     averaged : bool
-        Whether that is an average over the training.
+        True if the weights are a moving average over the training.
     left_out : tuple of str
-        What else is there.
+        Other contents of the checkpoint.
     """
 
     prefix: str
@@ -40,13 +40,13 @@ class Place:
     left_out: tuple[str, ...]
 
 
-def shown(name: str) -> str:
-    """A name out of a file, fit for a sentence."""
+def printable_name(name: str) -> str:
+    """Return a name from a file, shortened and printable."""
     return printable(name[:80])
 
 
-def find(names: Collection[str]) -> Place | None:
-    """The encoder to take, None if there is none."""
+def find_encoder(names: Collection[str]) -> EncoderLocation | None:
+    """Return the location of the encoder to import, or None if there is none."""
     starts = [found for name in names if (found := _START.fullmatch(name))]
     if not starts:
         return None
@@ -60,13 +60,13 @@ def find(names: Collection[str]) -> Place | None:
     before = "".join(f"{word}." for word in words[:depth])
     others = {name[len(before) :].split(".")[0] for name in names if not name.startswith(prefix)}
     left_out = sorted(others - {*words, ""}) if prefix else []
-    return Place(prefix, hugging_face, container, bool(averages), tuple(left_out))
+    return EncoderLocation(prefix, hugging_face, container, bool(averages), tuple(left_out))
 
 
-def in_file(name: str, hugging_face: bool) -> tuple[str, ...]:
-    """Names in the file, behind the prefix, of the weights that stand one after the other in ours.
+def stored_names(name: str, hugging_face: bool) -> tuple[str, ...]:
+    """Return the names in the file, without the prefix, of the parts of one of our weights.
 
-    Hugging Face has queries, keys and values apart.
+    Hugging Face stores queries, keys and values separately.
     """
     if not hugging_face:
         return (name,)
@@ -82,8 +82,8 @@ def in_file(name: str, hugging_face: bool) -> tuple[str, ...]:
     return (name,)
 
 
-def depth_of(names: Collection[str], hugging_face: bool) -> int:
-    """Blocks that the names behind the prefix speak of."""
+def count_blocks(names: Collection[str], hugging_face: bool) -> int:
+    """Return the number of blocks in weight names without the prefix."""
     block = re.compile(r"(?:layer|blocks)\.(\d{1,4})\." if hugging_face else r"blocks\.(\d{1,4})\.")
     return max((int(found[1]) + 1 for name in names if (found := block.match(name))), default=0)
 

@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint and tells what its weights do not: Hugging Face's config.json, our card."""
+"""Information that is not in the weights of a checkpoint: Hugging Face's config.json and our card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from vjepa_core.encoder.architecture import Architecture, Form, heads_of
+from vjepa_core.encoder.architecture import Architecture, Form, published_heads
 from vjepa_core.encoder.catalogue import WIDEST, EncoderCard
 from vjepa_core.encoder.checkpoints.family import forms_of
 from vjepa_core.encoder.checkpoints.read import Checkpoint
@@ -19,7 +19,7 @@ _NORM_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of an encoder's weights tell."""
+    """Dimensions that follow from the shapes of an encoder's weights."""
 
     width: int
     depth: int
@@ -28,93 +28,119 @@ class Sizes:
     tubelet: int
 
     def architecture(self, heads: int, side: int, form: Form) -> Architecture:
-        """All of it, with what they do not tell."""
+        """Return the architecture with the given number of heads, image size and form."""
         ratio = self.hidden / self.width
         return Architecture(self.width, self.depth, heads, ratio, self.patch, self.tubelet, side, form)
 
 
 @dataclass(frozen=True)
-class Told:
-    """Our card beside the file, the encoder on it, and why a card that is there is left aside."""
+class CardInfo:
+    """Card beside a checkpoint, its architecture, and the reason if an existing card is ignored."""
 
     card: EncoderCard | None = None
-    built: Architecture | None = None
-    aside: str = ""
+    architecture: Architecture | None = None
+    problem: str = ""
 
 
-def on_card(checkpoint: Checkpoint, sizes: Sizes, heads: int | None) -> Told:
-    """What our card says, where that can be.
+def card_info(checkpoint: Checkpoint, sizes: Sizes, heads: int | None) -> CardInfo:
+    """Return the card beside a checkpoint if it matches the weights.
 
     Parameters
     ----------
+    checkpoint : Checkpoint
+        The checkpoint.
+    sizes : Sizes
+        Dimensions of its weights.
     heads : int, optional
-        Attention heads that Hugging Face's config.json tells.
+        Attention heads in Hugging Face's config.json.
 
     Raises
     ------
     EncoderError
-        If both tell the heads, and not the same.
+        If the card and config.json contain different numbers of heads.
     """
     card = checkpoint.card
     if card is None:
-        return Told(aside=checkpoint.card_aside)
-    built = Architecture.parse(card.architecture)
-    if sizes != Sizes(built.embed_dim, built.depth, built.mlp_dim, built.patch_size, built.tubelet_size):
-        return Told(aside="The card beside the file names an encoder of another size and is left aside.")
-    if built.form not in forms_of(card.family):
-        return Told(aside="The card beside the file names a family and another one's form: it is left aside.")
-    if heads not in (None, built.num_heads):
-        raise EncoderError(
-            f"{checkpoint.name} has {heads} attention heads after its config.json, {built.num_heads} after "
-            "its card: remove the wrong one of the two."
+        return CardInfo(problem=checkpoint.card_problem)
+    architecture = Architecture.parse(card.architecture)
+    if sizes != Sizes(
+        architecture.embed_dim,
+        architecture.depth,
+        architecture.mlp_dim,
+        architecture.patch_size,
+        architecture.tubelet_size,
+    ):
+        return CardInfo(
+            problem="The card in the same folder is that of an encoder of another size and is ignored."
         )
-    return Told(card, built)
+    if architecture.form not in forms_of(card.family):
+        return CardInfo(
+            problem="The family and the form on the card in the same folder do not match: it is ignored."
+        )
+    if heads not in (None, architecture.num_heads):
+        raise EncoderError(
+            f"{checkpoint.name} has {heads} attention heads according to its config.json and "
+            f"{architecture.num_heads} according to its card: remove the wrong file."
+        )
+    return CardInfo(card, architecture)
 
 
-def heads_on_config(checkpoint: Checkpoint, width: int) -> int | None:
-    """Attention heads after Hugging Face's config.json, None if there is none.
+def heads_from_config(checkpoint: Checkpoint, width: int) -> int | None:
+    """Return the number of heads in Hugging Face's config.json, or None if there is none.
 
     Raises
     ------
     EncoderError
-        If it describes an encoder that computes another thing than the family's.
+        If config.json describes an encoder that differs from the V-JEPA family.
     """
     config, name = checkpoint.config, checkpoint.name
     act, eps = config.get("hidden_act", "gelu"), config.get("layer_norm_eps", _NORM_EPS)
     heads = config.get("num_attention_heads")
     if act != "gelu":
-        odd = f"another activation (hidden_act) than gelu: {str(act)[:40]!r}"
+        problem = f"an unsupported activation (hidden_act): {str(act)[:40]!r}"
     elif not isinstance(eps, int | float) or not math.isclose(eps, _NORM_EPS):
-        odd = f"another layer_norm_eps than {_NORM_EPS:g}: {str(eps)[:40]!r}"
+        problem = f"a layer_norm_eps other than {_NORM_EPS:g}: {str(eps)[:40]!r}"
     elif heads is not None and (type(heads) is not int or heads < 1 or width % heads):
-        odd = f"num_attention_heads that do not divide its width of {width}: {str(heads)[:40]!r}"
+        problem = f"num_attention_heads that do not divide its width of {width}: {str(heads)[:40]!r}"
     else:
         return heads
     raise EncoderError(
-        f"{name} cannot be taken, because config.json beside it has {odd}; choose a V-JEPA checkpoint, "
-        "or put its own config.json there."
+        f"{name} cannot be imported, because its config.json has {problem}; choose a V-JEPA checkpoint, "
+        "or replace config.json by the right one."
     )
 
 
 def assumed_heads(name: str, sizes: Sizes, form: Form) -> tuple[int, str]:
-    """Attention heads where nothing tells them, and a sentence that says so; EncoderError if none can be."""
-    heads = heads_of(sizes.width, sizes.depth, form)
+    """Return a default number of heads and a sentence that explains it.
+
+    Raises
+    ------
+    EncoderError
+        If the width is not a multiple of the usual head size.
+    """
+    heads = published_heads(sizes.width, sizes.depth, form)
     if heads is not None:
-        return heads, f"{heads} attention heads, as the published size has: weights do not tell."
+        return (
+            heads,
+            f"{heads} attention heads, as in the published size; the weights do not contain the number.",
+        )
     if sizes.width % _HEAD_DIM:
         raise EncoderError(
-            f"{name} holds an encoder of width {sizes.width} and {sizes.depth} blocks, a size "
-            "that was not published, and weights do not tell its attention heads: import it with its card or "
-            "its config.json beside it."
+            f"{name} contains an encoder of width {sizes.width} with {sizes.depth} blocks, which is not a "
+            "published size, and the weights do not contain the number of attention heads: import it with "
+            "its card or config.json in the same folder."
         )
     heads = sizes.width // _HEAD_DIM
-    return heads, f"{heads} attention heads, one for every {_HEAD_DIM} channels: this size was not published."
+    return (
+        heads,
+        f"{heads} attention heads, one for every {_HEAD_DIM} channels: this is not a published size.",
+    )
 
 
-def side_of(checkpoint: Checkpoint, hugging_face: bool, form: Form) -> int:
-    """Side of the pictures of its training; it changes nothing where places are not stored."""
-    said = checkpoint.config.get("crop_size") if hugging_face else None
-    if isinstance(said, int) and 0 < said <= WIDEST:
-        return said
-    named = re.search(r"(?<!\d)(224|256|336|384|512)(?!\d)", checkpoint.name)
-    return int(named[1]) if named else _IMAGE_SIZE[form]
+def training_image_size(checkpoint: Checkpoint, hugging_face: bool, form: Form) -> int:
+    """Return the side of the training images in pixels; it matters only if a position table is stored."""
+    size = checkpoint.config.get("crop_size") if hugging_face else None
+    if isinstance(size, int) and 0 < size <= WIDEST:
+        return size
+    in_name = re.search(r"(?<!\d)(224|256|336|384|512)(?!\d)", checkpoint.name)
+    return int(in_name[1]) if in_name else _IMAGE_SIZE[form]

@@ -1,4 +1,4 @@
-"""Files of torch.save to named tensors; nothing in a file is run."""
+"""Read files of `torch.save` as named tensors without executing code from them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
 from vjepa_core.errors import EncoderError
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
-"""First bytes of such files since 2020, and before."""
+"""First bytes of such files since 2020 and before."""
 
-_ENCRYPTED = 1  # flag of a zip's member
-_DEEPEST, _MOST_VALUES, _LONGEST_NAME = 8, 1 << 20, 400
-_OUR_RUN = {"objective", "teacher", "monitor", "config"}
+_ENCRYPTED = 1  # flag of a zip member
+_MAX_DEPTH, _MAX_VALUES, _MAX_NAME_LENGTH = 8, 1 << 20, 400
+_PRETRAINING_KEYS = {"objective", "teacher", "monitor", "config"}
 
 
-class _LeftOut:
-    """Stands for NumPy's numbers in a pickle, such as the loss: nothing of NumPy is called with its bytes."""
+class _Placeholder:
+    """Replacement for NumPy scalars in a pickle, such as the loss, so that NumPy never parses their bytes."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -34,25 +34,25 @@ class _LeftOut:
 
 
 _NUMBERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (_LeftOut, name)
+    (_Placeholder, name)
     for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 ]
 
 
-def from_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
-    """Tensors of a file that torch.save wrote, by dotted names.
+def read_torch_file(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+    """Return the tensors of a file written by `torch.save`, by dotted name.
 
     Parameters
     ----------
     path : Path
-        Begins with `ZIP` or `PICKLE`.
+        A file that starts with `ZIP` or `PICKLE`.
     mapped : bool
-        Leave the tensors on the disk until they are used; only `ZIP` can be.
+        Map the tensors into memory instead of reading them; possible for `ZIP` only.
 
     Raises
     ------
     EncoderError
-        If it is damaged, holds none, or would run code.
+        If the file is damaged, contains no tensors, or would execute code.
     """
     if mapped:
         _check_zip(path)
@@ -60,22 +60,22 @@ def from_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
         with safe_globals(_NUMBERS):
             root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)|unrecognized|not allowed|blocked", str(error))
-        if wanted:
-            thing = f" ({wanted[1][:60]})" if wanted[1] else ""
+        blocked = re.search(r"GLOBAL ([\w.]+)|unrecognized|not allowed|blocked", str(error))
+        if blocked:
+            name = f" ({blocked[1][:60]})" if blocked[1] else ""
             raise EncoderError(
-                f"{path.name} holds an object{thing} besides its tensors, and making that could run code: "
-                "save its state dict as safetensors where you trust it, or without the object."
+                f"{path.name} contains an object{name} besides its tensors, and loading it could execute "
+                "code: if you trust the file, save its state dict as safetensors or without the object."
             ) from error
         raise _damaged(path) from error
-    except Exception as error:  # a stranger's bytes: anything may be wrong with them
+    except Exception as error:  # untrusted input: any exception is possible
         raise _damaged(path) from error
-    if isinstance(root, Mapping) and root.keys() >= _OUR_RUN:
+    if isinstance(root, Mapping) and root.keys() >= _PRETRAINING_KEYS:
         raise EncoderError(
             f"{path.name} is the state of a pre-training run: "
-            "import the .safetensors file in the folder `encoder` beside it."
+            "import the .safetensors file in the folder `encoder` of that run."
         )
-    return dict(_named(path.name, root, itertools.count()))
+    return dict(_named_tensors(path.name, root, itertools.count()))
 
 
 def _check_zip(path: Path) -> None:
@@ -83,49 +83,52 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except zipfile.BadZipFile as error:
-        raise EncoderError(f"{path.name} has been cut off: download or copy it again.") from error
-    except Exception as error:  # a stranger's bytes: anything may be wrong with them
+        raise EncoderError(f"{path.name} is truncated: download or copy it again.") from error
+    except Exception as error:  # untrusted input: any exception is possible
         raise _damaged(path) from error
     names = {member.filename.rpartition("/")[2] for member in members}
     if "constants.pkl" in names:
         raise EncoderError(
-            f"{path.name} is a TorchScript program, which is not run here: "
-            "choose the checkpoint that it was made from."
+            f"{path.name} is a TorchScript program, which is not supported: "
+            "choose the checkpoint from which it was exported."
         )
     if "data.pkl" not in names:
         raise EncoderError(f"{path.name} is a zip archive without tensors: unpack it, or {WAY_OUT}.")
-    # Mapped into memory, bytes are taken as they lie in the file.
+    # Memory mapping requires uncompressed, unencrypted members.
     if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & _ENCRYPTED for m in members):
         raise EncoderError(
-            f"{path.name} was packed again, compressed or encrypted, which PyTorch does not do: "
-            "download or copy the file as it was published."
+            f"{path.name} was compressed or encrypted, which PyTorch does not do: "
+            "download or copy the original file."
         )
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise _damaged(path)
 
 
 def _damaged(path: Path) -> EncoderError:
-    return EncoderError(f"{path.name} is damaged or not written by PyTorch: download or copy it again.")
+    return EncoderError(f"{path.name} is damaged or was not written by PyTorch: download or copy it again.")
 
 
-def _named(
+def _named_tensors(
     file: str, node: object, seen: Iterator[int], name: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Tensor]]:
-    """Tensors by dotted names. A small file can hold endless values: one list that stands in many places."""
-    if next(seen) >= _MOST_VALUES:
+    """Yield tensors by dotted name.
+
+    The number of values is limited, because a small file can contain a huge number through shared lists.
+    """
+    if next(seen) >= _MAX_VALUES:
         raise EncoderError(
-            f"{file} holds more than {_MOST_VALUES:,} values beside its tensors: "
-            "save its state dict alone, then import that."
+            f"{file} contains more than {_MAX_VALUES:,} values besides its tensors: "
+            "save only its state dict and import that."
         )
     if isinstance(node, Tensor):
         yield name, node.detach()
-    elif depth < _DEEPEST:
+    elif depth < _MAX_DEPTH:
         for key, value in _entries(node):
-            yield from _named(file, value, seen, f"{name}.{key}" if name else str(key), depth + 1)
+            yield from _named_tensors(file, value, seen, f"{name}.{key}" if name else str(key), depth + 1)
 
 
 def _entries(node: object) -> Iterable[tuple[str | int, object]]:
-    """What a mapping or a list holds, by keys that a name can be made of."""
+    """Return the entries of a mapping or list whose keys can be part of a name."""
     if isinstance(node, Mapping):
         return ((key, value) for key, value in node.items() if _is_name(key))
     return enumerate(node) if isinstance(node, list) else ()
@@ -133,5 +136,5 @@ def _entries(node: object) -> Iterable[tuple[str | int, object]]:
 
 def _is_name(key: object) -> bool:
     if isinstance(key, str):
-        return len(key) <= _LONGEST_NAME
+        return len(key) <= _MAX_NAME_LENGTH
     return isinstance(key, int) and key.bit_length() < 64
