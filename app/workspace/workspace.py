@@ -16,14 +16,13 @@ from app.encoders import registry
 from app.storage.project import Project
 from app.storage.project_lookup import SUFFIX
 from app.workspace.cine_entry import CineEntries, CineEntry, CineState
+from app.workspace.cine_notices import notices_about
 from app.workspace.dispatcher import Dispatcher
 from app.workspace.editor import AnnotationEditor
-from app.workspace.known_projects import find_annotated_elsewhere, project_for, remember_project
+from app.workspace.known_projects import project_for, remember_project
 from app.workspace.learner import Learner
 from app.workspace.notice import (
-    AnnotatedElsewhere,
     CineNotOpened,
-    CineWarning,
     FilesDropped,
     FolderNotRead,
     ProjectFailed,
@@ -151,11 +150,9 @@ class Workspace:
         files = [path for path in paths if not path.is_dir()]
         if files:
             self._add_files(files, on_opened, show_first=files[0] == paths[0])
-        for folder in (path for path in paths if path not in files):
-            show_first = folder == paths[0]
-            self._opener.search_folder(
-                folder, partial(self._add_files, on_opened=on_opened, show_first=show_first)
-            )
+        for folder in (path for path in paths if path.is_dir()):
+            on_found = partial(self._add_files, on_opened=on_opened, show_first=folder == paths[0])
+            self._opener.search_folder(folder, on_found)
 
     def choose(self, entry: CineEntry) -> None:
         """Show a cine of the list, as soon as it is open."""
@@ -178,11 +175,10 @@ class Workspace:
         if not self.learner.has_sent(opened):
             self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
         self.current_changed.emit()
-        if not opened.warnings_shown:  # once, and for the visible cine only
+        if not opened.warnings_shown and self.project is not None:  # once, and for the visible cine only
             opened.warnings_shown = True
-            for text in opened.cine.warnings:
-                self.notice_raised.emit(CineWarning(opened.cine.path.name, text))
-            self._check_other_projects(opened)
+            for notice in notices_about(opened, self.project):
+                self.notice_raised.emit(notice)
 
     def set_frame(self, frame: int) -> None:
         """Make a frame of the current cine the visible one."""
@@ -220,9 +216,8 @@ class Workspace:
     def _open_any(self) -> None:
         """Open a listed cine if none is visible or being opened."""
         if self.current is None and self._opener.waiting == 0:
-            listed = (e for e in self.entries if e.state is CineState.LISTED)
-            others = (e for e in listed if e.path is not None and e.path.exists())
-            if other := next(others, None):
+            listed = (e for e in self.entries if e.state is CineState.LISTED and e.path and e.path.exists())
+            if other := next(listed, None):
                 self.choose(other)
 
     def _on_search_failed(self, reason: str) -> None:
@@ -273,13 +268,6 @@ class Workspace:
         if is_new_project:
             self._open_annotated()
         return opened
-
-    def _check_other_projects(self, opened: OpenedCine) -> None:
-        """Raise a notice if another project has annotations of a cine that has none here."""
-        if self.project is not None and not opened.revision:
-            found = find_annotated_elsewhere(opened.cine, self.project)
-            if found is not None:
-                self.notice_raised.emit(AnnotatedElsewhere(opened.cine.path.name, found))
 
     # Project
 

@@ -1,4 +1,4 @@
-"""The real window over a real engine."""
+"""The real window with a real engine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.ui.alive import left_alive
 from tests.ui.hand import Hand
 from vjepa_core.service.messages import Progress, Stage
 
-WAIT_MS = 240_000  # generous: the machine may be busy with other things
+WAIT_MS = 240_000  # the machine may be busy
 
 
 class Desk:
-    """A window, a hand, and everything that the engine told."""
+    """A window, simulated input, and every progress report of the engine."""
 
     def __init__(self, qtbot: QtBot, path: Path) -> None:
         application()
@@ -47,12 +47,18 @@ class Desk:
         return self.window.current
 
     @property
+    def stage(self) -> Stage | None:
+        """Stage of the last progress report."""
+        last = self.workspace.learner.last_progress
+        return None if last is None else last.stage
+
+    @property
     def stages(self) -> set[Stage]:
         return {p.stage for p in self.progress}
 
     @property
     def first_fit(self) -> int:
-        """Steps of the first fit."""
+        """Number of steps of the first fit."""
         return next(p.total for p in self.progress if p.stage is Stage.FITTING)
 
     def drawn(self, frame: int) -> Frame:
@@ -64,10 +70,10 @@ class Desk:
     def predicted(self, frame: int) -> Frame:
         return self.opened.predictions[frame].mask
 
-    def wait_until_learnt(self) -> None:
-        """Every frame is predicted for the labels as they are now, and the engine rests."""
+    def wait_until_up_to_date(self) -> None:
+        """Wait until every frame is predicted for the present labels and the engine is idle."""
 
-        def learnt() -> bool:
+        def is_up_to_date() -> bool:
             o, last = self.opened, self.workspace.learner.last_progress
             revision = o.recorder.layer.revision
             return (
@@ -77,12 +83,12 @@ class Desk:
                 and (last.stage, last.revision) == (Stage.UP_TO_DATE, revision)
             )
 
-        self.wait(learnt)
+        self.wait(is_up_to_date)
 
 
 @pytest.fixture
 def open_desk(qtbot: QtBot) -> Iterator[Callable[[Path], Desk]]:
-    """`open_desk(path)`: a window on a cine; closed at the end, and nothing may be left then."""
+    """Open windows on cines; they are closed at the end, and no thread, process or window may remain."""
     desks: list[Desk] = []
 
     def make(path: Path) -> Desk:

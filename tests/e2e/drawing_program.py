@@ -1,4 +1,4 @@
-"""The program, drawing by itself until it is killed: run by test_kill.py."""
+"""The program with simulated drawing until it is killed; started by test_kill.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STROKES_PER_FRAME = 3
 
 
 def draw_stroke(hand: Hand, number: int) -> None:
-    """Draw the stroke with this number: each has a place, a frame and a structure of its own."""
+    """Draw a stroke whose position, frame and structure depend on its number."""
     x, y = 60 + 11 * (number % 17), 50 + 13 * (number % 11)
     hand.keys(str(1 + number % 3))
     hand.drag([(x, y), (x + 12, y + 4), (x + 20, y)])
@@ -37,7 +37,7 @@ def main(path: Path) -> None:
     hand.keys("B")
     for number in range(100_000):
         draw_stroke(hand, number)
-        # Whoever reads this has seen the stroke on the screen.
+        # Printed once the stroke is visible.
         sys.stdout.write(f"{number + 1}\n")
         sys.stdout.flush()
 

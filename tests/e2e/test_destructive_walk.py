@@ -1,4 +1,4 @@
-"""Work on the screen survives impatience: strokes on frames whose masks are older than the newest stroke."""
+"""Strokes on frames whose predictions are older than the newest stroke destroy nothing visible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vjepa_core.service.messages import Stage
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform == "win32", reason="the engine is slowed by SIGSTOP"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the engine is paused with SIGSTOP"),
 ]
 
 CAVITY, WALL, ATRIUM = 1, 2, 3
@@ -30,14 +30,14 @@ Visible = dict[int, Frame]
 
 
 @contextmanager
-def stalled(desk: Desk) -> Iterator[None]:
-    """The engine answers nothing for as long as this lasts."""
+def paused_engine(desk: Desk) -> Iterator[None]:
+    """Pause the engine process."""
     assert desk.workspace.learner.session is not None
     pid = desk.workspace.learner.session.engine_pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        desk.qtbot.wait(100)  # what was on its way arrives
+        desk.qtbot.wait(100)  # reports that were already sent arrive
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -47,29 +47,28 @@ def visible(desk: Desk) -> Visible:
     return {frame: desk.opened.masks(frame).shown.copy() for frame in FRAMES}
 
 
-def same(first: Visible, second: Visible) -> bool:
+def are_equal(first: Visible, second: Visible) -> bool:
     return all(np.array_equal(first[frame], second[frame]) for frame in FRAMES)
 
 
 def border(mask: Frame, value: int) -> tuple[float, float]:
-    """A point on the left border of a structure, half way down."""
+    """Return a point on the left border of a structure, at half its height."""
     rows = np.flatnonzero((mask == value).any(axis=1))
     row = int(rows[len(rows) // 2])
     return float(np.flatnonzero(mask[row] == value)[0]), row + 0.5
 
 
-def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
+def test_strokes_right_after_another_edit_keep_the_visible_masks(
     open_desk: Callable[[Path], Desk], demo_cine_path: Path
 ) -> None:
     desk = open_desk(demo_cine_path)
     hand = desk.hand
-    last = lambda: desk.workspace.learner.last_progress  # noqa: E731
-    desk.wait(lambda: (p := last()) is not None and p.stage is Stage.DRAFT)
+    desk.wait(lambda: desk.stage is Stage.DRAFT)
     hand.go_to(10)
     seen = [visible(desk)]
     assert all((mask == CAVITY).any() and (mask == WALL).any() for mask in seen[0].values())
 
-    with stalled(desk):
+    with paused_engine(desk):
         hand.keys("Return")  # accept
         seen.append(visible(desk))
         hand.keys("Right", "B", "1")
@@ -95,10 +94,10 @@ def test_strokes_within_a_moment_of_another_edit_keep_what_is_on_the_screen(
                 before, after = (int((s[frame] == value).sum()) for s in (seen[0], seen[-1]))
                 assert after > 0.8 * before, f"structure {value} of frame {frame} was destroyed"
         assert not seen[-1][14].any()
-        for step, wanted in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
+        for step, expected in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
             hand.keys("Ctrl+Z")
-            assert same(visible(desk), wanted), f"undo of step {step}"
+            assert are_equal(visible(desk), expected), f"undo of step {step}"
         assert annotated.annotated_frames == ()
-        for step, wanted in enumerate(seen[1:], start=1):
+        for step, expected in enumerate(seen[1:], start=1):
             hand.keys("Ctrl+Y")
-            assert same(visible(desk), wanted), f"redo of step {step}"
+            assert are_equal(visible(desk), expected), f"redo of step {step}"

@@ -1,4 +1,4 @@
-"""Kill the whole program while somebody draws: at most the stroke in the air is lost."""
+"""Killing the program during drawing loses at most the unfinished stroke."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STROKES = 20
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_kill_in_a_burst_of_strokes(
+def test_a_kill_during_drawing_loses_no_finished_stroke(
     open_desk: Callable[[Path], Desk],
     demo_cine_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -44,36 +44,36 @@ def test_kill_in_a_burst_of_strokes(
     finally:
         program.kill()
         rest, _ = program.communicate()
-    seen = max([seen, *map(int, rest.split())])  # it went on drawing until the blow fell
+    seen = max([seen, *map(int, rest.split())])  # strokes drawn until the process ended
 
     (path,) = projects_in(home / "projects")
     with Project.open(path) as project:
-        kept = project.layer(1)
+        stored = project.layer(1)
         predictions = project.predictions(1)
-    assert seen <= kept.revision <= seen + 1
+    assert seen <= stored.revision <= seen + 1
     assert all(np.isfinite(p.confidence) for p in predictions.values())
 
-    # Everything is there, the history included.
-    survivor = open_desk(demo_cine_path)
-    found = survivor.opened.recorder.layer
-    assert found.revision == kept.revision
+    # Everything is restored, including the history.
+    reopened = open_desk(demo_cine_path)
+    found = reopened.opened.recorder.layer
+    assert found.revision == stored.revision
     labels = found.labels
-    for _ in range(kept.revision):
-        survivor.hand.keys("Ctrl+Z")
+    for _ in range(stored.revision):
+        reopened.hand.keys("Ctrl+Z")
     assert found.annotated_frames == ()
-    survivor.hand.keys(*["Ctrl+Y"] * kept.revision)
+    reopened.hand.keys(*["Ctrl+Y"] * stored.revision)
     assert found.annotated_frames == tuple(labels)
-    assert all(np.array_equal(survivor.drawn(frame), label) for frame, label in labels.items())
-    survivor.window.close()
+    assert all(np.array_equal(reopened.drawn(frame), label) for frame, label in labels.items())
+    reopened.window.close()
 
-    # And it is what was drawn: the same strokes once more look the same.
+    # The annotations are those that were drawn: the same strokes drawn again give the same masks.
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "other-home"))
     again = open_desk(demo_cine_path)
     again.hand.keys("B")
-    for number in range(kept.revision):
+    for number in range(stored.revision):
         draw_stroke(again.hand, number)
     assert again.opened.recorder.layer.annotated_frames == tuple(labels)
     for frame, label in labels.items():
-        # Not to the pixel: the picture may have been a little larger on the screen.
+        # Not pixel by pixel: the size of the displayed image may differ.
         for value in np.unique(label)[1:]:
             assert dice(label, again.drawn(frame), value) > 0.8

@@ -1,4 +1,4 @@
-"""The main job on a clinical cine that is no part of the repository."""
+"""The main workflow on a clinical cine that is not part of the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.conftest import Desk
 pytestmark = pytest.mark.slow
 
 CAVITY = 1
-# Endocardial border of the left ventricle by eye, (x, y) in pixels.
+# Endocardial border of the left ventricle, outlined by eye, (x, y) in pixels.
 BORDERS = {
     0: [(459, 132), (436, 170), (430, 250), (430, 335), (480, 325), (525, 315), (530, 245), (515, 170)],
     25: [(459, 138), (436, 190), (434, 250), (436, 335), (485, 338), (520, 318), (533, 240), (515, 165)],
@@ -22,18 +22,18 @@ BORDERS = {
 
 
 @pytest.mark.data
-def test_two_outlines_are_carried_over_a_whole_clinical_cine(
+def test_two_outlines_segment_a_whole_clinical_cine(
     open_desk: Callable[[Path], Desk], data_dir: Path
 ) -> None:
     path = data_dir / "dicom" / "mglev1n-echocv__Image-43.dcm"
     if not path.exists():
-        pytest.skip(f"{path.name} is not among the data")
+        pytest.skip(f"{path.name} is not in the data folder")
     desk = open_desk(path)
     for frame, border in BORDERS.items():
         desk.hand.go_to(frame)
         desk.hand.keys("P", "1")
         desk.hand.drag([*border, border[0]])
-    desk.wait_until_learnt()
+    desk.wait_until_up_to_date()
     cine, drawn = desk.opened.cine, desk.drawn(0) == CAVITY
     for frame in range(0, cine.n_frames, 6):
         mask = desk.predicted(frame) == CAVITY
@@ -42,7 +42,7 @@ def test_two_outlines_are_carried_over_a_whole_clinical_cine(
         around = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool) & ~mask
         picture = cine.frame(frame)
         assert picture[mask].mean() < 0.8 * picture[around].mean()
-        # Nothing outside the ultrasound picture is ever labelled.
+        # Nothing outside the ultrasound region is labelled.
         outside = np.ones(mask.shape, bool)
         outside[cine.region.slices] = False
         assert not mask[outside].any()

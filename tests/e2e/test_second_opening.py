@@ -1,4 +1,4 @@
-"""A study that is opened again needs no encoder run: not in the window, nor on the command line."""
+"""Opening a study again runs the encoder no more, in the window and on the command line."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ pytestmark = pytest.mark.slow
 CINES = 20
 HEIGHT, WIDTH = 72, 100
 DRAWN = {7: (2,), 13: (0, 3)}
-"""Frames that somebody outlined, by cine."""
+"""Annotated frames by cine."""
 WIDENED = 13
 QUICK = FitConfig(steps=1, warm_steps=1)
 
 
-class EngineHere:
-    """The engine, in threads of this process: the encoder's runs can be counted. See `EngineProcess`."""
+class EngineInThreads:
+    """The engine in threads of this process, so that runs of the encoder can be counted."""
 
     pid, alive = 1, True
 
@@ -96,9 +96,9 @@ class EngineHere:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
-    """Clips that the encoder was run on; the chosen one is tiny, and fits are short."""
+    """Number of clips of each run of the encoder, which is a tiny one; fits are short."""
     torch.set_num_threads(1)
-    monkeypatch.setattr("app.engine.session.EngineProcess", EngineHere)
+    monkeypatch.setattr("app.engine.session.EngineProcess", EngineInThreads)
     for module in ("service.engine", "fewshot.segmenter", "fewshot.compare"):
         monkeypatch.setattr(f"vjepa_core.{module}.FitConfig", lambda: QUICK)
     runs: list[int] = []
@@ -130,7 +130,7 @@ def tiny_encoder(folder: Path) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A folder of cines: DICOM of several rates and lengths, one film whose region has to be found."""
+    """A folder of DICOM cines of several frame rates and lengths, and a NIfTI file without a region."""
     folder = tmp_path / "study"
     folder.mkdir()
     for i in range(CINES):
@@ -149,12 +149,12 @@ def number(opened: OpenedCine) -> int:
     return int(opened.cine.path.stem[4:])
 
 
-def outline(opened: OpenedCine, frame: int, beside: int = 0) -> Frame:
+def outline(opened: OpenedCine, frame: int, margin: int = 0) -> Frame:
     label = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
     box = opened.cine.region
     label[(box.y0 + box.y1) // 2 :, (box.x0 + box.x1) // 2 :][:20, : 15 + frame] = 1
-    if beside:
-        label[box.y0 + 10 : box.y0 + 30, box.x1 - 5 : box.x1 + beside] = 2
+    if margin:
+        label[box.y0 + 10 : box.y0 + 30, box.x1 - 5 : box.x1 + margin] = 2
     return label
 
 
@@ -163,25 +163,24 @@ def wait_until_open(desk: Desk, entry: CineEntry) -> None:
 
 
 def step_through(desk: Desk) -> None:
-    """Show each cine until the engine has nothing more to do for it."""
+    """Show each cine until the engine is idle."""
     desk.wait(lambda: len(desk.workspace.entries) == CINES and desk.workspace.opening == 0)
     for entry in sorted(desk.workspace.entries, key=lambda entry: entry.name):
         desk.workspace.choose(entry)
         wait_until_open(desk, entry)
-        rest(desk, desk.opened)
+        wait_until_idle(desk, desk.opened)
 
 
-def rest(desk: Desk, opened: OpenedCine) -> None:
-    def at_rest() -> bool:
+def wait_until_idle(desk: Desk, opened: OpenedCine) -> None:
+    def is_idle() -> bool:
         last = desk.workspace.learner.last_progress
-        where = (opened.id, opened.revision)
         return (
             last is not None
             and last.stage in (Stage.WAITING, Stage.UP_TO_DATE, Stage.NOT_RECOGNISED)
-            and (last.cine_id, last.revision) == where
+            and (last.cine_id, last.revision) == (opened.id, opened.revision)
         )
 
-    desk.wait(at_rest)
+    desk.wait(is_idle)
 
 
 def draw(desk: Desk) -> None:
@@ -193,14 +192,14 @@ def draw(desk: Desk) -> None:
             desk.workspace.editor.draw(opened, frame, outline(opened, frame), "brush")
 
 
-def draw_beside(desk: Desk) -> None:
-    """Outline something beside the region; it is touched up, and made a little smaller."""
+def draw_outside(desk: Desk) -> None:
+    """Outline something outside the region, and correct it twice."""
     (opened,) = (o for o in desk.workspace.opened_cines if number(o) == WIDENED)
     found, frame = opened.cine.region, DRAWN[WIDENED][0]
     desk.workspace.show(opened)
-    for label in [outline(opened, frame, beside=beside) for beside in (9, 12, 10)]:
+    for label in [outline(opened, frame, margin=margin) for margin in (9, 12, 10)]:
         desk.workspace.editor.draw(opened, frame, label, "brush")
-        rest(desk, opened)
+        wait_until_idle(desk, opened)
     assert opened.cine.region.width > found.width
 
 
@@ -223,14 +222,14 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     first = open_desk(study)
     step_through(first)
     draw(first)
-    draw_beside(first)
+    draw_outside(first)
     assert Stage.FEATURES in first.stages
     assert first.workspace.project is not None
     project = first.workspace.project.path
     cines = {number(o): o.cine.path for o in first.workspace.opened_cines}
     first.window.close()
     once = len(encoded)
-    assert once == CINES + 1  # a clip each, and one more with the wider region
+    assert once == CINES + 1  # one clip per cine, and one more with the wider region
 
     second = open_desk(project)
     step_through(second)
@@ -239,7 +238,7 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     second.window.close()
     assert len(encoded) == once
 
-    # Another project with the same cines, in another order.
+    # Another project with the same cines in another order.
     with Project.create(tmp_path / "other.apical") as other:
         for i in sorted(cines, reverse=True):
             cine = open_cine(cines[i])
@@ -251,7 +250,7 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     third.window.close()
     assert len(encoded) == once
 
-    # The command line, with and without labels beside the region.
+    # The command line, with and without labels outside the region.
     for i in (7, WIDENED, WIDENED):
         labels = labels_of(project, cines[i], tmp_path / f"labels{i}-{len(list(tmp_path.iterdir()))}")
         out = tmp_path / "out"
@@ -259,7 +258,7 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
     assert len(encoded) == once, capsys.readouterr()
 
-    # What was cleared is computed again, so the figures above do count something.
+    # After the cache is cleared the encoder runs again, so the counts above are meaningful.
     assert cli.main(["doctor", "--clear-cache"]) == 0
     assert f"{CINES + 1} entries" in capsys.readouterr().out
     assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
