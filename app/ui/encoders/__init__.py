@@ -1,1 +1,1 @@
-"""The encoders of this machine: which is used, how fast and how good each is, and new ones."""
+"""Dialog of the encoders: list, timing, comparison, import."""

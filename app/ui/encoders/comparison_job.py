@@ -1,4 +1,4 @@
-"""Encoders measured on the user's own labels, in a process of its own; the result stays with the project."""
+"""Comparison of encoders on the user's labels in a child process; its result is stored with the project."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from app.ui.child_monitor import ChildMonitor
 from app.workspace.workspace import Workspace
 
 
-class Comparing(QObject):
-    """Starts and stops a comparison, and knows the last one of the open project."""
+class ComparisonJob(QObject):
+    """Starts and stops a comparison, and provides the last result of the open project."""
 
-    changed = Signal()  # a comparison has begun or ended, or belongs to another project now
-    progress = Signal(str, object, object)  # what it does, done, total
-    refused = Signal(str)  # the labels do not do: no fault
-    trouble = Signal(str)
+    changed = Signal()  # a comparison has started or ended, or another project was opened
+    progress = Signal(str, object, object)  # stage, done, total
+    refused = Signal(str)  # reason why the labels cannot be used
+    failed = Signal(str)
 
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -38,44 +38,44 @@ class Comparing(QObject):
 
     @property
     def running(self) -> bool:
-        """True while a child measures."""
+        """True during a comparison."""
         return self._monitor.child is not None
 
     @property
     def last(self) -> EncoderComparison | None:
-        """The last comparison of the open project."""
+        """Last comparison of the open project, or None."""
         return self._last
 
     @property
-    def is_stale(self) -> bool:
-        """Whether labels have changed since."""
-        return self._last is not None and self._last.is_outdated(self._labels())
+    def is_outdated(self) -> bool:
+        """True if labels have changed since the last comparison."""
+        return self._last is not None and self._last.is_outdated(self._label_revisions())
 
     def has_labels(self) -> bool:
-        """Whether anything is outlined in the open project, as far as that is open."""
+        """Return True if a frame of an open cine is outlined."""
         return any(opened.recorder.layer.annotated_frames for opened in self._workspace.opened_cines)
 
     def start(self, names: Sequence[str]) -> None:
-        """Measure these encoders against the first of them."""
+        """Compare encoders; the first one is the reference."""
         project = self._workspace.project
         if project is None:
             return
-        self._revisions = self._labels()
+        self._revisions = self._label_revisions()
         try:
             self._monitor.watch(jobs.start_comparison(names, project.path))
         except ApicalError as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
         self.changed.emit()
 
     def stop(self) -> bool:
-        """Give up; True where there was something to give up."""
+        """Stop the comparison; False if there is none."""
         was_running = self.running
         self._monitor.kill()
         if was_running:
             self.changed.emit()
         return was_running
 
-    def _labels(self) -> dict[str, int]:
+    def _label_revisions(self) -> dict[str, int]:
         return {str(opened.id): opened.revision for opened in self._workspace.opened_cines}
 
     def _follow_project(self) -> None:
@@ -87,22 +87,22 @@ class Comparing(QObject):
 
     def _on_ended(self, child: Child) -> None:
         new = comparison_record(child.result(), self._revisions)
-        compared = EncoderComparison.from_record(new) if child.exit_code == 0 else None
-        if compared is not None and compared.n_frames:
+        comparison = EncoderComparison.from_record(new) if child.exit_code == 0 else None
+        if comparison is not None and comparison.n_frames:
             view = self._workspace.view()
-            kept = merge_records(view.get(KEY), new)
-            self._last = EncoderComparison.from_record(kept)
-            self._workspace.save_view({**view, KEY: kept})
+            record = merge_records(view.get(KEY), new)
+            self._last = EncoderComparison.from_record(record)
+            self._workspace.save_view({**view, KEY: record})
         self.changed.emit()
-        if compared is not None:
-            if not compared.n_frames:  # what was measured before stays
-                self.refused.emit(compared.note)
+        if comparison is not None:
+            if not comparison.n_frames:  # the previous result stays
+                self.refused.emit(comparison.note)
         elif child.exit_code == 2:
             self.refused.emit(child.error_message())
         elif child.exit_code != STOPPED:
-            self.trouble.emit(f"The comparison did not end. {child.error_message()}")
+            self.failed.emit(f"The comparison failed. {child.error_message()}")
 
 
-def order(encoders: Sequence[EncoderEntry]) -> list[str]:
-    """Names for a comparison: the one in use first, those without weights left out."""
-    return [one.name for one in sorted(encoders, key=lambda one: not one.in_use) if one.is_usable]
+def comparison_names(encoders: Sequence[EncoderEntry]) -> list[str]:
+    """Return the names of the usable encoders, the one in use first."""
+    return [entry.name for entry in sorted(encoders, key=lambda entry: not entry.in_use) if entry.is_usable]

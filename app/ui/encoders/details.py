@@ -1,4 +1,4 @@
-"""All that is known of one encoder."""
+"""Details of one encoder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from app.encoders.inventory import EncoderEntry
 from app.formatting import format_interval
 from app.ui import theme
 
-_HEIGHT = 190
+HEIGHT = 190
 
 
-class Details(QScrollArea):
-    """Description, architecture, source, assumptions, licence, what it did on the user's labels."""
+class EncoderDetails(QScrollArea):
+    """Displays description, result on the user's labels, licence, architecture and source."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidgetResizable(True)
-        self.setFixedHeight(_HEIGHT)
+        self.setFixedHeight(HEIGHT)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.text = QLabel()
         self.text.setTextFormat(Qt.TextFormat.RichText)
@@ -35,31 +35,31 @@ class Details(QScrollArea):
         self.text.setStyleSheet(f"background: {theme.RAISED};")
         self.setWidget(self.text)
 
-    def show_encoder(self, one: EncoderEntry | None, compared: EncoderComparison | None) -> None:
-        """Show this one; nothing for None."""
-        self.text.setText("" if one is None else _html(one, compared))
+    def show_encoder(self, entry: EncoderEntry | None, comparison: EncoderComparison | None) -> None:
+        """Display an encoder, or nothing."""
+        self.text.setText("" if entry is None else _html(entry, comparison))
         self.verticalScrollBar().setValue(0)
 
 
-def _html(one: EncoderEntry, compared: EncoderComparison | None) -> str:
-    card = one.card
-    state = "in use" if one.in_use else "your own" if one.is_own else "ships with the program"
-    head = f"<b>{escape(one.name)}</b>  <span style='color:{theme.MUTED}'>{state}</span>"
-    measured = None if compared is None else compared.results.get(one.name)
+def _html(entry: EncoderEntry, comparison: EncoderComparison | None) -> str:
+    card = entry.card
+    state = "in use" if entry.in_use else "your own" if entry.is_own else "included with Apical"
+    head = f"<b>{escape(entry.name)}</b>  <span style='color:{theme.MUTED}'>{state}</span>"
+    result = None if comparison is None else comparison.results.get(entry.name)
     rows = []
-    if compared is not None and measured is not None and measured.checksum == card.checksum:
-        rows.append(("On your labels", _words(measured, compared)))
+    if comparison is not None and result is not None and result.checksum == card.checksum:
+        rows.append(("On your labels", _describe_result(result, comparison)))
     rows.append(("Licence", card.licence))
-    if assumed := _sentences(one.source.get("assumed")):
+    if assumed := _sentences(entry.source.get("assumed")):
         rows.append(("Assumed", assumed))
-    rows.append(("Form", f"{card.family}, {card.architecture}, {card.parameters:,} weights"))
-    if file := _word(one.source.get("file")):
-        container = _word(one.source.get("container"))
+    rows.append(("Architecture", f"{card.family}, {card.architecture}, {card.parameters:,} parameters"))
+    if file := _text(entry.source.get("file")):
+        container = _text(entry.source.get("container"))
         rows.append(("Imported from", f"{file} ({container})" if container else file))
     if card.path is not None:
         rows.append(("File", str(card.path)))
     rows.append(("SHA-256", f"{card.checksum[:16]}..."))
-    if recognised := _sentences(one.source.get("recognised")):
+    if recognised := _sentences(entry.source.get("recognised")):
         rows.append(("Recognised", recognised))
     return f"{head}<br>{escape(card.description)}<br><table>{_table(rows)}</table>"
 
@@ -72,23 +72,23 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _words(measured: EncoderResult, compared: EncoderComparison) -> str:
-    if measured.dice is None:
-        return "too little is outlined to measure"
-    each = ", ".join(f"{name} {dice:.3f}" for name, dice in measured.dice_by_structure.items())
-    if measured.difference is None:
-        return each
+def _describe_result(result: EncoderResult, comparison: EncoderComparison) -> str:
+    if result.dice is None:
+        return "too few frames are outlined"
+    dice = ", ".join(f"{name} {dice:.3f}" for name, dice in result.dice_by_structure.items())
+    if result.difference is None:
+        return dice
     verdict = {
-        1: f"better than {compared.reference}",
-        -1: f"worse than {compared.reference}",
-        0: f"no difference to {compared.reference} that can be told from chance",
-    }[measured.verdict]
-    return f"{each}; {verdict}: {format_interval(*measured.difference)}"
+        1: f"better than {comparison.reference}",
+        -1: f"worse than {comparison.reference}",
+        0: f"no significant difference from {comparison.reference}",
+    }[result.verdict]
+    return f"{dice}; {verdict}: {format_interval(*result.difference)}"
 
 
 def _sentences(value: object) -> str:
-    return " ".join(without_options(str(one)) for one in value) if isinstance(value, list) else _word(value)
+    return " ".join(without_options(str(item)) for item in value) if isinstance(value, list) else _text(value)
 
 
-def _word(value: object) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""The dialog of all encoders; it stays open beside the work, and what it starts never stops the window."""
+"""The dialog of the encoders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ FILTER = "Encoder weights (*.pt *.pth *.tar *.safetensors *.index.json);;All fil
 
 
 class EncodersDialog(QDialog):
-    """Choose, compare, import and remove encoders, over a workspace."""
+    """Chooses, compares, imports and removes encoders; non-modal.
+
+    Attributes
+    ----------
+    list, importer : QWidget
+        Page with all encoders; page that imports a file.
+    """
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -29,10 +35,10 @@ class EncodersDialog(QDialog):
         self.setAcceptDrops(True)
         self.resize(1100, 680)
         self.banner = Banner()
-        self.list, self.bring = ListPage(workspace), ImportPage()
+        self.list, self.importer = ListPage(workspace), ImportPage()
         self._pages = QStackedWidget()
         self._pages.setContentsMargins(14, 12, 14, 12)
-        for page in (self.list, self.bring):
+        for page in (self.list, self.importer):
             self._pages.addWidget(page)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -40,24 +46,24 @@ class EncodersDialog(QDialog):
         column.addWidget(self.banner)
         column.addWidget(self._pages, 1)
         self.list.import_wanted.connect(self.ask_for_file)
-        self.list.trouble.connect(lambda text: self.banner.show_message(text, Level.ERROR))
-        self.list.told.connect(self._tell)
-        self.bring.another_wanted.connect(self.ask_for_file)
-        self.bring.left.connect(self.show_list)
-        self.bring.imported.connect(self._on_imported)
+        self.list.failed.connect(lambda text: self.banner.show_message(text, Level.ERROR))
+        self.list.done.connect(self._show_info)
+        self.importer.another_wanted.connect(self.ask_for_file)
+        self.importer.closed.connect(self.show_list)
+        self.importer.imported.connect(self._on_imported)
         self._obstacle = ""
-        workspace.learner.progress.connect(self._tell_obstacle)
+        workspace.learner.progress.connect(self._show_obstacle)
         workspace.learner.ready.connect(self._refresh)  # another encoder may be in use
 
     # The pages
 
     def show_list(self) -> None:
-        """The table, as the encoders are now."""
+        """Show the list of encoders."""
         self._pages.setCurrentWidget(self.list)
         self._refresh()
 
     def ask_for_file(self) -> None:
-        """Ask which file is to be imported."""
+        """Ask for a file to import."""
         dialog = QFileDialog(self, "Import an encoder", "", FILTER)
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
         dialog.fileSelected.connect(lambda name: self.import_file(Path(name)))
@@ -65,22 +71,22 @@ class EncodersDialog(QDialog):
         dialog.open()
 
     def import_file(self, file: Path) -> None:
-        """Show what a file holds, and offer to import it."""
-        self.banner.clear()  # of other things
-        self._pages.setCurrentWidget(self.bring)
-        self.bring.look(file)
+        """Show the content of a file, and offer to import it."""
+        self.banner.clear()
+        self._pages.setCurrentWidget(self.importer)
+        self.importer.inspect(file)
 
     def _on_imported(self, name: str) -> None:
         self._pages.setCurrentWidget(self.list)
         self.list.refresh(select=name)
-        self._tell(f"{name} is imported: use it, or compare it first.")
+        self._show_info(f"{name} was imported: use it, or compare it first.")
 
-    def _tell(self, text: str) -> None:
-        self.banner.clear()  # what was told before is overtaken
+    def _show_info(self, text: str) -> None:
+        self.banner.clear()
         self.banner.show_message(text, Level.INFO)
 
-    def _tell_obstacle(self) -> None:
-        """Say here too why there is no engine: another encoder may be the way out."""
+    def _show_obstacle(self) -> None:
+        """Show why the engine cannot start: another encoder may be the solution."""
         notice = self._workspace.learner.obstacle
         obstacle = "" if notice is None else notice_text(notice)
         if obstacle != self._obstacle:
@@ -99,33 +105,33 @@ class EncodersDialog(QDialog):
         super().showEvent(event)
         if not event.spontaneous():
             self.list.refresh()
-            self._tell_obstacle()
+            self._show_obstacle()
             self.list.timing.start()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.ActivationChange and self.isActiveWindow():
-            self._refresh()  # encoders come from elsewhere as well: pre-training, the command line
+            self._refresh()  # pre-training and the command line add encoders too
 
     def reject(self) -> None:
-        """Esc: a page back, or closed; it ends no import."""
+        """Handle Esc: close the page or the dialog, but do not stop an import."""
         if self._pages.currentWidget() is self.list:
             self.close()
-        elif not self.bring.importing:
-            self.bring.back.click()
+        elif not self.importer.importing:
+            self.importer.back.click()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        for stopped, what in ((self.bring.stop(), "import"), (self.list.stop(), "comparison")):
+        for stopped, what in ((self.importer.stop(), "import"), (self.list.stop(), "comparison")):
             if stopped:
-                text = f"The {what} was stopped with its dialog; nothing of it is left."
+                text = f"The {what} was stopped because its dialog was closed."
                 self._workspace.notice_raised.emit(Remark(text))
         self._pages.setCurrentWidget(self.list)
         self.banner.clear()
-        self._obstacle = ""  # said again when the dialog comes back
+        self._obstacle = ""  # shown again when the dialog is opened again
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if len(event.mimeData().urls()) == 1 and not self.bring.importing:
+        if len(event.mimeData().urls()) == 1 and not self.importer.importing:
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:

@@ -1,4 +1,4 @@
-"""First page: which encoders there are, how fast and how good; choose, compare, remove."""
+"""Page with all encoders: speed and accuracy of each; choose, compare, remove."""
 
 from __future__ import annotations
 
@@ -11,35 +11,41 @@ from app.encoders.inventory import EncoderEntry, list_encoders
 from app.formatting import format_count
 from app.ui import theme
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
-from app.ui.encoders.comparison_job import Comparing, order
-from app.ui.encoders.details import Details
+from app.ui.encoders.comparison_job import ComparisonJob, comparison_names
+from app.ui.encoders.details import EncoderDetails
 from app.ui.encoders.table import EncoderTable
-from app.ui.encoders.timing_job import Timing
+from app.ui.encoders.timing_job import TimingJob
 from app.workspace.workspace import Workspace
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import CoreError
 
-WHAT = (
-    "The encoder reads the cine; what you outline trains a small head over it. "
-    "Another encoder leaves your outlines as they are: open cines are learnt anew over it."
+HELP = (
+    "The encoder extracts features from the cine; a small head learns your outlines from these features. "
+    "If you change the encoder, your outlines stay, and open cines are learned again."
 )
 
 
 class ListPage(QWidget):
-    """The table, details of the selected row, and what can be done with it."""
+    """Displays all encoders and details of the selected one.
+
+    Attributes
+    ----------
+    entries : list of EncoderEntry
+        Displayed encoders.
+    """
 
     import_wanted = Signal()
-    trouble = Signal(str)
-    told = Signal(str)
+    failed = Signal(str)
+    done = Signal(str)
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._known: list[EncoderEntry] = []
-        self._faults: list[str] = []
-        self.timing = Timing(workspace, self)
-        self.comparing = Comparing(workspace, self)
-        self.table, self.details = EncoderTable(), Details()
+        self.entries: list[EncoderEntry] = []
+        self._errors: list[str] = []
+        self.timing = TimingJob(workspace, self)
+        self.comparison = ComparisonJob(workspace, self)
+        self.table, self.details = EncoderTable(), EncoderDetails()
         self.summary, self.state = wrapped_label(colour=theme.MUTED), wrapped_label()
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
@@ -48,71 +54,71 @@ class ListPage(QWidget):
         self.table.chosen.connect(self._show_selected)
         self.table.itemDoubleClicked.connect(self._use)
         self.timing.changed.connect(self._show)
-        self.timing.failed.connect(self.trouble)
-        self.comparing.changed.connect(self._on_comparing)
-        self.comparing.progress.connect(self._on_progress)
-        self.comparing.refused.connect(lambda text: self._say(text, theme.WARNING))
-        self.comparing.trouble.connect(self.trouble)
+        self.timing.failed.connect(self.failed)
+        self.comparison.changed.connect(self._on_comparison)
+        self.comparison.progress.connect(self._on_progress)
+        self.comparison.refused.connect(lambda text: self._say(text, theme.WARNING))
+        self.comparison.failed.connect(self.failed)
         workspace.labels_changed.connect(self._show_summary)
         workspace.cines_changed.connect(self._show_summary)
-        self._on_comparing()
+        self._on_comparison()
 
     def _build(self) -> None:
-        self.use, self.bring = QPushButton("Use it"), QPushButton("Import...")
+        self.use, self.import_ = QPushButton("Use"), QPushButton("Import...")
         self.compare, self.remove = QPushButton("Compare on my labels..."), QPushButton("Remove...")
         menu = QMenu(self.compare)
-        self.compare_pair = menu.addAction("Selected one with the one in use")
-        self.compare_every = menu.addAction("All encoders")
+        self.compare_pair = menu.addAction("Selected encoder with the current one")
+        self.compare_all = menu.addAction("All encoders")
         self._menu = menu
         self.use.clicked.connect(self._use)
-        self.bring.clicked.connect(self.import_wanted)
+        self.import_.clicked.connect(self.import_wanted)
         self.remove.clicked.connect(self._ask_to_remove)
         self.compare.clicked.connect(self._ask_or_stop)
-        self.compare_pair.triggered.connect(lambda: self._compare(every=False))
-        self.compare_every.triggered.connect(lambda: self._compare(every=True))
+        self.compare_pair.triggered.connect(lambda: self._compare(compare_all=False))
+        self.compare_all.triggered.connect(lambda: self._compare(compare_all=True))
         buttons = QHBoxLayout()
-        for button in (self.use, self.compare, self.remove, self.bring):
+        for button in (self.use, self.compare, self.remove, self.import_):
             button.setAutoDefault(False)
-            if button is self.bring:
+            if button is self.import_:
                 buttons.addStretch(1)
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        column.addWidget(wrapped_label(WHAT, theme.MUTED))
+        column.addWidget(wrapped_label(HELP, theme.MUTED))
         column.addWidget(self.table, 1)
         for widget in (self.summary, self.state, self._bar, self.details):
             column.addWidget(widget)
         column.addLayout(buttons)
 
     def stop(self) -> bool:
-        """Measure and compare no more; True where a comparison was given up."""
+        """Stop measuring and comparing; True if a comparison was running."""
         self.timing.stop()
-        return self.comparing.stop()
+        return self.comparison.stop()
 
-    # What there is
+    # Contents
 
     def refresh(self, select: str = "") -> None:
-        """Read the cards again; another encoder than before may be selected."""
-        before = [one.card for one in self._known]
-        self._known, faults = list_encoders()
-        for fault in faults:
-            if fault not in self._faults:  # said once
-                self.trouble.emit(fault)
-        self._faults = faults
-        if before and before != [one.card for one in self._known]:
-            self.timing.again()
+        """List the encoders again, and select one by name."""
+        previous = [entry.card for entry in self.entries]
+        self.entries, errors = list_encoders()
+        for error in errors:
+            if error not in self._errors:  # only once
+                self.failed.emit(error)
+        self._errors = errors
+        if previous and previous != [entry.card for entry in self.entries]:
+            self.timing.restart()
         self._show()
         if select:
             self.table.select(select)
 
     def _show(self) -> None:
         has_cine = self._workspace.current is not None
-        self.table.show_encoders(self._known, self.timing, self.comparing.last, has_cine)
+        self.table.show_encoders(self.entries, self.timing, self.comparison.last, has_cine)
         self._show_summary()
 
     def _show_summary(self) -> None:
-        last = self.comparing.last
+        last = self.comparison.last
         self.summary.setVisible(last is not None and last.n_frames > 0)
         if last is not None:
             of_all = "" if last.n_labelled <= last.n_frames else f" of {last.n_labelled:,}"
@@ -121,109 +127,111 @@ class ListPage(QWidget):
                 f"the others. Differences are from {last.reference}, with 95 % confidence intervals. "
                 "Frames of one cine are similar: results in other patients may differ."
             )
-            stale = self.comparing.is_stale
-            self.summary.setText(f"{text} You have outlined more or otherwise since." if stale else text)
+            outdated = self.comparison.is_outdated
+            self.summary.setText(f"{text} Your outlines have changed since." if outdated else text)
             self.summary.setToolTip(last.note)
-            set_text_colour(self.summary, theme.WARNING if stale else theme.MUTED)
+            set_text_colour(self.summary, theme.WARNING if outdated else theme.MUTED)
         self._show_selected()
 
     def _show_selected(self) -> None:
-        one = self.table.selected
-        self.details.show_encoder(one, self.comparing.last)
-        busy = self.comparing.running
-        self.use.setEnabled(one is not None and one.is_usable and not one.in_use)
-        self.remove.setEnabled(one is not None and one.is_own and not busy)
-        self.remove.setToolTip("" if one is None or one.is_own else "It ships with the program and stays")
-        outlined = self.comparing.has_labels()
-        self.compare.setEnabled(busy or (outlined and len(self._known) > 1))
-        self.compare.setToolTip("" if outlined else "Open a cine and outline a structure on two frames first")
-        self.compare_pair.setEnabled(one is not None and one.is_usable and not one.in_use)
-        self.compare_pair.setText(f"{one.name} with the one in use" if one else "The selected one")
-        self.compare_every.setText(f"All {len(self._comparable())} encoders")
+        entry = self.table.selected
+        self.details.show_encoder(entry, self.comparison.last)
+        busy = self.comparison.running
+        self.use.setEnabled(entry is not None and entry.is_usable and not entry.in_use)
+        self.remove.setEnabled(entry is not None and entry.is_own and not busy)
+        self.remove.setToolTip(
+            "" if entry is None or entry.is_own else "Included with Apical, cannot be removed"
+        )
+        outlined = self.comparison.has_labels()
+        self.compare.setEnabled(busy or (outlined and len(self.entries) > 1))
+        self.compare.setToolTip("" if outlined else "First open a cine and outline a structure on two frames")
+        self.compare_pair.setEnabled(entry is not None and entry.is_usable and not entry.in_use)
+        self.compare_pair.setText(f"{entry.name} with the current encoder" if entry else "Selected encoder")
+        self.compare_all.setText(f"All {len(self._comparable())} encoders")
 
-    # What the user does
+    # Commands
 
     def _use(self) -> None:
-        one = self.table.selected
-        if one is None or one.in_use or not one.is_usable:
+        entry = self.table.selected
+        if entry is None or entry.in_use or not entry.is_usable:
             return
-        if not self._fits(one):
+        if not self._fits(entry):
             ask(
                 self,
-                f"Use {one.name} although it is too big for this machine?",
-                "Learning may be very slow, or end because the memory is full.",
-                ("Use it", lambda: self._change(one.name)),
-                ("Go back", None),
+                f"{entry.name} is too large for this machine. Use it anyway?",
+                "Learning may be very slow, or fail because the memory is full.",
+                ("Use anyway", lambda: self._change(entry.name)),
+                ("Cancel", None),
             )
             return
-        self._change(one.name)
+        self._change(entry.name)
 
     def _change(self, name: str) -> None:
         try:
             self._workspace.change_encoder(name)
         except (ApicalError, CoreError) as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
             return
-        learnt = "" if self._workspace.current is None else ": open cines are being learnt anew"
-        self.told.emit(f"The program uses {name} from now on{learnt}.")
+        learning = "" if self._workspace.current is None else ": open cines are being learned again"
+        self.done.emit(f"Now using {name}{learning}.")
         self.refresh()
 
     def _comparable(self) -> list[str]:
-        """Names of all that can be measured here, the one in use first."""
-        return order([one for one in self._known if one.in_use or self._fits(one)])
+        """Return the names of all encoders that fit this machine, the one in use first."""
+        return comparison_names([e for e in self.entries if e.in_use or self._fits(e)])
 
-    def _fits(self, one: EncoderEntry) -> bool:
-        row = self.timing.row(one.name)
+    def _fits(self, entry: EncoderEntry) -> bool:
+        row = self.timing.row(entry.name)
         return row is None or bool(row.get("fits", True))
 
     def _ask_or_stop(self) -> None:
-        if self.comparing.stop():
-            self._say("Not compared.")
+        if self.comparison.stop():
+            self._say("Comparison stopped")
         else:
             self._menu.popup(self.compare.mapToGlobal(QPoint(0, self.compare.height())))
 
-    def _compare(self, *, every: bool) -> None:
-        one = self.table.selected
+    def _compare(self, *, compare_all: bool) -> None:
+        entry = self.table.selected
         names = self._comparable()
-        if not every and one is not None:
-            names = order([k for k in self._known if k.in_use or k is one])
+        if not compare_all and entry is not None:
+            names = comparison_names([e for e in self.entries if e.in_use or e is entry])
         self._say("Comparing on your labels: starting")
         self._bar.setRange(0, 0)
-        self.comparing.start(names)
+        self.comparison.start(names)
 
     def _ask_to_remove(self) -> None:
-        one = self.table.selected
-        if one is None or not one.is_own:
+        entry = self.table.selected
+        if entry is None or not entry.is_own:
             return
-        instead = f" The program goes on with {DEFAULT_ENCODER}." if one.in_use else ""
+        replacement = f" {DEFAULT_ENCODER} will be used instead." if entry.in_use else ""
         ask(
             self,
-            f"Remove {one.name}?",
-            f"Its weights are deleted from this machine; your outlines stay.{instead}",
-            ("Remove", lambda: self._remove(one)),
-            ("Go back", None),
+            f"Remove {entry.name}?",
+            f"Its weights are deleted from this machine; your outlines stay.{replacement}",
+            ("Remove", lambda: self._remove(entry)),
+            ("Cancel", None),
         )
 
-    def _remove(self, one: EncoderEntry) -> None:
+    def _remove(self, entry: EncoderEntry) -> None:
         try:
-            if one.in_use:
-                self._workspace.change_encoder(DEFAULT_ENCODER)  # first: an open file may not be deleted
-            registry.remove(one.name)
+            if entry.in_use:
+                self._workspace.change_encoder(DEFAULT_ENCODER)  # some systems do not delete open files
+            registry.remove(entry.name)
         except (ApicalError, CoreError) as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
         else:
-            self.told.emit(f"{one.name} is removed.")
+            self.done.emit(f"{entry.name} was removed.")
         self.refresh()
 
     # Comparing
 
-    def _on_comparing(self) -> None:
-        running = self.comparing.running
+    def _on_comparison(self) -> None:
+        running = self.comparison.running
         self._bar.setVisible(running)
         self.compare.setText("Stop comparing" if running else "Compare on my labels...")
         if not running:
             self._say("")
-        self.timing.hold(running)  # which shows all anew
+        self.timing.hold(running)  # also updates the table
 
     def _on_progress(self, stage: str, done: int, total: int) -> None:
         self._bar.setRange(0, max(total, 1))

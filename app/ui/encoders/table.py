@@ -1,4 +1,4 @@
-"""The encoders, a row each."""
+"""Table of encoders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.encoders.comparison import EncoderComparison
 from app.encoders.inventory import EncoderEntry
 from app.formatting import format_estimate, format_interval, format_parameters, format_size
 from app.ui import theme
-from app.ui.encoders.timing_job import Timing
+from app.ui.encoders.timing_job import TimingJob
 
 COLUMNS = (
     "In use",
@@ -25,8 +25,8 @@ COLUMNS = (
     "Time for this cine",
     "On your labels (Dice)",
 )
-_WIDTHS = (54, 0, 96, 112, 76, 168, 132, 178)
-_ROW = 42
+COLUMN_WIDTHS = (54, 0, 96, 112, 76, 168, 132, 178)
+ROW_HEIGHT = 42
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class _Cell:
 
 
 class EncoderTable(QTableWidget):
-    """Shows what is known of every encoder; one row is selected."""
+    """One row per encoder; one row is selected."""
 
-    chosen = Signal()  # another row is selected
+    chosen = Signal()  # another row was selected
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(COLUMNS), parent)
         self.setAccessibleName("Encoders")
         self.setHorizontalHeaderLabels(COLUMNS)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_ROW)
+        self.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -56,121 +56,123 @@ class EncoderTable(QTableWidget):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        for column, width in enumerate(_WIDTHS):
+        for column, width in enumerate(COLUMN_WIDTHS):
             if width:
                 self.setColumnWidth(column, width)
         header.setSectionResizeMode(COLUMNS.index("Name"), QHeaderView.ResizeMode.Stretch)
-        self._shown: list[EncoderEntry] = []
+        self._entries: list[EncoderEntry] = []
         self.itemSelectionChanged.connect(self.chosen)
 
     @property
     def selected(self) -> EncoderEntry | None:
-        """The encoder of the selected row."""
+        """Encoder of the selected row, or None."""
         row = self.currentRow()
-        return self._shown[row] if 0 <= row < len(self._shown) else None
+        return self._entries[row] if 0 <= row < len(self._entries) else None
 
     def select(self, name: str) -> None:
-        """Select the row of this encoder, if there is one."""
-        for row, one in enumerate(self._shown):
-            if one.name == name:
+        """Select the row of an encoder, if it exists."""
+        for row, entry in enumerate(self._entries):
+            if entry.name == name:
                 self.selectRow(row)
 
     def show_encoders(
         self,
         encoders: Sequence[EncoderEntry],
-        timing: Timing,
-        compared: EncoderComparison | None,
+        timing: TimingJob,
+        comparison: EncoderComparison | None,
         has_cine: bool,
     ) -> None:
-        """Bring the rows up to date; the selected encoder stays selected."""
-        before = self.selected
+        """Update the rows; the selected encoder stays selected."""
+        previous = self.selected
         self.blockSignals(True)
-        self._shown = list(encoders)
+        self._entries = list(encoders)
         self.setRowCount(len(encoders))
-        for row, one in enumerate(encoders):
+        for row, entry in enumerate(encoders):
             cells = (
-                _Cell(one.name, one.name),
-                _Cell(one.card.family, one.card.family),
-                _size(one),
-                _trained(one),
-                _Cell(one.card.licence.split(":")[0], one.card.licence),
-                _time(one, timing, has_cine),
-                _labels(one, compared),
+                _Cell(entry.name, entry.name),
+                _Cell(entry.card.family, entry.card.family),
+                _size(entry),
+                _trained(entry),
+                _Cell(entry.card.licence.split(":")[0], entry.card.licence),
+                _time(entry, timing, has_cine),
+                _labels(entry, comparison),
             )
-            self.setItem(row, 0, _mark(one))
+            self.setItem(row, 0, _mark(entry))
             for column, cell in enumerate(cells, 1):
                 self.setItem(row, column, _item(cell))
-        wanted = next((r for r, one in enumerate(encoders) if before and one.name == before.name), None)
-        if wanted is None:
-            wanted = next((r for r, one in enumerate(encoders) if one.in_use), 0)
-        self.selectRow(wanted)
+        selected = next(
+            (r for r, entry in enumerate(encoders) if previous and entry.name == previous.name), None
+        )
+        if selected is None:
+            selected = next((r for r, entry in enumerate(encoders) if entry.in_use), 0)
+        self.selectRow(selected)
         self.blockSignals(False)
         self.chosen.emit()
 
 
 def _item(cell: _Cell) -> QTableWidgetItem:
-    made = QTableWidgetItem(cell.text)
-    made.setToolTip(cell.hint)
-    made.setForeground(QColor(cell.colour))
-    return made
+    item = QTableWidgetItem(cell.text)
+    item.setToolTip(cell.hint)
+    item.setForeground(QColor(cell.colour))
+    return item
 
 
-def _mark(one: EncoderEntry) -> QTableWidgetItem:
+def _mark(entry: EncoderEntry) -> QTableWidgetItem:
     mark = QTableWidgetItem()
-    if one.in_use:
+    if entry.in_use:
         mark.setIcon(theme.icon("accept"))
-        mark.setToolTip("The program uses this one")
+        mark.setToolTip("In use")
         mark.setData(Qt.ItemDataRole.AccessibleTextRole, "in use")
     return mark
 
 
-def _size(one: EncoderEntry) -> _Cell:
-    first = format_parameters(one.card.parameters)
-    if one.n_bytes is None:
-        return _Cell(first, "Made from a seed when it is needed: nothing on the disk")
-    if not one.is_usable:
-        return _Cell(f"{first}\nfile is gone", "Import it again, or remove it", theme.ERROR)
-    return _Cell(f"{first}\n{format_size(one.n_bytes)} on disk")
+def _size(entry: EncoderEntry) -> _Cell:
+    first = format_parameters(entry.card.parameters)
+    if entry.n_bytes is None:
+        return _Cell(first, "Generated when needed: no file on disk")
+    if not entry.is_usable:
+        return _Cell(f"{first}\nfile is missing", "Import it again, or remove it", theme.ERROR)
+    return _Cell(f"{first}\n{format_size(entry.n_bytes)} on disk")
 
 
-def _trained(one: EncoderEntry) -> _Cell:
-    if one.card.trained:
-        return _Cell("yes", "Its weights were trained on videos")
-    return _Cell("no", "Random weights: masks rest on the image and on motion alone", theme.WARNING)
+def _trained(entry: EncoderEntry) -> _Cell:
+    if entry.card.trained:
+        return _Cell("yes", "Trained on videos")
+    return _Cell("no", "Random weights: masks are based on grey values and motion only", theme.WARNING)
 
 
-def _time(one: EncoderEntry, timing: Timing, has_cine: bool) -> _Cell:
-    if not one.is_usable:
+def _time(entry: EncoderEntry, timing: TimingJob, has_cine: bool) -> _Cell:
+    if not entry.is_usable:
         return _Cell("-", colour=theme.FAINT)
-    row = timing.row(one.name)
+    row = timing.row(entry.name)
     if row is None:
-        return _Cell(timing.state, timing.complaint, theme.FAINT)
+        return _Cell(timing.state, timing.error, theme.FAINT)
     if not row.get("fits", True):
         need = row.get("memory_bytes")
-        hint = str(row.get("note") or "It needs more memory than this machine has free.")
+        hint = str(row.get("note") or "It needs more memory than is free on this machine.")
         amount = f"\nneeds {format_size(need)}" if isinstance(need, int | float) else ""
-        return _Cell(f"too big here{amount}", hint, theme.WARNING)
+        return _Cell(f"too large{amount}", hint, theme.WARNING)
     seconds, clip = row.get("cine_s"), row.get("clip_s")
-    hint = f"Once for a cine, then it is kept. Estimated on {timing.device}." if timing.device else ""
+    hint = f"Needed once per cine. Estimated on {timing.device}." if timing.device else ""
     note = str(row.get("note") or "")
     if isinstance(seconds, int | float):
         return _Cell(format_estimate(seconds), note or hint)
     if isinstance(clip, int | float):
         text = f"{clip:.1f} s for 16 frames" if clip >= 0.05 else "under 0.1 s\nfor 16 frames"
-        return _Cell(text, note or ("" if has_cine else "Open a cine to see how long it takes for that."))
-    return _Cell("not known", note, theme.WARNING if note else theme.FAINT)
+        return _Cell(text, note or ("" if has_cine else "Open a cine to see the time for it."))
+    return _Cell("unknown", note, theme.WARNING if note else theme.FAINT)
 
 
-def _labels(one: EncoderEntry, compared: EncoderComparison | None) -> _Cell:
-    measured = None if compared is None else compared.results.get(one.name)
-    if compared is None or measured is None or measured.dice is None:
+def _labels(entry: EncoderEntry, comparison: EncoderComparison | None) -> _Cell:
+    result = None if comparison is None else comparison.results.get(entry.name)
+    if comparison is None or result is None or result.dice is None:
         return _Cell("-", "Not compared yet", theme.FAINT)
-    if measured.checksum != one.card.checksum:
-        return _Cell("-", "Another encoder of this name was compared", theme.FAINT)
-    colour = {1: theme.BETTER, -1: theme.WARNING, 0: theme.TEXT}[measured.verdict]
-    text = f"{measured.dice:.3f}"
+    if result.checksum != entry.card.checksum:
+        return _Cell("-", "A different encoder with this name was compared", theme.FAINT)
+    colour = {1: theme.BETTER, -1: theme.WARNING, 0: theme.TEXT}[result.verdict]
+    text = f"{result.dice:.3f}"
     hint = "Mean overlap with your outlines: 1 is the same area, 0 no overlap."
-    if measured.difference is not None:
-        text += f"\n{format_interval(*measured.difference)}"
-        hint += f" Below: difference from {compared.reference}, with its 95 % confidence interval."
+    if result.difference is not None:
+        text += f"\n{format_interval(*result.difference)}"
+        hint += f" Below: difference from {comparison.reference}, with its 95 % confidence interval."
     return _Cell(text, hint, colour)

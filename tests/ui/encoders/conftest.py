@@ -89,7 +89,7 @@ class Bench:
 
     @property
     def names(self) -> list[str]:
-        return [one.name for one in self.dialog.list._known]
+        return [one.name for one in self.dialog.list.entries]
 
     def answer(self, words: str) -> None:
         """Click an answer of the question that is open."""

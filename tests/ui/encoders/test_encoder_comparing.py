@@ -18,7 +18,7 @@ DICE = "On your labels (Dice)"
 
 
 def _row(bench: Bench, name: str, dice: float | None, apart: tuple[float, ...] | None) -> dict[str, Any]:
-    card = next(one.card for one in bench.dialog.list._known if one.name == name)
+    card = next(one.card for one in bench.dialog.list.entries if one.name == name)
     difference = None if apart is None else dict(zip(("mean", "low", "high"), apart, strict=True))
     return {
         "name": name,
@@ -54,7 +54,7 @@ def test_all_are_compared_with_the_one_in_use_and_shown(outlined: Bench, heart: 
     page = outlined.dialog.list
     page.table.select("mine")
     page.use.click()
-    page.compare_every.trigger()
+    page.compare_all.trigger()
     project = heart.workspace.project
     assert project is not None
     names = ["mine", DEFAULT_ENCODER, UNTRAINED_ENCODER]
@@ -82,7 +82,7 @@ def test_only_the_selected_one_is_compared_with_the_one_in_use(outlined: Bench) 
 
 def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, heart: Desk) -> None:
     page = outlined.dialog.list
-    page.compare_every.trigger()
+    page.compare_all.trigger()
     outlined.end(0, _answer(outlined))
     answer = _answer(outlined)
     answer["encoders"][1] = _row(outlined, UNTRAINED_ENCODER, 0.80, (-0.11, -0.2, -0.05))
@@ -100,15 +100,15 @@ def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, hear
 
 def test_what_is_too_big_is_not_compared(outlined: Bench) -> None:
     outlined.end(0, {"device": "CPU", "encoders": [timed("mine", fits=False)]})
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     assert "mine" not in outlined.children[-1].words
 
 
 def test_time_is_not_measured_beside_a_comparison(outlined: Bench) -> None:
     measuring = outlined.children[-1]
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     assert measuring.asked == ["kill"]
-    assert outlined.cell("mine", "Time for this cine") == "after comparing"
+    assert outlined.cell("mine", "Time for this cine") == "after the comparison"
     outlined.end(0, _answer(outlined))
     assert outlined.children[-1].words[1] == "time"
 
@@ -116,7 +116,7 @@ def test_time_is_not_measured_beside_a_comparison(outlined: Bench) -> None:
 def test_the_result_is_there_after_reopening_and_tells_when_labels_change(
     outlined: Bench, heart: Desk, open_desk: Callable[[], Desk], cine_file: Path
 ) -> None:
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     outlined.end(0, _answer(outlined))
     heart.window.close()
     desk = open_desk()
@@ -125,25 +125,25 @@ def test_the_result_is_there_after_reopening_and_tells_when_labels_change(
     assert bench.cell("mine", DICE).startswith("0.930")
     assert "since" not in bench.dialog.list.summary.text()
     desk.hand.click(80, 60)
-    assert "outlined more or otherwise since" in bench.dialog.list.summary.text()
+    assert "outlines have changed since" in bench.dialog.list.summary.text()
 
 
 def test_stop_ends_the_child_and_keeps_what_was_there(outlined: Bench) -> None:
     page = outlined.dialog.list
-    page.compare_every.trigger()
+    page.compare_all.trigger()
     outlined.end(0, _answer(outlined))
-    page.compare_every.trigger()
+    page.compare_all.trigger()
     comparing = outlined.children[-1]
     assert page.compare.text() == "Stop comparing"
     page.compare.click()
     assert comparing.asked == ["kill"]
-    assert page.state.text() == "Not compared."
+    assert page.state.text() == "Comparison stopped"
     assert outlined.cell("mine", DICE).startswith("0.930")
 
 
 @pytest.mark.parametrize("code", [2, 0])
 def test_labels_that_do_not_do_are_no_fault(outlined: Bench, code: int) -> None:
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     rows = [_row(outlined, DEFAULT_ENCODER, None, None), _row(outlined, "mine", None, None)]
     sentence = "No figures: outline it on one more frame."
     outlined.end(code, {"encoders": rows, "labelled_frames": 1, "note": sentence}, sentence)
@@ -153,30 +153,30 @@ def test_labels_that_do_not_do_are_no_fault(outlined: Bench, code: int) -> None:
 
 
 def test_a_crash_is_told(outlined: Bench) -> None:
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     outlined.end(-9, sentence="It was ended from outside.")
-    assert outlined.told == ["The comparison did not end. It was ended from outside."]
+    assert outlined.told == ["The comparison failed. It was ended from outside."]
     assert outlined.dialog.list.compare.isEnabled()
 
 
 def test_closing_the_window_stops_it(outlined: Bench, heart: Desk) -> None:
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     heart.window.close()
     assert outlined.children[-1].asked == ["kill"]
 
 
 def test_another_project_stops_it(outlined: Bench, heart: Desk) -> None:
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     comparing = outlined.children[-1]
     heart.workspace.close_project()
     assert comparing.asked == ["kill"]
-    assert not outlined.dialog.list.comparing.running
+    assert not outlined.dialog.list.comparison.running
 
 
 def test_figures_of_other_weights_of_the_name_are_not_shown(outlined: Bench) -> None:
     answer = _answer(outlined)
     answer["encoders"][1]["checksum"] = "other"
-    outlined.dialog.list.compare_every.trigger()
+    outlined.dialog.list.compare_all.trigger()
     outlined.end(0, answer)
     assert outlined.cell("mine", DICE) == "-"
 

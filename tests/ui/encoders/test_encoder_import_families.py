@@ -47,13 +47,13 @@ def here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: Path, kind: str) -> None:
     here.dialog.import_file(checkpoint_files.write(kind, tmp_path))
     here.settle()
-    page = here.dialog.bring
+    page = here.dialog.importer
     assert "frames per second" in page.assumed.text()
     assert "--" not in page.assumed.text()  # options are of the command line
     if page.family.isVisible():
         assert page.family.currentData() is not None  # the family that is named is one of the choice
     name = page.name.text()
-    page.bring.click()
+    page.start.click()
     here.settle()
     selected = here.dialog.list.table.selected
     assert selected is not None
@@ -65,14 +65,14 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
 def test_another_family_is_looked_at_again_and_stands_on_the_card(here: Bench, tmp_path: Path) -> None:
     here.dialog.import_file(checkpoint_files.write("v-jepa", tmp_path, "unnamed.pt"))
     here.settle()
-    page = here.dialog.bring
+    page = here.dialog.importer
     assert page.family.currentText() == "V-JEPA 2"
     for family, shown in (("v-jepa-2.1", "v-jepa-2"), ("v-jepa", "v-jepa")):
         page.family.setCurrentIndex(page.family.findData(family))
         page.family.activated.emit(page.family.currentIndex())
         here.settle()
         assert page.family.currentData() == shown  # the first does not fit
-    page.bring.click()
+    page.start.click()
     here.settle()
     assert registry.find("unnamed").architecture.endswith("vjepa1")
 
@@ -81,18 +81,18 @@ def test_a_file_that_is_none_gets_a_sentence(here: Bench, tmp_path: Path) -> Non
     (tmp_path / "page.pt").write_text("<html>404</html>")
     here.dialog.import_file(tmp_path / "page.pt")
     here.settle()
-    assert "page.pt" in here.dialog.bring.state.text()
-    assert not here.dialog.bring.bring.isEnabled()
+    assert "page.pt" in here.dialog.importer.state.text()
+    assert not here.dialog.importer.start.isEnabled()
 
 
 def test_the_command_in_a_process_of_its_own(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.encoders.jobs.Child", _only_imports(Child))
-    page = bench.dialog.bring
+    page = bench.dialog.importer
     bench.dialog.import_file(checkpoint_files.write("v-jepa-2", tmp_path, "ours.pt"))
-    bench.qtbot.waitUntil(page.bring.isEnabled, timeout=PATIENCE_MS)
-    page.bring.click()
+    bench.qtbot.waitUntil(page.start.isEnabled, timeout=PATIENCE_MS)
+    page.start.click()
     bench.qtbot.waitUntil(lambda: "ours" in bench.names, timeout=PATIENCE_MS)
     assert registry.find("ours").family == "V-JEPA 2"
 

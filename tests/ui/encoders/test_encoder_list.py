@@ -48,7 +48,7 @@ def test_a_broken_card_is_told_once_and_hides_none_of_the_others(open_bench: Cal
     bench.dialog.banner.clear()
     bench.dialog.list.refresh()
     assert bench.told == []
-    assert "file is gone" in bench.cell("gone", "Size")
+    assert "file is missing" in bench.cell("gone", "Size")
     bench.dialog.list.table.select("gone")
     assert not bench.dialog.list.use.isEnabled()
     assert bench.dialog.list.remove.isEnabled()
@@ -65,7 +65,7 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Be
     ]
     bench.end(0, {"device": "CPU, 2 threads", "encoders": rows})
     texts = [bench.cell(name, "Time for this cine") for name in bench.names]
-    assert texts == ["about 12 s", "under 1 s", "too big here\nneeds 9.9 GB"]
+    assert texts == ["about 12 s", "under 1 s", "too large\nneeds 9.9 GB"]
     heart.open(grey_cine(first.cine.path.parent / "other.dcm", n=5, seed=3), cines=2)
     assert heart.opened is not first
     assert len(bench.asked("time")) == 2
@@ -78,8 +78,8 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Be
 def test_time_waits_for_learning_and_says_so(open_bench: Callable[[], Bench], heart: Desk) -> None:
     bench = open_bench()
     heart.tell(Progress(3, 40, Stage.FITTING))
-    bench.dialog.list.timing.again()
-    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "once learning rests"
+    bench.dialog.list.timing.restart()
+    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
     before = len(bench.asked("time"))
     heart.tell(Progress(0, 0, Stage.UP_TO_DATE))
     assert len(bench.asked("time")) == before + 1
@@ -89,7 +89,7 @@ def test_an_engine_that_cannot_start_is_told_and_the_times_are_measured_without_
     open_bench: Callable[[], Bench], heart: Desk
 ) -> None:
     bench = open_bench()
-    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "once learning rests"
+    assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
     heart.tell(EngineNotStarted("The encoder is too big: choose a smaller one."))
     assert bench.told == ["The encoder is too big: choose a smaller one."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "measuring..."
@@ -128,17 +128,17 @@ def test_use_changes_the_engine_at_once(bench: Bench, heart: Desk) -> None:
     assert heart.session is not before
     assert (heart.session.encoder, registry.chosen()) == ("mine", "mine")
     assert bench.cell("mine", "In use") == "True"
-    assert "uses mine from now on" in bench.told[0]
+    assert "Now using mine" in bench.told[0]
 
 
 def test_an_encoder_that_is_too_big_is_used_only_after_a_question(bench: Bench) -> None:
     bench.end(0, {"device": "CPU", "encoders": [timed("mine", fits=False, cine_s=None)]})
     bench.dialog.list.table.select("mine")
     bench.dialog.list.use.click()
-    bench.answer("Go back")
+    bench.answer("Cancel")
     assert registry.chosen() == DEFAULT_ENCODER
     bench.dialog.list.use.click()
-    bench.answer("Use it")
+    bench.answer("Use anyway")
     assert registry.chosen() == "mine"
 
 
@@ -153,7 +153,7 @@ def test_only_an_own_encoder_is_removed_and_only_after_a_question(
     if in_use:
         page.use.click()
     page.remove.click()
-    bench.answer("Go back")
+    bench.answer("Cancel")
     assert "mine" in bench.names
     page.remove.click()
     bench.answer("Remove")
