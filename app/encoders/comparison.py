@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-KEY = "compared"
-"""Name of the record in the project's view state."""
+from app.domain.errors import ProjectError
+from app.storage.project import Project
+
+RESULT_NAME = "encoder_comparison"
+"""Name of the record among the results of a project."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,23 @@ def merge_records(previous: Any, new: dict[str, Any]) -> dict[str, Any]:
         return new
     others = [row for row in previous["encoders"] if row["name"] not in now.results]
     return {**new, "encoders": [*new["encoders"], *others]}
+
+
+def read_record(project: Project | None) -> Any:
+    """Return the record stored in a project; None if there is none or it cannot be read."""
+    try:
+        return None if project is None else project.result(RESULT_NAME)
+    except ProjectError as error:
+        logger.info("the comparison cannot be read: %s", error)
+        return None
+
+
+def write_record(project: Project, record: dict[str, Any]) -> None:
+    """Store a record in a project."""
+    try:
+        project.save_result(RESULT_NAME, record)
+    except ProjectError as error:
+        logger.warning("the comparison is not saved: %s", error)
 
 
 def _result(row: Mapping[str, Any]) -> EncoderResult:

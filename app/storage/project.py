@@ -227,6 +227,17 @@ class Project:
         """
         self._set_setting(self._computed, "view", json.dumps(dict(view)))
 
+    def result(self, name: str) -> Any:
+        """Return a result stored by `save_result`; None if there is nothing readable."""
+        try:
+            return json.loads(self._setting(f"result.{name}") or "null")
+        except ValueError:
+            return None
+
+    def save_result(self, name: str, value: Any) -> None:
+        """Store a result that belongs to the project, for example of a comparison, as JSON."""
+        self._set_setting(self._computed, f"result.{name}", json.dumps(value))
+
     def _setting(self, key: str) -> str | None:
         rows = self._human.rows("SELECT value FROM settings WHERE key = ?", (key,))
         return rows[0][0] if rows else None

@@ -140,6 +140,13 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
         # Salted hashes of a StudyInstanceUID and of a path relative to the project.
         "ALTER TABLE cines ADD COLUMN study_hash TEXT",
         "ALTER TABLE cines ADD COLUMN location_hash TEXT",
+        # The comparison of encoders was part of the view state.
+        """INSERT INTO settings SELECT 'result.encoder_comparison', compared FROM (
+            SELECT CASE WHEN json_valid(value) THEN json_extract(value, '$.compared') END AS compared
+            FROM settings WHERE key = 'view'
+        ) WHERE compared IS NOT NULL""",
+        "UPDATE settings SET value = json_remove(value, '$.compared') "
+        "WHERE key = 'view' AND json_valid(value)",
         add_layers,
         remove_identities,
         "DROP TABLE strokes",

@@ -8,7 +8,13 @@ from PySide6.QtCore import QObject, Signal
 
 from app.domain.errors import ApicalError
 from app.encoders import jobs
-from app.encoders.comparison import KEY, EncoderComparison, comparison_record, merge_records
+from app.encoders.comparison import (
+    EncoderComparison,
+    comparison_record,
+    merge_records,
+    read_record,
+    write_record,
+)
 from app.encoders.inventory import EncoderEntry
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
@@ -82,17 +88,16 @@ class ComparisonJob(QObject):
         if self._workspace.project is not self._project:
             self._monitor.kill()
             self._project = self._workspace.project
-            self._last = EncoderComparison.from_record(self._workspace.view().get(KEY))
+            self._last = EncoderComparison.from_record(read_record(self._project))
             self.changed.emit()
 
     def _on_ended(self, child: Child) -> None:
         new = comparison_record(child.result(), self._revisions)
         comparison = EncoderComparison.from_record(new) if child.exit_code == 0 else None
-        if comparison is not None and comparison.n_frames:
-            view = self._workspace.view()
-            record = merge_records(view.get(KEY), new)
+        if self._project is not None and comparison is not None and comparison.n_frames:
+            record = merge_records(read_record(self._project), new)
             self._last = EncoderComparison.from_record(record)
-            self._workspace.save_view({**view, KEY: record})
+            write_record(self._project, record)
         self.changed.emit()
         if comparison is not None:
             if not comparison.n_frames:  # the previous result stays

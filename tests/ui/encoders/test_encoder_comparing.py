@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.encoders.comparison import KEY, EncoderComparison, comparison_record
+from app.encoders.comparison import RESULT_NAME, EncoderComparison, read_record
 from app.ui.encoders.dialog import EncodersDialog
 from tests.ui.conftest import Desk
 from tests.ui.encoders.conftest import Bench, timed
@@ -186,12 +186,15 @@ def test_figures_of_other_weights_of_the_name_are_not_shown(outlined: Bench) -> 
 )
 def test_a_damaged_result_is_none(kept: Any, heart: Desk) -> None:
     assert EncoderComparison.from_record(kept) is None
-    heart.workspace.save_view({KEY: kept})
+    assert heart.workspace.project is not None
+    heart.workspace.project.save_result(RESULT_NAME, kept)
     heart.window.dialogs.show_encoders()
     assert heart.window.findChild(EncodersDialog) is not None
 
 
-def test_the_view_of_the_canvas_does_not_push_the_result_out(outlined: Bench, heart: Desk) -> None:
-    heart.workspace.save_view({KEY: comparison_record(_answer(outlined), {"1": 2})})
+def test_the_result_is_stored_with_the_project_and_not_in_its_view(outlined: Bench, heart: Desk) -> None:
+    outlined.dialog.list.compare_all.trigger()
+    outlined.end(0, _answer(outlined))
     heart.window.view_state.save()
-    assert EncoderComparison.from_record(heart.workspace.view()[KEY]) is not None
+    assert EncoderComparison.from_record(read_record(heart.workspace.project)) is not None
+    assert "compared" not in heart.workspace.view()

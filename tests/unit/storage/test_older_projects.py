@@ -107,6 +107,27 @@ def test_settings_and_head_are_kept(project: Project) -> None:
     assert {str(cine): n for cine, n in head.revisions.items()} == EXPECTED["head"]["revisions"]
 
 
+def test_a_comparison_moves_from_the_view_state_to_the_results(folder: Path) -> None:
+    path = folder / "project_v2.apical"
+    comparison = {"encoders": [{"name": "mine"}], "revisions": {"1": 7}}
+    with closing(sqlite3.connect(path)) as sql, sql:
+        view = json.dumps({**EXPECTED["view"], "compared": comparison})
+        sql.execute("UPDATE settings SET value = ? WHERE key = 'view'", (view,))
+    with Project.open(path) as project:
+        assert project.result("encoder_comparison") == comparison
+        assert project.view() == EXPECTED["view"]
+
+
+@pytest.mark.parametrize("view", ["{", "[]", "null", '{"compared": null}'])
+def test_a_damaged_view_state_does_not_stop_the_migration(folder: Path, view: str) -> None:
+    path = folder / "project_v2.apical"
+    with closing(sqlite3.connect(path)) as sql, sql:
+        sql.execute("UPDATE settings SET value = ? WHERE key = 'view'", (view,))
+    with Project.open(path) as project:
+        assert project.result("encoder_comparison") is None
+        assert project.view() == {}
+
+
 def test_a_list_of_cines_counts_frames_in_one_query(project: Project) -> None:
     summaries = project.summaries()
     assert [s.record for s in summaries] == project.cines()
