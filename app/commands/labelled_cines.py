@@ -154,6 +154,6 @@ def pixels(
 
     Damaged frames repeat the one before; their labels are left out.
     """
-    box = one.cine.region.holding(one.labels.values())
+    box = one.cine.region.extended_to(one.labels.values())
     frames, damaged = decode(one.cine, box, progress)
     return frames, {f: label[box.slices] for f, label in one.labels.items() if f not in damaged}

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> Report:
         )
         for warning in cine.warnings:
             log.warning("%s", warning)
-        box = cine.region.holding(labels.values())
+        box = cine.region.extended_to(labels.values())
         if box != cine.region:
             log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
         with Progress() as progress:

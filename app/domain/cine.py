@@ -1,4 +1,4 @@
-"""A cine as the rest of the program sees it: frames, time, calibration, region."""
+"""A cine: frames, time, calibration and region."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from vjepa_core.label_image import structure_mask
 
 Frame = NDArray[np.uint8]
-"""One grey frame or label image, shape (height, width), uint8."""
-
+"""Grey values or label values of one frame, shape (height, width), uint8."""
 
 _STEP = 32
 _MAX_ASPECT = 4.0
@@ -33,10 +32,12 @@ class Box:
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return self.y1 - self.y0
 
     @property
@@ -45,14 +46,14 @@ class Box:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def contains(self, x: float, y: float) -> bool:
-        """True where the pixel position (column x, row y) lies in the box."""
+        """Return True if the position (column x, row y) lies in the box."""
         return self.x0 <= x < self.x1 and self.y0 <= y < self.y1
 
-    def holding(self, labels: Iterable[Frame]) -> Box:
-        """A box that holds this one and every structure drawn on the label images.
+    def extended_to(self, labels: Iterable[Frame]) -> Box:
+        """Return the smallest extension of this box that contains every structure of the label images.
 
-        A side that has to give way goes to a multiple of 32 pixels, or to the picture's edge: a contour that
-        is touched up does not move it again, and what was computed for the box stays good.
+        A side that moves is rounded to a multiple of 32 pixels, within the frame: a correction of an outline
+        then rarely moves it again, and what was computed for the box remains valid.
         """
         x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
         for label in labels:
@@ -60,13 +61,13 @@ class Box:
             rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
             if len(rows):
                 height, width = label.shape
-                y0, y1 = _reach(y0, y1, int(rows[0]), int(rows[-1]) + 1, height)
-                x0, x1 = _reach(x0, x1, int(columns[0]), int(columns[-1]) + 1, width)
+                y0, y1 = _extended(y0, y1, int(rows[0]), int(rows[-1]) + 1, height)
+                x0, x1 = _extended(x0, x1, int(columns[0]), int(columns[-1]) + 1, width)
         return Box(x0, y0, x1, y1)
 
 
-def _reach(start: int, end: int, first: int, last: int, edge: int) -> tuple[int, int]:
-    """Move the ends of a stretch that do not hold `first` to `last`, in steps."""
+def _extended(start: int, end: int, first: int, last: int, edge: int) -> tuple[int, int]:
+    """Extend the range from `start` to `end` to contain `first` to `last`, in steps."""
     if first < start:
         start = first // _STEP * _STEP
     if last > end:
@@ -75,19 +76,19 @@ def _reach(start: int, end: int, first: int, last: int, edge: int) -> tuple[int,
 
 
 class TimingSource(StrEnum):
-    """Where a cine's frame times came from, best first."""
+    """Origin of the frame times of a cine, the most reliable first."""
 
     FRAME_TIME = "FrameTime"
     FRAME_TIME_VECTOR = "FrameTimeVector"
     CINE_RATE = "CineRate"
     RECOMMENDED_DISPLAY_FRAME_RATE = "RecommendedDisplayFrameRate"
-    CONTAINER = "container"  # mp4, avi, gif, NIfTI say it themselves
+    CONTAINER = "container"  # times stated by mp4, avi, gif or NIfTI
     ASSUMED = "assumed"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of every frame in milliseconds from the first one, and the tag that it came from."""
+    """Time of every frame in milliseconds from the first one, and its origin."""
 
     times_ms: NDArray[np.float64]
     source: TimingSource
@@ -102,7 +103,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Size of a pixel in millimetres, and the tag that it came from."""
+    """Size of a pixel of a region in millimetres, and the DICOM tag or file field that states it."""
 
     mm_per_px_x: float
     mm_per_px_y: float
@@ -111,10 +112,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Region:
-    """One item of SequenceOfUltrasoundRegions, with its box as the file says it (PS3.3 C.8.5.5).
+    """One item of SequenceOfUltrasoundRegions, with the values of the file.
 
-    `calibration` is the size of this region's pixels; None where the region is not a two-dimensional
-    picture measured in centimetres, or where its size is not plausible.
+    `calibration` is the size of this region's pixels; None if the region is not a two-dimensional image
+    measured in centimetres, or if the size is not plausible.
+
+    References
+    ----------
+    DICOM PS3.3, C.8.5.5.
     """
 
     box: Box
@@ -128,18 +133,18 @@ class Region:
 
 
 class FrameSource(Protocol):
-    """Decodes frames on demand; safe to call from several threads."""
+    """Decoder of frames on demand; safe to use from several threads."""
 
     def frame(self, index: int) -> Frame:
-        """Decode (or fetch from the cache) one frame as luma, blocking."""
+        """Decode one frame as luma or return it from memory, blocking."""
         ...
 
     def is_decoded(self, index: int) -> bool:
-        """True where `frame` would answer from memory."""
+        """Return True if the frame is in memory."""
         ...
 
     def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
-        """Decode frames in threads, in this order; `on_frame` is called from a worker thread."""
+        """Decode frames in background threads, in this order; `on_frame` is called in such a thread."""
         ...
 
     def close(self) -> None:
@@ -149,15 +154,40 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Cine:
-    """One multi-frame instance. Carries no patient name, id or date, by design.
+    """One ultrasound video or still. It has no patient name, id or date, by design.
 
-    `region` is where the ultrasound picture lies: nothing outside it reaches the encoder. `calibration`
-    holds in that region only; use `calibration_at` or `calibration_of` to measure something.
-    `region_source` is "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still)
-    or "whole image". `colour_doppler` says that colour was seen in the picture or that the file lists a
-    colour flow region; UltrasoundColorDataPresent alone is set by a green ECG as well. `content_hash`
-    is the SHA-256 of the pixel data, not of the header; `warnings` are sentences for the user. `affine`,
-    (4, 4), leads from (column, row, 0, 1) to millimetres where the file is a NIfTI that states it.
+    Attributes
+    ----------
+    path : Path
+        File, or folder of images.
+    uid, study_uid : str
+        SOPInstanceUID and StudyInstanceUID; "" where the file states none.
+    content_hash : str
+        SHA-256 of the pixel data, without the header.
+    n_frames, height, width : int
+    timing : Timing
+    calibration : Calibration or None
+        Pixel size in `region` only; use `calibration_at` or `calibration_of` to measure.
+    regions : tuple of Region
+        All regions that the file states.
+    region : Box
+        The ultrasound image: nothing outside it reaches the encoder.
+    region_source : str
+        "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still) or "whole image".
+    colour_doppler : bool
+        True if colour was seen in the image or the file lists a colour flow region. The tag
+        UltrasoundColorDataPresent alone is also set by a green ECG.
+    burned_in_annotation : str or None
+        Value of the tag BurnedInAnnotation.
+    view : str or None
+        Name of a `View`, only if the file states one.
+    pixel_format : str
+        For display.
+    warnings : tuple of str
+        Sentences for the user.
+    source : FrameSource
+    affine : ndarray of float, shape (4, 4), or None
+        Maps (column, row, 0, 1) to millimetres, if the file is a NIfTI that states it.
     """
 
     path: Path
@@ -182,7 +212,7 @@ class Cine:
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:
-        """Width and height of a pixel of the region in mm; None where the file does not state them."""
+        """Width and height of a pixel of the region in mm; None if the file does not state them."""
         size = self.calibration
         return None if size is None else (size.mm_per_px_x, size.mm_per_px_y)
 
@@ -190,8 +220,8 @@ class Cine:
     def pixel_aspect(self) -> float:
         """Height of a pixel of the region divided by its width, both in mm.
 
-        1 where the file states no pixel size, where the two differ by rounding only, and where the ratio is
-        beyond `_MAX_ASPECT`, which is more likely a mistake in the file than the shape of a pixel.
+        1 if the file states no pixel size, if both differ by rounding only, and if the ratio exceeds
+        `_MAX_ASPECT`, which is more likely an error in the file.
         """
         if self.calibration is None:
             return 1.0
@@ -201,11 +231,11 @@ class Cine:
         return ratio
 
     def frame(self, index: int) -> Frame:
-        """Luma of one frame, shape (height, width), uint8; decodes if it must."""
+        """Return the luma of one frame, shape (height, width), uint8, decoded if necessary."""
         return self.source.frame(index)
 
     def calibration_at(self, x: float, y: float) -> Calibration | None:
-        """Pixel size at a position in the frame.
+        """Return the pixel size at a position in the frame.
 
         Parameters
         ----------
@@ -215,8 +245,8 @@ class Cine:
         Returns
         -------
         Calibration or None
-            That of the smallest calibrated region around the position; None outside every region. A
-            file without regions, such as NIfTI, has one pixel size for the whole frame.
+            Of the smallest calibrated region around the position; None outside every region. A file
+            without regions, such as a NIfTI, has one pixel size for the whole frame.
         """
         if not self.regions:
             inside = Box(0, 0, self.width, self.height).contains(x, y)
@@ -224,7 +254,7 @@ class Cine:
         return next((found for box, found in self._calibrated() if box.contains(x, y)), None)
 
     def calibration_of(self, mask: NDArray[np.bool_]) -> Calibration | None:
-        """Pixel size that holds for a structure.
+        """Return the pixel size of a structure.
 
         Parameters
         ----------
@@ -233,8 +263,8 @@ class Cine:
         Returns
         -------
         Calibration or None
-            None where more than 1 % of the structure lies outside every region, where its parts have
-            different pixel sizes, and for an empty mask.
+            None if more than 1 % of the structure lies outside every region, if its parts have different
+            pixel sizes, and for an empty mask.
         """
         if not self.regions:
             return self.calibration if mask.any() else None
@@ -251,6 +281,6 @@ class Cine:
         )
 
     def _calibrated(self) -> list[tuple[Box, Calibration]]:
-        """Regions with a pixel size, the smallest first: an inset lies on top of the larger picture."""
+        """Return regions with a pixel size, the smallest first: an inset covers part of the larger image."""
         found = [(r.box, r.calibration) for r in self.regions if r.calibration is not None]
         return sorted(found, key=lambda pair: pair[0].width * pair[0].height)

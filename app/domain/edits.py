@@ -1,4 +1,4 @@
-"""What a stroke makes of a frame: which structures it states, and which pixels they have then."""
+"""Edits of a frame: what tools and commands turn its annotation into."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, s
 Mask = NDArray[np.bool_]
 
 ENCLOSED = 0.9
-"""Share of a structure's pixels inside an outline from which on the structure counts as enclosed."""
+"""Minimum share of a structure's pixels inside an outline for the structure to count as enclosed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What a tool covered, and what it does there.
+    """Pixels that a tool covered, and the tool's effect on them.
 
     Attributes
     ----------
-    mask
-        Pixels under the tool, shape (height, width), bool.
-    value
+    mask : ndarray of bool, shape (height, width)
+        Pixels under the tool.
+    value : int
         Structure to draw; 0 erases.
-    outline
+    outline : bool
         The mask is the whole structure, not an addition to it.
-    behind
-        Leave other structures alone.
-    active
+    behind : bool
+        Other structures keep their pixels.
+    active : int
         The only structure to erase where `behind` is set.
     """
 
@@ -47,52 +47,50 @@ class Shape:
 
 
 def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: bool = False) -> FrameMasks:
-    """Return what a frame holds after a stroke; the same object where the stroke changes no pixel.
+    """Return a frame after a stroke; the same object if the stroke changes no pixel.
 
-    Only structures that the stroke is about become drawn: the active one, or those that were erased from.
-    They start from what is shown, so that a stroke corrects a prediction.
+    Only the structures that the stroke affects become drawn: the one that is drawn, or those that are erased
+    from. They start from the shown mask, so that a stroke corrects a prediction.
 
     Parameters
     ----------
-    masks
+    masks : FrameMasks
         The frame when the stroke began.
-    shape
-        What the stroke covered.
-    labels
-        The label set.
-    scribbles
+    shape : Shape
+        Pixels that the stroke covered.
+    labels : LabelSet
+    scribbles : bool
         A first stroke on a frame leaves every other pixel unlabelled.
     """
-    shown = masks.shown
-    first_scribble = scribbles and masks.annotation is None
-    fill = UNLABELLED if first_scribble else 0
-    drawn = np.full(masks.shape, fill, np.uint8) if masks.annotation is None else masks.annotation.copy()
-    open_pixels = has_unlabelled(drawn)
-    touched = affected_structures(shown, shape)
-    states = dict(masks.states) | dict.fromkeys(touched, Provenance.DRAWN)
-    if not open_pixels:
-        copy_structures(drawn, shown, [value for value in touched if value not in masks.states])
+    shown, annotation = masks.shown, masks.annotation
+    background = UNLABELLED if scribbles else 0
+    drawn = np.full(masks.shape, background, np.uint8) if annotation is None else annotation.copy()
+    is_scribble = has_unlabelled(drawn)
+    affected = affected_structures(shown, shape)
+    states = dict(masks.states) | dict.fromkeys(affected, Provenance.DRAWN)
+    if not is_scribble:
+        copy_structures(drawn, shown, [value for value in affected if value not in masks.states])
     if shape.value:
-        released = _draw(drawn, shown, shape, labels, open_pixels)
-        if not open_pixels:
-            drawn = _without_rims(drawn, released, shape.value, states, labels)
-    elif open_pixels:
+        released = _draw(drawn, shown, shape, labels, is_scribble)
+        if not is_scribble:
+            drawn = _close_rims(drawn, released, shape.value, states, labels)
+    elif is_scribble:
         drawn[shape.mask] = 0
     else:
-        erased = shape.mask & values_mask(shown, touched)
+        erased = shape.mask & values_mask(shown, affected)
         drawn[erased] = 0
-        drawn = remove_slivers(drawn, erased, touched)
+        drawn = remove_slivers(drawn, erased, affected)
     result = replace(masks, annotation=drawn, states=states)
-    if open_pixels:
-        before = np.full_like(drawn, UNLABELLED) if masks.annotation is None else masks.annotation
+    if is_scribble:
+        before = np.full_like(drawn, UNLABELLED) if annotation is None else annotation
         return masks if np.array_equal(before, drawn) else result
     return masks if np.array_equal(result.shown, shown) else result
 
 
-def accepted(masks: FrameMasks) -> FrameMasks:
-    """Return a frame whose predicted structures are accepted; those that a human stated stay as they are.
+def accept_predicted(masks: FrameMasks) -> FrameMasks:
+    """Return a frame whose predicted structures are accepted; stated ones are unchanged.
 
-    The same object where nothing is predicted.
+    The same object if nothing is predicted.
     """
     predicted = masks.predicted
     if predicted is None or not predicted.any():
@@ -103,28 +101,28 @@ def accepted(masks: FrameMasks) -> FrameMasks:
     return replace(masks, annotation=after, states=states)
 
 
-def emptied(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
-    """Return a frame on which every one of these structures is stated to be absent."""
+def mark_empty(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
+    """Return a frame on which all these structures are stated to be absent."""
     return replace(
         masks, annotation=np.zeros(masks.shape, np.uint8), states=dict.fromkeys(values, Provenance.DRAWN)
     )
 
 
 def remove_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
-    """Return a frame without some pixels of its shown structures, which become drawn by that."""
+    """Return a frame without some pixels of its shown structures, which become drawn."""
     return apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
 
 
 def affected_structures(shown: Frame, shape: Shape) -> list[int]:
-    """Structures that a stroke is about."""
+    """Return the structures that a stroke draws or erases from."""
     if shape.value:
         return [shape.value] if shape.mask.any() else []
-    under = structures_in(shown[shape.mask])
-    return [value for value in under if not shape.behind or value == shape.active]
+    covered = structures_in(shown[shape.mask])
+    return [value for value in covered if not shape.behind or value == shape.active]
 
 
 def copy_structures(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
-    """Copy structures from the shown mask into a drawn one, in place."""
+    """Copy structures from the shown mask into a drawn one, in place, where no structure is drawn yet."""
     if values:
         predicted = values_mask(shown, values) & ~structure_mask(drawn)
         drawn[predicted] = shown[predicted]
@@ -133,10 +131,10 @@ def copy_structures(drawn: Frame, shown: Frame, values: Collection[int]) -> None
 def covered_pixels(
     shown: Frame, shape: Shape, *, keep_enclosed: bool, walls: tuple[tuple[int, int], ...] = ()
 ) -> Mask:
-    """Pixels of a shape that get its structure, (height, width) bool.
+    """Return the pixels of a shape that become its structure, (height, width) bool.
 
-    With `keep_enclosed`, an outline leaves the structures inside it as they are, and the outline of a wall
-    always its cavity.
+    With `keep_enclosed`, structures inside an outline keep their pixels; a cavity always keeps those inside
+    the outline of its wall.
     """
     if shape.behind:
         return shape.mask & values_mask(shown, (0, UNLABELLED, shape.value))
@@ -144,24 +142,24 @@ def covered_pixels(
     if shape.outline and keep_enclosed:
         for other in structures_in(shown):
             pixels = shown == other
-            inside = (pixels & shape.mask).sum() >= ENCLOSED * pixels.sum()
-            if other != shape.value and (inside or (shape.value, other) in walls):
+            is_inside = (pixels & shape.mask).sum() >= ENCLOSED * pixels.sum()
+            if other != shape.value and (is_inside or (shape.value, other) in walls):
                 covered &= ~pixels
     return covered
 
 
-def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, open_pixels: bool) -> Mask:
-    """Draw a structure in place; returns the pixels that it no longer has."""
+def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, is_scribble: bool) -> Mask:
+    """Draw a structure in place and return the pixels that it lost."""
     covered = covered_pixels(shown, shape, keep_enclosed=labels.keep_enclosed, walls=labels.walls)
     before = drawn == shape.value
     if shape.outline and covered.any():
-        drawn[before] = UNLABELLED if open_pixels else 0
+        drawn[before] = UNLABELLED if is_scribble else 0
     drawn[covered] = shape.value
     return np.asarray(before & (drawn != shape.value))
 
 
-def _without_rims(drawn: Frame, released: Mask, value: int, states: States, labels: LabelSet) -> Frame:
-    """Leave no unlabelled pixels between a cavity and its wall where both are drawn."""
+def _close_rims(drawn: Frame, released: Mask, value: int, states: States, labels: LabelSet) -> Frame:
+    """Close gaps between a cavity and its wall where both are stated."""
     for wall, cavity in labels.walls:
         if value in (wall, cavity) and wall in states and cavity in states:
             if value == cavity and released.any():

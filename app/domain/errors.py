@@ -1,10 +1,10 @@
-"""Errors whose text a user may read: one clear sentence that names the file and the way out."""
+"""Errors with a text for the user: one sentence that names the file, the cause and the way out."""
 
 from __future__ import annotations
 
 
 class ApicalError(Exception):
-    """Base of every error shown as it is: exit code 2 on the command line, a banner in the window."""
+    """Base of all errors whose text is shown: exit code 2 on the command line, a banner in the window."""
 
 
 class CineError(ApicalError):
@@ -12,7 +12,7 @@ class CineError(ApicalError):
 
 
 class LabelError(ApicalError):
-    """Labels that do not fit the cine or the label set."""
+    """Labels do not fit the cine or the label set, or cannot be read."""
 
 
 class ProjectError(ApicalError):

@@ -1,4 +1,4 @@
-"""Gaps and slivers of label images: the pixels that a hand leaves between two structures."""
+"""Repair of label images: gaps between a cavity and its wall, and slivers left by an eraser."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from app.domain.cine import Frame
 Mask = NDArray[np.bool_]
 
 GAP = 2
-"""Widest gap between a cavity and its wall that is closed, in pixels from either side."""
+"""Distance in pixels from a cavity and from its wall within which background between them is closed."""
 
 _FOUR = ((0, 1), (0, -1), (1, 0), (-1, 0))
 _EIGHT = (*_FOUR, (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def fill_released(label: Frame, around: Frame, released: Mask, wall: int, cavity: int) -> Frame:
-    """Give the wall those pixels that its cavity gave up and that are nearer to it than to anything else.
+    """Give the wall those pixels lost by its cavity that are nearer to it than to anything else.
 
     Parameters
     ----------
-    label
-        Label image (height, width) uint8 that holds the wall; it is copied.
-    around
-        Label image that holds the cavity and any other structure there; may be the same.
-    released
-        Pixels that the cavity covered before and covers no longer, bool.
-    wall, cavity
-        Values of the two.
+    label : ndarray of uint8, shape (height, width)
+        Label image with the wall; it is copied.
+    around : ndarray of uint8, shape (height, width)
+        Label image with the cavity and all other structures; may be the same.
+    released : ndarray of bool, shape (height, width)
+        Pixels that the cavity covered before and no longer covers.
+    wall, cavity : int
+        Label values.
 
     Returns
     -------
-    ndarray
-        (height, width) uint8.
+    ndarray of uint8, shape (height, width)
     """
     rows, columns = np.nonzero(released)
     if not len(rows) or not (label == wall).any():
@@ -66,52 +65,59 @@ def fill_released(label: Frame, around: Frame, released: Mask, wall: int, cavity
 
 
 def close_gap(label: Frame, wall: int, cavity: int, width: int = GAP) -> Frame:
-    """Give the wall the background between it and its cavity, within `width` pixels of both; copies."""
+    """Give the wall the background between it and its cavity, within `width` pixels of both.
+
+    Returns a copy, or the same array if there is no gap.
+    """
     outer, inner = label == wall, label == cavity
-    near = _grown(outer, width) & _grown(inner, width) & (label == 0)
+    near = _dilated(outer, width) & _dilated(inner, width) & (label == 0)
     if not near.any():
         return label
     # Between them, and not beside both of them where they end.
     between = np.zeros_like(near)
     for dy, dx in _EIGHT:
-        between |= _seen(outer, dy, dx, 2 * width) & _seen(inner, -dy, -dx, 2 * width)
+        between |= _swept(outer, dy, dx, 2 * width) & _swept(inner, -dy, -dx, 2 * width)
     out = label.copy()
     out[near & between] = wall
     return out
 
 
-def _seen(mask: Mask, dy: int, dx: int, reach: int) -> Mask:
-    """True where the mask lies within `reach` pixels in one direction."""
-    seen = np.zeros_like(mask)
-    step = mask
-    for _ in range(reach):
-        step = _neighbours(step, ((dy, dx),))
-        seen |= step
-    return seen
-
-
 def remove_slivers(label: Frame, erased: Mask, values: Collection[int]) -> Frame:
-    """Erase remains thinner than three pixels that an eraser left beside its path; returns a copy.
+    """Erase remains thinner than three pixels beside the path of an eraser.
 
     Parameters
     ----------
-    label
-        Label image (height, width) uint8 after erasing.
-    erased
-        Pixels that lost their structure, bool.
-    values
+    label : ndarray of uint8, shape (height, width)
+        Label image after erasing; it is copied.
+    erased : ndarray of bool, shape (height, width)
+        Pixels that lost their structure.
+    values : collection of int
         Structures that were erased from.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width)
     """
-    beside = _grown(erased, 2)
+    beside = _dilated(erased, 2)
     out = label.copy()
     for value in values:
         mask = label == value
-        thick = _grown(~_grown(~mask, 1), 1) & mask
+        thick = _dilated(~_dilated(~mask, 1), 1) & mask
         out[mask & ~thick & beside] = 0
     return out
 
 
-def _grown(mask: Mask, steps: int) -> Mask:
+def _swept(mask: Mask, dy: int, dx: int, reach: int) -> Mask:
+    """Return where the mask arrives when it is moved by up to `reach` steps against (dy, dx)."""
+    swept = np.zeros_like(mask)
+    step = mask
+    for _ in range(reach):
+        step = _neighbours(step, ((dy, dx),))
+        swept |= step
+    return swept
+
+
+def _dilated(mask: Mask, steps: int) -> Mask:
     """Dilate by a square of 3 x 3 pixels, `steps` times."""
     for _ in range(steps):
         mask = mask | _neighbours(mask, _EIGHT)
@@ -119,7 +125,7 @@ def _grown(mask: Mask, steps: int) -> Mask:
 
 
 def _neighbours(mask: Mask, offsets: Collection[tuple[int, int]]) -> Mask:
-    """True where a neighbour at one of these (row, column) offsets is."""
+    """Return where a neighbour at one of these (row, column) offsets belongs to the mask."""
     height, width = mask.shape
     padded = np.pad(mask, 1)
     out = np.zeros_like(mask)

@@ -1,4 +1,4 @@
-"""Label sets: the named structures a clinician outlines, with colour and SNOMED CT code."""
+"""Label sets: the structures that a clinician outlines, with names, colours and SNOMED CT codes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class LabelClass:
 
     Attributes
     ----------
-    value
-        Its pixel value, 1..254.
-    name
-        As the user reads it.
-    colour
-        RGB triple, 0..255.
-    snomed
+    value : int
+        Label value, 1 to 254.
+    name : str
+        Name for the user.
+    colour : tuple of int
+        Red, green and blue, 0 to 255.
+    snomed : str or None
         SNOMED CT code.
-    wall_of
-        Value of the cavity that this structure surrounds, if it is a wall: there is nothing between them.
+    wall_of : int or None
+        Value of the cavity that this structure surrounds without a gap, if it is a wall.
     """
 
     value: int
@@ -36,13 +36,13 @@ class LabelSet:
 
     Attributes
     ----------
-    name
-        As the user reads it.
-    classes
+    name : str
+        Name for the user.
+    classes : tuple of LabelClass
         Structures, in the order of their keys.
-    keep_enclosed
-        Whether an outline leaves structures that lie inside it as they are: an epicardial outline around the
-        cavity then fills the wall alone.
+    keep_enclosed : bool
+        True if structures inside an outline keep their pixels: an epicardial outline around the cavity then
+        fills the wall alone.
     """
 
     name: str
@@ -51,6 +51,7 @@ class LabelSet:
 
     @property
     def values(self) -> tuple[int, ...]:
+        """Label values, in the order of the structures."""
         return tuple(c.value for c in self.classes)
 
     @property
@@ -60,11 +61,12 @@ class LabelSet:
 
     @property
     def is_left_heart(self) -> bool:
-        """The structures of `LEFT_HEART`, whatever their colours and names: a starter head knows them."""
+        """True if the structures are those of `LEFT_HEART`, which the starter head predicts."""
         own, known = ([(c.value, c.snomed) for c in one.classes] for one in (self, LEFT_HEART))
         return own == known
 
     def __getitem__(self, value: int) -> LabelClass:
+        """Return the structure of a label value; KeyError if there is none."""
         for label in self.classes:
             if label.value == value:
                 return label
@@ -74,7 +76,7 @@ class LabelSet:
 LV_CAVITY, LV_MYOCARDIUM, LEFT_ATRIUM = "87878005", "49848007", "82471001"
 """SNOMED CT codes of the structures of the left heart."""
 
-# Colours after Okabe and Ito, told apart with any colour vision, and readable on grey.
+# Colours after Okabe and Ito: distinguishable with any colour vision, and readable on grey.
 LEFT_HEART = LabelSet(
     "Left heart",
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,27 +10,28 @@ import numpy as np
 
 from app.domain.cine import Frame
 from app.domain.gaps import fill_released
-from app.domain.provenance import States
-from vjepa_core.label_image import UNLABELLED, structure_mask, values_mask
+from app.domain.provenance import Provenance, States
+from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, structures_in, values_mask
 
 
 @dataclass(frozen=True, eq=False)
 class FrameMasks:
-    """What is on a frame: the annotation of a human, and the prediction for everything they left open.
+    """Annotation and prediction of one frame, and the mask that follows from both.
+
+    Display, gestures, timeline, suggestions, measurement and export all use `shown`.
 
     Attributes
     ----------
-    shape
-        (height, width) of the frame.
-    annotation
-        Label image (height, width) uint8 with 255 for unlabelled; None where nothing was drawn.
-    states
+    shape : tuple of int
+        Height and width of the frame.
+    annotation : ndarray of uint8, shape (height, width), or None
+        Label image; None if the frame is not annotated.
+    states : States
         Provenance of each stated structure.
-    prediction
-        Label image that a head predicted, of the same shape; None where there is none. Structures with a
-        state are not read from it.
-    walls
-        (wall, cavity) values as `LabelSet.walls` gives them.
+    prediction : ndarray of uint8, shape (height, width), or None
+        Label image that a head predicted. Stated structures are not taken from it.
+    walls : tuple of (int, int)
+        (wall, cavity) values as in `LabelSet.walls`.
     """
 
     shape: tuple[int, int]
@@ -40,32 +42,52 @@ class FrameMasks:
 
     @cached_property
     def predicted(self) -> Frame | None:
-        """The prediction without what a human has stated, (height, width) uint8; None without prediction."""
-        prediction, drawn = self.prediction, self.annotation
+        """Prediction without the stated structures, (height, width) uint8; None without a prediction."""
+        prediction, annotation = self.prediction, self.annotation
         if prediction is None:
             return None
-        if drawn is None:
+        if annotation is None:
             return prediction
-        open_pixels = drawn == UNLABELLED
-        if open_pixels.any():  # a scribble speaks for its own pixels only
-            return np.where(open_pixels | (drawn == prediction), prediction, 0).astype(np.uint8)
+        if has_unlabelled(annotation):  # a scribble states its own pixels only
+            is_predicted = (annotation == UNLABELLED) | (annotation == prediction)
+            return np.where(is_predicted, prediction, 0).astype(np.uint8)
         stated = values_mask(prediction, self.states)
-        out = np.where(~stated & (drawn == 0), prediction, 0).astype(np.uint8)
+        out = np.where(~stated & (annotation == 0), prediction, 0).astype(np.uint8)
         for wall, cavity in self.walls:
             if cavity in self.states and wall not in self.states:
-                # What the drawn cavity no longer covers lies between it and the predicted wall.
-                out = fill_released(out, drawn, (prediction == cavity) & (drawn == 0), wall, cavity)
+                # Pixels that the drawn cavity no longer covers lie between it and the predicted wall.
+                released = (prediction == cavity) & (annotation == 0)
+                out = fill_released(out, annotation, released, wall, cavity)
         return out
 
     @cached_property
     def shown(self) -> Frame:
-        """The mask on the screen: human structures over predicted ones, (height, width) uint8.
+        """The shown mask, (height, width) uint8: structures of a human over predicted ones.
 
-        255 where a scribble leaves a pixel open and nothing is predicted.
+        255 where a scribble leaves a pixel unlabelled and nothing is predicted.
         """
-        drawn, predicted = self.annotation, self.predicted
-        if drawn is None:
+        annotation, predicted = self.annotation, self.predicted
+        if annotation is None:
             return np.zeros(self.shape, np.uint8) if predicted is None else predicted
         if predicted is None:
-            return drawn
-        return np.where(~structure_mask(drawn) & (predicted > 0), predicted, drawn).astype(np.uint8)
+            return annotation
+        is_predicted = ~structure_mask(annotation) & (predicted > 0)
+        return np.where(is_predicted, predicted, annotation).astype(np.uint8)
+
+    def provenance(self, fitted: Collection[int]) -> dict[int, Provenance]:
+        """Return the provenance of every structure that is shown, by label value.
+
+        Parameters
+        ----------
+        fitted : collection of int
+            Structures that a head could be fitted to in this cine, `AnnotationLayer.stated_structures`: the
+            others are drafts.
+        """
+        predicted = () if self.predicted is None else structures_in(self.predicted)
+        annotated = () if self.annotation is None else structures_in(self.annotation)
+        result = {
+            value: Provenance.PREDICTED if value in fitted else Provenance.DRAFT
+            for value in predicted
+            if value not in self.states
+        }
+        return result | {value: state for value, state in self.states.items() if value in annotated}

@@ -1,0 +1,1 @@
+"""The project file, the index of cines, and label images in files."""

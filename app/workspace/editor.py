@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from app.domain.cine import Frame
-from app.domain.edits import accepted, emptied, remove_pixels
+from app.domain.edits import accept_predicted, mark_empty, remove_pixels
 from app.domain.prediction import Prediction
 from app.domain.provenance import States, StrokeKind
 from app.domain.shown_mask import FrameMasks
@@ -123,7 +123,7 @@ class AnnotationEditor:
         opened = self._current()
         if opened is None:
             return False
-        return self.apply(opened, frame, accepted(masks or opened.masks(frame)), "accept", seen)
+        return self.apply(opened, frame, accept_predicted(masks or opened.masks(frame)), "accept", seen)
 
     def clear(self, frame: int) -> bool:
         """Remove the annotation of a frame; returns False if there is none."""
@@ -138,7 +138,7 @@ class AnnotationEditor:
         opened = self._current()
         if opened is None:
             return False
-        return self.apply(opened, frame, emptied(opened.masks(frame), self._label_values()), "empty")
+        return self.apply(opened, frame, mark_empty(opened.masks(frame), self._label_values()), "empty")
 
     def remove_islands(self, frame: int) -> bool:
         """Remove the small islands of the shown structures; returns False if there are none."""

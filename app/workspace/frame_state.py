@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from app.domain.labels import LabelSet
 from app.domain.shown_mask import FrameMasks
 from app.workspace.opened_cine import OpenedCine
-from vjepa_core.label_image import structures_in
 
 
 def is_draft(opened: OpenedCine) -> bool:
@@ -33,19 +32,15 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
         By label value: 'drawn', 'accepted', 'absent', 'predicted', 'outdated', 'draft', or '' for a
         structure that is neither annotated nor predicted.
     """
-    learned = {value for states in opened.recorder.layer.states_by_frame.values() for value in states}
-    predicted = () if masks.predicted is None else structures_in(masks.predicted)
-    annotated = () if masks.annotation is None else structures_in(masks.annotation)
+    provenance = masks.provenance(opened.recorder.layer.stated_structures)
+    is_outdated = opened.frame in opened.stale
     result: dict[int, str] = {}
     for value in labels.values:
-        state = masks.states.get(value)
-        if state is not None:
-            result[value] = str(state) if value in annotated else "absent"
-        elif value in predicted:
-            is_outdated = opened.frame in opened.stale
-            result[value] = "outdated" if is_outdated else "predicted" if value in learned else "draft"
+        origin = provenance.get(value)
+        if origin is None:
+            result[value] = "absent" if value in masks.states else ""
         else:
-            result[value] = ""
+            result[value] = str(origin) if origin.is_human or not is_outdated else "outdated"
     return result
 
 

@@ -182,7 +182,7 @@ class OpenedCine:
         A region detected from motion may be too small. It depends on the file and the annotations alone, so
         that it is the same when the project is opened again.
         """
-        region = self._original.region.holding(self.recorder.layer.labels.values())
+        region = self._original.region.extended_to(self.recorder.layer.labels.values())
         if region == self.cine.region:
             return False
         is_wider = region != self._original.region

@@ -1,4 +1,4 @@
-"""Strokes, undo and redo in memory."""
+"""Annotation layers in memory: strokes, undo and redo."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_stroke_is_the_smallest_box_of_changed_pixels() -> None:
     assert (stroke.kind, stroke.rater) == ("polygon", "A")
 
 
-def test_nothing_changed_is_no_stroke() -> None:
+def test_equal_images_give_no_stroke() -> None:
     image = np.ones((H, W), np.uint8)
     assert stroke_between(0, image, image.copy(), "brush", "A") is None
     assert stroke_between(0, None, np.zeros((H, W), np.uint8), "brush", "A") is None
@@ -57,7 +57,7 @@ def test_images_that_do_not_match_are_refused() -> None:
         stroke_between(0, np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8), "brush", "A")
 
 
-def test_a_stroke_keeps_its_pixels_when_the_images_go_on_changing() -> None:
+def test_a_stroke_has_its_own_copy_of_pixels() -> None:
     after = painted(None, 1, slice(0, 5), slice(0, 5))
     stroke = stroke_between(0, None, after, "brush", "A")
     after[:] = 9
@@ -67,7 +67,7 @@ def test_a_stroke_keeps_its_pixels_when_the_images_go_on_changing() -> None:
         stroke.after[0, 0] = 2
 
 
-def test_frames_are_annotated_where_something_is_drawn(cine: AnnotationLayer) -> None:
+def test_a_frame_with_a_drawn_pixel_is_annotated(cine: AnnotationLayer) -> None:
     assert cine.label(3) is None
     draw(cine, 7, 1, slice(0, 5), slice(0, 5))
     draw(cine, 3, 2, slice(1, 9), slice(2, 8))
@@ -77,7 +77,7 @@ def test_frames_are_annotated_where_something_is_drawn(cine: AnnotationLayer) ->
     assert cine.label(7) is None
 
 
-def test_labels_handed_out_stay_as_they_were(cine: AnnotationLayer) -> None:
+def test_returned_labels_do_not_change(cine: AnnotationLayer) -> None:
     draw(cine, 0, 1, slice(0, 5), slice(0, 5))
     first = cine.label(0)
     assert first is not None
@@ -87,7 +87,7 @@ def test_labels_handed_out_stay_as_they_were(cine: AnnotationLayer) -> None:
     assert first[0, 0] == 1
 
 
-def test_undo_and_redo_walk_by_stroke_across_frames(cine: AnnotationLayer) -> None:
+def test_undo_and_redo_step_through_strokes_on_several_frames(cine: AnnotationLayer) -> None:
     assert cine.undo() is None
     assert cine.redo() is None
     draw(cine, 2, 1, slice(0, 9), slice(0, 9))
@@ -109,7 +109,7 @@ def test_undo_and_redo_walk_by_stroke_across_frames(cine: AnnotationLayer) -> No
     assert not cine.can_redo
 
 
-def test_a_new_stroke_drops_what_could_be_redone(cine: AnnotationLayer) -> None:
+def test_a_new_stroke_drops_undone_strokes(cine: AnnotationLayer) -> None:
     draw(cine, 0, 1, slice(0, 5), slice(0, 5))
     cine.undo()
     draw(cine, 1, 1, slice(0, 5), slice(0, 5))
@@ -132,7 +132,7 @@ def test_every_change_raises_the_revision_by_one(cine: AnnotationLayer) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 10])
-def test_frames_that_are_not_there(cine: AnnotationLayer, frame: int) -> None:
+def test_missing_frames_are_refused(cine: AnnotationLayer, frame: int) -> None:
     with pytest.raises(IndexError, match="10 frames"):
         cine.label(frame)
     stroke = stroke_between(frame, None, painted(None, 1, slice(0, 2), slice(0, 2)), "brush", "A")
@@ -154,14 +154,14 @@ def test_strokes_that_do_not_fit_change_nothing(cine: AnnotationLayer) -> None:
     assert (cine.revision, cine.can_undo, cine.annotated_frames) == (0, False, ())
 
 
-def test_labels_to_start_from_must_fit() -> None:
+def test_initial_labels_must_fit_the_cine() -> None:
     with pytest.raises(ValueError, match="shape"):
         AnnotationLayer(3, H, W, labels={0: np.ones((H, W + 1), np.uint8)})
     with pytest.raises(IndexError):
         AnnotationLayer(3, H, W, labels={3: np.ones((H, W), np.uint8)})
 
 
-def test_the_oldest_steps_go_first() -> None:
+def test_the_oldest_steps_are_dropped_first() -> None:
     cine = AnnotationLayer(10, H, W, max_steps=3)
     for row in range(5):
         draw(cine, row, 1, slice(row, row + 1), slice(0, 5))
@@ -187,7 +187,7 @@ def test_history_is_bounded_in_bytes_but_keeps_the_last_stroke() -> None:
     assert tight.can_undo
 
 
-def test_packing_gives_the_same_stroke_back() -> None:
+def test_an_unpacked_stroke_equals_the_packed_one() -> None:
     stroke = stroke_between(3, None, np.arange(24, dtype=np.uint8).reshape(4, 6)[:, ::-1], "erase", "Dr B")
     assert stroke is not None
     back = PackedStroke.of(stroke).unpack()
@@ -198,7 +198,7 @@ def test_packing_gives_the_same_stroke_back() -> None:
     )  # fmt: skip
 
 
-def test_damaged_pixels_are_told() -> None:
+def test_damaged_pixels_are_refused() -> None:
     packed = pack_pixels(np.ones((8, 8), np.uint8))
     for bad in (b"", b"nonsense", packed[:-6], packed[:-1] + b"\0"):
         with pytest.raises(ValueError, match="label pixels"):

@@ -1,4 +1,4 @@
-"""The region grows to hold what is drawn, in steps, and never beyond the picture."""
+"""A region is extended to the drawn structures, in steps, and never beyond the frame."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def drawn(x0: int, y0: int, x1: int, y1: int, value: int = 1) -> Frame:
         ((0, 0, 200, 120), Box(0, 0, 200, 120)),
     ],
 )
-def test_a_side_gives_way_in_steps(inside: tuple[int, int, int, int], box: Box) -> None:
-    assert REGION.holding([drawn(*inside)]) == box
-    assert box.holding([drawn(*inside)]) == box
+def test_a_side_moves_in_steps(inside: tuple[int, int, int, int], box: Box) -> None:
+    assert REGION.extended_to([drawn(*inside)]) == box
+    assert box.extended_to([drawn(*inside)]) == box
 
 
-def test_several_frames_count_together() -> None:
+def test_the_order_of_frames_does_not_matter() -> None:
     labels = [drawn(40, 30, 60, 40), drawn(60, 30, 170, 95)]
-    assert REGION.holding(labels) == REGION.holding(labels[::-1]) == Box(32, 20, 192, 96)
+    assert REGION.extended_to(labels) == REGION.extended_to(labels[::-1]) == Box(32, 20, 192, 96)
 
 
-def test_what_is_not_labelled_does_not_count() -> None:
-    assert REGION.holding([]) == REGION
-    assert REGION.holding([drawn(0, 0, 200, 120, 0), drawn(0, 0, 200, 120, UNLABELLED)]) == REGION
+def test_background_and_unlabelled_pixels_do_not_count() -> None:
+    assert REGION.extended_to([]) == REGION
+    assert REGION.extended_to([drawn(0, 0, 200, 120, 0), drawn(0, 0, 200, 120, UNLABELLED)]) == REGION

@@ -1,4 +1,4 @@
-"""What a stroke makes of a frame, from the mask on the screen."""
+"""Strokes start from the shown mask and change the structures that they affect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.domain.edits import Mask, Shape, accepted, apply_shape, emptied
+from app.domain.edits import Mask, Shape, accept_predicted, apply_shape, mark_empty
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance
 from app.domain.shown_mask import FrameMasks
@@ -61,7 +61,7 @@ def test_a_brush_stroke_corrects_the_predicted_structure() -> None:
     assert (after.shown[~dab] == masks.shown[~dab]).all()
 
 
-def test_erasing_corrects_only_what_it_touches() -> None:
+def test_erasing_affects_only_the_covered_structures() -> None:
     masks = predicted()
     after = apply_shape(masks, Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
     assert dict(after.states) == {ATRIUM: DRAWN}
@@ -69,7 +69,7 @@ def test_erasing_corrects_only_what_it_touches() -> None:
     assert after.shown[100, 80] == 0
 
 
-def test_a_structure_erased_whole_is_absent_and_is_not_predicted_again() -> None:
+def test_a_structure_that_is_erased_completely_is_absent_and_no_longer_predicted() -> None:
     after = apply_shape(predicted(), Shape(heart() == ATRIUM, 0), LEFT_HEART)
     assert dict(after.states) == {ATRIUM: DRAWN}
     assert set(np.unique(after.shown)) == {0, CAVITY, WALL}
@@ -114,7 +114,7 @@ def test_the_outline_of_a_wall_never_covers_its_cavity() -> None:
     assert np.array_equal(after.shown == CAVITY, heart() == CAVITY)
 
 
-def test_a_label_set_can_let_outlines_cover_what_they_enclose() -> None:
+def test_with_another_label_set_outlines_cover_enclosed_structures() -> None:
     from dataclasses import replace
 
     cavity = np.where(heart() == CAVITY, CAVITY, 0).astype(np.uint8)
@@ -136,7 +136,7 @@ def test_a_smaller_cavity_leaves_no_rim_between_it_and_its_wall(wall_drawn: bool
     assert np.array_equal(shown == CAVITY, smaller)
     assert shown[20, 80] == WALL  # between the old and the new border, at the apex
     assert shown[55, 55] == WALL  # and at the side
-    assert shown[83, 80] == 0  # the base is open: nothing is invented there
+    assert shown[83, 80] == 0  # the base is open: nothing is filled there
     assert set(np.unique(shown[:70, 52:108])) <= {0, CAVITY, WALL}
     inside = ellipse(80, 55, 28, 38) & (np.arange(H)[:, None] < 70)
     assert (shown[inside] != 0).all()
@@ -146,7 +146,7 @@ def test_a_wall_painted_beside_its_cavity_leaves_no_rim() -> None:
     cavity = ellipse(80, 55, 28, 38)
     label = np.where(cavity, CAVITY, 0).astype(np.uint8)
     masks = FrameMasks((H, W), label, {CAVITY: DRAWN}, walls=LEFT_HEART.walls)
-    ring = ellipse(80, 55, 40, 50) & ~ellipse(80, 55, 30, 40)  # two pixels away from the cavity
+    ring = ellipse(80, 55, 40, 50) & ~ellipse(80, 55, 30, 40)  # two pixels from the cavity
     after = apply_shape(masks, Shape(ring, WALL), LEFT_HEART).shown
     gap = ellipse(80, 55, 30, 40) & ~cavity
     assert (after[gap] == WALL).all()
@@ -157,42 +157,42 @@ def test_an_eraser_leaves_no_slivers() -> None:
     label = np.zeros((H, W), np.uint8)
     label[40:80, 40:80] = CAVITY
     masks = FrameMasks((H, W), label, {CAVITY: DRAWN})
-    rubbed = np.zeros((H, W), bool)
-    rubbed[40:80, 41:50] = True  # misses the first column
-    after = apply_shape(masks, Shape(rubbed, 0), LEFT_HEART).shown
+    erased = np.zeros((H, W), bool)
+    erased[40:80, 41:50] = True  # misses the first column
+    after = apply_shape(masks, Shape(erased, 0), LEFT_HEART).shown
     assert not after[:, :50].any()
     assert (after[40:80, 52:80] == CAVITY).all()
 
 
-def test_drawing_behind_spares_what_is_predicted_too() -> None:
+def test_drawing_behind_leaves_predicted_structures_unchanged() -> None:
     masks = predicted()
     after = apply_shape(masks, Shape(ellipse(80, 97, 30, 20), CAVITY, behind=True), LEFT_HEART)
     assert np.array_equal(after.shown == ATRIUM, heart() == ATRIUM)
     assert after.shown[105, 55] == CAVITY
 
 
-def test_accepting_keeps_what_was_drawn_and_says_who_said_what() -> None:
+def test_accepting_leaves_drawn_structures_unchanged() -> None:
     drawn = np.where(heart(4) == CAVITY, CAVITY, 0).astype(np.uint8)
     masks = FrameMasks((H, W), drawn, {CAVITY: DRAWN}, heart(), LEFT_HEART.walls)
-    after = accepted(masks)
+    after = accept_predicted(masks)
     assert dict(after.states) == {CAVITY: DRAWN, WALL: ACCEPTED, ATRIUM: ACCEPTED}
     assert after.annotation is not None
     assert np.array_equal(after.annotation, masks.shown)
-    assert accepted(after) is after
+    assert accept_predicted(after) is after
 
 
 def test_a_correction_of_an_accepted_structure_makes_it_drawn() -> None:
-    after = apply_shape(accepted(predicted()), Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
+    after = apply_shape(accept_predicted(predicted()), Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
     assert dict(after.states) == {CAVITY: ACCEPTED, WALL: ACCEPTED, ATRIUM: DRAWN}
 
 
 def test_an_empty_frame_shows_no_prediction() -> None:
-    after = emptied(predicted(), LEFT_HEART.values)
+    after = mark_empty(predicted(), LEFT_HEART.values)
     assert not after.shown.any()
     assert dict(after.states) == dict.fromkeys(LEFT_HEART.values, DRAWN)
 
 
-def test_a_scribble_leaves_the_rest_open() -> None:
+def test_a_scribble_leaves_other_pixels_unlabelled() -> None:
     masks = predicted()
     after = apply_shape(masks, Shape(ellipse(80, 55, 5, 5), CAVITY), LEFT_HEART, scribbles=True)
     assert after.annotation is not None
@@ -202,3 +202,15 @@ def test_a_scribble_leaves_the_rest_open() -> None:
     assert erased.annotation is not None
     assert erased.annotation[10, 10] == 0
     assert dict(erased.states) == {CAVITY: DRAWN}
+
+
+def test_provenance_of_shown_structures() -> None:
+    assert predicted().provenance(()) == dict.fromkeys((CAVITY, WALL, ATRIUM), Provenance.DRAFT)
+    assert predicted().provenance({WALL})[WALL] == Provenance.PREDICTED
+    after = apply_shape(predicted(), Shape(ellipse(80, 100, 8, 8), 0), LEFT_HEART)
+    assert after.provenance({ATRIUM}) == {CAVITY: Provenance.DRAFT, WALL: Provenance.DRAFT, ATRIUM: DRAWN}
+    assert accept_predicted(after).provenance({ATRIUM}) == {CAVITY: ACCEPTED, WALL: ACCEPTED, ATRIUM: DRAWN}
+
+
+def test_an_absent_structure_has_no_provenance() -> None:
+    assert mark_empty(predicted(), LEFT_HEART.values).provenance(LEFT_HEART.values) == {}
