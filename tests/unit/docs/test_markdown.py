@@ -1,4 +1,4 @@
-"""Markdown is wrapped, and its links lead somewhere."""
+"""Markdown is wrapped, and the files that it names exist."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def test_lines_are_wrapped_and_links_exist(file: Path) -> None:
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_code_that_is_named_exists(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:app|vjepa_core|tests|resources|installer)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m ((?:app|vjepa_core)[\w.]+)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
