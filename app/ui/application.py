@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from psygnal import EmitLoopError
 from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
@@ -87,9 +88,11 @@ def report_faults(window: MainWindow) -> Iterator[None]:
     """Report unexpected errors in log and banner; Python would print them, possibly with patient data."""
     before, before_in_threads = sys.excepthook, threading.excepthook
 
-    def in_window(kind: type[BaseException], error: BaseException, _trace: object) -> None:
+    def in_window(_kind: object, error: BaseException, _trace: object) -> None:
+        while isinstance(error, EmitLoopError) and error.__cause__ is not None:
+            error = error.__cause__  # raised by a callback of a signal of the workspace
         window.banner.show_message(
-            f"An internal error occurred ({kind.__name__}); {log_error(error)}", Level.ERROR
+            f"An internal error occurred ({type(error).__name__}); {log_error(error)}", Level.ERROR
         )
 
     def in_thread(failed: threading.ExceptHookArgs) -> None:

@@ -75,6 +75,26 @@ def test_a_bad_file_is_named_and_the_work_goes_on(
     assert heart.opened.recorder.pending == 0
 
 
+def test_a_bad_file_stays_in_the_list_with_the_reason_and_is_skipped_by_the_keys(
+    desk: Desk, tmp_path: Path
+) -> None:
+    files = [grey_cine(tmp_path / f"{name}.dcm", n=n) for name, n in (("a", 3), ("b", 4), ("c", 5))]
+    files[1].write_bytes(b"")
+    desk.open(*files, cines=2)
+    item = desk.window.cine_list.rows.item(1)
+    assert item.text() == "b.dcm\ncannot be opened"
+    assert desk.messages[0] in item.toolTip()
+    assert desk.opened.cine.path == files[0]
+    desk.hand.keys("PgDown")
+    assert desk.opened.cine.path == files[2]
+    desk.hand.keys("PgDown")
+    assert desk.opened.cine.path == files[0]
+    grey_cine(files[1], n=4)
+    desk.window.cine_list.rows.itemClicked.emit(item)
+    desk.settle()
+    assert desk.opened.cine.path == files[1]
+
+
 def test_a_good_file_is_opened_beside_a_bad_one(desk: Desk, tmp_path: Path) -> None:
     good = grey_cine(tmp_path / "good.dcm")
     desk.open(no_cine_inside(tmp_path), missing(tmp_path), good, cines=1)
@@ -355,6 +375,20 @@ def test_a_fault_in_the_window_is_told_and_not_printed(
     assert sys.excepthook is before
     assert "An internal error occurred (RuntimeError)" in heart.messages[0]
     assert "Secret" not in heart.messages[0] + "".join(capsys.readouterr())
+
+
+def test_an_error_in_a_callback_of_a_signal_is_reported_by_its_own_name(heart: Desk) -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    heart.workspace.labels_changed.connect(fail)
+    with report_faults(heart.window):
+        try:
+            heart.workspace.labels_changed.emit()
+        except Exception as error:
+            sys.excepthook(type(error), error, None)
+    assert "An internal error occurred (KeyError)" in heart.messages[0]
+    heart.workspace.labels_changed.disconnect(fail)
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="names are Unicode there")
