@@ -1,0 +1,1 @@
+"""Apical: desktop program and command line for the segmentation of echocardiography cines."""

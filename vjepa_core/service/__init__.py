@@ -1,0 +1,1 @@
+"""The engine process: messages, scheduler and jobs."""
