@@ -1,4 +1,4 @@
-"""Cines with the labels drawn on them, from a project or from files, to learn from outside the window."""
+"""Cines with labels, from a project or from files, for commands that fit heads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.commands.segment import decode
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError, CineError, LabelError
-from app.domain.labels import LEFT_HEART, LabelSet
+from app.domain.labels import LabelSet
 from app.readers.open import open_cine
 from app.storage import schema
 from app.storage.labels_io import read_labels
@@ -26,81 +26,105 @@ from vjepa_core.label_image import is_outlined, structure_mask
 
 log = logging.getLogger(__name__)
 
-_MOST_HASHED = 50
+_MAX_HASHED = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """An open cine and the label images (height, width) of its frames, scribbles among them."""
+class AnnotatedCine:
+    """An open cine and its label images.
+
+    Attributes
+    ----------
+    cine : Cine
+    labels : mapping
+        Label image (height, width) by frame; some may be scribbles.
+    """
 
     cine: Cine
     labels: Mapping[int, Frame]
 
     @property
     def outlined(self) -> dict[int, Frame]:
-        """The label images that say where structures end: what a mask can be measured with."""
+        """The label images that are not scribbles: a mask can be compared with them."""
         return {frame: label for frame, label in self.labels.items() if is_outlined(label)}
 
     @property
-    def scribbled(self) -> int:
-        """How many frames name structures and leave much open."""
+    def n_scribbled(self) -> int:
+        """Number of scribbled frames."""
         return sum(bool(structure_mask(label).any()) for label in self.labels.values()) - len(self.outlined)
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
-    """Cines with outlined frames by number, what the labels mean, and how many could not be opened."""
+class AnnotatedCines:
+    """Cines with outlined frames.
 
-    cines: Mapping[int, Labelled]
+    Attributes
+    ----------
+    cines : mapping
+        AnnotatedCine by number.
+    label_set : LabelSet
+    missing : int
+        Number of cines that could not be opened.
+    """
+
+    cines: Mapping[int, AnnotatedCine]
     label_set: LabelSet
     missing: int = 0
 
     @property
-    def outlined_frames(self) -> int:
+    def n_outlined(self) -> int:
+        """Number of outlined frames."""
         return sum(len(one.outlined) for one in self.cines.values())
 
 
 @contextlib.contextmanager
-def from_files(cine: Path, labels: Path) -> Iterator[Study]:
-    """One cine, numbered 1, with label images drawn elsewhere; CineError or LabelError if they are unfit."""
+def from_files(cine: Path, labels: Path, label_set: LabelSet) -> Iterator[AnnotatedCines]:
+    """Open one cine, with the number 1, and label images drawn elsewhere.
+
+    Raises
+    ------
+    CineError, LabelError
+        If they cannot be read, or do not fit.
+    """
     opened = open_cine(cine)
     try:
         shape = (opened.n_frames, opened.height, opened.width)
         affine, spacing_mm = opened.affine, opened.spacing_mm
-        one = Labelled(opened, read_labels(labels, shape, LEFT_HEART, affine=affine, spacing_mm=spacing_mm))
+        images = read_labels(labels, shape, label_set, affine=affine, spacing_mm=spacing_mm)
+        one = AnnotatedCine(opened, images)
         if not one.outlined:
             raise LabelError(
-                f"{labels.name} holds scribbles alone: label all pixels of at least one frame, with 0 where "
+                f"{labels.name} holds only scribbles: label all pixels of at least one frame, with 0 where "
                 "there is no structure."
             )
-        yield Study({1: one}, LEFT_HEART)
+        yield AnnotatedCines({1: one}, label_set)
     finally:
         opened.source.close()
 
 
 @contextlib.contextmanager
-def from_project(path: Path) -> Iterator[Study]:
-    """The cines of a project with outlined frames; it may be open in the window: it is read, not written.
+def from_project(path: Path) -> Iterator[AnnotatedCines]:
+    """Open the cines of a project that have outlined frames; the project may be open in the window.
 
     Raises
     ------
     ProjectError
-        If it is no project, or damaged.
+        If it is not a project, or damaged.
     LabelError, CineError
-        If nothing is drawn in it, or none of its cines can be opened.
+        If nothing is outlined in it, or none of its cines can be opened.
     """
-    label_set, drawn = _snapshot(path)
-    if not drawn:
+    label_set, annotated = _snapshot(path)
+    if not annotated:
         raise LabelError(
             f"Nothing is outlined in {path.name} yet: outline a structure on two frames of a cine."
         )
-    opened: dict[int, Labelled] = {}
+    opened: dict[int, AnnotatedCine] = {}
     try:
-        for record, labels in drawn:
+        for record, labels in annotated:
             cine = _open(record, path.resolve().parent)
             if cine is not None:
-                opened[record.id] = Labelled(cine, labels)
-        missing = len(drawn) - len(opened)
+                opened[record.id] = AnnotatedCine(cine, labels)
+        missing = len(annotated) - len(opened)
         if not opened:
             raise CineError(
                 f"None of the labelled cines of {path.name} is where it was: open the project in the window "
@@ -108,31 +132,31 @@ def from_project(path: Path) -> Iterator[Study]:
             )
         if missing:
             log.warning("%d labelled cines are no longer where they were, and are left out.", missing)
-        yield Study(opened, label_set, missing)
+        yield AnnotatedCines(opened, label_set, missing)
     finally:
         for one in opened.values():
             one.cine.source.close()
 
 
 def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Frame]]]]:
-    """All that is committed at this moment, by way of a copy: the window keeps the project for itself."""
+    """Read what is committed now from a copy, as the window locks the project."""
     schema.check_header(path)
     with tempfile.TemporaryDirectory(prefix="apical-") as folder:
         copy = Path(folder) / path.name
         schema.copy(path, copy)
         with Project.open(copy) as project:
-            drawn = []
+            annotated = []
             for record in project.cines():
                 labels = project.annotations(record.id)
                 if any(map(is_outlined, labels.values())):
-                    drawn.append((record, labels))
-            return project.label_set, drawn
+                    annotated.append((record, labels))
+            return project.label_set, annotated
 
 
 def _open(record: CineRecord, beside: Path) -> Cine | None:
-    """The cine of a record where it was, or found again by its content; None if it is not."""
+    """Open the cine of a record where it was, or where its content is found; None if it is missing."""
     folders = [beside] if record.path is None else [record.path.parent, beside]
-    found = relocate(record, folders, _content_hash, max_hashed=_MOST_HASHED)
+    found = relocate(record, folders, _content_hash, max_hashed=_MAX_HASHED)
     if found is None:
         return None
     try:
@@ -147,12 +171,17 @@ def _content_hash(path: Path) -> str:
     return cine.content_hash
 
 
-def pixels(
-    one: Labelled, progress: Callable[[str, int, int], None]
+def read_region(
+    one: AnnotatedCine, progress: Callable[[str, int, int], None]
 ) -> tuple[NDArray[np.uint8], dict[int, Frame]]:
-    """Frames (T, h, w) of the region that holds all labels, and the labels there, (h, w) each.
+    """Decode the region that contains all labels.
 
-    Damaged frames repeat the one before; their labels are left out.
+    Returns
+    -------
+    frames : (T, h, w) uint8
+        A damaged frame repeats a neighbour.
+    labels : dict
+        Label image (h, w) by frame, without damaged frames.
     """
     box = one.cine.region.extended_to(one.labels.values())
     frames, damaged = decode(one.cine, box, progress)

@@ -1,7 +1,7 @@
-"""Fit a head on a few labelled frames of a cine and write masks for every frame.
+"""Fit a head to a few labelled frames of a cine and write masks for every frame.
 
 LABELS is a folder of frame_0012.png (8-bit label images, zero-based frame number) or a NIfTI (x, y, 1, t) or
-(x, y, t). An image that is 255 throughout is not labelled; one that is 0 throughout shows no structure.
+(x, y, t). An image that is 255 throughout is unlabelled; one that is 0 throughout shows no structure.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.commands.label_set import add_label_set_argument, read_label_set
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import Report, to_json_types
 from app.domain.cine import Box, Cine, Frame
-from app.domain.errors import ApicalError, CineError, LabelError, ProjectError
-from app.domain.labels import LEFT_HEART
+from app.domain.errors import ApicalError, LabelError, ProjectError
+from app.domain.labels import LabelSet
 from app.encoders import registry
+from app.engine.region import decode_frames
 from vjepa_core.atomic import write_text
+from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.label_image import structure_mask
 
 if TYPE_CHECKING:
@@ -36,59 +40,58 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMATS = ("nifti", "png", "csv")
-CONFIDENCE = "mean Dice to expect of each frame's structures, 0 to 1; on an annotated frame, as measured"
+CONFIDENCE = "expected mean Dice of each frame's structures, 0 to 1; on an annotated frame, the measured one"
 NOTICE = "Research use only: not for diagnosis."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """As in the table of commands."""
+    """Add the arguments of the command."""
     parser.add_argument("cine", type=Path, metavar="CINE", help="DICOM, mp4, avi, gif, NIfTI or folder")
     parser.add_argument("--labels", type=Path, required=True, help="folder of frame_0012.png, or a NIfTI")
+    add_label_set_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the masks")
     parser.add_argument("--formats", default=",".join(FORMATS), help="any of nifti,png,csv (default: all)")
     parser.add_argument(
-        "--encoder", metavar="NAME", help="see `apical encoders list` (default: the chosen one)"
+        "--encoder", metavar="NAME", help="see `apical encoders list` (default: the one in the settings)"
     )
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help="cut the fit after so long")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="time limit of the fit")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same masks (default 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """The input, checked before anything is computed."""
+
+    cine: Cine
+    region: Box
+    labels: dict[int, Frame]
+    label_set: LabelSet
+    card: EncoderCard
+
+
 def run(args: argparse.Namespace) -> Report:
-    """Do it; what is wrong with the input is said before the long work."""
+    """Check the input, then segment the cine and write the masks."""
     from app.readers.open import open_cine
-    from app.storage.labels_io import read_labels
     from app.storage.mask_files import write_masks
 
     formats = _formats(args.formats)
     _check_numbers(args.budget, args.seed)
-    args.encoder = registry.find(args.encoder or registry.chosen())
+    card = registry.find(args.encoder or registry.chosen())
+    structures = read_label_set(args.label_set, args.labels)
     _check_out(args.out, args.cine, args.labels)
     seconds: dict[str, float] = {}
     cine = open_cine(args.cine)
     try:
-        labels = read_labels(
-            args.labels,
-            (cine.n_frames, cine.height, cine.width),
-            LEFT_HEART,
-            affine=cine.affine,
-            spacing_mm=cine.spacing_mm,
-        )
-        for warning in cine.warnings:
-            log.warning("%s", warning)
-        box = cine.region.extended_to(labels.values())
-        if box != cine.region:
-            log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
+        given = _read_input(cine, args.labels, structures, card)
         with Progress() as progress:
             with _timed(seconds, "decode"):
-                frames, damaged = decode(cine, box, progress)
-            _drop_damaged(labels, damaged)
-            inside = {f: image[box.slices] for f, image in labels.items()}
-            found, started_from = _segment(args, cine, frames, inside, progress)
+                frames, damaged = decode(cine, given.region, progress)
+            _drop_damaged(given.labels, damaged)
+            found, started_from = _segment(args, given, frames, damaged, progress)
             seconds.update(found.seconds)
             masks = np.zeros((cine.n_frames, cine.height, cine.width), np.uint8)
-            masks[(slice(None), *box.slices)] = found.masks
-            masks[damaged] = 0
+            masks[(slice(None), *given.region.slices)] = found.masks
             progress("writing", 0, 1)
             with _timed(seconds, "write"):
                 files = write_masks(
@@ -104,14 +107,7 @@ def run(args: argparse.Namespace) -> Report:
         cine.source.close()
     _warn_of_leftovers(args.out, cine.n_frames, formats)
     summary = _summary(
-        cine,
-        found,
-        box=box,
-        started_from=started_from,
-        seed=args.seed,
-        labelled=sorted(labels),
-        damaged=damaged,
-        seconds=seconds,
+        given, found, started_from=started_from, seed=args.seed, damaged=damaged, seconds=seconds
     )
     files.append(_write_summary(args.out, summary))
     if found.stopped_by == "budget":
@@ -124,8 +120,8 @@ def run(args: argparse.Namespace) -> Report:
     return Report(data, _text(args.out, cine, found, summary))
 
 
-def _formats(wanted: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip().lower() for name in wanted.split(",") if name.strip()))
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         what = f"Masks are not written as {unknown[0]}" if unknown else "--formats names none"
@@ -141,7 +137,7 @@ def _check_numbers(budget: float | None, seed: int) -> None:
 
 
 def _check_out(out: Path, cine: Path, labels: Path) -> None:
-    # What was recorded, or drawn by a human, is never overwritten by what was computed.
+    # Computed masks must not overwrite recordings or human labels.
     written = {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}
     for what, given in (("cine", cine), ("labels", labels)):
         if given.resolve() in written:
@@ -153,27 +149,37 @@ def _check_out(out: Path, cine: Path, labels: Path) -> None:
         raise ApicalError(f"{out} may not be written; allow writing there, or choose another folder.")
 
 
+def _read_input(cine: Cine, path: Path, structures: LabelSet, card: EncoderCard) -> _Input:
+    from app.storage.labels_io import read_labels
+
+    shape = (cine.n_frames, cine.height, cine.width)
+    labels = read_labels(path, shape, structures, affine=cine.affine, spacing_mm=cine.spacing_mm)
+    for warning in cine.warnings:
+        log.warning("%s", warning)
+    region = cine.region.extended_to(labels.values())
+    if region != cine.region:
+        log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
+    return _Input(cine, region, labels, structures, card)
+
+
 def decode(
-    cine: Cine, box: Box, progress: Callable[[str, int, int], None]
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """Frames (T, h, w) of the box, and which are damaged: these repeat the readable one before them."""
-    frames = np.empty((cine.n_frames, box.height, box.width), np.uint8)
-    damaged: list[int] = []
+    cine: Cine, region: Box, progress: Callable[[str, int, int], None]
+) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    """Decode the region of all frames, (T, h, w), and return the damaged ones: see `decode_frames`."""
+    frames = np.empty((cine.n_frames, region.height, region.width), np.uint8)
     cine.source.prefetch(range(cine.n_frames))
-    for index in range(cine.n_frames):
-        try:
-            frames[index] = cine.frame(index)[box.slices]
-        except CineError as error:
-            if index == 0:
-                raise
-            log.warning("%s", error)
-            damaged.append(index)
-            frames[index] = frames[index - 1]
-        progress("decoding", index + 1, cine.n_frames)
+    damaged = decode_frames(
+        cine,
+        frames,
+        lambda frame: frame[region.slices],
+        before_frame=lambda index: progress("decoding", index, cine.n_frames),
+        on_damaged=lambda error: log.warning("%s", error),
+    )
+    progress("decoding", cine.n_frames, cine.n_frames)
     return frames, damaged
 
 
-def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
+def _drop_damaged(labels: dict[int, Frame], damaged: Sequence[int]) -> None:
     dropped = [index for index in damaged if labels.pop(index, None) is not None]
     for index in dropped:
         log.warning("The label of frame %d is left out: its picture is damaged.", index)
@@ -184,37 +190,37 @@ def _drop_damaged(labels: dict[int, Frame], damaged: list[int]) -> None:
 
 
 def feature_cache() -> FeatureCache | None:
-    """The cache that the window uses too; None where its folder cannot be written."""
+    """Return the feature cache of the window; None if its folder cannot be written."""
     from app import paths
     from vjepa_core.fewshot.feature_cache import FeatureCache
 
     try:
         return FeatureCache(paths.features_dir())
-    except ProjectError as error:  # a cache is a convenience
-        log.warning("%s Features are computed anew.", error)
+    except ProjectError as error:
+        log.warning("%s Features are not cached.", error)
         return None
 
 
 def _segment(
     args: argparse.Namespace,
-    cine: Cine,
+    given: _Input,
     frames: NDArray[np.uint8],
-    labels: dict[int, Frame],
+    damaged: Sequence[int],
     progress: Callable[[str, int, int], None],
 ) -> tuple[Segmentation, str | None]:
-    """The masks, and the name of the head that the fit started from, None where it started from nothing."""
+    """Segment the region; return also the name of the head that the fit started from, None for a new one."""
     from vjepa_core.fewshot import segmenter
     from vjepa_core.fewshot.starter import SHIPPED, load_starter
 
-    # As in the window: the labels are those of the left heart, which the head that ships knows.
-    starter = load_starter(args.encoder)
+    starter = load_starter(given.card) if given.label_set.is_left_heart else None
     found = segmenter.segment(
         frames,
-        labels,
-        LEFT_HEART.values,
-        fps=cine.timing.fps,
-        pixel_aspect=cine.pixel_aspect,
-        encoder=args.encoder,
+        {frame: image[given.region.slices] for frame, image in given.labels.items()},
+        given.label_set.values,
+        fps=given.cine.timing.fps,
+        pixel_aspect=given.cine.pixel_aspect,
+        damaged=damaged,
+        encoder=given.card,
         start=starter,
         cache=feature_cache(),
         seed=args.seed,
@@ -225,30 +231,26 @@ def _segment(
 
 
 def _summary(
-    cine: Cine,
+    given: _Input,
     found: Segmentation,
     *,
-    box: Box,
     started_from: str | None,
     seed: int,
-    labelled: list[int],
-    damaged: list[int],
+    damaged: Sequence[int],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """What was done with what, for whoever finds the masks; nothing about the patient."""
-    confidence = [round(float(value), 4) for value in found.confidence]
-    for index in damaged:
-        confidence[index] = 0.0
+    """What was computed, and how; no information about the patient."""
+    cine, region = given.cine, given.region
     return {
         "notice": NOTICE,
         "cine_content_hash": cine.content_hash,
         "frames": cine.n_frames,
         "rows": cine.height,
         "columns": cine.width,
-        "region": {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1},
-        "labelled_frames": labelled,
-        "damaged_frames": damaged,
-        "classes": {str(c.value): c.name for c in LEFT_HEART.classes},
+        "region": {"x0": region.x0, "y0": region.y0, "x1": region.x1, "y1": region.y1},
+        "labelled_frames": sorted(given.labels),
+        "damaged_frames": list(damaged),
+        "classes": {str(c.value): c.name for c in given.label_set.classes},
         "encoder": {
             "name": found.encoder_name,
             "checksum": found.encoder_checksum,
@@ -262,7 +264,7 @@ def _summary(
         "loss_first": found.losses[0] if found.losses else None,
         "loss_last": found.losses[-1] if found.losses else None,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "confidence": confidence,
+        "confidence": [round(float(value), 4) for value in found.confidence],
         "confidence_is": CONFIDENCE,
         "warnings": list(cine.warnings),
     }

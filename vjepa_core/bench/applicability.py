@@ -10,22 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.encoder.loaded import LoadedEncoder
-from vjepa_core.fewshot.applicability import (
-    Evidence,
-    Known,
-    Recogniser,
-    embedding,
-    gather,
-    knows,
-    plain_score,
-    resembles,
-)
+from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence, predicts_as_well
 from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.features import CLIP_FRAMES, temporal_stride
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.pipeline import CinePipeline
 from vjepa_core.fewshot.prepared_cine import PreparedCine
+from vjepa_core.fewshot.recogniser import Evidence, Recogniser, ReferenceCines, resembles, rule_score
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 
 DRAFT, LEFT, OWN = "draft", "project, left heart", "project, other structures"
@@ -56,7 +48,7 @@ class ProjectHead:
     """A head fitted to one cine, what it learnt from, and how it answers there."""
 
     head: Head
-    known: Known
+    known: ReferenceCines
     own: Evidence
 
 
@@ -85,11 +77,11 @@ def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, 
     drawn = predict(starter.head, study, frames)
     outlines = [label_image(one, study.box, LEFT_HEART) for one in drawn]
     apical = starter.applies(study)
-    known = Known(embedding(study)[None], (apical,))
+    known = ReferenceCines(cine_embedding(study)[None], (apical,))
     pipeline.set_labels(dict(zip(frames, outlines, strict=True)))
     found = pipeline.fit(encoder[1], FitConfig(seed=seed), starter)
     pipeline.set_labels({})
-    return ProjectHead(found.head, known, gather(found.head, study))
+    return ProjectHead(found.head, known, gather_evidence(found.head, study))
 
 
 def decide(
@@ -105,8 +97,8 @@ def decide(
         study = _pipeline(picture, encoder).prepared
         recogniser = starter.recogniser
         views = None if recogniser is None else recogniser.views
-        evidence = gather(starter.head, study, shapes=starter.shapes, views=views)
-        score = plain_score(evidence) if recogniser is None else recogniser.score(evidence)
+        evidence = gather_evidence(starter.head, study, shapes=starter.shapes, views=views)
+        score = rule_score(evidence) if recogniser is None else recogniser.score(evidence)
         draws = {DRAFT: score > 0}
         if project is not None and recogniser is not None:
             draws |= _project(study, project, recogniser, apical=score > 0)
@@ -117,14 +109,14 @@ def _project(
     study: PreparedCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
 ) -> dict[str, bool]:
     """Whether a fitted head draws: of the left heart, and of structures that nothing is known about."""
-    seen = embedding(study)
+    seen = cine_embedding(study)
     like = {
         LEFT: resembles(recogniser, project.known, seen, apical=apical),
         OWN: resembles(recogniser, project.known, seen, apical=None),
     }
     if not (like[OWN] or (like[LEFT] and not apical)):
         return like
-    well = knows(gather(project.head, study), project.own)
+    well = predicts_as_well(gather_evidence(project.head, study), project.own)
     return {LEFT: like[LEFT] and (apical or well), OWN: like[OWN] and well}
 
 

@@ -27,17 +27,10 @@ from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_vi
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
-from vjepa_core.fewshot.applicability import (
-    SHIPPED,
-    Evidence,
-    Recogniser,
-    ViewSpace,
-    embedding,
-    gather,
-    signs,
-)
+from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence
 from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine
+from vjepa_core.fewshot.recogniser import SHIPPED, Evidence, Recogniser, ViewSpace, evidence_features
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
 
@@ -74,14 +67,14 @@ def fit_recogniser(
         varied ones: some of those are hearts all the same, some of these beyond recognition.
     """
     views = ViewSpace.of(embeddings)
-    good = np.array([signs(one) for one in (*apical, *varied)])
-    bad = np.array([signs(one) for one in (*others, *nothing)])
+    good = np.array([evidence_features(one) for one in (*apical, *varied)])
+    bad = np.array([evidence_features(one) for one in (*others, *nothing)])
     many = np.r_[np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))]
     rows, truth = np.concatenate([good, bad]), np.r_[np.ones(len(good)), np.zeros(len(bad))]
     mean, scale = rows.mean(0), rows.std(0)
     line = logistic((rows - mean) / scale, truth, many)
     weights = np.array(line.weights) / scale
-    scores = [np.array([signs(one) for one in group]) @ weights for group in (apical, nothing)]
+    scores = [np.array([evidence_features(one) for one in group]) @ weights for group in (apical, nothing)]
     limit = 0.5 * (np.quantile(scores[0], TAIL) + np.quantile(scores[1], 1 - TAIL))
     return Recogniser(views, weights, -float(limit), _reach(views, embeddings, patients))
 
@@ -125,13 +118,13 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     train, _ = load_camus(camus)
     every = Stills(train.images[::2], train.masks[::2], train.patients[::2])
     tokens = features(encoder[0], every.images)
-    rows = np.stack([embedding(study) for study in as_studies(every.images, tokens)])
+    rows = np.stack([cine_embedding(study) for study in as_studies(every.images, tokens)])
     views = ViewSpace.of(rows)
 
     def look(what: str, studies: Iterator[PreparedCine]) -> list[Evidence]:
         found = []
         for study in studies:
-            found.append(gather(starter.head, study, shapes=starter.shapes, views=views))
+            found.append(gather_evidence(starter.head, study, shapes=starter.shapes, views=views))
             sys.stderr.write(f"\r{what}: {len(found)}")
         sys.stderr.write("\n")
         return found

@@ -1,7 +1,7 @@
-"""How far a prediction can be trusted: the Dice to expect of a frame, and where its labels may be wrong.
+"""Trust in a prediction: the expected Dice of a frame, and the probability that a label is wrong.
 
-The head's softmax, what motion says, and how far the two agree are signs; `calibration` makes probabilities
-of them. None needs the head to run again.
+The softmax of the head, the carried labels and their agreement are the inputs of a calibration. None of them
+needs another run of the head.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shippe
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
-"""What `nines` is kept off 1 by, of Dice and of softmax."""
+"""Smallest distance of Dice and softmax from 1 in `nines`."""
 
 KNOWN_SHARE = 0.98
-"""Of the pixels: a frame on which fewer are labelled does not tell its Dice."""
+"""Smallest share of labelled pixels from which the Dice of an annotated frame is measured."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """How far predictions of some frames can be trusted.
+    """Trust in predictions of some frames.
 
     Attributes
     ----------
     dice : (B,) float
-        Mean Dice of the drawn structures to expect of each frame; 0 where nothing is drawn.
+        Expected mean Dice of the predicted structures of each frame; 0 if there are none.
     wrong : (B, grid, grid) float
-        Probability that the drawn label of a pixel is wrong.
+        Probability that the predicted label of a pixel is wrong.
     """
 
     dice: Tensor
@@ -48,26 +48,30 @@ def trust(
     carried: bool = False,
     calibration: Calibration | None = None,
 ) -> Trust:
-    """Trust in a prediction.
+    """Return the trust in a prediction.
 
     Parameters
     ----------
     cine : PreparedCine
     frames : sequence of int
     probabilities : (len(frames), K, grid, grid) float
-        The head's answer on these frames; background and classes.
+        Prediction of these frames; background and classes.
     carried : bool
-        They are no head's answer but the labels of this cine, carried along motion.
+        True if it is not of a head, but the labels of this cine carried along the motion.
     calibration : Calibration, optional
-        Default the one that ships, for what the prediction rests on.
+        By default the bundled one for this situation.
+
+    Returns
+    -------
+    Trust
     """
     maps = calibration or shipped_calibration()[situation(cine, carried=carried)]
     prior = cine.prior(frames, probabilities.shape[1])
     dice = maps.expected_dice(frame_signs(cine, frames, probabilities, prior))
     for row, frame in enumerate(frames):
-        known = _known_dice(cine, frame, probabilities[row])
-        dice[row] = dice[row] if known is None else known
-    # Trust in the pixels of a frame without structures does not fall because there is nothing to measure.
+        measured = _measured_dice(cine, frame, probabilities[row])
+        dice[row] = dice[row] if measured is None else measured
+    # The pixels of a frame without structures are judged with its Dice before that is set to 0.
     wrong = maps.error_probability(pixel_signs(probabilities, prior, dice))
     drawn = (probabilities.max(1).indices > 0).flatten(1).any(1).numpy()
     return Trust(
@@ -76,31 +80,31 @@ def trust(
 
 
 def confidence(cine: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
-    """Mean Dice to expect of each frame, (len(frames),) in 0..1: `trust`, without the pixels."""
+    """Return the expected mean Dice of each frame, (len(frames),) in 0..1, see `trust`."""
     return trust(cine, frames, probabilities).dice
 
 
 def situation(cine: PreparedCine, *, carried: bool = False) -> Situation:
-    """What a prediction of this cine rests on."""
+    """Return the situation in which this cine is predicted."""
     if carried:
         return Situation.CARRIED
-    return Situation.FITTED if _shown(cine) else Situation.DRAFT
+    return Situation.FITTED if _outlined_frames(cine) else Situation.DRAFT
 
 
 def frame_signs(
     cine: PreparedCine, frames: Sequence[int], probabilities: Tensor, prior: Tensor
 ) -> NDArray[np.float64]:
-    """Signs of trust in frames, (B, 5); more is better.
+    """Return the inputs of the calibration for frames, (B, 5); more is better.
 
-    "soft" and "weakest": nines of the Dice that the softmax means, mean and least of the drawn structures.
-    "returned": nines of `motion_confidence`. "agreed": nines of the soft Dice between drawn and carried
-    labels. "near": minus the logarithm of 1 and the frames to the nearest outlined one. The last three are 0
-    in a cine without labels.
+    The columns are: nines of the Dice expected from the softmax, mean and least of the predicted structures;
+    nines of `motion_confidence`; nines of the soft Dice between predicted and carried labels; minus the
+    logarithm of 1 plus the number of frames to the nearest outlined one. The last three are 0 in a cine
+    without labels.
 
     Parameters
     ----------
     probabilities, prior : (B, K, grid, grid) float
-        The head's answer, and the carried labels.
+        Prediction, and carried labels.
     """
     soft = soft_dice(probabilities)
     drawn = ~soft.isnan()
@@ -108,22 +112,22 @@ def frame_signs(
     signs = np.zeros((len(frames), 5))
     signs[:, 0] = nines(mean.numpy(), DICE_FLOOR)
     signs[:, 1] = nines(torch.where(drawn.any(1), least, 0.0).numpy(), DICE_FLOOR)
-    shown = _shown(cine)
-    if shown:
+    outlined = _outlined_frames(cine)
+    if outlined:
         signs[:, 2] = nines(motion_confidence(cine, frames).numpy(), DICE_FLOOR)
         signs[:, 3] = nines(_agreement(probabilities, prior).numpy(), DICE_FLOOR)
-        signs[:, 4] = [-np.log1p(min(abs(source - frame) for source in shown)) for frame in frames]
+        signs[:, 4] = [-np.log1p(min(abs(source - frame) for source in outlined)) for frame in frames]
     return signs
 
 
 def pixel_signs(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signs of trust in pixels, (B, grid, grid, 3), see `calibration.PIXEL_SIGNS`; more is better.
+    """Return the inputs of the calibration for pixels, (B, grid, grid, 3), see `calibration.PIXEL_SIGNS`.
 
     Parameters
     ----------
     probabilities, prior : (B, K, grid, grid) float
     dice : (B,) float
-        To expect of the frames.
+        Expected Dice of the frames.
     """
     best, label = probabilities.float().max(1)
     carried = prior.gather(1, label[:, None])[:, 0]
@@ -135,13 +139,13 @@ def pixel_signs(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64])
 
 
 def soft_dice(probabilities: Tensor) -> Tensor:
-    """Dice of each class that the softmax means, (B, K - 1); NaN where the class is not drawn.
+    """Return the Dice of each class expected from the softmax, (B, K - 1); NaN for classes without a pixel.
 
-    If every pixel is right with the probability that the head gives it, a mask m drawn from probabilities p
-    has the expected overlap sum(p m) with the truth, so its Dice is about 2 sum(p m) / (sum p + sum m).
+    If every pixel is right with its predicted probability, a mask m from probabilities p has the expected
+    overlap sum(p m) with the truth, so its Dice is about 2 sum(p m) / (sum p + sum m).
     """
     p = probabilities.float()
-    # `max` finds places many times faster than `argmax` along an axis that is not the last.
+    # `max` is many times faster than `argmax` along an axis that is not the last.
     mask = torch.zeros_like(p).scatter_(1, p.max(1, keepdim=True).indices, 1.0)[:, 1:]
     p = p[:, 1:]
     size = mask.sum((2, 3))
@@ -150,21 +154,23 @@ def soft_dice(probabilities: Tensor) -> Tensor:
 
 
 def frame_confidence(probabilities: Tensor) -> Tensor:
-    """Mean of `soft_dice` over the drawn classes, (B,) in 0..1; 0 where none is drawn. Not calibrated.
+    """Return the mean of `soft_dice` over the predicted classes, (B,) in 0..1; 0 if there are none.
+
+    It is not calibrated.
 
     Parameters
     ----------
     probabilities : (B, K, h, w) float
-        Background and classes; sums to one over K.
+        Background and classes; the sum over K is 1.
     """
     return soft_dice(probabilities).nanmean(1).nan_to_num(0.0)
 
 
 def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
-    """How well the nearest label survives the way to a frame and back: its soft Dice with itself.
+    """Return the soft Dice of the nearest label with itself, carried to a frame and back.
 
-    2 sum(min(a, b)) / (sum a + sum b) over all structures, on the head's grid. Where tissue cannot be
-    followed, the label does not come back to where it was.
+    2 sum(min(a, b)) / (sum a + sum b) over all structures, on the head's grid. If the tissue cannot be
+    tracked, the label does not return to its position.
 
     Parameters
     ----------
@@ -177,10 +183,10 @@ def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
     (len(frames),) float
         In 0..1; 1 on annotated frames. Not calibrated.
     """
-    shown = _shown(cine)
+    outlined = _outlined_frames(cine)
     out = torch.ones(len(frames))
     for i, frame in enumerate(frames):
-        source = min(shown, key=lambda s: abs(s - frame))
+        source = min(outlined, key=lambda s: abs(s - frame))
         if source != frame:
             label = cine.labels[source].target[..., 1:]
             back = cine.motion.there_and_back(label, source, frame)
@@ -190,35 +196,32 @@ def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
 
 
 def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
-    """Soft Dice of the head's structures with the carried ones, (B,); 1 where neither has any."""
+    """Soft Dice of the predicted structures with the carried ones, (B,); 1 if neither has any."""
     p, q = probabilities[:, 1:].float(), prior[:, 1:]
     both, total = torch.minimum(p, q).sum((1, 2, 3)), p.sum((1, 2, 3)) + q.sum((1, 2, 3))
     return torch.where(total > 1e-3, 2 * both / total.clamp_min(1e-3), 1.0)
 
 
-def _known_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> float | None:
-    """Dice with what a human outlined on this very frame; None where that leaves something open.
-
-    It does where not every structure is outlined on it, or where it is scribbled on.
-    """
+def _measured_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> float | None:
+    """Dice with the outlines of this frame; None if not every structure is outlined, or it is scribbled."""
     label = cine.labels.get(frame)
-    shown = _shown(cine)
-    if label is None or not shown:
+    outlined = _outlined_frames(cine)
+    if label is None or not outlined:
         return None
-    everything = cine.outlined_classes.numpy()
+    classes = cine.outlined_classes.numpy()
     known = label.weight > 0.5
-    predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(everything)) > 0
-    if ((everything | predicted) & ~label.stated).any() or known.mean() < KNOWN_SHARE:
+    predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(classes)) > 0
+    if ((classes | predicted) & ~label.stated).any() or known.mean() < KNOWN_SHARE:
         return None
-    drawn, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
+    predicted_label, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
     each = []
     for k in np.flatnonzero(label.stated[1:]) + 1:
-        ours, theirs = (drawn == k) & known, (truth == k) & known
-        total = int(ours.sum() + theirs.sum())
+        a, b = (predicted_label == k) & known, (truth == k) & known
+        total = int(a.sum() + b.sum())
         if total:
-            each.append(2 * int((ours & theirs).sum()) / total)
+            each.append(2 * int((a & b).sum()) / total)
     return float(np.mean(each)) if each else None
 
 
-def _shown(cine: PreparedCine) -> list[int]:
+def _outlined_frames(cine: PreparedCine) -> list[int]:
     return [frame for frame, label in cine.labels.items() if label.outlined[1:].any()]

@@ -1,4 +1,4 @@
-"""Encoder features of a whole cine, from clips that overlap."""
+"""Encoder features of a whole cine, from overlapping clips."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ GPU_BATCH = 8  # clips; ViT-S then needs less than 2 GiB
 
 @dataclass(frozen=True, eq=False)
 class CineFeatures:
-    """Features of a cine at every tubelet.
+    """Features of a cine for every tubelet.
 
     Attributes
     ----------
     values : Tensor
-        (L, T', H', W', D) float16 on the CPU: L depths, T' tubelets, a grid of tokens.
+        (L, T', H', W', D) float16 on the CPU: L depths, T' tubelets, grid of tokens.
     times : Tensor
-        (T',) float64: the centre of each tubelet, in frames of the cine, increasing.
+        (T',) float64, centre of each tubelet in frames of the cine, increasing.
     """
 
     values: Tensor
     times: Tensor
 
     def at(self, frame: float) -> Tensor:
-        """Features at one moment, (L, H', W', D) float32; see `at_many`."""
+        """Return the features at one frame number, (L, H', W', D) float32; see `at_many`."""
         return self.at_many([frame])[0]
 
     def at_many(self, frames: Sequence[float]) -> Tensor:
-        """Features at several moments, linear between the centres of neighbouring tubelets.
+        """Return features at frame numbers, interpolated linearly between the centres of tubelets.
 
         Parameters
         ----------
         frames : sequence of float
-            Frame numbers of the cine. Before the first centre and after the last, the nearest one counts.
+            Frame numbers of the cine. Before the first centre and after the last, the nearest one is used.
 
         Returns
         -------
@@ -61,14 +61,14 @@ class CineFeatures:
 
 @dataclass(eq=False)
 class PartialFeatures:
-    """What `extract` had done when it was stopped, to be handed to the next call for the same cine.
+    """Partial result of `extract`, to resume after it was cancelled.
 
     Attributes
     ----------
     values : Tensor, optional
-        As in `CineFeatures`, the sum of the clips that are done.
+        As in `CineFeatures`, the sum over the clips that are done.
     done : set of int
-        Positions of these clips in the plan.
+        Indices of these clips in the plan.
     """
 
     values: Tensor | None = None
@@ -77,18 +77,18 @@ class PartialFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ClipPlan:
-    """How a cine is cut into clips.
+    """Division of a cine into clips.
 
     Attributes
     ----------
     frames : array
-        (S,) int64: frame of the cine at each sampled position, padding included; S >= clip and even.
+        (S,) int64, frame of the cine at each sampled position, with padding; S >= clip, and even.
     starts : tuple of int
         First sampled position of each clip, even and increasing; the last clip ends at S.
     clip : int
-        Sampled positions in a clip.
+        Number of sampled positions in a clip.
     tubelets : int
-        Tubelets that hold at least one frame that is not padding; tubelet i is positions 2i and 2i + 1.
+        Number of tubelets with a frame that is not padding; tubelet i has the positions 2i and 2i + 1.
     """
 
     frames: NDArray[np.int64]
@@ -98,15 +98,15 @@ class ClipPlan:
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """Centre of each tubelet in frames of the cine, (tubelets,)."""
+        """(tubelets,) float64, centre of each tubelet in frames of the cine."""
         return self.frames.reshape(-1, 2).mean(1)[: self.tubelets]
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Share of each clip in each tubelet, (clips, S / 2); sums to 1 over clips.
+        """(clips, S / 2) float64, weight of each clip in each tubelet; the sum over clips is 1.
 
-        A clip's share is largest at its centre, where a token sees as much of the past as of the future.
-        Two clips at most have one: a sum of two is the same to the last bit whichever comes first.
+        The weight is largest at the centre of a clip, where a token has as much context before as after.
+        At most two clips contribute, so that the sum does not depend on their order, to the last bit.
         """
         inside = self.clip // 2
         hat = np.minimum(np.arange(inside) + 1, inside - np.arange(inside)).astype(np.float64)
@@ -119,33 +119,33 @@ class ClipPlan:
 
 
 def temporal_stride(fps: float, target_fps: float) -> int:
-    """Sample every how many frames, for a rate near `target_fps`; 1 where `fps` is unknown (0)."""
+    """Return the sampling interval in frames for a rate near `target_fps`; 1 if `fps` is unknown (0)."""
     return max(1, round(fps / target_fps)) if fps > 0 and target_fps > 0 else 1
 
 
 def plan_clips(
     n_frames: int, stride_frames: int = 1, clip: int = CLIP_FRAMES, overlap: int | None = None
 ) -> ClipPlan:
-    """Cut a cine of `n_frames` into overlapping clips of sampled frames.
+    """Divide a cine into overlapping clips of sampled frames.
 
     Parameters
     ----------
     n_frames : int
-        Frames of the cine, at least 1.
+        Number of frames of the cine, at least 1.
     stride_frames : int
-        Every how many frames one is sampled.
+        Sampling interval in frames.
     clip, overlap : int
-        Sampled frames in a clip, and shared by neighbouring clips (default half a clip); even numbers.
+        Number of sampled frames in a clip, and shared by neighbouring clips (by default half a clip); even.
 
     Returns
     -------
     ClipPlan
-        An odd number of samples repeats the last; fewer than a clip are filled up by playing back and forth.
+        An odd number of samples is padded with the last one, fewer than a clip by reflection.
 
     Raises
     ------
     ValueError
-        For numbers out of range.
+        If a number is out of range.
     """
     overlap = clip // 2 if overlap is None else overlap
     if n_frames < 1 or stride_frames < 1 or clip < 2 or clip % 2 or overlap % 2 or not 0 <= overlap < clip:
@@ -174,7 +174,7 @@ def extract(
     partial: PartialFeatures | None = None,
     on_partial: Callable[[CineFeatures, Tensor], None] | None = None,
 ) -> CineFeatures:
-    """Features of every tubelet of a cine, on the encoder's device.
+    """Compute the features of every tubelet of a cine, on the device of the encoder.
 
     Parameters
     ----------
@@ -183,33 +183,33 @@ def extract(
     frames : array
         (T, H, W) uint8, letterboxed; T >= 1.
     fps, target_fps : float
-        Frame rate of the cine (0 if unknown), and the one the encoder is used at.
+        Frame rate of the cine (0 if unknown), and that of the encoder, Hz.
     depths : sequence of int
-        Blocks whose normalised tokens are kept.
+        Blocks whose normalised tokens are returned.
     on_progress : callable, optional
-        Told (clips done, clips in all), first with 0.
+        Receives (clips done, total), first with 0.
     should_stop : callable, optional
-        Asked before every clip or batch of clips.
+        Called before each clip or batch of clips.
     order_from : int, optional
-        Frame whose clips come first, then outward; default from the start.
+        Clips are computed outward from this frame; by default from the start.
     partial : PartialFeatures, optional
-        Of an earlier call for the same frames, encoder and rates that was stopped: clips that are done there
-        are not computed again. Filled for the next call.
+        Result of an earlier call for the same frames, encoder and rates that was cancelled; its clips are not
+        computed again. Updated for the next call.
     on_partial : callable, optional
-        Told after every batch: the features so far, whose tensors go on being filled, and a mask (T',) bool
-        of the tubelets that are final.
+        Receives, after every batch, the features so far, whose tensors are updated by later batches, and a
+        mask (T',) bool of the tubelets that are final.
 
     Returns
     -------
     CineFeatures
-        The same, whatever the order.
+        Independent of the order.
 
     Raises
     ------
     Cancelled
-        If `should_stop` said yes.
+        If `should_stop` returned True.
     ValueError
-        If `frames` is no stack of uint8 pictures.
+        If `frames` are not uint8 images (T, H, W).
     """
     if frames.dtype != np.uint8 or frames.ndim != 3 or not len(frames):
         raise ValueError(f"expected uint8 frames (T, H, W), got {frames.dtype} {frames.shape}")
@@ -258,6 +258,6 @@ def _report(on_progress: Callable[[int, int], None] | None, done: int, total: in
 
 @torch.inference_mode()
 def _encode(encoder: VisionTransformer3D, clips: Tensor, depths: Sequence[int]) -> Tensor:
-    """Clips (B, T, H, W) uint8 to (L, B, T', H', W', D) float32 on the CPU."""
+    """Encode clips (B, T, H, W) uint8 to (L, B, T', H', W', D) float32 on the CPU."""
     grids = encoder.forward_intermediates(normalise(clips), depths)
     return torch.stack([grid.float().cpu() for grid in grids if isinstance(grid, Tensor)])

@@ -1,7 +1,7 @@
-"""What is implausible about a predicted label image: reasons to look at a frame, and to trust it less.
+"""Findings: implausible properties of a predicted label image, as reasons to check a frame.
 
-The head's softmax says nothing about shape: a ventricle in three pieces can have a certain border. Each
-finding caps the Dice to expect of its frame.
+The softmax of a head does not depend on shape: a ventricle in three pieces can have a certain border. A
+finding caps the expected Dice of its frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vjepa_core.fewshot.prepared_cine import FrameLabel
 
 
 class Finding(StrEnum):
-    """One reason to distrust a predicted frame."""
+    """A reason to distrust a predicted frame."""
 
     PIECES = "pieces"  # a structure is in several pieces
     HOLE = "hole"  # a structure has a hole
@@ -30,44 +30,44 @@ class Finding(StrEnum):
 
 
 CAP = 0.65
-"""Most Dice to expect of a frame with a finding.
+"""Upper limit of the expected Dice of a frame with a finding.
 
-Of 200 drawings of CAMUS's validation stills by the nets that were fitted to phantoms alone, the 42 with a
-finding had a mean Dice of .63, the others .77; no outline of the training patients has one.
+Of 200 predictions of CAMUS's validation images by nets fitted to phantoms only, the 42 with a finding had a
+mean Dice of .63, the others of .77. No outline of the training patients has a finding.
 """
 
 SMALLEST = 12
-"""Pixels of the head's grid: less is no structure, piece or hole."""
+"""Smallest structure, piece or hole, pixels of the head's grid."""
 
 PIECE = 0.04
-"""Share of a structure from which on a second piece, or a hole, counts."""
+"""Smallest piece or hole, as a share of the structure."""
 
 ENCLOSED = 0.7
-"""Least share of the cavity's rim that borders on wall or atrium; outlined hearts have more."""
+"""Smallest share of the cavity's rim that borders on wall or atrium; outlined hearts have more."""
 
 MOST_OUTSIDE = 0.15
-"""Share of what is drawn that may lie outside the sector; of outlined hearts it is 11 % at most."""
+"""Largest share of the structures outside the sector; it is 11 % at most for outlined hearts."""
 
 JUMP, JUMP_A_SECOND = 1.3, 4.0
-"""Factor by which an area may differ from that of its neighbours, and the power of e by which a second
-between frames allows more: ventricles change by less than e^4 a second."""
+"""Largest factor between an area and that of neighbouring frames, and its growth exponent per second between
+frames: ventricles change by less than e^4 per second."""
 
 REACH = 2
-"""Frames to either side that are neighbours."""
+"""Number of neighbours on either side."""
 
 
 def findings(mask: NDArray[np.uint8], *, left_heart: bool, allowed: Mapping[int, int] | None) -> set[Finding]:
-    """What is implausible about a label image by itself.
+    """Return the findings of a single label image.
 
     Parameters
     ----------
     mask : array
         (h, w) uint8 on the head's grid.
     left_heart : bool
-        Labels 1, 2 and 3 are cavity, wall and atrium.
+        True if the labels 1, 2 and 3 are cavity, wall and atrium.
     allowed : mapping or None
-        Most pieces of each label value, as annotated frames show them: `pieces`. Missing values: one; None
-        where nothing is known, and pieces and holes do not count.
+        Largest number of pieces of each label value on annotated frames, see `allowed_pieces`; one for
+        missing values. With None, pieces and holes are not findings.
     """
     found: set[Finding] = set()
     if allowed is not None:
@@ -88,13 +88,13 @@ def findings(mask: NDArray[np.uint8], *, left_heart: bool, allowed: Mapping[int,
 
 
 def allowed_pieces(labels: Iterable[FrameLabel], classes: Sequence[int]) -> dict[int, int]:
-    """In how many pieces each structure was outlined at most, by label value, without those that never were.
+    """Return the largest number of pieces of each outlined structure, by label value.
 
     Parameters
     ----------
     labels : iterable of FrameLabel
     classes : sequence of int
-        Label values, in the order of the labels' classes.
+        Label values, in the order of the classes of the labels.
     """
     most: dict[int, int] = {}
     for label in labels:
@@ -106,27 +106,27 @@ def allowed_pieces(labels: Iterable[FrameLabel], classes: Sequence[int]) -> dict
 
 
 def pieces(part: NDArray[np.uint8], least: float = SMALLEST) -> int:
-    """Number of connected pieces of a binary image (h, w) that have `least` pixels or more."""
+    """Return the number of connected pieces of a binary image (h, w) with at least `least` pixels."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
     return int((stats[1:, cv2.CC_STAT_AREA] >= least).sum())
 
 
 def capped(dice: float, found: Iterable[Finding]) -> float:
-    """Dice to expect of a frame, given what is implausible about it."""
+    """Return the expected Dice of a frame, given its findings."""
     return min(dice, CAP) if any(True for _ in found) else dice
 
 
 class Review:
-    """Findings of the predicted frames of one cine, kept up to date as frames come in.
+    """Findings of the predicted frames of one cine, updated as frames are predicted.
 
     Parameters
     ----------
     sector : array
-        (224, 224) bool: where the ultrasound picture lies, as `PreparedCine.sector` has it.
+        (224, 224) bool, see `PreparedCine.sector`.
     fps : float
         Frame rate, Hz; 0 if unknown.
     left_heart : bool
-        Labels 1, 2 and 3 are cavity, wall and atrium.
+        True if the labels 1, 2 and 3 are cavity, wall and atrium.
     """
 
     def __init__(self, sector: NDArray[np.bool_], *, fps: float, left_heart: bool) -> None:
@@ -136,15 +136,10 @@ class Review:
         self._own: dict[int, set[Finding]] = {}
         self._areas: dict[int, dict[int, int]] = {}
 
-    def clear(self) -> None:
-        """Forget all frames."""
-        self._own.clear()
-        self._areas.clear()
-
     def update(
         self, frames: Sequence[int], masks: NDArray[np.uint8], allowed: Mapping[int, int] | None
     ) -> set[int]:
-        """Take predictions of some frames; returns these and the frames whose findings they changed.
+        """Update with predictions of some frames; return these and other frames whose findings have changed.
 
         Parameters
         ----------
@@ -153,21 +148,26 @@ class Review:
             (len(frames), grid, grid) uint8.
         allowed : mapping or None
             See `findings`.
+
+        Returns
+        -------
+        set of int
         """
         near = {f + k for f in frames for k in range(-REACH, REACH + 1)} & (self._own.keys() | set(frames))
         before = {frame: self.of(frame) for frame in near}
         for frame, mask in zip(frames, masks, strict=True):
             own = findings(mask, left_heart=self._left_heart, allowed=allowed)
-            drawn = mask > 0
-            if (drawn & ~self._sector).sum() > MOST_OUTSIDE * max(int(drawn.sum()), 1):
+            structures = mask > 0
+            outside = int((structures & ~self._sector).sum())
+            if outside > MOST_OUTSIDE * max(int(structures.sum()), 1):
                 own.add(Finding.OUTSIDE)
             self._own[frame] = own
-            values, counts = np.unique(mask[drawn], return_counts=True)
+            values, counts = np.unique(mask[structures], return_counts=True)
             self._areas[frame] = dict(zip(values.tolist(), counts.tolist(), strict=True))
         return set(frames) | {frame for frame in near if self.of(frame) != before[frame]}
 
     def of(self, frame: int) -> tuple[Finding, ...]:
-        """Findings of a frame, in the order of `Finding`."""
+        """Return the findings of a frame, in the order of `Finding`."""
         found = set(self._own.get(frame, ()))
         if frame in self._areas and self._jumps(frame):
             found.add(Finding.JUMP)
@@ -175,7 +175,7 @@ class Review:
 
     def _jumps(self, frame: int) -> bool:
         others = [f for k in range(1, REACH + 1) for f in (frame - k, frame + k) if f in self._areas]
-        if len(others) < 2:  # of two frames nobody can tell which is wrong
+        if len(others) < 2:  # with two frames it is unknown which one is wrong
             return False
         limit = JUMP * np.exp(JUMP_A_SECOND * self._seconds)
         values = set(self._areas[frame]).union(*(self._areas[f] for f in others))

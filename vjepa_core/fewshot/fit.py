@@ -1,4 +1,4 @@
-"""Fitting a head to a handful of annotated frames, step by step, so that previews can be drawn in between."""
+"""The fit of a head to a few annotated frames, step by step, so that previews can be predicted in between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vjepa_core.fewshot.augment import augment_image, deform, random_affine, warp_affine
+from vjepa_core.fewshot.augment import random_affine, augment_image, warp_affine, deform
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
 from vjepa_core.fewshot.prepared_cine import PreparedCine
@@ -22,49 +22,49 @@ from vjepa_core.fewshot.unlabelled import pseudo_labels
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How long and how hard to fit. Steps, not seconds, end a fit, so that a seed makes it repeatable.
+    """Settings of a fit. It ends after a number of steps, not seconds, so that a seed makes it repeatable.
 
     Attributes
     ----------
     steps, warm_steps : int
-        Length of a fit, and of one that goes on from a head fitted to fewer of the same labels; see
-        `for_labels`.
+        Number of steps of a fit, and of a warm one, which continues from a head fitted to some of the same
+        labels; see `for_labels`.
     batch : int
-        Frames a step.
-    learning_rate, warm_learning_rate, weight_decay
-        Of AdamW.
+        Frames per step.
+    learning_rate, warm_learning_rate, weight_decay : float
+        Settings of AdamW.
     ema : float
-        Share of the averaged weights that stays at each step.
+        Decay of the averaged weights per step.
     carried_share : float
-        Share of the batch that are frames without a label, with the carried label as target: they hold the
-        head to what motion knows, which a few annotated frames alone do not.
+        Share of the batch with frames without a label, whose target is the carried label. They keep the head
+        close to the motion.
     carried_weight : float
-        Weight of such a frame's pixels against those of an annotated frame.
+        Weight of the pixels of such a frame relative to those of an annotated frame.
     unlabelled_share : float
-        Share of the batch that are frames of cines that nobody has outlined, with the averaged head's own
-        answer as target: see `vjepa_core.fewshot.unlabelled`. Where frames with a carried label are in the
-        batch, half of it, in their place.
+        Share of the batch with frames of cines without any label, whose target is the prediction of the
+        averaged head: see `vjepa_core.fewshot.unlabelled`. If the batch has frames with a carried label, half
+        of this share, in their place.
     unlabelled_up_to : int
-        Annotated frames up to which they have this share; beyond, it falls as labels become many.
+        Number of annotated frames up to which they have this share; with more, it decreases.
     unlabelled_from : float
-        Share of a fit's steps after which they come in: before, the answers are worth little. A warm fit has
+        Share of the steps after which they are used, when the predictions are good enough. A warm fit uses
         them from its first step.
-    sure : float
-        Probability from which on such an answer is a target.
+    min_probability : float
+        Smallest probability of such a prediction that is used as a target.
     prior_dropout : float
-        How often the head has to do without a carried label.
+        Probability that the carried label is withheld from the head.
     prior_dropout_many : float
-        The same where several cines are annotated: the head is then wanted for cines without a label too.
+        The same if several cines are annotated, so that the head also works for cines without a label.
     deform : float
-        Size of smooth deformations of a prior made from the frame's own label, fraction of the edge.
+        Size of smooth deformations of a prior from the frame's own label, as a fraction of the side.
     both_from : int
-        Annotated cines from which on the net that reads the picture alone is fitted too and has a say. Within
-        a few cines motion knows better than it, and the fit is twice as fast without.
+        Number of annotated cines from which the net that reads only the image is fitted as well. Within a few
+        cines the motion is more accurate than this net, and the fit is twice as fast without it.
     both_steps : float
-        Takes the place of `steps` there, see `for_labels`.
+        Replaces `steps` in this case, see `for_labels`.
     alone_from : int
-        Annotated frames of so many cines from which on that net is fitted alone, twice as long: of many
-        labels a longer fit makes more than a second net's opinion.
+        Number of annotated frames, in as many cines, from which only that net is fitted, twice as long: with
+        many labels a longer fit is better than a second net.
     seed : int
     """
 
@@ -80,7 +80,7 @@ class FitConfig:
     unlabelled_share: float = 0.5
     unlabelled_up_to: int = 20
     unlabelled_from: float = 1 / 3
-    sure: float = 0.8
+    min_probability: float = 0.8
     prior_dropout: float = 0.1
     prior_dropout_many: float = 0.5
     deform: float = 0.01
@@ -90,33 +90,33 @@ class FitConfig:
     seed: int = 0
 
     def active_nets(self, n: int, cines: int) -> tuple[bool, bool]:
-        """Whether the features' net and the picture's learn from `n` annotated frames of so many cines."""
+        """Return whether the nets of features and of the image are fitted to `n` annotated frames."""
         many = cines >= self.both_from
         return not many or n < self.alone_from, many
 
     def for_labels(self, n: int, cines: int = 1) -> FitConfig:
-        """As long a fit as `n` annotated frames of so many cines are worth: more of them teach more.
+        """Return the settings with the number of steps for `n` annotated frames in so many cines.
 
-        Up to four frames take the steps as they are, n take sqrt(n / 4) times as many; but a warm fit, which
-        somebody is waiting for, at most twice. Where both nets learn it is `both_steps` times the fourth root
-        of n. A step of the picture's net alone takes half the time, so that there are twice as many.
+        Up to four frames take `steps`, more take sqrt(n / 4) times as many, but at most twice as many in a
+        warm fit, whose result the user awaits. If both nets are fitted, the number is `both_steps` times the
+        fourth root of n. A step of the image net alone takes half the time, so that there are twice as many.
         """
         growth = max(1.0, math.sqrt(n / 4))
-        of_features, of_picture = self.active_nets(n, cines)
-        steps = self.both_steps * n**0.25 if of_picture else self.steps * growth
+        of_features, of_image = self.active_nets(n, cines)
+        steps = self.both_steps * n**0.25 if of_image else self.steps * growth
         warm_steps = self.warm_steps * min(growth, 2.0)
-        more = 1 if of_features else 2
-        return replace(self, steps=round(more * steps), warm_steps=round(more * warm_steps))
+        factor = 1 if of_features else 2
+        return replace(self, steps=round(factor * steps), warm_steps=round(factor * warm_steps))
 
     def unlabelled_places(self, n: int) -> int:
-        """Places of a batch for frames of cines without a label, beside `n` annotated frames."""
+        """Return the number of frames of cines without a label in a batch, for `n` annotated frames."""
         share = self.unlabelled_share / (2 if self.carried_share else 1)
         return round(share * self.batch * min(1.0, self.unlabelled_up_to / n))
 
 
 @dataclass
 class Batch:
-    """One step's frames; every tensor's first axis is the batch, maps are on the head's grid."""
+    """Frames of one step; the first axis of every tensor is the batch, maps are on the head's grid."""
 
     image: Tensor
     tokens: Tensor
@@ -126,24 +126,33 @@ class Batch:
     drawn: Tensor
 
     def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 class Fit:
-    """One fit of `head` to the labels of `cines`; starts from the head as it is.
+    """One fit of a head to the labels of cines.
 
-    Call `step` until `done`; `averaged` is the head to predict with at any moment.
+    Call `step` until `done`; `averaged` is the head to predict with at any time.
 
     Parameters
     ----------
     head : Head
+        Start of the fit; its weights are changed.
     cines : sequence of PreparedCine
         With labels.
     config : FitConfig
     warm : bool
-        The head has learnt some of the same labels before.
+        True if the head was fitted to some of the same labels before.
     unlabelled : sequence of PreparedCine
-        Cines of the same structures without a label; they take part where both nets do.
+        Cines of the same structures without a label; used only if both nets are fitted.
+
+    Attributes
+    ----------
+    total, done_steps : int
+        Number of steps, in total and done.
+    head, averaged : Head
+        Present weights, and their moving average.
 
     Raises
     ------
@@ -165,20 +174,20 @@ class Fit:
             raise ValueError("no annotated frame to fit to")
         self.config = config
         annotated = sum(bool(cine.labels) for cine in cines)
-        says = torch.tensor(config.active_nets(len(self.samples), annotated))
-        # A net that has had no say yet has not learnt these labels: a short fit will not do for it.
-        warm = warm and bool((head.heard.cpu() | ~says).all())
+        active = torch.tensor(config.active_nets(len(self.samples), annotated))
+        # A net that was not fitted before needs the full number of steps.
+        warm = warm and bool((head.heard.cpu() | ~active).all())
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
-        self._unlabelled = list(unlabelled) if says[1] else []
+        self._unlabelled = list(unlabelled) if active[1] else []
         self._unlabelled_from = 0 if warm else round(config.unlabelled_from * self.total)
         head.active.copy_(torch.stack([cine.outlined_classes for cine in cines if cine.labels]).any(0))
-        head.heard.copy_(says)
+        head.heard.copy_(active)
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
         self._device = next(head.parameters()).device
         self._generator = torch.Generator().manual_seed(config.seed)
-        # Dropout draws from torch's global generator.
+        # Dropout uses the global generator of torch.
         torch.manual_seed(config.seed)
         rate = config.warm_learning_rate if warm else config.learning_rate
         self._weights: list[Tensor] = list(head.parameters())
@@ -197,62 +206,63 @@ class Fit:
         )
         self._prior_dropout = config.prior_dropout_many if annotated > 1 else config.prior_dropout
         self._order: list[int] = []
-        self._next: Batch | None = None  # made during the step before
+        self._next: Batch | None = None  # assembled during the previous step
 
     @property
     def done(self) -> bool:
+        """True after the last step."""
         return self.done_steps >= self.total
 
     def step(self) -> float:
-        """One optimiser step; returns its loss.
+        """Do one optimiser step and return its loss.
 
-        The next batch is made meanwhile, by another thread. It is ready when this returns: between two steps
-        nothing reads the cines.
+        The next batch is assembled in another thread, and is complete when this returns: between two steps
+        the cines are not read.
         """
         batch, self._next = self._next or self._batch(self.done_steps), None
-        with self._meanwhile(self.done_steps + 1):
-            return self._learn(batch)
+        with self._prefetch(self.done_steps + 1):
+            return self._optimise(batch)
 
     @contextlib.contextmanager
-    def _meanwhile(self, step: int) -> Iterator[None]:
-        """Have the batch of that step made, unless it has to wait for what is learnt now."""
+    def _prefetch(self, step: int) -> Iterator[None]:
+        """Assemble the batch of a step, unless it depends on the result of the present one."""
         if step >= self.total or self._unlabelled_places(step):
             yield
             return
-        made: Future[Batch] = _maker().submit(self._batch, step)
+        future: Future[Batch] = _assembler().submit(self._batch, step)
         try:
             yield
         finally:
-            self._next = made.result()
+            self._next = future.result()
 
-    def _learn(self, batch: Batch) -> float:
-        answers = self.head.forward_nets(batch.image, batch.tokens, batch.prior)
-        losses = [partial_label_loss(logits, batch.target, batch.drawn, batch.weight) for logits in answers]
+    def _optimise(self, batch: Batch) -> float:
+        logits = self.head.forward_nets(batch.image, batch.tokens, batch.prior)
+        losses = [partial_label_loss(one, batch.target, batch.drawn, batch.weight) for one in logits]
         self._optimizer.zero_grad(set_to_none=True)
-        torch.stack(losses).sum().backward()  # the nets share no weight: each learns as if alone
+        torch.stack(losses).sum().backward()  # the nets share no weights
         for weights in self._weights_by_net:
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
         self._optimizer.step()
         self._schedule.step()
         self.done_steps += 1
-        # Early in a fit the average follows closely, else it would hold on to the untrained weights.
+        # Early in a fit the average follows closely, or it would be dominated by the initial weights.
         decay = min(self.config.ema, (1 + self.done_steps) / (6 + self.done_steps))
         with torch.no_grad():
             torch._foreach_lerp_(self._means, self._weights, 1 - decay)
         return float(torch.stack(losses).detach().mean())
 
     def _batch(self, step: int) -> Batch:
-        """What a step learns from. Steps have to come in turn: all random numbers are of one sequence."""
+        """Batch of a step. Steps must be in order, as all random numbers are of one sequence."""
         return self._augment(self._assemble(self._draw(self._unlabelled_places(step))).to(self._device))
 
     def _unlabelled_places(self, step: int) -> int:
-        """Places of a step's batch for frames of cines without a label, whose targets are learnt ones."""
+        """Number of frames of cines without a label in the batch of a step; their targets are predictions."""
         if not self._unlabelled or step < self._unlabelled_from:
             return 0
         return self.config.unlabelled_places(len(self.samples))
 
     def _draw(self, n_unlabelled: int) -> list[tuple[PreparedCine, int]]:
-        """Next batch: every annotated frame once before any comes again; then frames nobody annotated."""
+        """Frames of the next batch: all annotated frames once before any is repeated; then the others."""
         batch: list[tuple[PreparedCine, int]] = []
         n_carried = max(0, round(self.config.carried_share * self.config.batch) - n_unlabelled)
         while len(batch) < self.config.batch - n_unlabelled:
@@ -272,15 +282,15 @@ class Fit:
     def _assemble(self, frames: list[tuple[PreparedCine, int]]) -> Batch:
         k = self.head.config.n_outputs
         target, weight, drawn = [], [], []
-        taught = iter(self._taught([(cine, frame) for cine, frame in frames if not cine.labels]))
+        pseudo = iter(self._pseudo_labels([(cine, frame) for cine, frame in frames if not cine.labels]))
         for cine, frame in frames:
             label = cine.labels.get(frame)
             if not cine.labels:
-                own, sure = next(taught)
-                target.append(own)
-                weight.append(sure)
-                # What the head does not see may be there all the same: that is no reason to unlearn it.
-                drawn.append((own * sure).amax((1, 2)) > 0)
+                label_maps, label_weight = next(pseudo)
+                target.append(label_maps)
+                weight.append(label_weight)
+                # A structure that is not predicted may be present nevertheless.
+                drawn.append((label_maps * label_weight).amax((1, 2)) > 0)
             elif label is None:
                 carried = cine.prior([frame], k)[0]
                 target.append(carried)
@@ -299,21 +309,21 @@ class Fit:
             drawn=torch.stack(drawn),
         )
 
-    def _taught(self, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
-        """Target and weight of each frame of a cine without a label."""
+    def _pseudo_labels(self, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Target and weight of each frame of a cine without a label, from the averaged head."""
         if not frames:
             return []
-        read = [_read(self.averaged, cine, [frame]) for cine, frame in frames]
-        image, tokens, prior = (torch.cat(parts) for parts in zip(*read, strict=True))
+        inputs = [_inputs(self.averaged, cine, [frame]) for cine, frame in frames]
+        image, tokens, prior = (torch.cat(parts) for parts in zip(*inputs, strict=True))
         with torch.no_grad():
-            answers = self.averaged.forward_nets(image, tokens, prior)
-        target, weight = pseudo_labels(answers, self.config.sure)
+            logits = self.averaged.forward_nets(image, tokens, prior)
+        target, weight = pseudo_labels(logits, self.config.min_probability)
         return list(zip(target.cpu(), weight.cpu(), strict=True))
 
     def _priors(self, frames: list[tuple[PreparedCine, int]]) -> Tensor:
-        """Carried labels with the errors that they have at prediction, never a frame's own label as drawn.
+        """Carried labels with the errors that they have in predictions, never the label of the frame itself.
 
-        They come from the other annotated frames, or, carried to some frame and back, from the frame itself.
+        They are carried from the other annotated frames, or from the frame itself to another one and back.
         """
         k, n = self.head.config.n_outputs, len(frames)
         others = torch.cat([cine.prior([frame], k, leave_out=True) for cine, frame in frames])
@@ -326,8 +336,8 @@ class Fit:
             if frame in cine.labels and not skip:
                 prior = cine.there_and_back(prior, frame, int(turn * cine.n_frames))
             own.append(prior)
-        spoilt = deform(torch.cat(own), self.config.deform, self._generator)
-        prior = torch.where(use_others[:, None, None, None], others, spoilt)
+        deformed = deform(torch.cat(own), self.config.deform, self._generator)
+        prior = torch.where(use_others[:, None, None, None], others, deformed)
         dropped = torch.rand(n, generator=self._generator) < self._prior_dropout
         return prior.masked_fill(dropped[:, None, None, None], 0.0)
 
@@ -348,30 +358,24 @@ class Fit:
 
 
 @functools.cache
-def _maker() -> ThreadPoolExecutor:
-    """The thread that makes batches; torch uses no further threads in it, beside those that learn."""
+def _assembler() -> ThreadPoolExecutor:
+    """The thread that assembles batches; torch runs single-threaded in it, beside the optimiser."""
     threads = torch.get_num_threads()
-    maker = ThreadPoolExecutor(1, "batches")
-    maker.submit(torch.set_num_threads, 1).result()
-    # A thread takes over the number that was set last, by any thread, when it is first asked for its own.
-    maker.submit(torch.get_num_threads).result()
+    assembler = ThreadPoolExecutor(1, "batches")
+    assembler.submit(torch.set_num_threads, 1).result()
+    # A thread adopts the number set last by any thread when it first uses it.
+    assembler.submit(torch.get_num_threads).result()
     torch.set_num_threads(threads)
-    return maker
+    return assembler
 
 
 @torch.inference_mode()
 def predict(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
-    """Probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
-    return head(*_read(head, cine, frames)).softmax(1).float().cpu()
+    """Return probabilities of background and classes on the head's grid, (B, K, grid, grid), on the CPU."""
+    return head(*_inputs(head, cine, frames)).softmax(1).float().cpu()
 
 
-@torch.inference_mode()
-def predict_each(head: Head, cine: PreparedCine, frames: Sequence[int]) -> list[Tensor]:
-    """As `predict`, of each net that has a say; a mean of all is what `predict` gives."""
-    return [logits.softmax(1).float().cpu() for logits in head.forward_nets(*_read(head, cine, frames))]
-
-
-def _read(head: Head, cine: PreparedCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _inputs(head: Head, cine: PreparedCine, frames: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     device = next(head.parameters()).device
     prior = cine.prior(frames, head.config.n_outputs)
     return cine.image(frames).to(device), cine.tokens(frames).to(device), prior.to(device)

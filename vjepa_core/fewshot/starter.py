@@ -1,4 +1,4 @@
-"""The head that ships: it draws the left heart of an apical view before anybody has outlined anything."""
+"""The starter head: it draws the left heart of an apical view before anything is outlined."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from safetensors import SafetensorError, safe_open
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.fewshot.applicability import Recogniser, gather, load_recogniser, plain_score
-from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, load_head, save_head, with_new_classes
+from vjepa_core.fewshot.applicability import gather_evidence
+from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, with_new_classes, load_head, save_head
 from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.prepared_cine import PreparedCine
+from vjepa_core.fewshot.recogniser import Recogniser, load_recogniser, rule_score
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)
 
 SHIPPED, PHANTOM_ONLY = "left-heart.safetensors", "left-heart-phantom.safetensors"
-"""Files of `resources/heads`: fitted to CAMUS's training patients and to phantoms, or to phantoms alone."""
+"""Files of `resources/heads`: fitted to CAMUS's training patients and to phantoms, or to phantoms only."""
 
 LEFT_HEART = (1, 2, 3)
-"""Label values of LV cavity, LV myocardium and left atrium, which the starter draws."""
+"""Label values of LV cavity, LV myocardium and left atrium, which the starter head draws."""
 
-_SHAPES = "shapes"
+_SHAPES_KEY = "shapes"
 
 
 @dataclass(frozen=True, eq=False)
 class Starter:
-    """A head fitted to other patients, and the shapes that it may draw.
+    """A head fitted to other patients, and the shapes that are plausible for it.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Starter:
         Not to be changed: fits start from a copy.
     shapes : ShapeModel
     recogniser : Recogniser, optional
-        What tells apical views from others; without it the head's answers alone do.
+        Recognises apical views; without it, fixed rules do.
     """
 
     head: Head
@@ -49,20 +50,27 @@ class Starter:
     recogniser: Recogniser | None = None
 
     def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
-        """What a fit starts from: a copy of the head, or for other structures one that sees as it does."""
+        """Return the head that a fit starts from: a copy, or a head for other classes with the same features.
+
+        Parameters
+        ----------
+        classes : tuple of int
+        left_heart : bool
+            True if these are the structures of the left heart.
+        """
         if left_heart and classes == self.head.config.classes:
             return copy.deepcopy(self.head)
         return with_new_classes(self.head, classes)
 
     def applies(self, cine: PreparedCine) -> bool:
-        """Whether a cine shows the left heart in an apical view, so that the head may draw on it."""
+        """Return whether a cine shows the left heart in an apical view."""
         return self.score(cine) > 0
 
     def score(self, cine: PreparedCine) -> float:
-        """Of a cine, without its labels; above 0 the head knows it."""
+        """Return the score of a cine without its labels; the head applies if it is positive."""
         views = None if self.recogniser is None else self.recogniser.views
-        evidence = gather(self.head, cine, shapes=self.shapes, views=views)
-        return plain_score(evidence) if self.recogniser is None else self.recogniser.score(evidence)
+        evidence = gather_evidence(self.head, cine, shapes=self.shapes, views=views)
+        return rule_score(evidence) if self.recogniser is None else self.recogniser.score(evidence)
 
 
 def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> Head:
@@ -85,30 +93,30 @@ def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> H
 def save_starter(starter: Starter, path: Path) -> None:
     """Write head and shapes into one safetensors file."""
     shapes = starter.shapes
-    told = {"mean": shapes.mean.tolist(), "precision": shapes.precision.tolist(), "limit": shapes.limit}
-    save_head(starter.head, path, {_SHAPES: json.dumps(told)})
+    stored = {"mean": shapes.mean.tolist(), "precision": shapes.precision.tolist(), "limit": shapes.limit}
+    save_head(starter.head, path, {_SHAPES_KEY: json.dumps(stored)})
 
 
 def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
-    """The starter over an encoder; None where there is none for these weights, or its file is damaged.
+    """Return the starter head over an encoder; None if none exists for its weights, or the file is damaged.
 
     Parameters
     ----------
     card : EncoderCard
     path : Path, optional
-        Default the one that ships.
+        By default the bundled file.
     """
     path = resource_path("heads", SHIPPED) if path is None else path
     try:
         with safe_open(str(path), framework="pt") as file:
-            told = json.loads((file.metadata() or {})[_SHAPES])
+            stored = json.loads((file.metadata() or {})[_SHAPES_KEY])
         head = load_head(path)
-        shapes = ShapeModel(np.array(told["mean"]), np.array(told["precision"]), float(told["limit"]))
+        shapes = ShapeModel(np.array(stored["mean"]), np.array(stored["precision"]), float(stored["limit"]))
     except (OSError, SafetensorError, HeadFileError, KeyError, TypeError, ValueError) as error:
         log.warning("there is no starter head: %s", error)
         return None
     config, n = head.config, (N_DESCRIPTORS,)
     fits = (config.encoder_checksum, config.n_depths) == (card.checksum, len(card.depths))
     fits = fits and config.feature_dim == Architecture.parse(card.architecture).embed_dim
-    whole = config.classes == LEFT_HEART and shapes.mean.shape == n and shapes.precision.shape == n * 2
-    return Starter(head, shapes, load_recogniser(card.checksum)) if fits and whole else None
+    is_valid = config.classes == LEFT_HEART and shapes.mean.shape == n and shapes.precision.shape == n * 2
+    return Starter(head, shapes, load_recogniser(card.checksum)) if fits and is_valid else None

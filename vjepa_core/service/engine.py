@@ -17,8 +17,8 @@ from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import CoreError, one_line
-from vjepa_core.fewshot.applicability import load_recogniser
 from vjepa_core.fewshot.feature_cache import FeatureCache
+from vjepa_core.fewshot.recogniser import load_recogniser
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.service.engine_state import EngineState

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.fewshot.applicability import Recogniser
 from vjepa_core.fewshot.fit import Fit
 from vjepa_core.fewshot.head import Head, OlderHeadError, load_head
+from vjepa_core.fewshot.recogniser import Recogniser
 from vjepa_core.fewshot.starter import Starter, new_head
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import Stage

@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from vjepa_core.errors import Cancelled
-from vjepa_core.fewshot.applicability import KNOWN
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.fewshot.head import Head, save_head
+from vjepa_core.fewshot.recogniser import REFERENCE_KEY
 from vjepa_core.fewshot.suggest import next_cine
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.engine_state import EngineState, RunningFit
@@ -194,7 +194,7 @@ class FitJob(Job):
                 cine.pipeline.cine.free_carried()
         path = state.scratch_folder / "head.safetensors"
         known = heads.recognition.remember_fit(state.all_cines)
-        save_head(heads.fitted, path, None if known is None else {KNOWN: known.to_text()})
+        save_head(heads.fitted, path, None if known is None else {REFERENCE_KEY: known.to_text()})
         revisions, card = tuple(heads.fitted_revisions.items()), heads.card
         state.reporter.send(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
 

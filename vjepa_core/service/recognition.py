@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.fewshot.applicability import Evidence, Known, Recogniser, embedding, gather, knows, resembles
+from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence, predicts_as_well
 from vjepa_core.fewshot.head import Head
+from vjepa_core.fewshot.recogniser import Evidence, Recogniser, ReferenceCines, resembles
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.service.cine_state import CineState
 
@@ -28,14 +29,14 @@ class Recognition:
 
     def __init__(self, starter: Starter | None, recogniser: Recogniser | None) -> None:
         self._starter, self._recogniser = starter, recogniser
-        self._fitted_to: Known | None = None  # cines that the newest head was fitted to
+        self._fitted_to: ReferenceCines | None = None  # cines that the newest head was fitted to
         self._reference: tuple[Head, Evidence] | None = None  # of a fitted head on a cine of its fit
 
     def restore(self, head_file: Path) -> None:
         """Read the cines that a saved head was fitted to."""
-        self._fitted_to = Known.of_head(head_file)
+        self._fitted_to = ReferenceCines.of_head(head_file)
 
-    def remember_fit(self, cines: Collection[CineState]) -> Known | None:
+    def remember_fit(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Remember, and return, the cines that a new head was fitted to."""
         self._fitted_to = self.known(cines)
         return self._fitted_to
@@ -46,13 +47,13 @@ class Recognition:
             return False
         return cine.pipeline.check_starter(self._starter)
 
-    def known(self, cines: Collection[CineState]) -> Known | None:
+    def known(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Return the labelled cines; without any, those that the newest head was fitted to."""
         labelled = [cine for cine in cines if cine.is_labelled and cine.is_prepared]
         if not labelled:
             return self._fitted_to
         embeddings = np.stack([_embedding(cine) for cine in labelled])
-        return Known(embeddings, tuple(map(self.starter_applies, labelled)))
+        return ReferenceCines(embeddings, tuple(map(self.starter_applies, labelled)))
 
     def recognises(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
         """Return whether a fitted head applies to a cine; always true for a labelled cine."""
@@ -83,14 +84,14 @@ class Recognition:
             return True
         if self._reference is None or self._reference[0] is not head:
             self._reference = head, _evidence(head, labelled)
-        return knows(_evidence(head, cine), self._reference[1])
+        return predicts_as_well(_evidence(head, cine), self._reference[1])
 
 
 def _evidence(head: Head, cine: CineState) -> Evidence:
-    return gather(head, replace(cine.pipeline.prepared, labels={}))
+    return gather_evidence(head, replace(cine.pipeline.prepared, labels={}))
 
 
 def _embedding(cine: CineState) -> NDArray[np.float32]:
     if cine.embedding is None:
-        cine.embedding = embedding(cine.pipeline.prepared)
+        cine.embedding = cine_embedding(cine.pipeline.prepared)
     return cine.embedding

@@ -34,7 +34,7 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
     ApicalError
         The project's structures are not those of the left heart.
     """
-    from app.commands.labelled_cines import from_project, pixels
+    from app.commands.labelled_cines import from_project, read_region
     from app.domain.labels import LEFT_HEART
     from vjepa_core.bench.scored_cines import ScoredCine
 
@@ -44,11 +44,11 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
                 f"{project.name} has other structures than left ventricle, myocardium and atrium: "
                 "give a project with the left heart's labels."
             )
-        scribbled = sum(one.scribbled for one in study.cines.values())
+        scribbled = sum(one.n_scribbled for one in study.cines.values())
         if scribbled:
             log.warning("Scribbled frames of %s are skipped: %d.", project.name, scribbled)
         cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
-        pairs = [(*pixels(one, on_progress), one.cine) for one in cines]
+        pairs = [(*read_region(one, on_progress), one.cine) for one in cines]
     return [
         ScoredCine(frames, cine.timing.fps, labels, pixel_aspect=cine.pixel_aspect)
         for frames, labels, cine in pairs

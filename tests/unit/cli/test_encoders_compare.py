@@ -209,7 +209,7 @@ def test_a_note_says_that_fits_do_not_start_from_the_bundled_head(
     monkeypatch.setattr("vjepa_core.fewshot.starter.load_starter", lambda card: ships.get(card.name))
     words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
     note = report(capsys, *words)["note"]
-    assert "untrained head, alike for all encoders" in note
+    assert "untrained head, equal for all encoders" in note
     assert f"in the window those over {DEFAULT_ENCODER} start from the head that ships" in note
 
 
@@ -234,7 +234,7 @@ def test_scribbles_are_fitted_but_not_scored(
     words = ("compare", runs[0], "--cine", heart[0], "--labels", labels)
     found = report(capsys, *words)
     assert (found["encoders"][0]["frames"], found["labelled_frames"]) == (2, 2)
-    assert "1 scribbled frame learnt from and not scored." in found["note"]
+    assert "1 scribbled frame used in fits and not scored." in found["note"]
     assert [sorted(cine.labels) for cine in seen] == [[2, 4, 6]]
     (labels / "frame_0006.png").unlink()
     for frame in (1, 3, 5, 7, 8):
@@ -243,7 +243,7 @@ def test_scribbles_are_fitted_but_not_scored(
     pictures = report(capsys, *words, "--out", out)["pictures"]
     assert [picture["frame"] for picture in pictures] == [0, 6, 9]  # a look at what was not learnt from
     (labels / "frame_0002.png").unlink()
-    refused(capsys, "holds scribbles alone", *words)
+    refused(capsys, "holds only scribbles", *words)
 
 
 def test_benchmarks_skip_scribbles_with_a_warning(project: Project, caplog: pytest.LogCaptureFixture) -> None:
@@ -271,7 +271,7 @@ def test_one_labelled_frame_gives_images_and_a_note(
     found = report(capsys, "compare", runs[0], *words)
     (one,) = found["encoders"]
     assert (one["mean_dice"], one["per_class"], one["frames"]) == (None, {}, 0)
-    assert found["note"].startswith("No figures")
+    assert found["note"].startswith("No results")
     assert len(found["pictures"]) == 3
     assert not any(p["labelled"] or p["frame"] == 6 for p in found["pictures"])
     assert all(Path(p["truth"]).is_file() for p in found["pictures"])
@@ -312,7 +312,7 @@ def test_moved_cines_are_found_next_to_the_project_or_skipped(
             cine.source.close()
         cines[0].rename(tmp_path / "here" / "renamed.nii")
         with from_project(opened.path) as study:
-            assert (len(study.cines), study.missing, study.outlined_frames) == (2, 0, 2)
+            assert (len(study.cines), study.missing, study.n_outlined) == (2, 0, 2)
             assert study.cines[1].cine.path.name == "renamed.nii"
         cines[1].unlink()
         with from_project(opened.path) as study:

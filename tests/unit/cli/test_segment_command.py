@@ -39,9 +39,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def fake(frames: Any, labels: Any, classes: Any, **options: Any) -> segmenter.Segmentation:
         kept.append({"frames": frames, "labels": labels, "classes": classes, **options})
         options["on_progress"]("fit", 0, 1)
+        masks, confidence = np.ones(frames.shape, np.uint8), np.full(len(frames), 0.5, np.float32)
+        masks[list(options["damaged"])] = 0
+        confidence[list(options["damaged"])] = 0
         return segmenter.Segmentation(
-            masks=np.ones(frames.shape, np.uint8),
-            confidence=np.full(len(frames), 0.5, np.float32),
+            masks=masks,
+            confidence=confidence,
             losses=[1.5, float("nan")],
             steps=2,
             stopped_by="steps" if options["budget_s"] is None else "budget",

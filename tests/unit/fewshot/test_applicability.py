@@ -16,21 +16,19 @@ from vjepa_core.bench.synthetic_pictures import textures
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.loaded import LoadedEncoder
-from vjepa_core.fewshot.applicability import (
-    KNOWN,
-    Evidence,
-    Known,
-    Recogniser,
-    ViewSpace,
-    embedding,
-    gather,
-    knows,
-    load_recogniser,
-    plain_score,
-    resembles,
-)
+from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence, predicts_as_well
 from vjepa_core.fewshot.head import save_head
 from vjepa_core.fewshot.pipeline import prepare_cine
+from vjepa_core.fewshot.recogniser import (
+    REFERENCE_KEY,
+    Evidence,
+    Recogniser,
+    ReferenceCines,
+    ViewSpace,
+    load_recogniser,
+    resembles,
+    rule_score,
+)
 from vjepa_core.fewshot.starter import Starter, load_starter, new_head
 
 GOOD = Evidence(0.93, 0.96, 0.91, 0.5, 0.0, 1.2)
@@ -93,21 +91,21 @@ def test_the_one_that_ships_refuses_on_any_single_bad_sign_together() -> None:
     "change", [{"agreement": 0.6}, {"consistency": 0.6}, {"certainty": 0.6}, {"shape": 3.0}, {"outside": 0.5}]
 )
 def test_without_a_recogniser_any_bad_sign_refuses(change: dict[str, float]) -> None:
-    assert plain_score(GOOD) > 0
-    assert plain_score(replace(GOOD, **change)) < 0
+    assert rule_score(GOOD) > 0
+    assert rule_score(replace(GOOD, **change)) < 0
 
 
 def test_a_heads_file_keeps_what_it_learnt_from(tmp_path: Path, small_encoder: LoadedEncoder) -> None:
     rows = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
-    known = Known(rows, (True, False))
-    save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {KNOWN: known.to_text()})
-    again = Known.of_head(tmp_path / "head")
+    known = ReferenceCines(rows, (True, False))
+    save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {REFERENCE_KEY: known.to_text()})
+    again = ReferenceCines.of_head(tmp_path / "head")
     assert again is not None
     assert again.apical == known.apical
     np.testing.assert_allclose(again.embeddings, rows, atol=0.01)
     save_head(new_head(small_encoder[1], (1,)), tmp_path / "bare")
-    assert Known.of_head(tmp_path / "bare") is None
-    assert Known.of_head(tmp_path / "gone") is None
+    assert ReferenceCines.of_head(tmp_path / "bare") is None
+    assert ReferenceCines.of_head(tmp_path / "gone") is None
 
 
 def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
@@ -115,7 +113,7 @@ def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
     recogniser = Recogniser(views, np.ones(5), 0.0, reach=1.3)
     apical, other = rows[0], rows[0] + 10
     of_apical, of_other = (
-        Known(row[None].astype(np.float32), (k,)) for row, k in ((apical, True), (other, False))
+        ReferenceCines(row[None].astype(np.float32), (k,)) for row, k in ((apical, True), (other, False))
     )
     assert resembles(recogniser, of_apical, rows[0] + 0.1, apical=None)
     assert not resembles(recogniser, of_apical, other, apical=None)
@@ -128,9 +126,9 @@ def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
 
 def test_a_fitted_head_should_answer_as_on_its_own_cine() -> None:
     weak = Evidence(float("nan"), 0.6, 0.5, float("nan"), 0.0, 1.0)
-    assert knows(weak, weak)
-    assert not knows(replace(weak, consistency=0.3), weak)
-    assert not knows(replace(weak, outside=0.9), weak)
+    assert predicts_as_well(weak, weak)
+    assert not predicts_as_well(replace(weak, consistency=0.3), weak)
+    assert not predicts_as_well(replace(weak, outside=0.9), weak)
 
 
 def test_the_phase_of_the_beat_hardly_moves_a_cine(encoder: LoadedEncoder, starter: Starter) -> None:
@@ -138,7 +136,7 @@ def test_the_phase_of_the_beat_hardly_moves_a_cine(encoder: LoadedEncoder, start
     study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
     assert starter.recogniser is not None
     views = starter.recogniser.views
-    early, late = (embedding(study, [frame]) for frame in (0, 12))
+    early, late = (cine_embedding(study, [frame]) for frame in (0, 12))
     assert views.between(early, late) < 0.5 * starter.recogniser.reach
     assert starter.applies(study)
 
@@ -153,7 +151,7 @@ def test_textures_are_refused(encoder: LoadedEncoder, starter: Starter, kind: in
 def test_evidence_of_an_empty_answer_is_no_evidence(small_encoder: LoadedEncoder) -> None:
     """An unfitted head draws nothing without carried labels."""
     study = prepare_cine(0, speckled(fan(), frames=2), *small_encoder, fps=30)
-    evidence = gather(new_head(small_encoder[1], (1, 2)), study)
+    evidence = gather_evidence(new_head(small_encoder[1], (1, 2)), study)
     assert np.isnan(evidence.agreement)
     assert np.isnan(evidence.view)
     assert evidence.certainty == 0

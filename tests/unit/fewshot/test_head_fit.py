@@ -63,7 +63,7 @@ def test_batches_are_made_during_the_step_before_and_are_the_same(
     one = fitted(study, small_encoder)
     assert made == [(0, True), *((step, False) for step in range(1, QUICK.steps))]
 
-    monkeypatch.setattr(Fit, "_meanwhile", lambda fit, step: contextlib.nullcontext())
+    monkeypatch.setattr(Fit, "_prefetch", lambda fit, step: contextlib.nullcontext())
     made.clear()
     two = fitted(study, small_encoder)
     assert made == [(step, True) for step in range(QUICK.steps)]

@@ -15,10 +15,10 @@ from vjepa_core.bench.frozen import as_studies, features, predict_default
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
-from vjepa_core.fewshot.applicability import Evidence
 from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.pipeline import prepare_cine
 from vjepa_core.fewshot.prepared_cine import PreparedCine
+from vjepa_core.fewshot.recogniser import Evidence
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter, load_starter, save_starter
 from vjepa_core.resources import resource_path
 

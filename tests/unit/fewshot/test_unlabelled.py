@@ -59,8 +59,8 @@ def test_pseudo_labels_are_used_after_a_third_of_the_steps(
         asked.append(len(frames))
         return real(self, frames)
 
-    real = Fit._taught
-    monkeypatch.setattr(Fit, "_taught", spy)
+    real = Fit._pseudo_labels
+    monkeypatch.setattr(Fit, "_pseudo_labels", spy)
     silent = replace(study, labels={})
     fit = Fit(head, [study], BOTH, warm=False, unlabelled=[silent])
     while not fit.done:
