@@ -21,8 +21,8 @@ from torch.nn import functional
 from vjepa_core.fewshot.augment import warp_affine
 from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
-from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.heart_shape import ShapeModel
+from vjepa_core.fewshot.overlap import agreement
 from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, PreparedCine
 from vjepa_core.fewshot.recogniser import Evidence, ViewSpace, value_or
 

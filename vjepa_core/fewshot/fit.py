@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vjepa_core.fewshot.augment import random_affine, augment_image, warp_affine, deform
+from vjepa_core.fewshot.augment import augment_image, deform, random_affine, warp_affine
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.loss import partial_label_loss
 from vjepa_core.fewshot.prepared_cine import PreparedCine

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import gather_evidence
-from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, with_new_classes, load_head, save_head
+from vjepa_core.fewshot.head import Head, HeadConfig, HeadFileError, load_head, save_head, with_new_classes
 from vjepa_core.fewshot.heart_shape import N_DESCRIPTORS, ShapeModel
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.recogniser import Recogniser, load_recogniser, rule_score
