@@ -210,7 +210,7 @@ def test_a_note_says_that_fits_do_not_start_from_the_bundled_head(
     words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
     note = report(capsys, *words)["note"]
     assert "untrained head, equal for all encoders" in note
-    assert f"in the window those over {DEFAULT_ENCODER} start from the head that ships" in note
+    assert f"in the window those over {DEFAULT_ENCODER} start from the starter head" in note
 
 
 def test_scribbles_are_fitted_but_not_scored(

@@ -264,7 +264,7 @@ def test_an_unwritable_cache_is_no_obstacle(
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file"))
     assert _segment(demo_cine_path, LABELS, tmp_path / "out") == 0
     assert calls[0]["cache"] is None
-    assert "computed anew" in capsys.readouterr().err
+    assert "not cached" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
