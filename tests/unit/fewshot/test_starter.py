@@ -118,7 +118,7 @@ def test_a_likely_heart_on_which_the_nets_do_not_agree_is_none(
 ) -> None:
     """Where nets do not agree an answer does not survive a rotation either."""
     evidence = Evidence(agreement, 0.96 if applies else 0.7, 0.91, 0.5, 0.0, 1.2)
-    monkeypatch.setattr("vjepa_core.fewshot.starter.gather", lambda *_, **__: evidence)
+    monkeypatch.setattr("vjepa_core.fewshot.starter.gather_evidence", lambda *_, **__: evidence)
     images = phantom_stills(1, 224, seed=3).images
     (study,) = as_studies(images, torch.zeros(1, 4, 14, 14, 384))
     tried = starter if shipped else replace(starter, recogniser=None)
