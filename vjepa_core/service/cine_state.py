@@ -49,7 +49,7 @@ class CineState:
     recognised_by : tuple or None
         A fitted head, and whether it recognises the cine.
     embedding : array or None
-        See `vjepa_core.fewshot.applicability.embedding`.
+        See `vjepa_core.fewshot.applicability.cine_embedding`.
     waiting : set of int
         Frames that await a prediction.
     shows_fit : bool
