@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.domain.errors import LabelError
 from app.domain.labels import LEFT_HEART, LabelSet
-from app.storage.codec import label_set_from_json
+from app.storage.label_set_json import label_set_from_json
 
 FILE_NAME = "label_set.json"
 """Name of the label set in a folder of label images."""

@@ -1,4 +1,4 @@
-"""One SQLite connection: transactions, and errors in words."""
+"""One SQLite connection: transactions, and errors as sentences for the user."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ class Connection:
 
     Parameters
     ----------
-    path
+    path : Path
         The project file.
-    synchronous
+    synchronous : {"FULL", "NORMAL"}
         FULL: a transaction is on the disk when `transaction` ends. NORMAL: it survives the end of the
-        process, not of the power.
-    timeout_s
-        How long to wait for another connection's transaction.
-    checkpoint_pages
-        Pages in the write-ahead log after which a commit moves them into the file.
+        process, but not a power cut.
+    timeout_s : float
+        Maximum time to wait for the transaction of another connection.
+    checkpoint_pages : int
+        Number of pages in the write-ahead log after which a commit moves them into the file.
+
+    Raises
+    ------
+    ProjectError
+        If the file cannot be opened.
     """
 
     def __init__(
@@ -34,11 +39,11 @@ class Connection:
         self._path = path
         self._lock = threading.RLock()
         try:
-            # isolation_level None: transactions begin and end only where `transaction` says so.
+            # isolation_level None: transactions begin and end only in `transaction`.
             self._sqlite = sqlite3.connect(
                 path, timeout=timeout_s, isolation_level=None, check_same_thread=False
             )
-            # On file systems without shared memory SQLite keeps its rollback journal: slower, as safe.
+            # On file systems without shared memory SQLite uses its rollback journal: slower, equally safe.
             self._sqlite.execute("PRAGMA journal_mode = WAL")
             self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             self._sqlite.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
@@ -48,7 +53,7 @@ class Connection:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything inside is committed together, or nothing is; ProjectError if the disk refuses."""
+        """Commit all statements of the block together, or none; ProjectError if they cannot be written."""
         with self._lock:
             try:
                 self._sqlite.execute("BEGIN IMMEDIATE")
@@ -63,7 +68,7 @@ class Connection:
                 raise
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query; ProjectError if the file cannot be read."""
+        """Return all rows of a query; ProjectError if the file cannot be read."""
         with self._lock:
             try:
                 return self._sqlite.execute(sql, parameters).fetchall()
@@ -71,6 +76,6 @@ class Connection:
                 raise project_error(self._path, error) from error
 
     def close(self) -> None:
-        """Close; a disk that is gone does not matter any more."""
+        """Close the connection; errors no longer matter."""
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._sqlite.close()

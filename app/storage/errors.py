@@ -1,4 +1,4 @@
-"""What the disk or SQLite says, in one sentence with a way out."""
+"""Errors of the disk and of SQLite as one sentence with a way out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.domain.errors import ApicalError, ProjectError
 
 
 class ExportError(ApicalError):
-    """Results cannot be written where the user asked."""
+    """Results cannot be written to the chosen folder."""
 
 
 def project_error(path: Path, error: sqlite3.Error) -> ProjectError:
-    """Translate an error of SQLite on the project at `path`."""
+    """Return the error to raise for an error of SQLite on a project."""
     code = getattr(error, "sqlite_errorcode", None)
     match None if code is None else code & 0xFF:  # the low byte is the primary result code
         case sqlite3.SQLITE_FULL:
@@ -27,7 +27,7 @@ def project_error(path: Path, error: sqlite3.Error) -> ProjectError:
             return damaged(path)
         case sqlite3.SQLITE_IOERR:
             text = (
-                f"The disk holding {path.name} does not answer: reconnect it, or save the project elsewhere."
+                f"The disk holding {path.name} does not respond: reconnect it, or save the project elsewhere."
             )
         case _:
             text = f"{path.name} cannot be read or written ({error}): close it and open it again."
@@ -35,12 +35,12 @@ def project_error(path: Path, error: sqlite3.Error) -> ProjectError:
 
 
 def damaged(path: Path) -> ProjectError:
-    """The file is a project, but parts of it are broken."""
-    return ProjectError(f"{path.name} is damaged and was left as it is: open a saved copy or a backup of it.")
+    """Return the error to raise for a project with damaged parts."""
+    return ProjectError(f"{path.name} is damaged and was not changed: open a saved copy or a backup of it.")
 
 
 def export_error(path: Path, error: OSError) -> ExportError:
-    """Translate an error of the operating system on writing results to `path`."""
+    """Return the error to raise for an error of the operating system on writing results."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             text = f"The disk is full and {path} was not written: free some space, or choose another folder."

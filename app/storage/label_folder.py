@@ -1,4 +1,4 @@
-"""A folder of label images, one 8-bit PNG a frame."""
+"""Label images in a folder, one 8-bit PNG per frame."""
 
 from __future__ import annotations
 
@@ -32,21 +32,26 @@ _logger = logging.getLogger(__name__)
 def read_folder(
     folder: Path, cine_shape: tuple[int, int, int]
 ) -> Iterator[tuple[int, str, NDArray[np.uint8]]]:
-    """Label images of a folder: frame, file name and image (height, width) uint8.
+    """Read the label images of a folder.
 
-    Named ``frame_0012.png``, with zero-based frame numbers; ``frame-12.png``, ``frame12_mask.png`` and the
-    like are read as well, and a warning says so. Every other image in the folder is named in a warning.
+    Files are named ``frame_0012.png``, with zero-based frame numbers; ``frame-12.png``, ``frame12_mask.png``
+    and similar names are also read, with a warning. Other images in the folder are listed in a warning.
 
     Parameters
     ----------
-    folder
-    cine_shape
+    folder : Path
+    cine_shape : tuple of int
         Frames, height and width of the cine.
+
+    Yields
+    ------
+    tuple of int, str and ndarray of uint8, shape (height, width)
+        Frame, file name and label image.
 
     Raises
     ------
     LabelError
-        If the folder has no label image, or one that does not fit the cine or cannot be read.
+        If the folder has no label image, or if one does not fit the cine or cannot be read.
     """
     n_frames, height, width = cine_shape
     files = _label_files(folder)
@@ -60,7 +65,7 @@ def read_folder(
 
 
 def _label_files(folder: Path) -> dict[int, Path]:
-    """Label images by frame; what is named unusually or not used is said."""
+    """Return label images by frame, and warn of unusual names and of files that are not used."""
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
@@ -85,7 +90,7 @@ def _label_files(folder: Path) -> dict[int, Path]:
     if not files:
         content = _listed([f"{f.name}/" if f.is_dir() else f.name for f in unused])
         raise LabelError(
-            f"{folder.name} holds no labels, but {content or 'nothing at all'}: "
+            f"{folder.name} contains no labels, but {content or 'nothing'}: "
             "name label images frame_0012.png, with the number of their frame from 0 on."
         )
     images = [file.name for file in unused if file.name.lower().endswith(_IMAGES) and not file.is_dir()]
@@ -110,12 +115,12 @@ def _read_png(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         with Image.open(file) as image:
             if image.format != "PNG":
                 raise LabelError(
-                    f"{file.name} is a {image.format} and no PNG, whatever its name says: save it as a PNG, "
-                    "which keeps every label as it is."
+                    f"{file.name} is a {image.format} and not a PNG, in spite of its name: save it as a PNG, "
+                    "which stores every label unchanged."
                 )
             if image.mode not in _EIGHT_BIT_MODES:
                 raise LabelError(
-                    f"{file.name} {_what_is_wrong(image.mode)}, mode {image.mode} where an 8-bit label image "
+                    f"{file.name} {_describe_mode(image.mode)}, mode {image.mode} where an 8-bit label image "
                     "is expected: save it in grey with 8 bits and the labels as pixel values."
                 )
             check_size(file.name, (image.height, image.width), size)
@@ -124,23 +129,23 @@ def _read_png(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise LabelError(f"{file.name} cannot be read as a PNG: save it again, or remove it.") from error
 
 
-def _what_is_wrong(mode: str) -> str:
+def _describe_mode(mode: str) -> str:
     if mode.endswith("A"):
         return "has an alpha channel (transparency)"
     if mode.startswith("I"):
-        return "has 16 bits a pixel"
-    return "is black and white with one bit a pixel" if mode == "1" else "is in colour"
+        return "has 16 bits per pixel"
+    return "is black and white with one bit per pixel" if mode == "1" else "is in colour"
 
 
 def _stretch(file: Path) -> int:
-    """Factor by which Pillow stretches grey levels of two or four bits to the range of eight."""
+    """Return the factor by which Pillow scales grey values of two or four bits to eight."""
     with file.open("rb") as content:
-        depth, colour = content.read(26)[24:26]  # of the header, which comes first in every PNG
+        depth, colour = content.read(26)[24:26]  # the header comes first in every PNG
     return 255 // (2**depth - 1) if colour == _GREY and depth < 8 else 1
 
 
 def check_size(name: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """Raise LabelError where a label image has not the height and width of the cine."""
+    """Raise LabelError if a label image differs from the cine in height or width."""
     if size != expected:
         raise LabelError(
             f"{name} is {size[1]}x{size[0]} pixels and the cine is {expected[1]}x{expected[0]}: "

@@ -1,4 +1,4 @@
-"""A NIfTI of label images, turned onto the cine where both state an orientation."""
+"""Label images in a NIfTI file, reoriented to the cine if both state an orientation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.storage.label_folder import check_size
 from vjepa_core.label_image import UNLABELLED
 
 _OLD_MASKS = b"labels (x, y, t); pixdim"
-"""Description in masks that this program once wrote, whose affine was not that of the cine."""
+"""Description in masks of older versions, whose affine was not that of the cine."""
 
-_MOST_VOXELS = 1 << 60  # more are a damaged header, and overflow in numpy
+_MOST_VOXELS = 1 << 60  # more mean a damaged header, and would overflow in numpy
 
 _Turn = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -30,18 +30,23 @@ def read_nifti(
     affine: Affine | None,
     spacing_mm: tuple[float, float] | None,
 ) -> Iterator[tuple[int, str, NDArray[Any]]]:
-    """Frame, file name and image (height, width) of every frame; values are as they are in the file.
+    """Read the label images of all frames, with the values of the file.
 
     Parameters
     ----------
-    file
-        (x, y, 1, t), (x, y, t), or (x, y) of a still.
-    cine_shape
+    file : Path
+        Array of shape (x, y, 1, t), (x, y, t), or (x, y) for a still.
+    cine_shape : tuple of int
         Frames, height and width of the cine.
-    affine
-        Of the cine, None where its file states none.
-    spacing_mm
+    affine : ndarray of float, shape (4, 4), or None
+        Affine of the cine; None if its file states none.
+    spacing_mm : tuple of float or None
         Width and height of the cine's pixels; None if it is not calibrated.
+
+    Yields
+    ------
+    tuple of int, str and ndarray, shape (height, width)
+        Frame, file name and label image.
 
     Raises
     ------
@@ -51,12 +56,12 @@ def read_nifti(
     try:
         image = load_nifti(file)
         shape, dtype = tuple(int(n) for n in image.shape), image.get_data_dtype()
-    except Exception as error:  # nibabel raises whatever a damaged header leads to
+    except Exception as error:  # a damaged header can cause any error in nibabel
         raise _unreadable(file) from error
     if dtype.names is not None:
-        raise LabelError(f"{file.name} holds colours where labels are expected: save it in grey.")
+        raise LabelError(f"{file.name} contains colours where labels are expected: save it in grey.")
     if np.issubdtype(dtype, np.complexfloating):
-        raise LabelError(f"{file.name} holds complex numbers where labels are expected: save it in grey.")
+        raise LabelError(f"{file.name} contains complex numbers where labels are expected: save it in grey.")
     while len(shape) > 4 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 2:
@@ -66,7 +71,7 @@ def read_nifti(
     if min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
         raise _unreadable(file)
     turn = _turn_reorient(file.name, image, affine, spacing_mm)
-    # The header alone first: nothing is read of a file that does not fit the cine.
+    # Only the header at first: the data of a file that does not fit the cine are not read.
     _check_shape(file.name, turn(np.broadcast_to(np.uint8(0), shape)).shape, cine_shape)
     try:
         labels = turn(np.asanyarray(image.dataobj).reshape(shape))
@@ -104,13 +109,13 @@ def _check_shape(name: str, shape: tuple[int, ...], cine_shape: tuple[int, int, 
 def _turn_reorient(
     name: str, image: Any, affine: Affine | None, spacing_mm: tuple[float, float] | None
 ) -> _Turn:
-    """What brings the file's array onto the cine's axes: the affines where both are stated, else nothing."""
+    """Return the function that reorients the file's array to the axes of the cine."""
     own = affine_of(image)
     if own is None:
         return lambda array: array
     if affine is None:
-        # The cine states no orientation. Masks that this program wrote for it may have been turned by
-        # another program: they still lie exactly on the plain affine that they were written with.
+        # The cine states no orientation. Another program may have reoriented masks that Apical wrote for it:
+        # they still match the plain affine that they were written with.
         plain = plain_affine(spacing_mm)
 
         def unturned(array: NDArray[Any]) -> NDArray[Any]:
@@ -125,8 +130,8 @@ def _turn_reorient(
         found = reorient(array, own, affine)
         if found is None:
             raise LabelError(
-                f"{name} lies elsewhere than the cine ({_place(own)}; the cine: {_place(affine)}): save the "
-                "labels with the affine of the cine, or as frame_0012.png files."
+                f"{name} does not match the position of the cine ({_place(own)}; cine: {_place(affine)}): "
+                "save the labels with the affine of the cine, or as frame_0012.png files."
             )
         return found
 
@@ -134,7 +139,7 @@ def _turn_reorient(
 
 
 def _place(affine: Affine) -> str:
-    """Direction, size of pixel and origin of an affine for a message."""
+    """Return axes, pixel size and origin of an affine for a message."""
     size = np.linalg.norm(affine[:3, :2], axis=0)
     axes = "".join(code or "?" for code in nib.orientations.aff2axcodes(affine))
     origin = ", ".join(f"{value:.4g}" for value in affine[:3, 3])

@@ -1,4 +1,4 @@
-"""Label images in, from a folder of PNGs or a NIfTI."""
+"""Import of label images from a folder of PNGs or a NIfTI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vjepa_core.label_image import UNLABELLED, structure_mask
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _ROUNDING = 0.01
-"""A value this close to a whole number is that number: 16-bit files with a slope give 1.00002 for 1."""
+"""Tolerance for whole numbers: files with 16 bits and a slope give 1.00002 for 1."""
 
 _Read = tuple[int, str, NDArray[Any]]  # frame, file name, image
 
@@ -35,32 +35,32 @@ def read_labels(
     affine: Affine | None = None,
     spacing_mm: tuple[float, float] | None = None,
 ) -> dict[int, Frame]:
-    """Read label images drawn elsewhere.
+    """Read label images drawn with another program.
 
     Parameters
     ----------
-    path
+    path : Path or str
         A folder of ``frame_0012.png`` (8-bit label images, zero-based frame number), or a NIfTI
-        (x, y, 1, t) or (x, y, t) in which an unlabelled frame is 255 throughout.
-    cine_shape
+        (x, y, 1, t) or (x, y, t). An image that contains only 255 is unlabelled.
+    cine_shape : tuple of int
         Frames, height and width of the cine.
-    label_set
-        The labels that may occur, besides 0 (background) and 255 (nobody said).
-    affine
-        Of the cine, where its file states one: a NIfTI that states one as well is turned onto the cine.
-    spacing_mm
+    label_set : LabelSet
+        Allowed labels, besides 0 (background) and 255 (unlabelled).
+    affine : ndarray of float, shape (4, 4), optional
+        Affine of the cine, if its file states one: a NIfTI with an affine is then reoriented to the cine.
+    spacing_mm : tuple of float, optional
         Width and height of the cine's pixels; None if it is not calibrated.
 
     Returns
     -------
-    dict
-        Label image (height, width) uint8 by frame number; frames that are 255 throughout are left out. An
-        image that is 0 throughout says that no structure is on its frame.
+    dict of int to ndarray of uint8, shape (height, width)
+        Label images by frame, without unlabelled ones. An image that contains only 0 states that its frame
+        shows no structure.
 
     Raises
     ------
     LabelError
-        If there are no labels, or they do not fit the cine or the label set, or cannot be read.
+        If there are no labels, or if they do not fit the cine or the label set or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -87,23 +87,21 @@ def read_labels(
 
 
 def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str], label_set: LabelSet) -> None:
-    """Refuse labels that name no structure; warn of frames whose labels may mean something else."""
+    """Raise LabelError for labels without any structure; warn of frames with ambiguous labels."""
     if not labels:
-        raise LabelError(
-            f"{source} holds no labels: add frame_0012.png files, or frames that are not 255 throughout."
-        )
+        raise LabelError(f"{source} contains no labels: add frame_0012.png files, or values other than 255.")
     nothing = [frame for frame, label in labels.items() if not structure_mask(label).any()]
     partly = [frame for frame in nothing if labels[frame].any()]  # 0 and 255
     if len(nothing) == len(labels):
         if partly:
             raise LabelError(
-                f"{names[partly[0]]} has no values but 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled"
+                f"{names[partly[0]]} contains only 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled"
                 f": give each structure its own value ({_class_names(label_set)})."
             )
-        raise LabelError(f"{source} holds background alone: outline a structure on at least one frame.")
+        raise LabelError(f"{source} contains only background: outline a structure on at least one frame.")
     if partly:
         _logger.warning(
-            "%s, frame %d: no values but 0 and %d, which means unlabelled: no structure is read there.",
+            "%s, frame %d: only 0 and %d, which means unlabelled: no structure is read there.",
             names[partly[0]],
             partly[0],
             UNLABELLED,
@@ -111,8 +109,8 @@ def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str],
     empty = len(nothing) - len(partly)
     if empty:
         _logger.warning(
-            "%s: %d of %d labelled frames are 0 throughout, which says that they show no structure; "
-            "an unlabelled frame is %d throughout.",
+            "%s: %d of %d labelled frames contain only 0, which means that they show no structure; "
+            "an unlabelled frame contains only %d.",
             source,
             empty,
             len(labels),
@@ -121,7 +119,7 @@ def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str],
 
 
 def _checked(name: str, image: NDArray[Any], label_set: LabelSet) -> NDArray[np.uint8]:
-    """Labels as uint8; LabelError where a value is no label of the set."""
+    """Return labels as uint8; LabelError if a value is not in the label set."""
     values = np.unique(image).astype(np.float64)
     whole = np.rint(values)
     close = np.abs(values - whole) <= _ROUNDING

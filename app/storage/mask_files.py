@@ -1,4 +1,4 @@
-"""Masks out: NIfTI, PNGs and areas."""
+"""Export of masks as NIfTI, PNGs and a table of areas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vjepa_core.atomic import replacing
 _ALIGNED = 2  # code of a NIfTI's sform and qform: coordinates of another image
 
 CalibrationOf = Callable[[NDArray[np.bool_]], Calibration | None]
-"""Size of the pixels of a structure (height, width); None where there is none."""
+"""Returns the pixel size of a structure, a mask (height, width); None if it is not calibrated."""
 
 
 def write_masks(
@@ -38,29 +38,29 @@ def write_masks(
 
     Parameters
     ----------
-    out_dir
-        Folder to write to; made if it is not there.
-    masks
-        Shape (frames, height, width), uint8: values are labels.
-    formats
+    out_dir : Path or str
+        Folder to write to, created if necessary.
+    masks : ndarray of uint8, shape (frames, height, width)
+        Label images.
+    formats : collection of str
         Any of "nifti" (``masks.nii.gz``, uint8, (x, y, 1, t), with the mean time step in seconds as
         pixdim[4]), "png" (``masks/frame_0000.png``, 8-bit, values are labels) and "csv" (``areas.csv``:
-        pixels and, where calibrated, mm2 of every class on every frame).
-    spacing_mm
+        pixels of every structure on every frame, and mm2 if calibrated).
+    spacing_mm : tuple of float or None
         Width and height of a pixel in mm; None if the cine is not calibrated.
-    frame_times_ms
+    frame_times_ms : ndarray of float, shape (frames,)
         Time of every frame.
-    label_set
-        Names of the classes.
-    affine
-        Of the cine, where its file states one; default one made from `spacing_mm`.
-    calibration_of
-        Pixel size that holds for a structure, such as `Cine.calibration_of`; default `spacing_mm` for all.
+    label_set : LabelSet
+        Names of the structures.
+    affine : ndarray of float, shape (4, 4), optional
+        Affine of the cine, if its file states one; default one computed from `spacing_mm`.
+    calibration_of : callable, optional
+        Returns the pixel size of a structure, as `Cine.calibration_of`; default `spacing_mm` for all.
 
     Returns
     -------
     list of Path
-        The files written: each is whole or not there.
+        The files; each is complete or absent.
 
     Raises
     ------

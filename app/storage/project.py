@@ -19,10 +19,10 @@ from app.domain.study import Study
 from app.storage import schema
 from app.storage.cine_index import CineIndex
 from app.storage.cine_tables import CineTable, default_rater
-from app.storage.codec import label_set_from_json, label_set_to_json
 from app.storage.connection import Connection
 from app.storage.errors import damaged
 from app.storage.filelock import FileLock
+from app.storage.label_set_json import label_set_from_json, label_set_to_json
 from app.storage.layer_tables import (
     find_layer,
     read_labels,
@@ -64,13 +64,13 @@ class Project:
         self._connect()
 
     def _connect(self) -> None:
-        # Moving the log into the file is left to the other connection, so that no stroke pays for it.
+        # The other connection moves the log into the file, so that no stroke is delayed by it.
         self._human = Connection(self._path, "FULL", timeout_s=0.25, checkpoint_pages=16_000)
         self._computed = Connection(self._path, "NORMAL", timeout_s=5.0, checkpoint_pages=1_000)
 
     @classmethod
     def create(cls, path: Path | str, label_set: LabelSet = LEFT_HEART) -> Project:
-        """Make a new project file and open it; a file that is there already is refused."""
+        """Create a project file and open it; ProjectError if the file exists."""
         path = Path(path).resolve()  # one file, one lock, whatever links lead to it
         lock = cls._lock_target(path)
         try:
@@ -83,20 +83,20 @@ class Project:
             lock.release()
             if isinstance(error, sqlite3.Error | OSError):
                 raise ProjectError(
-                    f"{path.name} cannot be made in {path.parent} ({error}): "
+                    f"{path.name} cannot be created in {path.parent} ({error}): "
                     "free some space, or choose another folder."
                 ) from error
             raise
 
     @classmethod
     def open(cls, path: Path | str) -> Project:
-        """Open a project: checked page by page, migrated after a backup, restored after a crash.
+        """Open a project: check every page, migrate it after a backup, recover it after a crash.
 
         Raises
         ------
         ProjectError
-            If the file is missing, foreign, damaged, made by a newer version, or open elsewhere; it is
-            left untouched.
+            If the file is missing, damaged, of another program or a newer version, or open elsewhere; it
+            is not changed.
         """
         path = Path(path).resolve()
         schema.check_header(path)
@@ -112,7 +112,7 @@ class Project:
 
     @classmethod
     def open_or_create(cls, path: Path | str) -> Project:
-        """Open the project at `path`, or make it if nothing is there."""
+        """Open the project at `path`, or create it if the file does not exist."""
         return cls.open(path) if Path(path).exists() else cls.create(path)
 
     def __enter__(self) -> Project:
@@ -125,16 +125,17 @@ class Project:
 
     @property
     def path(self) -> Path:
+        """The project file."""
         return self._path
 
     def close(self) -> None:
-        """Fold the log into the file and give it free; calling twice does nothing."""
+        """Move the log into the file and release it; calling twice does nothing."""
         self._human.close()
         self._computed.close()
         self._lock.release()
 
     def save_copy(self, path: Path | str) -> None:
-        """Write all that is committed to another file, whole at once or not at all."""
+        """Write everything that is committed to another file, completely or not at all."""
         path = Path(path).resolve()
         if path == self._path or (path.exists() and path.samefile(self._path)):
             raise ProjectError(f"{path.name} is the open project itself: choose another name for the copy.")
@@ -147,9 +148,9 @@ class Project:
             lock.release()
 
     def move_to(self, path: Path | str) -> None:
-        """Go on in another file, which gets all that is committed; the present one stays as it is.
+        """Continue in another file, which gets everything that is committed; the old one is not changed.
 
-        Everything that holds this object goes on working, in the new file.
+        This object refers to the new file afterwards.
         """
         self.save_copy(path)
         moved = Project.open(path)
@@ -162,16 +163,16 @@ class Project:
 
     @staticmethod
     def _lock_target(path: Path) -> FileLock:
-        """Lock a file about to be written whole, in a folder that is made if it must."""
+        """Lock a file that is about to be written, and create its folder if necessary."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ProjectError(
-                f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
+                f"The folder {path.parent} cannot be created ({error.strerror}): choose another one."
             ) from error
         lock = FileLock(path)
         if path.with_name(path.name + "-wal").exists():
-            # The log of a project that crashed would be taken for the new file's own.
+            # The log of a crashed project would be applied to the new file.
             lock.release()
             raise ProjectError(f"{path.name}-wal, left by a crash, is in the way: choose another name.")
         return lock

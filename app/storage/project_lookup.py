@@ -1,9 +1,10 @@
-"""Finding the project that a cine was last worked on in, so that opening the cine brings its work back."""
+"""Search for the project in which a cine was last annotated, and the list of recent projects."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -15,32 +16,40 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".apical"
 MAX_RECENT = 30
+_BACKUP = re.compile(r"\.backup-v\d+\.apical$")
 
 
 def automatic_path(folder: Path, content_hash: str) -> Path:
-    """Where a cine's own project goes; the name is a hash, so it says nothing of the patient."""
+    """Return the path of a project for one cine; the name is a hash, which says nothing about the patient."""
     return folder / f"{content_hash[:16]}{SUFFIX}"
 
 
 def find_project(content_hash: str, candidates: Iterable[Path], *, drawn: bool = False) -> Path | None:
-    """Return the project, most recently written first, that knows a cine; None if none does.
+    """Return the most recently written project that refers to a cine; None if there is none.
 
-    With `drawn`, only one that holds annotations of it counts.
+    Parameters
+    ----------
+    content_hash : str
+        Of the cine.
+    candidates : iterable of Path
+        Projects; files that are no projects are skipped.
+    drawn : bool
+        Consider only projects with annotations of the cine.
     """
     existing = [path for path in dict.fromkeys(candidates) if path.is_file()]
-    for path in sorted(existing, key=_written, reverse=True):
+    for path in sorted(existing, key=_last_write, reverse=True):
         if _contains(path, content_hash, drawn):
             return path
     return None
 
 
 def projects_in(folder: Path) -> list[Path]:
-    """Project files of a folder."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """Return the project files of a folder, without the copies stored before a migration."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not _BACKUP.search(path.name))
 
 
 def read_recent(file: Path) -> list[Path]:
-    """Projects opened or saved lately, newest first; an unreadable list is an empty one."""
+    """Return the recently opened or saved projects, newest first; none if the list is unreadable."""
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -50,8 +59,8 @@ def read_recent(file: Path) -> list[Path]:
     return [Path(entry) for entry in entries if isinstance(entry, str)]
 
 
-def remember(file: Path, project: Path) -> None:
-    """Put a project at the head of the list of recent ones; a list that cannot be written is let be."""
+def add_recent(file: Path, project: Path) -> None:
+    """Put a project at the start of the list of recent projects, if the list can be written."""
     recent = [project, *(p for p in read_recent(file) if p != project)][:MAX_RECENT]
     try:
         write_text(file, json.dumps([str(p) for p in recent]))
@@ -59,7 +68,7 @@ def remember(file: Path, project: Path) -> None:
         logger.info("the list of recent projects was not written: %s", error.strerror)
 
 
-def _written(path: Path) -> float:
+def _last_write(path: Path) -> float:
     times = [path.stat().st_mtime]
     log = path.with_name(path.name + "-wal")
     if log.exists():

@@ -1,4 +1,4 @@
-"""The project file's tables, and the steps from one version of them to the next."""
+"""Tables of the project file, and the steps from one version to the next."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from app.storage.layers_migration import add_layers, remove_identities
 from app.storage.states_migration import add_states
 from vjepa_core.atomic import replacing
 
-APPLICATION_ID = 0x41504943  # "APIC"; SQLite keeps it in the file's header, `file` can show it
+APPLICATION_ID = 0x41504943  # "APIC", in the file's header
 
 # STEPS[n] leads from version n to n + 1; an empty file is version 0. Published steps never change.
-# Label images are zlib-compressed uint8 rows, the size of their cine.
+# Label images are zlib-compressed uint8 rows, of the size of their cine.
 STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
     (
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -160,7 +160,7 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
 
 
 def create(path: Path, settings: Mapping[str, str]) -> None:
-    """Write an empty project of the newest version to `path`, which must not exist."""
+    """Write an empty project of the newest version to a new or empty file."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -171,14 +171,16 @@ def create(path: Path, settings: Mapping[str, str]) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Tell a project from any other file by its first 100 bytes, without opening it as a database.
-
-    Offsets as in SQLite's file format document, section 1.3.
+    """Check by its first 100 bytes that a file is a project, without opening it as a database.
 
     Raises
     ------
     ProjectError
-        If the file is missing, unreadable, foreign, cut short or made by a newer version.
+        If the file is missing, unreadable, truncated, of another program or of a newer version.
+
+    References
+    ----------
+    SQLite, Database File Format, section 1.3.
     """
     if not path.exists():
         raise ProjectError(f"There is no project at {path}: check the name, or create a new project.")
@@ -189,7 +191,7 @@ def check_header(path: Path) -> None:
         raise ProjectError(
             f"{path.name} cannot be read ({error.strerror}): check that it is a file you may read."
         ) from error
-    foreign = ProjectError(f"{path.name} is not an Apical project: choose a file made by Apical.")
+    foreign = ProjectError(f"{path.name} is not an Apical project: choose a file written by Apical.")
     if not header.startswith(b"SQLite format 3\0"):
         raise foreign
     if len(header) < 100:
@@ -200,7 +202,7 @@ def check_header(path: Path) -> None:
 
 
 def is_project(path: Path) -> bool:
-    """Tell whether `path` looks like a project that this version can read."""
+    """Return True if the header is that of a project that this version can read."""
     try:
         check_header(path)
     except ProjectError:
@@ -209,15 +211,15 @@ def is_project(path: Path) -> bool:
 
 
 def check_contents(path: Path) -> int:
-    """Read every page once and return the schema version; writes nothing.
+    """Read every page once and return the schema version, without writing.
 
     Raises
     ------
     ProjectError
-        If the file is damaged or made by a newer version.
+        If the file is damaged or of a newer version.
     """
     log = path.with_name(path.name + "-wal")
-    # Without a log to read, `immutable` keeps SQLite from making its side files.
+    # Without a log to read, `immutable` keeps SQLite from creating its side files.
     options = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     try:
         with contextlib.closing(
@@ -234,17 +236,17 @@ def check_contents(path: Path) -> int:
 
 
 def backup_path(path: Path, version: int) -> Path:
-    """Where the project of an older version is kept when it is migrated."""
+    """Return the path of the copy that is stored before a project is migrated."""
     return path.with_name(f"{path.stem}.backup-v{version}{path.suffix}")
 
 
 def migrate(path: Path, version: int) -> None:
-    """Bring the project from `version` to the newest, after a backup beside it; all steps or none.
+    """Migrate a project from `version` to the newest one, after a backup beside it; all steps or none.
 
     Raises
     ------
     ProjectError
-        If the backup or a step fails; the project is then as it was.
+        If the backup or a step fails; the project is then unchanged.
     """
     backup = backup_path(path, version)
     copy(path, backup)
@@ -262,13 +264,13 @@ def migrate(path: Path, version: int) -> None:
             path.chmod(0o600)
     except sqlite3.Error as error:
         raise ProjectError(
-            f"{path.name} could not be brought to this version of Apical and is as it was "
+            f"{path.name} could not be converted to this version of Apical and is unchanged "
             f"(backup: {backup.name}): {_lower_first(str(project_error(path, error)))}"
         ) from error
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a project, open or not, with SQLite's backup; `target` is whole at once or not touched.
+    """Copy a project, open or not; `target` is written completely or not at all.
 
     Raises
     ------
@@ -308,7 +310,7 @@ def _step_up(connection: sqlite3.Connection, version: int) -> None:
 def _check_version(path: Path, version: int) -> None:
     if version > len(STEPS):
         raise ProjectError(
-            f"{path.name} was made by a newer version of Apical: install that version to open it."
+            f"{path.name} was written by a newer version of Apical: install that version to open it."
         )
 
 

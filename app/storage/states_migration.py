@@ -1,4 +1,4 @@
-"""States for projects that were written before structures had any: replayed from the log of strokes."""
+"""Step from version 1 of the project file to version 2: states of structures, from the log of strokes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vjepa_core.label_image import structures_in
 
 
 def add_states(connection: sqlite3.Connection) -> None:
-    """Fill in the states of annotations and strokes: accepted by an accept stroke, else drawn.
+    """Set the states of annotations and strokes: accepted by an accept stroke, else drawn.
 
-    Damaged pixels are passed over; they are reported when they are read.
+    Damaged pixels are skipped; they are reported when they are read.
     """
     for cine_id, height, width in connection.execute("SELECT id, height, width FROM cines").fetchall():
         frames = connection.execute(
@@ -54,7 +54,7 @@ def _replay(
     shape: tuple[int, int],
     states: dict[int, Provenance],
 ) -> dict[int, Provenance]:
-    """Write the states around each stroke of a frame, and return those after the last one."""
+    """Write the states before and after each stroke of a frame, and return those after the last one."""
     rows = connection.execute(
         "SELECT id, y0, x0, height, width, before, after, kind FROM strokes "
         "WHERE cine_id = ? AND frame = ? AND undone = ? ORDER BY id",

@@ -9,7 +9,7 @@ from app import paths
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.storage.project import Project
-from app.storage.project_lookup import automatic_path, find_project, projects_in, read_recent, remember
+from app.storage.project_lookup import add_recent, automatic_path, find_project, projects_in, read_recent
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def find_annotated_elsewhere(cine: Cine, project: Project) -> Path | None:
 def remember_project(project: Project) -> None:
     """Add a project to the list of recent projects, if that can be written."""
     try:
-        remember(_recent(), project.path)
+        add_recent(_recent(), project.path)
     except ProjectError as error:
         logger.info("the project is not listed as recent: %s", error)
 

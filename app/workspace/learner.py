@@ -14,7 +14,7 @@ from app.domain.prediction import Prediction
 from app.encoders import registry
 from app.engine.events import EngineDied, EngineNotStarted, Event, HeadFitted, LearningFailure, PredictedMasks
 from app.engine.session import LearningSession
-from app.storage.codec import draws_structures, structures_to_json
+from app.storage.label_set_json import predicts_structures, structures_to_json
 from app.storage.project import Project
 from app.storage.records import HeadRecord
 from app.workspace.dispatcher import Dispatcher
@@ -99,7 +99,7 @@ class Learner:
             return
         self._project = project
         self._set_progress(Progress(0, 0, Stage.STARTING))
-        if head is not None and draws_structures(head.label_set, project.label_set):
+        if head is not None and predicts_structures(head.label_set, project.label_set):
             self.session.restore_head(head.blob, dict(head.revisions))
             self._head_id, self._head_encoder = head.id, head.encoder_checksum
 

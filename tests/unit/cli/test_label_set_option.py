@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
-from app.storage.codec import label_set_to_json
+from app.storage.label_set_json import label_set_to_json
 from tests.unit.cli.test_segment_command import LABELS, _segment, calls
 
 __all__ = ["calls"]

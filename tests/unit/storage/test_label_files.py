@@ -92,7 +92,7 @@ def test_a_jpeg_that_is_called_png(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(mask() * 60).save(content, "JPEG")
     (tmp_path / "frame_0001.png").write_bytes(content.getvalue())
-    assert "is a JPEG and no PNG" in refusal(tmp_path)
+    assert "is a JPEG and not a PNG" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("depth", [2, 4])
@@ -181,7 +181,7 @@ def test_a_folder_without_a_usable_name_says_what_it_holds(tmp_path: Path) -> No
         save(folder / f"{i:04d}.png", mask())
     assert "and 21 more" in refusal(folder)
     (tmp_path / "empty").mkdir()
-    assert "nothing at all" in refusal(tmp_path / "empty")
+    assert "but nothing" in refusal(tmp_path / "empty")
 
 
 def test_two_names_of_one_frame(tmp_path: Path) -> None:

@@ -159,12 +159,12 @@ def test_neither_folder_nor_nifti(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
-    refused(tmp_path / "labels", "holds no labels")
+    refused(tmp_path / "labels", "contains no labels")
 
 
 def test_a_nifti_that_labels_nothing(tmp_path: Path) -> None:
-    refused(nifti(tmp_path / "l.nii.gz", np.full((W, H, T), 255, np.uint8)), "holds no labels")
-    refused(nifti(tmp_path / "l.nii.gz", np.zeros((W, H, T), np.uint8)), "background alone")
+    refused(nifti(tmp_path / "l.nii.gz", np.full((W, H, T), 255, np.uint8)), "contains no labels")
+    refused(nifti(tmp_path / "l.nii.gz", np.zeros((W, H, T), np.uint8)), "only background")
 
 
 def test_wrong_size_says_both(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.cine import Cine
 from app.storage.project import Project
-from app.storage.project_lookup import automatic_path, find_project, projects_in, read_recent, remember
+from app.storage.project_lookup import add_recent, automatic_path, find_project, projects_in, read_recent
 
 Make = Callable[..., Cine]
 
@@ -62,8 +62,8 @@ def test_recent_projects_newest_first_each_once_and_not_too_many(tmp_path: Path)
     file = tmp_path / "recent.json"
     assert read_recent(file) == []
     for n in range(40):
-        remember(file, tmp_path / f"{n}.apical")
-    remember(file, tmp_path / "35.apical")
+        add_recent(file, tmp_path / f"{n}.apical")
+    add_recent(file, tmp_path / "35.apical")
     recent = read_recent(file)
     assert recent[:3] == [tmp_path / f"{n}.apical" for n in (35, 39, 38)]
     assert len(recent) == len(set(recent)) == 30
@@ -75,11 +75,11 @@ def test_an_unreadable_list_is_an_empty_one_and_is_written_anew(tmp_path: Path, 
     file = tmp_path / "recent.json"
     file.write_bytes(text.encode(errors="surrogateescape"))
     assert read_recent(file) == []
-    remember(file, tmp_path / "a.apical")
+    add_recent(file, tmp_path / "a.apical")
     assert read_recent(file) == [tmp_path / "a.apical"]
 
 
 def test_a_list_that_cannot_be_written_is_let_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    remember(tmp_path / "file" / "recent.json", tmp_path / "a.apical")
+    add_recent(tmp_path / "file" / "recent.json", tmp_path / "a.apical")
     assert read_recent(tmp_path / "file" / "recent.json") == []

@@ -98,7 +98,7 @@ def test_old_and_new_masks_are_read(tmp_path: Path) -> None:
 )
 def test_labels_that_lie_elsewhere_are_refused(tmp_path: Path, other: np.ndarray) -> None:
     nib.save(nib.Nifti1Image(masks().transpose(2, 1, 0), other), tmp_path / "l.nii.gz")
-    with pytest.raises(LabelError, match="lies elsewhere than the cine") as caught:
+    with pytest.raises(LabelError, match="does not match the position of the cine") as caught:
         read(tmp_path / "l.nii.gz", affine=PLACED)
     assert "\n" not in str(caught.value)
     # Of a cine without an affine nothing is known that could be contradicted.

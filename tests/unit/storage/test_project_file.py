@@ -262,7 +262,7 @@ def test_a_copy_into_a_place_that_is_no_folder(recorder: Recorder, tmp_path: Pat
 
 
 def refused(path: Path, words: str) -> None:
-    """Opening fails with one sentence that names the file, which is left byte for byte as it was."""
+    """Opening fails with one sentence that names the file, which is not changed."""
     before = path.read_bytes() if path.is_file() else None
     around = sorted(path.parent.iterdir())
     with pytest.raises(ProjectError, match=words) as caught:
@@ -342,7 +342,7 @@ def test_creating_over_a_file_is_refused(path: Path) -> None:
 
 def test_creating_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ProjectError, match="cannot be made") as caught:
+    with pytest.raises(ProjectError, match="cannot be created") as caught:
         Project.create(tmp_path / "file" / "heart.apical")
     assert one_sentence(caught.value)
 
@@ -469,7 +469,7 @@ def test_a_migration_that_fails_changes_nothing(
     paint(recorder, 2)
     recorder.project.close()
     monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, (*NEXT, "UPDATE nowhere SET x = 1")))
-    with pytest.raises(ProjectError, match="as it was") as caught:
+    with pytest.raises(ProjectError, match="is unchanged") as caught:
         Project.open(path)
     assert "backup" in str(caught.value)
     monkeypatch.undo()

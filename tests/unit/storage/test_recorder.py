@@ -138,7 +138,7 @@ def test_a_write_that_was_reported_as_failed_but_landed_is_not_written_twice(
 
     def landed_but_failed(self: Project, *arguments: object) -> None:
         commit(self, *arguments)  # type: ignore[arg-type]
-        raise ProjectError("The disk holding heart.apical does not answer: reconnect it.")
+        raise ProjectError("The disk holding heart.apical does not respond: reconnect it.")
 
     monkeypatch.setattr(Project, "commit", landed_but_failed)
     paint(recorder, 0, 0)

@@ -14,7 +14,7 @@ from app.domain.label_packing import pack_pixels
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance
 from app.storage import schema
-from app.storage.codec import label_set_to_json
+from app.storage.label_set_json import label_set_to_json
 from app.storage.project import Project
 
 H, W = 30, 40

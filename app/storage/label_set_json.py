@@ -1,4 +1,4 @@
-"""Label sets, and the structures that a head draws, as JSON."""
+"""Label sets, and the structures that a head predicts, as JSON."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def label_set_to_json(label_set: LabelSet) -> str:
 
 
 def label_set_from_json(text: str) -> LabelSet:
-    """Inverse of `label_set_to_json`; ValueError, KeyError or TypeError on anything else."""
+    """Parse the text that `label_set_to_json` returns; ValueError, KeyError or TypeError if it is damaged."""
     data = json.loads(text)
     classes = []
     cavity = next((int(item["value"]) for item in data["classes"] if item["snomed"] == LV_CAVITY), None)
     cavities = {LV_MYOCARDIUM: cavity}
     for item in data["classes"]:
         red, green, blue = item["colour"]
-        # Sets written before walls were recorded: the myocardium of the left ventricle is one.
+        # In label sets without this entry the myocardium of the left ventricle is a wall.
         wall_of = item.get("wall_of", cavities.get(item["snomed"]))
         classes.append(
             LabelClass(int(item["value"]), item["name"], (red, green, blue), item["snomed"], wall_of)
@@ -39,18 +39,18 @@ def label_set_from_json(text: str) -> LabelSet:
 
 
 def structures_to_json(label_set: LabelSet) -> str:
-    """What a head for this label set draws: the value and the code of each class, or its name without one.
+    """Return the value and SNOMED CT code of each structure as JSON text, with its name if it has no code.
 
-    Neither the label set's own name nor its colours are part of it.
+    It identifies what a head predicts, independent of the name and the colours of the label set.
     """
     return json.dumps([[c.value, c.snomed or c.name] for c in label_set.classes])
 
 
-def draws_structures(stored: str, label_set: LabelSet) -> bool:
-    """Whether a head that was stored with this text draws the structures of a label set.
+def predicts_structures(stored: str, label_set: LabelSet) -> bool:
+    """Return True if a head stored with this text predicts the structures of a label set.
 
-    Heads of older versions are stored with the name of their label set alone. It is believed where the label
-    set is that of the left heart, which every project of these versions had.
+    Heads of older versions are stored with the name of their label set only, which is accepted for the left
+    heart: all their projects had it.
     """
     if stored == structures_to_json(label_set):
         return True
