@@ -84,26 +84,26 @@ class AnnotationEditor:
         return self._commit(opened, frame, masks.annotation, kind, states=masks.states, seen=seen)
 
     def undo(self) -> int | None:
-        """Undo the newest stroke of the visible cine and return its frame; None if there is none."""
+        """Undo the newest edit of the visible cine and return its frame; None if there is none."""
         opened = self._current()
-        stroke = None if opened is None else opened.recorder.undo()
-        if opened is None or stroke is None:
+        edit = None if opened is None else opened.recorder.undo()
+        if opened is None or edit is None:
             return None
-        if isinstance(stroke, Stroke):
+        if isinstance(edit, Stroke):
             opened.undo_predictions()
         self._changed(opened)
-        return stroke.frame
+        return edit.frame
 
     def redo(self) -> int | None:
-        """Redo the stroke that was undone last and return its frame; None if there is none."""
+        """Redo the edit that was undone last and return its frame; None if there is none."""
         opened = self._current()
-        stroke = None if opened is None else opened.recorder.redo()
-        if opened is None or stroke is None:
+        edit = None if opened is None else opened.recorder.redo()
+        if opened is None or edit is None:
             return None
-        if isinstance(stroke, Stroke):
+        if isinstance(edit, Stroke):
             opened.redo_predictions()
         self._changed(opened)
-        return stroke.frame
+        return edit.frame
 
     def accept(self, frame: int, masks: FrameMasks | None = None, seen: Prediction | None = None) -> bool:
         """Accept the predicted structures of a frame; structures stated by a human do not change.

@@ -14,7 +14,7 @@ from app.workspace.workspace import Workspace
 from tests.quiet_session import QuietSession
 
 
-class Bench:
+class Harness:
     """A workspace and the notices that it raised."""
 
     def __init__(self) -> None:
@@ -45,24 +45,24 @@ class Bench:
 
 
 @pytest.fixture
-def open_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Bench]]:
+def open_harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Harness]]:
     """Create workspaces; all are closed at the end."""
     monkeypatch.setattr("app.workspace.learner.LearningSession", QuietSession)
     QuietSession.made.clear()
-    benches: list[Bench] = []
+    harnesses: list[Harness] = []
 
-    def create() -> Bench:
-        benches.append(Bench())
-        return benches[-1]
+    def create() -> Harness:
+        harnesses.append(Harness())
+        return harnesses[-1]
 
     yield create
-    for bench in benches:
-        bench.workspace.close()
+    for harness in harnesses:
+        harness.workspace.close()
 
 
 @pytest.fixture
-def bench(open_bench: Callable[[], Bench]) -> Bench:
-    return open_bench()
+def harness(open_harness: Callable[[], Harness]) -> Harness:
+    return open_harness()
 
 
 @pytest.fixture

@@ -17,17 +17,17 @@ from app.workspace.cine_entry import CineEntry, CineState
 from app.workspace.notice import CineNotOpened
 from app.workspace.opened_cine import OpenedCine
 from tests.unit.readers.dicom_oracle import grey_cine
-from tests.unit.workspace.conftest import Bench
+from tests.unit.workspace.conftest import Harness
 
 MANY = 200
 
 
-def states(bench: Bench) -> list[CineState]:
-    return [entry.state for entry in bench.workspace.entries]
+def states(harness: Harness) -> list[CineState]:
+    return [entry.state for entry in harness.workspace.entries]
 
 
-def entry_named(bench: Bench, name: str) -> CineEntry:
-    return next(entry for entry in bench.workspace.entries if entry.name == name)
+def entry_named(harness: Harness, name: str) -> CineEntry:
+    return next(entry for entry in harness.workspace.entries if entry.name == name)
 
 
 def label(opened: OpenedCine) -> Frame:
@@ -42,22 +42,22 @@ def three(tmp_path: Path) -> list[Path]:
 
 
 def test_two_hundred_files_are_listed_and_one_is_opened(
-    bench: Bench, tmp_path: Path, opened_files: list[Path]
+    harness: Harness, tmp_path: Path, opened_files: list[Path]
 ) -> None:
     folder = tmp_path / "study"
     folder.mkdir()
     first = grey_cine(folder / "cine000.dcm", n=2)
     for number in range(1, MANY):
         shutil.copy(first, folder / f"cine{number:03}.dcm")
-    bench.open(folder)
-    assert len(bench.workspace.entries) == MANY
+    harness.open(folder)
+    assert len(harness.workspace.entries) == MANY
     assert opened_files == [first]
-    assert states(bench) == [CineState.OPEN] + [CineState.LISTED] * (MANY - 1)
-    assert bench.current.cine.path == first
+    assert states(harness) == [CineState.OPEN] + [CineState.LISTED] * (MANY - 1)
+    assert harness.current.cine.path == first
 
 
 def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
-    bench: Bench, tmp_path: Path, opened_files: list[Path], monkeypatch: pytest.MonkeyPatch
+    harness: Harness, tmp_path: Path, opened_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = grey_cine(tmp_path / "cine.dcm", n=2)
     cine = open_cine(file)
@@ -73,70 +73,70 @@ def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
     read: list[int] = []
     for name in ("layer", "annotations", "predictions"):
         monkeypatch.setattr(Project, name, _counted(getattr(Project, name), read))
-    bench.open(tmp_path / "many.apical")
-    assert len(bench.workspace.entries) == MANY
+    harness.open(tmp_path / "many.apical")
+    assert len(harness.workspace.entries) == MANY
     assert opened_files == [file]
-    assert bench.current.id == wanted
+    assert harness.current.id == wanted
     assert set(read) == {wanted}
-    assert [entry.n_frames for entry in bench.workspace.entries] == [2] * MANY
+    assert [entry.n_frames for entry in harness.workspace.entries] == [2] * MANY
 
 
 def test_a_listed_cine_is_opened_when_it_is_chosen(
-    bench: Bench, three: list[Path], opened_files: list[Path]
+    harness: Harness, three: list[Path], opened_files: list[Path]
 ) -> None:
-    bench.open(*three)
+    harness.open(*three)
     assert opened_files == three[:1]
-    assert [entry.n_frames for entry in bench.workspace.entries] == [3, None, None]
-    bench.workspace.choose(entry_named(bench, "c.dcm"))
-    assert bench.workspace.selected is entry_named(bench, "c.dcm")
-    assert bench.current.cine.path == three[0]  # visible until the other one is open
-    bench.settle()
-    assert bench.current.cine.path == three[2]
+    assert [entry.n_frames for entry in harness.workspace.entries] == [3, None, None]
+    harness.workspace.choose(entry_named(harness, "c.dcm"))
+    assert harness.workspace.selected is entry_named(harness, "c.dcm")
+    assert harness.current.cine.path == three[0]  # visible until the other one is open
+    harness.settle()
+    assert harness.current.cine.path == three[2]
     assert opened_files == [three[0], three[2]]
-    bench.workspace.choose(entry_named(bench, "a.dcm"))
-    assert bench.current.cine.path == three[0]
+    harness.workspace.choose(entry_named(harness, "a.dcm"))
+    assert harness.current.cine.path == three[0]
 
 
-def test_of_two_cines_chosen_quickly_the_last_one_is_shown(bench: Bench, three: list[Path]) -> None:
-    bench.open(*three)
-    bench.workspace.choose(entry_named(bench, "b.dcm"))
-    bench.workspace.choose(entry_named(bench, "c.dcm"))
-    bench.settle()
-    assert bench.current.cine.path == three[2]
-    assert states(bench) == [CineState.OPEN] * 3
+def test_of_two_cines_chosen_quickly_the_last_one_is_shown(harness: Harness, three: list[Path]) -> None:
+    harness.open(*three)
+    harness.workspace.choose(entry_named(harness, "b.dcm"))
+    harness.workspace.choose(entry_named(harness, "c.dcm"))
+    harness.settle()
+    assert harness.current.cine.path == three[2]
+    assert states(harness) == [CineState.OPEN] * 3
 
 
-def test_a_file_listed_twice_is_one_entry(bench: Bench, three: list[Path], tmp_path: Path) -> None:
-    bench.open(*three)
-    bench.open(three[1])
-    assert len(bench.workspace.entries) == 3
-    assert bench.current.cine.path == three[1]
+def test_a_file_listed_twice_is_one_entry(harness: Harness, three: list[Path], tmp_path: Path) -> None:
+    harness.open(*three)
+    harness.open(three[1])
+    assert len(harness.workspace.entries) == 3
+    assert harness.current.cine.path == three[1]
     copy = shutil.copy(three[1], tmp_path / "copy.dcm")
-    bench.open(Path(copy))
-    assert len(bench.workspace.entries) == 3  # the same cine in another file
+    harness.open(Path(copy))
+    assert len(harness.workspace.entries) == 3  # the same cine in another file
 
 
-def test_an_unreadable_file_stays_in_the_list_with_its_reason(bench: Bench, three: list[Path]) -> None:
+def test_an_unreadable_file_stays_in_the_list_with_its_reason(harness: Harness, three: list[Path]) -> None:
     three[0].write_bytes(b"")
-    bench.open(*three)
-    assert states(bench) == [CineState.FAILED, CineState.OPEN, CineState.LISTED]
-    entry = bench.workspace.entries[0]
+    harness.open(*three)
+    assert states(harness) == [CineState.FAILED, CineState.OPEN, CineState.LISTED]
+    entry = harness.workspace.entries[0]
     assert "a.dcm" in entry.error
     assert entry.error.endswith(".")
-    assert CineNotOpened(entry.error) in bench.notices
-    assert bench.current.cine.path == three[1]
+    assert CineNotOpened(entry.error) in harness.notices
+    assert harness.current.cine.path == three[1]
     grey_cine(three[0], n=3)
-    bench.workspace.choose(entry)  # readable by now
-    bench.settle()
+    harness.workspace.choose(entry)  # readable by now
+    harness.settle()
     assert entry.state is CineState.OPEN
     assert entry.error == ""
-    assert bench.current.cine.path == three[0]
+    assert harness.current.cine.path == three[0]
 
 
 def test_a_project_opens_the_cine_shown_last_and_the_annotated_ones(
-    open_bench: Callable[[], Bench], three: list[Path]
+    open_harness: Callable[[], Harness], three: list[Path]
 ) -> None:
-    first = open_bench()
+    first = open_harness()
     first.open(*three)
     for name in ("b.dcm", "c.dcm"):
         first.workspace.choose(entry_named(first, name))
@@ -148,7 +148,7 @@ def test_a_project_opens_the_cine_shown_last_and_the_annotated_ones(
     project = first.workspace.project.path
     first.workspace.close()
 
-    second = open_bench()
+    second = open_harness()
     second.open(project)
     assert [entry.name for entry in second.workspace.entries] == ["a.dcm", "b.dcm", "c.dcm"]
     assert states(second) == [CineState.LISTED, CineState.OPEN, CineState.OPEN]
@@ -158,9 +158,9 @@ def test_a_project_opens_the_cine_shown_last_and_the_annotated_ones(
 
 
 def test_a_missing_cine_of_a_project_loses_nothing(
-    open_bench: Callable[[], Bench], three: list[Path], tmp_path: Path
+    open_harness: Callable[[], Harness], three: list[Path], tmp_path: Path
 ) -> None:
-    first = open_bench()
+    first = open_harness()
     first.open(*three)
     first.workspace.editor.draw(first.current, 1, label(first.current), "brush")
     first.workspace.choose(entry_named(first, "b.dcm"))
@@ -172,7 +172,7 @@ def test_a_missing_cine_of_a_project_loses_nothing(
     outside = tmp_path.parent / f"{tmp_path.name}-moved.dcm"
     three[0].rename(outside)
 
-    second = open_bench()
+    second = open_harness()
     second.open(project)
     assert states(second) == [CineState.FAILED, CineState.OPEN]
     assert second.current.cine.path == three[1]
@@ -185,9 +185,9 @@ def test_a_missing_cine_of_a_project_loses_nothing(
 
 
 def test_another_file_in_the_place_of_a_cine_is_another_entry(
-    open_bench: Callable[[], Bench], three: list[Path]
+    open_harness: Callable[[], Harness], three: list[Path]
 ) -> None:
-    first = open_bench()
+    first = open_harness()
     first.open(three[0])
     first.workspace.editor.draw(first.current, 1, label(first.current), "brush")
     assert first.workspace.project is not None
@@ -195,7 +195,7 @@ def test_another_file_in_the_place_of_a_cine_is_another_entry(
     first.workspace.close()
     grey_cine(three[0], n=8, seed=5)
 
-    second = open_bench()
+    second = open_harness()
     second.open(project)
     assert states(second) == [CineState.FAILED]
     second.open(three[0])

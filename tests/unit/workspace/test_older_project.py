@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.workspace.cine_entry import CineState
-from tests.unit.workspace.conftest import Bench
+from tests.unit.workspace.conftest import Harness
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "project_v2"
 EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
@@ -20,18 +20,18 @@ CINES = ("first.dcm", "second.gif")
 
 
 @pytest.fixture
-def older(bench: Bench, tmp_path: Path) -> Bench:
+def older(harness: Harness, tmp_path: Path) -> Harness:
     """A copy of the project beside its cines, opened."""
     folder = Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
-    bench.open(folder / "project_v2.apical")
-    return bench
+    harness.open(folder / "project_v2.apical")
+    return harness
 
 
 def digest(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
-def test_both_cines_are_found_beside_the_project_and_open(older: Bench) -> None:
+def test_both_cines_are_found_beside_the_project_and_open(older: Harness) -> None:
     entries = older.workspace.entries
     assert [entry.name for entry in entries] == list(CINES)
     assert [entry.state for entry in entries] == [CineState.OPEN] * 2
@@ -42,7 +42,7 @@ def test_both_cines_are_found_beside_the_project_and_open(older: Bench) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1])
-def test_labels_and_predictions_are_complete(older: Bench, position: int) -> None:
+def test_labels_and_predictions_are_complete(older: Harness, position: int) -> None:
     opened, expected = older.workspace.opened_cines[position], EXPECTED[CINES[position]]
     layer = opened.recorder.layer
     assert {str(frame): digest(label) for frame, label in layer.labels.items()} == expected["labels"]
@@ -53,7 +53,7 @@ def test_labels_and_predictions_are_complete(older: Bench, position: int) -> Non
     assert opened.stale == set()
 
 
-def test_every_stroke_can_be_undone_and_redone(older: Bench) -> None:
+def test_every_stroke_can_be_undone_and_redone(older: Harness) -> None:
     editor = older.workspace.editor
     for position, name in enumerate(CINES):
         opened = older.workspace.opened_cines[position]
@@ -69,7 +69,7 @@ def test_every_stroke_can_be_undone_and_redone(older: Bench) -> None:
     assert older.workspace.saving.pending == 0
 
 
-def test_the_engine_receives_the_labels_and_the_head(older: Bench) -> None:
+def test_the_engine_receives_the_labels_and_the_head(older: Harness) -> None:
     revisions = {cine_id: revision for cine_id, revision, *_ in older.session.labels}
     assert revisions == {
         opened.id: EXPECTED[name]["revision"]

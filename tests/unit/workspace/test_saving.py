@@ -10,13 +10,13 @@ import pytest
 from app.domain.errors import ProjectError
 from app.workspace.notice import NotSaved, ProjectNotOpened
 from tests.unit.readers.dicom_oracle import grey_cine
-from tests.unit.workspace.conftest import Bench
+from tests.unit.workspace.conftest import Harness
 
 
 @pytest.fixture
-def drawn(bench: Bench, tmp_path: Path) -> Bench:
-    bench.open(grey_cine(tmp_path / "heart.dcm", n=4))
-    return bench
+def drawn(harness: Harness, tmp_path: Path) -> Harness:
+    harness.open(grey_cine(tmp_path / "heart.dcm", n=4))
+    return harness
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,14 +26,14 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.storage.project.Project.commit", commit)
 
 
-def draw(bench: Bench) -> None:
-    label = np.zeros((bench.current.cine.height, bench.current.cine.width), np.uint8)
+def draw(harness: Harness) -> None:
+    label = np.zeros((harness.current.cine.height, harness.current.cine.width), np.uint8)
     label[30:50, 30:50] = 1
-    bench.workspace.editor.draw(bench.current, 1, label, "brush")
+    harness.workspace.editor.draw(harness.current, 1, label, "brush")
 
 
 def test_a_refused_stroke_is_written_again_automatically(
-    drawn: Bench, monkeypatch: pytest.MonkeyPatch
+    drawn: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.workspace.saving.RETRY_MS", 1)
     with monkeypatch.context() as patch:
@@ -47,7 +47,7 @@ def test_a_refused_stroke_is_written_again_automatically(
 
 
 def test_another_project_is_not_opened_before_all_strokes_are_saved(
-    drawn: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = drawn.workspace.project
     refuse(monkeypatch)
