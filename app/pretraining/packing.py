@@ -24,6 +24,7 @@ from app.domain.cine import Cine
 from app.domain.errors import ApicalError, CineError
 from app.readers.browse import cine_paths
 from app.readers.open import open_cine
+from app.readers.suffixes import NIFTI_SUFFIXES
 from vjepa_core.errors import CoreError
 from vjepa_core.pretraining.pack import LIMITS, PackSummary, RawCine, isolate_ultrasound, pack_cines
 from vjepa_core.pretraining.shards import PackedSet
@@ -37,6 +38,8 @@ MIN_FRAMES = 8
 ASSUMED_FPS = 30.0
 _DARKEST = 24
 """A frame whose 99th percentile of grey levels is below this is regarded as black."""
+_LABEL_ENDINGS = tuple(f"_gt{suffix}" for suffix in NIFTI_SUFFIXES)
+"""Ends of the names of CAMUS label images."""
 _PATIENT = re.compile(r"patient\d+")
 
 
@@ -91,7 +94,7 @@ def read_cines(
         patient = _PATIENT.match(file.name.lower())
         if patient and patient.group() in held_out:
             skipped.add(file, "kept for validation")
-        elif file.name.lower().removesuffix(".gz").removesuffix(".nii").endswith("_gt"):
+        elif file.name.lower().endswith(_LABEL_ENDINGS):
             skipped.add(file, "labels, not images")
         else:
             cine = _read(file, seen, skipped)

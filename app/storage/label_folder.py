@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.domain.errors import LabelError
+from app.readers.suffixes import IMAGE_SUFFIXES, NIFTI_SUFFIXES
 
 _FRAME = r"frame{sep}(\d+)"
 _USUAL = re.compile(_FRAME.format(sep="_") + r"\.png", re.IGNORECASE)
 _VARIANT = re.compile(
     _FRAME.format(sep="[ ._-]?") + r"(?:[ ._-]?(?:masks?|labels?|seg|segmentation|gt))?\.png", re.IGNORECASE
 )
-_IMAGES = (
-    ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".nii", ".nii.gz", ".npy", ".npz",
-)  # fmt: skip
+_IMAGES = (*IMAGE_SUFFIXES, ".gif", *NIFTI_SUFFIXES, ".npy", ".npz")
 _EIGHT_BIT_MODES = ("L", "P")  # grey, or numbers with a palette: both hold the label itself
 _MOST_NAMED = 10
 _GREY = 0  # colour type of a PNG's header

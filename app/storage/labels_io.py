@@ -14,11 +14,11 @@ from app.domain.cine import Frame
 from app.domain.errors import LabelError
 from app.domain.labels import LabelSet
 from app.readers.nifti_space import Affine
+from app.readers.suffixes import NIFTI_SUFFIXES
 from app.storage.label_folder import read_folder
 from app.storage.label_nifti import read_nifti
 from vjepa_core.label_image import UNLABELLED, structure_mask
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _ROUNDING = 0.01
 """Tolerance for whole numbers: files with 16 bits and a slope give 1.00002 for 1."""
 
@@ -69,7 +69,7 @@ def read_labels(
         raise LabelError(
             f"There are no labels at {path}: give a folder of frame_0012.png files, or a NIfTI (x, y, 1, t)."
         )
-    elif path.name.lower().endswith(_NIFTI_SUFFIXES):
+    elif path.name.lower().endswith(NIFTI_SUFFIXES):
         read = read_nifti(path, cine_shape, affine, spacing_mm)
     else:
         raise LabelError(
