@@ -16,7 +16,9 @@ _PROGRESS_INTERVAL_S = 0.3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the file, options that override what is recognised, and `--look`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help=".pt, .pth.tar, .safetensors, .index.json")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="checkpoint: .pt, .pth.tar, .safetensors or .index.json"
+    )
     parser.add_argument("--name", metavar="NAME", help="name of the encoder (default: the file's)")
     parser.add_argument("--family", choices=tuple(CHOICES), help="family, if it cannot be recognised")
     parser.add_argument("--licence", metavar="TEXT", help="licence (default: that of the family)")
