@@ -52,7 +52,7 @@ def start_comparison(names: Sequence[str], project: Path, out: Path | None = Non
     project : Path
         The project file.
     out : Path, optional
-        Folder for pictures.
+        Folder for images of the outlines.
 
     Returns
     -------

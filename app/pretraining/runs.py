@@ -24,7 +24,7 @@ PACKED = "data"
 ENCODER = "encoder"
 """Folder of a run with its encoder and the encoder's card."""
 COMPARISON = "comparison"
-"""Folder of a run with the pictures of a comparison."""
+"""Folder of a run with the images of a comparison."""
 _PLAN = "run.json"
 _NAME = re.compile(r"run-(\d+)")
 

@@ -126,8 +126,8 @@ class FrameDecoder:
             return None
         self._check_size(data)
         if self._jpeg:
-            with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
-                return _chroma_of_rgb(np.asarray(picture.convert("RGB")))
+            with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+                return _chroma_of_rgb(np.asarray(image.convert("RGB")))
         values, photometric = self.samples(data)
         if self._tables is not None:
             return self._tables[1][self._unsigned(values)]
@@ -290,23 +290,23 @@ def jpeg_luma(data: bytes, rgb: bool = False) -> Frame:
     OSError
         The data are truncated or damaged.
     """
-    with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
-        sampling = {layer[1:3] for layer in getattr(picture, "layer", [])}
+    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        sampling = {layer[1:3] for layer in getattr(image, "layer", [])}
         # If header and JPEG disagree, the JPEG is right: JFIF and subsampling imply YCbCr.
-        ycbcr = "jfif" in picture.info or "adobe_transform" in picture.info or len(sampling) > 1
-        if not rgb or ycbcr or picture.mode == "L":
-            picture.draft("L", picture.size)
-            return np.asarray(picture if picture.mode == "L" else picture.convert("L"), np.uint8)
-        picture.draft("YCbCr", picture.size)  # the components as they are stored
-        return np.asarray(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2GRAY), np.uint8)
+        ycbcr = "jfif" in image.info or "adobe_transform" in image.info or len(sampling) > 1
+        if not rgb or ycbcr or image.mode == "L":
+            image.draft("L", image.size)
+            return np.asarray(image if image.mode == "L" else image.convert("L"), np.uint8)
+        image.draft("YCbCr", image.size)  # the stored components
+        return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _lossless_samples(data: bytes) -> Samples:
     """Decode the stored components of an 8-bit lossless JPEG, without colour conversion."""
     if data[2:4] == b"\xff\xe0":  # a JFIF marker requests a conversion that lossless decoding lacks
         data = data[:2] + data[4 + int.from_bytes(data[4:6], "big") :]
-    with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
-        return np.asarray(picture)
+    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        return np.asarray(image)
 
 
 def _display_range(ds: Dataset, p: Layout) -> tuple[tuple[float, float] | None, bool]:

@@ -144,8 +144,8 @@ def _has_whole_chunks(data: bytes) -> bool:
 def _size(file: Path) -> tuple[int, int] | None:
     """Read width and height from the header; None for a format that only OpenCV may read."""
     try:
-        with Image.open(file) as picture:
-            size = picture.size
+        with Image.open(file) as image:
+            size = image.size
     except Image.DecompressionBombError as error:
         raise too_large(file) from error
     except FileNotFoundError:
@@ -170,8 +170,8 @@ def _is_deep(files: list[Path]) -> bool:
 
 def _tiff_bits(file: Path) -> int:
     try:
-        with Image.open(file, formats=("TIFF",)) as picture:
-            bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
+        with Image.open(file, formats=("TIFF",)) as image:
+            bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))
             return max(bits) if isinstance(bits, tuple) else int(bits)
     except Exception:  # a format that only OpenCV reads
         return 8 * _read(file, None).dtype.itemsize

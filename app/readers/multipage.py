@@ -45,8 +45,8 @@ def page_count(path: Path) -> int:
         The image is too large.
     """
     try:
-        with Image.open(path) as picture:
-            return int(getattr(picture, "n_frames", 1)) if picture.format in _FORMATS else 1
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format in _FORMATS else 1
     except Image.DecompressionBombError as error:
         raise too_large(path) from error
     except Exception:
@@ -186,12 +186,12 @@ def _until_damage(pages: Iterator[Values]) -> Iterator[Values]:
         yield values
 
 
-def _values(picture: Image.Image) -> Values:
-    if picture.mode.startswith(_DEEP):
-        return np.array(picture)
-    if picture.mode == "L":
-        return np.array(picture, np.uint8)
-    return np.array(picture.convert("RGB").convert("L"), np.uint8)
+def _values(image: Image.Image) -> Values:
+    if image.mode.startswith(_DEEP):
+        return np.array(image)
+    if image.mode == "L":
+        return np.array(image, np.uint8)
+    return np.array(image.convert("RGB").convert("L"), np.uint8)
 
 
 def _format(path: Path) -> str:
