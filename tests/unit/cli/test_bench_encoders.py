@@ -98,7 +98,7 @@ def test_a_folder_is_locked_by_one_command(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["representation", "--camus", "none.npz"], "no CAMUS file"),
         (["representation", "--camus", "none.npz", "--shares", "2"], "--shares"),
@@ -113,7 +113,7 @@ def test_a_folder_is_locked_by_one_command(
 )
 def test_bad_input_is_one_sentence(
     words: list[str],
-    captured: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -121,7 +121,7 @@ def test_bad_input_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(["bench", *words]) == 2
     output = capsys.readouterr().err
-    assert captured in output
+    assert message in output
     assert "Traceback" not in output
 
 

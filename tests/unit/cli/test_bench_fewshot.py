@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_the_rows_so_far(
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (BenchError("No such cine: give another."), 2, "No such cine: give another."),
         (MemoryError("much of it"), 1, "An internal error occurred (MemoryError)"),
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_with_the_rows_so_far(
 def test_a_late_error_is_reported_with_the_rows_so_far(
     error: Exception,
     code: int,
-    captured: str,
+    message: str,
     camus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -132,15 +132,15 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
     output = capsys.readouterr()
     assert "Stopped early by an error" in output.out
     assert "CAMUS stills" in output.out
-    assert captured in output.err
+    assert message in output.err
     assert "Traceback" not in output.err
     found = json.loads(result.read_text())
     assert len(found["rows"]) == 1
-    assert captured in found["error"]
+    assert message in found["error"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "no data to measure"),
         (["--data", "none.npz"], "no CAMUS file"),
@@ -160,7 +160,7 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
 )
 def test_bad_input_is_one_sentence(
     words: list[str],
-    captured: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -168,7 +168,7 @@ def test_bad_input_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "fewshot", *words]) == 2
     output = capsys.readouterr().err
-    assert captured in output
+    assert message in output
     assert "Traceback" not in output
 
 

@@ -143,7 +143,7 @@ def test_an_internal_error_is_logged_without_its_message(
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (CineError("scan.dcm holds no picture."), 2, "apical: scan.dcm holds no picture."),
         (EncoderError("mine has no weights."), 2, "apical: mine has no weights."),
@@ -153,7 +153,7 @@ def test_an_internal_error_is_logged_without_its_message(
 def test_expected_errors_are_printed_and_not_logged(
     error: Exception,
     code: int,
-    captured: str,
+    message: str,
     demo_cine_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +165,7 @@ def test_expected_errors_are_printed_and_not_logged(
 
     monkeypatch.setattr(opening, "open_cine", failing)
     assert cli.main(["info", str(demo_cine_path)]) == code
-    assert _one_line(capsys.readouterr().err) == captured
+    assert _one_line(capsys.readouterr().err) == message
     assert not paths.log_file().exists()
 
 

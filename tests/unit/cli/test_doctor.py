@@ -154,16 +154,16 @@ def test_the_feature_cache_is_shown_and_cleared(
 
 
 @pytest.mark.usefixtures("_healthy")
-@pytest.mark.parametrize("said", ["lots", "-1", "nan"])
+@pytest.mark.parametrize("message", ["lots", "-1", "nan"])
 def test_an_invalid_cache_size_gets_advice(
-    captured: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", captured)
+    monkeypatch.setenv("APICAL_FEATURE_CACHE_GB", message)
     assert cli.main(["doctor", "--json"]) == 0
     output = capsys.readouterr()
     found = json.loads(output.out)
     (problem,) = (p for p in found["problems"] if "APICAL_FEATURE_CACHE_GB" in p["what"])
-    assert captured in problem["what"]
+    assert message in problem["what"]
     assert "8 GiB" in problem["do"]
     assert found["feature_cache"]["cap_bytes"] == 8 * 2**30
     assert output.err == ""
