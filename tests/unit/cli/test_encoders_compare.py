@@ -52,12 +52,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         save_file(weights, folder / "run.safetensors")
         checksum = hashlib.sha256((folder / "run.safetensors").read_bytes()).hexdigest()
         card: dict[str, Any] = {"name": "run", "family": "V-JEPA 2.1"}
-        card |= {
-            "architecture": "vit_tiny_patch16_224_t2",
-            "parameters": 5783040,
-            "licence": "Research: no sale",
-            "description": "Hardly trained.",
-        }
+        card |= {"architecture": "vit_tiny_patch16_224_t2", "parameters": 5783040}
+        card |= {"licence": "Research: no sale", "description": "Hardly trained."}
         card |= {"trained": True, "checksum": checksum, "file": "run.safetensors", "fps": 30.0}
         (folder / "run.json").write_text(json.dumps(card | {"depths": [5, 11]}), encoding="utf-8")
         cards.append(folder / "run.json")
@@ -114,10 +110,7 @@ def test_keep_choose_list_and_remove(capsys: pytest.CaptureFixture[str], runs: l
     assert report(capsys, "choose", "mine") == {"chosen": "mine"}
     listed = report(capsys, "list")["encoders"]
     output = [(e["name"], e["chosen"], e["own"], e["default"]) for e in listed if e["own"] or e["default"]]
-    assert output == [
-        (DEFAULT_ENCODER, False, False, True),
-        ("mine", True, True, False),
-    ]
+    assert output == [(DEFAULT_ENCODER, False, False, True), ("mine", True, True, False)]
     _, text, _ = run(capsys, "list")
     (line,) = [line for line in text.splitlines() if line.startswith("*  ")]
     assert "mine" in line
