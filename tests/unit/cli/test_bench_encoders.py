@@ -102,7 +102,7 @@ def test_a_folder_is_locked_by_one_command(
     [
         (["representation", "--camus", "none.npz"], "no CAMUS file"),
         (["representation", "--camus", "none.npz", "--shares", "2"], "--shares"),
-        (["representation", "--camus", "none.npz", "--shares"], "nothing to train"),
+        (["representation", "--camus", "none.npz", "--shares"], "no data to train"),
         (["representation", "--camus", "none.npz", "--encoder", "nobody"], "nobody"),
         (["ablation", "--camus", "none.npz", "--data", ".", "--out", "w", "--arms", "Z"], "no arm Z"),
         (["ablation", "--camus", "none.npz", "--data", "none", "--out", "w"], "does not exist"),
