@@ -239,7 +239,7 @@ def _summary(
     damaged: Sequence[int],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """What was computed, and how; no information about the patient."""
+    """Describe what was computed and how, without information about the patient."""
     cine, region = given.cine, given.region
     return {
         "notice": NOTICE,
