@@ -1,4 +1,4 @@
-"""A small cine that nobody needs to decode, and a project that refers to it."""
+"""A small cine without pixels, and a project that refers to it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_cine(tmp_path: Path) -> Callable[..., Cine]:
             calibration=None,
             regions=(),
             region=Box(0, 0, WIDTH, HEIGHT),
-            region_source="whole picture",
+            region_source="whole image",
             colour_doppler=False,
             burned_in_annotation=None,
             view=None,
@@ -79,7 +79,7 @@ def recorder(project: Project, cine: Cine) -> Recorder:
 
 @pytest.fixture
 def paint() -> Callable[..., None]:
-    """`paint(recorder, frame, step)`: a square whose place and label depend on the step."""
+    """Function that draws a square; its position and label depend on the step."""
 
     def paint(recorder: Recorder, frame: int, step: int = 0) -> None:
         before = recorder.layer.label(frame)

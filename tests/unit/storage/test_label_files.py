@@ -49,7 +49,7 @@ def refusal(path: Path) -> str:
 # Values that mean something else
 
 
-def test_a_mask_of_0_and_255_is_told_that_255_means_unlabelled(tmp_path: Path) -> None:
+def test_for_a_mask_of_0_and_255_the_error_explains_255(tmp_path: Path) -> None:
     binary = (mask() > 0).astype(np.uint8) * 255
     save(tmp_path / "p" / "frame_0000.png", binary)
     text = refusal(tmp_path / "p")
@@ -62,7 +62,7 @@ def test_a_mask_of_0_and_255_is_told_that_255_means_unlabelled(tmp_path: Path) -
     assert "255 means unlabelled" in refusal(tmp_path / "l.nii.gz")
 
 
-def test_one_mask_of_0_and_255_beside_real_labels_is_warned_of(
+def test_a_mask_of_0_and_255_beside_other_labels_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path / "frame_0000.png", mask())
@@ -83,12 +83,12 @@ def test_one_mask_of_0_and_255_beside_real_labels_is_warned_of(
         ("1", "one bit"),
     ],
 )
-def test_the_cause_is_named(tmp_path: Path, mode: str, cause: str) -> None:
+def test_the_error_names_the_cause(tmp_path: Path, mode: str, cause: str) -> None:
     save(tmp_path / "frame_0001.png", Image.new(mode, (W, H)))
     assert cause in refusal(tmp_path)
 
 
-def test_a_jpeg_that_is_called_png(tmp_path: Path) -> None:
+def test_a_jpeg_named_png(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(mask() * 60).save(content, "JPEG")
     (tmp_path / "frame_0001.png").write_bytes(content.getvalue())
@@ -96,7 +96,7 @@ def test_a_jpeg_that_is_called_png(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [2, 4])
-def test_grey_of_two_or_four_bits_holds_the_labels_themselves(tmp_path: Path, depth: int) -> None:
+def test_grey_values_of_two_or_four_bits_are_labels(tmp_path: Path, depth: int) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
             struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -125,7 +125,7 @@ def test_whole_numbers_stored_with_a_slope_are_accepted(tmp_path: Path) -> None:
         assert np.array_equal(read_labels(tmp_path / "l.nii.gz", SHAPE, LEFT_HEART)[1], mask())
 
 
-def test_values_that_are_no_whole_numbers_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_the_error_shows_values_that_are_not_whole_numbers(tmp_path: Path) -> None:
     volume = np.broadcast_to(mask(), SHAPE).astype(np.float32)
     volume[0, 5, 7:9] = 1.02, 1.9
     nib.save(nib.Nifti1Image(volume.T, np.eye(4)), tmp_path / "l.nii.gz")
@@ -143,9 +143,7 @@ def test_a_nifti_of_complex_numbers(tmp_path: Path) -> None:
 # Names
 
 
-def test_usual_names_of_label_images_are_read_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_common_names_are_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("frame_0000.png", "frame_0001_mask.png", "frame-0002.png", "Frame0003.labels.PNG"):
         save(tmp_path / name, mask())
     with caplog.at_level(logging.WARNING):
@@ -156,7 +154,7 @@ def test_usual_names_of_label_images_are_read_and_said(
     assert "Not used" not in caplog.text
 
 
-def test_label_images_that_are_not_used_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_label_images_cause_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "frame_0001.png", mask())
     for name in ("0002.png", "patient3_frame_0002.png", "mask_0003.png", "frame_0003.bmp", "frame_a.png"):
         save(tmp_path / name, mask())
@@ -169,7 +167,7 @@ def test_label_images_that_are_not_used_are_named(tmp_path: Path, caplog: pytest
     assert "frame_0012.png" in caplog.text
 
 
-def test_a_folder_without_a_usable_name_says_what_it_holds(tmp_path: Path) -> None:
+def test_the_error_lists_the_content_of_a_folder_without_labels(tmp_path: Path) -> None:
     folder = tmp_path / "labels"
     save(folder / "0009.png", mask())
     save(folder / "masks" / "frame_0001.png", mask())
@@ -184,7 +182,7 @@ def test_a_folder_without_a_usable_name_says_what_it_holds(tmp_path: Path) -> No
     assert "but nothing" in refusal(tmp_path / "empty")
 
 
-def test_two_names_of_one_frame(tmp_path: Path) -> None:
+def test_two_files_of_one_frame_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "frame_0001.png", mask())
     save(tmp_path / "frame_0001_mask.png", mask())
     text = refusal(tmp_path)
@@ -212,7 +210,7 @@ def test_a_frame_without_a_structure_is_an_annotation(tmp_path: Path) -> None:
 # Headers that do not fit
 
 
-def test_a_nifti_that_claims_more_than_it_has_is_not_read(
+def test_a_nifti_shorter_than_its_header_states_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = nib.Nifti1Image(np.ones((W, H, 1, T), np.uint8), np.eye(4))

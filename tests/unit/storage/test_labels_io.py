@@ -1,4 +1,4 @@
-"""Labels in and masks out, and every way in which they can be wrong."""
+"""Import of labels and export of masks, and their errors."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_areas(tmp_path: Path) -> None:
     assert {row["area_mm2"] for row in csv.DictReader(file.open())} == {""}
 
 
-def test_only_whole_files_are_left(tmp_path: Path) -> None:
+def test_no_temporary_file_remains(tmp_path: Path) -> None:
     write_masks(tmp_path, masks(), {"nifti", "png", "csv"}, None, TIMES)
     write_masks(tmp_path, masks(), {"nifti", "png", "csv"}, None, TIMES)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["areas.csv", "masks", "masks.nii.gz"]
@@ -106,7 +106,7 @@ def test_only_whole_files_are_left(tmp_path: Path) -> None:
 # What counts as labelled
 
 
-def test_a_folder_may_hold_other_things(tmp_path: Path) -> None:
+def test_other_files_in_a_folder_are_ignored(tmp_path: Path) -> None:
     png(tmp_path / "frame_0004.png", masks()[4])
     png(tmp_path / "frame_3.PNG", masks()[3])
     png(tmp_path / "overlay.png", np.zeros((3, 3, 3), np.uint8))
@@ -114,7 +114,7 @@ def test_a_folder_may_hold_other_things(tmp_path: Path) -> None:
     assert list(read_labels(tmp_path, SHAPE, LEFT_HEART)) == [3, 4]
 
 
-def test_frames_255_throughout_are_not_labelled(tmp_path: Path) -> None:
+def test_images_with_only_255_are_unlabelled(tmp_path: Path) -> None:
     volume = np.full(SHAPE, 255, np.uint8)
     volume[1], volume[4] = masks()[1], masks()[4]
     for dtype in (np.uint8, np.int16, np.float32):
@@ -128,7 +128,7 @@ def test_nifti_with_time_as_its_fourth_axis(tmp_path: Path) -> None:
     assert np.array_equal(read_labels(file, SHAPE, LEFT_HEART)[5], masks()[5])
 
 
-def test_pictures_with_a_palette_hold_labels(tmp_path: Path) -> None:
+def test_images_with_a_palette_are_read(tmp_path: Path) -> None:
     image = Image.fromarray(masks()[0])
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255] + [0] * 756)
     assert image.mode == "P"
@@ -136,7 +136,7 @@ def test_pictures_with_a_palette_hold_labels(tmp_path: Path) -> None:
     assert np.array_equal(read_labels(tmp_path, SHAPE, LEFT_HEART)[0], masks()[0])
 
 
-def test_background_throughout_beside_real_labels_is_warned_of(
+def test_an_image_of_background_only_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     volume = np.zeros(SHAPE, np.uint8)
@@ -149,7 +149,7 @@ def test_background_throughout_beside_real_labels_is_warned_of(
 # Bad input
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_path(tmp_path: Path) -> None:
     refused(tmp_path / "none", "no labels at")
 
 
@@ -162,18 +162,18 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     refused(tmp_path / "labels", "contains no labels")
 
 
-def test_a_nifti_that_labels_nothing(tmp_path: Path) -> None:
+def test_a_nifti_without_labels(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "l.nii.gz", np.full((W, H, T), 255, np.uint8)), "contains no labels")
     refused(nifti(tmp_path / "l.nii.gz", np.zeros((W, H, T), np.uint8)), "only background")
 
 
-def test_wrong_size_says_both(tmp_path: Path) -> None:
+def test_the_error_states_both_sizes(tmp_path: Path) -> None:
     png(tmp_path / "p" / "frame_0001.png", np.ones((W, H), np.uint8))
     refused(tmp_path / "p", "20x30 pixels and the cine is 30x20", "frame_0001.png")
     refused(nifti(tmp_path / "l.nii", np.ones((H, W, T), np.uint8)), "20x30 pixels and the cine is 30x20")
 
 
-def test_unknown_labels_are_named_and_so_are_the_known(tmp_path: Path) -> None:
+def test_the_error_lists_unknown_and_allowed_labels(tmp_path: Path) -> None:
     image = masks()[0]
     image[0, :2] = 7, 9
     png(tmp_path / "p" / "frame_0001.png", image)
@@ -198,7 +198,7 @@ def test_two_files_for_one_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "1"])
-def test_pictures_that_are_no_8_bit_label_images(tmp_path: Path, mode: str) -> None:
+def test_images_with_other_than_8_bits(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (W, H)).save(tmp_path / "frame_0001.png")
     refused(tmp_path, f"mode {mode} where an 8-bit label image is expected", "frame_0001.png")
 
@@ -228,7 +228,7 @@ def test_a_nifti_with_too_many_axes(tmp_path: Path) -> None:
 # Disks that refuse
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ExportError, match="choose another folder") as caught:
         write_masks(tmp_path / "file", masks(), {"png"}, None, TIMES)
@@ -243,7 +243,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         (errno.EACCES, "may not be written"),
     ],
 )
-def test_a_disk_that_refuses_leaves_what_was_there(
+def test_a_failed_export_leaves_the_earlier_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     old = write_masks(tmp_path, np.zeros(SHAPE, np.uint8), {"csv", "nifti"}, None, TIMES)
@@ -260,7 +260,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_formats_nobody_knows(tmp_path: Path) -> None:
+def test_unknown_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="jpeg"):
         write_masks(tmp_path, masks(), {"jpeg"}, None, TIMES)
 

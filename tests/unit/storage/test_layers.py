@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -90,19 +92,19 @@ def test_a_fact_of_a_missing_frame_is_refused(recorder: Recorder) -> None:
 
 
 def test_a_fact_waits_with_the_strokes(recorder: Recorder, paint: Paint) -> None:
-    sql = recorder.project._human._sqlite
-    sql.execute("PRAGMA query_only = ON")
-    paint(recorder, 0, 0)
-    recorder.set_phase(0, ED, "A")
-    assert recorder.pending == 2
-    sql.execute("PRAGMA query_only = OFF")
+    with closing(sqlite3.connect(recorder.project.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        paint(recorder, 0, 0)
+        recorder.set_phase(0, ED, "A")
+        assert recorder.pending == 2
+        other.execute("ROLLBACK")
     assert recorder.retry()
     assert recorder.project.layer(recorder.cine_id).phases == {0: ED}
 
 
 def test_damaged_facts_are_reported(recorder: Recorder) -> None:
     recorder.set_view(VIEW, "A")
-    with recorder.project._human.transaction() as sql:
+    with closing(sqlite3.connect(recorder.project.path)) as sql, sql:
         sql.execute('UPDATE facts SET value = \'{"view": "A9C", "source": "manual"}\'')
     with pytest.raises(ProjectError, match="is damaged"):
         recorder.project.layer(recorder.cine_id)

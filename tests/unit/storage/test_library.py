@@ -1,4 +1,4 @@
-"""Which project a cine was last worked on in."""
+"""Search for the project of a cine, and the list of recent projects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def project_with(path: Path, *cines: Cine, written: float | None = None) -> Path
     return path
 
 
-def test_the_newest_project_that_knows_the_cine(tmp_path: Path, make_cine: Make) -> None:
+def test_the_newest_project_with_the_cine_is_found(tmp_path: Path, make_cine: Make) -> None:
     a, b = make_cine("hash-a"), make_cine("hash-b")
     project_with(tmp_path / "1.apical", a, written=100)
     newer = project_with(tmp_path / "2.apical", a, b, written=200)
@@ -36,7 +36,7 @@ def test_the_newest_project_that_knows_the_cine(tmp_path: Path, make_cine: Make)
     assert find_project("hash-a", []) is None
 
 
-def test_what_is_no_project_is_passed_over(tmp_path: Path, make_cine: Make) -> None:
+def test_files_that_are_no_projects_are_skipped(tmp_path: Path, make_cine: Make) -> None:
     good = project_with(tmp_path / "good.apical", make_cine("hash-a"))
     (tmp_path / "text.apical").write_text("x")
     (tmp_path / "empty.apical").touch()
@@ -46,14 +46,14 @@ def test_what_is_no_project_is_passed_over(tmp_path: Path, make_cine: Make) -> N
     assert (tmp_path / "text.apical").read_text() == "x"
 
 
-def test_an_open_project_is_found_by_what_was_just_written(tmp_path: Path, make_cine: Make) -> None:
+def test_an_open_project_is_found_by_its_last_write(tmp_path: Path, make_cine: Make) -> None:
     project_with(tmp_path / "old.apical", make_cine("hash-a"), written=100)
     with Project.create(tmp_path / "live.apical") as project:
         project.add_cine(make_cine("hash-a"))
         assert find_project("hash-a", projects_in(tmp_path)) == tmp_path / "live.apical"
 
 
-def test_a_projects_own_name_says_nothing(tmp_path: Path) -> None:
+def test_the_name_of_an_automatic_project_is_a_hash(tmp_path: Path) -> None:
     path = automatic_path(tmp_path, "0123456789abcdef" * 4)
     assert path == tmp_path / "0123456789abcdef.apical"
 
@@ -71,7 +71,7 @@ def test_recent_projects_newest_first_each_once_and_not_too_many(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "7", "null", '"x"', "[1, 2]", '{"a": 1}', "\udcff"])
-def test_an_unreadable_list_is_an_empty_one_and_is_written_anew(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_list_is_replaced(tmp_path: Path, text: str) -> None:
     file = tmp_path / "recent.json"
     file.write_bytes(text.encode(errors="surrogateescape"))
     assert read_recent(file) == []
@@ -79,7 +79,7 @@ def test_an_unreadable_list_is_an_empty_one_and_is_written_anew(tmp_path: Path, 
     assert read_recent(file) == [tmp_path / "a.apical"]
 
 
-def test_a_list_that_cannot_be_written_is_let_be(tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     add_recent(tmp_path / "file" / "recent.json", tmp_path / "a.apical")
     assert read_recent(tmp_path / "file" / "recent.json") == []

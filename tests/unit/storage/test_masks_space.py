@@ -1,4 +1,4 @@
-"""Masks lie where the cine lies, and labels are read by their affines."""
+"""Affines of exported masks and of imported labels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_masks_have_the_affine_of_their_cine(tmp_path: Path, affine: np.ndarray)
     assert np.array_equal(read(tmp_path / "masks.nii.gz", affine=affine), masks())
 
 
-def test_a_sheared_affine_is_kept(tmp_path: Path) -> None:
+def test_a_sheared_affine_is_preserved(tmp_path: Path) -> None:
     sheared = PLACED.copy()
     sheared[0, 1] = 0.1
     image: Any = nib.load(written(tmp_path, affine=sheared))
@@ -61,7 +61,7 @@ def test_a_sheared_affine_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("affine", [PLACED, CORONAL])
 @pytest.mark.parametrize("four_axes", [True, False])
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "RPI", "AIR", "SLP"])
-def test_labels_in_another_orientation_are_turned_onto_the_cine(
+def test_labels_in_another_orientation_are_reoriented_to_the_cine(
     tmp_path: Path, affine: np.ndarray, four_axes: bool, codes: str
 ) -> None:
     volume = masks().transpose(2, 1, 0)
@@ -78,7 +78,7 @@ def test_old_and_new_masks_are_read(tmp_path: Path) -> None:
     for array in (volume, volume[:, :, None]):
         nib.save(nib.Nifti1Image(array, PLACED), tmp_path / "l.nii.gz")
         assert np.array_equal(read(tmp_path / "l.nii.gz", affine=PLACED), masks())
-    # As the program wrote them before masks had the affine of their cine.
+    # As older versions wrote masks, without the affine of the cine.
     old = nib.Nifti1Image(volume, np.diag([-0.5, -0.4, 40.0, 1.0]))
     old.header["descrip"] = b"labels (x, y, t); pixdim[3] is ms per frame"
     nib.save(old, tmp_path / "old.nii.gz")
@@ -96,12 +96,12 @@ def test_old_and_new_masks_are_read(tmp_path: Path) -> None:
         np.array([[0.4, 0.2, 0, -40.0], [-0.2, 0.4, 0, 25.0], [0, 0, 1, 3.0], [0, 0, 0, 1]]),  # oblique
     ],
 )
-def test_labels_that_lie_elsewhere_are_refused(tmp_path: Path, other: np.ndarray) -> None:
+def test_labels_at_another_position_are_refused(tmp_path: Path, other: np.ndarray) -> None:
     nib.save(nib.Nifti1Image(masks().transpose(2, 1, 0), other), tmp_path / "l.nii.gz")
     with pytest.raises(LabelError, match="does not match the position of the cine") as caught:
         read(tmp_path / "l.nii.gz", affine=PLACED)
     assert "\n" not in str(caught.value)
-    # Of a cine without an affine nothing is known that could be contradicted.
+    # A cine without an affine has no position that labels could contradict.
     assert np.array_equal(read(tmp_path / "l.nii.gz", spacing_mm=(0.5, 0.4)), masks())
 
 
@@ -110,7 +110,7 @@ def test_labels_that_state_no_orientation_are_read_by_index(tmp_path: Path) -> N
     assert np.array_equal(read(tmp_path / "l.nii.gz", affine=PLACED), masks())
 
 
-def test_masks_of_a_dicom_cine_that_another_program_turned(tmp_path: Path) -> None:
+def test_masks_reoriented_by_another_program_are_read(tmp_path: Path) -> None:
     turned = nib.as_closest_canonical(nib.load(written(tmp_path)))
     assert turned.affine[0, 0] > 0
     nib.save(turned, tmp_path / "l.nii.gz")

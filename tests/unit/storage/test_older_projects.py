@@ -46,11 +46,12 @@ def digest(image: np.ndarray) -> str:
 
 
 def author(project: Project, cine_id: int) -> dict[str, str]:
-    rows = project._human.rows(
-        "SELECT frame, annotations.rater FROM annotations JOIN layers ON layers.id = layer_id "
-        "WHERE cine_id = ?",
-        (cine_id,),
-    )
+    with closing(sqlite3.connect(project.path)) as sql:
+        rows = sql.execute(
+            "SELECT frame, annotations.rater FROM annotations JOIN layers ON layers.id = layer_id "
+            "WHERE cine_id = ?",
+            (cine_id,),
+        ).fetchall()
     return {str(frame): rater for frame, rater in rows}
 
 

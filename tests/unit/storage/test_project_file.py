@@ -1,4 +1,4 @@
-"""What goes into a project comes out again, and files that are no project are left alone."""
+"""Content of a project, copies of it, and projects that crash or are migrated."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_clean_project_is_one_file(project: Project, path: Path) -> None:
     assert list(path.parent.glob("*heart*")) == [path]
 
 
-def test_history_is_restored_across_reopening(recorder: Recorder, path: Path, paint: Paint) -> None:
+def test_history_is_restored_when_a_project_is_reopened(recorder: Recorder, path: Path, paint: Paint) -> None:
     for step in range(5):
         paint(recorder, step % 2, step)
     recorder.undo()
@@ -104,7 +104,7 @@ def test_history_is_restored_across_reopening(recorder: Recorder, path: Path, pa
     with Project.open(path) as project:
         again = Recorder(project, recorder.cine_id)
         assert again.layer.revision == 8
-        recorder.redo()  # the old one is still right in memory: go through both side by side
+        recorder.redo()  # the first recorder is still correct in memory: compare both step by step
         again.redo()
         assert same(again.layer.labels, recorder.layer.labels)
         while recorder.layer.can_undo:
@@ -116,9 +116,7 @@ def test_history_is_restored_across_reopening(recorder: Recorder, path: Path, pa
         assert project.annotations(recorder.cine_id) == {}
 
 
-def test_a_stroke_after_undo_drops_the_redo_branch_for_good(
-    recorder: Recorder, path: Path, paint: Paint
-) -> None:
+def test_a_stroke_after_undo_deletes_undone_strokes(recorder: Recorder, path: Path, paint: Paint) -> None:
     paint(recorder, 0, 0)
     paint(recorder, 1, 1)
     recorder.undo()
@@ -145,9 +143,7 @@ def test_a_known_cine_keeps_its_record_and_gets_its_new_path(
     assert project.cines() == [moved, other]
 
 
-def test_label_sets_can_be_edited_but_not_under_what_is_drawn(
-    recorder: Recorder, path: Path, paint: Paint
-) -> None:
+def test_a_label_set_keeps_classes_that_are_drawn(recorder: Recorder, path: Path, paint: Paint) -> None:
     own = LabelSet("Own", (*LEFT_HEART.classes, LabelClass(9, "Éffusion", (1, 2, 3))))
     recorder.project.set_label_set(own)
     paint(recorder, 4, 0)  # draws class 1
@@ -159,7 +155,7 @@ def test_label_sets_can_be_edited_but_not_under_what_is_drawn(
         assert project.label_set == own
 
 
-def test_label_sets_can_be_edited_beside_scribbles(recorder: Recorder, cine: Cine) -> None:
+def test_a_label_set_can_be_edited_beside_scribbles(recorder: Recorder, cine: Cine) -> None:
     scribble = np.full((cine.height, cine.width), UNLABELLED, np.uint8)
     scribble[3:9, 3:9] = 1
     assert recorder.draw(0, scribble, "brush", "A") is not None
@@ -187,7 +183,7 @@ def test_predictions_that_do_not_fit_are_refused(project: Project, cine: Cine) -
     assert project.predictions(cine_id) == {}
 
 
-def test_heads_that_nothing_names_go(project: Project, cine: Cine) -> None:
+def test_heads_without_predictions_are_deleted(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     kept = project.save_head(head(1))
     mask = np.zeros((cine.height, cine.width), np.uint8)
@@ -232,7 +228,7 @@ def test_a_copy_never_replaces_another_kind_of_file(recorder: Recorder, tmp_path
     assert target.read_bytes() == b"precious"
 
 
-def test_a_log_left_by_a_crash_is_never_taken_for_a_new_files_own(recorder: Recorder, tmp_path: Path) -> None:
+def test_a_log_left_by_a_crash_is_not_applied_to_a_new_file(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "new.apical-wal").write_bytes(b"x" * 100)
     for write in (Project.create, recorder.project.save_copy):
         with pytest.raises(ProjectError, match="left by a crash") as caught:
@@ -251,133 +247,11 @@ def test_a_link_to_an_open_project_is_the_open_project(project: Project, tmp_pat
         project.save_copy(link)
 
 
-def test_a_copy_into_a_place_that_is_no_folder(recorder: Recorder, tmp_path: Path) -> None:
+def test_a_copy_below_a_file_is_refused(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ProjectError) as caught:
         recorder.project.save_copy(tmp_path / "file" / "copy.apical")
     assert one_sentence(caught.value)
-
-
-# Opening what should not be opened
-
-
-def refused(path: Path, words: str) -> None:
-    """Opening fails with one sentence that names the file, which is not changed."""
-    before = path.read_bytes() if path.is_file() else None
-    around = sorted(path.parent.iterdir())
-    with pytest.raises(ProjectError, match=words) as caught:
-        Project.open(path)
-    assert one_sentence(caught.value)
-    assert path.name in str(caught.value)
-    assert sorted(path.parent.iterdir()) == around
-    if before is not None:
-        assert path.read_bytes() == before
-
-
-def test_missing(tmp_path: Path) -> None:
-    refused(tmp_path / "none.apical", "no project")
-
-
-def test_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "folder.apical").mkdir()
-    refused(tmp_path / "folder.apical", "cannot be read")
-
-
-@pytest.mark.parametrize("content", [b"", b"DICM" * 100, b"SQLite format 2\0" + bytes(200)])
-def test_foreign_files(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    refused(path, "not an Apical project")
-
-
-def test_somebody_elses_database(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as sql:
-        sql.execute("CREATE TABLE notes (text)")
-    refused(path, "not an Apical project")
-
-
-def test_a_newer_version(project: Project, path: Path) -> None:
-    project.close()
-    with closing(sqlite3.connect(path)) as sql:
-        sql.execute(f"PRAGMA user_version = {len(schema.STEPS) + 1}")
-    refused(path, "newer version")
-
-
-def test_cut_short(recorder: Recorder, path: Path, paint: Paint) -> None:
-    for step in range(30):
-        paint(recorder, step % 12, step)
-    recorder.project.close()
-    whole = path.read_bytes()
-    for length in (50, 4096, len(whole) // 2):
-        path.write_bytes(whole[:length])
-        refused(path, "damaged")
-
-
-def test_damaged_pages(recorder: Recorder, path: Path, paint: Paint) -> None:
-    for step in range(30):
-        paint(recorder, step % 12, step)
-    recorder.project.close()
-    content = bytearray(path.read_bytes())
-    for page in range(1, len(content) // 4096):
-        content[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
-    path.write_bytes(content)
-    refused(path, "damaged")
-
-
-def test_damaged_pixels_are_told_when_they_are_read(recorder: Recorder, path: Path, paint: Paint) -> None:
-    paint(recorder, 0)
-    recorder.project.close()
-    with closing(sqlite3.connect(path)) as sql, sql:
-        sql.execute("UPDATE annotations SET label = x'00112233'")
-    with Project.open(path) as project, pytest.raises(ProjectError, match=r"heart\.apical is damaged"):
-        project.layer(recorder.cine_id)
-
-
-def test_creating_over_a_file_is_refused(path: Path) -> None:
-    path.write_text("precious")
-    with pytest.raises(ProjectError, match="exists already") as caught:
-        Project.create(path)
-    assert one_sentence(caught.value)
-    assert path.read_text() == "precious"
-
-
-def test_creating_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ProjectError, match="cannot be created") as caught:
-        Project.create(tmp_path / "file" / "heart.apical")
-    assert one_sentence(caught.value)
-
-
-# One user at a time
-
-HOLD = """
-import sys, time
-from app.storage.project import Project
-project = Project.open_or_create(sys.argv[1])
-print("open", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_second_opening_is_refused(project: Project, path: Path) -> None:
-    with pytest.raises(ProjectError, match="already open") as caught:
-        Project.open(path)
-    assert one_sentence(caught.value)
-    project.close()
-    Project.open(path).close()
-
-
-def test_a_second_process_is_refused_until_the_first_is_gone_even_killed(path: Path) -> None:
-    first = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "open\n"
-        with pytest.raises(ProjectError, match="already open"):
-            Project.open(path)
-    finally:
-        first.kill()
-        first.wait()
-        first.stdout.close() if first.stdout else None
-    Project.open(path).close()
 
 
 # Killed in the middle
@@ -407,7 +281,7 @@ while True:
 """
 
 
-def test_kill_in_a_burst_loses_at_most_the_stroke_in_the_air(
+def test_a_killed_process_loses_at_most_the_stroke_in_progress(
     project: Project, cine: Cine, path: Path
 ) -> None:
     record = project.add_cine(cine)
@@ -427,13 +301,13 @@ def test_kill_in_a_burst_loses_at_most_the_stroke_in_the_air(
 
     with Project.open(path) as again:
         annotated = again.layer(record.id)
-        # Everything that was reported is there; a change or two may have been made and not reported.
+        # Every reported change exists; one or two may have been written and not reported.
         assert seen <= annotated.revision <= seen + 3
         labels = annotated.labels
         steps = 0
         while annotated.undo() is not None:
             steps += 1
-        assert annotated.annotated_frames == ()  # the log and the pictures agree, back to the start
+        assert annotated.annotated_frames == ()  # the log leads back to the start
         for _ in range(steps):
             annotated.redo()
         assert same(annotated.labels, labels)

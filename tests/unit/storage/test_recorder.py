@@ -1,4 +1,4 @@
-"""Nothing drawn is lost when the disk refuses."""
+"""No edit is lost if the disk cannot be written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Paint = Callable[..., None]
 
 @contextmanager
 def full_disk(project: Project) -> Iterator[None]:
-    """No page can be added to the file."""
+    """Let no page be added to the file."""
     sql = project._human._sqlite
     (pages,) = sql.execute("PRAGMA page_count").fetchone()
     sql.execute(f"PRAGMA max_page_count = {pages}")
@@ -39,7 +39,7 @@ def read_only(project: Project) -> Iterator[None]:
 
 @contextmanager
 def locked(project: Project) -> Iterator[None]:
-    """Another program holds a write transaction."""
+    """Hold a write transaction, as another program."""
     with closing(sqlite3.connect(project.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -47,7 +47,7 @@ def locked(project: Project) -> Iterator[None]:
 
 
 def noise(recorder: Recorder, frame: int, seed: int) -> None:
-    """A stroke that does not compress, so that a full disk cannot take it."""
+    """Draw a stroke that does not compress, so that it needs new pages."""
     image = np.random.default_rng(seed).integers(1, 4, recorder.layer.shape).astype(np.uint8)
     recorder.draw(frame, image, "accept", "A")
 
@@ -75,7 +75,7 @@ def test_every_edit_is_on_the_disk_at_once(recorder: Recorder, paint: Paint) -> 
     assert (recorder.pending, recorder.last_error) == (0, None)
 
 
-def test_nothing_to_do_writes_nothing(recorder: Recorder) -> None:
+def test_an_edit_without_effect_writes_nothing(recorder: Recorder) -> None:
     assert recorder.undo() is None
     assert recorder.redo() is None
     assert recorder.draw(0, np.zeros(recorder.layer.shape, np.uint8), "clear", "A") is None
@@ -86,7 +86,7 @@ def test_nothing_to_do_writes_nothing(recorder: Recorder) -> None:
     ("trouble", "words"),
     [(full_disk, "is full"), (read_only, "cannot be written"), (locked, "locked by another program")],
 )
-def test_a_disk_that_refuses_leaves_the_edits_waiting_in_order(
+def test_edits_wait_in_order_if_the_disk_cannot_be_written(
     recorder: Recorder, paint: Paint, trouble: Callable[[Project], Iterator[None]], words: str
 ) -> None:
     paint(recorder, 0, 0)
@@ -122,7 +122,7 @@ def test_a_disk_that_refuses_leaves_the_edits_waiting_in_order(
         assert on_disk(again) == {}
 
 
-def test_the_next_edit_writes_what_waited(recorder: Recorder, paint: Paint) -> None:
+def test_the_next_edit_writes_pending_edits(recorder: Recorder, paint: Paint) -> None:
     with read_only(recorder.project):
         paint(recorder, 0, 0)
         assert recorder.pending == 1
@@ -131,16 +131,16 @@ def test_the_next_edit_writes_what_waited(recorder: Recorder, paint: Paint) -> N
     assert agree(recorder)
 
 
-def test_a_write_that_was_reported_as_failed_but_landed_is_not_written_twice(
+def test_a_successful_write_that_was_reported_as_failed_is_not_repeated(
     recorder: Recorder, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = Project.commit
 
-    def landed_but_failed(self: Project, *arguments: object) -> None:
+    def write_and_fail(self: Project, *arguments: object) -> None:
         commit(self, *arguments)  # type: ignore[arg-type]
         raise ProjectError("The disk holding heart.apical does not respond: reconnect it.")
 
-    monkeypatch.setattr(Project, "commit", landed_but_failed)
+    monkeypatch.setattr(Project, "commit", write_and_fail)
     paint(recorder, 0, 0)
     assert recorder.pending == 1
     monkeypatch.undo()
@@ -161,7 +161,7 @@ def test_a_gap_in_the_changes_is_never_written(recorder: Recorder, paint: Paint)
 
 
 @pytest.mark.parametrize("trouble", [full_disk, read_only])
-def test_moving_to_another_file_takes_what_waits_along(
+def test_moving_to_another_file_writes_pending_edits(
     recorder: Recorder, paint: Paint, tmp_path: Path, trouble: Callable[[Project], Iterator[None]]
 ) -> None:
     paint(recorder, 0, 0)
@@ -194,9 +194,7 @@ def test_recorders_of_other_cines_follow_the_move(
     assert agree(two)
 
 
-def test_moving_to_a_place_that_cannot_be_written_keeps_everything(
-    recorder: Recorder, paint: Paint, tmp_path: Path
-) -> None:
+def test_a_failed_move_loses_nothing(recorder: Recorder, paint: Paint, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with read_only(recorder.project):
         paint(recorder, 0, 0)
@@ -207,7 +205,7 @@ def test_moving_to_a_place_that_cannot_be_written_keeps_everything(
     assert agree(recorder)
 
 
-def test_a_bad_stroke_is_refused_and_nothing_is_queued(recorder: Recorder) -> None:
+def test_an_invalid_stroke_is_not_queued(recorder: Recorder) -> None:
     with pytest.raises(IndexError):
         recorder.draw(99, np.ones(recorder.layer.shape, np.uint8), "brush", "A")
     assert (recorder.pending, recorder.layer.revision) == (0, 0)

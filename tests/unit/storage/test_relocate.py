@@ -1,4 +1,4 @@
-"""Moved files are found again by what is in them."""
+"""Search for moved files by content."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def record(path: Path) -> CineRecord:
     return CineRecord(1, "heart", 10, 48, 64, path)
 
 
-def test_still_where_it_was(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:
+def test_a_file_in_its_place(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:
     path = write(tmp_path / "a.dcm", "heart")
     assert relocate(record(path), [], content_hash_of) == path
 
 
-def test_same_name_is_tried_first(
+def test_files_of_the_same_name_are_read_first(
     tmp_path: Path, content_hash_of: Callable[[Path], str], read: list[str]
 ) -> None:
     for number in range(5):
@@ -54,7 +54,7 @@ def test_same_name_is_tried_first(
     assert read == ["a.dcm"]
 
 
-def test_renamed_and_behind_broken_and_replaced_files(
+def test_a_renamed_file_beside_damaged_and_replaced_ones(
     tmp_path: Path, content_hash_of: Callable[[Path], str], read: list[str]
 ) -> None:
     write(tmp_path / "a.dcm", "somebody else's")
@@ -71,7 +71,7 @@ def test_not_found(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> No
     assert relocate(record(tmp_path / "gone.dcm"), [tmp_path, tmp_path / "none"], content_hash_of) is None
 
 
-def test_gives_up_after_so_many_files(
+def test_the_search_ends_after_a_maximum_number_of_files(
     tmp_path: Path, content_hash_of: Callable[[Path], str], read: list[str]
 ) -> None:
     for number in range(9):

@@ -1,4 +1,4 @@
-"""Projects written before structures had states: strokes become drawn, accepted predictions accepted."""
+"""Migration of projects of version 1, in which structures have no states."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_stroke(
 
 @pytest.fixture
 def version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project as the first version wrote it: an accepted frame that was corrected, and a painted one."""
+    """A project of version 1 with an accepted, then corrected frame and a painted one."""
     path = tmp_path / "old.apical"
     with monkeypatch.context() as patch:
         patch.setattr(schema, "STEPS", schema.STEPS[:1])
@@ -60,7 +60,7 @@ def version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_stroke(sql, 2, PREDICTED, CORRECTED, "brush")
         write_stroke(sql, 5, NOTHING, BRUSHED, "brush")
         write_stroke(sql, 5, BRUSHED, NOTHING, "erase", undone=1)
-        for frame, label in ((2, CORRECTED), (5, BRUSHED), (7, PREDICTED)):  # 7: its strokes are not logged
+        for frame, label in ((2, CORRECTED), (5, BRUSHED), (7, PREDICTED)):  # 7: without strokes in the log
             sql.execute("INSERT INTO annotations VALUES (1, ?, ?, 'A', 3)", (frame, pack_pixels(label)))
         sql.commit()
     return path
@@ -76,7 +76,7 @@ def test_states_are_taken_from_the_log_of_strokes(version_1: Path) -> None:
     assert schema.backup_path(version_1, 1).exists()
 
 
-def test_undo_and_redo_go_on_after_the_migration(version_1: Path) -> None:
+def test_undo_and_redo_work_after_the_migration(version_1: Path) -> None:
     with Project.open(version_1) as project:
         annotated = project.layer(1)
         annotated.redo()
@@ -93,7 +93,7 @@ def test_undo_and_redo_go_on_after_the_migration(version_1: Path) -> None:
         assert annotated.states(2) == {1: DRAWN, 2: ACCEPTED}
 
 
-def test_damaged_strokes_do_not_keep_a_project_from_opening(version_1: Path) -> None:
+def test_a_project_with_damaged_strokes_opens(version_1: Path) -> None:
     with closing(sqlite3.connect(version_1)) as sql:
         sql.execute("UPDATE strokes SET after = x'00' WHERE frame = 2 AND kind = 'accept'")
         sql.commit()
@@ -101,7 +101,7 @@ def test_damaged_strokes_do_not_keep_a_project_from_opening(version_1: Path) -> 
         assert project.layer(1).states(2) == {1: DRAWN, 2: DRAWN}
 
 
-def test_label_sets_of_before_know_the_wall(version_1: Path) -> None:
+def test_label_sets_of_older_versions_get_their_wall(version_1: Path) -> None:
     with closing(sqlite3.connect(version_1)) as sql:
         text = label_set_to_json(LEFT_HEART).replace(', "wall_of": null', "").replace(', "wall_of": 1', "")
         text = text.replace(', "keep_enclosed": true', "")
