@@ -56,6 +56,33 @@ def relocate(
     return None
 
 
+def locate_beside_project(records: Iterable[CineRecord]) -> dict[int, Path]:
+    """Find the files of cines that were moved together with their project, without opening a file.
+
+    Parameters
+    ----------
+    records : iterable of CineRecord
+        Cines of one project.
+
+    Returns
+    -------
+    dict of int to Path
+        By id of the cine; cines that were not in or below the folder of the project are missing.
+    """
+    locations = {
+        record.location.digest: (record.id, record.location) for record in records if record.location
+    }
+    if not locations:
+        return {}
+    _, location = next(iter(locations.values()))
+    found = {}
+    for path in _files([location.folder]):
+        digest = location.hash(location.salt, location.folder, path)
+        if digest in locations:
+            found[locations[digest][0]] = path
+    return found
+
+
 def _candidates(record: CineRecord, folders: list[Path]) -> Iterator[Path]:
     known, location = record.path, record.location
     if known is not None:

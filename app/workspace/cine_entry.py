@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -132,6 +132,13 @@ class CineEntries:
                 self._insert(CineEntry.of_summary(summary), len(self._entries) if was_empty else None)
             elif entry.record is None:
                 entry.set_summary(summary)
+
+    def set_paths(self, paths: Mapping[int, Path]) -> None:
+        """Set the files of cines of the project whose paths were unknown, by id of the cine."""
+        for entry in self._entries:
+            if entry.path is None and entry.record is not None and entry.record.id in paths:
+                entry.path = paths[entry.record.id]
+                self._by_path.setdefault(_key(entry.path), entry)
 
     def remove(self, entry: CineEntry) -> None:
         """Remove an entry."""

@@ -16,7 +16,7 @@ from app.log import log_error
 from app.readers.browse import cine_paths
 from app.readers.open import open_cine
 from app.storage.records import CineRecord
-from app.storage.relocate import relocate
+from app.storage.relocate import locate_beside_project, relocate
 from app.workspace.cine_entry import CineEntry
 from app.workspace.dispatcher import Dispatcher
 from app.workspace.opened_cine import OpenedCine
@@ -83,6 +83,15 @@ class Opener:
                 self._finish(job, generation, on_found, files)
 
         job, generation = _Job(run), self._generation
+        self._submit(job)
+
+    def locate(self, records: list[CineRecord], on_located: Callable[[dict[int, Path]], object]) -> None:
+        """Find the files of cines whose paths are unknown; `on_located` is called with paths by cine."""
+
+        def run() -> None:
+            self._finish(job, generation, on_located, locate_beside_project(records))
+
+        job, generation = _Job(run, by_user=False), self._generation
         self._submit(job)
 
     def open(

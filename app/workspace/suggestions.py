@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from app.workspace.cine_entry import CineEntry, CineState
+from app.workspace.learner import Learner
 from app.workspace.opened_cine import OpenedCine
-from vjepa_core.service.messages import Suggested
+from vjepa_core.service.messages import Progress, Stage, Suggested
 
 
 class Suggestions:
@@ -14,21 +15,18 @@ class Suggestions:
 
     Parameters
     ----------
-    has_sent : callable
-        Returns True if the engine has received a cine.
+    learner : Learner
+        Receives the suggestions of the engine.
+    changed : callable
+        Called when a suggestion was added or discarded.
     """
 
-    def __init__(self, has_sent: Callable[[OpenedCine], bool]) -> None:
-        self._has_sent = has_sent
+    def __init__(self, learner: Learner, changed: Callable[[], object]) -> None:
+        self._learner = learner
+        self._changed = changed
         self._newest: dict[int, Suggested] = {}
-
-    def add(self, suggested: Suggested) -> None:
-        """Store the newest suggestion for a cine."""
-        self._newest[suggested.cine_id] = suggested
-
-    def discard(self, cine_id: int) -> None:
-        """Discard the suggestion for a cine, which no head recognises."""
-        self._newest.pop(cine_id, None)
+        learner.suggested.connect(self._add)
+        learner.progress.connect(self._on_progress)
 
     def clear(self) -> None:
         """Discard all suggestions, for another project or another encoder."""
@@ -56,7 +54,16 @@ class Suggestions:
             return next((other for other in entries if self._is_new(other)), None)
         return next((e for e in entries if e.record and e.record.id == suggested.next_cine_id), None)
 
+    def _add(self, suggested: Suggested) -> None:
+        self._newest[suggested.cine_id] = suggested
+        self._changed()
+
+    def _on_progress(self, progress: Progress) -> None:
+        if progress.stage is Stage.NOT_RECOGNISED:  # no head applies to the cine
+            self._newest.pop(progress.cine_id, None)
+            self._changed()
+
     def _is_new(self, entry: CineEntry) -> bool:
         if entry.n_annotated or entry.state is CineState.FAILED:
             return False
-        return entry.opened is None or not self._has_sent(entry.opened)
+        return entry.opened is None or not self._learner.has_sent(entry.opened)

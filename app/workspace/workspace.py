@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from app.workspace.opener import OnOpened, Opener
 from app.workspace.saving import SaveMonitor
 from app.workspace.suggestions import Suggestions
 from app.workspace.view_state import read_view, visible_frame, write_view
-from vjepa_core.service.messages import Progress, Stage, Suggested
 
 
 class Workspace:
@@ -97,9 +96,7 @@ class Workspace:
             clear_notice=self.notice_cleared.emit,
         )
         self.learner.predicted.connect(self._on_predicted)
-        self.learner.suggested.connect(self._on_suggested)
-        self.learner.progress.connect(self._on_progress)
-        self.suggestions = Suggestions(self.learner.has_sent)
+        self.suggestions = Suggestions(self.learner, self.suggestion_changed.emit)
         self.editor = AnnotationEditor(
             current=lambda: self.current,
             label_values=lambda: self.label_set.values,
@@ -213,6 +210,10 @@ class Workspace:
             if entry.record is not None and entry.n_annotated and entry.state is CineState.LISTED:
                 self._open(entry, background=True)
 
+    def _on_located(self, paths: Mapping[int, Path]) -> None:
+        self._entries.set_paths(paths)
+        self.cines_changed.emit()
+
     def _open_any(self) -> None:
         """Open a listed cine if none is visible or being opened."""
         if self.current is None and self._opener.waiting == 0:
@@ -301,6 +302,8 @@ class Workspace:
         entries = sorted(self.entries, key=lambda entry: entry.record is None or entry.record.id != last)
         if entries:
             self.choose(entries[0])
+        if unknown := [entry.record for entry in entries if entry.record and entry.path is None]:
+            self._opener.locate(unknown, self._on_located)
         self._open_annotated()
 
     def close_project(self) -> None:
@@ -389,12 +392,3 @@ class Workspace:
     def _on_predicted(self, opened: OpenedCine) -> None:
         if opened is self.current:
             self.predictions_changed.emit()
-
-    def _on_suggested(self, suggested: Suggested) -> None:
-        self.suggestions.add(suggested)
-        self.suggestion_changed.emit()
-
-    def _on_progress(self, progress: Progress) -> None:
-        if progress.stage is Stage.NOT_RECOGNISED:
-            self.suggestions.discard(progress.cine_id)
-            self.suggestion_changed.emit()

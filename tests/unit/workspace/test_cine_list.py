@@ -184,6 +184,29 @@ def test_a_missing_cine_of_a_project_loses_nothing(
     outside.unlink()
 
 
+def test_cines_that_were_moved_together_with_their_project_are_listed_by_name(
+    open_harness: Callable[[], Harness], three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_harness()
+    first.open(*three)
+    first.workspace.save_as(tmp_path / "study.apical")
+    for name in ("b.dcm", "c.dcm"):
+        first.workspace.choose(entry_named(first, name))
+        first.settle()
+    first.workspace.close()
+    moved = tmp_path.parent / f"{tmp_path.name}-moved"
+    tmp_path.rename(moved)
+    monkeypatch.setenv("APICAL_HOME", str(moved / "home"))  # another computer: no path is known
+
+    second = open_harness()
+    second.open(moved / "study.apical")
+    assert [entry.name for entry in second.workspace.entries] == ["a.dcm", "b.dcm", "c.dcm"]
+    assert states(second) == [CineState.OPEN, CineState.LISTED, CineState.LISTED]
+    second.workspace.choose(entry_named(second, "c.dcm"))
+    second.settle()
+    assert second.current.cine.path == moved / "c.dcm"
+
+
 def test_another_file_in_the_place_of_a_cine_is_another_entry(
     open_harness: Callable[[], Harness], three: list[Path]
 ) -> None:
