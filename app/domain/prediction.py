@@ -18,8 +18,8 @@ class Prediction:
         Label image as `pack_pixels` returns it.
     shape : tuple of int
         Its height and width.
-    confidence : float
-        Expected Dice, 0 to 1.
+    expected_dice : float
+        Estimated overlap with what a human would draw, 0 to 1.
     revision : int
         Revision of the annotation layer that the head was fitted to.
     head_id : int or None
@@ -28,14 +28,14 @@ class Prediction:
 
     packed: bytes
     shape: tuple[int, int]
-    confidence: float
+    expected_dice: float
     revision: int
     head_id: int | None = None
 
     @classmethod
-    def of(cls, mask: Frame, confidence: float, revision: int, head_id: int | None = None) -> Prediction:
+    def of(cls, mask: Frame, expected_dice: float, revision: int, head_id: int | None = None) -> Prediction:
         """Compress a label image, shape (height, width), uint8."""
-        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), confidence, revision, head_id)
+        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), expected_dice, revision, head_id)
 
     @property
     def mask(self) -> Frame:

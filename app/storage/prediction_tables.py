@@ -49,7 +49,7 @@ def write_predictions(
     connection: Connection, cine_id: int, rater: str, predictions: Mapping[int, Prediction]
 ) -> None:
     """Write predictions by frame, a few frames per transaction."""
-    rows = [(f, p.packed, p.confidence, p.revision, p.head_id) for f, p in predictions.items()]
+    rows = [(f, p.packed, p.expected_dice, p.revision, p.head_id) for f, p in predictions.items()]
     for start in range(0, len(rows), _FRAMES_PER_TRANSACTION):
         with connection.transaction() as sql:
             layer_id = layer_row(sql, cine_id, rater)

@@ -213,15 +213,15 @@ class Project:
         else:
             self._set_setting(self._human, "active_rater", rater)
 
-    def view(self) -> dict[str, Any]:
-        """Return what `save_view` stored last; empty if there is nothing readable."""
+    def view_state(self) -> dict[str, Any]:
+        """Return what `save_view_state` stored last; empty if there is nothing readable."""
         try:
             view = json.loads(self._setting("view") or "{}")
         except ValueError:
             return {}
         return view if isinstance(view, dict) else {}
 
-    def save_view(self, view: Mapping[str, Any]) -> None:
+    def save_view_state(self, view: Mapping[str, Any]) -> None:
         """Store the state of the window (cine, frame, zoom, window/level, tool...), JSON values only.
 
         Names of files and people do not belong into it.

@@ -134,7 +134,7 @@ def describe_frame(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> s
         sentences.append(f"Marked as absent: {', '.join(absent)}.")
     prediction = opened.predictions.get(opened.frame)
     if masks.predicted is not None and masks.predicted.any() and prediction is not None:
-        sentences.append(_describe_prediction(opened, prediction.confidence))
+        sentences.append(_describe_prediction(opened, prediction.expected_dice))
     elif not sentences:
         sentences.append(
             "No prediction on this frame yet."

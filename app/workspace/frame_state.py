@@ -49,7 +49,7 @@ def expected_dice(opened: OpenedCine) -> dict[int, float]:
 
     Frames on which a human has stated every structure have none.
     """
-    dice = {frame: prediction.confidence for frame, prediction in opened.predictions.items()}
+    dice = {frame: prediction.expected_dice for frame, prediction in opened.predictions.items()}
     for frame in opened.recorder.layer.annotated_frames:
         predicted = opened.shown_prediction(frame)
         if predicted is None or not predicted.any():

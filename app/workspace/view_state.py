@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def read_view(project: Project | None) -> dict[str, Any]:
     """Return the stored view state; empty if there is none or it cannot be read."""
     try:
-        return project.view() if project is not None else {}
+        return project.view_state() if project is not None else {}
     except ProjectError as error:
         logger.info("the view cannot be read: %s", error)
         return {}
@@ -28,7 +28,7 @@ def write_view(
     """Store a view state with the visible cine and the visible frame of each open cine."""
     frames = read_view(project).get("frames", {}) | {str(opened.id): opened.frame for opened in opened_cines}
     try:
-        project.save_view({**view, "cine": current.id, "frames": frames})
+        project.save_view_state({**view, "cine": current.id, "frames": frames})
     except ProjectError as error:
         logger.info("the view is not saved: %s", error)
 

@@ -51,7 +51,7 @@ def test_a_kill_during_drawing_loses_no_finished_stroke(
         stored = project.layer(1)
         predictions = project.predictions(1)
     assert seen <= stored.revision <= seen + 1
-    assert all(np.isfinite(p.confidence) for p in predictions.values())
+    assert all(np.isfinite(p.expected_dice) for p in predictions.values())
 
     # Everything is restored, including the history.
     reopened = open_desk(demo_cine_path)

@@ -70,7 +70,7 @@ def test_a_cine_has_all_that_was_expected(project: Project, place: int) -> None:
     assert states == expected["states"]
     assert author(project, record.id) == expected["raters"]
     predictions = project.predictions(record.id)
-    found = {str(frame): [digest(p.mask), p.confidence, p.revision] for frame, p in predictions.items()}
+    found = {str(frame): [digest(p.mask), p.expected_dice, p.revision] for frame, p in predictions.items()}
     assert found == expected["predictions"]
 
 
@@ -100,7 +100,7 @@ def test_the_history_goes_on(project: Project) -> None:
 
 def test_settings_and_head_are_kept(project: Project) -> None:
     assert project.label_set == LEFT_HEART
-    assert project.view() == EXPECTED["view"]
+    assert project.view_state() == EXPECTED["view"]
     head = project.latest_head()
     assert head is not None
     assert head.blob == EXPECTED["head"]["bytes"].encode()
@@ -116,7 +116,7 @@ def test_a_comparison_moves_from_the_view_state_to_the_results(folder: Path) -> 
         sql.execute("UPDATE settings SET value = ? WHERE key = 'view'", (view,))
     with Project.open(path) as project:
         assert project.result("encoder_comparison") == comparison
-        assert project.view() == EXPECTED["view"]
+        assert project.view_state() == EXPECTED["view"]
 
 
 @pytest.mark.parametrize("view", ["{", "[]", "null", '{"compared": null}'])
@@ -126,7 +126,7 @@ def test_a_damaged_view_state_does_not_stop_the_migration(folder: Path, view: st
         sql.execute("UPDATE settings SET value = ? WHERE key = 'view'", (view,))
     with Project.open(path) as project:
         assert project.result("encoder_comparison") is None
-        assert project.view() == {}
+        assert project.view_state() == {}
 
 
 def test_a_list_of_cines_counts_frames_in_one_query(project: Project) -> None:

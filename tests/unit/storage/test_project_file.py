@@ -53,7 +53,7 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
         record.id, {f: Prediction.of(mask, f / 12, revision, head_id) for f, mask in masks.items()}
     )
     view = {"cine": record.id, "frame": 4, "zoom": 1.5, "window": [20, 200], "tool": "brush"}
-    project.save_view(view)
+    project.save_view_state(view)
     project.close()
 
     with Project.open(path) as again:
@@ -68,26 +68,26 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
         assert (latest.blob, latest.revisions, latest.id) == (head().blob, {1: 3}, head_id)
         predictions = again.predictions(record.id)
         assert same({frame: p.mask for frame, p in predictions.items()}, masks)
-        assert predictions[6].confidence == pytest.approx(0.5)
+        assert predictions[6].expected_dice == pytest.approx(0.5)
         assert (predictions[6].revision, predictions[6].head_id) == (revision, head_id)
-        assert again.view() == view
+        assert again.view_state() == view
 
 
 def test_an_empty_project_has_nothing(project: Project) -> None:
     assert project.cines() == []
     assert project.latest_head() is None
-    assert project.view() == {}
+    assert project.view_state() == {}
 
 
 def test_open_or_create(path: Path) -> None:
     with Project.open_or_create(path) as project:
-        project.save_view({"frame": 1})
+        project.save_view_state({"frame": 1})
     with Project.open_or_create(path) as project:
-        assert project.view() == {"frame": 1}
+        assert project.view_state() == {"frame": 1}
 
 
 def test_a_clean_project_is_one_file(project: Project, path: Path) -> None:
-    project.save_view({"frame": 1})
+    project.save_view_state({"frame": 1})
     project.close()
     project.close()
     assert list(path.parent.glob("*heart*")) == [path]

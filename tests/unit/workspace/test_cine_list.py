@@ -69,7 +69,7 @@ def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
     cine.source.close()
     with Project.open(tmp_path / "many.apical") as project:
         wanted = project.cines()[150].id
-        project.save_view({"cine": wanted})
+        project.save_view_state({"cine": wanted})
     read: list[int] = []
     for name in ("layer", "annotations", "predictions"):
         monkeypatch.setattr(Project, name, _counted(getattr(Project, name), read))

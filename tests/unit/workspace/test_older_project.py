@@ -47,7 +47,7 @@ def test_labels_and_predictions_are_complete(older: Harness, position: int) -> N
     layer = opened.recorder.layer
     assert {str(frame): digest(label) for frame, label in layer.labels.items()} == expected["labels"]
     predictions = {
-        str(frame): [digest(p.mask), p.confidence, p.revision] for frame, p in opened.predictions.items()
+        str(frame): [digest(p.mask), p.expected_dice, p.revision] for frame, p in opened.predictions.items()
     }
     assert predictions == expected["predictions"]
     assert opened.stale == set()
