@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.domain.errors import ApicalError
 from app.readers.suffixes import CINE_SUFFIXES, DICOM_SUFFIXES
-from app.storage.records import CineRecord
+from app.storage.records import CineRecord, Location
 
 _logger = logging.getLogger(__name__)
 
@@ -69,18 +69,13 @@ def locate_beside_project(records: Iterable[CineRecord]) -> dict[int, Path]:
     dict of int to Path
         By id of the cine; cines that were not in or below the folder of the project are missing.
     """
-    locations = {
-        record.location.digest: (record.id, record.location) for record in records if record.location
-    }
-    if not locations:
+    located = [(record.id, record.location) for record in records if record.location is not None]
+    if not located:
         return {}
-    _, location = next(iter(locations.values()))
-    found = {}
-    for path in _files([location.folder]):
-        digest = location.hash(location.salt, location.folder, path)
-        if digest in locations:
-            found[locations[digest][0]] = path
-    return found
+    cine_ids = {location.digest: cine_id for cine_id, location in located}
+    folder, salt = located[0][1].folder, located[0][1].salt
+    hashes = ((path, Location.hash(salt, folder, path)) for path in _files([folder]))
+    return {cine_ids[digest]: path for path, digest in hashes if digest in cine_ids}
 
 
 def _candidates(record: CineRecord, folders: list[Path]) -> Iterator[Path]:
