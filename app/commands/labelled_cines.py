@@ -131,7 +131,7 @@ def from_project(path: Path) -> Iterator[AnnotatedCines]:
                 "to find them again."
             )
         if missing:
-            log.warning("%d labelled cines are no longer where they were, and are left out.", missing)
+            log.warning("%d labelled cines were not found, and are left out.", missing)
         yield AnnotatedCines(opened, label_set, missing)
     finally:
         for one in opened.values():
@@ -153,9 +153,9 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
             return project.label_set, annotated
 
 
-def _open(record: CineRecord, beside: Path) -> Cine | None:
+def _open(record: CineRecord, folder: Path) -> Cine | None:
     """Open the cine of a record where it was, or where its content is found; None if it is missing."""
-    folders = [beside] if record.path is None else [record.path.parent, beside]
+    folders = [folder] if record.path is None else [record.path.parent, folder]
     found = relocate(record, folders, _content_hash, max_hashed=_MAX_HASHED)
     if found is None:
         return None

@@ -20,7 +20,7 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
 """Smallest distance of Dice and softmax from 1 in `nines`."""
 
-KNOWN_SHARE = 0.98
+MIN_LABELLED_SHARE = 0.98
 """Smallest share of labelled pixels from which the Dice of an annotated frame is measured."""
 
 
@@ -211,7 +211,7 @@ def _measured_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> flo
     classes = cine.outlined_classes.numpy()
     known = label.weight > 0.5
     predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(classes)) > 0
-    if ((classes | predicted) & ~label.stated).any() or known.mean() < KNOWN_SHARE:
+    if ((classes | predicted) & ~label.stated).any() or known.mean() < MIN_LABELLED_SHARE:
         return None
     predicted_label, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
     each = []

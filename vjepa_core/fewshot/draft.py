@@ -205,6 +205,6 @@ def _needed(cine: PreparedCine) -> set[int]:
 
 def _without_other_classes(probabilities: Tensor, outlined: Tensor) -> Tensor:
     """Move the probability of classes that are not outlined on the cine to background."""
-    kept = probabilities * outlined[None, :, None, None]
-    kept[:, 0] += 1.0 - kept.sum(1)
-    return kept
+    moved = probabilities * outlined[None, :, None, None]
+    moved[:, 0] += 1.0 - moved.sum(1)
+    return moved

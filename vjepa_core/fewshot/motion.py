@@ -147,9 +147,8 @@ class Motion:
                 direct = self.smooth(direct, first=wide.start)
             chained = np.stack([chain[t] for t in wide])
             mixed = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chained
-            found = np.array(
-                mixed[start - wide.start : stop - wide.start]
-            )  # a view would keep the rest in memory
+            # Copied, as a view would keep the rest in memory.
+            found = np.array(mixed[start - wide.start : stop - wide.start])
             if start <= source < stop:
                 found[source - start] = self._identity
             self._cache.put(key, found)

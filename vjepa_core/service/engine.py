@@ -75,7 +75,7 @@ class Engine:
         self._device = inference_device()
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Load the encoder, then handle requests and run jobs until `Shutdown`."""
         self.inbox.start()
         try:
             encoder = self._load_encoder()

@@ -1,4 +1,4 @@
-"""What the engine's request handler, scheduler and jobs share."""
+"""State shared by the request handler, the scheduler and the jobs of the engine."""
 
 from __future__ import annotations
 

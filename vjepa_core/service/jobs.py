@@ -193,8 +193,9 @@ class FitJob(Job):
             if cine.pipeline.cine is not None and cine is not visible:
                 cine.pipeline.cine.free_carried()
         path = state.scratch_folder / "head.safetensors"
-        known = heads.recognition.remember_fit(state.all_cines)
-        save_head(heads.fitted, path, None if known is None else {REFERENCE_KEY: known.to_text()})
+        reference = heads.recognition.remember_fit(state.all_cines)
+        metadata = None if reference is None else {REFERENCE_KEY: reference.to_text()}
+        save_head(heads.fitted, path, metadata)
         revisions, card = tuple(heads.fitted_revisions.items()), heads.card
         state.reporter.send(HeadReady(str(path), card.name, card.checksum, revisions, fit.done_steps, loss))
 

@@ -38,7 +38,7 @@ class Recognition:
 
     def remember_fit(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Remember, and return, the cines that a new head was fitted to."""
-        self._fitted_to = self.known(cines)
+        self._fitted_to = self.reference_cines(cines)
         return self._fitted_to
 
     def starter_applies(self, cine: CineState) -> bool:
@@ -47,7 +47,7 @@ class Recognition:
             return False
         return cine.pipeline.check_starter(self._starter)
 
-    def known(self, cines: Collection[CineState]) -> ReferenceCines | None:
+    def reference_cines(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Return the labelled cines; without any, those that the newest head was fitted to."""
         labelled = [cine for cine in cines if cine.is_labelled and cine.is_prepared]
         if not labelled:
@@ -66,17 +66,19 @@ class Recognition:
 
     def resembles(self, cine: CineState, cines: Collection[CineState]) -> bool:
         """Return whether a cine shows the same kind of image as the labelled ones."""
-        known = self.known(cines)
-        if known is None or not cine.is_prepared:
+        reference = self.reference_cines(cines)
+        if reference is None or not cine.is_prepared:
             return False
         applies = self.starter_applies(cine)
         has_starter = cine.left_heart and self._starter is not None
         if self._recogniser is None:
             return applies or not has_starter
-        return resembles(self._recogniser, known, _embedding(cine), apical=applies if has_starter else None)
+        return resembles(
+            self._recogniser, reference, _embedding(cine), apical=applies if has_starter else None
+        )
 
     def _predicts_well(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Whether a head predicts as on a cine of its fit; not checked if none of these is open."""
+        """Return whether a head predicts as well as on a cine of its fit; True if none of these is open."""
         if self.starter_applies(cine):
             return True  # verified already
         labelled = next((one for one in cines if one.is_labelled and one.is_prepared), None)

@@ -98,14 +98,14 @@ def test_what_a_kept_head_learnt_from_is_known_again(client: Client, tmp_path: P
     path = Path(client.of(HeadReady)[-1].path)
     again = Recognition(None, None)
     again.restore(path)
-    known = again.known([])
+    known = again.reference_cines([])
     assert known is not None
     assert len(known.embeddings) == 1
     bare = tmp_path / "bare"
     save_head(client.engine.state.heads.fitted, bare)  # type: ignore[arg-type]
     client.send(RestoreHead(str(bare)))
     again.restore(bare)
-    assert again.known([]) is None
+    assert again.reference_cines([]) is None
 
 
 def test_an_implausible_prediction_is_named_and_its_expected_dice_capped(
