@@ -1,4 +1,4 @@
-"""`apical segment`: labels in, masks out, and what goes wrong before the long work."""
+"""`apical segment`: input, output and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Fake = Callable[..., segmenter.Segmentation]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Replace the long work by a class 1 everywhere in the region; what it was asked is kept."""
+    """Replace the segmentation by class 1 in the whole region, and record the arguments."""
     kept: list[dict[str, Any]] = []
 
     def fake(frames: Any, labels: Any, classes: Any, **options: Any) -> segmenter.Segmentation:
@@ -62,7 +62,7 @@ def _segment(cine: Path, labels: Path, out: Path, *more: str) -> int:
     return cli.main(["segment", str(cine), "--labels", str(labels), "--out", str(out), *more])
 
 
-def test_masks_have_the_cines_size_and_nothing_outside_the_region(
+def test_masks_have_the_size_of_the_cine_and_are_empty_outside_the_region(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--json", "--seed", "7") == 0
@@ -83,7 +83,7 @@ def test_masks_have_the_cines_size_and_nothing_outside_the_region(
     assert set(told["files"]) >= {"masks.nii.gz", "areas.csv", "summary.json", "masks/frame_0000.png"}
 
 
-def test_the_summary_says_what_was_done_and_nothing_of_the_patient(
+def test_the_summary_contains_the_settings_and_nothing_about_the_patient(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path) == 0
@@ -105,7 +105,7 @@ def test_the_summary_says_what_was_done_and_nothing_of_the_patient(
     assert "fit ..." in err
 
 
-def test_the_fit_starts_from_the_head_that_ships_as_in_the_window(
+def test_the_fit_starts_from_the_starter_head_as_in_the_window(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path) == 0
@@ -114,7 +114,7 @@ def test_the_fit_starts_from_the_head_that_ships_as_in_the_window(
     assert json.loads((tmp_path / "summary.json").read_text())["started_from"] == "left-heart"
 
 
-def test_over_another_encoder_it_starts_from_nothing(
+def test_over_another_encoder_the_fit_starts_from_a_new_head(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--encoder", UNTRAINED_ENCODER) == 0
@@ -127,7 +127,7 @@ def test_formats_are_chosen(demo_cine_path: Path, tmp_path: Path, calls: list[di
     assert {file.name for file in tmp_path.iterdir()} == {"areas.csv", "summary.json"}
 
 
-def test_a_budget_that_cut_the_fit_is_said(
+def test_a_budget_that_ended_the_fit_is_reported(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--budget", "5") == 0
@@ -149,7 +149,7 @@ def test_labels_outside_the_region_make_it_larger(
     assert (calls[0]["labels"][3] == 1).sum() == 100
 
 
-def test_masks_of_a_nifti_cine_lie_on_it(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+def test_masks_of_a_nifti_cine_have_its_affine(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     affine = np.array([[0.5, 0, 0, -40.0], [0, 0.5, 0, 25.0], [0, 0, 1, 3.0], [0, 0, 0, 1]])
     frames = np.random.default_rng(1).integers(0, 255, (4, 96, 128)).astype(np.uint8)
     label = np.full((4, 96, 128), 255, np.uint8)
@@ -172,7 +172,7 @@ def test_masks_of_a_nifti_cine_lie_on_it(tmp_path: Path, calls: list[dict[str, A
     assert np.argwhere(given[1] == 1).min(0).tolist() == [40 - y0, 30 - x0]
 
 
-def test_pixels_that_are_not_square_are_told_and_used(
+def test_non_square_pixels_are_used_and_stored(
     tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cine = tmp_path / "cine.dcm"
@@ -191,7 +191,7 @@ def test_pixels_that_are_not_square_are_told_and_used(
     assert float(row["area_mm2"]) == pytest.approx(int(row["pixels"]) * 0.31 * 0.15, abs=0.01)
 
 
-def test_a_mask_of_0_and_255_is_no_damage(
+def test_an_error_about_a_mask_of_0_and_255_mentions_no_damage(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     label = np.zeros((240, 320), np.uint8)
@@ -220,7 +220,7 @@ def test_label_files_that_are_not_used_are_named(
     assert "Not used as labels: 0012.png" in err
 
 
-def test_leftovers_of_a_longer_cine_are_named_and_left(
+def test_files_of_a_longer_cine_are_reported_and_not_deleted(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = tmp_path / "masks" / "frame_0030.png"
@@ -231,7 +231,7 @@ def test_leftovers_of_a_longer_cine_are_named_and_left(
     assert old.read_bytes() == b"old"
 
 
-def test_a_damaged_frame_is_left_empty_and_named(
+def test_a_damaged_frame_has_an_empty_mask_and_is_reported(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pydicom import dcmread
@@ -253,7 +253,7 @@ def test_a_damaged_frame_is_left_empty_and_named(
     assert "label of frame 6 is left out" in capsys.readouterr().err
 
 
-def test_an_unwritable_cache_is_no_obstacle(
+def test_an_unwritable_cache_does_not_prevent_the_segmentation(
     demo_cine_path: Path,
     tmp_path: Path,
     calls: list[dict[str, Any]],
@@ -327,7 +327,7 @@ def test_bad_files(
     ("error", "code", "word"),
     [(CoreError("The weights are damaged."), 2, "damaged"), (Cancelled(), 130, "Stopped")],
 )
-def test_what_the_core_raises(
+def test_errors_of_the_core_are_reported(
     error: Exception,
     code: int,
     word: str,
@@ -348,7 +348,7 @@ def test_what_the_core_raises(
 def real(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """The demo cine for real, in a process, with a fit of a few steps."""
+    """The command on the demo cine, in a process."""
     from pydicom import examples
 
     home, out = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("out")
@@ -365,7 +365,7 @@ def real(
     return done, out
 
 
-def test_the_demo_for_real(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_the_demo_in_a_process(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, out = real
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Small cines from memory, sessions that are closed at the end, and nothing left alive after them."""
+"""Small cines in memory, and sessions that must leave no thread or file behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAIT_S = 240.0  # generous: the machine may be busy with other things
 
 
 class Pictures:
-    """Frames with a disk that beats; some may be damaged, and each may take its time."""
+    """Frames with a beating disk; some may be damaged, and decoding may wait for a gate."""
 
     def __init__(self, damaged: tuple[int, ...] = (), gate: threading.Event | None = None) -> None:
         self.damaged, self.gate = damaged, gate
@@ -82,8 +82,8 @@ def disk(index: int) -> Frame:
     return label
 
 
-class Heard:
-    """All that a session said, and waiting for more."""
+class EventLog:
+    """The events of a session."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -98,26 +98,26 @@ class Heard:
     def wait(self, condition: Callable[[], object]) -> None:
         until = time.monotonic() + WAIT_S
         while not condition():
-            assert time.monotonic() < until, f"it did not come; the last of {self.events[-3:]}"
+            assert time.monotonic() < until, f"timeout; the last events are {self.events[-3:]}"
             time.sleep(0.01)
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Heard]]:
-    """`start()`, `start(encoder)`: a session with a new engine, and its ears."""
-    heard: list[Heard] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., EventLog]]:
+    """A function that starts a session with a new engine and returns its events."""
+    logs: list[EventLog] = []
 
-    def make(encoder: str = DEFAULT_ENCODER) -> Heard:
-        ears = Heard()
-        heard.append(ears)
-        ears.session = LearningSession(
-            cache_folder=tmp_path / "cache", encoder=encoder, on_event=ears.events.append
+    def start_session(encoder: str = DEFAULT_ENCODER) -> EventLog:
+        log = EventLog()
+        logs.append(log)
+        log.session = LearningSession(
+            cache_folder=tmp_path / "cache", encoder=encoder, on_event=log.events.append
         )
-        return ears
+        return log
 
-    yield make
-    for ears in heard:
-        ears.session.close()
+    yield start_session
+    for log in logs:
+        log.session.close()
     assert list((tmp_path / "cache" / "exchange").iterdir()) == []
     until = time.monotonic() + 5
     while alive() and time.monotonic() < until:

@@ -52,7 +52,7 @@ def space(seed: int = 0) -> tuple[ViewSpace, NDArray[np.float64]]:
     return ViewSpace.of(rows, n_axes=8), rows
 
 
-def test_pictures_of_one_view_lie_about_one_apart() -> None:
+def test_images_of_one_view_have_a_distance_of_about_one() -> None:
     views, rows = space()
     to_mean = [views.to_mean(row) for row in rows]
     between = [views.between(rows[i], rows[i + 1]) for i in range(100)]
@@ -61,7 +61,7 @@ def test_pictures_of_one_view_lie_about_one_apart() -> None:
     assert views.to_mean(rows[0] + 10) > 3
 
 
-def test_a_recogniser_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_recogniser_is_saved_and_loaded(tmp_path: Path) -> None:
     views, rows = space()
     one = Recogniser(views, np.arange(5.0), -2.5, 1.3)
     one.save(tmp_path / "views", "abc")
@@ -77,7 +77,7 @@ def test_a_recogniser_comes_back_from_its_file(tmp_path: Path) -> None:
     assert load_recogniser("abc", tmp_path / "gone") is None
 
 
-def test_the_one_that_ships_refuses_on_any_single_bad_sign_together() -> None:
+def test_the_bundled_recogniser_rejects_bad_evidence() -> None:
     found = load_recogniser(card().checksum)
     assert found is not None
     assert (found.weights >= 0).all()
@@ -90,12 +90,14 @@ def test_the_one_that_ships_refuses_on_any_single_bad_sign_together() -> None:
 @pytest.mark.parametrize(
     "change", [{"agreement": 0.6}, {"consistency": 0.6}, {"certainty": 0.6}, {"shape": 3.0}, {"outside": 0.5}]
 )
-def test_without_a_recogniser_any_bad_sign_refuses(change: dict[str, float]) -> None:
+def test_without_a_recogniser_any_bad_evidence_rejects(change: dict[str, float]) -> None:
     assert rule_score(GOOD) > 0
     assert rule_score(replace(GOOD, **change)) < 0
 
 
-def test_a_heads_file_keeps_what_it_learnt_from(tmp_path: Path, small_encoder: LoadedEncoder) -> None:
+def test_the_file_of_a_head_contains_its_reference_cines(
+    tmp_path: Path, small_encoder: LoadedEncoder
+) -> None:
     rows = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
     known = ReferenceCines(rows, (True, False))
     save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {REFERENCE_KEY: known.to_text()})
@@ -108,7 +110,7 @@ def test_a_heads_file_keeps_what_it_learnt_from(tmp_path: Path, small_encoder: L
     assert ReferenceCines.of_head(tmp_path / "gone") is None
 
 
-def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
+def test_a_cine_resembles_reference_cines_of_the_same_view() -> None:
     views, rows = space()
     recogniser = Recogniser(views, np.ones(5), 0.0, reach=1.3)
     apical, other = rows[0], rows[0] + 10
@@ -124,14 +126,14 @@ def test_a_cine_is_known_by_the_cines_that_a_head_learnt_from() -> None:
     assert resembles(recogniser, of_other, other + 0.1, apical=False)
 
 
-def test_a_fitted_head_should_answer_as_on_its_own_cine() -> None:
+def test_a_fitted_head_must_predict_as_well_as_on_its_own_cine() -> None:
     weak = Evidence(float("nan"), 0.6, 0.5, float("nan"), 0.0, 1.0)
     assert predicts_as_well(weak, weak)
     assert not predicts_as_well(replace(weak, consistency=0.3), weak)
     assert not predicts_as_well(replace(weak, outside=0.9), weak)
 
 
-def test_the_phase_of_the_beat_hardly_moves_a_cine(encoder: LoadedEncoder, starter: Starter) -> None:
+def test_the_embedding_hardly_depends_on_the_phase(encoder: LoadedEncoder, starter: Starter) -> None:
     (cine,) = phantom_cines(1, frames=20, first=70)
     study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
     assert starter.recogniser is not None
@@ -142,13 +144,13 @@ def test_the_phase_of_the_beat_hardly_moves_a_cine(encoder: LoadedEncoder, start
 
 
 @pytest.mark.parametrize("kind", range(11))
-def test_textures_are_refused(encoder: LoadedEncoder, starter: Starter, kind: int) -> None:
+def test_textures_are_rejected(encoder: LoadedEncoder, starter: Starter, kind: int) -> None:
     picture = textures(11, seed=31)[0][kind]
     study = prepare_cine(0, picture[None], *encoder, fps=0)
     assert not starter.applies(study)
 
 
-def test_evidence_of_an_empty_answer_is_no_evidence(small_encoder: LoadedEncoder) -> None:
+def test_an_empty_prediction_gives_no_evidence(small_encoder: LoadedEncoder) -> None:
     """An unfitted head draws nothing without carried labels."""
     study = prepare_cine(0, speckled(fan(), frames=2), *small_encoder, fps=30)
     evidence = gather_evidence(new_head(small_encoder[1], (1, 2)), study)

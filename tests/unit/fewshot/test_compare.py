@@ -30,7 +30,7 @@ def label(*values: int) -> Image:
     return image
 
 
-def test_each_frame_is_left_out_and_scored_for_what_the_others_show() -> None:
+def test_each_frame_is_left_out_and_scored_for_classes_of_the_others() -> None:
     labels = {7: {2: label(1, 2), 5: label(1, 3), 9: label(1, 2), 11: label()}}
     assert choose_targets(labels, {7: 20}, (1, 2, 3)) == [
         Target(7, 2, (1, 2)),
@@ -39,7 +39,7 @@ def test_each_frame_is_left_out_and_scored_for_what_the_others_show() -> None:
     ]
 
 
-def test_many_labels_are_cut_to_a_few_spread_over_cines_and_time() -> None:
+def test_many_labels_are_reduced_to_a_few_spread_over_cines_and_time() -> None:
     labels = {cine: {frame: label(1) for frame in range(cine, 40)} for cine in range(6)}
     labels[9] = {0: label(1), 30: label(1)}
     targets = choose_targets(labels, dict.fromkeys(labels, 40), (1,), max_frames=8, max_cines=3)
@@ -51,14 +51,14 @@ def test_many_labels_are_cut_to_a_few_spread_over_cines_and_time() -> None:
     assert targets == choose_targets(labels, dict.fromkeys(labels, 40), (1,), max_frames=8, max_cines=3)
 
 
-def test_a_cine_with_few_labels_gives_what_it_has() -> None:
+def test_a_cine_with_few_labels_contributes_all_of_them() -> None:
     labels = {1: {0: label(1), 3: label(1)}, 2: {f: label(1) for f in range(9)}}
     targets = choose_targets(labels, {1: 9, 2: 9}, (1,), max_frames=8)
     assert [t.cine for t in targets] == [1, 1, 2, 2, 2, 2, 2, 2]
     assert len(set(targets)) == 8
 
 
-def test_with_one_labelled_frame_there_are_frames_to_look_at() -> None:
+def test_with_one_labelled_frame_there_are_frames_without_scores() -> None:
     targets = choose_targets({4: {0: label()}, 5: {3: label(2)}}, {4: 9, 5: 9}, (1, 2))
     assert len(targets) == 3
     assert all(t.cine == 5 and t.scored == () and t.frame != 3 for t in targets)
@@ -66,14 +66,14 @@ def test_with_one_labelled_frame_there_are_frames_to_look_at() -> None:
     assert choose_targets({}, {}, (1, 2)) == []
 
 
-def test_frames_of_scribbles_are_not_left_out_to_be_looked_at() -> None:
+def test_scribbled_frames_are_not_left_out() -> None:
     outlined = {5: {3: label(2)}}
     targets = choose_targets(outlined, {5: 7}, (1, 2), labelled={5: (1, 3, 4)})
     assert [target.frame for target in targets] == [0, 5, 6]
     assert choose_targets(outlined, {5: 3}, (1, 2), labelled={5: (0, 1, 2, 3)}) == []
 
 
-def test_dice_counts_only_where_somebody_said_what_it_is() -> None:
+def test_dice_ignores_unlabelled_pixels() -> None:
     truth = np.array([[1, 1, 0, 255]], np.uint8)
     assert dice(np.array([[1, 0, 0, 1]], np.uint8), truth, 1) == pytest.approx(2 / 3)
     assert dice(np.array([[0, 0, 0, 2]], np.uint8), truth, 2) == 1.0
@@ -99,7 +99,7 @@ def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[E
     return found
 
 
-def test_the_left_out_frame_is_drawn_well_at_the_pixels_of_the_region(
+def test_the_left_out_frame_is_predicted_at_the_pixels_of_the_region(
     outcomes: list[EncoderResult], heart: tuple[Image, Image]
 ) -> None:
     (first, second) = outcomes[0].predictions
@@ -112,7 +112,7 @@ def test_the_left_out_frame_is_drawn_well_at_the_pixels_of_the_region(
     assert outcomes[0].per_class.keys() == {1, 2}
 
 
-def test_one_encoder_twice_gives_the_same_to_the_last_bit(outcomes: list[EncoderResult]) -> None:
+def test_the_same_encoder_twice_gives_identical_results(outcomes: list[EncoderResult]) -> None:
     one, other = outcomes
     assert one.scores == other.scores
     assert all(
@@ -121,7 +121,7 @@ def test_one_encoder_twice_gives_the_same_to_the_last_bit(outcomes: list[Encoder
     assert interval(one, other) == (0.0, 0.0, 0.0)
 
 
-def test_the_left_out_frame_has_no_part_in_its_own_drawing(
+def test_the_label_of_the_left_out_frame_is_not_used(
     heart: tuple[Image, Image], small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = heart
@@ -138,7 +138,7 @@ def test_the_left_out_frame_has_no_part_in_its_own_drawing(
     assert np.array_equal(draw(masks[6]), draw(np.ones_like(masks[6])))
 
 
-def test_fits_are_as_long_as_the_window_s_and_guess_at_what_a_scribble_leaves_open(
+def test_fits_have_the_length_of_the_windows_and_complete_scribbles(
     heart: tuple[Image, Image], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames, masks = heart
@@ -169,7 +169,7 @@ def test_fits_are_as_long_as_the_window_s_and_guess_at_what_a_scribble_leaves_op
     assert told[-1] == ("small: fits", 6, 6)
 
 
-def test_frames_without_a_label_are_drawn_and_not_scored(
+def test_frames_without_a_label_are_predicted_and_not_scored(
     heart: tuple[Image, Image], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames, masks = heart
@@ -191,7 +191,7 @@ def test_frames_without_a_label_are_drawn_and_not_scored(
     assert interval(found, found) is None
 
 
-def test_it_stops_when_asked_to(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> None:
+def test_the_comparison_can_be_cancelled(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> None:
     frames, masks = heart
     cine = LabelledCine(frames, 30.0, {0: masks[0], 6: masks[6]})
     with pytest.raises(Cancelled):
@@ -205,7 +205,7 @@ def outcome(small: LoadedEncoder, *scores: float) -> EncoderResult:
     )
 
 
-def test_the_interval_is_that_of_students_t_over_pairs(small_encoder: LoadedEncoder) -> None:
+def test_the_interval_is_that_of_students_t_for_pairs(small_encoder: LoadedEncoder) -> None:
     one = outcome(small_encoder, 0.5, 0.6, 0.7)
     found = interval(one, outcome(small_encoder, 0.6, 0.8, 1.0))
     assert found is not None

@@ -29,7 +29,7 @@ def sharpened(prior: Tensor, power: float) -> Tensor:
 
 
 @pytest.mark.parametrize("situation", Situation)
-def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> None:
+def test_the_bundled_calibration_is_monotone_and_between_0_and_1(situation: Situation) -> None:
     maps = shipped_calibration()[situation]
     signs = np.random.default_rng(0).uniform(-3, 7, (200, 5))
     dice = maps.expected_dice(signs)
@@ -47,7 +47,7 @@ def test_what_ships_is_monotone_and_between_0_and_1(situation: Situation) -> Non
         assert (maps.error_probability(better) <= wrong).all()
 
 
-def test_a_surer_head_is_trusted_more(study: PreparedCine) -> None:
+def test_a_more_certain_head_is_trusted_more(study: PreparedCine) -> None:
     unsure, sure = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
     assert trust(study, [2, 3], sure).wrong.mean() < trust(study, [2, 3], unsure).wrong.mean()
     study.labels = {}
@@ -57,7 +57,7 @@ def test_a_surer_head_is_trusted_more(study: PreparedCine) -> None:
     assert other.wrong.shape == (2, GRID_SIZE, GRID_SIZE)
 
 
-def test_doubt_lies_along_borders(study: PreparedCine) -> None:
+def test_doubt_is_highest_at_borders(study: PreparedCine) -> None:
     answer = sharpened(study.prior([3], 3), 2.0)
     drawn = answer[0].argmax(0) > 0
     wrong = trust(study, [3], answer).wrong[0]
@@ -66,7 +66,7 @@ def test_doubt_lies_along_borders(study: PreparedCine) -> None:
     assert wrong[border].mean() > 5 * wrong[~border].mean()
 
 
-def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: PreparedCine) -> None:
+def test_disagreement_with_the_carried_label_reduces_trust(study: PreparedCine) -> None:
     answer = study.prior([3], 3)
     moved = torch.roll(answer, 14, 3)
     with_it, against_it = (trust(study, [3], p) for p in (answer, moved))
@@ -74,7 +74,7 @@ def test_a_head_that_leaves_the_carried_label_is_trusted_less(study: PreparedCin
     assert against_it.wrong.mean() > with_it.wrong.mean()
 
 
-def test_on_an_outlined_frame_the_dice_is_known(study: PreparedCine, heart: Heart) -> None:
+def test_the_dice_of_an_outlined_frame_is_measured(study: PreparedCine, heart: Heart) -> None:
     truth = study.prior([0], 3)
     assert confidence(study, [0], truth)[0] == 1
     shifted = torch.roll(truth, 6, 3)
@@ -97,7 +97,7 @@ def test_on_an_outlined_frame_the_dice_is_known(study: PreparedCine, heart: Hear
     assert confidence(study, [0], alone)[0] == 1
 
 
-def test_nothing_drawn_one_class_and_no_frames(study: PreparedCine) -> None:
+def test_predictions_of_nothing_of_one_class_and_of_no_frames(study: PreparedCine) -> None:
     nothing = torch.zeros(1, 3, GRID_SIZE, GRID_SIZE)
     nothing[:, 0] = 1
     found = trust(study, [3], nothing)
@@ -111,7 +111,7 @@ def test_nothing_drawn_one_class_and_no_frames(study: PreparedCine) -> None:
     assert confidence(study, [], nothing[:0]).shape == (0,)
 
 
-def test_what_a_prediction_rests_on(study: PreparedCine, heart: Heart) -> None:
+def test_the_situation_of_a_prediction(study: PreparedCine, heart: Heart) -> None:
     assert situation(study) is Situation.FITTED
     assert situation(study, carried=True) is Situation.CARRIED
     study.labels = {0: frame_label(np.zeros_like(heart[1][0]), study.box, (1, 2))}
@@ -121,7 +121,7 @@ def test_what_a_prediction_rests_on(study: PreparedCine, heart: Heart) -> None:
     assert not signs[:, 2:].any()
 
 
-def test_a_calibration_is_written_and_read_again(tmp_path: Path) -> None:
+def test_a_calibration_is_saved_and_loaded(tmp_path: Path) -> None:
     one = Calibration(Linear(0.5, (1.0, 0, 0.25, 0, 0)), Linear(-1, (1.0, 0.5, 0)), (0.0, 2.0), (0.5, 0.1))
     write(tmp_path / "c.json", dict.fromkeys(Situation, one), {"made by": "a test"})
     assert read(tmp_path / "c.json") == dict.fromkeys(Situation, one)
@@ -151,6 +151,6 @@ def test_a_damaged_calibration_is_refused_in_one_sentence(tmp_path: Path, key: s
         read(path)
 
 
-def test_the_window_knows_the_grid_of_doubts() -> None:
+def test_the_grid_of_doubts_is_that_of_the_head() -> None:
     assert DOUBT_SIZE == GRID_SIZE
     assert calibration.shipped_calibration() is shipped_calibration()

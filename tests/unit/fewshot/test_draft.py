@@ -60,7 +60,7 @@ def head_of(encoder: LoadedEncoder) -> Head:
     return new_head(encoder[1], CLASSES).eval()
 
 
-def test_where_the_carried_label_stays_behind_the_draft_is_shown(
+def test_the_draft_replaces_a_carried_label_that_lags_behind(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     head = head_of(small_encoder)  # untrained: its prediction is the carried label
@@ -75,7 +75,7 @@ def test_where_the_carried_label_stays_behind_the_draft_is_shown(
             assert dice(shown[frame], truth[frame], value) >= dice(alone[frame], truth[frame], value) - 0.005
 
 
-def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
+def test_a_prediction_that_follows_the_beat_is_not_replaced(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     made = drafted(still, head_of(small_encoder), truth)
@@ -88,7 +88,7 @@ def test_an_answer_that_follows_the_beat_stays_and_so_does_the_annotated_phase(
     assert torch.equal(blend_with_draft(stays[[WIDE]], still, [WIDE], made), stays[[WIDE]])
 
 
-def test_with_both_phases_outlined_the_head_has_its_way(
+def test_with_both_phases_outlined_the_draft_is_not_used(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     made = drafted(still, head_of(small_encoder), truth)
@@ -97,7 +97,7 @@ def test_with_both_phases_outlined_the_head_has_its_way(
     assert draft_share(stays, made(range(12)), still, range(12), made)[NARROW] == 0
 
 
-def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
+def test_a_draft_that_disagrees_with_the_outlines_is_not_used(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     elsewhere = [np.roll(mask, 40, axis=1) for mask in truth]
@@ -106,7 +106,7 @@ def test_a_draft_that_shows_something_else_than_was_outlined_is_not_used(
     assert torch.equal(blend_with_draft(stays, still, range(12), made), stays)
 
 
-def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
+def test_an_error_of_the_draft_on_the_annotated_frame_has_no_effect(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     """What looks like motion everywhere is one bad draft."""
@@ -118,7 +118,7 @@ def test_a_draft_that_errs_on_the_annotated_frame_alone_changes_nothing(
     assert share.max() < 0.1
 
 
-def test_nothing_is_shown_that_nobody_outlined(
+def test_classes_that_are_not_outlined_are_not_blended_in(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     only = np.where(truth[WIDE] == 1, 1, 0).astype(np.uint8)
@@ -130,7 +130,7 @@ def test_nothing_is_shown_that_nobody_outlined(
     assert 1 in found[NARROW].argmax(0)
 
 
-def test_a_draft_is_computed_once_a_frame_and_is_not_shown_the_labels(
+def test_a_draft_is_computed_once_per_frame_without_the_labels(
     still: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[int]] = []
@@ -150,7 +150,7 @@ def test_a_draft_is_computed_once_a_frame_and_is_not_shown_the_labels(
     assert made.has([3])  # with what is needed of the annotated frame and its neighbour
 
 
-def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
+def test_segment_uses_the_draft_in_the_other_phase(
     truth: NDArray[np.uint8], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way, with a draft that follows the beat where the picture does not."""
@@ -177,7 +177,7 @@ def test_a_fit_of_segment_keeps_to_the_draft_in_the_other_phase(
     assert narrow(starter) > 0.97
 
 
-def test_structures_that_were_never_outlined_stay_as_the_draft_shows_them() -> None:
+def test_structures_that_were_not_outlined_are_filled_from_the_draft() -> None:
     # Columns: inside the cavity, between its learnt and its drafted border, in the wall, outside.
     fitted = torch.tensor([[0.05, 0.95, 0.95, 0.97], [0.95, 0.05, 0.05, 0.03], [0.0, 0.0, 0.0, 0.0]])
     draft = torch.tensor([[0.01, 0.01, 0.04, 0.9], [0.98, 0.79, 0.06, 0.05], [0.01, 0.2, 0.9, 0.05]])

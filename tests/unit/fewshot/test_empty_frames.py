@@ -31,7 +31,7 @@ def leaving(heart: Heart) -> Heart:
     return frames, masks
 
 
-def test_nothing_is_drawn_around_an_empty_frame(leaving: Heart, small_encoder: LoadedEncoder) -> None:
+def test_nothing_is_predicted_around_an_empty_frame(leaving: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = leaving
     labels = {frame: masks[frame] for frame in (0, 3, 9)}
     assert not labels[9].any()
@@ -41,7 +41,7 @@ def test_nothing_is_drawn_around_an_empty_frame(leaving: Heart, small_encoder: L
         assert np.mean([dice(found[t], masks[t], value) for t in range(5)]) > 0.7
 
 
-def test_an_empty_frame_is_known_and_carried(study: PreparedCine, heart: Heart) -> None:
+def test_an_empty_frame_is_annotated_and_carried(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     empty = frame_label(np.zeros_like(masks[0]), study.box, CLASSES)
     assert empty.stated.all()
@@ -67,7 +67,7 @@ def test_an_empty_frame_does_not_add_structures(study: PreparedCine, heart: Hear
     assert study.outlined_classes.tolist() == [True, True, False]
 
 
-def test_empty_frames_alone_teach_no_structure(leaving: Heart, small_encoder: LoadedEncoder) -> None:
+def test_a_fit_needs_an_outlined_structure(leaving: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = leaving
     with pytest.raises(CoreError, match="No structure is outlined"):
         segment(frames, {9: masks[9]}, CLASSES, fps=30, encoder=small_encoder)

@@ -28,7 +28,7 @@ def cine(frames: int, side: int = 32) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 31, 32, 75, 300])
 @pytest.mark.parametrize("stride", [1, 2, 5])
-def test_a_plan_covers_every_frame_once_over(frames: int, stride: int) -> None:
+def test_a_plan_covers_every_frame(frames: int, stride: int) -> None:
     plan = plan_clips(frames, stride)
     assert plan.starts[0] == 0
     assert plan.starts[-1] + plan.clip == len(plan.frames)
@@ -49,7 +49,7 @@ def test_clip_centres_weigh_most() -> None:
     assert middle_clip[4] < middle_clip[7]
 
 
-def test_a_short_cine_is_played_back_and_forth() -> None:
+def test_a_short_cine_is_padded_by_reflection() -> None:
     assert plan_clips(4).frames.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
     assert plan_clips(1).frames.tolist() == [0] * 16
 
@@ -57,14 +57,14 @@ def test_a_short_cine_is_played_back_and_forth() -> None:
 @pytest.mark.parametrize(
     ("fps", "stride"), [(0, 1), (10, 1), (30, 1), (50, 2), (60, 2), (90, 3), (200, 7), (29.97, 1)]
 )
-def test_stride_brings_the_rate_near_the_encoders(fps: float, stride: int) -> None:
+def test_the_stride_matches_the_frame_rate_of_the_encoder(fps: float, stride: int) -> None:
     assert temporal_stride(fps, 30) == stride
 
 
 @pytest.mark.parametrize(
     "arguments", [(0, 1, 16, 8), (10, 0, 16, 8), (10, 1, 15, 8), (10, 1, 16, 16), (10, 1, 16, 7)]
 )
-def test_impossible_plans_are_refused(arguments: tuple[int, int, int, int]) -> None:
+def test_impossible_plans_are_rejected(arguments: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="cannot cut"):
         plan_clips(*arguments)
 
@@ -104,7 +104,7 @@ def test_the_order_of_clips_does_not_matter(encoder: VisionTransformer3D, frames
     assert torch.equal(a.values, b.values)
 
 
-def test_the_frame_asked_for_is_ready_first_and_final(encoder: VisionTransformer3D) -> None:
+def test_the_requested_frame_is_final_first(encoder: VisionTransformer3D) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
     final = extract(
         encoder,
@@ -122,7 +122,7 @@ def test_the_frame_asked_for_is_ready_first_and_final(encoder: VisionTransformer
         torch.testing.assert_close(values[:, ready], final.values[:, ready])
 
 
-def test_progress_counts_clips_and_stopping_is_heeded(encoder: VisionTransformer3D) -> None:
+def test_progress_counts_clips_and_extraction_can_be_cancelled(encoder: VisionTransformer3D) -> None:
     told: list[tuple[int, int]] = []
     extract(encoder, cine(40), fps=30, depths=DEPTHS, on_progress=lambda *step: told.append(step))
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
@@ -142,9 +142,7 @@ def test_progress_counts_clips_and_stopping_is_heeded(encoder: VisionTransformer
 @pytest.mark.parametrize(
     "frames", [np.zeros((0, 32, 32), np.uint8), np.zeros((32, 32), np.uint8), np.zeros((4, 32, 32))]
 )
-def test_what_is_no_stack_of_frames_is_refused(
-    encoder: VisionTransformer3D, frames: NDArray[np.uint8]
-) -> None:
+def test_invalid_frames_are_rejected(encoder: VisionTransformer3D, frames: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="uint8 frames"):
         extract(encoder, frames, fps=30, depths=DEPTHS)
 
@@ -159,6 +157,6 @@ def test_features_between_tubelets_are_interpolated() -> None:
     assert features.at(1.5).item() == pytest.approx(0.5)
 
 
-def test_a_single_tubelet_answers_for_every_frame() -> None:
+def test_a_single_tubelet_is_used_for_every_frame() -> None:
     features = CineFeatures(torch.full((1, 1, 1, 1, 2), 7.0).half(), torch.zeros(1, dtype=torch.float64))
     assert features.at_many([0, 5]).unique().tolist() == [7.0]

@@ -27,7 +27,7 @@ def of(mask: NDArray[np.uint8], left_heart: bool = True) -> set[Finding]:
     return findings(mask, left_heart=left_heart, allowed={})
 
 
-def test_outlined_hearts_have_none() -> None:
+def test_outlined_hearts_have_no_findings() -> None:
     assert of(heart()) == set()
     for mask in phantom_stills(12, GRID, seed=4).masks:
         assert of(mask) == set()
@@ -45,13 +45,13 @@ def test_pieces_holes_and_an_open_wall_are_found() -> None:
     assert of(bare) == {Finding.UNENCLOSED}
 
 
-def test_crumbs_of_a_few_pixels_count_for_nothing() -> None:
+def test_pieces_of_a_few_pixels_are_ignored() -> None:
     crumbs = heart()
     crumbs[5:8, 5:8] = 1
     assert of(crumbs) == set()
 
 
-def test_structures_that_humans_outline_in_pieces_may_be_in_pieces() -> None:
+def test_structures_outlined_in_pieces_may_be_predicted_in_pieces() -> None:
     leaflets = np.zeros((GRID, GRID), np.uint8)
     leaflets[40:44, 20:40] = leaflets[40:44, 60:80] = 5
     label = frame_label(leaflets, Letterbox.fit(GRID, GRID), (5,))
@@ -72,7 +72,7 @@ def whole() -> NDArray[np.bool_]:
     return np.ones((224, 224), bool)
 
 
-def test_an_area_that_jumps_is_found_on_the_frame_that_is_off() -> None:
+def test_a_jump_of_an_area_is_found_on_the_deviating_frame() -> None:
     review = Review(whole(), fps=30, left_heart=True)
     small = cv2.resize(heart(), (80, 80), interpolation=cv2.INTER_NEAREST)
     blob = np.zeros((GRID, GRID), np.uint8)
@@ -97,7 +97,7 @@ def test_a_beating_ventricle_does_not_jump() -> None:
     assert all(Finding.JUMP not in review.of(frame) for frame in range(25))
 
 
-def test_what_lies_outside_the_sector_is_found() -> None:
+def test_structures_outside_the_sector_are_found() -> None:
     sector = np.zeros((224, 224), bool)
     sector[:, :100] = True
     review = Review(sector, fps=30, left_heart=True)

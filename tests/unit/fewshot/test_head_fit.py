@@ -34,7 +34,7 @@ def fitted(study: PreparedCine, encoder: LoadedEncoder, config: FitConfig = QUIC
     return fit
 
 
-def test_a_new_head_answers_with_the_carried_label(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
+def test_a_new_head_predicts_the_carried_label(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     head = new_head(small_encoder[1], (1, 2)).eval()
     answer = predict(head, study, [3])
     assert torch.equal(answer.argmax(1), study.prior([3], 3).argmax(1))
@@ -49,7 +49,7 @@ def test_a_fit_is_repeatable_and_ends_after_its_steps(
         assert torch.equal(a, b)
 
 
-def test_batches_are_made_during_the_step_before_and_are_the_same(
+def test_batches_are_assembled_during_the_previous_step(
     study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[int, bool]] = []
@@ -71,7 +71,7 @@ def test_batches_are_made_during_the_step_before_and_are_the_same(
         assert torch.equal(a, b)
 
 
-def test_between_two_steps_nothing_reads_the_cines(
+def test_the_cines_are_not_read_between_two_steps(
     study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, under_way = Fit._batch, threading.Event()
@@ -89,7 +89,7 @@ def test_between_two_steps_nothing_reads_the_cines(
     assert not under_way.is_set()
 
 
-def test_a_batch_that_fails_is_an_error_of_the_step_before(
+def test_an_error_in_a_batch_is_raised_by_the_previous_step(
     study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Fit._batch
@@ -106,9 +106,7 @@ def test_a_batch_that_fails_is_an_error_of_the_step_before(
         fit.step()
 
 
-def test_a_warm_fit_goes_on_from_the_head_it_is_given(
-    study: PreparedCine, small_encoder: LoadedEncoder
-) -> None:
+def test_a_warm_fit_continues_from_the_given_head(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     before = fitted(study, small_encoder)
     warm = Fit(before.averaged, [study], QUICK, warm=True)
     assert warm.total == QUICK.warm_steps
@@ -117,7 +115,7 @@ def test_a_warm_fit_goes_on_from_the_head_it_is_given(
     torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames))
 
 
-def test_more_labels_are_worth_more_steps() -> None:
+def test_more_labels_take_more_steps() -> None:
     config = FitConfig(steps=80, warm_steps=40)
     lengths = [(one.steps, one.warm_steps) for one in map(config.for_labels, (1, 4, 16, 1600))]
     assert lengths == [(80, 40), (80, 40), (160, 80), (1600, 80)]
@@ -125,7 +123,7 @@ def test_more_labels_are_worth_more_steps() -> None:
     assert across == [(141, 40), (200, 80), (600, 160), (800, 160)]  # from 80 on, of one net
 
 
-def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
+def test_a_head_with_new_classes_keeps_its_features_and_predicts_the_carried_label(
     study: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
     before = fitted(study, small_encoder).averaged
@@ -142,13 +140,13 @@ def test_a_head_for_other_classes_sees_as_before_and_draws_nothing_of_its_own(
         assert torch.equal(one, two)
 
 
-def test_without_labels_there_is_nothing_to_fit(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
+def test_a_fit_without_labels_is_rejected(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     study.labels = {}
     with pytest.raises(ValueError, match="no annotated frame"):
         Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
 
 
-def test_a_structure_that_nobody_drew_is_not_predicted(
+def test_a_class_that_was_not_outlined_is_not_predicted(
     study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     only_cavity = np.where(heart[1][0] == CAVITY, CAVITY, 0).astype(np.uint8)
@@ -158,7 +156,7 @@ def test_a_structure_that_nobody_drew_is_not_predicted(
     assert predict(fit.averaged, study, [5])[0, 2].max() < 1e-6
 
 
-def test_a_frame_with_one_structure_does_not_unteach_the_other(
+def test_a_frame_with_one_structure_does_not_suppress_the_other(
     study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     masks = heart[1]
@@ -170,9 +168,7 @@ def test_a_frame_with_one_structure_does_not_unteach_the_other(
         assert dice(label_image(answer, study.box, (1, 2)), masks[frame], WALL) > 0.75
 
 
-def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
-    study: PreparedCine, small_encoder: LoadedEncoder
-) -> None:
+def test_a_fitted_head_segments_an_unlabelled_cine(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
     frames, masks = beating(seed=5)
     other = prepare_cine(1, frames, *small_encoder, fps=30)
     config = FitConfig(steps=60, prior_dropout=0.7, carried_share=0.25)
@@ -181,7 +177,7 @@ def test_a_fitted_head_draws_a_cine_that_nobody_labelled(
     assert dice(label_image(answer, other.box, (1, 2)), masks[0], CAVITY) > 0.6
 
 
-def test_a_head_comes_back_from_its_file(
+def test_a_head_is_saved_and_loaded(
     study: PreparedCine, small_encoder: LoadedEncoder, tmp_path: Path
 ) -> None:
     fit = fitted(study, small_encoder)
@@ -191,7 +187,7 @@ def test_a_head_comes_back_from_its_file(
     assert torch.equal(predict(back, study, [4]), predict(fit.averaged, study, [4]))
 
 
-def test_a_damaged_head_file_is_refused_by_name(small_encoder: LoadedEncoder, tmp_path: Path) -> None:
+def test_a_damaged_head_file_is_rejected_by_name(small_encoder: LoadedEncoder, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     save_head(new_head(small_encoder[1], (1, 2)), path)
     content = path.read_bytes()

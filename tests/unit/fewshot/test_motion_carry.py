@@ -35,7 +35,7 @@ def test_positions_follow_a_drift() -> None:
     np.testing.assert_allclose(middle.mean((1, 2)), [0, -3, -6, -9, -12], atol=0.4)  # half the pixels: grid
 
 
-def test_the_way_there_and_back_ends_where_it_began() -> None:
+def test_carrying_there_and_back_is_almost_the_identity() -> None:
     motion = Motion(drifting(), grid_size=112)
     maps = np.zeros((112, 112, 1), np.float32)
     maps[40:70, 50:70] = 1
@@ -43,7 +43,7 @@ def test_the_way_there_and_back_ends_where_it_began() -> None:
     assert 2 * np.minimum(maps, back).sum() / (maps.sum() + back.sum()) > 0.95
 
 
-def test_motion_of_one_frame_is_none() -> None:
+def test_motion_of_a_single_frame_is_the_identity() -> None:
     motion = Motion(drifting(1), grid_size=112)
     assert motion.positions(0).shape == (1, 112, 112, 2)
 
@@ -53,7 +53,7 @@ def test_motion_can_be_cancelled() -> None:
         Motion(drifting(), grid_size=112, should_stop=lambda: True)
 
 
-def test_a_carried_label_beats_a_copied_one(study: PreparedCine, heart: Heart) -> None:
+def test_a_carried_label_is_better_than_a_copied_one(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     study.labels.pop(6)
     carried = label_image(study.prior([6], 3)[0], study.box, (1, 2))
@@ -61,7 +61,7 @@ def test_a_carried_label_beats_a_copied_one(study: PreparedCine, heart: Heart) -
     assert dice(carried, masks[6], CAVITY) > 0.88
 
 
-def test_each_structure_comes_from_the_frames_that_show_it(study: PreparedCine, heart: Heart) -> None:
+def test_each_structure_is_carried_from_the_frames_that_have_it(study: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     only_cavity = np.where(masks[0] == CAVITY, masks[0], 0).astype(np.uint8)
     study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
@@ -80,7 +80,7 @@ def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(stud
     assert not study.prior([0, 3], 3).any()
 
 
-def test_pixels_that_nobody_labelled_are_no_background(study: PreparedCine, heart: Heart) -> None:
+def test_unlabelled_pixels_are_not_background(study: PreparedCine, heart: Heart) -> None:
     label = heart[1][0].copy()
     label[:, :60] = 255
     study.labels = {0: frame_label(label, study.box, (1, 2))}
@@ -89,7 +89,7 @@ def test_pixels_that_nobody_labelled_are_no_background(study: PreparedCine, hear
     assert prior[56, 90] == pytest.approx(1)
 
 
-def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, study: PreparedCine) -> None:
+def test_confidence_decreases_if_the_tissue_cannot_be_tracked(heart: Heart, study: PreparedCine) -> None:
     sure = motion_confidence(study, [0, 1, 3])
     assert sure[0] == 1
     assert ((sure > 0.7) & (sure <= 1)).all()
@@ -99,7 +99,7 @@ def test_confidence_falls_where_the_picture_cannot_be_followed(heart: Heart, stu
     assert motion_confidence(study, [3])[0] < sure[2]
 
 
-def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
+def test_the_expected_dice_follows_from_the_probabilities() -> None:
     p = torch.zeros(3, 3, 8, 8)
     p[:, 0] = 1
     p[0, :, :4] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]  # certain
@@ -108,7 +108,7 @@ def test_the_head_expects_the_dice_that_its_probabilities_mean() -> None:
     torch.testing.assert_close(frame_confidence(p), expected)
 
 
-def test_what_was_carried_is_kept_until_labels_change(
+def test_carried_labels_are_cached_until_labels_change(
     study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, without = study.prior([3], 3), study.prior([0], 3, leave_out=True)
@@ -137,7 +137,7 @@ def carried_over(motion: Motion, labels: dict[int, NDArray[np.float32]]) -> NDAr
     )
 
 
-def test_positions_are_bounded_in_bytes_and_the_answers_stay_equal() -> None:
+def test_the_position_cache_is_bounded_without_effect_on_results() -> None:
     frames = beating(18, 224, 224)[0]
     rng = np.random.default_rng(0)
     labels = {frame: rng.random((112, 112, 2), dtype=np.float32) for frame in (3, 10, 17)}
@@ -151,7 +151,7 @@ def test_positions_are_bounded_in_bytes_and_the_answers_stay_equal() -> None:
     assert cache.nbytes <= bound
 
 
-def test_a_block_of_positions_is_what_the_whole_cine_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = beating(20, 224, 224)[0]
     in_blocks = Motion(frames, grid_size=112).positions(17)
     monkeypatch.setattr("vjepa_core.fewshot.motion.BLOCK_FRAMES", 64)
@@ -165,7 +165,7 @@ def test_cines_share_a_cache_without_mixing_their_positions() -> None:
     assert np.array_equal(one.positions(0), Motion(drifting(), grid_size=112).positions(0))
 
 
-def test_the_cache_drops_what_was_not_used_for_longest() -> None:
+def test_the_cache_drops_the_least_recently_used_array() -> None:
     array = np.zeros(256, np.float32)
     cache = BoundedCache(2 * array.nbytes)
     cache.put("a", array)

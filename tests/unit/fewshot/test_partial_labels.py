@@ -31,7 +31,7 @@ def scribbled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def test_structures_outlined_on_different_frames_are_drawn_on_all(
+def test_structures_outlined_on_different_frames_are_predicted_on_all(
     heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = heart
@@ -45,7 +45,7 @@ def test_structures_outlined_on_different_frames_are_drawn_on_all(
         assert all((mask == value).any() for mask in found)
 
 
-def test_pixels_that_nobody_labelled_carry_no_label(study: PreparedCine, heart: Heart) -> None:
+def test_unlabelled_pixels_carry_no_label(study: PreparedCine, heart: Heart) -> None:
     _, masks = heart
     label = frame_label(scribbled(masks[3]), study.box, CLASSES)
     study.labels = {3: label}
@@ -56,7 +56,7 @@ def test_pixels_that_nobody_labelled_carry_no_label(study: PreparedCine, heart: 
     assert prior[label.weight == 1] == pytest.approx(1)
 
 
-def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: PreparedCine) -> None:
+def test_a_partly_labelled_pixel_has_the_class_of_its_labelled_part(study: PreparedCine) -> None:
     part = np.full((96, 120), UNLABELLED, np.uint8)
     part[20:60, 21:60] = WALL  # its border runs through pixels of the grid
     label = frame_label(part, study.box, CLASSES)
@@ -67,9 +67,7 @@ def test_a_pixel_that_is_unlabelled_in_part_is_what_its_labelled_part_is(study: 
     assert label.target[mixed][:, 0].max() < 0.05
 
 
-def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
-    study: PreparedCine, heart: Heart
-) -> None:
+def test_a_guess_fills_unlabelled_pixels_only(study: PreparedCine, heart: Heart) -> None:
     _, masks = heart
     whole = study.labels[6]
     label = frame_label(scribbled(masks[0]), study.box, CLASSES)
@@ -88,7 +86,7 @@ def test_a_guess_fills_in_for_what_was_not_said_and_changes_nothing_else(
     assert complete_labels(again)[6] is whole
 
 
-def test_a_structure_that_was_not_drawn_is_not_guessed(
+def test_a_structure_that_was_not_outlined_is_not_guessed(
     study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     _, masks = heart
@@ -102,7 +100,7 @@ def test_a_structure_that_was_not_drawn_is_not_guessed(
         np.testing.assert_allclose(full.target.sum(-1), 1, atol=1e-5)
 
 
-def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
+def test_the_guess_is_the_prediction_of_the_draft_head(
     study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     _, masks = heart
@@ -115,7 +113,7 @@ def test_the_teacher_s_answer_is_the_guess_where_there_is_one(
     assert full.target[study.labels[0].weight == 0][:, WALL].min() > 0.9
 
 
-def test_a_single_thing_is_not_grown_over_everything(study: PreparedCine, heart: Heart) -> None:
+def test_a_single_class_is_not_grown(study: PreparedCine, heart: Heart) -> None:
     silent = np.full((96, 120), UNLABELLED, np.uint8)
     cavity = np.where(heart[1][4] == CAVITY, CAVITY, UNLABELLED).astype(np.uint8)
     labels = {2: frame_label(silent, study.box, CLASSES), 4: frame_label(cavity, study.box, CLASSES)}

@@ -52,7 +52,7 @@ def run(
     return segment(frames, labels, (1, 2), encoder=encoder, **kwargs)  # type: ignore[arg-type]
 
 
-def test_the_mask_follows_the_heart(heart: Heart, small_encoder: LoadedEncoder) -> None:
+def test_masks_follow_the_heart(heart: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = heart
     found = run(frames, {0: masks[0]}, small_encoder, config=FitConfig(steps=25))
     for value in (1, 2):
@@ -65,7 +65,7 @@ def test_the_mask_follows_the_heart(heart: Heart, small_encoder: LoadedEncoder) 
     assert ((found.confidence > 0) & (found.confidence <= 1)).all()
 
 
-def test_a_seed_makes_it_repeatable_and_the_result_says_how_it_came_about(
+def test_the_same_seed_gives_the_same_result(
     heart: Heart, small_encoder: LoadedEncoder, tmp_path: Path
 ) -> None:
     frames, masks = heart
@@ -86,7 +86,7 @@ def test_a_seed_makes_it_repeatable_and_the_result_says_how_it_came_about(
         assert done == total
 
 
-def test_a_budget_cuts_the_fit_and_the_result_says_so(heart: Heart, small_encoder: LoadedEncoder) -> None:
+def test_a_budget_ends_the_fit_and_is_reported(heart: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = heart
     found = run(frames, {0: masks[0]}, small_encoder, budget_s=0.0)
     assert (found.steps, found.stopped_by) == (1, "budget")
@@ -105,7 +105,7 @@ def test_a_fit_starts_from_a_copy_of_a_given_head(heart: Heart, small_encoder: L
     assert [sorted(cine.labels) for cine in start.asked] == [[], []]  # once a run, of the cine without labels
 
 
-def test_a_head_of_other_classes_or_another_encoder_is_no_start(
+def test_a_starter_of_other_classes_or_another_encoder_is_rejected(
     heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = heart
@@ -118,7 +118,7 @@ def test_a_head_of_other_classes_or_another_encoder_is_no_start(
 
 
 @pytest.mark.parametrize("applies", [True, False])
-def test_the_starter_guesses_at_what_a_scribble_leaves_open_only_where_it_applies(
+def test_scribbles_are_completed_by_the_starter_head_only_if_it_applies(
     heart: Heart, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch, applies: bool
 ) -> None:
     frames, masks = heart
@@ -142,7 +142,9 @@ def test_the_starter_guesses_at_what_a_scribble_leaves_open_only_where_it_applie
 
 
 @pytest.mark.parametrize("stage", ["features", "motion", "fit", "predict"])
-def test_it_stops_in_any_stage(heart: Heart, small_encoder: LoadedEncoder, stage: str) -> None:
+def test_segmentation_can_be_cancelled_in_any_stage(
+    heart: Heart, small_encoder: LoadedEncoder, stage: str
+) -> None:
     frames, masks = heart
     seen: list[str] = []
     with pytest.raises(Cancelled):
@@ -171,7 +173,7 @@ def test_short_cines_and_tiny_pictures(
         assert dice(found.masks[t], masks[t], 1) > 0.7
 
 
-def test_what_does_not_fit_is_named(heart: Heart, small_encoder: LoadedEncoder) -> None:
+def test_invalid_input_is_rejected_with_a_reason(heart: Heart, small_encoder: LoadedEncoder) -> None:
     frames, masks = heart
     good = {0: masks[0]}
     for labels, message in (
@@ -192,7 +194,7 @@ def test_what_does_not_fit_is_named(heart: Heart, small_encoder: LoadedEncoder) 
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (61, 37), (224, 224), (50, 50)])
-def test_a_label_survives_the_grid_and_stays_in_place(height: int, width: int) -> None:
+def test_a_label_is_preserved_by_the_grid(height: int, width: int) -> None:
     masks = beating(1, height, width)[1]
     box = Letterbox.fit(height, width)
     target = torch.from_numpy(frame_label(masks[0], box, (1, 2)).target).permute(2, 0, 1)

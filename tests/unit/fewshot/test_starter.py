@@ -32,7 +32,7 @@ def starter() -> Starter:
     return found
 
 
-def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
+def test_the_starter_head_belongs_to_the_bundled_encoder(starter: Starter) -> None:
     assert starter.head.config.classes == LEFT_HEART
     assert starter.head.config.encoder_checksum == card().checksum
     assert bool(starter.head.active.all())
@@ -41,7 +41,7 @@ def test_it_belongs_to_the_encoder_that_ships(starter: Starter) -> None:
     assert load_starter(replace(card(), architecture="vit_tiny_patch16_224_t2")) is None
 
 
-def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(starter: Starter) -> None:
+def test_fits_of_the_left_heart_start_from_a_copy_and_others_from_its_features(starter: Starter) -> None:
     same = starter.beginning(LEFT_HEART, left_heart=True)
     assert same is not starter.head
     assert torch.equal(same.feature_net.out.weight, starter.head.feature_net.out.weight)
@@ -52,7 +52,7 @@ def test_fits_of_the_left_heart_start_from_it_and_others_from_what_it_sees(start
         )
 
 
-def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_gives_no_starter(tmp_path: Path) -> None:
     assert load_starter(card(), tmp_path / "gone.safetensors") is None
     whole = resource_path("heads", "left-heart.safetensors").read_bytes()
     for name, content in (("half", whole[: len(whole) // 2]), ("text", b"no head"), ("empty", b"")):
@@ -60,7 +60,7 @@ def test_a_damaged_or_missing_file_is_no_starter(tmp_path: Path) -> None:
         assert load_starter(card(), tmp_path / name) is None
 
 
-def test_it_comes_back_from_its_file(starter: Starter, tmp_path: Path) -> None:
+def test_a_starter_is_saved_and_loaded(starter: Starter, tmp_path: Path) -> None:
     save_starter(starter, tmp_path / "again.safetensors")
     again = load_starter(card(), tmp_path / "again.safetensors")
     assert again is not None
@@ -88,12 +88,14 @@ def cine_of(path: Path) -> PreparedCine:
         ("lung/lung_145.mp4", False),  # what is drawn looks likely, but each net draws another heart
     ],
 )
-def test_it_knows_an_apical_view(starter: Starter, data_dir: Path, file: str, apical: bool) -> None:
+def test_the_starter_head_applies_to_apical_views_only(
+    starter: Starter, data_dir: Path, file: str, apical: bool
+) -> None:
     assert starter.applies(cine_of(data_dir / file)) is apical
 
 
 @pytest.mark.data
-def test_it_draws_patients_that_it_has_not_seen(starter: Starter, data_dir: Path) -> None:
+def test_the_starter_head_segments_unseen_patients(starter: Starter, data_dir: Path) -> None:
     _, scored = load_camus(data_dir / "camus" / "camus_trainval_224.npz")
     encoder, _ = load_encoder()
     images, masks = scored.images[:24], scored.masks[:24]
@@ -101,7 +103,7 @@ def test_it_draws_patients_that_it_has_not_seen(starter: Starter, data_dir: Path
     assert dice(answer, masks)["mean"] > 0.86
 
 
-def test_two_drawings_agree_by_their_structures() -> None:
+def test_agreement_compares_structures() -> None:
     one = np.zeros((8, 8), np.uint8)
     one[2:6, 2:6] = 1
     moved = np.roll(one, 2, 1)
@@ -113,7 +115,7 @@ def test_two_drawings_agree_by_their_structures() -> None:
 
 @pytest.mark.parametrize(("agreement", "applies"), [(0.93, True), (0.3, False)])
 @pytest.mark.parametrize("shipped", [True, False])
-def test_a_likely_heart_on_which_the_nets_do_not_agree_is_none(
+def test_the_starter_head_does_not_apply_if_its_nets_disagree(
     starter: Starter, monkeypatch: pytest.MonkeyPatch, agreement: float, applies: bool, shipped: bool
 ) -> None:
     """Where nets do not agree an answer does not survive a rotation either."""

@@ -27,7 +27,7 @@ def _beats(n: int, *, beat: int = BEAT) -> np.ndarray:
     return similarity(np.stack([np.cos(phase), np.sin(phase)], 1).astype(np.float32))
 
 
-def test_likeness_is_symmetric_and_that_of_a_frame_with_itself_is_one() -> None:
+def test_similarity_is_symmetric_with_a_diagonal_of_one() -> None:
     alike = similarity(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
     assert np.allclose(alike, alike.T)
     assert np.all(np.diag(alike) == 1)
@@ -35,21 +35,21 @@ def test_likeness_is_symmetric_and_that_of_a_frame_with_itself_is_one() -> None:
     assert alike.max() <= 1
 
 
-def test_a_frame_is_as_like_the_same_phase_of_the_next_beat_as_itself() -> None:
+def test_the_same_phase_of_the_next_beat_is_fully_similar() -> None:
     alike = _beats(3 * BEAT)
     assert np.allclose(alike[0, [BEAT, 2 * BEAT]], 1, atol=1e-3)
     assert alike[0, BEAT // 2] < 0.2
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_frames_that_are_all_the_same_need_one_label(n: int) -> None:
+def test_equal_frames_need_one_label(n: int) -> None:
     alike = similarity(np.full((n, 3), 4.0, np.float32))
     assert np.all(alike == 1)
     assert next_frame(alike, np.ones(n)).frame == 0
     assert next_frame(alike, np.ones(n), [n - 1]).frame is None
 
 
-def test_without_labels_the_frame_most_like_the_others_comes_first() -> None:
+def test_without_labels_the_most_similar_frame_is_suggested_first() -> None:
     # Most of the cine is at rest; two frames are elsewhere.
     seen = np.zeros((10, 2), np.float32)
     seen[:, 0] = np.linspace(0, 0.5, 10)
@@ -57,7 +57,7 @@ def test_without_labels_the_frame_most_like_the_others_comes_first() -> None:
     assert next_frame(similarity(seen), np.ones(10)).frame not in (3, 7)
 
 
-def test_the_next_frame_is_of_another_phase_than_the_annotated_one_and_not_in_doubt_alone() -> None:
+def test_the_next_frame_is_of_another_phase_than_the_annotated_one() -> None:
     alike, doubt = _beats(3 * BEAT), np.full(3 * BEAT, 0.1)
     doubt[BEAT] = 0.3  # the least sure, but of the phase that is annotated already
     frame = next_frame(alike, doubt, [0]).frame
@@ -74,16 +74,16 @@ def test_doubt_decides_between_phases() -> None:
     assert abs(frame % BEAT - 4) <= 1
 
 
-def test_gains_are_dice_points_of_the_mean() -> None:
+def test_gains_are_changes_of_the_mean_dice() -> None:
     gain = gains(np.eye(5, dtype=np.float32), [0.5, 0.1, 0.0, 0.2, 1.0], [4])
     assert gain == pytest.approx([0.1, 0.02, 0.0, 0.04, 0.0])
 
 
-def test_doubt_that_is_no_number_counts_in_full() -> None:
+def test_doubt_that_is_not_finite_counts_as_one() -> None:
     assert gains(np.eye(2, dtype=np.float32), [np.nan, 0.5]) == pytest.approx([0.5, 0.25])
 
 
-def test_nothing_is_suggested_where_no_label_would_help() -> None:
+def test_nothing_is_suggested_if_no_label_would_help() -> None:
     alike = _beats(2 * BEAT)
     sure = next_frame(alike, np.full(2 * BEAT, WORTHWHILE / 2), [0])
     assert sure.frame is None
@@ -92,7 +92,7 @@ def test_nothing_is_suggested_where_no_label_would_help() -> None:
     assert next_frame(np.zeros((0, 0), np.float32), np.zeros(0)).frame is None
 
 
-def test_first_frames_spread_over_the_beat_and_end_when_all_is_told() -> None:
+def test_first_frames_are_spread_over_the_beat() -> None:
     chosen = first_frames(_beats(4 * BEAT), 4)
     phases = sorted(frame % BEAT for frame in chosen)
     assert len(set(phases)) == 4
@@ -104,7 +104,7 @@ def test_first_frames_spread_over_the_beat_and_end_when_all_is_told() -> None:
 @pytest.mark.parametrize(
     ("doubt", "annotated"), [(np.ones(3), []), (np.ones(4), [4]), (np.ones(4), [-1]), (np.ones((4, 1)), [])]
 )
-def test_sizes_that_do_not_agree_are_refused(doubt: np.ndarray, annotated: list[int]) -> None:
+def test_sizes_that_do_not_agree_are_rejected(doubt: np.ndarray, annotated: list[int]) -> None:
     with pytest.raises(ValueError, match="agree"):
         gains(np.eye(4, dtype=np.float32), doubt, annotated)
 
@@ -115,14 +115,14 @@ def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
     assert next_cine({}) is None
 
 
-def test_moments_have_one_row_a_frame_without_the_common_part(study: PreparedCine) -> None:
+def test_frame_embeddings_are_centred(study: PreparedCine) -> None:
     assert study.features is not None
     seen = frame_embeddings(study.features, study.n_frames)
     assert seen.shape == (study.n_frames, study.features.values.shape[-1])
     assert np.allclose(seen.mean(0), 0, atol=1e-4)
 
 
-def test_moments_of_a_still() -> None:
+def test_frame_embeddings_of_a_single_frame() -> None:
     features = CineFeatures(torch.randn(2, 1, 3, 3, 8).half(), torch.tensor([0.0], dtype=torch.float64))
     assert frame_embeddings(features, 1).shape == (1, 8)
     assert next_frame(similarity(frame_embeddings(features, 1)), [1.0]).frame == 0

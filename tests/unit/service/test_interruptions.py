@@ -1,4 +1,4 @@
-"""Requests at awkward moments, errors of all kinds, and cines that wait behind the visible one."""
+"""Requests that interrupt work, errors, and cines in the background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from app.engine.texts import failure_text
-from tests.unit.service.test_service import FRAMES, WAIT_S, Client, client, features  # noqa: F401 - fixtures
+from tests.unit.service.test_service import FRAMES, TIMEOUT_S, Client, client, features  # noqa: F401 - fixtures
 from vjepa_core.fewshot import features as feature_module
 from vjepa_core.fewshot.fit import Fit, FitConfig
 from vjepa_core.service import jobs
@@ -46,24 +46,24 @@ def _one_thread() -> None:
 
 
 def send_and_wait(client: Client, requests: list[Any]) -> None:  # noqa: F811
-    """Send from within the engine's work; return when its listening thread has them."""
+    """Send from within a job; return when the inbox has received all."""
     client.engine.inbox.arrived.clear()
     client.send(*requests)
-    assert client.engine.inbox.arrived.wait(WAIT_S)
+    assert client.engine.inbox.arrived.wait(TIMEOUT_S)
 
 
 def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Do something in the last step of the first fit."""
+    """Call a function in the last step of the first fit."""
     acts = [act]
 
-    class Meddled(Fit):
+    class InterruptedFit(Fit):
         def step(self) -> float:
             loss = super().step()
             if self.done and acts:
                 acts.pop()()
             return loss
 
-    monkeypatch.setattr(jobs, "Fit", Meddled)
+    monkeypatch.setattr(jobs, "Fit", InterruptedFit)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def at_last_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> No
     ],
     ids=["look", "open", "close", "resume"],
 )
-def test_a_request_in_the_last_step_leaves_the_finished_fit_alone(
+def test_a_request_in_the_last_step_does_not_affect_the_complete_fit(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     requests: Requests,
@@ -90,7 +90,7 @@ def test_a_request_in_the_last_step_leaves_the_finished_fit_alone(
     assert client.of(Failed) == []
 
 
-def test_a_stop_in_the_last_step_keeps_the_finished_head(
+def test_cancel_in_the_last_step_keeps_the_fitted_head(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_stop_in_the_last_step_keeps_the_finished_head(
     assert len(client.of(HeadReady)) == 1  # nothing was fitted again
 
 
-def test_labels_in_the_last_step_are_learnt_from_the_finished_head(
+def test_labels_in_the_last_step_start_a_warm_fit_from_the_fitted_head(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -114,21 +114,21 @@ def test_labels_in_the_last_step_are_learnt_from_the_finished_head(
     assert client.of(Failed) == []
 
 
-def test_a_request_in_the_last_frames_leaves_what_was_predicted(
+def test_a_request_in_the_last_frames_does_not_affect_the_predictions(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     predict = CineState.predict
     sent: list[int] = []
 
-    def meddled(work: CineState, head: Any, frames: list[int]) -> dict[int, float]:
-        told = predict(work, head, frames)
+    def interrupted(work: CineState, head: Any, frames: list[int]) -> dict[int, float]:
+        reported = predict(work, head, frames)
         if not work.waiting and not sent:
             sent.append(1)
             send_and_wait(client, [SetVisibleFrame(1, 2)])
-        return told
+        return reported
 
-    monkeypatch.setattr(CineState, "predict", meddled)
+    monkeypatch.setattr(CineState, "predict", interrupted)
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     final = [f for p in client.of(Predicted) if p.final for f in p.frames]
@@ -138,7 +138,7 @@ def test_a_request_in_the_last_frames_leaves_what_was_predicted(
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Features from no encoder; the list gets a number for every clip."""
+    """Replace the encoder by zeros; the list gets an entry for every clip."""
     clips: list[int] = []
 
     def encode(_encoder: object, frames: torch.Tensor, depths: Any) -> torch.Tensor:
@@ -150,7 +150,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def long_cine(client: Client, cine: int, n: int = 48) -> OpenCine:  # noqa: F811
-    """Five clips of noise."""
+    """A cine of five clips of noise."""
     frames = np.random.default_rng(cine).integers(0, 255, (n, 224, 224), np.uint8)
     masks = SharedArray.create(client.folder / f"long{cine}", (n, 60, 60))
     return OpenCine(cine, client.share(f"noise{cine}", frames), masks, 60, 60, 30.0, (1, 2, 3))
@@ -160,13 +160,13 @@ def at_clip(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None
     encode = feature_module._encode
     clips: list[int] = []
 
-    def meddled(*args: Any) -> torch.Tensor:
+    def interrupted(*args: Any) -> torch.Tensor:
         clips.append(1)
         if len(clips) == number:
             act()
         return encode(*args)
 
-    monkeypatch.setattr(feature_module, "_encode", meddled)
+    monkeypatch.setattr(feature_module, "_encode", interrupted)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def own_cache(tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatc
     own.end()
 
 
-def test_opening_a_cine_does_not_change_what_is_looked_at(
+def test_opening_a_cine_does_not_change_the_visible_one(
     own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = own_cache.open(2)
@@ -189,7 +189,7 @@ def test_opening_a_cine_does_not_change_what_is_looked_at(
     assert {p.cine_id for p in own_cache.of(Progress) if p.cine_id} == {1}
 
 
-def test_work_on_a_cine_that_was_left_goes_on_where_it_was(
+def test_preparation_of_an_interrupted_cine_resumes_where_it_stopped(
     own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = own_cache.open(2)
@@ -202,17 +202,17 @@ def test_work_on_a_cine_that_was_left_goes_on_where_it_was(
     assert len(encoded) == 6  # five of the long cine, one of the other
 
 
-def test_a_labelled_cine_is_prepared_behind_the_visible_one_and_learnt_from(own_cache: Client) -> None:
+def test_a_labelled_cine_is_prepared_after_the_visible_one_and_fitted(own_cache: Client) -> None:
     c = own_cache
     c.send(c.open(1), c.open(2), c.labels(3, 1, cine=2), SetVisibleFrame(1, 0), c.labels(1, 0, cine=1))
     c.wait(lambda: any(len(h.revisions) == 2 for h in c.of(HeadReady)))
     assert [dict(h.revisions) for h in c.of(HeadReady)] == [{1: 1}, {1: 1, 2: 3}]
-    done = next(i for i, r in enumerate(c.heard) if isinstance(r, Progress) and r.stage is Stage.PREDICTING)
-    behind = next(i for i, r in enumerate(c.heard) if isinstance(r, Progress) and r.cine_id == 2)
+    done = next(i for i, r in enumerate(c.reports) if isinstance(r, Progress) and r.stage is Stage.PREDICTING)
+    behind = next(i for i, r in enumerate(c.reports) if isinstance(r, Progress) and r.cine_id == 2)
     assert done < behind
 
 
-def test_a_cine_opened_behind_does_not_stop_work_on_another_behind(
+def test_opening_a_cine_in_the_background_does_not_interrupt_another_one(
     own_cache: Client, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = own_cache
@@ -228,12 +228,12 @@ def test_a_cine_opened_behind_does_not_stop_work_on_another_behind(
     assert len(encoded) == 6
 
 
-def test_a_head_restored_with_its_revisions_predicts_and_is_not_fitted_again(client: Client) -> None:  # noqa: F811
-    """The window's masks may be of an older head although the labels were learnt."""
+def test_a_head_restored_with_its_revisions_predicts_without_a_fit(client: Client) -> None:  # noqa: F811
+    """The client's masks may be of an older head although the labels are fitted."""
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     (head,) = client.of(HeadReady)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(CloseCine(1), RestoreHead(head.path, ((1, 5),)), client.open(), client.labels(5, 0))
     client.wait_for(Stage.UP_TO_DATE, 5, since)
     assert client.of(HeadReady, since) == []
@@ -245,7 +245,7 @@ def test_a_head_for_other_structures_is_dropped(client: Client) -> None:  # noqa
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     (head,) = client.of(HeadReady)
-    since = len(client.heard)
+    since = len(client.reports)
     other = OpenCine(**{**vars(client.open(2)), "classes": (1, 2)})
     client.send(
         CloseCine(1), RestoreHead(head.path, ((2, 1),)), other, client.labels(1, 0, cine=2, is_fitted=True)
@@ -255,7 +255,7 @@ def test_a_head_for_other_structures_is_dropped(client: Client) -> None:  # noqa
     assert client.of(Failed) == []
 
 
-def opencv_error() -> None:
+def raise_opencv_error() -> None:
     cv2.resize(np.zeros((0, 0), np.uint8), (3, 3))
 
 
@@ -266,8 +266,8 @@ def raising(error: Exception) -> Callable[[], None]:
     return act
 
 
-FAULTS = [
-    (opencv_error, "cv2.error: !ssize.empty()"),
+ERRORS = [
+    (raise_opencv_error, "cv2.error: !ssize.empty()"),
     (raising(IndexError("list index out of range")), "IndexError: list index out of range"),
     (raising(TypeError("unsupported operand")), "TypeError: unsupported operand"),
     (raising(ZeroDivisionError("division by zero")), "ZeroDivisionError"),
@@ -275,15 +275,15 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "cause"), FAULTS)
-def test_any_error_of_a_fit_is_told_with_its_cause_and_not_repeated(
+@pytest.mark.parametrize(("error", "cause"), ERRORS)
+def test_an_error_in_a_fit_is_reported_once_with_its_cause(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[], None],
+    error: Callable[[], None],
     cause: str,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Fit, "step", lambda _: fault())
+        patch.setattr(Fit, "step", lambda _: error())
         client.send(client.open(), client.labels(1, 0))
         client.wait_for(Stage.CANCELLED)
     (failed,) = client.of(Failed)
@@ -299,7 +299,7 @@ def test_any_error_of_a_fit_is_told_with_its_cause_and_not_repeated(
 @pytest.mark.parametrize(
     "error", ["(-4:Insufficient memory) Failed to allocate 8 bytes", "Cannot allocate memory"]
 )
-def test_a_lack_of_memory_is_told_as_one(
+def test_out_of_memory_is_reported_as_such(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     error: str,
@@ -311,23 +311,23 @@ def test_a_lack_of_memory_is_told_as_one(
     assert "close other cines or programs" in failure_text(failed, "any")
 
 
-@pytest.mark.parametrize(("fault", "cause"), FAULTS[:3])
-def test_a_fault_of_one_cine_does_not_stop_the_others(
+@pytest.mark.parametrize(("error", "cause"), ERRORS[:3])
+def test_an_error_in_one_cine_does_not_stop_the_others(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[], None],
+    error: Callable[[], None],
     cause: str,
 ) -> None:
     prepare, calls = CineState.prepare, []
 
-    def faulty(work: CineState, *args: Any, **words: Any) -> None:
+    def failing(work: CineState, *args: Any, **words: Any) -> None:
         if work.cine_id == 1:
             calls.append(1)
-            fault()
+            error()
         prepare(work, *args, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CineState, "prepare", faulty)
+        patch.setattr(CineState, "prepare", failing)
         client.send(client.open(1), SetVisibleFrame(1, 0), client.labels(1, 0, cine=1))
         client.wait_for(Stage.CANCELLED)
         client.send(client.open(2), SetVisibleFrame(2, 0), client.labels(1, 2, cine=2))
@@ -341,14 +341,14 @@ def test_a_fault_of_one_cine_does_not_stop_the_others(
     client.wait(lambda: any(dict(head.revisions) == {1: 1, 2: 1} for head in client.of(HeadReady)))
 
 
-def test_a_request_that_fails_in_any_way_is_told_and_the_next_is_taken(
+def test_a_failed_request_is_reported_and_the_next_one_is_handled(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client.send(client.open())
     client.wait_for(Stage.WAITING)
     with monkeypatch.context() as patch:
-        patch.setattr(CineState, "set_labels", lambda *_: opencv_error())
+        patch.setattr(CineState, "set_labels", lambda *_: raise_opencv_error())
         client.send(client.labels(1, 0))
         client.wait(lambda: client.of(Failed))
     (failed,) = client.of(Failed)
@@ -359,17 +359,17 @@ def test_a_request_that_fails_in_any_way_is_told_and_the_next_is_taken(
     client.wait_for(Stage.UP_TO_DATE, 2)
 
 
-def test_a_busy_engine_acknowledges_a_stop_at_once(
+def test_a_busy_engine_acknowledges_cancel_at_once(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A single step may take longer than anybody would wait for an answer."""
+    """A single step may take longer than a user waits for a response."""
     at_it, go_on = threading.Event(), threading.Event()
     step = Fit.step
 
     def slow(fit: Fit) -> float:
         at_it.set()
-        assert go_on.wait(WAIT_S)
+        assert go_on.wait(TIMEOUT_S)
         return step(fit)
 
     monkeypatch.setattr(Fit, "step", slow)

@@ -1,4 +1,4 @@
-"""The engine draws nothing on a cine that no head knows, says nothing of it, and learns nothing from it."""
+"""A cine that no head recognises gets no masks, no suggestion, and is not used in fits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["client", "features", "with_starter"]
 
 
 def strange(client: Client, cine: int) -> OpenCine:
-    """A page of letters."""
+    """A cine that shows a page of letters."""
     page = textures(5, seed=3)[0][4]
     frames: NDArray[np.uint8] = np.repeat(page[None], FRAMES, axis=0)
     return replace(client.open(cine), frames=client.share(f"strange{cine}", frames))
@@ -50,36 +50,38 @@ def predicted(client: Client, cine: int, since: int = 0) -> list[Predicted]:
     return [p for p in client.of(Predicted, since) if p.cine_id == cine]
 
 
-def test_a_fitted_head_draws_a_cine_like_its_own_and_no_other(client: Client) -> None:
+def test_a_fitted_head_predicts_similar_cines_only(client: Client) -> None:
     client.send(client.open(1), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE, 1)
     client.send(strange(client, 2), SetVisibleFrame(2, 0))
     client.wait_for(Stage.NOT_RECOGNISED)
     assert predicted(client, 2) == []
-    assert [told for told in client.of(Suggested) if told.cine_id == 2] == [Suggested(2, 0, None, None)]
-    since = len(client.heard)
+    assert [reported for reported in client.of(Suggested) if reported.cine_id == 2] == [
+        Suggested(2, 0, None, None)
+    ]
+    since = len(client.reports)
     client.send(client.open(3), SetVisibleFrame(3, 0))
     client.wait(lambda: {f for p in predicted(client, 3) for f in p.frames} == set(range(FRAMES)))
     client.send(SetVisibleFrame(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1, since)
-    assert all(told.next_cine_id != 2 for told in client.of(Suggested, since))
+    assert all(reported.next_cine_id != 2 for reported in client.of(Suggested, since))
 
 
-def test_a_cine_that_was_not_recognised_is_drawn_once_it_is_outlined_itself(
+def test_an_unrecognised_cine_is_predicted_once_it_is_outlined(
     client: Client,
 ) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     client.send(strange(client, 2), SetVisibleFrame(2, 0))
     client.wait_for(Stage.NOT_RECOGNISED)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(1, 0, cine=2))
     client.wait_for(Stage.UP_TO_DATE, 1, since)
     drawn = {f for p in predicted(client, 2, since) if p.final for f in p.frames}
     assert drawn == set(range(FRAMES))
 
 
-def test_previews_of_a_fit_are_not_shown_on_a_cine_that_is_not_recognised(
+def test_an_unrecognised_cine_gets_no_previews(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(False)
@@ -87,12 +89,12 @@ def test_previews_of_a_fit_are_not_shown_on_a_cine_that_is_not_recognised(
     client.wait_for(Stage.NOT_RECOGNISED)
     client.send(client.labels(1, 0, cine=1))
     client.wait(lambda: client.of(HeadReady))
-    since = len(client.heard)
+    since = len(client.reports)
     client.wait_for(Stage.NOT_RECOGNISED, since=since)
     assert predicted(client, 2) == []
 
 
-def test_what_a_kept_head_learnt_from_is_known_again(client: Client, tmp_path: Path) -> None:
+def test_the_file_of_a_head_contains_its_reference_cines(client: Client, tmp_path: Path) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     path = Path(client.of(HeadReady)[-1].path)
@@ -108,34 +110,34 @@ def test_what_a_kept_head_learnt_from_is_known_again(client: Client, tmp_path: P
     assert again.reference_cines([]) is None
 
 
-def test_an_implausible_prediction_is_named_and_its_expected_dice_capped(
+def test_a_finding_is_reported_and_caps_the_expected_dice(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever the softmax says of a cavity in two pieces."""
+    """A cavity in two pieces, with a certain softmax."""
     import torch
 
     from vjepa_core.fewshot import pipeline
 
-    torn = torch.zeros(4, 112, 112)
-    torn[1, 30:50, 30:80] = torn[1, 60:80, 30:80] = 1
-    torn[0] = 1 - torn[1]
+    in_pieces = torch.zeros(4, 112, 112)
+    in_pieces[1, 30:50, 30:80] = in_pieces[1, 60:80, 30:80] = 1
+    in_pieces[0] = 1 - in_pieces[1]
 
-    def answer(_head: object, _cine: object, frames: list[int], _draft: object) -> torch.Tensor:
-        return torn.expand(len(frames), -1, -1, -1)
+    def predict(_head: object, _cine: object, frames: list[int], _draft: object) -> torch.Tensor:
+        return in_pieces.expand(len(frames), -1, -1, -1)
 
-    monkeypatch.setattr(pipeline, "predict_with_draft", answer)
+    monkeypatch.setattr(pipeline, "predict_with_draft", predict)
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     final = [p for p in client.of(Predicted) if p.final]
-    told = {f: (c, r) for p in final for f, c, r in zip(p.frames, p.confidence, p.findings, strict=True)}
-    assert told[0][1] == ()  # outlined by a human
+    reported = {f: (c, r) for p in final for f, c, r in zip(p.frames, p.confidence, p.findings, strict=True)}
+    assert reported[0][1] == ()  # outlined by a human
     for frame in range(1, FRAMES):
-        assert told[frame][0] <= CAP
-        assert told[frame][1] == ("pieces",)
+        assert reported[frame][0] <= CAP
+        assert reported[frame][1] == ("pieces",)
 
 
-def test_masks_of_the_engine_stay_inside_the_fan(client: Client) -> None:
+def test_masks_are_inside_the_sector(client: Client) -> None:
     y, x = np.mgrid[:224, :224]
     inside = np.abs(x - 112) < 0.6 * (y + 4)
     grain = np.random.default_rng(0).integers(40, 200, (FRAMES, 224, 224))
@@ -152,7 +154,7 @@ def test_masks_of_the_engine_stay_inside_the_fan(client: Client) -> None:
     assert not (masks[:, small == 0] > 0).any()
 
 
-def test_a_cine_that_no_head_knows_does_not_teach(client: Client) -> None:
+def test_an_unrecognised_cine_is_not_used_as_an_unlabelled_example(client: Client) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     client.send(strange(client, 2), SetVisibleFrame(2, 0))

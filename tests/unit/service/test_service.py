@@ -1,4 +1,4 @@
-"""The engine's loop, driven through its pipe: what it does first, what interrupts it, what it survives."""
+"""The engine, driven through its pipe: order of work, interruptions and errors."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ from vjepa_core.service.messages import (
 pytestmark = pytest.mark.slow
 
 FRAMES, SIZE = 6, 60
-WAIT_S = 120.0  # of a busy machine
+TIMEOUT_S = 120.0  # on a busy machine
 
 
-def picture(index: int, size: int) -> NDArray[np.uint8]:
+def image(index: int, size: int) -> NDArray[np.uint8]:
     image = np.full((size, size), 40, np.uint8)
     cv2.circle(image, (size // 2, size // 2), size // 4 + index % 3, (200,), -1)
     return image
 
 
 class Client:
-    """The other end of the pipe."""
+    """An engine in a thread, and the client's end of its pipe."""
 
     def __init__(self, folder: Path, features: Path, encoder: str = DEFAULT_ENCODER, **more: Any) -> None:
         self.folder = folder
         self.pipe, theirs = multiprocessing.Pipe()
-        self.heard: list[Any] = []
+        self.reports: list[Any] = []
         self.masks: dict[int, SharedArray] = {}
         self.doubts: dict[int, SharedArray] = {}
         self._theirs: Connection = theirs
@@ -92,7 +92,7 @@ class Client:
         return shared
 
     def open(self, cine: int = 1) -> OpenCine:
-        frames = np.stack([picture(i + cine, 224) for i in range(FRAMES)])
+        frames = np.stack([image(i + cine, 224) for i in range(FRAMES)])
         self.masks[cine] = SharedArray.create(self.folder / f"masks{cine}", (FRAMES, SIZE, SIZE))
         size = (FRAMES, DOUBT_SIZE, DOUBT_SIZE)
         self.doubts[cine] = SharedArray.create(self.folder / f"doubts{cine}", size)
@@ -108,22 +108,22 @@ class Client:
         )
 
     def labels(self, revision: int, *frames: int, cine: int = 1, is_fitted: bool = False) -> SetLabels:
-        images = [(picture(i + cine, SIZE) > 100).astype(np.uint8) for i in frames]
+        images = [(image(i + cine, SIZE) > 100).astype(np.uint8) for i in frames]
         shared = self.share(f"labels{cine}-{revision}", np.stack(images)) if images else None
         return SetLabels(cine, revision, frames, shared, is_fitted)
 
     def of(self, kind: type, since: int = 0) -> list[Any]:
-        return [report for report in self.heard[since:] if isinstance(report, kind)]
+        return [report for report in self.reports[since:] if isinstance(report, kind)]
 
     def stages(self, since: int = 0) -> list[Stage]:
         return [p.stage for p in self.of(Progress, since)]
 
     def wait(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + TIMEOUT_S
         while not condition():
-            assert time.monotonic() < until, f"it did not come; the last of {self.heard[-3:]}"
+            assert time.monotonic() < until, f"timeout; the last reports are {self.reports[-3:]}"
             if self.pipe.poll(0.05):
-                self.heard.append(self.pipe.recv())
+                self.reports.append(self.pipe.recv())
 
     def wait_for(self, stage: Stage, revision: int | None = None, since: int = 0) -> None:
         def there() -> bool:
@@ -134,7 +134,7 @@ class Client:
 
     def end(self) -> None:
         self.send(Shutdown())
-        self.thread.join(WAIT_S)
+        self.thread.join(TIMEOUT_S)
         assert not self.thread.is_alive()
         self.pipe.close()
         self._theirs.close()
@@ -142,7 +142,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests: the cines are the same."""
+    """Feature cache shared by all tests, whose cines are the same."""
     return tmp_path_factory.mktemp("features")
 
 
@@ -154,7 +154,7 @@ def client(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> I
     client.end()
 
 
-def test_it_says_who_it_is_and_waits(client: Client) -> None:
+def test_the_engine_reports_its_encoder_and_waits_for_labels(client: Client) -> None:
     client.send(client.open())
     client.wait_for(Stage.WAITING)
     (ready,) = client.of(Ready)
@@ -163,7 +163,7 @@ def test_it_says_who_it_is_and_waits(client: Client) -> None:
     assert client.of(Predicted) == []
 
 
-def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(client: Client) -> None:
+def test_the_whole_cine_is_predicted_outward_from_the_visible_frame(client: Client) -> None:
     client.send(client.open(), SetVisibleFrame(1, 5), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE)
     (received,) = client.of(LabelsReceived)
@@ -177,25 +177,25 @@ def test_labels_become_masks_of_the_whole_cine_outward_from_the_visible_frame(cl
     assert head.revisions == ((1, 1),)
     assert Path(head.path).exists()
     assert set(np.unique(client.masks[1].open())) <= {0, 1, 2, 3}
-    assert client.doubts[1].open().any(axis=(1, 2)).all()  # no frame is beyond doubt
+    assert client.doubts[1].open().any(axis=(1, 2)).all()  # every frame has some doubt
 
 
-def test_it_says_that_learning_begins_before_the_first_answer(client: Client) -> None:
-    """On busy cores the carried answer takes seconds: nobody should wonder whether the outline counts."""
+def test_the_fit_is_reported_before_the_first_masks(client: Client) -> None:
+    """On a busy machine the first masks take seconds; progress must be visible before."""
     client.send(client.open())
     client.wait_for(Stage.WAITING)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    heard = [report for report in client.heard[since:] if isinstance(report, Progress | Predicted)]
-    assert heard[0] == Progress(1, 1, Stage.FITTING, 0, 8)
-    assert isinstance(heard[1], Predicted)
+    relevant = [report for report in client.reports[since:] if isinstance(report, Progress | Predicted)]
+    assert relevant[0] == Progress(1, 1, Stage.FITTING, 0, 8)
+    assert isinstance(relevant[1], Predicted)
 
 
-def test_kept_masks_are_predicted_once_more_on_request(client: Client) -> None:
+def test_stored_masks_are_predicted_again_on_request(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE)
-    before, since = np.array(client.masks[1].open()), len(client.heard)
+    before, since = np.array(client.masks[1].open()), len(client.reports)
     client.doubts[1].open(writable=True)[...] = 0
     client.send(PredictAgain(1))
     client.wait_for(Stage.UP_TO_DATE, since=since)
@@ -205,10 +205,10 @@ def test_kept_masks_are_predicted_once_more_on_request(client: Client) -> None:
     assert client.doubts[1].open().any(axis=(1, 2)).all()
 
 
-def test_a_second_fit_is_short_and_names_its_revision(client: Client) -> None:
+def test_a_second_fit_is_short_and_reports_its_revision(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(2, 0, 4))
     client.wait_for(Stage.UP_TO_DATE, 2)
     fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
@@ -227,24 +227,24 @@ def test_cancel_and_resume(client: Client) -> None:
     assert len(client.of(HeadReady)) == 1
 
 
-def test_a_stroke_goes_on_after_a_cancel(client: Client) -> None:
+def test_new_labels_resume_after_cancel(client: Client) -> None:
     client.send(client.open(), Cancel())
     client.wait_for(Stage.CANCELLED)
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE)
 
 
-def test_labels_known_to_be_learnt_need_their_head(client: Client) -> None:
-    """Where the head cannot be taken up, the labels are learnt again."""
+def test_fitted_labels_need_their_head(client: Client) -> None:
+    """If the head is rejected, the labels are fitted again."""
     client.send(client.open(), client.labels(5, 0, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE)
     assert client.of(HeadReady)[0].revisions == ((1, 5),)
 
 
-def test_a_kept_head_spares_the_fit(client: Client) -> None:
+def test_a_restored_head_makes_a_fit_unnecessary(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(RestoreHead(client.of(HeadReady)[0].path), client.labels(2, 0, 1, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE, 2)
     assert Stage.FITTING not in client.stages(since)
@@ -263,7 +263,7 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         other.send(RestoreHead(old.path), other.open(), other.labels(1, 0, is_fitted=True))
         other.wait_for(Stage.UP_TO_DATE)
         assert other.of(Ready)[0].encoder == "own"
-        (head,) = other.of(HeadReady)  # the labels were learnt anew
+        (head,) = other.of(HeadReady)  # the labels were fitted again
         assert (head.encoder, head.encoder_checksum) == ("own", card["checksum"])
         assert head.encoder_checksum != old.encoder_checksum
         assert len(list(features.glob("*.safetensors"))) >= 2  # one cine, features of either encoder
@@ -272,21 +272,21 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         other.end()
 
 
-def test_a_head_of_an_older_version_is_passed_over(client: Client, tmp_path: Path) -> None:
+def test_a_head_of_an_older_version_is_not_used(client: Client, tmp_path: Path) -> None:
     save_file({}, str(tmp_path / "old"), metadata={"format": "apical-head-1"})
     client.send(RestoreHead(str(tmp_path / "old")), client.open(), client.labels(1, 0, is_fitted=True))
     client.wait_for(Stage.UP_TO_DATE)
-    assert len(client.of(HeadReady)) == 1  # the labels were learnt anew
+    assert len(client.of(HeadReady)) == 1  # the labels were fitted again
     assert client.of(Failed) == []
 
 
 class StubStarter:
-    """Draws what an unfitted head draws, wherever it is told that it applies."""
+    """A starter with an untrained head, which applies or not as given."""
 
     def __init__(self, card: EncoderCard, applies: bool) -> None:
         self.head = new_head(card, (1, 2, 3))
         self._applies = applies
-        self.asked = 0
+        self.n_calls = 0
 
     def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
         assert left_heart
@@ -294,7 +294,7 @@ class StubStarter:
         return copy.deepcopy(self.head)
 
     def applies(self, cine: object) -> bool:
-        self.asked += 1
+        self.n_calls += 1
         return self._applies
 
 
@@ -302,45 +302,45 @@ class StubStarter:
 def with_starter(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: Path
 ) -> Iterator[Callable[[bool], tuple[Client, list[StubStarter]]]]:
-    """Make a client whose engine has a starter."""
+    """A function that starts a client whose engine has a starter head."""
     clients: list[Client] = []
 
-    def make(applies: bool) -> tuple[Client, list[StubStarter]]:
-        made: list[StubStarter] = []
+    def start(applies: bool) -> tuple[Client, list[StubStarter]]:
+        starters: list[StubStarter] = []
 
         def load(card: EncoderCard) -> StubStarter:
-            made.append(StubStarter(card, applies))
-            return made[0]
+            starters.append(StubStarter(card, applies))
+            return starters[0]
 
         monkeypatch.setattr(engine, "load_starter", load)
         monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
         clients.append(Client(tmp_path, features))
-        return clients[0], made
+        return clients[0], starters
 
-    yield make
+    yield start
     for client in clients:
         client.end()
 
 
-def test_a_draft_comes_before_any_label_and_again_when_they_are_gone(
+def test_a_draft_is_predicted_before_any_label_and_after_all_are_removed(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
-    client, made = with_starter(True)
+    client, starters = with_starter(True)
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT)
     assert {f for p in client.of(Predicted) for f in p.frames} == set(range(FRAMES))
     assert client.of(HeadReady) == []
     client.send(client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(2))
     client.wait_for(Stage.DRAFT, 2, since)
-    again = [p for p in client.heard[since:] if isinstance(p, Predicted)]
+    again = [p for p in client.reports[since:] if isinstance(p, Predicted)]
     assert {f for p in again for f in p.frames} == set(range(FRAMES))
-    assert made[0].asked == 1
+    assert starters[0].n_calls == 1
 
 
-def test_drafts_stay_until_the_head_has_better_masks(
+def test_a_draft_is_not_replaced_by_carried_labels(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _ = with_starter(True)
@@ -359,24 +359,24 @@ def test_drafts_stay_until_the_head_has_better_masks(
     assert carried == []
 
 
-def test_what_was_not_outlined_on_a_cine_comes_from_its_draft_whatever_others_taught(
+def test_structures_that_are_not_outlined_on_a_cine_come_from_its_draft(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _ = with_starter(True)
-    learnt: list[tuple[int, list[bool]]] = []
+    calls: list[tuple[int, list[bool]]] = []
 
-    def noted(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        learnt.append((client.engine.state.visible_id, known.tolist()))
+    def record(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        calls.append((client.engine.state.visible_id, known.tolist()))
         return fill_from_draft(found, draft, known)
 
-    monkeypatch.setattr("vjepa_core.fewshot.pipeline.fill_from_draft", noted)
+    monkeypatch.setattr("vjepa_core.fewshot.pipeline.fill_from_draft", record)
     everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
     cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
     client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
     client.send(everything, cavity, SetVisibleFrame(2, 0))
     client.wait(lambda: any(p.final and p.cine_id == 2 and p.revision == 1 for p in client.of(Predicted)))
-    assert (2, [True, True, False, False]) in learnt
-    assert all(known == [True, True, False, False] for cine, known in learnt if cine == 2)
+    assert (2, [True, True, False, False]) in calls
+    assert all(known == [True, True, False, False] for cine, known in calls if cine == 2)
 
 
 def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
@@ -388,20 +388,20 @@ def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None
     assert labels[0].target[..., 3].max() == 0
 
 
-def test_a_draft_is_made_anew_when_labels_come_that_name_nothing(
+def test_a_draft_is_predicted_again_after_labels_without_a_structure(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(1))
     client.wait_for(Stage.DRAFT, 1, since)
     again = [p for p in client.of(Predicted, since) if p.revision == 1]
     assert {f for p in again for f in p.frames} == set(range(FRAMES))
 
 
-def test_to_redraw_a_cine_that_is_not_there_yet_is_no_error(
+def test_predicting_a_cine_again_before_it_has_arrived_is_no_error(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
@@ -411,30 +411,30 @@ def test_to_redraw_a_cine_that_is_not_there_yet_is_no_error(
 
 
 @pytest.mark.parametrize("applies", [True, False])
-def test_a_scribble_is_completed_by_the_starter_only_where_that_applies(
+def test_a_scribble_is_completed_by_the_starter_head_only_if_it_applies(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
     monkeypatch: pytest.MonkeyPatch,
     applies: bool,
 ) -> None:
-    teachers: list[object] = []
+    heads: list[object] = []
 
-    def completed(study: PreparedCine, teacher: object) -> dict[int, FrameLabel]:
-        teachers.append(teacher)
+    def complete(study: PreparedCine, head: object) -> dict[int, FrameLabel]:
+        heads.append(head)
         return dict(study.labels)
 
-    monkeypatch.setattr("vjepa_core.fewshot.pipeline.complete_labels", completed)
-    client, made = with_starter(applies)
+    monkeypatch.setattr("vjepa_core.fewshot.pipeline.complete_labels", complete)
+    client, starters = with_starter(applies)
     client.send(replace(client.open(), left_heart=True))
     client.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
     scribble = np.full((1, SIZE, SIZE), 255, np.uint8)
     scribble[0, 10:20, 10:20] = 1
     client.send(SetLabels(1, 1, (0,), client.share("scribble", scribble)))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    assert teachers
-    assert all(teacher is (made[0].head if applies else None) for teacher in teachers)
+    assert heads
+    assert all(head is (starters[0].head if applies else None) for head in heads)
 
 
-def test_no_draft_where_the_starter_does_not_apply(
+def test_there_is_no_draft_if_the_starter_head_does_not_apply(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(False)
@@ -445,29 +445,29 @@ def test_no_draft_where_the_starter_does_not_apply(
     client.wait_for(Stage.UP_TO_DATE, 1)
 
 
-def test_other_structures_get_no_draft(
+def test_there_is_no_draft_of_other_structures(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
-    client, made = with_starter(True)
+    client, starters = with_starter(True)
     client.send(client.open())
     client.wait_for(Stage.WAITING)
     assert client.of(Predicted) == []
-    assert made[0].asked == 0
+    assert starters[0].n_calls == 0
 
 
-def test_a_fit_starts_from_the_starter_and_leaves_it_alone(
+def test_a_fit_starts_from_a_copy_of_the_starter_head(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
-    client, made = with_starter(True)
-    client.wait(lambda: bool(made))
-    before = {name: value.clone() for name, value in made[0].head.state_dict().items()}
+    client, starters = with_starter(True)
+    client.wait(lambda: bool(starters))
+    before = {name: value.clone() for name, value in starters[0].head.state_dict().items()}
     client.send(replace(client.open(), left_heart=True), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    after = made[0].head.state_dict()
+    after = starters[0].head.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_after_one_label_the_draft_stays_where_only_that_follows_the_beat(
+def test_after_one_label_the_draft_is_used_where_only_it_follows_the_beat(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
@@ -488,7 +488,7 @@ def test_after_one_label_the_draft_stays_where_only_that_follows_the_beat(
     assert areas[4] == pytest.approx(np.pi * 25**2, rel=0.05)
 
 
-def test_a_cine_beside_a_single_outlined_one_keeps_its_draft(
+def test_a_cine_keeps_its_draft_while_one_other_is_outlined(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
@@ -502,7 +502,7 @@ def left_heart(client: Client, cine: int) -> OpenCine:
     return replace(client.open(cine), left_heart=True)
 
 
-def test_a_cine_undone_to_nothing_beside_an_outlined_one_gets_a_draft_and_the_rest_a_fit(
+def test_a_cine_whose_labels_are_removed_gets_a_draft_and_the_others_a_fit(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
@@ -510,7 +510,7 @@ def test_a_cine_undone_to_nothing_beside_an_outlined_one_gets_a_draft_and_the_re
     client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(2, 0))
     client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
     client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(2, cine=2))
     client.wait_for(Stage.DRAFT, 2, since)
     drawn = [p for p in client.of(Predicted, since) if p.cine_id == 2 and p.revision == 2]
@@ -519,7 +519,7 @@ def test_a_cine_undone_to_nothing_beside_an_outlined_one_gets_a_draft_and_the_re
     assert dict(client.of(HeadReady, since)[-1].revisions) == {1: 1}
 
 
-def test_when_the_head_goes_every_cine_that_it_drew_is_drawn_anew(
+def test_without_any_labels_every_cine_gets_a_draft_again(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
     client, _ = with_starter(True)
@@ -527,42 +527,42 @@ def test_when_the_head_goes_every_cine_that_it_drew_is_drawn_anew(
     client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(3, 0))
     client.wait(lambda: any(p.cine_id == 3 and p.final and not p.draft for p in client.of(Predicted)))
     client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(2, cine=1), client.labels(2, cine=2), SetVisibleFrame(3, 1))
     client.wait_for(Stage.DRAFT, None, since)
     drafts = [p for p in client.of(Predicted, since) if p.cine_id == 3 and p.draft]
     assert {f for p in drafts for f in p.frames} == set(range(FRAMES))
 
 
-def test_a_cine_without_labels_does_not_cost_a_kept_head(
+def test_a_cine_without_labels_does_not_discard_a_restored_head(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
 ) -> None:
-    client, made = with_starter(True)
-    client.wait(lambda: bool(made))
-    save_head(made[0].head, tmp_path / "kept.safetensors")
+    client, starters = with_starter(True)
+    client.wait(lambda: bool(starters))
+    save_head(starters[0].head, tmp_path / "kept.safetensors")
     client.send(RestoreHead(str(tmp_path / "kept.safetensors")))
-    client.send(left_heart(client, 1), client.labels(2, cine=1))  # undone before the project was closed
+    client.send(left_heart(client, 1), client.labels(2, cine=1))  # removed before the project was closed
     client.send(left_heart(client, 2), client.labels(1, 0, cine=2, is_fitted=True), SetVisibleFrame(2, 0))
     client.wait_for(Stage.UP_TO_DATE)
     assert client.of(HeadReady) == []
 
 
-def test_a_kept_head_of_no_labels_draws_nothing(
+def test_a_restored_head_without_labelled_cines_predicts_nothing(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
 ) -> None:
-    client, made = with_starter(False)
-    client.wait(lambda: bool(made))
-    save_head(made[0].head, tmp_path / "kept.safetensors")
+    client, starters = with_starter(False)
+    client.wait(lambda: bool(starters))
+    save_head(starters[0].head, tmp_path / "kept.safetensors")
     client.send(RestoreHead(str(tmp_path / "kept.safetensors")), left_heart(client, 1))
     client.wait_for(Stage.NOT_RECOGNISED)
     assert client.of(Predicted) == []
 
 
-def test_a_draft_gives_way_when_labels_of_two_other_cines_come_in(
+def test_a_draft_is_replaced_once_two_other_cines_are_labelled(
     with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
 ) -> None:
-    client, made = with_starter(True)
-    client.wait(lambda: bool(made))
+    client, starters = with_starter(True)
+    client.wait(lambda: bool(starters))
     client.send(left_heart(client, 1))
     client.wait_for(Stage.DRAFT)
     client.send(left_heart(client, 2), left_heart(client, 3), SetVisibleFrame(1, 0))
@@ -573,15 +573,15 @@ def test_a_draft_gives_way_when_labels_of_two_other_cines_come_in(
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (MemoryError(), "it needs more memory than is available"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.20 GiB"), "choose a smaller one"),
         (RuntimeError("no kernel"), "RuntimeError: no kernel"),
     ],
 )
-def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
-    error: BaseException, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_encoder_that_cannot_be_loaded_is_reported_once(
+    error: BaseException, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise error
@@ -591,7 +591,7 @@ def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
     try:
         client.wait(lambda: bool(client.of(Failed)))
         (failed,) = client.of(Failed)
-        assert says in failure_text(failed, "any")
+        assert expected in failure_text(failed, "any")
         assert client.thread.is_alive()
     finally:
         client.end()
@@ -599,7 +599,7 @@ def test_an_encoder_that_does_not_fit_is_said_and_not_tried_again(
 
 
 def write_own_encoder(folder: Path) -> dict[str, Any]:
-    """A tiny encoder with weights in a file, as a user may have trained it."""
+    """Write a tiny encoder with its card, as trained by a user."""
     architecture = "vit_tiny_patch16_224_t2"
     torch.manual_seed(1)
     save_file(create_encoder(architecture).state_dict(), folder / "own.safetensors")
@@ -611,7 +611,7 @@ def write_own_encoder(folder: Path) -> dict[str, Any]:
     return card
 
 
-def test_another_cine_is_predicted_when_it_is_looked_at(client: Client) -> None:
+def test_another_cine_is_predicted_when_it_becomes_visible(client: Client) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE)
     client.send(client.open(2), SetVisibleFrame(2, 3))
@@ -621,37 +621,37 @@ def test_another_cine_is_predicted_when_it_is_looked_at(client: Client) -> None:
     assert next(p for p in client.of(Predicted) if p.cine_id == 2).frames[0] == 3
 
 
-def test_labels_of_two_cines_make_one_head(client: Client) -> None:
+def test_labels_of_two_cines_are_fitted_together(client: Client) -> None:
     client.send(client.open(1), client.open(2))
     client.send(client.labels(1, 0, cine=1), client.labels(4, 2, cine=2))
     client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
     assert dict(client.of(HeadReady)[-1].revisions) == {1: 1, 2: 4}
 
 
-def test_opened_cines_without_a_label_take_part_where_both_nets_learn(
+def test_cines_without_labels_are_used_if_both_nets_are_fitted(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
-    taken: list[list[int]] = []
+    used: list[list[int]] = []
 
-    class Spied(Fit):
+    class RecordingFit(Fit):
         def __init__(self, *args: Any, unlabelled: Sequence[PreparedCine], **words: Any) -> None:
             super().__init__(*args, unlabelled=unlabelled, **words)
-            taken.append([study.cine_id for study in unlabelled])
+            used.append([study.cine_id for study in unlabelled])
 
-    monkeypatch.setattr(jobs, "Fit", Spied)
+    monkeypatch.setattr(jobs, "Fit", RecordingFit)
     client.send(client.open(2))
     client.wait_for(Stage.WAITING)
     client.send(client.open(1), client.labels(1, 0, 3))
     client.wait_for(Stage.UP_TO_DATE, revision=1)
-    assert taken == [[2]]
-    client.send(client.labels(1, 0, cine=2), client.labels(2, cine=2))  # outlined, and taken back
+    assert used == [[2]]
+    client.send(client.labels(1, 0, cine=2), client.labels(2, cine=2))  # outlined, and removed
     client.send(client.labels(2, 0, 4))
     client.wait(lambda: any(head.revisions == ((1, 2),) for head in client.of(HeadReady)))
-    assert taken[-1] == []
+    assert used[-1] == []
 
 
-def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_other_again(
+def test_many_labels_are_fitted_by_the_image_net_only(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
@@ -659,10 +659,10 @@ def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_o
     client.send(client.open())
     for revision, frames, total, heard in (
         (1, (0, 3), 10, [False, True]),
-        (2, (0, 3, 5), 6, [False, True]),  # goes on from what it has learnt
-        (3, (0,), 4, [True, True]),  # the other net has not learnt these labels
+        (2, (0, 3, 5), 6, [False, True]),  # continues from the fitted head
+        (3, (0,), 4, [True, True]),  # the other net was not fitted to these labels
     ):
-        since = len(client.heard)
+        since = len(client.reports)
         client.send(client.labels(revision, *frames))
         client.wait_for(Stage.UP_TO_DATE, revision)
         fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
@@ -671,7 +671,7 @@ def test_many_labels_are_learnt_by_the_net_of_the_picture_alone_and_few_by_the_o
     assert client.of(Failed) == []
 
 
-def test_a_closed_cine_is_forgotten(client: Client) -> None:
+def test_a_closed_cine_is_removed(client: Client) -> None:
     client.send(client.open(1), client.labels(1, 0))
     client.wait_for(Stage.FITTING)
     client.send(CloseCine(1), CloseCine(77), client.open(2))
@@ -679,7 +679,7 @@ def test_a_closed_cine_is_forgotten(client: Client) -> None:
     assert client.of(Failed) == []
 
 
-def test_bad_requests_are_said_and_survived(client: Client, tmp_path: Path) -> None:
+def test_bad_requests_are_reported_and_do_not_stop_the_engine(client: Client, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"no head")
     gone = SharedArray(str(tmp_path / "gone"), (FRAMES, 224, 224))
     opened = client.open()
@@ -696,9 +696,7 @@ def test_bad_requests_are_said_and_survived(client: Client, tmp_path: Path) -> N
     client.wait_for(Stage.UP_TO_DATE, 2)
 
 
-def test_a_failure_at_work_is_explained_and_not_repeated(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_job_is_reported_and_not_repeated(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
     def fail(*_: object) -> None:
@@ -717,10 +715,10 @@ def test_a_failure_at_work_is_explained_and_not_repeated(
     client.wait_for(Stage.UP_TO_DATE)
 
 
-def test_labels_taken_back_leave_nothing_to_learn(client: Client) -> None:
+def test_removed_labels_start_no_fit(client: Client) -> None:
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.heard)
+    since = len(client.reports)
     client.send(client.labels(2))
     client.wait_for(Stage.UP_TO_DATE, 2, since)
     assert Stage.FITTING not in client.stages(since)
@@ -731,5 +729,5 @@ def test_the_end_of_the_pipe_ends_the_engine(tmp_path: Path, features: Path) -> 
     client = Client(tmp_path, features)
     client.send(client.open())
     client.pipe.close()
-    client.thread.join(WAIT_S)
+    client.thread.join(TIMEOUT_S)
     assert not client.thread.is_alive()

@@ -1,4 +1,4 @@
-"""The engine says which frame to outline next, and where else."""
+"""The engine suggests the frame and the cine to outline next."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ def _last(client: Client) -> Suggested:  # noqa: F811
     return client.of(Suggested)[-1]
 
 
-def test_a_frame_to_begin_with_is_told_once(client: Client) -> None:  # noqa: F811
+def test_the_first_suggestion_is_reported_once(client: Client) -> None:  # noqa: F811
     client.send(client.open())
     client.wait_for(Stage.WAITING)
-    (told,) = client.of(Suggested)
-    assert (told.cine_id, told.revision, told.next_cine_id) == (1, 0, None)
-    assert told.frame in range(FRAMES)
+    (reported,) = client.of(Suggested)
+    assert (reported.cine_id, reported.revision, reported.next_cine_id) == (1, 0, None)
+    assert reported.frame in range(FRAMES)
     client.send(SetVisibleFrame(1, 3), SetVisibleFrame(1, 4), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    assert client.of(Suggested)[0] == told
+    assert client.of(Suggested)[0] == reported
     assert all(one.revision == 1 for one in client.of(Suggested)[1:])
 
 
-def test_after_the_last_prediction_another_frame_is_told(
+def test_another_frame_is_suggested_after_the_last_prediction(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(suggest, "WORTHWHILE", 1e-9)  # they are easy pictures
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
-    told = _last(client)
-    assert told.revision == 1
-    assert told.frame is not None
-    assert told.frame not in (0, 3)  # the picture repeats every three frames
-    heard = [report for report in client.heard if isinstance(report, Suggested | Predicted)]
-    assert heard[-1] is told  # once all frames have their final masks
+    reported = _last(client)
+    assert reported.revision == 1
+    assert reported.frame is not None
+    assert reported.frame not in (0, 3)  # the picture repeats every three frames
+    reports = [report for report in client.reports if isinstance(report, Suggested | Predicted)]
+    assert reports[-1] is reported  # once all frames have their final masks
 
 
-def test_the_cine_where_a_label_teaches_more_is_told(
+def test_the_cine_in_which_a_label_helps_more_is_suggested(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -64,12 +64,12 @@ def test_the_cine_where_a_label_teaches_more_is_told(
     client.send(client.open(1))
     client.wait(lambda: _last(client).cine_id == 1)
     assert _last(client) == Suggested(1, 0, 4, 2)
-    client.send(SetVisibleFrame(2, 0))  # back again: told anew, for the window may have forgotten
+    client.send(SetVisibleFrame(2, 0))  # back again: reported anew, for the window may have forgotten
     client.wait(lambda: _last(client).cine_id == 2)
     assert _last(client) == Suggested(2, 1, 4, None)
 
 
-def test_undone_labels_count_for_nothing(client: Client) -> None:  # noqa: F811
+def test_removed_labels_do_not_influence_the_suggestion(client: Client) -> None:  # noqa: F811
     client.send(client.open())
     client.wait_for(Stage.WAITING)
     first = _last(client)

@@ -1,4 +1,4 @@
-"""The engine behind the window and the command line draw the same masks of the same labels."""
+"""The engine and the command line predict the same masks from the same labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.service.test_service import FRAMES, Client, picture
+from tests.unit.service.test_service import FRAMES, Client, image
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
@@ -27,7 +27,7 @@ def outlined(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def scribbled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Strokes on a picture that is no heart: the starter does not apply, and may guess at nothing."""
+    """Scribbles on an image that is not a heart, so that the starter head does not apply."""
     label = np.full_like(frame, 255)
     label[100:124, 90:134] = 1
     label[10:20, 10:214] = 0
@@ -43,7 +43,7 @@ def test_window_and_command_give_the_same_masks(
     monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=4))
     client = Client(tmp_path, tmp_path / "features")
     try:
-        frames = np.stack([picture(index, 224) for index in range(FRAMES)])
+        frames = np.stack([image(index, 224) for index in range(FRAMES)])
         request = replace(client.open(), frames=client.share("pictures", frames), left_heart=True)
         request = replace(request, region_height=224, region_width=224)
         request = replace(request, masks=SharedArray.create(tmp_path / "masks", (FRAMES, 224, 224)))
@@ -68,4 +68,4 @@ def test_window_and_command_give_the_same_masks(
         config=FitConfig(steps=4),
     )
     assert drawn.any()
-    assert (drawn != found.masks).mean() < 1e-4  # frames are drawn in other groups, sums in another order
+    assert (drawn != found.masks).mean() < 1e-4  # other groups of frames round differently
