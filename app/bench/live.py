@@ -20,7 +20,7 @@ from app.engine.session import LearningSession
 from vjepa_core.service.messages import RESTING, Progress, Stage
 
 if TYPE_CHECKING:
-    from vjepa_core.bench.fit_live import Annotation, Answer, Lesson
+    from vjepa_core.bench.fit_live import AnnotatedCine, Annotation, Response
     from vjepa_core.bench.scored_cines import ScoredCine
 
 _CINE = 1
@@ -28,7 +28,7 @@ _POLL_S = 0.2
 """Time between checks of the queue, so that Ctrl+C is handled."""
 
 
-def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]:
+def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[Response]]:
     """Return the program's side of `vjepa_core.bench.fit_live.run`, with a new engine for each lesson.
 
     The time starts when a label is sent, after the features and the draft are complete, and ends when the
@@ -46,7 +46,7 @@ def window(cache_folder: Path, encoder: str) -> Callable[[Lesson], list[Answer]]
         From a lesson to its answers, one for each annotation.
     """
 
-    def answer(lesson: Lesson) -> list[Answer]:
+    def answer(lesson: AnnotatedCine) -> list[Response]:
         with _session(cache_folder, encoder) as (session, events):
             session.set_visible_frame(_CINE, lesson.annotations[0].visible)
             session.open_cine(
@@ -140,12 +140,12 @@ class _Response:
         else:
             self.carried = self.carried or (at, mask)
 
-    def answer(self) -> Answer:
-        from vjepa_core.bench.fit_live import Answer
+    def answer(self) -> Response:
+        from vjepa_core.bench.fit_live import Response
 
         if self.preview is None:
             raise ApicalError("The engine sent no preview: try again with another cine.")
-        return Answer(
+        return Response(
             self.preview[0] - self.started,
             self.preview[1],
             self.last - self.started,

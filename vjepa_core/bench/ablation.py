@@ -1,7 +1,7 @@
-"""Does localisation help? Encoders that differ in their objective alone, measured frozen.
+"""Ablation of the localisation task: compare encoders that differ in their training objective only.
 
-Every arm and seed is one run: the same start, clips in the same order and the same masks for all arms of a
-seed, and as many operations as arm D. What is finished lies in a folder, so that a killed experiment goes on.
+Each arm and seed is one run. All arms of a seed use the same initial weights, clips and masks, and the same
+number of operations as arm D. Results are stored in a folder, so that an interrupted experiment can continue.
 """
 
 from __future__ import annotations
@@ -51,32 +51,32 @@ ARMS: Mapping[str, str] = {
     "PD": "phantom labels + V-JEPA + leak-free localisation",
 }
 DEFAULT_ARMS = ("U", "A", "C", "D", "B")
-"""In the order in which they run within a seed: the primary comparison first; U takes no training."""
+"""Arms in the order in which they run within a seed, with the primary comparison first."""
 SHARES: Mapping[str, float] = {"echo": 0.25, "phantom": 0.3, "lung": 0.15, "still": 0.3}
-"""Share of each group of clips in a batch. No pseudo-cines: they are warped along human outlines."""
+"""Fraction of each group of clips in a batch. Pseudo-cines are not used, because they need human outlines."""
 MARGIN = 0.02
-"""Mean paired Dice by which D has to beat both A and C."""
+"""Minimum mean paired difference in Dice between D and both A and C."""
 SEEDS_TO_DECIDE = 5
 PROBES = 5
-"""Times that a run is measured on the way, about."""
+"""Approximate number of measurements during a run."""
 STOP_AFTER, STOP_BELOW = 0.3, 0.05
-"""From this share of its run on, A must not score so much below its untrained start."""
+"""After this fraction of its run, A must not score lower than the untrained encoder by more than this."""
 ASKED, RUNS, SCORES, PROBED = "asked.json", "runs", "scores", "probes.jsonl"
 
 
 def arm_config(arm: str, base: PretrainConfig) -> PretrainConfig:
-    """`base` with the terms of one arm, and as many steps as make the operations of D in `base.steps`.
+    """Return the configuration of one arm.
 
-    Weight and settings of the leak-free task are those of `base`; "as built" has the defaults of
-    `PretrainConfig`.
+    The number of steps is chosen so that the number of operations equals that of D with `base.steps`. Weight
+    and settings of the leak-free task are those of `base`; arm B uses the defaults of `PretrainConfig`.
 
     Raises
     ------
     BenchError
-        For an arm that is not known.
+        If the arm is unknown or `base` has no localisation.
     """
     if arm not in ARMS:
-        raise BenchError(f"There is no arm {arm}; there are: {', '.join(ARMS)}.")
+        raise BenchError(f"There is no arm {arm}. Available arms: {', '.join(ARMS)}.")
     if not base.loc.peak:
         raise BenchError("The configuration has no localisation: set loc.peak above 0.")
     plain = replace(base, jepa=_ON, loc=_OFF, ctx=_OFF, pixels=_OFF, truth=_OFF)
@@ -120,30 +120,37 @@ def run(
     about: Mapping[str, Any] | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> None:
-    """Train and measure every arm with every seed, seed by seed; what `out` holds already is not done again.
+    """Train and evaluate every arm with every seed, seed by seed, except results that exist in `out`.
 
-    A seed stands for all that is random: the start of the encoder, its training, the patients and the heads.
+    A seed determines all random choices: initial weights, training, patients and heads.
 
     Parameters
     ----------
     base : PretrainConfig
-        The budget: architecture, clips, batch, steps of D.
+        Budget: architecture, clips, batch size and steps of D.
     source : ClipSource
-        On `device`.
+        Training clips on `device`.
     train, scored : Stills
+        Labelled stills for fitting heads and for scoring.
     out : Path
-        Gets `asked.json`, `runs/ARM-SEED` with checkpoints, and `scores/ARM-SEED.json`.
+        Folder for `asked.json`, `runs/ARM-SEED` with checkpoints, and `scores/ARM-SEED.json`.
+    device : torch.device
+        Device for training.
     protocol : Protocol
+        Evaluation of each encoder.
     arms : sequence of str
-        Of `ARMS`.
+        Keys of `ARMS`.
     seeds : sequence of int
+        Seeds.
     about : mapping, optional
-        What else must be the same for rows to be compared, as plain JSON: the data.
+        Other conditions, as JSON types, that must be equal for comparable rows, such as the data.
+    on_progress : callable
+        Called with (stage, done, total).
 
     Raises
     ------
     BenchError
-        If `out` holds scores that were measured with something else, or the features of A collapse.
+        If `out` contains scores of another configuration, or the features of A collapse.
     """
     jobs = [(arm, arm_config(arm, replace(base, seed=seed)), seed) for seed in seeds for arm in arms]
     asked = {"config": as_dict(base), "protocol": asdict(protocol), **(about or {})}
@@ -161,8 +168,8 @@ def run(
             probe = _Probe(
                 arm, folder, config, train=train, scored=scored, protocol=protocol, seed=seed, device=device
             )
-            tell = partial(on_progress, f"{name}: step")
-            _train(config, source, folder, device=device, probe=probe, on_progress=tell)
+            report_step = partial(on_progress, f"{name}: step")
+            _train(config, source, folder, device=device, probe=probe, on_progress=report_step)
             encoders = {which: trained_encoder(folder, which)[0] for which in ("teacher", "student")}
             found |= {"steps": config.steps, "log": _last(folder)}
         for which, encoder in encoders.items():
@@ -174,19 +181,19 @@ def run(
 
 
 def report(out: Path) -> dict[str, Any]:
-    """What `out` holds so far: mean scores, paired differences, and runs that are not finished.
+    """Summarise the results in `out`.
 
     Returns
     -------
     dict
-        ``config, protocol, rows, summary, compared, unfinished``: all rows; means over seeds; differences of
-        mean Dice between two arms by seed, in the primary comparison; steps done and to do of runs without a
-        score, and their probes.
+        ``config, protocol, rows, summary, compared, unfinished``: all rows; means over seeds; paired
+        differences of mean Dice between two arms by seed, in the primary comparison; completed and total
+        steps of runs without a score, and their probes.
 
     Raises
     ------
     BenchError
-        If `out` holds no experiment.
+        If `out` contains no experiment.
     """
     try:
         asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
@@ -195,7 +202,7 @@ def report(out: Path) -> dict[str, Any]:
         rows = [{"arm": one["arm"], "seed": one["seed"], **row} for one in found for row in one["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(
-            f"{out} holds no experiment that can be read: name the folder given to --out."
+            f"{out} contains no readable experiment: give the folder that was given to --out."
         ) from error
     primary = {
         (row["arm"], row["seed"]): row["mean"]
@@ -209,7 +216,7 @@ def report(out: Path) -> dict[str, Any]:
             log = read_log(folder)
             try:
                 steps = read_stored_config(folder).steps
-            except PretrainingError:  # killed before its first step
+            except PretrainingError:  # ended before its first step
                 continue
             unfinished[folder.name] = {
                 "step": log[-1]["step"] if log else 0,
@@ -227,7 +234,7 @@ def report(out: Path) -> dict[str, Any]:
 
 
 def verdict(compared: Mapping[str, Mapping[str, float]]) -> str:
-    """What the paired differences say about the claim, by the rule that was fixed before the experiment."""
+    """Evaluate the claim from the paired differences, by the rule fixed before the experiment."""
     against = [compared["D - A"], compared["D - C"]]
     seeds = min(len(one) for one in against)
     floor = compared["A - U"]
@@ -241,13 +248,13 @@ def verdict(compared: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _differences(primary: Mapping[tuple[str, int], float], arm: str, other: str) -> dict[str, float]:
-    """`arm` less `other` for each seed that both have."""
+    """Return the score of `arm` minus that of `other` for each seed with both."""
     seeds = sorted(seed for name, seed in primary if name == arm and (other, seed) in primary)
     return {str(seed): primary[arm, seed] - primary[other, seed] for seed in seeds}
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over seeds of each arm, encoder, head and number of patients."""
+    """Return mean and standard deviation over seeds for each arm, encoder, head and number of patients."""
     keys = ("arm", "encoder", "head", "patients")
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -290,7 +297,7 @@ def _train(
 
 
 class _Probe:
-    """The primary score of a run that is not finished, a few times over its length, in `probes.jsonl`."""
+    """Measures the primary score a few times during a run and stores it in `probes.jsonl`."""
 
     def __init__(
         self,
@@ -312,14 +319,14 @@ class _Probe:
         self.every = max(1, round(config.steps / PROBES / each)) * each
 
     def __call__(self, step: int) -> None:
-        """Called after each step; measures the checkpoint of the step before.
+        """Measure the checkpoint of the previous step if due; called after each step.
 
         Raises
         ------
         BenchError
-            If plain V-JEPA has lost what the untrained encoder knew: the experiment could not be valid.
+            If V-JEPA alone scores lower than the untrained encoder, so that the experiment would be invalid.
         """
-        done = step - 1  # a checkpoint is written after its step was told
+        done = step - 1  # the checkpoint of a step is written after this call
         if done == 0:
             encoders = {"start": build_student(self.config).eval()}
         elif done % self.every == 0:
@@ -343,19 +350,19 @@ class _Probe:
 
 
 def probes(folder: Path) -> list[dict[str, float]]:
-    """Primary scores of a run over its length: ``step`` with ``start``, or with ``teacher, student``."""
+    """Return the primary scores during a run: ``step`` with ``start``, or with ``teacher, student``."""
     if not (folder / PROBED).exists():
         return []
     by_step: dict[int, dict[str, float]] = {}
     for line in (folder / PROBED).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError):  # the line on which the program was killed
+        with contextlib.suppress(ValueError, KeyError):  # incomplete line of a killed program
             one = json.loads(line)
             by_step[int(one["step"])] = one
     return [by_step[step] for step in sorted(by_step)]
 
 
 def _last(folder: Path) -> dict[str, Any]:
-    """Mean of the numbers of the log's last 50 steps."""
+    """Return the means of the last 50 steps in the log."""
     entries = read_log(folder)[-50:]
     names = ("loss_jepa", "loss_loc", "effective_rank", "top_share", "position_share", "clips_per_second")
     values = {name: [e[name] for e in entries if e.get(name) is not None] for name in names}
@@ -363,7 +370,7 @@ def _last(folder: Path) -> dict[str, Any]:
 
 
 def _open(out: Path, asked: dict[str, Any]) -> None:
-    """Prepare the folder; refused where it holds scores that were measured with something else."""
+    """Prepare the folder; raise BenchError if it contains scores of another configuration."""
     for folder in (out / RUNS, out / SCORES):
         folder.mkdir(parents=True, exist_ok=True)
     if (out / ASKED).exists():
@@ -371,7 +378,7 @@ def _open(out: Path, asked: dict[str, Any]) -> None:
         other = sorted(key for key in before.keys() | asked.keys() if before.get(key) != asked.get(key))
         if other:
             raise BenchError(
-                f"{out} holds scores with another {', '.join(other)}: give the same again, or another folder."
+                f"{out} contains scores with another {', '.join(other)}: use the same, or another folder."
             )
     else:
         write_atomically(out / ASKED, lambda to: to.write(json.dumps(asked, indent=2).encode()))

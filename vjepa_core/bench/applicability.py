@@ -1,4 +1,4 @@
-"""Which pictures heads draw on: the draft's head and one fitted to a cine, on hearts and anything else."""
+"""Applicability benchmark: on which images the starter head and a fitted head predict."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ DRAFT, LEFT, OWN = "draft", "project, left heart", "project, other structures"
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A cine or still, and whether it shows the left heart in an apical view.
+class Example:
+    """Cine or still image, with or without the left heart in an apical view.
 
     Attributes
     ----------
     kind, name : str
-    frames : array
-        (T, h, w) uint8.
+        Group and name for the rows.
+    frames : ndarray of uint8
+        Shape (T, h, w).
     fps : float
+        Frame rate in Hz.
     apical : bool
+        True for an apical view of the left heart.
     """
 
     kind: str
@@ -45,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class ProjectHead:
-    """A head fitted to one cine, what it learnt from, and how it answers there."""
+    """Head fitted to one cine, with the cines it was fitted on and its evidence there."""
 
     head: Head
     known: ReferenceCines
@@ -54,7 +57,7 @@ class ProjectHead:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which heads draw on a picture, and the evidence of the draft's."""
+    """Heads that predict on an image, and the evidence of the starter head."""
 
     kind: str
     name: str
@@ -64,13 +67,13 @@ class Decision:
     evidence: dict[str, float]
 
 
-def shortened(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArray[np.uint8]:
-    """The first frames that fill so many clips of the encoder."""
+def first_frames(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArray[np.uint8]:
+    """Return the first frames that fill the given number of clips of the encoder."""
     return frames[: clips * CLIP_FRAMES * temporal_stride(fps, 30.0)]
 
 
-def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
-    """Fit a head to two frames of an apical cine, with the draft's own drawings as outlines."""
+def project_head(picture: Example, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
+    """Fit a head to two frames of an apical cine, with predictions of the starter head as labels."""
     pipeline = _pipeline(picture, encoder)
     study = pipeline.prepared
     frames = sorted({0, len(picture.frames) // 3})
@@ -85,13 +88,13 @@ def project_head(picture: Picture, encoder: LoadedEncoder, starter: Starter, *, 
 
 
 def decide(
-    pictures: Iterable[Picture],
+    pictures: Iterable[Example],
     encoder: LoadedEncoder,
     starter: Starter,
     project: ProjectHead | None,
     on_progress: Callable[[str, int, int], None],
 ) -> Iterator[Decision]:
-    """Let every head decide on every picture."""
+    """Decide for every image which heads predict on it."""
     for n, picture in enumerate(pictures):
         on_progress(picture.kind, n, 0)
         study = _pipeline(picture, encoder).prepared
@@ -108,7 +111,7 @@ def decide(
 def _project(
     study: PreparedCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
 ) -> dict[str, bool]:
-    """Whether a fitted head draws: of the left heart, and of structures that nothing is known about."""
+    """Decide if a fitted head predicts, for structures of the left heart and for other structures."""
     seen = cine_embedding(study)
     like = {
         LEFT: resembles(recogniser, project.known, seen, apical=apical),
@@ -121,7 +124,7 @@ def _project(
 
 
 def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """How many pictures of each kind each head draws on, and which ones wrongly."""
+    """Count the images of each kind on which each head predicts, with the names of wrong decisions."""
     groups: dict[tuple[str, bool, str], list[Decision]] = {}
     for one in decisions:
         for head in one.draws:
@@ -140,8 +143,8 @@ def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     ]
 
 
-def _pipeline(picture: Picture, encoder: LoadedEncoder) -> CinePipeline:
-    frames = shortened(picture.frames, picture.fps)
+def _pipeline(picture: Example, encoder: LoadedEncoder) -> CinePipeline:
+    frames = first_frames(picture.frames, picture.fps)
     pipeline = CinePipeline.of_region(frames, LEFT_HEART, fps=picture.fps, left_heart=True)
     pipeline.prepare(*encoder)
     return pipeline

@@ -1,4 +1,4 @@
-"""Scores of a frozen encoder in the ablation: two small heads, on nested sets of patients."""
+"""Scores of a frozen encoder in the ablation, from two small heads on nested sets of patients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills, dice
-from vjepa_core.bench.frozen import ConvHead, LinearHead, features, fit_on_tokens, predict_on_tokens
+from vjepa_core.bench.frozen_features import ConvHead, LinearHead, features, fit_on_tokens, predict_on_tokens
 from vjepa_core.encoder.vit import VisionTransformer3D
 
 Progress = Callable[[str, int, int], None]
@@ -20,20 +20,20 @@ HEADS: Mapping[str, Callable[[int], LinearHead | ConvHead]] = {"linear": LinearH
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is measured of every encoder.
+    """Evaluation protocol of an encoder.
 
     Attributes
     ----------
     frames, size : int
-        Clip that a still is shown as, and its side in pixels: those of the training.
+        Number of frames and side in pixels of the clip made of a still image, as in training.
     patients : tuple of int
-        Labelled training patients; the smaller sets are parts of the larger ones.
+        Numbers of labelled training patients; smaller sets are subsets of larger ones.
     primary_patients : int
-        Of the primary comparison.
-    heads : tuple
-        "linear": a 1x1 convolution over the last tokens. "conv": a 3x3 convolution before it.
+        Number of patients of the primary comparison.
+    heads : tuple of str
+        "linear": a 1x1 convolution on the last tokens. "conv": with a 3x3 convolution before it.
     head_steps : int
-        Length of each fit.
+        Number of steps of each fit.
     """
 
     frames: int
@@ -45,7 +45,7 @@ class Protocol:
 
 
 def nested_patients(stills: Stills, seed: int) -> NDArray[np.str_]:
-    """All patients in a random order of this seed; the first n are the labelled ones."""
+    """Return all patients in a random order; the first n are the labelled ones."""
     order: NDArray[np.str_] = np.random.default_rng(seed).permutation(np.unique(stills.patients))
     return order
 
@@ -59,22 +59,35 @@ def score(
     seed: int,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[dict[str, Any]]:
-    """One row for each head and number of patients.
+    """Fit and score each head with each number of patients.
+
+    Parameters
+    ----------
+    encoder : VisionTransformer3D
+        The frozen encoder.
+    train, scored : Stills
+        Labelled stills for fitting and for scoring.
+    protocol : Protocol
+        Evaluation protocol.
+    seed : int
+        Seed of patients and heads.
+    on_progress : callable
+        Called with (stage, done, total).
 
     Returns
     -------
     list of dict
-        ``head, patients, LV, MYO, LA, mean``; Dice 0..1 at the pictures' resolution.
+        ``head, patients, LV, MYO, LA, mean``; Dice 0..1 at the resolution of the images.
 
     Raises
     ------
     BenchError
-        If there are fewer patients than the protocol asks for.
+        If there are fewer patients than the protocol requires.
     """
     order = nested_patients(train, seed)
     if max(protocol.patients) > len(order):
         raise BenchError(
-            f"There are {len(order)} labelled patients, {max(protocol.patients)} are asked for: give fewer."
+            f"There are {len(order)} labelled patients, {max(protocol.patients)} are requested: use fewer."
         )
     known, test = (
         features(encoder, stills.images, frames=protocol.frames, size=protocol.size)[:, -1]

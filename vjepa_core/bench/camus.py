@@ -1,4 +1,4 @@
-"""CAMUS stills (Leclerc et al., IEEE TMI 2019) as arrays, and shares of its patients."""
+"""CAMUS still images (Leclerc et al., IEEE TMI 2019) as arrays, and subsets of its patients."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CLASSES = {1: "LV", 2: "MYO", 3: "LA"}
 
 
 class BenchError(CoreError):
-    """A benchmark cannot be run as asked; one sentence, with a way out."""
+    """A benchmark cannot run as requested; the message is one sentence with a suggestion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stills:
-    """Labelled stills.
+    """Labelled still images.
 
     Attributes
     ----------
-    images, masks : array
-        (N, 224, 224) uint8.
-    patients : array
-        (N,) str: whose each is.
+    images, masks : ndarray of uint8
+        Shape (N, 224, 224).
+    patients : ndarray of str
+        Patient of each image, shape (N,).
     """
 
     images: NDArray[np.uint8]
@@ -39,23 +39,29 @@ class Stills:
         return len(self.images)
 
     def of(self, patients: NDArray[np.str_]) -> Stills:
-        """The stills of some patients."""
+        """Return the images of some patients."""
         rows = np.isin(self.patients, patients)
         return Stills(self.images[rows], self.masks[rows], self.patients[rows])
 
 
 def load_camus(path: Path) -> tuple[Stills, Stills]:
-    """Training stills, and those to be scored: `test` where the file has it, else `val`.
+    """Load training and scored still images.
 
     Parameters
     ----------
     path : Path
-        ``.npz`` with ``{split}_img``, ``{split}_mask``, ``{split}_name``; a name begins with its patient.
+        ``.npz`` with ``{split}_img``, ``{split}_mask``, ``{split}_name``; names start with the patient. The
+        scored split is ``test`` if the file contains it, otherwise ``val``.
+
+    Returns
+    -------
+    train, scored : Stills
+        The two splits.
 
     Raises
     ------
     BenchError
-        If the file is not that.
+        If the file has another format, or a patient is in both splits.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -63,14 +69,14 @@ def load_camus(path: Path) -> tuple[Stills, Stills]:
             train, other = _split(arrays, "train"), _split(arrays, scored)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BenchError(
-            f"{path} is no CAMUS file: give the .npz with train_img, train_mask, train_name and val_img, "
+            f"{path} is not a CAMUS file: give the .npz with train_img, train_mask, train_name and val_img, "
             "val_mask, val_name."
         ) from error
     both = set(train.patients.tolist()) & set(other.patients.tolist())
     if both:
         raise BenchError(
-            f"{len(both)} patients of {path} are in its training and its scored stills: give a file in which "
-            "they are apart."
+            f"{len(both)} patients of {path} are in both the training and the scored split: give a file with "
+            "separate patients."
         )
     return train, other
 
@@ -87,8 +93,8 @@ def _split(arrays: np.lib.npyio.NpzFile, name: str) -> Stills:
     return Stills(images, masks.astype(np.uint8), np.array([str(n).split("_")[0] for n in names]))
 
 
-def some_patients(stills: Stills, share: float, seed: int) -> Stills:
-    """A random share of the patients, at least one, with all their stills."""
+def sample_patients(stills: Stills, share: float, seed: int) -> Stills:
+    """Return all images of a random fraction of the patients, at least one patient."""
     patients = np.unique(stills.patients)
     if share >= 1:
         return stills
@@ -97,19 +103,19 @@ def some_patients(stills: Stills, share: float, seed: int) -> Stills:
 
 
 def dice(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[str, float]:
-    """Mean Dice over pictures of each class, and their mean.
+    """Compute the Dice of each class, averaged over images, and the mean over classes.
 
     Parameters
     ----------
-    predicted, truth : array
-        (N, h, w) uint8. A picture without a class in its truth does not count for that class.
+    predicted, truth : ndarray of uint8
+        Label images, shape (N, h, w). An image without a class in `truth` does not count for that class.
     """
     found: dict[str, float] = {}
     for value, name in CLASSES.items():
-        ours, theirs = predicted == value, truth == value
-        size = theirs.sum((1, 2))
-        both = (ours & theirs).sum((1, 2))
-        there = size > 0
-        each = 2 * both[there] / (ours.sum((1, 2)) + size)[there]
-        found[name] = float(each.mean()) if there.any() else float("nan")
+        predicted_mask, true_mask = predicted == value, truth == value
+        size = true_mask.sum((1, 2))
+        overlap = (predicted_mask & true_mask).sum((1, 2))
+        present = size > 0
+        scores = 2 * overlap[present] / (predicted_mask.sum((1, 2)) + size)[present]
+        found[name] = float(scores.mean()) if present.any() else float("nan")
     return {**found, "mean": float(np.nanmean(list(found.values())))}

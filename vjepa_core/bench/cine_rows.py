@@ -1,4 +1,4 @@
-"""Who is measured within a cine besides rivals that learn: the program, and labels carried along."""
+"""Rows of the benchmark within cines: the program's head, and methods that carry labels by optical flow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.bench.rivals import flow
+from vjepa_core.bench.baselines import flow
 from vjepa_core.bench.scored_cines import GIVEN
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
@@ -30,16 +30,16 @@ CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
         partial(flow.carried, both=True, chained=False),
         "both neighbours' masks along one DIS flow each",
     ),
-    "nearest mask": (flow.copied, "copied as it is"),
+    "nearest mask": (flow.copied, "copied unchanged"),
 }
-"""Rows that carry labels and learn nothing, and what they do."""
+"""Methods that carry labels without learning, with a description."""
 
 FROM_SCRATCH = "head from scratch"
 FROM_PHANTOMS = "head pre-trained on phantoms, no human label"
 
 
-class _Nothing(VisionTransformer3D):
-    """Sees nothing: zeros in the shape of an encoder's tokens."""
+class _ZeroEncoder(VisionTransformer3D):
+    """Encoder whose tokens are all zero."""
 
     def forward_intermediates(
         self,
@@ -49,23 +49,24 @@ class _Nothing(VisionTransformer3D):
         norm: bool = True,
         intermediates_only: bool = True,
     ) -> list[Tensor]:
-        """As the encoder's, all zeros."""
+        """Return zeros in the shapes of the encoder's grids."""
         b, _, frames, height, width = x.shape
         grid = (frames // self.tubelet_size, height // self.patch_size, width // self.patch_size)
         return [x.new_zeros(b, *grid, self.embed_dim) for _ in (self.depths if indices is None else indices)]
 
 
 @dataclass(frozen=True, eq=False)
-class Ours:
-    """A row of the program's own: an encoder, under the head that `segment` fits.
+class EncoderRow:
+    """Row of the program: an encoder with the head that `segment` fits.
 
     Attributes
     ----------
     what : str
-    encoder : (module, card)
-        See `without_encoder` for the row that has none.
+        Name of the row.
+    encoder : LoadedEncoder
+        Encoder and card; see `without_encoder` for the row without an encoder.
     note : str
-        What a reader of the row has to know.
+        Note for the reader of the row.
     """
 
     what: str
@@ -74,24 +75,24 @@ class Ours:
 
     @property
     def name(self) -> str | None:
-        """Of the encoder; None without one."""
+        """Name of the encoder; None without one."""
         module, card = self.encoder
-        return None if isinstance(module, _Nothing) else card.name
+        return None if isinstance(module, _ZeroEncoder) else card.name
 
     def start(self, kind: str) -> tuple[Starter | None, str]:
-        """What fits start from on cines of a kind (None: from nothing), and its words for the row's note.
+        """Return the starter of fits on cines of a kind (None for random weights), and a note on it.
 
-        It is the starter that ships, as in the window; but on cines that were made of phantoms or of patients
-        of CAMUS the one that was fitted to phantoms alone.
+        This is the shipped starter, as in the window, but the one fitted to phantoms only for cines that are
+        phantoms or derived from CAMUS patients.
         """
-        path, words = resource_path("heads", PHANTOM_ONLY), FROM_PHANTOMS
+        path, note = resource_path("heads", PHANTOM_ONLY), FROM_PHANTOMS
         if kind == GIVEN:
-            path, words = resource_path("heads", SHIPPED), "head that ships, fitted to CAMUS and phantoms"
+            path, note = resource_path("heads", SHIPPED), "shipped head, fitted to CAMUS and phantoms"
         starter = None if self.name is None else load_starter(self.encoder[1], path)
-        return (None, FROM_SCRATCH) if starter is None else (starter, words)
+        return (None, FROM_SCRATCH) if starter is None else (starter, note)
 
 
 def without_encoder(card: EncoderCard) -> LoadedEncoder:
-    """What stands in for an encoder where the head shall do without: its features are zeros."""
-    form = replace(Architecture.parse(card.architecture), depth=max(4, len(card.depths)))
-    return _Nothing(form).eval(), card
+    """Return a replacement for an encoder whose features are all zero."""
+    architecture = replace(Architecture.parse(card.architecture), depth=max(4, len(card.depths)))
+    return _ZeroEncoder(architecture).eval(), card

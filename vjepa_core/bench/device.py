@@ -1,4 +1,4 @@
-"""What a device can do, measured: its rate of matrix products, and the memory that a process took."""
+"""Measure the rate of matrix products of a device, and the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ _SIDE_CPU, _SIDE_GPU = 1536, 8192
 def matrix_rate(
     device: torch.device, dtype: torch.dtype, *, side: int = 0, seconds: float = _SECONDS
 ) -> float:
-    """Best rate of a square matrix product, with the threads that torch uses here.
+    """Measure the best rate of a square matrix product with torch's number of threads.
 
     Parameters
     ----------
     device : torch.device
+        Device.
     dtype : torch.dtype
+        Dtype of the matrices.
     side : int
-        Of the matrices; 0 for one large enough for this kind of device.
+        Side of the matrices; 0 for a size suited to the device.
     seconds : float
-        For how long it is tried.
+        Duration of the measurement.
 
     Returns
     -------
     float
-        Operations a second, two for each product and sum.
+        Operations per second, two for each multiply-add.
     """
     on_gpu = device.type == "cuda"
     side = side or (_SIDE_GPU if on_gpu else _SIDE_CPU)
@@ -43,7 +45,7 @@ def matrix_rate(
             torch.cuda.synchronize(device)
         return time.perf_counter() - began
 
-    once()  # the first one loads the library
+    once()  # warm-up
     best, until = once(), time.perf_counter() + seconds
     while time.perf_counter() < until:
         best = min(best, once())
@@ -51,19 +53,19 @@ def matrix_rate(
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or "CPU"."""
+    """Return the name of the GPU, or "CPU"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes that this process held: the device's memory on a GPU, resident memory on a CPU.
+    """Return the peak memory of this process in bytes: device memory on a GPU, resident memory on a CPU.
 
-    None where the system does not tell.
+    None if the system does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        # Not getrusage: on Linux that counts what the parent held when it started this process.
+        # Not getrusage, which on Linux includes the memory of the parent when it started this process.
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024

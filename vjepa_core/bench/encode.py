@@ -1,4 +1,4 @@
-"""The frozen encoder against Hugging Face's VJEPA2Model: the same weights and clips, in turn, in one run."""
+"""Compare the speed of the encoder with Hugging Face's VJEPA2Model for the same weights and clips."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.encode_once import Task
-from vjepa_core.bench.fresh_process import told_by
+from vjepa_core.bench.encode_process import Task
+from vjepa_core.bench.fresh_process import run_in_process
 from vjepa_core.bench.vjepa2_peer import MISSING
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.cost import clip_flops
@@ -29,7 +29,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Side:
-    """One row of an encoder.
+    """Implementation and settings of one row.
 
     Attributes
     ----------
@@ -38,6 +38,7 @@ class Side:
     dtype : str
         "float32" or "bfloat16".
     compiled : bool
+        Blocks are compiled with `torch.compile`.
     """
 
     who: str
@@ -46,15 +47,14 @@ class Side:
 
     @property
     def name(self) -> str:
-        """For the row."""
+        """Name of the row."""
         return f"{self.who}, {self.dtype}" + (", compiled" if self.compiled else "")
 
 
 def sides(device: str, dtype: str) -> list[Side]:
-    """Rows of an encoder on "cpu" or "cuda", ours as the program runs it (in `dtype`) and the peer first.
+    """Return the rows for "cpu" or "cuda"; ours in the `dtype` used by the program and the peer come first.
 
-    The peer comes in float32; where ours is in bfloat16, ours is measured in float32 too, and the peer as
-    `.to(torch.bfloat16)` makes it.
+    The peer uses float32. If ours uses bfloat16, both are also measured in the other precision.
     """
     found = [Side(OURS, dtype), Side(PEER, "float32")]
     if dtype != "float32":
@@ -75,40 +75,43 @@ def run(
     seconds: float = 2.0,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Measure every side of every encoder.
+    """Measure all implementations of every encoder.
 
-    All sides run in turn, `rounds` times, in processes of their own: what else the machine does falls on all,
-    and a process's peak memory is that of one side. A side that fails is a row without figures.
+    They run alternately, `rounds` times, in separate processes, so that other load on the machine affects all
+    of them and the peak memory of a process is that of one implementation. A failure gives a row without
+    values.
 
     Parameters
     ----------
     architectures : sequence of str
-        Names of the `vjepa2` form.
+        Architecture names of the `vjepa2` form.
     device : {"cpu", "cuda"}
+        Device.
     frames, size : int
-        Of a clip.
+        Number of frames and side in pixels of a clip.
     batches : sequence of int
-        Clips at once; a row for each.
+        Batch sizes; one row for each.
     rounds : int
+        Number of processes for each row.
     seconds : float
-        For how long a process times passes, three at least.
+        Duration of the timed passes of a process; at least three passes.
     on_progress : callable, optional
-        Called with (what, processes done, all).
+        Called with (what, finished processes, total).
 
     Returns
     -------
     dict
-        `{name, machine, rows, ratios}`; seconds and bytes in the rows. `as_used` is true in the row that is
-        as the program runs the encoder; `missing` is None, or a sentence why a row has no figures. A row has
-        the memory that the encoder took beside the libraries (`encoder_bytes`), the differences of its last
-        tokens from those of the peer in float32 (None without them), the operations of a clip over the
-        measured rate of a square matrix product in the row's precision (`floor_s`), and the share of that
-        rate that it reached.
+        `{name, machine, rows, ratios}` with seconds and bytes in the rows. `as_used` is true in the row with
+        the settings of the program; `missing` is None, or the reason why a row has no values. A row contains
+        the memory of the encoder without libraries (`encoder_bytes`), the differences of its last tokens from
+        those of the peer in float32 (None if unavailable), the operations of a clip divided by the measured
+        rate of a square matrix product in the row's precision (`floor_s`), and the fraction of that rate that
+        it reached.
 
     Raises
     ------
     BenchError
-        If the peer is not installed, an encoder cannot be measured as asked, or nothing could be measured.
+        If the peer is not installed, an encoder cannot be measured, or all measurements failed.
     """
     if importlib.util.find_spec("transformers") is None:
         raise BenchError(MISSING)
@@ -124,14 +127,14 @@ def run(
         label = _label(name, batch, architectures, batches)
         job = Task(name, device, frames=frames, size=size, batch=batch, seconds=seconds)
 
-        def tell(what: str, done: int, total: int, before: int = number, label: str = label) -> None:
+        def report(what: str, done: int, total: int, before: int = number, label: str = label) -> None:
             on_progress(f"{label}: {what}", before * total + done, len(jobs) * total)
 
-        told = _in_turn(job, all_sides, rounds, tell)
-        peer = told[Side(PEER, "float32")]
+        results = _alternate(job, all_sides, rounds, report)
+        peer = results[Side(PEER, "float32")]
         reference = None if isinstance(peer, BenchError) else peer.tokens
         measured: dict[Side, dict[str, Any]] = {}
-        for side, found in told.items():
+        for side, found in results.items():
             row: dict[str, Any] = {"architecture": name, "label": label, "side": side.name}
             row |= {"dtype": side.dtype, "as_used": side == all_sides[0], "missing": None}
             row |= {"frames": frames, "size": size, "batch": batch, "clip_flops": flops[name]}
@@ -146,7 +149,7 @@ def run(
         ratios |= _ratios(label, all_sides[0], measured)
     if not machine:
         raise BenchError(rows[0]["missing"])
-    for row in rows:  # by the best rate of the whole run
+    for row in rows:  # relative to the best rate of the whole run
         if row["missing"] is None:
             row["floor_s"] = row["clip_flops"] / rates[row["dtype"]]
             row["utilisation"] = row["floor_s"] / row["clip_s"]
@@ -155,18 +158,18 @@ def run(
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
-    """What the processes of one side said, and the last tokens."""
+class _SideResult:
+    """Results of the processes of one side, and the last tokens."""
 
     passes: list[dict[str, Any]]
     tokens: NDArray[np.float32]
 
 
-def _in_turn(
+def _alternate(
     job: Task, all_sides: Sequence[Side], rounds: int, on_progress: OnProgress
-) -> dict[Side, _Told | BenchError]:
-    """Every side once a round, no more after it failed; `job` says all but the side."""
-    told: dict[Side, list[dict[str, Any]]] = {side: [] for side in all_sides}
+) -> dict[Side, _SideResult | BenchError]:
+    """Run every side once per round until it fails; `job` defines everything except the side."""
+    passes: dict[Side, list[dict[str, Any]]] = {side: [] for side in all_sides}
     failed: dict[Side, BenchError] = {}
     with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
         files = {side: Path(folder) / f"{at}.npy" for at, side in enumerate(all_sides)}
@@ -182,11 +185,11 @@ def _in_turn(
                 tokens=str(files[side]),
             )
             try:
-                told[side].append(_fresh_process(task))
+                passes[side].append(_fresh_process(task))
             except BenchError as error:
                 failed[side] = error
         return {
-            side: failed[side] if side in failed else _Told(told[side], np.load(files[side]))
+            side: failed[side] if side in failed else _SideResult(passes[side], np.load(files[side]))
             for side in all_sides
         }
 
@@ -194,15 +197,15 @@ def _in_turn(
 def _flops(name: str, frames: int, size: int) -> int:
     architecture = Architecture.parse(name)
     if architecture.form != "vjepa2":
-        raise BenchError(f"VJEPA2Model has no counterpart to {name}: name one that ends in .vjepa2.")
+        raise BenchError(f"VJEPA2Model does not support {name}: choose an architecture that ends in .vjepa2.")
     try:
         return clip_flops(architecture, frames, size)
     except ValueError as error:
-        raise BenchError(f"{error}: choose other --frames or --size.") from error
+        raise BenchError(f"{error}: choose another --frames or --size.") from error
 
 
 def _label(name: str, batch: int, architectures: Sequence[str], batches: Sequence[int]) -> str:
-    """Short, as far as that tells the encoders and batches of this run apart."""
+    """Return a label, as short as possible to distinguish the encoders and batches of this run."""
     short = {one: f"vit_{Architecture.parse(one).size}" for one in architectures}
     label = short[name] if len(set(short.values())) == len(short) else name
     return label if len(batches) == 1 else f"{label}, {batch} clips"
@@ -210,15 +213,15 @@ def _label(name: str, batch: int, architectures: Sequence[str], batches: Sequenc
 
 def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
     seconds = [value / batch for one in found for value in one["seconds"]]
-    told = [one for one in found if None not in (one["peak_bytes"], one["before_bytes"])]
+    known = [one for one in found if None not in (one["peak_bytes"], one["before_bytes"])]
     return {
         "passes": len(seconds),
         "clip_s": median(seconds),
         "best_s": min(seconds),
         "clips_per_second": 1 / median(seconds),
-        "peak_bytes": max((one["peak_bytes"] for one in told), default=None),
-        "before_bytes": max((one["before_bytes"] for one in told), default=None),
-        "encoder_bytes": max((one["peak_bytes"] - one["before_bytes"] for one in told), default=None),
+        "peak_bytes": max((one["peak_bytes"] for one in known), default=None),
+        "before_bytes": max((one["before_bytes"] for one in known), default=None),
+        "encoder_bytes": max((one["peak_bytes"] - one["before_bytes"] for one in known), default=None),
         "weight_bytes": found[0]["weight_bytes"],
     }
 
@@ -226,17 +229,17 @@ def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
 def _difference(own: NDArray[np.float32], reference: NDArray[np.float32] | None) -> dict[str, float | None]:
     if reference is None:
         return {"largest_difference": None, "relative_difference": None}
-    apart = own.astype(np.float64) - reference
+    difference = own.astype(np.float64) - reference
     return {
-        "largest_difference": float(np.abs(apart).max()),
-        "relative_difference": float(np.linalg.norm(apart) / np.linalg.norm(reference)),
+        "largest_difference": float(np.abs(difference).max()),
+        "relative_difference": float(np.linalg.norm(difference) / np.linalg.norm(reference)),
     }
 
 
 def _ratios(label: str, used: Side, rows: dict[Side, dict[str, Any]]) -> dict[str, float]:
-    """What ours is better by, as the program runs it, precision by precision, and compiled.
+    """Return the ratios of the peer to ours: as used by the program, for each precision, and compiled.
 
-    `rows` are those that have figures.
+    `rows` are those with values.
     """
     peer = Side(PEER, "float32")
     pairs = [(used, peer, f"ours against {PEER}")]
@@ -257,10 +260,10 @@ def _ratios(label: str, used: Side, rows: dict[Side, dict[str, Any]]) -> dict[st
 
 
 def _fresh_process(task: Task) -> dict[str, Any]:
-    return told_by(
-        "vjepa_core.bench.encode_once",
+    return run_in_process(
+        "vjepa_core.bench.encode_process",
         task.to_json(),
         error=BenchError,
-        killed=f"The system ended the measurement of {task.architecture}, most likely for lack of memory: "
+        killed=f"The system ended the measurement of {task.architecture}, probably for lack of memory: "
         "choose a smaller encoder or batch.",
     )

@@ -1,4 +1,4 @@
-"""Features of stills that several rows of a benchmark read, computed once and their time kept."""
+"""Features of still images that several rows of a benchmark share, with their computing time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.bench.frozen import features
+from vjepa_core.bench.frozen_features import features
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
@@ -18,14 +18,14 @@ from vjepa_core.preprocessing import INPUT_SIZE
 
 
 class EncodedStills:
-    """Pictures to the tokens of one encoder.
+    """Computes and stores the tokens of images for one encoder.
 
     Parameters
     ----------
     encoder : VisionTransformer3D, optional
-        None: nothing sees the pictures, their tokens are zeros.
+        If None, all tokens are zero.
     card : EncoderCard
-        Of the encoder, or of the one whose tokens' shape the zeros have.
+        Card of the encoder, or of the encoder whose token shape is used for zeros.
     """
 
     def __init__(self, encoder: VisionTransformer3D | None, card: EncoderCard) -> None:
@@ -36,11 +36,11 @@ class EncodedStills:
 
     @property
     def name(self) -> str | None:
-        """Of the encoder; None without one."""
+        """Name of the encoder; None without one."""
         return None if self._encoder is None else self.card.name
 
     def encode(self, images: NDArray[np.uint8]) -> list[bytes]:
-        """Have the features of these pictures (N, H, W) uint8 ready; returns what they are kept by."""
+        """Compute the features of images (N, H, W) uint8 that are not stored yet; return their keys."""
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
         if new and self._encoder is not None:
@@ -51,14 +51,14 @@ class EncodedStills:
         return keys
 
     def __call__(self, images: NDArray[np.uint8]) -> Tensor:
-        """Tokens (N, L, h, w, D) float16 on the CPU, of pictures (N, H, W) uint8 whose sides are equal."""
+        """Return tokens (N, L, h, w, D), float16 on the CPU, of square images (N, H, W) uint8."""
         if self._encoder is None:
-            built = Architecture.parse(self.card.architecture)
-            side = INPUT_SIZE // built.patch_size
-            nothing = torch.zeros(1, len(self.card.depths), side, side, built.embed_dim, dtype=torch.float16)
-            return nothing.expand(len(images), -1, -1, -1, -1)
+            architecture = Architecture.parse(self.card.architecture)
+            side = INPUT_SIZE // architecture.patch_size
+            shape = (1, len(self.card.depths), side, side, architecture.embed_dim)
+            return torch.zeros(shape, dtype=torch.float16).expand(len(images), -1, -1, -1, -1)
         return torch.stack([self._known[key] for key in self.encode(images)])
 
     def cost(self, stills: int) -> float:
-        """Seconds that the encoder takes for so many pictures, from those that it was given so far."""
+        """Return the encoding time of the given number of images in seconds, from previous images."""
         return stills * self._seconds / len(self._known) if self._known else 0.0

@@ -1,7 +1,7 @@
-"""Few labels of CAMUS: the program's head against what users would do instead, in one run.
+"""Benchmark with few labels on CAMUS: the program's head compared with alternative methods in one run.
 
-A row at k patients learns from the stills and labels of k training patients; ours may look at stills of other
-training patients, without their labels. Nobody sees anything of the patients that are scored.
+A row with k patients is fitted on the labelled images of k training patients. Our head may also use
+unlabelled images of other training patients. No method uses the scored patients.
 """
 
 from __future__ import annotations
@@ -14,39 +14,40 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa_core.bench.baselines.base import Baseline
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.own_head import OwnHead
-from vjepa_core.bench.rivals.base import Rival
+from vjepa_core.bench.head_on_stills import HeadOnStills
 from vjepa_core.bench.scores import interval, score
 from vjepa_core.errors import Cancelled
 
 OURS = "ours"
 CONVERGED = "U-Net, converged"
 UNLABELLED = 200
-"""Stills of other training patients that our head may look at."""
+"""Number of unlabelled images of other training patients that our head may use."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
-    """A row of the table.
+class Entry:
+    """Method that gives one row of the table.
 
     Attributes
     ----------
     what : str
-        `OURS` is the one that the others are compared with.
-    rival : Rival
+        Name of the row. The others are compared with `OURS`.
+    method : Baseline
+        The method.
     tokens : EncodedStills, optional
-        The features that it reads: computed before its fit is timed, and told apart.
+        Features that it uses. They are computed before the fit, and their time is reported separately.
     budget_s : float, "ours" or None
-        Most seconds of a fit; "ours": as long as `OURS` took for features and fit on the same stills.
+        Maximum seconds of a fit. "ours": the time of `OURS` for features and fit on the same images.
     note : str
-        What a reader has to know, besides what the model says of itself.
+        Note for the reader of the row, in addition to that of the fitted model.
     """
 
     what: str
-    rival: Rival
+    method: Baseline
     tokens: EncodedStills | None = None
     budget_s: float | Literal["ours"] | None = None
     note: str = ""
@@ -55,7 +56,7 @@ class Contestant:
 def run(
     train: Stills,
     scored: Stills,
-    contestants: Sequence[Contestant],
+    contestants: Sequence[Entry],
     *,
     patients: Sequence[int],
     seeds: Sequence[int],
@@ -63,38 +64,39 @@ def run(
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
-    """Measure every contestant with every number of patients and every seed.
+    """Measure every method with every number of patients and every seed.
 
     Parameters
     ----------
     train, scored : Stills
-        Square. Labels of `train` alone are learnt from, those of the patients drawn.
-    contestants : sequence of Contestant
-        In this order; `OURS` before those whose budget is its time.
+        Square images. Methods are fitted on random patients of `train`.
+    contestants : sequence of Entry
+        Methods in order; `OURS` must precede those whose budget is its time.
     patients : sequence of int
-        How many; with one seed, the fewer are among the more.
+        Numbers of patients; with the same seed, smaller sets are subsets of larger ones.
     seeds : sequence of int
-        Each draws patients, and starts heads and networks.
+        Seeds of patients and initial weights.
     on_progress : callable
-        Told (stage, done, total).
+        Called with (stage, done, total).
     on_row : callable
-        Told of every row as soon as it is there.
+        Called with every new row.
     should_stop : callable
-        Once it says yes, the rows that are there are returned.
+        If it returns True, the rows so far are returned.
 
     Returns
     -------
     list of dict
         ``what, encoder, kind`` ("camus"), ``patients, stills, seed, budget_s, features_s, fit_s, predict_s``
-        (of all scored stills, their features included), ``steps, note``, and the scores of
-        `vjepa_core.bench.scores.score` at the pictures' resolution. CAMUS squashed to a square has no mm.
+        (all scored images including features), ``steps, note``, and the scores of
+        `vjepa_core.bench.scores.score` at the resolution of the images. There are no distances in mm, because
+        the CAMUS images are resampled to a square.
 
     Raises
     ------
     BenchError
-        If there are not so many patients, or pictures are not square, or no time of ours to go by.
+        If there are too few patients, the images are not square, or a budget "ours" has no row `OURS`.
     """
-    check(train, scored, contestants, patients)
+    validate(train, scored, contestants, patients)
     jobs = [(count, one, seed) for count in patients for seed in seeds for one in contestants]
     own_s: dict[tuple[int, int], float] = {}
     rows: list[dict[str, Any]] = []
@@ -102,7 +104,7 @@ def run(
         for done, (count, contestant, seed) in enumerate(jobs):
             stage = f"{_patients(count)}, seed {seed}: {contestant.what}"
             on_progress(stage, done, len(jobs))
-            few = draw(train, count, seed)
+            few = choose_patients(train, count, seed)
             one = _among(contestant, train, few, seed)
             budget_s = own_s[count, seed] if one.budget_s == "ours" else one.budget_s
             row = {
@@ -119,55 +121,56 @@ def run(
     return rows
 
 
-def draw(stills: Stills, count: int, seed: int) -> Stills:
-    """All stills of `count` random patients; with the same seed, the fewer are among the more."""
+def choose_patients(stills: Stills, count: int, seed: int) -> Stills:
+    """Return all images of `count` random patients; with the same seed, smaller sets are subsets."""
     order = np.random.default_rng(seed).permutation(np.unique(stills.patients))
     return stills.of(order[:count])
 
 
-def others(stills: Stills, few: Stills, seed: int) -> NDArray[np.uint8]:
-    """`UNLABELLED` random stills of patients who are not among the few; fewer where there are not so many."""
+def unlabelled_images(stills: Stills, few: Stills, seed: int) -> NDArray[np.uint8]:
+    """Return at most `UNLABELLED` random images of patients that are not in `few`."""
     left = np.flatnonzero(~np.isin(stills.patients, few.patients))
-    return stills.images[np.random.default_rng(seed).permutation(left)[:UNLABELLED]]
+    images: NDArray[np.uint8] = stills.images[np.random.default_rng(seed).permutation(left)[:UNLABELLED]]
+    return images
 
 
-def some(stills: Stills, count: int) -> Stills:
-    """So many stills, evenly from first to last; all of them where there are not so many."""
+def subsample(stills: Stills, count: int) -> Stills:
+    """Return at most `count` images at regular intervals."""
     if count >= len(stills):
         return stills
     rows = np.linspace(0, len(stills) - 1, count).round().astype(int)
     return Stills(stills.images[rows], stills.masks[rows], stills.patients[rows])
 
 
-def check(train: Stills, scored: Stills, contestants: Sequence[Contestant], patients: Sequence[int]) -> None:
-    """Raise BenchError where these could not be measured; see `run`."""
-    there = len(np.unique(train.patients))
-    if not patients or min(patients) < 1 or max(patients) > there:
-        raise BenchError(f"The file has {there} training patients: ask for 1 to {there} of them.")
+def validate(train: Stills, scored: Stills, contestants: Sequence[Entry], patients: Sequence[int]) -> None:
+    """Raise BenchError if the arguments of `run` are invalid."""
+    available = len(np.unique(train.patients))
+    if not patients or min(patients) < 1 or max(patients) > available:
+        raise BenchError(f"The file has {available} training patients: choose 1 to {available} of them.")
     if not len(scored):
-        raise BenchError("No still is left to score: ask for at least one.")
+        raise BenchError("No image is left to score: choose at least one.")
     for stills in (train, scored):
         if stills.images.shape[1] != stills.images.shape[2]:
-            raise BenchError("The pictures are not square: give the .npz with stills of 224 x 224 pixels.")
+            raise BenchError("The images are not square: give the .npz with images of 224 x 224 pixels.")
     before: set[str] = set()
     for one in contestants:
         if one.budget_s == "ours" and OURS not in before:
-            raise BenchError(f"{one.what} has no time of ours to go by: add our row, or give a budget.")
+            raise BenchError(f"{one.what} has the time of ours as budget: add our row, or give a budget.")
         before.add(one.what)
 
 
-def _among(one: Contestant, train: Stills, few: Stills, seed: int) -> Contestant:
-    """Our head among stills without labels; anybody else, who makes no use of them, as before."""
-    if not isinstance(one.rival, OwnHead):
+def _among(one: Entry, train: Stills, few: Stills, seed: int) -> Entry:
+    """Add unlabelled images to our head; return other methods unchanged."""
+    if not isinstance(one.method, HeadOnStills):
         return one
-    rival = one.rival.among(others(train, few, seed), len(few))
-    seen = 0 if rival.unlabelled is None else len(rival.unlabelled)
+    method = one.method.among(unlabelled_images(train, few, seed), len(few))
+    seen = 0 if method.unlabelled is None else len(method.unlabelled)
     note = f"while labels are few, {seen} unlabelled stills of other training patients" if seen else ""
-    return replace(one, rival=rival, note="; ".join(filter(None, (one.note, note))))
+    return replace(one, method=method, note="; ".join(filter(None, (one.note, note))))
 
 
 def _measured(
-    one: Contestant,
+    one: Entry,
     few: Stills,
     scored: Stills,
     *,
@@ -180,11 +183,11 @@ def _measured(
         one.tokens.encode(few.images)
         one.tokens.encode(scored.images)
         read = len(few)
-        if isinstance(one.rival, OwnHead) and one.rival.unlabelled is not None:
-            one.tokens.encode(one.rival.unlabelled)
-            read += len(one.rival.unlabelled)
+        if isinstance(one.method, HeadOnStills) and one.method.unlabelled is not None:
+            one.tokens.encode(one.method.unlabelled)
+            read += len(one.method.unlabelled)
         features_s, encoding_s = one.tokens.cost(read), one.tokens.cost(len(scored))
-    model = one.rival.fit(few.images, few.masks, seed=seed, budget_s=budget_s, should_stop=should_stop)
+    model = one.method.fit(few.images, few.masks, seed=seed, budget_s=budget_s, should_stop=should_stop)
     began = time.perf_counter()
     answer = model.predict(scored.images)
     predict_s = time.perf_counter() - began + encoding_s
@@ -205,39 +208,40 @@ def _measured(
 
 
 def differences(rows: Sequence[Mapping[str, Any]], by: Sequence[str] = ("patients",)) -> list[dict[str, Any]]:
-    """How far ours is ahead of every other row: mean Dice, the same labels and seeds compared.
+    """Compute the paired difference in mean Dice between ours and every other row.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run` makes them.
+        Result of `run`.
     by : sequence of str
-        Keys that tell apart what is not averaged.
+        Keys of conditions that are not averaged.
 
     Returns
     -------
     list of dict
-        The values of `by`, ``over`` (the other's `what`), ``ahead`` and ``ahead_95``, half its 95 % interval.
+        The values of `by`, ``over`` (`what` of the other row), ``ahead`` (ours minus the other) and
+        ``ahead_95``, half the width of its 95 % interval.
     """
-    pairs: dict[tuple[Any, ...], dict[Any, float | None]] = {}
+    scores: dict[tuple[Any, ...], dict[Any, float | None]] = {}
     for row in rows:
-        place = (*(row[key] for key in by), row["what"])
-        pairs.setdefault(place, {})[row["seed"], row.get("cine")] = row["mean"]
+        condition = (*(row[key] for key in by), row["what"])
+        scores.setdefault(condition, {})[row["seed"], row.get("cine")] = row["mean"]
     found = []
-    for place, others in pairs.items():
-        ours = pairs.get((*place[:-1], OURS), {})
-        both = [(ours[seed], dice) for seed, dice in others.items() if seed in ours]
-        # Nothing to compare on a cine whose scored frames show no structure.
-        apart = [own - dice for own, dice in both if own is not None and dice is not None]
-        if place[-1] != OURS and apart:
-            ahead, half = interval(apart)
-            one = dict(zip(by, place[:-1], strict=True))
-            found.append({**one, "over": place[-1], "ahead": ahead, "ahead_95": half})
+    for condition, unlabelled_images in scores.items():
+        ours = scores.get((*condition[:-1], OURS), {})
+        pairs = [(ours[seed], dice) for seed, dice in unlabelled_images.items() if seed in ours]
+        # The Dice is None on a cine whose scored frames show no structure.
+        paired = [own - dice for own, dice in pairs if own is not None and dice is not None]
+        if condition[-1] != OURS and paired:
+            ahead, half = interval(paired)
+            one = dict(zip(by, condition[:-1], strict=True))
+            found.append({**one, "over": condition[-1], "ahead": ahead, "ahead_95": half})
     return found
 
 
 def ratios(summary: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Errors (1 - mean Dice) of the others over ours, and the seconds of the converged U-Net over ours."""
+    """Return ratios to ours: errors (1 - mean Dice), and the fit time of the converged U-Net."""
     ours = {row["patients"]: row for row in summary if row["what"] == OURS}
     found = {}
     for row in summary:

@@ -1,4 +1,4 @@
-"""Few labels within one cine: some of its frames are annotated, all other labelled ones are scored."""
+"""Benchmark with few labels within one cine: some frames are annotated, other labelled ones are scored."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import CLASSES, BenchError
-from vjepa_core.bench.cine_rows import CARRIED, Ours
-from vjepa_core.bench.fewshot import OURS, Contestant, differences
+from vjepa_core.bench.cine_rows import CARRIED, EncoderRow
+from vjepa_core.bench.fewshot import OURS, Entry, differences
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.bench.scores import score, summary
 from vjepa_core.errors import Cancelled
@@ -29,8 +29,8 @@ _CACHE_BYTES = 8 << 30
 def run_cines(
     cines: Sequence[ScoredCine],
     *,
-    ours: Sequence[Ours] = (),
-    learners: Sequence[Contestant] = (),
+    ours: Sequence[EncoderRow] = (),
+    learners: Sequence[Entry] = (),
     carried: Collection[str] = tuple(CARRIED),
     counts: Sequence[int] = (1, 2, 3),
     seeds: Sequence[int] = (0,),
@@ -44,51 +44,52 @@ def run_cines(
     Parameters
     ----------
     cines : sequence of ScoredCine
-    ours : sequence of Ours
-        The program's rows.
-    learners : sequence of Contestant
-        Rivals that learn. A budget "ours" is what the first of our rows took for features, motion and fit.
+        The cines.
+    ours : sequence of EncoderRow
+        Rows of the program.
+    learners : sequence of Entry
+        Other methods that learn. A budget "ours" is the time of our first row for features, motion and fit.
     carried : collection of str
-        Of `CARRIED`: rows that carry labels along. They have no seed and are measured once.
+        Keys of `CARRIED`: methods that carry labels. They have no seed and are measured once.
     counts : sequence of int
-        How many frames are annotated, see `annotated_frames`. A cine without one more labelled frame is left
-        out at that count.
+        Numbers of annotated frames; see `annotated_frames`. A cine needs at least one more labelled frame.
     seeds : sequence of int
-        Of heads and fits.
+        Seeds of heads and fits.
     budget_s : float, optional
-        Most seconds from the annotations to the end of a fit of ours, features being there; default: it takes
-        the steps that it takes in the program.
+        Maximum seconds from the annotations to the end of a fit of ours, without features; default: the steps
+        of the program.
     on_progress : callable
-        Told (stage, done, total).
+        Called with (stage, done, total).
     on_row : callable
-        Told of every row as soon as it is there.
+        Called with every new row.
     should_stop : callable
-        Once it says yes, the rows that are there are returned.
+        If it returns True, the rows so far are returned.
 
     Returns
     -------
     list of dict
-        ``what, encoder, kind, cine, frames`` (how many are annotated), ``annotated`` (which), ``scored`` (how
-        many), ``seed, budget_s, features_s`` (once a cine, features and motion), ``fit_s, predict_s`` (the
-        whole cine), ``steps, note``, and the scores of `vjepa_core.bench.scores.score`.
+        ``what, encoder, kind, cine, frames`` (number of annotated frames), ``annotated`` (their numbers),
+        ``scored`` (number of scored frames), ``seed, budget_s, features_s`` (features and motion, once per
+        cine), ``fit_s, predict_s`` (whole cine), ``steps, note``, and the scores of
+        `vjepa_core.bench.scores.score`.
 
     Raises
     ------
     BenchError
-        If there is nothing to score, or no time of ours to go by.
+        If there is nothing to score, or a budget "ours" has no row of ours.
     """
     lessons = [
-        _Lesson(i, cine, tuple(annotated_frames(cine.labels, count)))
+        _AnnotatedCine(i, cine, tuple(annotated_frames(cine.labels, count)))
         for i, cine in enumerate(cines)
         for count in counts
         if 0 < count < len(cine.labels)
     ]
     if not lessons:
         raise BenchError(
-            "No frame is left to score: give cines with more labelled frames than are annotated."
+            "No frame is left to score: give cines with more labelled frames than annotated frames."
         )
     if budget_s is None and not ours and any(one.budget_s == "ours" for one in learners):
-        raise BenchError("There is no time of ours to go by: measure a row of ours too, or give a budget.")
+        raise BenchError("The budget is the time of ours: measure a row of ours too, or give a budget.")
     total = len(lessons) * (len(carried) + len(seeds) * (len(ours) + len(learners)))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="apical-") as folder:
@@ -107,8 +108,8 @@ def run_cines(
 
 
 @dataclass(frozen=True, eq=False)
-class _Lesson:
-    """A cine and which of its frames are annotated."""
+class _AnnotatedCine:
+    """Cine with its annotated frames."""
 
     cine: int
     of: ScoredCine
@@ -119,7 +120,7 @@ class _Lesson:
         return {frame: self.of.labels[frame] for frame in self.annotated}
 
     def row(self, masks: NDArray[np.uint8], **measured: Any) -> dict[str, Any]:
-        """Scores of masks (T, h, w) on the other labelled frames, where those are labelled."""
+        """Return a row with the scores of masks (T, h, w) on the other labelled frames."""
         rest = [frame for frame in sorted(self.of.labels) if frame not in self.annotated]
         truth = np.stack([self.of.labels[frame] for frame in rest])
         silent = truth == UNLABELLED
@@ -130,10 +131,10 @@ class _Lesson:
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """What is the same for all lessons."""
+    """Settings and state for all cines."""
 
-    ours: Sequence[Ours]
-    learners: Sequence[Contestant]
+    ours: Sequence[EncoderRow]
+    learners: Sequence[Entry]
     carried: Collection[str]
     seeds: Sequence[int]
     budget_s: float | None
@@ -141,8 +142,8 @@ class _Bench:
     should_stop: Callable[[], bool]
     _known: dict[tuple[int, int], tuple[float, FeatureCache]] = field(default_factory=dict)
 
-    def rows(self, lesson: _Lesson) -> Iterator[dict[str, Any]]:
-        """Every row, in the order of the seeds."""
+    def rows(self, lesson: _AnnotatedCine) -> Iterator[dict[str, Any]]:
+        """Yield every row, in the order of the seeds."""
         for what in self.carried:
             yield self._carry(what, lesson)
         for seed in self.seeds:
@@ -155,7 +156,7 @@ class _Bench:
             for learner in self.learners:
                 yield self._learn(learner, lesson, seed, self.budget_s if own_s is None else own_s)
 
-    def _carry(self, what: str, lesson: _Lesson) -> dict[str, Any]:
+    def _carry(self, what: str, lesson: _AnnotatedCine) -> dict[str, Any]:
         carry, note = CARRIED[what]
         started = time.perf_counter()
         masks = carry(lesson.of.frames, lesson.labels, should_stop=self.should_stop)
@@ -173,7 +174,7 @@ class _Bench:
             note=note,
         )
 
-    def _own(self, number: int, one: Ours, lesson: _Lesson, seed: int) -> dict[str, Any]:
+    def _own(self, number: int, one: EncoderRow, lesson: _AnnotatedCine, seed: int) -> dict[str, Any]:
         prepared_s, cache = self._prepared(number, one, lesson)
         start, words = one.start(lesson.of.kind)
         found = segment(
@@ -202,10 +203,10 @@ class _Bench:
             note="; ".join(filter(None, (words, one.note))),
         )
 
-    def _prepared(self, number: int, one: Ours, lesson: _Lesson) -> tuple[float, FeatureCache]:
-        """Seconds to prepare the cine, measured once, and where its features then are."""
+    def _prepared(self, number: int, one: EncoderRow, lesson: _AnnotatedCine) -> tuple[float, FeatureCache]:
+        """Prepare a cine once; return the seconds, and the cache with its features."""
         if (number, lesson.cine) not in self._known:
-            # A cache each: without an encoder, an encoder's card is under other features.
+            # One cache per row, because the row without an encoder has the same card but other features.
             cache = FeatureCache(self.folder / str(number), _CACHE_BYTES)
             cine, started = lesson.of, time.perf_counter()
             prepare_cine(
@@ -220,7 +221,7 @@ class _Bench:
             self._known[number, lesson.cine] = time.perf_counter() - started, cache
         return self._known[number, lesson.cine]
 
-    def _learn(self, one: Contestant, lesson: _Lesson, seed: int, own_s: float | None) -> dict[str, Any]:
+    def _learn(self, one: Entry, lesson: _AnnotatedCine, seed: int, own_s: float | None) -> dict[str, Any]:
         budget_s = own_s if one.budget_s == "ours" else one.budget_s
         labels = lesson.labels
         frames, images = lesson.of.frames, lesson.of.frames[list(labels)]
@@ -229,7 +230,7 @@ class _Bench:
         if one.tokens is not None:
             one.tokens.encode(frames)
             features_s, encoding_s = one.tokens.cost(len(images)), one.tokens.cost(len(frames))
-        model = one.rival.fit(images, masks, seed=seed, budget_s=budget_s, should_stop=self.should_stop)
+        model = one.method.fit(images, masks, seed=seed, budget_s=budget_s, should_stop=self.should_stop)
         started = time.perf_counter()
         predicted = model.predict(frames)
         spent = time.perf_counter() - started
@@ -248,56 +249,57 @@ class _Bench:
 
 
 def summary_cines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the cines of a kind say together.
+    """Summarise the cines of each kind.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run_cines` makes them.
+        Result of `run_cines`.
 
     Returns
     -------
     list of dict
-        As `vjepa_core.bench.scores.summary` by ``kind, frames, what, encoder``, with ``cines`` in place of
-        ``seeds``: intervals are over cines, of which each counts with the mean of its seeds.
+        Result of `vjepa_core.bench.scores.summary` by ``kind, frames, what, encoder``, with ``cines`` instead
+        of ``seeds``: intervals are over cines, each with the mean of its seeds.
     """
     table = summary(_by_cine(rows), ("kind", "frames", "what", "encoder"))
     return [{("cines" if key == "seeds" else key): value for key, value in one.items()} for one in table]
 
 
 def differences_cines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How far ours is ahead of every other row on the same cines and annotated frames, in mean Dice.
+    """Compute the paired difference in mean Dice between ours and every other row.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run_cines` makes them.
+        Result of `run_cines`.
 
     Returns
     -------
     list of dict
-        As `vjepa_core.bench.fewshot.differences` by ``kind, frames``; intervals are over cines.
+        Result of `vjepa_core.bench.fewshot.differences` by ``kind, frames``; intervals are over cines.
     """
     return differences([{**one, "seed": None} for one in _by_cine(rows)], ("kind", "frames"))
 
 
 def _by_cine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mean of the seeds: one row for each cine."""
+    """Average the seeds: return one row for each cine."""
     return summary(rows, ("kind", "frames", "what", "encoder", "cine"))
 
 
 def ratios_cines(table: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Errors (1 - mean Dice) over ours: of the best row that carries labels, and of every row that learns.
+    """Return ratios of errors (1 - mean Dice) to ours.
 
     Parameters
     ----------
     table : sequence of dict
-        As `summary_cines` makes it.
+        Result of `summary_cines`.
 
     Returns
     -------
     dict
-        Over 1 is in our favour.
+        Ratios for the best method that carries labels and for every method that learns; above 1, ours is
+        better.
     """
     found: dict[str, float] = {}
     known = [row for row in table if row["mean"] is not None]

@@ -1,4 +1,4 @@
-"""The rows of `apical bench fewshot`, by the words that choose them, on stills and within cines."""
+"""Rows of `apical bench fewshot` on still images and within cines, by their command-line names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from vjepa_core.bench.baselines.forest import Forest, filters, pixel_features
+from vjepa_core.bench.baselines.unet import UNet
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.cine_rows import CARRIED, FROM_PHANTOMS, FROM_SCRATCH, Ours, without_encoder
+from vjepa_core.bench.cine_rows import CARRIED, FROM_PHANTOMS, FROM_SCRATCH, EncoderRow, without_encoder
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant
-from vjepa_core.bench.own_head import OwnHead, for_stills, phantom_head
-from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
-from vjepa_core.bench.rivals.unet import UNet
+from vjepa_core.bench.fewshot import CONVERGED, OURS, Entry
+from vjepa_core.bench.head_on_stills import HeadOnStills, for_stills, phantom_head
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.encoder.loaded import LoadedEncoder
 
@@ -27,37 +27,37 @@ ROWS: Mapping[str, str] = {
     "forest-filters": "forest on filters",
     "forest-features": "forest on our features",
 }
-"""Words of the command line, and what the rows are called."""
+"""Command-line names and names of the rows."""
 
 CARRY = "flow"
-"""The word for all rows that carry labels along, within cines only."""
+"""Command-line name of all rows that carry labels, within cines only."""
 
-WORDS = (*ROWS, CARRY)
+ROW_NAMES = (*ROWS, CARRY)
 
 BUNDLED, RANDOM = "bundled", "random"
 _OWN_ENCODERS = {"ours": BUNDLED, "ours-alone": BUNDLED, "ours-random": RANDOM, "ours-blind": BUNDLED}
 
 
 @dataclass(frozen=True)
-class LineUp:
-    """Who is measured.
+class RowSelection:
+    """Selection of rows to measure.
 
     Attributes
     ----------
     rows : collection of str
-        Of `WORDS`.
+        Names in `WORDS`.
     encoder : callable
-        `BUNDLED` or `RANDOM` to the encoder and its card, loaded when it is first asked for.
+        Returns the encoder and its card for `BUNDLED` or `RANDOM`; called when first needed.
     budget_s : float, optional
-        Most seconds of each fit of ours, and of the U-Net at our time; default: ours takes its own steps, and
-        the U-Net the seconds that ours took.
+        Maximum seconds of each fit of ours and of the U-Net with equal time; default: ours takes the steps of
+        the program, and the U-Net the time of ours.
     converged_s : float
-        Most seconds of the U-Net that is left to converge; 0 leaves it out.
+        Maximum seconds of the converged U-Net; 0 omits it.
 
     Raises
     ------
     BenchError
-        For a row that there is not.
+        If a row is unknown.
     """
 
     rows: Collection[str]
@@ -66,60 +66,60 @@ class LineUp:
     converged_s: float = 1800.0
 
     def __post_init__(self) -> None:
-        unknown = [row for row in self.rows if row not in WORDS]
+        unknown = [row for row in self.rows if row not in ROW_NAMES]
         if unknown:
-            raise BenchError(f"There is no row {unknown[0]}: choose of {', '.join(WORDS)}.")
+            raise BenchError(f"There is no row {unknown[0]}: choose from {', '.join(ROW_NAMES)}.")
 
     @property
     def chosen(self) -> list[str]:
-        """Words of `ROWS` that are measured, ours first."""
+        """Keys of `ROWS` that are measured, ours first."""
         left_out = {"unet-converged"} if self.converged_s <= 0 else set()
         return [row for row in ROWS if row in self.rows and row not in left_out]
 
     @cached_property
     def _tokens(self) -> EncodedStills:
-        """Of the bundled encoder; our head and the forest read the same."""
+        """Features of the bundled encoder, shared by our head and the forest."""
         return EncodedStills(*self.encoder(BUNDLED))
 
-    def on_stills(self) -> list[Contestant]:
-        """Rows for `vjepa_core.bench.fewshot.run`."""
+    def on_stills(self) -> list[Entry]:
+        """Return the rows for `vjepa_core.bench.fewshot.run`."""
         found = []
         for row in self.chosen:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
                 config = for_stills() if row != "ours-alone" else replace(for_stills(), unlabelled_share=0.0)
-                own = OwnHead(what, tokens, config)
-                note = _note(start(tokens), seen(tokens.name))
-                found.append(Contestant(what, own, tokens, self.budget_s, note))
+                own = HeadOnStills(what, tokens, config)
+                note = _note(start_note(tokens), camus_note(tokens.name))
+                found.append(Entry(what, own, tokens, self.budget_s, note))
         return [*found, *self.learners()]
 
-    def within_cines(self) -> list[Ours]:
-        """Our rows for `vjepa_core.bench.fewshot_cines.run_cines`."""
+    def within_cines(self) -> list[EncoderRow]:
+        """Return our rows for `vjepa_core.bench.fewshot_cines.run_cines`."""
         found = []
         for row in self.chosen:
-            if row in _OWN_ENCODERS and row != "ours-alone":  # a single cine has no other beside it
+            if row in _OWN_ENCODERS and row != "ours-alone":  # within a cine, there are no other cines
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
                 name = None if row == "ours-blind" else card.name
-                found.append(Ours(ROWS[row], loaded, seen(name)))
+                found.append(EncoderRow(ROWS[row], loaded, camus_note(name)))
         return found
 
-    def learners(self) -> list[Contestant]:
-        """Rivals that learn, on stills and within cines."""
+    def learners(self) -> list[Entry]:
+        """Return the other methods that learn, on still images and within cines."""
         found = []
         for row in self.chosen:
             what = ROWS[row]
             if row == "forest-features":
-                forest = Forest(what, upsampled(self._tokens))
-                found.append(Contestant(what, forest, self._tokens, note=seen(self._tokens.name)))
+                forest = Forest(what, pixel_features(self._tokens))
+                found.append(Entry(what, forest, self._tokens, note=camus_note(self._tokens.name)))
             elif row == "forest-filters":
-                found.append(Contestant(what, Forest(what, filters)))
+                found.append(Entry(what, Forest(what, filters)))
             elif row not in _OWN_ENCODERS:
-                found.append(Contestant(what, UNet(what), budget_s=self._unet_budget(row)))
+                found.append(Entry(what, UNet(what), budget_s=self._unet_budget(row)))
         return found
 
     def carried(self) -> list[str]:
-        """Rows that carry labels within a cine."""
+        """Return the rows that carry labels within a cine."""
         return list(CARRIED) if CARRY in self.rows else []
 
     def _tokens_for(self, row: str) -> EncodedStills:
@@ -134,16 +134,16 @@ class LineUp:
         return "ours" if "ours" in self.chosen or self.budget_s is None else self.budget_s
 
 
-def start(tokens: EncodedStills) -> str:
-    """From what the program's head starts over these features, for the notes of its rows."""
+def start_note(tokens: EncodedStills) -> str:
+    """Return a note on the initial weights of the program's head for these features."""
     return FROM_SCRATCH if phantom_head(tokens) is None else FROM_PHANTOMS
 
 
-def seen(encoder: str | None) -> str:
-    """What an encoder that ships has seen of CAMUS, for the notes of rows that read it."""
+def camus_note(encoder: str | None) -> str:
+    """Return a note on the CAMUS images in the training of a shipped encoder."""
     if encoder != DEFAULT_ENCODER:
         return ""
-    return "encoder saw CAMUS's training stills, without their labels"
+    return "encoder trained with CAMUS's training stills, without their labels"
 
 
 def _note(*parts: str) -> str:

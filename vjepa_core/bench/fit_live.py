@@ -1,6 +1,6 @@
-"""How soon an annotation shows: the program's engine against a forest over the same features, in one run.
+"""Response time to annotations: the program's engine compared with a forest on the same features.
 
-A first frame of a cine is annotated, then a second one, while somebody looks at a frame far from both.
+A first frame of a cine is annotated, then a second one, while a distant frame is visible.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa_core.bench.baselines.forest import TREES
 from vjepa_core.bench.camus import BenchError, dice
-from vjepa_core.bench.fit_once import Task
-from vjepa_core.bench.fresh_process import told_by
-from vjepa_core.bench.rivals.forest import TREES
+from vjepa_core.bench.forest_process import Task
+from vjepa_core.bench.fresh_process import run_in_process
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines
 from vjepa_core.label_image import UNLABELLED
 
 OURS, PEER = "ours", "forest on our features"
 STAND_INS = "made-up outlines"
-"""Kind of a cine whose labels say nothing of what is in it."""
+"""Kind of a cine with labels that do not match its content."""
 
 FIRST, CORRECTION = "first annotation", "correction"
 STEPS = (FIRST, CORRECTION)
 
 GOAL = 10.0
-"""How many times sooner than the forest the program is to be."""
+"""Target for the speed of the program relative to the forest."""
 
 _LIMITS = {"cpu": (3.0, 1.0, 10.0), "cuda": (0.3, 1.0, 1.0)}
 
@@ -42,29 +42,29 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Annotation:
-    """Which frames are annotated from now on, and which frame is looked at meanwhile."""
+    """Annotated frames, and the visible frame."""
 
     annotated: tuple[int, ...]
     visible: int
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """A cine and what is annotated of it, first and then."""
+class AnnotatedCine:
+    """Cine with a sequence of annotations."""
 
     cine: ScoredCine
     annotations: tuple[Annotation, ...]
 
     @classmethod
-    def of(cls, cine: ScoredCine) -> Lesson:
-        """Annotate two of the labelled frames; looked at is the one furthest from the annotated ones.
+    def of(cls, cine: ScoredCine) -> AnnotatedCine:
+        """Annotate two labelled frames; the visible frame is the one furthest from the annotated ones.
 
-        That is a labelled frame too, where there is one that is not annotated.
+        The visible frame is a labelled one if there are more than two.
 
         Raises
         ------
         BenchError
-            If there are not two labelled frames, or no third frame to look at.
+            If there are fewer than two labelled frames or three frames.
         """
         if len(cine.labels) < 2 or len(cine.frames) < 3:
             raise BenchError(
@@ -78,13 +78,13 @@ class Lesson:
         return cls(cine, tuple(Annotation(step, _furthest(others, step)) for step in steps))
 
     def labels(self, annotation: Annotation) -> dict[int, Mask]:
-        """Label image (h, w) of every annotated frame."""
+        """Return the label image (h, w) of every annotated frame."""
         return {frame: self.cine.labels[frame] for frame in annotation.annotated}
 
     def dice(self, masks: Mapping[int, Mask], frames: Sequence[int]) -> float | None:
-        """Mean Dice of the structures on these frames; None where the truth of none is known.
+        """Compute the mean Dice on labelled frames among `frames`; None if there are none.
 
-        A frame without a mask has nothing drawn on it.
+        A frame without a mask counts as empty.
         """
         known = [frame for frame in frames if frame in self.cine.labels]
         if not known or self.cine.kind == STAND_INS:
@@ -97,8 +97,8 @@ class Lesson:
         return None if np.isnan(found) else found
 
 
-def with_stand_ins(frames: NDArray[np.uint8], fps: float, pixel_aspect: float = 1.0) -> ScoredCine:
-    """A cine (T, h, w) that nobody has outlined, with a phantom's heart on two frames: for times alone."""
+def with_phantom_labels(frames: NDArray[np.uint8], fps: float, pixel_aspect: float = 1.0) -> ScoredCine:
+    """Return an unlabelled cine (T, h, w) with the labels of a phantom on two frames, to measure times."""
     heart = phantom_cines(1, frames=8)[0].labels
     shape = frames.shape[:0:-1]
     at = annotated_frames(range(len(frames)), 2)
@@ -114,23 +114,25 @@ def _furthest(frames: Sequence[int], annotated: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What came of one annotation; seconds count from the moment at which the label was there.
+class Response:
+    """Response to one annotation, with times in seconds since the annotation.
 
     Attributes
     ----------
     preview_s : float
-        Until the first mask of the visible frame that was learnt from the labels.
-    preview : array
-        That mask (h, w).
+        Time of the first mask of the visible frame from a fitted head.
+    preview : ndarray of uint8
+        That mask, shape (h, w).
     whole_s : float
-        Until every frame has its last mask.
-    masks : mapping
-        The last mask (h, w) by frame.
-    carried_s, carried : float and array, optional
-        The same as for the preview, of a mask that came before: the label as motion alone carries it.
+        Time until every frame has its final mask.
+    masks : mapping of int to ndarray
+        Final masks (h, w) by frame.
+    carried_s : float, optional
+        Time of an earlier mask of the visible frame from labels carried by motion.
+    carried : ndarray of uint8, optional
+        That mask, shape (h, w).
     gap_s : float, optional
-        The longest time in which the visible frame stayed as it was, from its first mask to its last.
+        Longest time between updates of the visible frame, from its first to its final mask.
     """
 
     preview_s: float
@@ -142,39 +144,41 @@ class Answer:
     gap_s: float | None = None
 
 
-Side = Callable[[Lesson], Sequence[Answer]]
-"""Answers to the annotations of a lesson, one each, from a start of its own."""
+Side = Callable[[AnnotatedCine], Sequence[Response]]
+"""Returns the response to each annotation of a cine, starting from an initial state."""
 
 
 def run(
-    lessons: Sequence[Lesson],
+    lessons: Sequence[AnnotatedCine],
     sides: Mapping[str, Side],
     *,
     rounds: int = 3,
     on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Have every side answer every lesson, in turn, `rounds` times. Ctrl+C ends it after the first lesson.
+    """Measure every side on every cine, alternately, `rounds` times. Ctrl+C stops it after the first cine.
 
     Parameters
     ----------
-    lessons : sequence of Lesson
-    sides : mapping
-        By name; in a round each has its turn, so that what else the machine does falls on all.
+    lessons : sequence of AnnotatedCine
+        Cines with annotations.
+    sides : mapping of str to Side
+        Implementations by name. They alternate, so that other load on the machine affects all of them.
     rounds : int
+        Number of repetitions.
     on_progress : callable
-        Told (stage, done, total).
+        Called with (stage, done, total).
 
     Returns
     -------
     rows : list of dict
-        ``kind, cine, side, annotation`` (`FIRST` or `CORRECTION`), ``annotated, visible, scored`` (how many
-        frames), ``rounds``; medians ``carried_s, preview_s, gap_s, whole_s`` and the worst ``preview_most_s,
-        gap_most_s, whole_most_s``; ``dice_carried, dice_preview`` of the visible frame, ``dice_rest`` of all
-        frames that are not annotated. None where there is no such thing.
+        ``kind, cine, side, annotation`` (`FIRST` or `CORRECTION`), ``annotated, visible, scored`` (number of
+        frames), ``rounds``; medians ``carried_s, preview_s, gap_s, whole_s`` and maxima ``preview_most_s,
+        gap_most_s, whole_most_s``; ``dice_carried, dice_preview`` on the visible frame, ``dice_rest`` on all
+        frames that are not annotated. Values that are not available are None.
     stopped : bool
-        Whether it was stopped.
+        True if it was stopped.
     """
-    found: dict[tuple[int, str, int], list[Answer]] = {}
+    found: dict[tuple[int, str, int], list[Response]] = {}
     turns = list(itertools.product(range(rounds), enumerate(lessons), sides))
     stopped = False
     try:
@@ -190,7 +194,7 @@ def run(
     return rows, stopped
 
 
-def _row(at: int, name: str, step: int, lesson: Lesson, answers: Sequence[Answer]) -> dict[str, Any]:
+def _row(at: int, name: str, step: int, lesson: AnnotatedCine, answers: Sequence[Response]) -> dict[str, Any]:
     annotation = lesson.annotations[step]
     rest = [frame for frame in sorted(lesson.cine.labels) if frame not in annotation.annotated]
     visible = [annotation.visible]
@@ -201,8 +205,8 @@ def _row(at: int, name: str, step: int, lesson: Lesson, answers: Sequence[Answer
 
     def agreement(each: Sequence[Mapping[int, Mask] | None], frames: Sequence[int]) -> float | None:
         known = [lesson.dice(masks, frames) for masks in each if masks is not None]
-        told = [value for value in known if value is not None]
-        return median(told) if told else None
+        values = [value for value in known if value is not None]
+        return median(values) if values else None
 
     carried = [None if a.carried is None else {annotation.visible: a.carried} for a in answers]
     return {
@@ -223,9 +227,9 @@ def _row(at: int, name: str, step: int, lesson: Lesson, answers: Sequence[Answer
 
 
 def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many times sooner ours is there, and its Dice over that of the forest; over 1 in our favour.
+    """Return ratios of the times of the forest to ours, and of our Dice to that of the forest.
 
-    Medians over the cines that both sides answered.
+    Medians over the cines with both sides; above 1, ours is better.
     """
     found: dict[str, float] = {}
     for step, (key, what) in itertools.product(STEPS, _COMPARED.items()):
@@ -251,41 +255,49 @@ _COMPARED = {
 
 
 def targets(rows: Sequence[Mapping[str, Any]], device: str) -> list[dict[str, Any]]:
-    """What the program promises on "cpu" (two cores) or "cuda": ``what, limit_s, measured_s, met``.
+    """Compare our times with the targets on "cpu" (two cores) or "cuda": ``what, limit_s, measured_s, met``.
 
-    Measured is the slowest median over cines and annotations.
+    The measured time is the slowest median over cines and annotations.
     """
     named = zip(("preview_s", "gap_s", "whole_s"), _LIMITS[device], strict=True)
-    words = {
+    descriptions = {
         "preview_s": "first preview of the visible frame",
         "gap_s": "longest time between previews of the visible frame",
         "whole_s": "the whole cine",
     }
-    told = []
+    found = []
     for key, limit in named:
         own = [row[key] for row in rows if row["side"] == OURS and row[key] is not None]
         if own:
-            told.append(
-                {"what": words[key], "limit_s": limit, "measured_s": max(own), "met": max(own) <= limit}
+            found.append(
+                {
+                    "what": descriptions[key],
+                    "limit_s": limit,
+                    "measured_s": max(own),
+                    "met": max(own) <= limit,
+                }
             )
-    return told
+    return found
 
 
 def forest(
     features: Path, encoder: str, encoder_folders: Sequence[Path], *, seed: int = 0, trees: int = TREES
 ) -> Side:
-    """The forest as a side: convpaint's way, in a process of its own.
+    """Return the forest as a side, as in convpaint, in a separate process.
 
-    Every annotation grows it anew from all labels; then it draws the visible frame, and outward all others.
+    After every annotation, a new forest is fitted on all labels. It then predicts the visible frame, and the
+    others in order of distance.
 
     Parameters
     ----------
     features : Path
-        Folder of the feature cache that the other side fills: these times count for neither.
+        Folder of the feature cache that is filled by the other side, so that encoding does not count.
     encoder : str
+        Name of the encoder.
     encoder_folders : sequence of Path
-        Where it is looked for.
+        Folders with encoder cards.
     seed, trees : int
+        Seed and number of trees.
 
     Raises
     ------
@@ -293,9 +305,11 @@ def forest(
         If scikit-learn is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise BenchError("The forest is scikit-learn's, which is not installed: pip install 'apical[bench]'.")
+        raise BenchError(
+            "The forest needs scikit-learn, which is not installed: pip install 'apical[bench]'."
+        )
 
-    def answer(lesson: Lesson) -> list[Answer]:
+    def answer(lesson: AnnotatedCine) -> list[Response]:
         with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
             given, drawn = Path(folder) / "given.npz", Path(folder) / "drawn.npz"
             annotated = sorted(lesson.annotations[-1].annotated)
@@ -313,19 +327,19 @@ def forest(
                 trees,
                 lesson.cine.pixel_aspect,
             )
-            told = told_by(
-                "vjepa_core.bench.fit_once",
+            result = run_in_process(
+                "vjepa_core.bench.forest_process",
                 task.to_json(),
                 error=BenchError,
-                killed="The system ended the forest, most likely for lack of memory: close other programs.",
+                killed="The system ended the forest, probably for lack of memory: close other programs.",
             )
             with np.load(drawn) as arrays:
-                all_masks = [np.asarray(arrays[f"masks{step}"]) for step in range(len(told["answers"]))]
+                all_masks = [np.asarray(arrays[f"masks{step}"]) for step in range(len(result["answers"]))]
         return [
-            Answer(
+            Response(
                 one["preview_s"], masks[annotation.visible], one["whole_s"], dict(enumerate(masks))
             )
-            for one, masks, annotation in zip(told["answers"], all_masks, lesson.annotations, strict=True)
+            for one, masks, annotation in zip(result["answers"], all_masks, lesson.annotations, strict=True)
         ]  # fmt: skip
 
     return answer

@@ -1,9 +1,9 @@
-"""Floating-point operations of one clip in a training step, counted from the configuration.
+"""Floating-point operations of one clip in a training step, computed from the configuration.
 
-Counted are the matrix products of patch embedding, attention, MLPs and heads, two operations for each
-product and sum. The way back costs twice the way there, once for the weights and once for the inputs; pixels
-need no gradient, so the patch embedding costs once. Not counted is what a kernel computes again to save
-memory, nor are norms, rotations, augmentation, the phantom and the optimiser.
+Only the matrix products of patch embedding, attention, MLPs and heads are counted, with two operations for
+each multiply-add. The backward pass costs twice the forward pass, once for weights and once for inputs; the
+patch embedding needs no gradient of its inputs. Recomputation in kernels, norms, rotations, augmentation, the
+phantom and the optimiser are ignored.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from vjepa_core.pretraining.build import build_objective
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.predictor import Predictor
 
-_CHANNELS = 3  # equal ones, which training folds into one
+_CHANNELS = 3  # equal channels, which are folded into one in training
 
 
 @dataclass(frozen=True)
 class ClipFlops:
-    """Operations a clip, forward and backward.
+    """Operations per clip, forward and backward.
 
     Attributes
     ----------
     teacher : int
-        All tokens, forward only.
+        Teacher on all tokens, forward only.
     student : int
-        The visible tokens of each kind of mask.
+        Student on the visible tokens of each kind of mask.
     predictor : int
-        Visible and hidden tokens together.
+        Predictor on visible and hidden tokens.
     localisation : int
-        The passes of its own that the task asks for, and its small network.
+        Additional passes of the localisation task, and its MLP.
     truth : int
-        Whole labelled clips, as a share of one.
+        Labelled clips, per unlabelled clip.
     """
 
     teacher: int
@@ -48,23 +48,24 @@ class ClipFlops:
     truth: int
 
     def parts(self) -> dict[str, int]:
-        """By name."""
+        """Return the operations of each part by name."""
         return asdict(self)
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Total number of operations."""
         return sum(self.parts().values())
 
 
 def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlops:
-    """Count for one clip.
+    """Count the operations of one clip.
 
     Parameters
     ----------
     config : PretrainConfig
+        Configuration of the run.
     every_token : bool
-        Of the loop that drops no token, see `every_token`; give its configuration.
+        Count for the peer that encodes every token; requires the configuration of the peer.
     """
     with torch.device("meta"):  # shapes without weights
         student = create_encoder(config.architecture)
@@ -90,7 +91,7 @@ def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlop
     truth = 0
     if objective.truth is not None:
         lengths = config.truth_frames or (config.frames,)
-        # As many frames whatever their length, which are not as many operations: attention sees a clip whole.
+        # The number of frames is the same for all lengths, but attention costs more in longer clips.
         each = [_trained(student, tokens * t // config.frames) * config.frames // t for t in lengths]
         linear = 3 * tokens * _per_row(objective.truth.parameters())
         truth = round(config.truth_share * (sum(each) / len(each) + linear))
@@ -104,7 +105,7 @@ def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlop
 
 
 def _per_row(parameters: Iterable[nn.Parameter]) -> int:
-    """Operations of linear layers on one row."""
+    """Return the operations of linear layers for one row."""
     return 2 * sum(p.numel() for p in parameters if p.ndim > 1)
 
 
@@ -113,7 +114,7 @@ def _patches(encoder: VisionTransformer3D, tokens: int) -> int:
 
 
 def _blocks(blocks: nn.ModuleList, tokens: int, width: int) -> int:
-    """Linear layers, and two products of all tokens with all tokens in each block."""
+    """Return the operations of linear layers and attention products in the blocks."""
     return tokens * _per_row(blocks.parameters()) + len(blocks) * 4 * tokens**2 * width
 
 

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own: a module with one JSON argument, which tells lines of JSON."""
+"""Run a measurement in a separate process: a module with one JSON argument that prints lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vjepa_core.errors import CoreError
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def told_by(
+def run_in_process(
     module: str,
     task: str,
     *,
@@ -24,39 +24,44 @@ def told_by(
     killed: str,
     on_line: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Run a module and hand back its result.
+    """Run a module in a new process and return its result.
 
-    It is ended with the caller: by Ctrl+C, or by whatever else is raised here meanwhile.
+    The process is killed if an exception, such as Ctrl+C, is raised here.
 
     Parameters
     ----------
     module : str
-        Run with `-m`; the last of its lines on stdout is ``{"result": {...}}``, or ``{"error": sentence}``.
+        Module for `python -m`. Its last line on stdout is ``{"result": {...}}`` or ``{"error": message}``.
     task : str
-        Its argument.
+        Argument of the module.
     error : type
-        Raised with the sentence of the process.
+        Exception type for the error message of the process.
     killed : str
-        The sentence where the system ended it, most likely for lack of memory.
+        Error message if the system killed the process, probably for lack of memory.
     on_line : callable
-        Told of every line as soon as it is there.
+        Called with every line.
+
+    Returns
+    -------
+    dict
+        The result.
 
     Raises
     ------
     CoreError
-        Of the kind `error`.
+        Of type `error`, if the process reports an error or was killed.
     RuntimeError
-        With the end of what it said on stderr, if it ended in any other way.
+        With the end of its stderr, if it failed in another way.
     """
-    # A checkout that is not installed is found as well; nothing is asked of the network.
+    # The path of a checkout that is not installed is added; network access of libraries is disabled.
     paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     last: dict[str, Any] = {}
-    with tempfile.TemporaryFile() as complaints:  # a pipe that nobody reads would fill up
+    with tempfile.TemporaryFile() as stderr:  # a pipe that is not read could fill up
         child = subprocess.Popen(
             [sys.executable, "-m", module, task],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             env={**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"},
             text=True,
             encoding="utf-8",
@@ -76,7 +81,7 @@ def told_by(
         if child.returncode < 0:
             raise error(killed)
         if "result" not in last:
-            complaints.seek(0)
-            raise RuntimeError(complaints.read()[-2000:].decode(errors="replace"))
+            stderr.seek(0)
+            raise RuntimeError(stderr.read()[-2000:].decode(errors="replace"))
     result: dict[str, Any] = last["result"]
     return result

@@ -1,4 +1,4 @@
-"""How much a frozen encoder knows of where its tokens stand, told on cines that the probe never saw."""
+"""Benchmark of position information in the features of frozen encoders, on held-out cines."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ GROUPS = frozenset({"echo", "lung"})
 def clips_by_cine(
     packed: Sequence[Path], config: PretrainConfig, *, cines: int = 96, each: int = 2
 ) -> Tensor:
-    """Unchanged clips of real cines, those of one cine together.
+    """Load clips of real cines without augmentation, ordered by cine.
 
     Parameters
     ----------
     packed : sequence of Path
         Packed sets.
     config : PretrainConfig
-        Frames, side and highest frame rate of a clip.
+        Frames, side and maximum frame rate of a clip.
     cines, each : int
-        Most cines, in random but fixed order, and clips of each, spread over its length.
+        Maximum number of cines, in a fixed random order, and clips of each, at regular intervals.
 
     Returns
     -------
     Tensor
-        (N, T, size, size) uint8.
+        Shape (N, T, size, size), uint8.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def clips_by_cine(
         raise BenchError(
             f"{len(found)} cines are too few for a probe: give a packed set with at least four real cines."
         )
-    # A multiple of four: the quarter that a probe holds out is then of whole cines.
+    # A multiple of four, so that the held-out quarter consists of whole cines.
     order = np.random.default_rng(0).permutation(len(found))[: min(cines, len(found)) // 4 * 4]
     return torch.from_numpy(np.concatenate([found[i] for i in order]))
 
@@ -72,23 +72,24 @@ def probe_rows(
     seeds: Sequence[int] = (0, 1, 2),
     steps: int = 500,
 ) -> list[dict[str, Any]]:
-    """The task's small network trained over each frozen encoder, and its loss on held-out cines.
+    """Train the MLP of the localisation task on each frozen encoder and measure its loss on held-out cines.
 
     Parameters
     ----------
-    encoders : sequence of (name, encoder)
+    encoders : sequence of (str, VisionTransformer3D)
+        Names and encoders.
     clips : Tensor
-        As `clips_by_cine` gives them; the last quarter is held out.
+        Result of `clips_by_cine`; the last quarter is held out.
     task : LocalisationConfig
-        What is asked; `variant` "absolute" has the loss in shares of each axis.
+        The task; with `variant` "absolute", the loss is a fraction of each axis.
     seeds, steps
-        Of the small network.
+        Seeds and number of steps of the MLP.
 
     Returns
     -------
     list of dict
-        ``encoder, seed, loss, chance, solved``: the loss, that of the best constant answer on the same pairs,
-        and the share of it that is gone.
+        ``encoder, seed, loss, chance, solved``: the loss, that of the best constant prediction on the same
+        pairs, and the relative reduction.
     """
     rows = []
     for name, encoder in encoders:

@@ -1,11 +1,11 @@
-"""Fit the calibration that ships: from signs of trust to expected Dice, and to the share of wrong pixels.
+"""Fit the shipped calibration: from confidence signs to expected Dice and error probability of pixels.
 
 ``python -m vjepa_core.bench.make_calibration CAMUS.npz [OUT.json] [--cines N] [--frames T] [--drafts-only]``
 
-Fits as the program's, from the head that ships, on phantom cines and on pseudo-cines of CAMUS's training
-patients. That head was fitted to those patients, so its drafts are looked at on stills of every other
-validation patient; those between are left for `apical bench uncertainty`. Ctrl+C ends looking early and fits
-to what was seen.
+Heads are fitted as in the program, from the shipped head, on phantom cines and on pseudo-cines of CAMUS's
+training patients. Because the shipped head was fitted to these patients, its drafts are evaluated on still
+images of every second validation patient; the others are used by `apical bench uncertainty`. Ctrl+C stops the
+evaluation and fits the maps to the observations so far.
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, load_camus
-from vjepa_core.bench.reliability import Seen
+from vjepa_core.bench.reliability import Observation
 from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
-from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves, on_cines, on_stills
+from vjepa_core.bench.uncertainty import (
+    CARRIED_EDGES,
+    SOFTMAX_EDGES,
+    observe_cines,
+    observe_stills,
+    split_by_patient,
+)
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.fewshot.calibration import (
@@ -41,24 +47,24 @@ from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
 
 RIDGE = 1e-3
-"""Of the squared weights, against the mean loss of an observation."""
+"""Weight of the squared weights, relative to the mean loss of an observation."""
 
 KNOTS = 24
 
 _FIRST = 0xCA11B << 8
-"""Seeds of phantoms that no benchmark draws."""
+"""First seed of phantoms that are not used by any benchmark."""
 
 
-def fit(seen: Sequence[Seen]) -> Calibration:
-    """The maps of one situation.
+def fit(seen: Sequence[Observation]) -> Calibration:
+    """Fit the maps of one situation.
 
     Raises
     ------
     BenchError
-        If there is nothing to fit to.
+        If there are no observations.
     """
     if not seen:
-        raise BenchError("Nothing was seen to calibrate with: let it look at more cines.")
+        raise BenchError("There are no observations for the calibration: use more cines.")
     signs, dice = np.stack([one.signs for one in seen]), np.array([one.dice for one in seen])
     frame = logistic(signs, dice, np.ones(len(seen)))
     rows, many, wrong = _pixels(seen, sigmoid(frame(signs)))
@@ -67,15 +73,16 @@ def fit(seen: Sequence[Seen]) -> Calibration:
 
 
 def logistic(x: NDArray[np.float64], y: NDArray[np.float64], many: NDArray[np.float64]) -> Linear:
-    """Logistic regression of shares on signs, no weight negative.
+    """Fit a logistic regression with non-negative weights.
 
     Parameters
     ----------
-    x : (N, signs) float
-    y : (N,) float
-        In 0..1.
-    many : (N,) float
-        How much each row counts.
+    x : ndarray of float
+        Signs, shape (N, signs).
+    y : ndarray of float
+        Targets 0..1, shape (N,).
+    many : ndarray of float
+        Weight of each row, shape (N,).
     """
     use = np.ptp(x, axis=0) > 1e-9
     share = many / many.sum()
@@ -113,40 +120,41 @@ def _newton(
 
 
 def _pixels(
-    seen: Sequence[Seen], expected: NDArray[np.float64]
+    seen: Sequence[Observation], expected: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Signs, number of pixels and number of wrong ones, of every cell of every frame that has any."""
+    """Return signs, number of pixels and number of wrong pixels for every non-empty cell of every frame."""
     softmax, carried = np.meshgrid(
         *((e[:-1] + e[1:]) / 2 for e in (SOFTMAX_EDGES, CARRIED_EDGES)), indexing="ij"
     )
     rows, many, wrong = [], [], []
     for one, dice in zip(seen, expected, strict=True):
-        there = one.cells[..., 0] > 0
-        frame = np.full(int(there.sum()), nines(np.array(dice), DICE_FLOOR))
-        rows.append(np.column_stack([softmax[there], carried[there], frame]))
-        many.append(one.cells[there][:, 0])
-        wrong.append(one.cells[there][:, 1])
+        filled = one.cells[..., 0] > 0
+        frame = np.full(int(filled.sum()), nines(np.array(dice), DICE_FLOOR))
+        rows.append(np.column_stack([softmax[filled], carried[filled], frame]))
+        many.append(one.cells[filled][:, 0])
+        wrong.append(one.cells[filled][:, 1])
     return np.concatenate(rows), np.concatenate(many), np.concatenate(wrong)
 
 
 def knots(
     scores: NDArray[np.float64], many: NDArray[np.float64], wrong: NDArray[np.float64]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Share of wrong pixels by score, made to fall: scores and shares of a few knots.
+    """Compute a monotone map from score to error probability as scores and probabilities of a few knots.
 
-    The knots have as many wrong pixels each; neighbours whose shares would rise, or scores not, are merged.
+    Each knot has about the same number of wrong pixels. Neighbouring knots are merged if they are not
+    monotone.
 
     Parameters
     ----------
-    scores, many, wrong : (N,) float
-        Score, number of pixels, number of wrong ones.
+    scores, many, wrong : ndarray of float
+        Score, number of pixels and number of wrong pixels, shape (N,).
     """
     order = np.argsort(scores, kind="stable")
     scores, many, wrong = scores[order], many[order], wrong[order]
-    place = np.minimum(np.cumsum(wrong) / max(wrong.sum(), 1e-9) * KNOTS, KNOTS - 1).astype(int)
-    merged: list[list[float]] = []  # sum of scores, pixels, wrong ones
-    for k in np.unique(place):
-        rows = place == k
+    knot = np.minimum(np.cumsum(wrong) / max(wrong.sum(), 1e-9) * KNOTS, KNOTS - 1).astype(int)
+    merged: list[list[float]] = []  # sum of scores, pixels, wrong pixels
+    for k in np.unique(knot):
+        rows = knot == k
         merged.append([float(scores[rows] @ many[rows]), float(many[rows].sum()), float(wrong[rows].sum())])
         while len(merged) > 1 and not _better(merged[-1], merged[-2]):
             last = merged.pop()
@@ -155,7 +163,7 @@ def knots(
 
 
 def _better(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Wrong less often at a higher score, by more than the file's four places leave of it."""
+    """Return True for a lower error at a higher score, by more than the rounding of the file."""
     return _wrong(one) < _wrong(other) and one[0] / one[1] > other[0] / other[1] + 1e-3
 
 
@@ -164,56 +172,59 @@ def _wrong(part: Sequence[float]) -> float:
 
 
 def make(camus: Path, out: Path, *, cines: int, frames: int, drafts_only: bool = False) -> dict[str, Any]:
-    """Look, fit and write; returns what the file says of itself.
+    """Evaluate, fit and write the calibration; return the description in the file.
 
     Parameters
     ----------
     camus, out : Path
+        CAMUS file and output file.
     cines, frames : int
-        How many phantoms, and as many pseudo-cines, and their length.
+        Number of phantoms and of pseudo-cines, and their number of frames.
     drafts_only : bool
-        Look at drafts alone, and leave the maps of the other situations as they are in `out`.
+        Evaluate drafts only, and keep the maps of the other situations in `out`.
     """
     encoder = load_encoder(device=(device := inference_device()), matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     if starter is None:
-        raise BenchError(
-            f"There is no head to start from over {encoder[1].name}: make one with make_starter."
-        )
+        raise BenchError(f"There is no starter head for {encoder[1].name}: create one with make_starter.")
     head = starter.head.to(device)
-    seen: list[Seen] = []
+    seen: list[Observation] = []
     try:
-        # Drafts first: they are quick, and a run that is stopped early then has some of everything.
-        seen.extend(on_stills(halves(load_camus(camus)[1])[0], encoder, head, on_progress=_tell))
+        # Drafts first, because they are fast: a run that is stopped early has observations of all situations.
+        seen.extend(
+            observe_stills(split_by_patient(load_camus(camus)[1])[0], encoder, head, on_progress=_tell)
+        )
         made = [] if drafts_only else pseudo_cines(camus, cines, frames=frames, training=True)
         made += [] if drafts_only else phantom_cines(cines, frames=frames, first=_FIRST)
         for count in (1, 2, 3):
             seen.extend(
-                on_cines(made, encoder, start=starter, counts=[count], carried=True, on_progress=_tell)
+                observe_cines(made, encoder, start=starter, counts=[count], carried=True, on_progress=_tell)
             )
     except KeyboardInterrupt:
-        sys.stderr.write("stopped: fitting to what was seen\n")
+        sys.stderr.write("stopped: fitting to the observations so far\n")
     return calibrate(seen, out, encoder[1].checksum, keep=drafts_only)
 
 
-def calibrate(seen: Sequence[Seen], out: Path, checksum: str, *, keep: bool = False) -> dict[str, Any]:
-    """Fit the maps of every situation and write them, with a word on how they were made, which is returned.
+def calibrate(seen: Sequence[Observation], out: Path, checksum: str, *, keep: bool = False) -> dict[str, Any]:
+    """Fit and write the maps of every situation; return the description in the file.
 
     Parameters
     ----------
-    seen : sequence of Seen
+    seen : sequence of Observation
+        Observations.
     out : Path
+        Output file.
     checksum : str
-        Of the encoder.
+        Checksum of the encoder.
     keep : bool
-        Leave the maps of a situation of which nothing was seen as they are in `out`.
+        Keep the maps in `out` of situations without observations.
 
     Raises
     ------
     BenchError
-        If nothing was seen of a situation, unless its maps are kept.
+        If there are no observations of a situation, unless its maps are kept.
     CoreError
-        If they are to be kept and `out` is damaged.
+        If maps are to be kept and `out` is damaged.
     """
     groups = {situation: [one for one in seen if one.situation is situation] for situation in Situation}
     kept = {situation: one for situation, one in read(out).items() if not groups[situation]} if keep else {}
@@ -235,7 +246,7 @@ def calibrate(seen: Sequence[Seen], out: Path, checksum: str, *, keep: bool = Fa
     return about
 
 
-def _counts(seen: Sequence[Seen]) -> dict[str, int]:
+def _counts(seen: Sequence[Observation]) -> dict[str, int]:
     return {"cines": len({(one.kind, one.cine) for one in seen}), "frames": len(seen)}
 
 
@@ -244,13 +255,11 @@ def _tell(stage: str, done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Fit the calibration that ships.")
+    parser = argparse.ArgumentParser(description="Fit the shipped calibration.")
     parser.add_argument("camus", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=resource_path(SHIPPED))
-    parser.add_argument("--cines", type=int, default=12, help="pseudo-cines, and as many phantoms")
-    parser.add_argument("--frames", type=int, default=40, help="of each")
-    parser.add_argument(
-        "--drafts-only", action="store_true", help="leave the maps of the other situations as they are"
-    )
+    parser.add_argument("--cines", type=int, default=12, help="number of pseudo-cines and of phantoms")
+    parser.add_argument("--frames", type=int, default=40, help="frames of each cine")
+    parser.add_argument("--drafts-only", action="store_true", help="keep the maps of the other situations")
     asked = parser.parse_args()
     make(asked.camus, asked.out, cines=asked.cines, frames=asked.frames, drafts_only=asked.drafts_only)

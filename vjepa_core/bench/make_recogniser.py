@@ -1,9 +1,9 @@
-"""Make what tells apical views from everything else: distances between views, and weights of evidence.
+"""Fit the shipped recogniser of apical views: distances between views, and weights of evidence.
 
 ``python -m vjepa_core.bench.make_recogniser CAMUS.npz [VIDEO...]``
 
-Reads training patients of CAMUS, phantoms, textures and other views made here, and videos that show no heart
-(every second of those given). The validation patients and every other file have no part in it.
+It uses training patients of CAMUS, phantoms, synthetic textures and other views, and videos without a heart
+(every second one of those given). Validation patients are not used.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import BenchError, Stills, load_camus
-from vjepa_core.bench.frozen import as_studies, features
+from vjepa_core.bench.frozen_features import as_prepared_cines, features
 from vjepa_core.bench.make_calibration import logistic
 from vjepa_core.bench.scored_cines import phantom_cines
-from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_views, textures
+from vjepa_core.bench.synthetic_images import imitate_other_scanners, other_views, textures
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
@@ -35,14 +35,14 @@ from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
 
 TAIL = 0.01
-"""The limit lies halfway between the score that so many apical views stay below and the one that so many
-pictures without a heart exceed."""
+"""The limit is halfway between this quantile of the scores of apical views and the opposite quantile of
+images without a heart."""
 
 SAME_VIEW = 0.95
-"""Share of pairs of cines of the same view that lie within `Recogniser.reach`."""
+"""Fraction of pairs of cines of the same view within `Recogniser.reach`."""
 
 _CLIP = 16
-_FIRST = 5000  # phantom: no other benchmark draws these
+_FIRST = 5000  # first seed of phantoms that are not used by any benchmark
 
 
 def fit_recogniser(
@@ -54,17 +54,17 @@ def fit_recogniser(
     others: Sequence[Evidence],
     nothing: Sequence[Evidence],
 ) -> Recogniser:
-    """Weigh evidence and set limits.
+    """Fit weights of the evidence and limits.
 
     Parameters
     ----------
-    embeddings, patients : array
-        (N, D) and (N,) of training stills.
-    apical : sequence of Evidence
-        Of apical views; `varied`: of those that were varied in appearance.
+    embeddings, patients : ndarray
+        Embeddings (N, D) and patients (N,) of training images.
+    apical, varied : sequence of Evidence
+        Evidence of apical views, and of apical views with a changed appearance.
     others, nothing : sequence of Evidence
-        Of other views, and of pictures without a heart. The limit is set without the other views and the
-        varied ones: some of those are hearts all the same, some of these beyond recognition.
+        Evidence of other views, and of images without a heart. The limit is set without `others`, some of
+        which resemble apical views, and without `varied`, some of which are not recognisable.
     """
     views = ViewSpace.of(embeddings)
     good = np.array([evidence_features(one) for one in (*apical, *varied)])
@@ -87,41 +87,41 @@ def _reach(views: ViewSpace, rows: NDArray[np.float32], patients: NDArray[np.str
 
 
 def video_frames(path: Path, count: int = _CLIP) -> NDArray[np.uint8]:
-    """The first frames (count, h, w) uint8 of a video, grey.
+    """Read the first frames (count, h, w) uint8 of a video as grey images.
 
     Raises
     ------
     BenchError
-        If nothing can be read.
+        If the video cannot be read.
     """
     capture = cv2.VideoCapture(str(path))
     frames: list[NDArray[np.uint8]] = []
     while len(frames) < count:
-        there, frame = capture.read()
-        if not there:
+        ok, frame = capture.read()
+        if not ok:
             break
         frames.append(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8))
     capture.release()
     if not frames:
-        raise BenchError(f"{path} is no video that can be read: leave it out.")
+        raise BenchError(f"The video {path} cannot be read: omit it.")
     return np.stack(frames)
 
 
 def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
-    """Look at everything, fit, and write the file."""
+    """Collect evidence, fit the recogniser and write its file."""
     encoder = load_encoder(device=(device := inference_device()), matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     if starter is None:
-        raise BenchError(f"There is no head over {encoder[1].name}: make one with make_starter.")
+        raise BenchError(f"There is no starter head for {encoder[1].name}: create one with make_starter.")
     starter = replace(starter, recogniser=None)
     starter.head.to(device)
     train, _ = load_camus(camus)
     every = Stills(train.images[::2], train.masks[::2], train.patients[::2])
     tokens = features(encoder[0], every.images)
-    rows = np.stack([cine_embedding(study) for study in as_studies(every.images, tokens)])
+    rows = np.stack([cine_embedding(study) for study in as_prepared_cines(every.images, tokens)])
     views = ViewSpace.of(rows)
 
-    def look(what: str, studies: Iterator[PreparedCine]) -> list[Evidence]:
+    def collect(what: str, studies: Iterator[PreparedCine]) -> list[Evidence]:
         found = []
         for study in studies:
             found.append(gather_evidence(starter.head, study, shapes=starter.shapes, views=views))
@@ -129,15 +129,15 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
         sys.stderr.write("\n")
         return found
 
-    varied = as_from_other_scanners(train.images[8::20], seed=3)
-    apical = look("apical stills", _stills(encoder, train.images[::16]))
-    apical += look("phantoms", _phantoms(encoder, 15))
-    varied_found = look("apical stills, varied", _stills(encoder, varied))
-    others = look(
+    varied = imitate_other_scanners(train.images[8::20], seed=3)
+    apical = collect("apical stills", _stills(encoder, train.images[::16]))
+    apical += collect("phantoms", _phantoms(encoder, 15))
+    varied_found = collect("apical stills, varied", _stills(encoder, varied))
+    others = collect(
         "other views", _stills(encoder, other_views(train.images[::4][::4], train.masks[::4][::4], seed=0)[0])
     )
-    nothing = look("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
-    nothing += look("videos", _videos(encoder, videos[::2]))
+    nothing = collect("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
+    nothing += collect("videos", _videos(encoder, videos[::2]))
     made = fit_recogniser(
         rows, every.patients, apical=apical, varied=varied_found, others=others, nothing=nothing
     )
@@ -146,7 +146,7 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
 
 
 def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[PreparedCine]:
-    yield from as_studies(images, features(encoder[0], images))
+    yield from as_prepared_cines(images, features(encoder[0], images))
 
 
 def _phantoms(encoder: LoadedEncoder, n: int) -> Iterator[PreparedCine]:
@@ -160,9 +160,9 @@ def _videos(encoder: LoadedEncoder, paths: Sequence[Path]) -> Iterator[PreparedC
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the recogniser that ships.")
+    parser = argparse.ArgumentParser(description="Fit the shipped recogniser.")
     parser.add_argument("camus", type=Path)
-    parser.add_argument("videos", type=Path, nargs="*", help="that show no heart")
+    parser.add_argument("videos", type=Path, nargs="*", help="videos without a heart")
     parser.add_argument("--out", type=Path, default=resource_path("heads", SHIPPED))
     asked = parser.parse_args()
     torch.manual_seed(0)

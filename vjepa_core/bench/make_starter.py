@@ -1,12 +1,12 @@
-"""Fit a head that ships, to the training patients of CAMUS and to phantoms or to phantoms alone.
+"""Fit a shipped head to the training patients of CAMUS and phantoms, or to phantoms only.
 
 ``python -m vjepa_core.bench.make_starter CAMUS.npz OUT.safetensors [--phantom-only] [--steps N]``
-tells its Dice on the validation patients. The one fitted to phantoms alone has seen no human label: from it
-the program's head starts where it is compared with others on few patients of CAMUS.
+prints its Dice on the validation patients. The head fitted to phantoms only uses no human label; it is the
+start of the program's head in benchmarks with few patients of CAMUS.
 
-Of the head's two nets the one that reads the picture alone knows no encoder. ``--net picture`` fits it alone,
-``--net features --with HEAD`` the other one, which goes on from what it has learnt: all that has to be made
-anew for a new encoder.
+The image network of the head does not depend on the encoder. ``--net picture`` fits this network only.
+``--net features --with HEAD`` fits the network with features, starting from the image network of HEAD; this
+is all that is needed for a new encoder.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vjepa_core.bench.baselines.strong_augmentation import sampling_grid, shadow
 from vjepa_core.bench.camus import CLASSES, Stills, dice, load_camus
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.frozen import as_studies, predict_default
+from vjepa_core.bench.frozen_features import as_prepared_cines, predict_head
 from vjepa_core.bench.representation import phantom_stills
-from vjepa_core.bench.rivals.strong_augmentation import places, shadow
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.fewshot.augment import augment_image
@@ -42,10 +42,9 @@ TOLD_EVERY = 500
 
 
 class PictureFit(Fit):
-    """Fit of the net that reads the picture alone.
+    """Fit of the image network.
 
-    There is no feature that would have to follow, so that pictures are bent, blurred and shaded as for a
-    network that is trained from scratch.
+    Without features, images can be deformed, blurred and shadowed as for a network trained from scratch.
     """
 
     def __init__(self, head: Head, cines: Sequence[PreparedCine], config: FitConfig) -> None:
@@ -54,7 +53,7 @@ class PictureFit(Fit):
             one.heard.copy_(torch.tensor([False, True]))
 
     def _augment(self, batch: Batch) -> Batch:
-        grid = places(len(batch.image), GRID_SIZE, self._generator).to(batch.image)
+        grid = sampling_grid(len(batch.image), GRID_SIZE, self._generator).to(batch.image)
         k = batch.prior.shape[1]
         maps = torch.cat([batch.prior, batch.target], 1)
         maps = functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)
@@ -68,7 +67,7 @@ class PictureFit(Fit):
             image=self._shaded(augment_image(image, self._generator)),
             prior=maps[:, :k],
             target=maps[:, k:],
-            weight=known.round(),  # nothing is known of what is moved in from outside
+            weight=known.round(),  # pixels from outside the image are unlabelled
         )
 
     def _shaded(self, image: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ class PictureFit(Fit):
         image = torch.where(blurred.to(image.device), soft, image)
         depth = 0.4 + 0.6 * torch.rand(n, 1, 1, 1, generator=self._generator)
         black = image.amin((1, 2, 3), keepdim=True)
-        dark = (shadow(n, h, w, self._generator) * depth * shaded).to(image.device)
+        dark: Tensor = (shadow(n, h, w, self._generator) * depth * shaded).to(image.device)
         return black + (image - black) * (1 - dark)
 
 
@@ -92,22 +91,23 @@ def make(
     net: str = "both",
     beside: Path | None = None,
 ) -> dict[str, float]:
-    """Fit both nets, one after the other, write the starter, and return its Dice on patients it has not seen.
+    """Fit both networks one after the other, write the starter, and return its Dice on validation patients.
 
-    More than half of the time a net has to do without a carried label, as on a cine that nobody has outlined
-    yet; else it gets the label itself, deformed, so that it knows what to do with one.
+    In most samples the carried label is dropped, as on a cine without labels; in the others it is the
+    deformed true label.
 
     Parameters
     ----------
     camus, out : Path
+        CAMUS file and output file.
     phantom_only : bool
-        Fit to phantoms alone.
+        Fit to phantoms only.
     steps : int
-        Of each net.
+        Number of steps for each network.
     net : {"both", "features", "picture"}
-        Which of them is fitted.
+        Networks to fit.
     beside : Path, optional
-        A head whose net that reads the picture is taken over, and gone on from; with ``net="features"``.
+        Head with the image network to start from; with ``net="features"``.
     """
     train, scored = load_camus(camus)
     made = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
@@ -118,7 +118,7 @@ def make(
     tokens = torch.cat([encoded(stills.images) for stills in sets])
     seen = encoded(scored.images)
     masks = np.concatenate([stills.masks for stills in sets])
-    studies = as_studies(np.concatenate([stills.images for stills in sets]), tokens, masks)
+    studies = as_prepared_cines(np.concatenate([stills.images for stills in sets]), tokens, masks)
     shape = HeadConfig(tuple(CLASSES), card.name, card.checksum, tokens.shape[-1], tokens.shape[1])
     config = FitConfig(
         steps=steps,
@@ -140,7 +140,7 @@ def make(
         while not fit.done:
             loss = fit.step()
             if fit.done_steps % TOLD_EVERY == 0 or fit.done:
-                figures = dice(predict_default(fit.averaged, scored.images, seen), scored.masks)
+                figures = dice(predict_head(fit.averaged, scored.images, seen), scored.masks)
                 _tell(f"step {fit.done_steps}, loss {loss:.3f}", figures)
         return fit.averaged
 
@@ -153,7 +153,7 @@ def make(
         head = run(Fit(head, studies, config, warm=False))
     if net == "both" or beside is not None:
         head.heard.fill_(True)
-        figures = dice(predict_default(head, scored.images, seen), scored.masks)
+        figures = dice(predict_head(head, scored.images, seen), scored.masks)
         _tell("both nets", figures)
     small = [
         cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in sets[0].masks
@@ -163,23 +163,23 @@ def make(
 
 
 def _tell(what: str, figures: dict[str, float]) -> None:
-    told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    sys.stderr.write(f"{what}, Dice {told}\n")
+    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    sys.stderr.write(f"{what}, Dice {text}\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Fit a head that ships.")
+    parser = argparse.ArgumentParser(description="Fit a shipped head.")
     parser.add_argument("camus", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--phantom-only", action="store_true")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--net", choices=["both", "features", "picture"], default="both")
     parser.add_argument(
-        "--with", dest="beside", type=Path, metavar="HEAD", help="take the picture's net over from this head"
+        "--with", dest="beside", type=Path, metavar="HEAD", help="head with the image network to start from"
     )
     asked = parser.parse_args()
     if asked.beside is not None and asked.net != "features":
-        parser.error("--with HEAD goes with --net features")
+        parser.error("--with HEAD requires --net features")
     make(
         asked.camus,
         asked.out,

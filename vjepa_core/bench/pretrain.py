@@ -1,4 +1,4 @@
-"""Pre-training speed: the real loop against one that drops no token, in turn, in fresh processes."""
+"""Speed of pre-training compared with a loop that encodes every token, alternately in separate processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vjepa_core.bench.every_token import every_token_config
 from vjepa_core.bench.flops import ClipFlops, clip_flops
-from vjepa_core.bench.fresh_process import told_by
-from vjepa_core.bench.pretrain_once import Task
+from vjepa_core.bench.fresh_process import run_in_process
+from vjepa_core.bench.full_token_peer import every_token_config
+from vjepa_core.bench.pretrain_process import Task
 from vjepa_core.pretraining.config import PretrainConfig, as_dict
 from vjepa_core.pretraining.errors import PretrainingError
 
@@ -28,47 +28,47 @@ def run(
     data: Sequence[Path] = (),
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Measure on this machine's GPU, or its CPU.
+    """Measure on the GPU of this machine, or its CPU.
 
-    Both sides run in turn, twice each, in processes of their own: what else the machine does falls on both,
-    and a process's peak memory is that of one side.
+    Both sides run alternately, twice each, in separate processes, so that other load on the machine affects
+    both and the peak memory of a process is that of one side.
 
     Parameters
     ----------
     config : PretrainConfig
-        Its length, checkpoints and start are not used.
+        Configuration; its length, checkpoints and initial weights are not used.
     steps : int
-        Timed steps of each side; each process takes 2 more to warm up.
+        Timed steps of each side; each process runs 2 more steps to warm up.
     data : sequence of Path
-        Packed sets; none for noise in memory.
+        Packed sets; if empty, noise in memory is used.
     on_progress : callable, optional
         Called with (what, done, total).
 
     Returns
     -------
     dict
-        `{name, machine, rows, ratios}`; seconds, bytes and operations a second in the rows. `machine` holds
-        what this package knows: device, precision, threads and `matrix_flops`, the best measured rate of
-        a square matrix product, which utilisation refers to.
+        `{name, machine, rows, ratios}` with seconds, bytes and operations per second in the rows. `machine`
+        contains device, precision, threads and `matrix_flops`, the best measured rate of a square matrix
+        product, to which utilisation refers.
 
     Raises
     ------
     PretrainingError
         If the configuration does not run on this machine.
     """
-    told: dict[str, list[dict[str, Any]]] = {OURS: [], PEER: []}
+    results: dict[str, list[dict[str, Any]]] = {OURS: [], PEER: []}
     rounds = min(_ROUNDS, steps)
     for number in range(rounds):
         share = steps * (number + 1) // rounds - steps * number // rounds
-        for side, found in told.items():
+        for side, found in results.items():
             task = Task(as_dict(config), side == PEER, WARM_UP, share, tuple(str(path) for path in data))
             found.append(_fresh_process(task, f"{side}, round {number + 1} of {rounds}", on_progress))
-    every = [result for found in told.values() for result in found]
+    every = [result for found in results.values() for result in found]
     first = every[0]
     rate = max(result["matrix_flops"] for result in every)
     rows = [
-        _row(OURS, config, told[OURS], clip_flops(config), rate),
-        _row(PEER, config, told[PEER], clip_flops(every_token_config(config), every_token=True), rate),
+        _row(OURS, config, results[OURS], clip_flops(config), rate),
+        _row(PEER, config, results[PEER], clip_flops(every_token_config(config), every_token=True), rate),
     ]
     ours, peer = rows
     ratios = {f"clips/s against encoding {PEER}": ours["clips_per_second"] / peer["clips_per_second"]}
@@ -106,16 +106,16 @@ def _row(
 
 
 def _fresh_process(task: Task, what: str, on_progress: OnProgress | None) -> dict[str, Any]:
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         if on_progress:
             on_progress(what, done, task.warm_up + task.steps)
 
-    tell(0)
-    return told_by(
-        "vjepa_core.bench.pretrain_once",
+    report(0)
+    return run_in_process(
+        "vjepa_core.bench.pretrain_process",
         task.to_json(),
         error=PretrainingError,
-        killed="The system ended the measurement, most likely for lack of memory: choose a smaller batch or "
+        killed="The system ended the measurement, probably for lack of memory: choose a smaller batch or "
         "micro_batch.",
-        on_line=lambda line: tell(line["done"]) if "done" in line else None,
+        on_line=lambda line: report(line["done"]) if "done" in line else None,
     )

@@ -1,4 +1,4 @@
-"""Figures of trust: calibration errors, and how far what was expected goes with what is true."""
+"""Calibration errors, and correlation of expected with true Dice."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from numpy.typing import NDArray
 from vjepa_core.fewshot.calibration import Situation
 
 BINS = 15
-"""Of an expected calibration error: equal parts of 0 to 1 for pixels; for frames, whose Dice are all much
-the same, groups of equally many."""
+"""Number of bins of an expected calibration error: equal intervals of 0..1 for pixels, and groups of equal
+size for frames, whose Dice values are similar."""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """One predicted frame whose truth is known.
+class Observation:
+    """Predicted frame with known labels.
 
     Attributes
     ----------
-    kind, situation : str, Situation
-        Of the cine, "still" among them, and what the prediction rests on.
+    kind : str
+        Kind of cine, such as "still".
+    situation : Situation
+        Basis of the prediction.
     cine, annotated : int
-        Which one, and how many of its frames were annotated.
+        Number of the cine, and number of its annotated frames.
     dice : float
-        True mean Dice, on the picture's own pixels.
-    signs : (5,) float
-        See `frame_signs`.
-    cells : (23, 5, 2) float
-        By softmax (`SOFTMAX_EDGES`) and carried probability of the drawn label (`CARRIED_EDGES`): how many
-        pixels of the head's grid, and how many of them wrong.
-    expected : dict
-        "ours" and "softmax": expected Dice.
-    pixels : dict
-        "ours", "softmax" and "ours near borders", "softmax near borders": (15, 3) by bins of the
-        probability to be right: how many pixels, sum of that probability, how many right.
+        True mean Dice at the resolution of the image.
+    signs : ndarray of float
+        Result of `frame_signs`, shape (5,).
+    cells : ndarray of float
+        Number of pixels of the head's grid and number of wrong ones, by softmax (`SOFTMAX_EDGES`) and carried
+        probability of the predicted label (`CARRIED_EDGES`), shape (23, 5, 2).
+    expected : dict of str to float
+        Expected Dice, "ours" and "softmax".
+    pixels : dict of str to ndarray
+        Results of `reliability` for "ours", "softmax", "ours near borders" and "softmax near borders".
     """
 
     kind: str
@@ -52,49 +53,62 @@ class Seen:
 
 
 def reliability(sure: NDArray[Any], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(15, 3) by bins of `sure` (N,) in 0..1: how many, sum of `sure`, how many `right` (N,)."""
+    """Compute a reliability table.
+
+    Parameters
+    ----------
+    sure : ndarray of float
+        Probability to be right, 0..1, shape (N,).
+    right : ndarray of bool
+        True if right, shape (N,).
+
+    Returns
+    -------
+    ndarray of float
+        Number, sum of `sure` and number of `right` in each bin of `sure`, shape (15, 3).
+    """
     which = np.minimum((sure * BINS).astype(int), BINS - 1)
     sums = [np.bincount(which, weights, BINS) for weights in (None, sure, right)]
     return np.stack(sums, 1).astype(np.float64)
 
 
 def calibration_error(bins: NDArray[np.float64]) -> float:
-    """Expected calibration error of what `reliability` made: mean distance of expected and true shares."""
+    """Compute the expected calibration error of a `reliability` table."""
     total = bins[:, 0].sum()
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / total) if total else float("nan")
 
 
 def frame_error(expected: NDArray[np.float64], true: NDArray[np.float64]) -> float:
-    """Expected calibration error of Dice (N,): frames by what was expected, in groups of equally many."""
+    """Compute the expected calibration error of Dice (N,), with frames in groups of equal size."""
     order = np.argsort(expected, kind="stable")
     groups = np.array_split(order, min(BINS, len(order)))
     return float(sum(abs((expected[g] - true[g]).sum()) for g in groups) / len(order))
 
 
 def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Pearson's; NaN where one of them does not vary."""
+    """Compute Pearson's correlation; NaN if one of the variables is constant."""
     if len(x) < 3 or np.ptp(x) < 1e-9 or np.ptp(y) < 1e-9:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])
 
 
 def ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0, equal values sharing theirs."""
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count + 1) / 2)[place], np.float64)
+    """Compute ranks from 0; equal values get their mean rank."""
+    _, index, count = np.unique(x, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count + 1) / 2)[index], np.float64)
 
 
-def summary(seen: Sequence[Seen]) -> list[dict[str, Any]]:
-    """What all frames of a kind and number of annotated ones say, ours and the softmax alone.
+def summary(seen: Sequence[Observation]) -> list[dict[str, Any]]:
+    """Summarise the frames of each kind and number of annotated frames, for ours and for softmax only.
 
     Returns
     -------
     list of dict
         ``kind, situation, annotated, cines, frames, dice`` (true mean), ``what``, ``expected`` (mean),
-        ``frame_ece, pearson, spearman`` (over all frames), ``within`` (mean of Spearman's within cines),
-        ``pixel_ece, border_ece``. None where there is too little to tell.
+        ``frame_ece, pearson, spearman`` (over all frames), ``within`` (mean of Spearman's correlation within
+        cines), ``pixel_ece, border_ece``. Values without enough data are None.
     """
-    groups: dict[tuple[Any, ...], list[Seen]] = {}
+    groups: dict[tuple[Any, ...], list[Observation]] = {}
     for one in seen:
         groups.setdefault((one.kind, one.situation.value, one.annotated), []).append(one)
     return [
@@ -112,7 +126,7 @@ def summary(seen: Sequence[Seen]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(members: Sequence[Seen], what: str) -> dict[str, Any]:
+def _figures(members: Sequence[Observation], what: str) -> dict[str, Any]:
     expected = np.array([one.expected[what] for one in members])
     true = np.array([one.dice for one in members])
     within = []
@@ -140,17 +154,17 @@ ERRORS = {
 
 
 def ratios(table: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Calibration errors of the softmax over ours, and what either ranking of frames misses.
+    """Return ratios of the errors of softmax to ours: calibration errors and 1 - rank correlation.
 
     Parameters
     ----------
     table : sequence of dict
-        As `summary` makes it.
+        Result of `summary`.
 
     Returns
     -------
     dict
-        Over 1 is in our favour.
+        Ratios; above 1, ours is better.
     """
     found = {}
     for ours, softmax in zip(table[::2], table[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""What frozen features are worth: heads over them, trained on few or many patients, scored on others."""
+"""Quality of frozen features: heads on them are trained on few or many patients and scored on others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vjepa_core.bench.camus import CLASSES, Stills, dice, some_patients
-from vjepa_core.bench.frozen import (
+from vjepa_core.bench.camus import CLASSES, Stills, dice, sample_patients
+from vjepa_core.bench.frozen_features import (
     LinearHead,
     features,
-    fit_default,
+    fit_head,
     fit_on_tokens,
-    predict_default,
+    predict_head,
     predict_on_tokens,
 )
 from vjepa_core.encoder.vit import VisionTransformer3D
@@ -28,27 +28,27 @@ from vjepa_core.preprocessing import INPUT_SIZE
 HeadKind = Literal["linear", "default"]
 Progress = Callable[[str, int, int], None]
 PHANTOM = "phantom"
-"""In place of a share of the patients: trained on phantom pictures alone."""
+"""Value of `share` for heads trained on phantom images only."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is measured of every encoder.
+    """Evaluation protocol of an encoder.
 
     Attributes
     ----------
     shares : tuple of float
-        Shares of the training patients.
+        Fractions of the training patients.
     seeds : tuple of int
-        Each draws patients and starts a head.
-    heads : tuple
-        "linear": a 1x1 convolution over the last tokens. "default": the program's head.
+        Seeds of patients and initial weights.
+    heads : tuple of str
+        "linear": a 1x1 convolution on the last tokens. "default": the program's head.
     frames, size : int
-        Clip that a still is shown as, and its side in pixels.
+        Number of frames and side in pixels of the clip made of a still image.
     linear_steps, default_steps : int
-        Length of the fits.
+        Number of steps of the fits.
     phantom : int
-        Phantom pictures for heads that see no label of a patient; 0 leaves that out.
+        Number of phantom images for heads that are trained without labels of patients; 0 for none.
     """
 
     shares: tuple[float, ...] = (0.1, 1.0)
@@ -70,22 +70,26 @@ def measure(
     *,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> list[dict[str, Any]]:
-    """One row for each head, share and seed.
+    """Fit and score each head with each fraction of patients and seed.
 
     Parameters
     ----------
     name : str
-        For the rows.
+        Name for the rows.
     encoder : VisionTransformer3D
-        Left as it is.
+        The encoder; not changed.
     train, scored : Stills
+        Labelled images for fitting and for scoring.
     protocol : Protocol
+        Evaluation protocol.
+    on_progress : callable
+        Called with (stage, done, total).
 
     Returns
     -------
     list of dict
-        ``encoder, head, share, patients, seed, LV, MYO, LA, mean, fit_s``; Dice 0..1 at the pictures'
-        resolution.
+        ``encoder, head, share, patients, seed, LV, MYO, LA, mean, fit_s``; Dice 0..1 at the resolution of the
+        images.
     """
 
     def of(stills: Stills, what: str) -> Tensor:
@@ -109,7 +113,7 @@ def measure(
     for done, (kind, share, stills, whole, seed) in enumerate(jobs):
         on_progress(f"{name}: heads", done, len(jobs))
         if isinstance(share, float):
-            few = some_patients(stills, share, seed)
+            few = sample_patients(stills, share, seed)
             tokens = whole[torch.from_numpy(np.isin(stills.patients, few.patients))]
         else:
             few, tokens = stills, whole
@@ -121,9 +125,9 @@ def measure(
             seconds = time.perf_counter() - began
             answer = predict_on_tokens(linear, test[:, -1], scored.masks.shape[-1])
         else:
-            head = fit_default(few, tokens, seed=seed, steps=protocol.default_steps)
+            head = fit_head(few, tokens, seed=seed, steps=protocol.default_steps)
             seconds = time.perf_counter() - began
-            answer = predict_default(head, scored.images, test)
+            answer = predict_head(head, scored.images, test)
         rows.append(
             {
                 "encoder": name,
@@ -140,7 +144,7 @@ def measure(
 
 
 def phantom_stills(n: int, size: int, seed: int = 0) -> Stills:
-    """Synthetic pictures with their truth, half of them with the sector stretched to the square."""
+    """Generate phantom images with labels, half of them with the sector stretched to the square."""
     generator = torch.Generator().manual_seed(seed)
     halves = [
         make_cines(count, frames=1, size=size, generator=generator, stretch=stretch, chunk=8)
@@ -154,7 +158,7 @@ def phantom_stills(n: int, size: int, seed: int = 0) -> Stills:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over seeds: one row for each encoder, head and share, in their order."""
+    """Compute mean and standard deviation over seeds for each encoder, head and fraction, in order."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["encoder"], row["head"], row["share"]), []).append(row)

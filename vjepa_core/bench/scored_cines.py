@@ -1,4 +1,4 @@
-"""Cines with many labelled frames, to annotate a few of and to score the rest: made up here, or given."""
+"""Cines with many labelled frames, of which some are annotated and the others scored: synthetic or given."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vjepa_core.phantom import make_cines
 from vjepa_core.pretraining.pseudo import PairBank, pseudo_cine
 
 _PHANTOM_SEEDS = 0x5C04ED << 24
-"""Far from the seeds that anything is trained with: the scored hearts are nobody's training hearts."""
+"""First seed of scored phantoms, which are not used for training."""
 
 _PSEUDO_FPS = 25.0
 
 GIVEN = "given"
-"""The kind of cines that were not made up here."""
+"""Kind of cines that are not synthetic."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredCine(LabelledCine):
-    """A labelled cine to be measured on.
+    """Labelled cine for scoring.
 
     Attributes
     ----------
     kind : str
         "phantom", "pseudo" or "given"; kinds are never averaged together.
     mm : float, optional
-        Of a pixel, where that is known and pixels are square.
+        Pixel size in mm, if it is known and pixels are square.
     """
 
     kind: str = GIVEN
@@ -40,36 +40,36 @@ class ScoredCine(LabelledCine):
 
 
 def annotated_frames(labelled: Collection[int], count: int) -> list[int]:
-    """Which of the labelled frames are annotated.
+    """Choose the annotated frames among the labelled frames.
 
-    The labelled frames, in order, are cut into `count` equal parts, and the middle one of each part is
-    annotated. So no frame is far from an annotated one, which helps those most who carry labels along.
+    The labelled frames are divided into `count` equal parts, and the middle frame of each part is annotated.
+    No frame is therefore far from an annotated one, which favours methods that carry labels.
 
     Parameters
     ----------
     labelled : collection of int
         Frame numbers, at least `count`.
     count : int
-        At least 1.
+        Number of annotated frames, at least 1.
     """
     order = sorted(labelled)
     return [order[(2 * part + 1) * len(order) // (2 * count)] for part in range(count)]
 
 
 def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) -> list[ScoredCine]:
-    """Synthetic apical cines with the truth of every frame; cine i is that of seed `first` + i.
+    """Generate phantom cines with labels of every frame; cine i has the seed `first` + i.
 
     Parameters
     ----------
     n, frames, size : int
-        Cines, frames of each, side in pixels.
+        Number of cines, number of frames, side in pixels.
     first : int
-        Seed of the first.
+        Seed of the first cine.
 
     Raises
     ------
     BenchError
-        If a number makes no sense.
+        If a number is out of range.
     """
     made = []
     for seed in range(first, first + n):
@@ -77,7 +77,7 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
         try:
             batch = make_cines(1, frames=frames, size=size, generator=generator)
         except ValueError as error:
-            raise BenchError(f"Phantom cines cannot be made: {error}.") from error
+            raise BenchError(f"Phantom cines cannot be generated: {error}.") from error
         height, width = batch.mm_per_px[0].tolist()
         square = abs(height - width) < 1e-3 * width
         made.append(
@@ -95,21 +95,21 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
 def pseudo_cines(
     camus: Path, n: int, *, frames: int = 40, seed: int = 0, training: bool = False
 ) -> list[ScoredCine]:
-    """Hearts of scored CAMUS patients, made to beat between their two labelled stills; one cine a patient.
+    """Generate pseudo-cines between the labelled still images of scored CAMUS patients, one per patient.
 
     Parameters
     ----------
     camus : Path
-        As for `load_camus`.
+        File for `load_camus`.
     n, frames, seed : int
-        Most cines, frames of each, and which patients and views.
+        Maximum number of cines, number of frames, and seed of patients and views.
     training : bool
-        Those of training patients instead: for what is set before anything is scored.
+        Use training patients instead, for settings that are chosen before scoring.
 
     Raises
     ------
     BenchError
-        If the file is no CAMUS file or has no patient with stills at end-diastole and end-systole.
+        If the file is not a CAMUS file, or has no patient with images at end-diastole and end-systole.
     """
     train, scored = load_camus(camus)
     stills = train if training else scored
@@ -128,7 +128,7 @@ def pseudo_cines(
     )
     if bank is None:
         raise BenchError(
-            f"{camus} has no patient to make a pseudo-cine of: names must end in _ED and _ES, two of a view."
+            f"{camus} has no patient for a pseudo-cine: names must end in _ED and _ES, two for each view."
         )
     made = [
         pseudo_cine(bank, pair, frames=frames, fps=_PSEUDO_FPS, seed=seed + pair) for pair in range(len(bank))

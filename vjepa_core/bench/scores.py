@@ -1,4 +1,4 @@
-"""How well label images agree, and what several seeds say together."""
+"""Scores of label images, and statistics over seeds."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from vjepa_core.bench.camus import CLASSES, dice
 
-# 97.5 % points of Student's t by degrees of freedom, from 1 on; beyond, its expansion's first term serves.
+# 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; an approximation is used beyond.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
 
 
 def hd95(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """95 % Hausdorff distance of two outlines, in pixels.
+    """Compute the 95 % Hausdorff distance of two outlines in pixels.
 
-    The larger of the two directed ones, each the 95th percentile of the distances from the pixels of one
-    outline to the other outline; an outline is the outermost pixels of its structure.
+    This is the larger of the two directed distances, each the 95th percentile of the distances from the
+    pixels of one outline to the other. An outline consists of the outermost pixels of a structure.
 
     Parameters
     ----------
-    predicted, truth : array
-        (h, w) bool.
+    predicted, truth : ndarray of bool
+        Masks, shape (h, w).
 
     Returns
     -------
     float
-        The picture's diagonal where only one of them has the structure; NaN where neither has.
+        The diagonal of the image if only one mask is empty; NaN if both are.
     """
     if not predicted.any() and not truth.any():
         return math.nan
@@ -44,7 +44,7 @@ def hd95(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     inside = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return mask & (inside == 0)
+    return np.asarray(mask & (inside == 0))
 
 
 def _directed(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
@@ -55,14 +55,14 @@ def _directed(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def score(
     predicted: NDArray[np.uint8], truth: NDArray[np.uint8], *, mm: float | None = None
 ) -> dict[str, Any]:
-    """Dice and HD95 of left ventricle, myocardium and left atrium.
+    """Compute Dice and HD95 of left ventricle, myocardium and left atrium.
 
     Parameters
     ----------
-    predicted, truth : array
-        (N, h, w) uint8. A picture without a class in its truth does not count for that class.
+    predicted, truth : ndarray of uint8
+        Label images, shape (N, h, w). An image without a class in `truth` does not count for that class.
     mm : float, optional
-        Of a pixel, where that is known and pixels are square.
+        Pixel size in mm, if it is known and pixels are square.
 
     Returns
     -------
@@ -71,17 +71,17 @@ def score(
     """
     found: dict[str, float] = {}
     for value, name in CLASSES.items():
-        there = [i for i in range(len(truth)) if (truth[i] == value).any()]
-        each = [hd95(predicted[i] == value, truth[i] == value) for i in there]
-        found[name] = statistics.fmean(each) if each else math.nan
-    told = [distance for distance in found.values() if not math.isnan(distance)]
-    found["mean"] = statistics.fmean(told) if told else math.nan
+        present = [i for i in range(len(truth)) if (truth[i] == value).any()]
+        distances = [hd95(predicted[i] == value, truth[i] == value) for i in present]
+        found[name] = statistics.fmean(distances) if distances else math.nan
+    known = [distance for distance in found.values() if not math.isnan(distance)]
+    found["mean"] = statistics.fmean(known) if known else math.nan
     in_mm = None if mm is None else {name: distance * mm for name, distance in found.items()}
     return {**dice(predicted, truth), "hd95_px": found, "hd95_mm": in_mm}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and half the width of its 95 % interval (Student's t); None with fewer than two values."""
+    """Return the mean and half the width of its 95 % interval (Student's t); None for a single value."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, None
@@ -94,14 +94,14 @@ _MEANS = ("LV", "MYO", "LA", "mean", "hd95_px", "hd95_mm", "features_s", "fit_s"
 
 
 def summary(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[dict[str, Any]]:
-    """What the seeds say together, in the order of the rows.
+    """Summarise rows over seeds, in the order of the rows.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `vjepa_core.bench.fewshot.run` makes them.
+        Result of `vjepa_core.bench.fewshot.run`.
     by : sequence of str
-        Keys whose values tell rows apart that are not each other's seeds, such as "what" and "patients".
+        Keys of conditions that are not averaged, such as "what" and "patients".
 
     Returns
     -------
@@ -126,4 +126,5 @@ def summary(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[dict[s
 
 
 def _number(value: Any) -> float | None:
-    return value["mean"] if isinstance(value, Mapping) else value
+    number: float | None = value["mean"] if isinstance(value, Mapping) else value
+    return number

@@ -1,4 +1,4 @@
-"""Do suggested frames spare labels? A cine is annotated frame by frame, and its other frames are scored."""
+"""Benchmark of suggested frames: cines are annotated frame by frame, and the other frames are scored."""
 
 from __future__ import annotations
 
@@ -42,58 +42,59 @@ def run_suggest(
     Parameters
     ----------
     cines : sequence of ScoredCine
-        A cine without two labelled frames is passed over.
-    encoder : (module, card)
+        Cines; those with fewer than two labelled frames are ignored.
+    encoder : LoadedEncoder
+        Encoder and card.
     most : int
-        Most frames to annotate of a cine; one labelled frame is always left to score.
+        Maximum number of annotated frames; at least one labelled frame is left for scoring.
     draws : int
-        How many random orders.
+        Number of random orders.
     fit : bool
-        Fit a head after each label, from the head that ships or from none, as the window does on a first
-        annotation; else score the labels as motion alone carries them.
+        Fit a head after each label, from the shipped head or random weights, as the window does after a first
+        annotation; otherwise score the labels carried by motion.
     seed : int
-        Of random orders and fits.
+        Seed of random orders and fits.
     on_progress : callable
-        Told (stage, done, total).
+        Called with (stage, done, total).
     on_row : callable
-        Told of every row as soon as it is there.
+        Called with every new row.
     should_stop : callable
-        Once it says yes, the rows that are there are returned.
+        If it returns True, the rows so far are returned.
 
     Returns
     -------
     list of dict
-        ``kind, cine, what`` (`SUGGESTED`, `RANDOM` or `EVEN`), ``draw`` (of random ones, else 0), ``frames``
-        (how many are annotated), ``annotated`` (which, in order), ``mean`` (Dice on the other labelled
-        frames) and ``gain`` (how much the next suggested frame is expected to raise it; None but for
+        ``kind, cine, what`` (`SUGGESTED`, `RANDOM` or `EVEN`), ``draw`` (number of the random order, else 0),
+        ``frames`` (number of annotated frames), ``annotated`` (their numbers in order), ``mean`` (Dice on the
+        other labelled frames) and ``gain`` (expected increase from the next suggested frame; None except for
         `SUGGESTED`).
 
     Raises
     ------
     BenchError
-        If there is nothing to score, or a number makes no sense.
+        If there is nothing to score, or a number is out of range.
     """
     if most < 1 or draws < 1:
-        raise BenchError("Labels and random orders count from 1.")
+        raise BenchError("The numbers of labels and random orders must be at least 1.")
     usable = [(number, cine) for number, cine in enumerate(cines) if len(cine.labels) > 1]
     if not usable:
-        raise BenchError("No frame is left to score: give cines with two labelled frames at least.")
+        raise BenchError("No frame is left to score: give cines with at least two labelled frames.")
     rows: list[dict[str, Any]] = []
     total = len(usable) * (draws + 2)
     try:
-        for place, (number, cine) in enumerate(usable):
-            stage = f"cine {place + 1} of {len(usable)}"
-            on_progress(stage, place * (draws + 2), total)
+        for index, (number, cine) in enumerate(usable):
+            stage = f"cine {index + 1} of {len(usable)}"
+            on_progress(stage, index * (draws + 2), total)
             pipeline = CinePipeline.of_region(
                 cine.frames, tuple(CLASSES), fps=cine.fps, pixel_aspect=cine.pixel_aspect, left_heart=True
             )
             pipeline.prepare(*encoder, should_stop=should_stop)
-            lesson = _Lesson(cine, pipeline, encoder, fit, seed, should_stop)
+            lesson = _CineToAnnotate(cine, pipeline, encoder, fit, seed, should_stop)
             for done, (what, draw, order) in enumerate(_orders(lesson, most, draws, seed + number)):
                 for row in order:
                     rows.append({"kind": cine.kind, "cine": number, "what": what, "draw": draw, **row})
                     on_row(rows[-1])
-                on_progress(stage, place * (draws + 2) + done + 1, total)
+                on_progress(stage, index * (draws + 2) + done + 1, total)
     except Cancelled:
         pass
     return rows
@@ -102,12 +103,12 @@ def run_suggest(
 Rows = Iterator[dict[str, Any]]
 
 
-def _orders(lesson: _Lesson, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
-    """Every way to annotate a cine: its name, its draw, and a row after each label."""
+def _orders(lesson: _CineToAnnotate, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
+    """Yield every order of annotation: its name, its draw, and a row after each label."""
     labelled = sorted(lesson.cine.labels)
     most = min(most, len(labelled) - 1)
     yield SUGGESTED, 0, lesson.suggested(most)
-    # Evenly spaced frames are spread anew for each count: whoever picks them so knows the count beforehand.
+    # Evenly spaced frames depend on their number, which is assumed to be known in advance.
     yield EVEN, 0, (lesson.row(annotated_frames(labelled, count)) for count in range(1, most + 1))
     random = np.random.default_rng(seed)
     for draw in range(draws):
@@ -116,8 +117,8 @@ def _orders(lesson: _Lesson, most: int, draws: int, seed: int) -> Iterator[tuple
 
 
 @dataclass(eq=False)
-class _Lesson:
-    """One cine to annotate, and what is known of it before."""
+class _CineToAnnotate:
+    """Cine to annotate, with its pipeline and cached predictions."""
 
     cine: ScoredCine
     pipeline: CinePipeline
@@ -128,19 +129,19 @@ class _Lesson:
     _answers: dict[frozenset[int], Tensor] = field(default_factory=dict)
 
     def suggested(self, most: int) -> Rows:
-        """Annotate the suggested frame each time, among those whose truth is known, and score."""
+        """Annotate the suggested frame each time, among the labelled ones, and score."""
         study = self.pipeline.prepared
-        alike = similarity(frame_embeddings(study.computed_features, study.n_frames))
+        similarities = similarity(frame_embeddings(study.computed_features, study.n_frames))
         unknown = [frame for frame in range(study.n_frames) if frame not in self.cine.labels]
         doubt, chosen = np.ones(study.n_frames), list[int]()
         while len(chosen) < most:
-            gain = gains(alike, doubt, chosen)
+            gain = gains(similarities, doubt, chosen)
             gain[[*unknown, *chosen]] = -1.0
             chosen.append(int(gain.argmax()))
             row = self.row(chosen)
             frames = range(study.n_frames)
             doubt = 1.0 - trust(study, frames, self._answer(chosen), carried=not self.fit).dice.numpy()
-            yield {**row, "gain": float(gains(alike, doubt, chosen).max())}
+            yield {**row, "gain": float(gains(similarities, doubt, chosen).max())}
 
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:
         """Annotate these frames and score the others."""
@@ -152,10 +153,10 @@ class _Lesson:
         return {"frames": len(chosen), "annotated": list(chosen), "mean": score, "gain": None}
 
     def _answer(self, chosen: Sequence[int]) -> Tensor:
-        """Probabilities (T, K, grid, grid) of every frame, learnt from these; sets the labels to them."""
+        """Return probabilities (T, K, grid, grid) of every frame with these frames annotated."""
         pipeline, key = self.pipeline, frozenset(chosen)
         if key not in self._answers:
-            self._answers.clear()  # the same are asked for in a row: one is enough to keep
+            self._answers.clear()  # only consecutive calls use the same frames
             pipeline.set_labels({f: self.cine.labels[f] for f in sorted(key)})
             found = None
             if self.fit:

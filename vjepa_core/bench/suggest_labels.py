@@ -1,4 +1,4 @@
-"""How many labels it took to reach a Dice, by which frame and which cine was annotated next."""
+"""Number of labels needed to reach a Dice, for different choices of the next frame and cine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vjepa_core.bench.suggest import EVEN, RANDOM, SUGGESTED
 
 TARGETS = (0.90, 0.93, 0.95, 0.97)
 AT = 6
-"""A target besides: what others reach with so many labels, on each cine for itself."""
+"""Number of labels of the other methods whose Dice on each cine is an additional target."""
 
 STUDY = 3  # cines
-TURNS = 3  # labels a cine, whose Dice in turn is a study's target
+TURNS = 3  # labels per cine, in turn, whose Dice is the target of a study
 NEXT_CINE, IN_TURN, ANY_CINE = "suggested cine", "in turn", "random cine"
 _DRAWS = 20
 
@@ -25,41 +25,41 @@ Curves = dict[str, list[list[float]]]
 
 
 def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Mean Dice by labels: ``kind, what, frames, cines, mean, mean_95``; intervals are over cines."""
+    """Compute mean Dice by number of labels: ``kind, what, frames, cines, mean, mean_95``, over cines."""
     found = []
     for kind, cines in _by_kind(rows).items():
         for what in (SUGGESTED, EVEN, RANDOM):
             longest = max(len(curve) for one in cines.values() for curve in one[what])
             for count in range(longest):
-                there = [
+                values = [
                     statistics.fmean(curve[count] for curve in one[what])
                     for one in cines.values()
                     if all(len(curve) > count for curve in one[what])
                 ]
-                mean, half = interval(there)
-                told = {"kind": kind, "what": what, "frames": count + 1, "cines": len(there)}
-                found.append({**told, "mean": mean, "mean_95": half})
+                mean, half = interval(values)
+                row = {"kind": kind, "what": what, "frames": count + 1, "cines": len(values)}
+                found.append({**row, "mean": mean, "mean_95": half})
     return found
 
 
 def labels_needed(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Labels to reach a Dice, by how frames were chosen.
+    """Compute the number of labels to reach a Dice for each choice of frames.
 
-    Targets are those of `TARGETS`, and what evenly spaced and random frames reach with `AT` labels. A target
-    that nobody reaches on a cine leaves the cine out; whoever does not reach it where others do counts with
-    one label more than were tried.
+    Targets are those of `TARGETS`, and the Dice of evenly spaced and random frames with `AT` labels. A cine
+    is ignored if no method reaches the target; a method that does not reach it counts with one label more
+    than were tried.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run_suggest` makes them.
+        Result of `run_suggest`.
 
     Returns
     -------
     list of dict
-        ``kind, target`` (words), ``what, cines, labels, labels_95`` (mean over cines), ``reached`` (share of
-        orders that reached it), ``spared`` (share of these labels that suggestions spare), ``fewer`` and
-        ``fewer_95`` (how many a cine, paired).
+        ``kind, target`` (text), ``what, cines, labels, labels_95`` (mean over cines), ``reached`` (fraction
+        of orders that reached it), ``spared`` (fraction of these labels saved by suggestions), ``fewer`` and
+        ``fewer_95`` (paired difference per cine).
     """
     found = []
     for kind, cines in _by_kind(rows).items():
@@ -83,30 +83,30 @@ def _of_target(kind: str, target: float | str, cines: list[Curves]) -> list[dict
     if not needed[SUGGESTED]:
         return []
     tried = max(len(curve) for one in cines for curve in one[SUGGESTED])
-    words = f"Dice {target:.2f}" if isinstance(target, float) else f"Dice of {min(AT, tried)}, {target}"
+    text = f"Dice {target:.2f}" if isinstance(target, float) else f"Dice of {min(AT, tried)}, {target}"
     ours = statistics.fmean(needed[SUGGESTED])
     found = []
     for what, each in needed.items():
         mean, half = interval(each)
         fewer, fewer_half = interval([b - a for a, b in zip(needed[SUGGESTED], each, strict=True)])
-        told = {"kind": kind, "target": words, "what": what, "cines": len(each)}
-        told |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[what])}
-        found.append({**told, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
+        row = {"kind": kind, "target": text, "what": what, "cines": len(each)}
+        row |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[what])}
+        found.append({**row, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
     return found
 
 
 def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
-    """Labels until the mean Dice of a study's cines is reached, by which cine was annotated next.
+    """Compute the number of labels until a study reaches its target for each choice of the next cine.
 
-    Cines of a kind make studies of `STUDY`; within each cine the suggested frames are annotated, and each
-    gets its first label before any gets a second. The target is what `TURNS` labels a cine reach in turn.
+    Cines of a kind are grouped into studies of `STUDY`. Within each cine the suggested frames are annotated,
+    and each cine gets one label first. The target is the mean Dice with `TURNS` labels per cine in turn.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run_suggest` makes them.
+        Result of `run_suggest`.
     seed : int
-        Of random orders.
+        Seed of random orders.
 
     Returns
     -------
@@ -139,13 +139,13 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
         ours = statistics.fmean(needed[NEXT_CINE])
         for what, each in needed.items():
             mean, half = interval(each)
-            told = {"kind": kind, "what": what, "studies": len(each), "labels": mean, "labels_95": half}
-            found.append({**told, "spared": 1.0 - ours / mean})
+            row = {"kind": kind, "what": what, "studies": len(each), "labels": mean, "labels_95": half}
+            found.append({**row, "spared": 1.0 - ours / mean})
     return found
 
 
 def _annotate(study: list[list[Row]], goal: float, worth: Any) -> float:
-    """Labels until the mean Dice is reached, each given to the cine of the largest worth."""
+    """Return the number of labels until the mean Dice is reached, each given to the cine of largest worth."""
     counts = [1] * len(study)
     while statistics.fmean(one[k - 1]["mean"] for one, k in zip(study, counts, strict=True)) < goal:
         wanted = worth(study, counts)
@@ -161,7 +161,7 @@ def _gain(cine: list[Row], count: int) -> float:
 
 
 def _by_kind(rows: Sequence[Row]) -> dict[str, dict[int, Curves]]:
-    """Curves of Dice by labels, by kind, cine and choice; without cines that not all were measured on."""
+    """Group Dice curves by kind, cine and choice, without cines that lack a choice."""
     found: dict[str, dict[int, dict[str, dict[int, list[float]]]]] = {}
     for row in rows:
         one = found.setdefault(row["kind"], {}).setdefault(row["cine"], {})
@@ -172,7 +172,7 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, dict[int, Curves]]:
         for cine, by_what in cines.items():
             curves = {what: list(by_draw.values()) for what, by_draw in by_what.items()}
             longest = max(len(curve) for each in curves.values() for curve in each)
-            # A run that was stopped leaves an order without its end.
+            # The last order of a stopped run is incomplete.
             curves = {what: [c for c in each if len(c) == longest] for what, each in curves.items()}
             if all(curves.get(what) for what in (SUGGESTED, EVEN, RANDOM)):
                 kept[cine] = curves
@@ -186,5 +186,5 @@ def _reached_with(each: list[list[float]], count: int) -> float:
 
 
 def _first(curve: list[float], goal: float) -> int | None:
-    """How many labels first reach a Dice; None where none do."""
+    """Return the number of labels that first reach a Dice, or None."""
     return next((i + 1 for i, value in enumerate(curve) if value >= goal - 1e-9), None)

@@ -1,6 +1,6 @@
-"""Does the program know where it is wrong? Expected Dice of frames, and of pixels, against the truth.
+"""Benchmark of uncertainty: expected Dice and error probability compared with true errors.
 
-The program's own numbers stand beside those of the head's softmax alone, over the same predictions.
+The program's values are compared with those of the head's softmax for the same predictions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.bench.camus import CLASSES, Stills, dice
-from vjepa_core.bench.frozen import as_studies, features
-from vjepa_core.bench.reliability import Seen, reliability
+from vjepa_core.bench.frozen_features import as_prepared_cines, features
+from vjepa_core.bench.reliability import Observation, reliability
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
@@ -42,7 +42,7 @@ from vjepa_core.label_image import UNLABELLED
 from vjepa_core.preprocessing import Letterbox
 
 BORDER = 3
-"""Pixels of the head's grid from a drawn or a true border that count as near it."""
+"""Maximum distance from a predicted or true border, in pixels of the head's grid, that counts as near."""
 
 SOFTMAX_EDGES = np.linspace(0.0, -np.log(SOFTMAX_FLOOR), 24)
 CARRIED_EDGES = np.array([0.0, 0.05, 0.35, 0.65, 0.95, 1.0])
@@ -60,21 +60,23 @@ def observe(
     carried: bool = False,
     calibration: Calibration | None = None,
     **where: Any,
-) -> Iterator[Seen]:
-    """Hold predictions of some frames against the truth; a frame without structures is left out.
+) -> Iterator[Observation]:
+    """Compare predictions of some frames with their labels; frames without structures are ignored.
 
     Parameters
     ----------
     study : PreparedCine
-        With its labels; none of `frames` is among them.
+        Cine with the labels of other frames.
     frames : sequence of int
-    probabilities : (len(frames), K, grid, grid) float
-    truth : sequence of array
-        (h, w) label images of the frames.
+        Frame numbers.
+    probabilities : Tensor
+        Predictions, shape (len(frames), K, grid, grid).
+    truth : sequence of ndarray
+        Label images (h, w) of the frames.
     carried, calibration
         As for `trust`.
-    where
-        `kind`, `cine` and `annotated`.
+    **where
+        `kind`, `cine` and `annotated` of the observations.
     """
     classes = tuple(CLASSES)
     prior = study.prior(frames, probabilities.shape[1])
@@ -96,7 +98,7 @@ def observe(
         right = drawn == true
         near = known & _near_border(drawn, true)
         both = {"ours": 1.0 - found.wrong[i].numpy(), "softmax": softmax[i]}
-        yield Seen(
+        yield Observation(
             situation=situation(study, carried=carried),
             dice=real,
             signs=signs[i],
@@ -113,7 +115,7 @@ def observe(
         )
 
 
-def on_cines(
+def observe_cines(
     cines: Sequence[ScoredCine],
     encoder: LoadedEncoder,
     *,
@@ -123,22 +125,27 @@ def on_cines(
     carried: bool = False,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Seen]:
-    """Annotate a few frames of each cine, fit as the program does, and look at all others.
+) -> Iterator[Observation]:
+    """Annotate a few frames of each cine, fit as in the program, and compare all other frames.
 
     Parameters
     ----------
     cines : sequence of ScoredCine
-    encoder : (module, card)
+        The cines.
+    encoder : LoadedEncoder
+        Encoder and card.
     start : Starter, optional
-        That fits start from; at a count of 0 its head draws by itself. A count of 0 without one is left out.
+        Starter of fits; with a count of 0, its draft is evaluated. Without it, a count of 0 is ignored.
     counts : sequence of int
-        How many frames are annotated, see `annotated_frames`.
+        Numbers of annotated frames; see `annotated_frames`.
     seed : int
+        Seed of fits.
     carried : bool
-        Look at what motion carries as well, which the window shows until the head is there.
-    on_progress, should_stop : callable
-        It ends early, without an error, once `should_stop` says yes.
+        Evaluate labels carried by motion too, which the window shows until a head is fitted.
+    on_progress : callable
+        Called with (stage, done, total).
+    should_stop : callable
+        If it returns True, the iteration ends.
     """
     lessons = [(i, count) for i in range(len(cines)) for count in counts if count < len(cines[i].labels)]
     lessons = [(i, count) for i, count in lessons if count or start is not None]
@@ -147,7 +154,7 @@ def on_cines(
         for done, (i, count) in enumerate(lessons):
             cine = cines[i]
             on_progress(f"cine {i + 1} of {len(cines)}, {count} annotated", done, len(lessons))
-            lesson = _Lesson(cine, i, annotated_frames(cine.labels, count) if count else [], carried)
+            lesson = _ObservedCine(cine, i, annotated_frames(cine.labels, count) if count else [], carried)
             try:
                 if count:
                     segment(
@@ -180,17 +187,17 @@ def on_cines(
         on_progress("cines", len(lessons), len(lessons))
 
 
-class _Lesson:
-    """A cine, which of its frames are annotated, and what was seen on the others."""
+class _ObservedCine:
+    """Cine with annotated frames, and the observations on its other frames."""
 
     def __init__(self, cine: ScoredCine, number: int, annotated: list[int], carried: bool) -> None:
         self.annotated = annotated
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
         self._cine, self._carried = cine, carried
         self._where: dict[str, Any] = {"kind": cine.kind, "cine": number, "annotated": len(annotated)}
 
     def watch(self, study: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> None:
-        """Take predictions of some frames."""
+        """Compare predictions of some frames with their labels."""
         rest = [k for k, f in enumerate(frames) if f in self._cine.labels and f not in self.annotated]
         if not rest:
             return
@@ -202,7 +209,7 @@ class _Lesson:
             self.seen += observe(study, scored, moved, truth, carried=True, **self._where)
 
     def draft(self, head: Head, study: PreparedCine, should_stop: Callable[[], bool]) -> None:
-        """Let a head draw all labelled frames by itself."""
+        """Predict all labelled frames with a head and compare them."""
         order = sorted(self._cine.labels)
         for first in range(0, len(order), PREDICT_FRAMES):
             if should_stop():
@@ -211,29 +218,34 @@ class _Lesson:
             self.watch(study, chosen, predict(head, study, chosen))
 
 
-def halves(stills: Stills) -> tuple[Stills, Stills]:
-    """Stills to calibrate drafts with, and those to score them on: every other patient each."""
+def split_by_patient(stills: Stills) -> tuple[Stills, Stills]:
+    """Split images by patient, alternately, into those for calibration of drafts and those for scoring."""
     patients = np.unique(stills.patients)
     return stills.of(patients[::2]), stills.of(patients[1::2])
 
 
-def on_stills(
+def observe_stills(
     stills: Stills,
     encoder: LoadedEncoder,
     head: Head,
     *,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Seen]:
-    """Let a head draw stills that have no label of their own.
+) -> Iterator[Observation]:
+    """Predict still images with a head that was not fitted to them, and compare the predictions.
 
     Parameters
     ----------
     stills : Stills
-    encoder : (module, card)
+        Labelled images.
+    encoder : LoadedEncoder
+        Encoder and card.
     head : Head
-        Fitted to others.
-    on_progress, should_stop : callable
+        The head.
+    on_progress : callable
+        Called with (stage, done, total).
+    should_stop : callable
+        If it returns True, the iteration ends.
     """
     group = 16
     for first in range(0, len(stills), group):
@@ -241,19 +253,19 @@ def on_stills(
             return
         on_progress("stills", first, len(stills))
         part = stills.images[first : first + group]
-        for k, study in enumerate(as_studies(part, features(encoder[0], part))):
+        for k, study in enumerate(as_prepared_cines(part, features(encoder[0], part))):
             answer, truth = predict(head, study, [0]), stills.masks[first + k]
             yield from observe(study, [0], answer, [truth], kind="still", cine=first + k, annotated=0)
     on_progress("stills", len(stills), len(stills))
 
 
 def _cells(signs: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    place, size = np.zeros(len(signs), np.intp), 1
+    cell, size = np.zeros(len(signs), np.intp), 1
     for sign, edges in zip(signs.T, (SOFTMAX_EDGES, CARRIED_EDGES), strict=False):
         n = len(edges) - 1
-        place = place * n + np.clip(np.searchsorted(edges, sign, side="right") - 1, 0, n - 1)
+        cell = cell * n + np.clip(np.searchsorted(edges, sign, side="right") - 1, 0, n - 1)
         size *= n
-    counts = [np.bincount(place, weights, size) for weights in (None, ~right)]
+    counts = [np.bincount(cell, weights, size) for weights in (None, ~right)]
     shape = (len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2)
     return np.stack(counts, -1).reshape(shape).astype(np.float64)
 
@@ -267,7 +279,7 @@ def _near_border(drawn: NDArray[Any], true: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _inside(box: Letterbox) -> NDArray[np.bool_]:
-    """Pixels of the head's grid that show the picture and not the bars beside it."""
+    """Return the pixels of the head's grid inside the image, without the letterbox bars."""
     picture = np.zeros((box.size, box.size), np.uint8)
     picture[box.inner] = 255
     return np.asarray(cv2.resize(picture, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA) > 127)

@@ -1,4 +1,4 @@
-"""Hugging Face's VJEPA2Model with the weights of an encoder of ours, and random weights for both."""
+"""Hugging Face's VJEPA2Model and our encoder with the same random weights."""
 
 from __future__ import annotations
 
@@ -20,53 +20,59 @@ if TYPE_CHECKING:
 MISSING = "The peer is missing: install it with `pip install 'apical[bench]'` (transformers 4.53 or later)."
 
 
-def ours(architecture: Architecture, dtype: torch.dtype, seed: int = 0) -> VisionTransformer3D:
-    """An encoder of the `vjepa2` form with random weights, its matrices in `dtype`, on the CPU.
+def create_ours(architecture: Architecture, dtype: torch.dtype, seed: int = 0) -> VisionTransformer3D:
+    """Create our encoder of the `vjepa2` form with random weights, linear layers in `dtype`, on the CPU.
 
-    Weights are made one after the other, so that memory never holds them twice.
+    Weights are generated one after the other to limit memory.
     """
     with torch.device("meta"):
         model = VisionTransformer3D(architecture)
     cast_matrices(model, dtype)
-    places = model.state_dict()
-    state = {name: value.to(places[name].dtype) for name, value in _weights(places, seed)}
+    shapes = model.state_dict()
+    state = {name: value.to(shapes[name].dtype) for name, value in _weights(shapes, seed)}
     model.load_state_dict(state, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def theirs(
+def create_peer(
     architecture: Architecture, dtype: torch.dtype, frames: int, size: int, seed: int = 0
 ) -> nn.Module:
-    """VJEPA2Model wholly in `dtype` with the weights that `ours` has for this seed, on the CPU.
+    """Create VJEPA2Model in `dtype` with the weights of `ours` for the same seed, on the CPU.
 
-    It lacks its predictor, which `skip_predictor=True` does not ask: in the measured memory that is to its
-    advantage. Attention is torch's fused kernel. It takes (B, T, 3, H, W).
+    Its input is (B, T, 3, H, W). Attention is torch's fused kernel. The predictor is removed, which is not
+    used with `skip_predictor=True`; this reduces the measured memory.
 
     Raises
     ------
     BenchError
-        If transformers is not installed, too old, or its model no longer has the names that are known here.
+        If transformers is not installed or too old, or its model has other weight names.
     """
     build = model_class()
     with torch.device("meta"):
         model = build(_config(architecture, frames, size)).to(dtype)
-        places = VisionTransformer3D(architecture).state_dict()
+        shapes = VisionTransformer3D(architecture).state_dict()
     state: dict[str, Tensor] = {}
-    for name, value in _weights(places, seed):
-        state.update(renamed(name, value.to(dtype)))
+    for name, value in _weights(shapes, seed):
+        state.update(peer_names(name, value.to(dtype)))
     model.predictor = nn.Identity()
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise BenchError(
-            "This release of transformers builds VJEPA2Model otherwise than is known here: install "
-            "another one (4.53 and 5.24 are known)."
+            "The VJEPA2Model of this release of transformers is not supported: install another release "
+            "(4.53 and 5.24 are supported)."
         ) from error
     return model.eval().requires_grad_(False)
 
 
 def model_class() -> Callable[[VJEPA2Config], nn.Module]:
-    """VJEPA2Model itself; BenchError as `theirs`."""
+    """Return the class VJEPA2Model.
+
+    Raises
+    ------
+    BenchError
+        If transformers is not installed or too old.
+    """
     try:
         from transformers import VJEPA2Model
     except ImportError as error:
@@ -75,8 +81,8 @@ def model_class() -> Callable[[VJEPA2Config], nn.Module]:
     return found
 
 
-def renamed(name: str, value: Tensor) -> dict[str, Tensor]:
-    """A weight of ours under VJEPA2Model's name; queries, keys and values are three weights there."""
+def peer_names(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Return a weight of ours by its names in VJEPA2Model, which has separate queries, keys and values."""
     new = name.replace("blocks.", "encoder.layer.").replace(".attn.", ".attention.")
     new = new.replace("patch_embed.", "encoder.embeddings.patch_embeddings.")
     if new.startswith("norm."):
@@ -93,25 +99,25 @@ def _config(architecture: Architecture, frames: int, size: int) -> VJEPA2Config:
     config: VJEPA2Config = VJEPA2Config(
         patch_size=architecture.patch_size,
         tubelet_size=architecture.tubelet_size,
-        crop_size=size,  # its rotary positions count from this, not from the clip
+        crop_size=size,  # determines its rotary positions
         frames_per_clip=frames,
         hidden_size=architecture.embed_dim,
         num_hidden_layers=architecture.depth,
         num_attention_heads=architecture.num_heads,
-        # Cut to a whole number there: half a one more keeps it from becoming one less.
+        # The product is truncated in VJEPA2Model: + 0.5 makes it round.
         mlp_ratio=(architecture.mlp_dim + 0.5) / architecture.embed_dim,
     )
     config._attn_implementation = "sdpa"
     return config
 
 
-def _weights(places: Mapping[str, Tensor], seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Float32 weights that keep the size of what goes through them, so that they hide no difference."""
+def _weights(shapes: Mapping[str, Tensor], seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield float32 weights that preserve the scale of activations, so that differences are not hidden."""
     generator = torch.Generator().manual_seed(seed)
-    for name, place in places.items():
-        value = torch.randn(place.shape, generator=generator)
-        if place.ndim > 1:
-            yield name, value / math.sqrt(place[0].numel())
+    for name, tensor in shapes.items():
+        value = torch.randn(tensor.shape, generator=generator)
+        if tensor.ndim > 1:
+            yield name, value / math.sqrt(tensor[0].numel())
         elif "norm" in name and name.endswith("weight"):
             yield name, 1 + 0.1 * value
         else:

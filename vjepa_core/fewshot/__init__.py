@@ -1,0 +1,1 @@
+"""Few-shot segmentation with heads on frozen video features."""

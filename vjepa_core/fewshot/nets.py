@@ -79,7 +79,8 @@ class ImageUNet(nn.Module):
         x = self.up2(torch.cat([_upsample(x), x2], 1))
         x = self.up1(torch.cat([_upsample(x), x1], 1))
         x = self.up0(torch.cat([_upsample(x), x0], 1))
-        return self.out(x) + carried
+        logits: Tensor = self.out(x) + carried
+        return logits
 
     def add_features(self, x: Tensor, features: Tensor) -> Tensor:
         """Return the maps (B, 4 * width, 14, 14) unchanged; this network does not use features."""
@@ -117,7 +118,7 @@ class FeatureUNet(ImageUNet):
 
     def add_features(self, x: Tensor, features: Tensor) -> Tensor:
         """Add projected tokens (B, depths, h, w, dim) to the maps (B, 4 * width, 14, 14)."""
-        tokens = self.feature_norm(features.float())
+        tokens: Tensor = self.feature_norm(features.float())
         tokens = tokens.permute(0, 1, 4, 2, 3).flatten(1, 2)
         tokens = self.feature_drop(self.feature_proj(tokens))
         if tokens.shape[-2:] != x.shape[-2:]:

@@ -43,7 +43,8 @@ def signed_distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
 def pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
     """Return the pixel centres (1, H, W, 2) in -1..1, x before y."""
     eye = torch.eye(2, 3, device=device)[None]
-    return functional.affine_grid(eye, [1, 1, height, width], align_corners=False)
+    grid: Tensor = functional.affine_grid(eye, [1, 1, height, width], align_corners=False)
+    return grid
 
 
 def warp(maps: Tensor, shift: Tensor, base: Tensor) -> Tensor:
@@ -52,7 +53,8 @@ def warp(maps: Tensor, shift: Tensor, base: Tensor) -> Tensor:
     `base` has the shape (., H, W, 2) and `shift` (n, 2, H, W), both in -1..1.
     """
     positions = base + shift.permute(0, 2, 3, 1)
-    return functional.grid_sample(maps, positions, padding_mode="border", align_corners=False)
+    sampled: Tensor = functional.grid_sample(maps, positions, padding_mode="border", align_corners=False)
+    return sampled
 
 
 def exponential(velocity: Tensor, base: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from app.commands.report import table
 from app.domain.errors import ApicalError, CineError
 
 if TYPE_CHECKING:
-    from vjepa_core.bench.applicability import Decision, Picture
+    from vjepa_core.bench.applicability import Decision, Example
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -107,41 +107,41 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([*early_end_note(result), table(lines), *(["", "Wrong:", *wrong] if wrong else [])])
 
 
-def _first(args: argparse.Namespace) -> Picture:
+def _first(args: argparse.Namespace) -> Example:
     own = next(_from_files(args.apical, apical=True, every=1), None)
     return own or next(_phantoms(1, first=900))
 
 
-def _pictures(args: argparse.Namespace) -> Iterator[Picture]:
-    from vjepa_core.bench.applicability import Picture
+def _pictures(args: argparse.Namespace) -> Iterator[Example]:
+    from vjepa_core.bench.applicability import Example
     from vjepa_core.bench.camus import load_camus
-    from vjepa_core.bench.synthetic_pictures import textures
+    from vjepa_core.bench.synthetic_images import textures
 
     yield from _from_files(args.apical, apical=True, every=args.every)
     yield from _phantoms(args.phantom)
     images, kinds = textures(args.textures, seed=args.seed) if args.textures else ((), ())
     for i, (image, kind) in enumerate(zip(images, kinds, strict=True)):
-        yield Picture("textures", f"{kind} {i}", image[None], 0.0, False)
+        yield Example("textures", f"{kind} {i}", image[None], 0.0, False)
     yield from _from_files(args.other, apical=False, every=args.every)
     if args.data is not None:
         scored = load_camus(args.data)[1].images[:: args.every]
         for i, image in enumerate(scored):
-            yield Picture("CAMUS stills", str(i * args.every), image[None], 0.0, True)
+            yield Example("CAMUS stills", str(i * args.every), image[None], 0.0, True)
 
 
-def _phantoms(n: int, first: int = 0) -> Iterator[Picture]:
-    from vjepa_core.bench.applicability import Picture
+def _phantoms(n: int, first: int = 0) -> Iterator[Example]:
+    from vjepa_core.bench.applicability import Example
     from vjepa_core.bench.scored_cines import phantom_cines
 
     for i in range(first, first + n):
         (cine,) = phantom_cines(1, frames=16, first=i)
-        yield Picture("phantoms", str(i), cine.frames, cine.fps, True)
+        yield Example("phantoms", str(i), cine.frames, cine.fps, True)
 
 
-def _from_files(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Picture]:
+def _from_files(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[Example]:
     """Read cines and stills from files and folders; unreadable ones are logged and skipped."""
     from app.readers.open import open_cine
-    from vjepa_core.bench.applicability import Picture
+    from vjepa_core.bench.applicability import Example
 
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     for file in files[::every]:
@@ -157,7 +157,7 @@ def _from_files(paths: Sequence[Path], *, apical: bool, every: int) -> Iterator[
             continue
         finally:
             cine.source.close()
-        yield Picture(file.parent.name, file.name, frames, cine.timing.fps, apical)
+        yield Example(file.parent.name, file.name, frames, cine.timing.fps, apical)
 
 
 def _frames(cine: Any) -> Any:

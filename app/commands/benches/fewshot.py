@@ -13,7 +13,7 @@ from app.commands.benches.user_cines import project_cines
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
-    from vjepa_core.bench.fewshot_rows import LineUp
+    from vjepa_core.bench.fewshot_rows import RowSelection
     from vjepa_core.bench.scored_cines import ScoredCine
     from vjepa_core.encoder.loaded import LoadedEncoder
 
@@ -86,13 +86,13 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         return _phases(args, on_progress)
 
     from app.bench.machine import machine
-    from vjepa_core.bench.fewshot_rows import WORDS, LineUp
+    from vjepa_core.bench.fewshot_rows import ROW_NAMES, RowSelection
 
     if args.plot:
         from app.bench.plots import check
 
         check(args.plot)
-    line_up = LineUp(args.rows or WORDS, _loader(args.encoder), args.budget, args.converged)
+    line_up = RowSelection(args.rows or ROW_NAMES, _loader(args.encoder), args.budget, args.converged)
     stages = [
         *([_stills(args, line_up, on_progress)] if args.data is not None else []),
         *([_cines(args, line_up, on_progress)] if args.cines is not None else []),
@@ -118,18 +118,18 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 Stage = Callable[[Callable[[dict[str, Any]], None]], None]
 
 
-def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -> Stage:
+def _stills(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProgress) -> Stage:
     import numpy as np
 
     from vjepa_core.bench.camus import load_camus
-    from vjepa_core.bench.fewshot import check, run, some
+    from vjepa_core.bench.fewshot import run, subsample, validate
 
     train, scored = load_camus(args.data)
     available = len(np.unique(train.patients))
     patients = args.patients or [count for count in PATIENTS if count <= available]
-    scored = scored if args.stills is None else some(scored, args.stills)
+    scored = scored if args.stills is None else subsample(scored, args.stills)
     contestants = line_up.on_stills()
-    check(train, scored, contestants, patients)
+    validate(train, scored, contestants, patients)
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
         seeds = _seeds(args)
@@ -146,7 +146,7 @@ def _stills(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) 
     return stage
 
 
-def _cines(args: argparse.Namespace, line_up: LineUp, on_progress: OnProgress) -> Stage:
+def _cines(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProgress) -> Stage:
     from vjepa_core.bench.fewshot_cines import run_cines
 
     own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
@@ -181,7 +181,7 @@ def _phases(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     """Score both phases after one annotated frame, starting from the bundled head, as in the window."""
     from app.bench.machine import machine
     from vjepa_core.bench.fewshot_rows import BUNDLED
-    from vjepa_core.bench.other_phase import run_phases, summary_phases
+    from vjepa_core.bench.single_phase import run_phases, summary_phases
     from vjepa_core.fewshot.starter import load_starter
 
     encoder = _loader(args.encoder)(BUNDLED)

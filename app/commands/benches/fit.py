@@ -57,7 +57,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     from vjepa_core.encoder.precision import inference_device
 
     encoder = registry.find(args.encoder or registry.chosen()).name
-    lessons = [fit_live.Lesson.of(cine) for cine in _cines(args, on_progress)]
+    lessons = [fit_live.AnnotatedCine.of(cine) for cine in _cines(args, on_progress)]
     with tempfile.TemporaryDirectory(prefix="apical-bench-", ignore_cleanup_errors=True) as folder:
         cache = Path(folder)
         peer = fit_live.forest(cache / "features", encoder, registry.encoder_folders(), seed=args.seed)
@@ -98,14 +98,14 @@ def _from_file(path: Path, on_progress: OnProgress) -> list[ScoredCine]:
         return project_cines(path, on_progress)
     from app.commands.segment import decode
     from app.readers.open import open_cine
-    from vjepa_core.bench.fit_live import with_stand_ins
+    from vjepa_core.bench.fit_live import with_phantom_labels
 
     cine = open_cine(path)
     try:
         frames, _ = decode(cine, cine.region, on_progress)
     finally:
         cine.source.close()
-    return [with_stand_ins(frames, cine.timing.fps, cine.pixel_aspect)]
+    return [with_phantom_labels(frames, cine.timing.fps, cine.pixel_aspect)]
 
 
 def text(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from app.commands.report import ratio_lines, table
 from app.domain.errors import ApicalError
 
 if TYPE_CHECKING:
-    from vjepa_core.bench.reliability import Seen
+    from vjepa_core.bench.reliability import Observation
 
 FRAMES = (1, 2, 3)
 OnProgress = Callable[[str, int, int], None]
@@ -60,28 +60,28 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.reliability import ratios, summary
     from vjepa_core.bench.scored_cines import phantom_cines, pseudo_cines
-    from vjepa_core.bench.uncertainty import halves, on_cines, on_stills
+    from vjepa_core.bench.uncertainty import observe_cines, observe_stills, split_by_patient
     from vjepa_core.encoder.load import load_encoder
     from vjepa_core.encoder.precision import inference_device, inference_dtype
     from vjepa_core.fewshot.starter import load_starter
 
-    stills = None if args.data is None else halves(load_camus(args.data)[1])[1]
+    stills = None if args.data is None else split_by_patient(load_camus(args.data)[1])[1]
     own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
     device = inference_device()
     encoder = load_encoder(device=device, matrices=inference_dtype(device))
     starter = load_starter(encoder[1])
     head = None if starter is None else starter.head.to(device)
-    seen: list[Seen] = []
+    seen: list[Observation] = []
     with keep_results(seen) as ending:
         on_progress("creating cines", 0, 1)
         synthetic = phantom_cines(args.phantom, frames=args.length)
         if args.data is not None and args.phantom:
             synthetic += pseudo_cines(args.data, args.phantom, frames=args.length)
         if stills is not None and head is not None:
-            seen.extend(on_stills(stills, encoder, head, on_progress=on_progress))
+            seen.extend(observe_stills(stills, encoder, head, on_progress=on_progress))
         # `extend` keeps the items so far if the generator is interrupted.
         seen.extend(
-            on_cines(
+            observe_cines(
                 [*own, *synthetic],
                 encoder,
                 start=starter,

@@ -170,12 +170,12 @@ def test_scores_of_another_experiment_are_rejected(whole: Path) -> None:
 
 
 def test_a_folder_without_an_experiment_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no experiment"):
+    with pytest.raises(BenchError, match="no readable experiment"):
         ablation.report(tmp_path)
     (tmp_path / "asked.json").write_text(json.dumps([1]))
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "A-0.json").write_text("{")
-    with pytest.raises(BenchError, match="no experiment"):
+    with pytest.raises(BenchError, match="no readable experiment"):
         ablation.report(tmp_path)
 
 

@@ -15,11 +15,11 @@ from torch import nn
 
 from app import cli
 from app.commands.benches import encode as benches_encode
-from vjepa_core.bench import encode, encode_once
+from vjepa_core.bench import encode, encode_process
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.bench.encode import OURS, PEER, Side, sides
-from vjepa_core.bench.encode_once import Task, measure
-from vjepa_core.bench.vjepa2_peer import ours, theirs
+from vjepa_core.bench.encode_process import Task, measure
+from vjepa_core.bench.vjepa2_peer import create_ours, create_peer
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.block import Block
 from vjepa_core.encoder.cost import clip_flops, weight_bytes
@@ -32,7 +32,7 @@ TINY = "vit_w48d2h2m96_patch8_32_t2.vjepa2"
 def test_the_peer_has_the_same_weights_and_gives_the_same_tokens() -> None:
     pytest.importorskip("transformers")
     architecture = Architecture.parse(TINY)
-    own, peer = ours(architecture, torch.float32), theirs(architecture, torch.float32, 4, 32)
+    own, peer = create_ours(architecture, torch.float32), create_peer(architecture, torch.float32, 4, 32)
     clip = torch.randn(2, 3, 4, 32, 32)
     expected = peer(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
     torch.testing.assert_close(own(clip), expected, atol=1e-5, rtol=0)
@@ -40,9 +40,9 @@ def test_the_peer_has_the_same_weights_and_gives_the_same_tokens() -> None:
     assert peer.config._attn_implementation == "sdpa"  # type: ignore[union-attr]
     bytes_of = [sum(weight.nbytes for weight in model.parameters()) for model in (own, peer)]
     assert bytes_of == [weight_bytes(architecture, 4)] * 2
-    low = theirs(architecture, torch.bfloat16, 4, 32)
+    low = create_peer(architecture, torch.bfloat16, 4, 32)
     assert {weight.dtype for weight in low.parameters()} == {torch.bfloat16}
-    assert ours(architecture, torch.bfloat16).blocks[0].mlp.fc1.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
+    assert create_ours(architecture, torch.bfloat16).blocks[0].mlp.fc1.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
 
 
 def test_half_precision_has_separate_rows() -> None:
@@ -235,7 +235,7 @@ def test_a_missing_peer_is_reported_with_a_remedy(
     assert cli.main(["bench", "encode"]) == 2
     assert "pip install 'apical[bench]'" in capsys.readouterr().err
     with pytest.raises(BenchError, match="bench"):
-        theirs(Architecture.parse(TINY), torch.float32, 4, 32)
+        create_peer(Architecture.parse(TINY), torch.float32, 4, 32)
 
 
 def test_only_the_blocks_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +250,22 @@ def test_only_the_blocks_are_compiled(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("error", "task", "message"),
     [
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), {}, "The machine's memory does not"),
-        (MemoryError(), {}, "The machine's memory does not"),
-        (torch.OutOfMemoryError("CUDA out of memory"), {"device": "cuda"}, "The GPU's memory does not"),
-        (torch.OutOfMemoryError("CUDA out of memory"), {"device": "cuda", "compiled": True}, "The GPU's"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            {},
+            "The memory of the machine is too small",
+        ),
+        (MemoryError(), {}, "The memory of the machine is too small"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            {"device": "cuda"},
+            "The memory of the GPU is too small",
+        ),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            {"device": "cuda", "compiled": True},
+            "The memory of the GPU",
+        ),
         (ImportError("backend raised:\nno Triton"), {"compiled": True}, "(backend raised: no Triton)"),
         (KeyError(), {"compiled": True}, "(KeyError)"),
     ],
@@ -268,9 +280,9 @@ def test_expected_errors_of_a_process_are_one_sentence(
     def fail(task: Task) -> None:
         raise error
 
-    monkeypatch.setattr(encode_once, "measure", fail)
+    monkeypatch.setattr(encode_process, "measure", fail)
     monkeypatch.setattr(sys, "argv", ["", Task(TINY, **{"device": "cpu", **task}).to_json()])
-    assert encode_once.main() == 2
+    assert encode_process.main() == 2
     assert message in json.loads(capsys.readouterr().out)["error"]
 
 

@@ -12,9 +12,19 @@ import torch
 
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.fewshot import CONVERGED, OURS, Contestant, differences, draw, others, ratios, run, some
-from vjepa_core.bench.fewshot_rows import ROWS, WORDS, LineUp, seen, start
-from vjepa_core.bench.own_head import OwnHead, first_head, for_stills
+from vjepa_core.bench.fewshot import (
+    CONVERGED,
+    OURS,
+    Entry,
+    choose_patients,
+    differences,
+    ratios,
+    run,
+    subsample,
+    unlabelled_images,
+)
+from vjepa_core.bench.fewshot_rows import ROW_NAMES, ROWS, RowSelection, camus_note, start_note
+from vjepa_core.bench.head_on_stills import HeadOnStills, first_head, for_stills
 from vjepa_core.bench.scores import hd95, interval, score, summary
 from vjepa_core.encoder.catalogue import EncoderCard, card
 from vjepa_core.encoder.initialise import initialise
@@ -130,28 +140,28 @@ def test_an_interval_is_students() -> None:
 
 def test_sets_of_patients_are_nested() -> None:
     stills = _stills(10)
-    few, more = draw(stills, 2, seed=1), draw(stills, 5, seed=1)
+    few, more = choose_patients(stills, 2, seed=1), choose_patients(stills, 5, seed=1)
     assert len(few) == 4
     assert set(few.patients.tolist()) < set(more.patients.tolist())
-    assert set(draw(stills, 2, seed=2).patients.tolist()) != set(few.patients.tolist())
-    assert len(some(stills, 3)) == 3
-    assert some(stills, 99) is stills
+    assert set(choose_patients(stills, 2, seed=2).patients.tolist()) != set(few.patients.tolist())
+    assert len(subsample(stills, 3)) == 3
+    assert subsample(stills, 99) is stills
 
 
-def test_rows_see_only_their_patients_and_rivals_get_our_time() -> None:
-    ours, rival = _Copy(), _Copy()
+def test_rows_see_only_their_patients_and_baselines_get_our_time() -> None:
+    ours, method = _Copy(), _Copy()
     told: list[str] = []
     rows = run(
         _stills(4),
         _stills(2, first=50),
-        [Contestant(OURS, ours, note="made up"), Contestant("rival", rival, budget_s="ours")],
+        [Entry(OURS, ours, note="made up"), Entry("baseline", method, budget_s="ours")],
         patients=(1, 3),
         seeds=(0, 1),
         on_progress=lambda stage, done, total: told.append(stage),
     )
     assert [row["patients"] for row in rows] == [1] * 4 + [3] * 4
     assert ours.seen == [(2, 0, None), (2, 1, None), (6, 0, None), (6, 1, None)]
-    assert [budget for _, _, budget in rival.seen] == [2.0] * 4
+    assert [budget for _, _, budget in method.seen] == [2.0] * 4
     first = rows[0]
     assert first["note"] == "made up; a copy"
     assert first["kind"] == "camus"
@@ -165,7 +175,7 @@ def test_a_stop_returns_the_rows_so_far() -> None:
     found = run(
         _stills(2),
         _stills(2, first=50),
-        [Contestant(OURS, _Copy())],
+        [Entry(OURS, _Copy())],
         patients=(1,),
         seeds=range(5),
         on_row=rows.append,
@@ -177,16 +187,16 @@ def test_a_stop_returns_the_rows_so_far() -> None:
 
 def test_bad_input_is_rejected() -> None:
     train, scored = _stills(2), _stills(1, first=50)
-    one = [Contestant(OURS, _Copy())]
+    one = [Entry(OURS, _Copy())]
     with pytest.raises(BenchError, match="has 2 training patients"):
         run(train, scored, one, patients=(3,), seeds=(0,))
-    with pytest.raises(BenchError, match="no time of ours"):
-        run(train, scored, [Contestant("U-Net", _Copy(), budget_s="ours")], patients=(1,), seeds=(0,))
+    with pytest.raises(BenchError, match="time of ours"):
+        run(train, scored, [Entry("U-Net", _Copy(), budget_s="ours")], patients=(1,), seeds=(0,))
     flat = Stills(scored.images[:, :32], scored.masks[:, :32], scored.patients)
     with pytest.raises(BenchError, match="not square"):
         run(train, flat, one, patients=(1,), seeds=(0,))
     with pytest.raises(BenchError, match="left to score"):
-        run(train, some(scored, 0), one, patients=(1,), seeds=(0,))
+        run(train, subsample(scored, 0), one, patients=(1,), seeds=(0,))
 
 
 def _row(what: str, seed: int, mean: float, fit_s: float = 1.0) -> dict[str, object]:
@@ -230,7 +240,7 @@ def test_features_are_computed_once(loaded: Loaded) -> None:
 
 def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
     stills = _stills(1)
-    own = OwnHead("ours", EncodedStills(*loaded), replace(for_stills(), steps=3))
+    own = HeadOnStills("ours", EncodedStills(*loaded), replace(for_stills(), steps=3))
     model = own.fit(stills.images, stills.masks, seed=0)
     assert model.steps == 3
     answer = model.predict(stills.images)
@@ -240,7 +250,7 @@ def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
     assert "alone" not in model.note
     many = replace(own, config=replace(own.config, both_from=1, both_steps=1.0, alone_from=1))
     assert many.fit(stills.images, stills.masks, seed=0).note == (
-        "many labels, so by the net of the picture alone; all its steps"
+        "many labels, so image network only; all steps"
     )
     with pytest.raises(Cancelled):
         own.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
@@ -248,14 +258,14 @@ def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
 
 def test_others_are_stills_of_patients_who_are_not_among_the_few() -> None:
     stills = _stills(8)
-    few = draw(stills, 3, seed=1)
-    found = others(stills, few, seed=1)
+    few = choose_patients(stills, 3, seed=1)
+    found = unlabelled_images(stills, few, seed=1)
     assert {image.tobytes() for image in found} == {
         image.tobytes()
         for image, patient in zip(stills.images, stills.patients, strict=True)
         if patient not in few.patients
     }
-    assert not len(others(stills, stills, seed=1))
+    assert not len(unlabelled_images(stills, stills, seed=1))
 
 
 def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> None:
@@ -263,8 +273,8 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
     quick = replace(for_stills(), both_steps=1.0)
     rows = []
     for config in (quick, replace(quick, unlabelled_share=0.0)):
-        own = OwnHead("ours", tokens, config)
-        rows += run(_stills(4), _stills(1, first=9), [Contestant(OURS, own, tokens)], patients=[2], seeds=[0])
+        own = HeadOnStills("ours", tokens, config)
+        rows += run(_stills(4), _stills(1, first=9), [Entry(OURS, own, tokens)], patients=[2], seeds=[0])
     among, without = rows
     assert among["steps"] == without["steps"] == 1
     assert among["features_s"] == pytest.approx(2 * without["features_s"], rel=0.5)
@@ -274,7 +284,7 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
 
 
 def test_others_are_omitted_if_they_are_not_used(loaded: Loaded) -> None:
-    own = OwnHead("ours", EncodedStills(*loaded))
+    own = HeadOnStills("ours", EncodedStills(*loaded))
     images = _stills(2).images
     assert own.among(images, 20).unlabelled is images
     assert own.among(images, 3).unlabelled is None  # one net
@@ -289,7 +299,7 @@ def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
         asked.append(which)
         return loaded
 
-    everyone = LineUp(WORDS, encoder)
+    everyone = RowSelection(ROW_NAMES, encoder)
     assert [one.what for one in everyone.on_stills()] == list(ROWS.values())
     assert [one.what for one in everyone.within_cines()] == [
         ROWS[row] for row in ("ours", "ours-random", "ours-blind")
@@ -302,21 +312,21 @@ def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
     assert (quick.budget_s, converged.budget_s) == ("ours", 1800.0)
 
     asked.clear()
-    rival = LineUp(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
-    assert [one.budget_s for one in rival.on_stills()] == [7.0]
-    assert not rival.carried()
+    method = RowSelection(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
+    assert [one.budget_s for one in method.on_stills()] == [7.0]
+    assert not method.carried()
     assert not asked  # no encoder is loaded for rows that need none
-    with pytest.raises(BenchError, match="no row magic: choose of ours"):
-        LineUp(("magic",), encoder)
+    with pytest.raises(BenchError, match="no row magic: choose from ours"):
+        RowSelection(("magic",), encoder)
 
 
 def test_a_row_states_the_start_of_its_head(loaded: Loaded) -> None:
-    assert "CAMUS's training stills" in seen(card().name)
-    assert not seen("tiny")
-    assert start(EncodedStills(*loaded)) == "head from scratch"
-    assert start(EncodedStills(None, card())) == "head from scratch"
+    assert "CAMUS's training stills" in camus_note(card().name)
+    assert not camus_note("tiny")
+    assert start_note(EncodedStills(*loaded)) == "head from scratch"
+    assert start_note(EncodedStills(None, card())) == "head from scratch"
     shipped = EncodedStills(loaded[0], card())  # whose weights do not matter here
-    assert start(shipped) == "head pre-trained on phantoms, no human label"
+    assert start_note(shipped) == "head pre-trained on phantoms, no human label"
 
 
 def test_no_row_starts_from_a_head_trained_on_camus() -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.beating import beating
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.cine_rows import CARRIED, Ours, without_encoder
-from vjepa_core.bench.fewshot import Contestant
+from vjepa_core.bench.cine_rows import CARRIED, EncoderRow, without_encoder
+from vjepa_core.bench.fewshot import Entry
 from vjepa_core.bench.fewshot_cines import differences_cines, ratios_cines, run_cines, summary_cines
 from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_cines, pseudo_cines
 from vjepa_core.encoder.architecture import Architecture
@@ -47,7 +47,7 @@ def encoder() -> LoadedEncoder:
 
 @dataclass
 class Oracle:
-    """A rival that records its data and predicts the truth."""
+    """A baseline that records its data and predicts the truth."""
 
     name: str = "oracle"
     steps: int = 7
@@ -86,12 +86,12 @@ def test_annotated_frames_are_spread_evenly() -> None:
 
 def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder: LoadedEncoder) -> None:
     nothing = without_encoder(encoder[1])
-    ours = [Ours("ours", encoder), Ours("no encoder", nothing, note="zeros")]
+    ours = [EncoderRow("ours", encoder), EncoderRow("no encoder", nothing, note="zeros")]
     told: list[tuple[int, int]] = []
     rows = run_cines(
         [_cine(mm=0.5)],
         ours=ours,
-        learners=[Contestant("oracle", Oracle(), note="a test")],
+        learners=[Entry("oracle", Oracle(), note="a test")],
         counts=(2,),
         seeds=(0, 1),
         budget_s=0.01,
@@ -139,47 +139,47 @@ def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
 ) -> None:
     at_ours, free, own = Oracle(), Oracle(), Oracle()
     learners = [
-        Contestant("a", at_ours, budget_s="ours"),
-        Contestant("b", free),
-        Contestant("c", own, budget_s=9.0),
+        Entry("a", at_ours, budget_s="ours"),
+        Entry("b", free),
+        Entry("c", own, budget_s=9.0),
     ]
     run_cines([_cine()], learners=learners, carried=(), counts=(1,), seeds=(5,), budget_s=2.0)
-    for rival, budget in ((at_ours, 2.0), (free, None), (own, 9.0)):
-        ((images, masks, seed, budget_s),) = rival.given
+    for method, budget in ((at_ours, 2.0), (free, None), (own, 9.0)):
+        ((images, masks, seed, budget_s),) = method.given
         assert (images == FRAMES[[4]]).all()
         assert (masks == MASKS[[4]]).all()
         assert (seed, budget_s) == (5, budget)
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("given", "head that ships"), ("phantom", "phantoms"), ("pseudo", "no human label")]
+    ("kind", "words"), [("given", "shipped head"), ("phantom", "phantoms"), ("pseudo", "no human label")]
 )
 def test_fits_start_as_in_the_window_but_on_made_up_cines_from_a_head_that_saw_no_patient(
     kind: str, words: str, encoder: LoadedEncoder
 ) -> None:
-    start, told = Ours("ours", (encoder[0], card())).start(kind)
+    start, told = EncoderRow("ours", (encoder[0], card())).start(kind)
     assert start is not None
     assert start.head.config.encoder_checksum == card().checksum
     assert words in told
-    assert Ours("ours", without_encoder(card())).start(kind) == (None, "head from scratch")
+    assert EncoderRow("ours", without_encoder(card())).start(kind) == (None, "head from scratch")
 
 
-def test_without_a_budget_a_rival_gets_the_seconds_that_we_took(
+def test_without_a_budget_a_baseline_gets_the_seconds_that_ours_took(
     encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = functools.partial(segment, config=FitConfig(steps=1))
     monkeypatch.setattr("vjepa_core.bench.fewshot_cines.segment", quick)
-    rival = Oracle()
+    method = Oracle()
     rows = run_cines(
         [_cine()],
-        ours=[Ours("ours", encoder), Ours("again", encoder)],
-        learners=[Contestant("rival", rival, budget_s="ours")],
+        ours=[EncoderRow("ours", encoder), EncoderRow("again", encoder)],
+        learners=[Entry("baseline", method, budget_s="ours")],
         carried=(),
         counts=(1,),
     )
     taken = rows[0]["features_s"] + rows[0]["fit_s"]
-    assert rows[2]["what"] == "rival"
-    assert rows[2]["budget_s"] == rival.given[0][3] == taken
+    assert rows[2]["what"] == "baseline"
+    assert rows[2]["budget_s"] == method.given[0][3] == taken
     assert rows[0]["budget_s"] is None
     assert rows[0]["mean"] == rows[1]["mean"]  # the same seed, the same masks
 
@@ -205,7 +205,7 @@ def test_cines_with_too_few_labels_are_skipped() -> None:
     with pytest.raises(BenchError, match="No frame is left to score"):
         run_cines([few], carried=("nearest mask",), counts=(2, 3))
     with pytest.raises(BenchError, match="time of ours"):
-        run_cines([many], learners=[Contestant("a", Oracle(), budget_s="ours")])
+        run_cines([many], learners=[Entry("a", Oracle(), budget_s="ours")])
 
 
 def test_a_stop_keeps_the_rows_so_far() -> None:
@@ -299,5 +299,5 @@ def test_pseudo_cines_are_one_a_patient(tmp_path: Path) -> None:
     assert sorted(cines[0].labels) == [0, 1, 2, 3]
     with pytest.raises(BenchError, match="no patient"):
         pseudo_cines(_camus(tmp_path / "b.npz", ["p0_2CH_ED", "p1_2CH_ES"]), 2)
-    with pytest.raises(BenchError, match="no CAMUS file"):
+    with pytest.raises(BenchError, match="is not a CAMUS file"):
         pseudo_cines(tmp_path / "none.npz", 2)

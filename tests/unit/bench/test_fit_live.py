@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vjepa_core.bench import fit_live, fit_once
+from vjepa_core.bench import fit_live, forest_process
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.fit_live import CORRECTION, FIRST, OURS, PEER, Annotation, Answer, Lesson
+from vjepa_core.bench.fit_live import CORRECTION, FIRST, OURS, PEER, AnnotatedCine, Annotation, Response
 from vjepa_core.bench.scored_cines import ScoredCine
 from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.resources import resource_path
@@ -30,13 +30,13 @@ def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, wi
 
 
 def test_two_frames_are_annotated_and_the_furthest_scored_one_is_looked_at() -> None:
-    lesson = Lesson.of(cine(8))
+    lesson = AnnotatedCine.of(cine(8))
     assert lesson.annotations == (Annotation((2,), 7), Annotation((2, 6), 0))
     assert sorted(lesson.labels(lesson.annotations[1])) == [2, 6]
     # A labelled frame is looked at where one is left, however near.
-    assert Lesson.of(cine(8, (1, 3, 5))).annotations == (Annotation((1,), 3), Annotation((1, 5), 3))
+    assert AnnotatedCine.of(cine(8, (1, 3, 5))).annotations == (Annotation((1,), 3), Annotation((1, 5), 3))
     # Of two labelled frames none is left to score.
-    two = Lesson.of(cine(8, (1, 3)))
+    two = AnnotatedCine.of(cine(8, (1, 3)))
     assert [a.annotated for a in two.annotations] == [(1,), (1, 3)]
     assert two.annotations[0].visible == 7
     assert two.dice(two.cine.labels, [7]) is None
@@ -45,12 +45,12 @@ def test_two_frames_are_annotated_and_the_furthest_scored_one_is_looked_at() -> 
 @pytest.mark.parametrize("poor", [cine(8, (3,)), cine(8, ()), cine(2)])
 def test_a_cine_with_too_few_labels_is_rejected(poor: ScoredCine) -> None:
     with pytest.raises(BenchError, match="outline two frames"):
-        Lesson.of(poor)
+        AnnotatedCine.of(poor)
 
 
 def test_agreement_excludes_unlabelled_pixels() -> None:
     whole = cine(4)
-    lesson = Lesson.of(whole)
+    lesson = AnnotatedCine.of(whole)
     masks = dict(whole.labels)
     assert lesson.dice(masks, range(4)) == pytest.approx(1)
     assert lesson.dice({}, range(4)) == 0
@@ -58,14 +58,14 @@ def test_agreement_excludes_unlabelled_pixels() -> None:
     part[3][:, :30] = 255
     wrong = {**masks, 3: masks[3].copy()}
     wrong[3][:, :30] = 0
-    assert Lesson.of(ScoredCine(whole.frames, 30.0, part)).dice(wrong, [3]) == pytest.approx(1)
+    assert AnnotatedCine.of(ScoredCine(whole.frames, 30.0, part)).dice(wrong, [3]) == pytest.approx(1)
 
 
-def answers(lesson: Lesson, second: float, *, carried: bool) -> list[Answer]:
+def answers(lesson: AnnotatedCine, second: float, *, carried: bool) -> list[Response]:
     masks = lesson.cine.labels
     shown = np.zeros(lesson.cine.frames.shape[1:], np.uint8)
     return [
-        Answer(
+        Response(
             second * (step + 1),
             masks.get(annotation.visible, shown),
             4 * second,
@@ -84,7 +84,7 @@ def test_rows_are_medians_and_ratios_over_one_are_in_our_favour() -> None:
         PEER: lambda lesson: answers(lesson, 20.0, carried=False),
     }
     rows, stopped = fit_live.run(
-        [Lesson.of(cine())], sides, rounds=3, on_progress=lambda stage, *_: heard.append(stage)
+        [AnnotatedCine.of(cine())], sides, rounds=3, on_progress=lambda stage, *_: heard.append(stage)
     )
     assert not stopped
     assert heard[:2] == ["round 1 of 3, cine 1, ours", "round 1 of 3, cine 1, forest on our features"]
@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
     calls = []
 
     def stops(after: int) -> dict[str, fit_live.Side]:
-        def side(lesson: Lesson) -> list[Answer]:
+        def side(lesson: AnnotatedCine) -> list[Response]:
             calls.append(1)
             if len(calls) > after:
                 raise KeyboardInterrupt
@@ -124,25 +124,25 @@ def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
         calls.clear()
         return {OURS: side, PEER: side}
 
-    rows, stopped = fit_live.run([Lesson.of(cine())], stops(3), rounds=5)
+    rows, stopped = fit_live.run([AnnotatedCine.of(cine())], stops(3), rounds=5)
     assert stopped
     assert [row["rounds"] for row in rows] == [2, 2, 1, 1]
     with pytest.raises(KeyboardInterrupt):
-        fit_live.run([Lesson.of(cine())], stops(1), rounds=5)
+        fit_live.run([AnnotatedCine.of(cine())], stops(1), rounds=5)
 
 
 def test_outlines_are_generated_for_a_cine_without_any() -> None:
-    made = fit_live.with_stand_ins(np.zeros((9, 60, 90), np.uint8), 25.0)
+    made = fit_live.with_phantom_labels(np.zeros((9, 60, 90), np.uint8), 25.0)
     assert sorted(made.labels) == [2, 6]
     assert all(
         label.shape == (60, 90) and set(np.unique(label)) == {0, 1, 2, 3} for label in made.labels.values()
     )
-    assert len(Lesson.of(made).annotations) == 2
+    assert len(AnnotatedCine.of(made).annotations) == 2
 
 
 def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    lesson = Lesson.of(cine(5))
+    lesson = AnnotatedCine.of(cine(5))
     side = fit_live.forest(tmp_path / "features", UNTRAINED_ENCODER, [resource_path("encoders")], trees=4)
     first, correction = side(lesson)
     for answer in (first, correction):
@@ -158,14 +158,16 @@ def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path)
 def test_errors_of_the_forest_s_process_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(task: fit_once.Task) -> None:
+    def fail(task: forest_process.Task) -> None:
         assert task.annotations[0]["visible"] == 7
         raise BenchError("No room: make some.")
 
-    monkeypatch.setattr(fit_once, "measure", fail)
-    task = fit_once.Task("a", "b", "c", UNTRAINED_ENCODER, (), 30.0, ({"annotated": [2], "visible": 7},))
+    monkeypatch.setattr(forest_process, "measure", fail)
+    task = forest_process.Task(
+        "a", "b", "c", UNTRAINED_ENCODER, (), 30.0, ({"annotated": [2], "visible": 7},)
+    )
     monkeypatch.setattr(sys, "argv", ["", task.to_json()])
-    assert fit_once.main() == 2
+    assert forest_process.main() == 2
     assert capsys.readouterr().out == '{"error": "No room: make some."}\n'
 
 

@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.pretraining.runs import clips, tiny
-from vjepa_core.bench.every_token import drop_no_token, every_token_config
 from vjepa_core.bench.flops import clip_flops
+from vjepa_core.bench.full_token_peer import every_token_config, use_every_token
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.pretraining.build import build_objective
 from vjepa_core.pretraining.config import PretrainConfig
@@ -28,7 +28,7 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
         student = create_encoder(config.architecture)
     objective = build_objective(student, config)
     if every_token:
-        drop_no_token(objective)
+        use_every_token(objective)
     pictures = clips(BATCH)
     length = (config.truth_frames or (config.frames,))[0]
     taught = pictures.flatten(0, 1).unflatten(0, (-1, length)).to("meta")

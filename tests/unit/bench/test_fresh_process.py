@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.fresh_process import told_by
+from vjepa_core.bench.fresh_process import run_in_process
 
 Run = Callable[..., dict[str, Any]]
 
@@ -21,7 +21,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def start(*lines: str, **more: Any) -> dict[str, Any]:
         (tmp_path / "measured.py").write_text("\n".join(("import json, sys", *lines)))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        return told_by("measured", "a task", error=BenchError, killed="Killed: try less.", **more)
+        return run_in_process("measured", "a task", error=BenchError, killed="Killed: try less.", **more)
 
     return start
 

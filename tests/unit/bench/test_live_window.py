@@ -13,7 +13,7 @@ from app.bench import live
 from app.domain.errors import ApicalError
 from app.engine.events import EngineDied, Event, LearningFailure, PredictedMasks
 from tests.unit.bench.test_fit_live import cine
-from vjepa_core.bench.fit_live import Lesson
+from vjepa_core.bench.fit_live import AnnotatedCine
 from vjepa_core.service.messages import Progress, Stage
 
 
@@ -78,7 +78,7 @@ def ask(
 
     def start(says: Callable[[int, int], list[Event]]) -> Any:
         monkeypatch.setattr(Session, "says", staticmethod(says), raising=False)
-        return live.window(tmp_path, "any")(Lesson.of(cine()))
+        return live.window(tmp_path, "any")(AnnotatedCine.of(cine()))
 
     return start
 

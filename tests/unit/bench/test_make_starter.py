@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vjepa_core.bench.frozen import as_studies
+from vjepa_core.bench.frozen_features import as_prepared_cines
 from vjepa_core.bench.make_starter import PictureFit
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.fewshot.fit import FitConfig, predict
@@ -14,7 +14,7 @@ from vjepa_core.fewshot.head import Head, HeadConfig
 
 def test_only_the_net_of_the_picture_learns_and_is_heard() -> None:
     stills = phantom_stills(2, 224)
-    studies = as_studies(stills.images, torch.zeros(2, 2, 14, 14, 8), stills.masks)
+    studies = as_prepared_cines(stills.images, torch.zeros(2, 2, 14, 14, 8), stills.masks)
     torch.manual_seed(0)
     head = Head(HeadConfig((1, 2, 3), "none", "", 8, 2))
     others = [p.clone() for p in head.feature_net.parameters()]

@@ -12,8 +12,8 @@ import torch
 from tests.unit.pretraining.runs import clips, tiny
 from vjepa_core.bench import pretrain
 from vjepa_core.bench.device import matrix_rate, peak_memory
-from vjepa_core.bench.every_token import drop_no_token, every_token_config
-from vjepa_core.bench.pretrain_once import Task
+from vjepa_core.bench.full_token_peer import every_token_config, use_every_token
+from vjepa_core.bench.pretrain_process import Task
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.pretraining.build import build_objective
 from vjepa_core.pretraining.errors import PretrainingError
@@ -26,7 +26,7 @@ def test_the_peer_has_the_same_weights_and_terms_and_sees_all_tokens() -> None:
     objective = build_objective(create_encoder(config.architecture), config)
     hidden = objective.draw(clips(2), torch.Generator().manual_seed(1)).masks[0].target
     before = copy.deepcopy(objective.state_dict())
-    drop_no_token(objective)
+    use_every_token(objective)
     draw = objective.draw(clips(2), torch.Generator().manual_seed(1))
     masks = draw.masks[0]
     assert torch.equal(masks.target, hidden)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vjepa_core.bench.camus import BenchError, Stills, dice, load_camus, some_patients
-from vjepa_core.bench.frozen import LinearHead, features, fit_on_tokens, predict_on_tokens
+from vjepa_core.bench.camus import BenchError, Stills, dice, load_camus, sample_patients
+from vjepa_core.bench.frozen_features import LinearHead, features, fit_on_tokens, predict_on_tokens
 from vjepa_core.bench.representation import PHANTOM, Protocol, measure, phantom_stills, summary
 from vjepa_core.encoder.initialise import initialise
 from vjepa_core.encoder.models import create_encoder
@@ -60,7 +60,7 @@ def test_dice_by_hand() -> None:
 
 
 def test_patients_in_both_sets_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="training and its scored"):
+    with pytest.raises(BenchError, match="both the training and the scored"):
         load_camus(_write(tmp_path / "camus.npz", _stills(), "val", apart=False))
 
 
@@ -75,17 +75,17 @@ def test_a_file_that_is_not_camus_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     for name in ("a.npz", "b.npz", "none.npz"):
-        with pytest.raises(BenchError, match="is no CAMUS file"):
+        with pytest.raises(BenchError, match="is not a CAMUS file"):
             load_camus(tmp_path / name)
 
 
 def test_shares_are_of_patients_and_reproducible() -> None:
     stills = _stills(40)
-    few = some_patients(stills, 0.1, seed=1)
+    few = sample_patients(stills, 0.1, seed=1)
     assert len(set(few.patients.tolist())) == 2
     assert len(few) == 4
-    assert np.array_equal(few.patients, some_patients(stills, 0.1, seed=1).patients)
-    assert len(some_patients(stills, 1.0, seed=1)) == 40
+    assert np.array_equal(few.patients, sample_patients(stills, 0.1, seed=1).patients)
+    assert len(sample_patients(stills, 1.0, seed=1)) == 40
 
 
 def test_features_equal_those_of_the_encoder(encoder: VisionTransformer3D) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vjepa_core.bench.camus import BenchError, Stills
 from vjepa_core.bench.make_calibration import calibrate, fit, knots, logistic
 from vjepa_core.bench.reliability import (
-    Seen,
+    Observation,
     calibration_error,
     correlation,
     frame_error,
@@ -24,14 +24,16 @@ from vjepa_core.bench.reliability import (
     reliability,
     summary,
 )
-from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, halves
+from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, split_by_patient
 from vjepa_core.fewshot.calibration import SHIPPED, Situation, read, shipped_calibration, sigmoid
 from vjepa_core.resources import resource_path
 
 RNG = np.random.default_rng(0)
 
 
-def seen(signs: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float) -> Seen:
+def seen(
+    signs: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float
+) -> Observation:
     """One frame whose rate of wrong pixels halves in each further bin of softmax."""
     cells = np.zeros((len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2))
     cells[:, -1, 0] = 1000
@@ -40,7 +42,7 @@ def seen(signs: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float,
     good, bad = reliability(np.full(100, 0.9), right), reliability(np.full(100, 0.99), right)
     pixels = {"ours": good, "softmax": bad, "ours near borders": good, "softmax near borders": bad}
     expected = {"ours": ours, "softmax": softmax}
-    return Seen("phantom", Situation.FITTED, cine, 1, dice, signs, cells, expected, pixels)
+    return Observation("phantom", Situation.FITTED, cine, 1, dice, signs, cells, expected, pixels)
 
 
 def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
@@ -149,6 +151,6 @@ def test_one_frame_is_too_little_for_a_correlation() -> None:
 def test_no_patient_is_in_both_halves() -> None:
     patients = np.repeat([f"p{i}" for i in range(5)], 2)
     stills = Stills(np.zeros((10, 4, 4), np.uint8), np.zeros((10, 4, 4), np.uint8), patients)
-    one, other = halves(stills)
+    one, other = split_by_patient(stills)
     assert len(one) + len(other) == 10
     assert not set(one.patients) & set(other.patients)

@@ -12,7 +12,7 @@ import torch
 from app.cli import main
 from vjepa_core.bench.applicability import DRAFT, Decision, rows
 from vjepa_core.bench.representation import phantom_stills
-from vjepa_core.bench.synthetic_pictures import as_from_other_scanners, other_views, textures
+from vjepa_core.bench.synthetic_images import imitate_other_scanners, other_views, textures
 
 
 def test_masks_on_a_phantom_and_none_on_a_texture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +57,6 @@ def test_textures_are_reproducible_and_of_every_kind() -> None:
     turned, names = other_views(stills.images, stills.masks, seed=0)
     assert turned.shape == stills.images.shape
     assert set(names) == {"turned", "ring", "upside down"}
-    varied = as_from_other_scanners(stills.images, seed=0)
+    varied = imitate_other_scanners(stills.images, seed=0)
     assert varied.shape == stills.images.shape
     assert (varied != stills.images).any()

@@ -100,14 +100,14 @@ def test_a_folder_is_locked_by_one_command(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["representation", "--camus", "none.npz"], "no CAMUS file"),
+        (["representation", "--camus", "none.npz"], "is not a CAMUS file"),
         (["representation", "--camus", "none.npz", "--shares", "2"], "--shares"),
         (["representation", "--camus", "none.npz", "--shares"], "no data to train"),
         (["representation", "--camus", "none.npz", "--encoder", "nobody"], "nobody"),
         (["ablation", "--camus", "none.npz", "--data", ".", "--out", "w", "--arms", "Z"], "no arm Z"),
         (["ablation", "--camus", "none.npz", "--data", "none", "--out", "w"], "does not exist"),
         (["ablation", "--out", "w"], "--camus and --data"),
-        (["ablation", "--out", "w", "--report"], "no experiment"),
+        (["ablation", "--out", "w", "--report"], "no readable experiment"),
         (["localisation", "--plain", "none", "--localised", "none", "--data", "."], "none"),
     ],
 )

@@ -14,7 +14,7 @@ from app.bench.fewshot_plot import plot
 from app.cli import main
 from app.commands.benches.fewshot_text import text
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.own_head import OwnHead, for_stills
+from vjepa_core.bench.head_on_stills import HeadOnStills, for_stills
 
 
 @pytest.fixture(autouse=True)
@@ -88,15 +88,15 @@ def test_ctrl_c_ends_with_the_rows_so_far(
     camus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits: list[int] = []
-    real = OwnHead.fit
+    real = HeadOnStills.fit
 
-    def fit(self: OwnHead, *args: object, **words: object) -> object:
+    def fit(self: HeadOnStills, *args: object, **words: object) -> object:
         fits.append(1)
         if len(fits) > 1:
             raise KeyboardInterrupt
         return real(self, *args, **words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(OwnHead, "fit", fit)
+    monkeypatch.setattr(HeadOnStills, "fit", fit)
     words = ["bench", "fewshot", "--data", str(camus), "--patients", "1", "--rows", "ours-blind"]
     assert main([*words, "--stills", "1", "--budget", "0.01"]) == 0
     assert "Stopped early" in capsys.readouterr().out
@@ -143,7 +143,7 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
     ("words", "message"),
     [
         ([], "no data to measure"),
-        (["--data", "none.npz"], "no CAMUS file"),
+        (["--data", "none.npz"], "is not a CAMUS file"),
         (["--data", "none.npz", "--patients", "1,x"], "not a list of positive numbers"),
         (["--data", "none.npz", "--patients", "0"], "not a list of positive numbers"),
         (["--data", "none.npz", "--rows", "magic"], "no row magic"),
@@ -175,9 +175,9 @@ def test_bad_input_is_one_sentence(
 def test_more_patients_than_available(camus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "fewshot", "--data", str(camus), "--patients", "3", "--rows", "forest-filters"]
     assert main(words) == 2
-    assert "has 2 training patients: ask for 1 to 2" in capsys.readouterr().err
+    assert "has 2 training patients: choose 1 to 2" in capsys.readouterr().err
     assert main([*words[:-1], "unet", "--patients", "1"]) == 2
-    assert "no time of ours" in capsys.readouterr().err
+    assert "time of ours" in capsys.readouterr().err
 
 
 def test_fits_on_stills_use_no_propagated_labels() -> None:

@@ -12,16 +12,16 @@ from app.bench import live
 from app.cli import main
 from tests.unit.bench.test_fit_live import answers
 from vjepa_core.bench import fit_live
-from vjepa_core.bench.fit_live import Lesson
+from vjepa_core.bench.fit_live import AnnotatedCine
 
 
 @pytest.fixture
-def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
+def lessons(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
     """Replace both programs by ones that return the truth at once and record their calls."""
-    asked: list[Lesson] = []
+    asked: list[AnnotatedCine] = []
 
     def side(second: float, *, carried: bool) -> Any:
-        def answer(lesson: Lesson) -> Any:
+        def answer(lesson: AnnotatedCine) -> Any:
             asked.append(lesson)
             return answers(lesson, second, carried=carried)
 
@@ -33,7 +33,7 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
 
 
 def test_a_table_targets_ratios_and_a_file(
-    lessons: list[Lesson], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lessons: list[AnnotatedCine], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fit.json"
     assert main(["bench", "fit", "--frames", "8", "--rounds", "2", "--json", str(file)]) == 0
@@ -51,14 +51,14 @@ def test_a_table_targets_ratios_and_a_file(
     assert lessons[0].cine.frames.shape == (8, 224, 224)
 
 
-def test_the_seed_determines_the_phantom(lessons: list[Lesson]) -> None:
+def test_the_seed_determines_the_phantom(lessons: list[AnnotatedCine]) -> None:
     for seed in ("0", "1"):
         assert main(["bench", "fit", "--frames", "4", "--rounds", "1", "--seed", seed]) == 0
     assert (lessons[0].cine.frames != lessons[2].cine.frames).any()
 
 
 def test_a_given_cine_replaces_the_phantom(
-    lessons: list[Lesson], demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lessons: list[AnnotatedCine], demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fit.json"
     assert main(["bench", "fit", str(demo_cine_path), "--rounds", "1", "--json", str(file)]) == 0
@@ -80,7 +80,7 @@ def test_a_given_cine_replaces_the_phantom(
     ],
 )
 def test_bad_input_is_one_line(
-    words: list[str], message: str, lessons: list[Lesson], capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, lessons: list[AnnotatedCine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "fit", *words]) == 2
     out, err = capsys.readouterr()

@@ -97,7 +97,7 @@ def test_a_cancelled_fit_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(uncertainty, "segment", cancelled)
     frames, masks = beating()
     cine = uncertainty.ScoredCine(frames, 30.0, dict(enumerate(masks)), "phantom")
-    assert list(uncertainty.on_cines([cine], (None, None), start=None)) == []  # type: ignore[arg-type]
+    assert list(uncertainty.observe_cines([cine], (None, None), start=None)) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.unit.fewshot.test_sector import fan, speckled
 from vjepa_core.bench.scored_cines import phantom_cines
-from vjepa_core.bench.synthetic_pictures import textures
+from vjepa_core.bench.synthetic_images import textures
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.loaded import LoadedEncoder

@@ -11,7 +11,7 @@ import torch
 
 from app.readers.open import open_cine
 from vjepa_core.bench.camus import dice, load_camus
-from vjepa_core.bench.frozen import as_studies, features, predict_default
+from vjepa_core.bench.frozen_features import as_prepared_cines, features, predict_head
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.encoder.catalogue import card
 from vjepa_core.encoder.load import load_encoder
@@ -99,7 +99,7 @@ def test_the_starter_head_segments_unseen_patients(starter: Starter, data_dir: P
     _, scored = load_camus(data_dir / "camus" / "camus_trainval_224.npz")
     encoder, _ = load_encoder()
     images, masks = scored.images[:24], scored.masks[:24]
-    answer = predict_default(starter.head, images, features(encoder, images))
+    answer = predict_head(starter.head, images, features(encoder, images))
     assert dice(answer, masks)["mean"] > 0.86
 
 
@@ -122,6 +122,6 @@ def test_the_starter_head_does_not_apply_if_its_nets_disagree(
     evidence = Evidence(agreement, 0.96 if applies else 0.7, 0.91, 0.5, 0.0, 1.2)
     monkeypatch.setattr("vjepa_core.fewshot.starter.gather_evidence", lambda *_, **__: evidence)
     images = phantom_stills(1, 224, seed=3).images
-    (study,) = as_studies(images, torch.zeros(1, 4, 14, 14, 384))
+    (study,) = as_prepared_cines(images, torch.zeros(1, 4, 14, 14, 384))
     tried = starter if shipped else replace(starter, recogniser=None)
     assert tried.applies(study) is applies

@@ -21,7 +21,7 @@ from tests.unit.service.test_service import (
     left_heart,
     with_starter,
 )
-from vjepa_core.bench.synthetic_pictures import textures
+from vjepa_core.bench.synthetic_images import textures
 from vjepa_core.fewshot.findings import CAP
 from vjepa_core.fewshot.head import save_head
 from vjepa_core.service.cine_state import CineState

@@ -1,4 +1,4 @@
-"""The rivals: training, time budget and unlabelled pixels."""
+"""The baselines: training, time budget and unlabelled pixels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from vjepa_core.bench.baselines.base import (
+    Baseline,
+    Stopwatch,
+    count_outputs,
+    labels_from_probabilities,
+    resize_images,
+)
+from vjepa_core.bench.baselines.forest import Forest, filters, pixel_features
+from vjepa_core.bench.baselines.strong_augmentation import augment
+from vjepa_core.bench.baselines.unet import UNet, converged_steps, dice_and_cross_entropy
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.rivals.base import Rival, Stopwatch, grown, outputs, shrink
-from vjepa_core.bench.rivals.forest import Forest, filters, upsampled
-from vjepa_core.bench.rivals.strong_augmentation import augment
-from vjepa_core.bench.rivals.unet import UNet, converged_steps, dice_and_cross_entropy
 from vjepa_core.errors import Cancelled
 from vjepa_core.label_image import UNLABELLED
 
@@ -74,14 +80,14 @@ def test_the_loss_excludes_unlabelled_pixels() -> None:
 
 def test_a_unet_learns_and_repeats() -> None:
     images, masks = _pictures()
-    rival: Rival = UNet(steps=24, channels=SMALL)
-    model = rival.fit(images, masks, seed=0)
+    method: Baseline = UNet(steps=24, channels=SMALL)
+    model = method.fit(images, masks, seed=0)
     answer = model.predict(images)
     assert answer.shape == masks.shape
     assert answer.dtype == np.uint8
     assert _agree(answer, masks) > 0.8
     assert model.steps == 24
-    assert "all its steps" in model.note
+    assert "all steps" in model.note
 
     short = UNet(steps=2, channels=SMALL)
     first, again = (short.fit(images, masks, seed=0).predict(images[:1]) for _ in range(2))
@@ -121,7 +127,7 @@ def test_a_forest_on_features_reads_tokens_and_grey() -> None:
         cells = torch.from_numpy(pictures).float().unflatten(1, (14, 8)).unflatten(3, (14, 8)).mean((2, 4))
         return cells[:, None, :, :, None].repeat(1, 2, 1, 1, 3).half()
 
-    describe = upsampled(tokens_of)
+    describe = pixel_features(tokens_of)
     assert describe(images[0]).shape == (112, 112, 2 * 3 + 1)
     np.testing.assert_allclose(describe(images[0])[..., -1], images[0] / 255, rtol=1e-6)
     model = Forest("features", describe, trees=10).fit(images, masks, seed=0)
@@ -134,17 +140,17 @@ def test_a_class_in_only_some_images() -> None:
     masks[1][masks[1] == 2] = 0
     found = Forest("filters", filters, trees=5).fit(images, masks, seed=0).predict(images[:1])
     assert set(np.unique(found)) <= {0, 1, 2}
-    assert outputs(masks) == 3
-    assert outputs(np.full((1, 4, 4), UNLABELLED, np.uint8)) == 1
+    assert count_outputs(masks) == 3
+    assert count_outputs(np.full((1, 4, 4), UNLABELLED, np.uint8)) == 1
 
 
 def test_images_are_mapped_to_the_grid_and_back() -> None:
     _, masks = _pictures(1)
-    small = shrink(masks, labels=True)
+    small = resize_images(masks, labels=True)
     assert small.shape == (1, 112, 112)
     assert set(np.unique(small)) == set(np.unique(masks))
     maps = np.stack([(small[0] == value).astype(np.float32) for value in range(3)])
-    assert _agree(grown(maps, (96, 128)), masks[0]) > 0.97
+    assert _agree(labels_from_probabilities(maps, (96, 128)), masks[0]) > 0.97
 
 
 def test_a_stopwatch_without_a_budget_never_expires() -> None:

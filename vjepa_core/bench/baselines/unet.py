@@ -1,4 +1,4 @@
-"""A U-Net from scratch with strong augmentation: what most would train on labels of their own."""
+"""U-Net trained from scratch with strong augmentation, the common choice for few labels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vjepa_core.bench.baselines.base import Stopwatch, count_outputs, labels_from_probabilities, resize_images
+from vjepa_core.bench.baselines.strong_augmentation import augment, standardise
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.rivals.base import Stopwatch, grown, outputs, shrink
-from vjepa_core.bench.rivals.strong_augmentation import augment, standardised
 from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
 from vjepa_core.label_image import UNLABELLED
@@ -23,27 +23,29 @@ from vjepa_core.label_image import UNLABELLED
 BATCH = 8
 LEARNING_RATE = 2e-3
 _WARM_STEPS = 5
-_AT_ONCE = 32  # pictures, in prediction
+_PREDICT_BATCH = 32
 
 
 def converged_steps(stills: int) -> int:
-    """Length of a fit until it has converged: 2,100 steps for four pictures, 9,500 for 1,600."""
-    return round(1500 * stills**0.25)
+    """Return the number of steps until convergence: 2,100 for four images, 9,500 for 1,600."""
+    steps: int = round(1500 * stills**0.25)
+    return steps
 
 
 @dataclass(frozen=True)
 class UNet:
-    """MONAI's BasicUNet at 112 pixels: batches of 8, Dice and cross-entropy, AdamW, the rate along a cosine.
+    """MONAI's BasicUNet at 112 pixels: batches of 8, Dice and cross-entropy loss, AdamW, cosine schedule.
 
-    The cosine ends where the fit does: at its steps or at its budget, whichever comes first.
+    The schedule ends with the fit: at its number of steps or its budget, whichever comes first.
 
     Attributes
     ----------
     name : str
+        Name for the rows.
     steps : int, optional
-        Length of a fit; default `converged_steps` of its pictures.
+        Number of steps; default: `converged_steps` of the number of images.
     channels : tuple of int
-        Of the six stages.
+        Channels of the six stages.
     """
 
     name: str = "U-Net"
@@ -59,16 +61,16 @@ class UNet:
         budget_s: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> UNetModel:
-        """Train from scratch; see `vjepa_core.bench.rivals.base.Rival`."""
+        """Train from scratch; see `vjepa_core.bench.baselines.base.Baseline`."""
         build = _basic_unet()
-        device, n_outputs = inference_device(), outputs(masks)
+        device, n_outputs = inference_device(), count_outputs(masks)
         total = self.steps or converged_steps(len(images))
         watch = Stopwatch(budget_s)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net: nn.Module = build(2, 1, n_outputs, self.channels, dropout=0.1).to(device)
-            pictures = torch.from_numpy(shrink(images)).to(device)[:, None].float() / 255
-            targets = torch.from_numpy(shrink(masks, labels=True)).to(device).long()
+            pictures = torch.from_numpy(resize_images(images)).to(device)[:, None].float() / 255
+            targets = torch.from_numpy(resize_images(masks, labels=True)).to(device).long()
             generator = torch.Generator().manual_seed(seed)
             adam = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
             order, step = Tensor(), 0
@@ -78,7 +80,7 @@ class UNet:
                 rate = LEARNING_RATE * _share_of_rate(step, max(step / total, watch.share))
                 for group in adam.param_groups:
                     group["lr"] = rate
-                if len(order) < BATCH:  # every picture once before any comes again
+                if len(order) < BATCH:  # each image once per epoch
                     rounds = [torch.randperm(len(images), generator=generator) for _ in range(BATCH)]
                     order = torch.cat((order.long(), *rounds))
                 rows, order = order[:BATCH], order[BATCH:]
@@ -89,7 +91,7 @@ class UNet:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 adam.step()
                 step += 1
-        ended = "all its steps" if step >= total else "stopped by time"
+        ended = "all steps" if step >= total else "stopped by time"
         return UNetModel(net.eval(), step, watch.seconds, f"{ended}, {_size(net)} weights")
 
 
@@ -100,7 +102,7 @@ def _share_of_rate(step: int, progress: float) -> float:
 
 @dataclass
 class UNetModel:
-    """A fitted U-Net."""
+    """Fitted U-Net."""
 
     net: nn.Module
     steps: int
@@ -109,31 +111,31 @@ class UNetModel:
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Label images (N, H, W)."""
+        """Predict label images (N, H, W)."""
         device, drawn = next(self.net.parameters()).device, []
-        for start in range(0, len(images), _AT_ONCE):
-            part = torch.from_numpy(shrink(images[start : start + _AT_ONCE])).to(device)
-            maps = self.net(standardised(part[:, None].float() / 255)).softmax(1).cpu().numpy()
-            drawn += [grown(one, images.shape[1:]) for one in maps]
+        for start in range(0, len(images), _PREDICT_BATCH):
+            part = torch.from_numpy(resize_images(images[start : start + _PREDICT_BATCH])).to(device)
+            maps = self.net(standardise(part[:, None].float() / 255)).softmax(1).cpu().numpy()
+            drawn += [labels_from_probabilities(one, images.shape[1:]) for one in maps]
         return np.stack(drawn)
 
 
 def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of both; the Dice is that of the whole batch, over structures.
+    """Compute the sum of cross-entropy and soft Dice loss; Dice is computed over the batch.
 
     Parameters
     ----------
     logits : Tensor
-        (B, K, h, w).
+        Shape (B, K, h, w).
     labels : Tensor
-        (B, h, w) int64; what is not labelled counts for nothing.
+        Shape (B, h, w), int64; unlabelled pixels are ignored.
     """
     known = labels != UNLABELLED
     entropy = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
     truth = functional.one_hot(labels.where(known, 0), logits.shape[1]).movedim(-1, 1) * known[:, None]
     drawn = logits.softmax(1) * known[:, None]
-    both, all_of_them = (drawn * truth).sum((0, 2, 3))[1:], (drawn + truth).sum((0, 2, 3))[1:]
-    dice = (2 * both + 1) / (all_of_them + 1)
+    overlap, total = (drawn * truth).sum((0, 2, 3))[1:], (drawn + truth).sum((0, 2, 3))[1:]
+    dice = (2 * overlap + 1) / (total + 1)
     return entropy / known.sum().clamp_min(1) + 1 - dice.mean()
 
 
@@ -146,6 +148,7 @@ def _basic_unet() -> Any:
         from monai.networks.nets.basic_unet import BasicUNet
     except ImportError as error:
         raise BenchError(
-            "The U-Net is MONAI's, which is not installed: pip install 'apical[bench]', or choose other rows."
+            "The U-Net needs MONAI, which is not installed: pip install 'apical[bench]', "
+            "or choose other rows."
         ) from error
     return BasicUNet

@@ -1,4 +1,4 @@
-"""The forest over cached features of a cine, as convpaint has it, in a process of its own."""
+"""Process that fits a forest on cached features of a cine, as in convpaint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.bench.rivals.forest import TREES, Forest, upsampled
+from vjepa_core.bench.baselines.forest import TREES, Forest, pixel_features
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import CoreError
@@ -25,23 +25,26 @@ from vjepa_core.preprocessing import Letterbox
 
 @dataclass(frozen=True)
 class Task:
-    """What one process measures.
+    """Measurement of one process.
 
     Attributes
     ----------
     given : str
-        File (.npz) with `frames` (T, h, w) uint8, `annotated` (N,) and their `labels` (N, h, w).
+        Input file (.npz) with `frames` (T, h, w) uint8, `annotated` (N,) and their `labels` (N, h, w).
     drawn : str
-        File (.npz) for the masks (T, h, w) of every answer: `masks0`, `masks1`...
+        Output file (.npz) for the masks (T, h, w) after each annotation: `masks0`, `masks1`...
     features : str
         Folder of the feature cache.
     encoder : str
+        Name of the encoder.
     encoder_folders : tuple of str
+        Folders with encoder cards.
     fps : float
-        Hz.
+        Frame rate in Hz.
     annotations : tuple of dict
-        ``annotated`` frames and the ``visible`` one.
+        ``annotated`` frames and the ``visible`` frame.
     seed, trees : int
+        Seed and number of trees.
     pixel_aspect : float
         Height of a pixel divided by its width.
     """
@@ -58,12 +61,12 @@ class Task:
     pixel_aspect: float = 1.0
 
     def to_json(self) -> str:
-        """The process's argument."""
+        """Return the argument of the process."""
         return json.dumps(asdict(self))
 
 
 class _Tokens:
-    """Letterboxed frames of a cine to their tokens (N, depths, h, w, dim), known by their pixels."""
+    """Returns the tokens (N, depths, h, w, dim) of letterboxed frames of a cine, identified by pixels."""
 
     def __init__(self, frames: NDArray[np.uint8], features: CineFeatures) -> None:
         self._at = {frame.tobytes(): index for index, frame in enumerate(frames)}
@@ -74,12 +77,12 @@ class _Tokens:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Have the features ready, then grow and draw, annotation after annotation.
+    """Load the features, then fit and predict for each annotation.
 
     Returns
     -------
     dict
-        `answers`: ``fit_s, preview_s, whole_s`` each, from the labels on.
+        `answers`: ``fit_s, preview_s, whole_s`` for each annotation, in seconds.
 
     Raises
     ------
@@ -99,8 +102,8 @@ def measure(task: Task) -> dict[str, Any]:
         matrices=inference_dtype(device),
     )
     features = cached_features(boxed, module, card, fps=task.fps, cache=FeatureCache(Path(task.features)))
-    forest = Forest("forest", upsampled(_Tokens(boxed, features)), task.trees)
-    # What is loaded and made at first use counts for nobody.
+    forest = Forest("forest", pixel_features(_Tokens(boxed, features)), task.trees)
+    # Warm-up: imports and first use do not count.
     _answer(
         replace(forest, trees=1),
         box,
@@ -112,8 +115,8 @@ def measure(task: Task) -> dict[str, Any]:
     answers, drawn = [], {}
     for number, one in enumerate(task.annotations):
         known = {frame: labels[frame] for frame in one["annotated"]}
-        told, masks = _answer(forest, box, boxed, known, visible=one["visible"], seed=task.seed)
-        answers.append(told)
+        times, masks = _answer(forest, box, boxed, known, visible=one["visible"], seed=task.seed)
+        answers.append(times)
         drawn[f"masks{number}"] = masks
     np.savez(Path(task.drawn), **drawn)  # type: ignore[arg-type]
     return {"answers": answers}
@@ -128,7 +131,7 @@ def _answer(
     visible: int,
     seed: int,
 ) -> tuple[dict[str, float], NDArray[np.uint8]]:
-    """Seconds, and masks (T, h, w) of the region."""
+    """Return times in seconds and the masks (T, h, w) of the region."""
     began = time.perf_counter()
     targets = np.stack([box.apply_labels(label) for label in labels.values()])
     model = forest.fit(boxed[list(labels)], targets, seed=seed)
@@ -144,18 +147,18 @@ def _answer(
 
 
 def main() -> int:
-    """Write `{"result": ...}`, or `{"error": sentence}` and exit code 2."""
+    """Write `{"result": ...}` and return 0, or write `{"error": message}` and return 2."""
     raw = json.loads(sys.argv[1])
     folders, annotations = tuple(raw["encoder_folders"]), tuple(raw["annotations"])
     task = Task(**{**raw, "encoder_folders": folders, "annotations": annotations})
-    told: dict[str, Any]
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a library says
+    output: dict[str, Any]
+    with contextlib.redirect_stdout(sys.stderr):  # libraries may print to stdout
         try:
-            told = {"result": measure(task)}
+            output = {"result": measure(task)}
         except CoreError as error:
-            told = {"error": str(error)}
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 2 if "error" in told else 0
+            output = {"error": str(error)}
+    sys.stdout.write(json.dumps(output) + "\n")
+    return 2 if "error" in output else 0
 
 
 if __name__ == "__main__":

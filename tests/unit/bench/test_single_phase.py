@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from app.cli import main
 from app.commands.benches.fewshot_text import text
 from tests.unit.fewshot.beating import beating
-from vjepa_core.bench import other_phase
+from vjepa_core.bench import single_phase
 from vjepa_core.bench.camus import BenchError
-from vjepa_core.bench.other_phase import (
+from vjepa_core.bench.scored_cines import ScoredCine
+from vjepa_core.bench.single_phase import (
     ALONE,
     CARRIED,
     DRAFT,
@@ -26,7 +27,6 @@ from vjepa_core.bench.other_phase import (
     run_phases,
     summary_phases,
 )
-from vjepa_core.bench.scored_cines import ScoredCine
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.loaded import LoadedEncoder
@@ -61,12 +61,12 @@ def test_a_phase_is_the_quarter_with_the_largest_or_smallest_ventricle() -> None
     assert phases.scored(ED) == ([3, 4], [7])
     assert phases.scored(ES) == ([0, 7], [4])
     assert Phases.of(_areas(9, 0, 4)).scored(ED) == ([2], [])  # an empty frame is no end-systole
-    with pytest.raises(BenchError, match="Two labelled frames"):
+    with pytest.raises(BenchError, match="two labelled frames"):
         Phases.of(_areas(9, 0))
 
 
 def test_every_row_is_scored_on_both_phases(encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other_phase, "FitConfig", partial(FitConfig, steps=1))
+    monkeypatch.setattr(single_phase, "FitConfig", partial(FitConfig, steps=1))
     monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
     starter = Starter(
         new_head(encoder[1], LEFT_HEART), ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
@@ -133,7 +133,7 @@ def test_phases_from_the_command_line(
 
     small = scored_cines.phantom_cines(1, frames=4, size=64)[0]
     monkeypatch.setattr(scored_cines, "phantom_cines", lambda n: [small])
-    monkeypatch.setattr(other_phase, "FitConfig", partial(FitConfig, steps=1))
+    monkeypatch.setattr(single_phase, "FitConfig", partial(FitConfig, steps=1))
     assert main(["bench", "fewshot", "--cines", "--phases", "--phantom", "1", "--seeds", "1"]) == 0
     said = capsys.readouterr().out
     assert "OVER DRAFT" in said

@@ -1,4 +1,4 @@
-"""What a frozen encoder says about stills, and the two heads that read it."""
+"""Features of still images from a frozen encoder, and heads on these features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
 from vjepa_core.pretraining.encode import encode, patchify
 
 N_OUTPUTS = 1 + len(CLASSES)
-_ENCODED = 16  # stills at once
+_BATCH = 16  # images encoded together
 
 
 @torch.inference_mode()
@@ -35,29 +35,31 @@ def features(
     size: int = 224,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Tokens of stills, each shown as a clip that stands still.
+    """Compute the tokens of still images, each repeated as a static clip.
 
     Parameters
     ----------
     encoder : VisionTransformer3D
-        On any device.
-    images : array
-        (N, H, W) uint8, square.
+        The encoder, on any device.
+    images : ndarray of uint8
+        Square images, shape (N, H, W).
     frames : int
-        Length of the clip; the tokens are averaged over its time.
+        Length of the clip; tokens are averaged over time.
     size : int
-        Side, in pixels, at which the encoder sees them.
+        Side of the encoder's input in pixels.
+    on_progress : callable, optional
+        Called with (done, total).
 
     Returns
     -------
     Tensor
-        (N, L, h, w, D) float16 on the CPU, the four depths of the encoder.
+        Tokens at the L depths of the encoder, shape (N, L, h, w, D), float16 on the CPU.
     """
     device = next(encoder.parameters()).device
     tubelet, patch = encoder.tubelet_size, encoder.patch_size
     out = []
-    for start in range(0, len(images), _ENCODED):
-        part = images[start : start + _ENCODED]
+    for start in range(0, len(images), _BATCH):
+        part = images[start : start + _BATCH]
         if part.shape[1:] != (size, size):
             part = np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in part])
         clips = torch.from_numpy(part).to(device)[:, None].expand(-1, frames, -1, -1)
@@ -67,12 +69,12 @@ def features(
         grids = [level.float().unflatten(1, grid).mean(1) for level in levels]
         out.append(torch.stack(grids, 1).half().cpu())
         if on_progress is not None:
-            on_progress(min(start + _ENCODED, len(images)), len(images))
+            on_progress(min(start + _BATCH, len(images)), len(images))
     return torch.cat(out)
 
 
 class LinearHead(nn.Module):
-    """One 1x1 convolution over the last tokens, then bilinear interpolation: the encoder does the work."""
+    """Head with a 1x1 convolution on the last tokens and bilinear interpolation."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -80,13 +82,13 @@ class LinearHead(nn.Module):
         self.proj = nn.Conv2d(dim, N_OUTPUTS, 1)
 
     def forward(self, tokens: Tensor, side: int) -> Tensor:
-        """Logits (B, K, side, side) of tokens (B, h, w, D)."""
+        """Compute logits (B, K, side, side) from tokens (B, h, w, D)."""
         logits = self.proj(self.norm(tokens.permute(0, 3, 1, 2)))
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
 
 
 class ConvHead(nn.Module):
-    """One 3x3 convolution of 64 channels before the 1x1 one: it sees the neighbours of a token."""
+    """Head with a 3x3 convolution of 64 channels before the 1x1 convolution."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -95,7 +97,7 @@ class ConvHead(nn.Module):
         self.proj = nn.Conv2d(64, N_OUTPUTS, 1)
 
     def forward(self, tokens: Tensor, side: int) -> Tensor:
-        """Logits (B, K, side, side) of tokens (B, h, w, D)."""
+        """Compute logits (B, K, side, side) from tokens (B, h, w, D)."""
         logits = self.proj(functional.gelu(self.near(self.norm(tokens.permute(0, 3, 1, 2)))))
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
 
@@ -106,24 +108,25 @@ H = TypeVar("H", bound=LinearHead | ConvHead)
 def fit_on_tokens(
     kind: Callable[[int], H], tokens: Tensor, masks: NDArray[np.uint8], *, seed: int, steps: int = 400
 ) -> H:
-    """Train a head (AdamW, cosine to 0, cross-entropy at a quarter of the pictures' resolution).
+    """Train a head (AdamW, cosine schedule, cross-entropy at a quarter of the image resolution).
 
     Parameters
     ----------
     kind : callable
         `LinearHead` or `ConvHead`.
     tokens : Tensor
-        (N, h, w, D).
-    masks : array
-        (N, H, W) uint8.
+        Tokens, shape (N, h, w, D).
+    masks : ndarray of uint8
+        Label images, shape (N, H, W).
     seed, steps : int
+        Seed and number of steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = kind(tokens.shape[-1])
     generator = torch.Generator().manual_seed(seed)
     adam = torch.optim.AdamW(head.parameters(), lr=5e-3, weight_decay=1e-3)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     targets = torch.from_numpy(np.ascontiguousarray(masks[:, 2::4, 2::4])).long()
     for _ in range(steps):
         rows = torch.randint(len(tokens), (32,), generator=generator)
@@ -131,22 +134,22 @@ def fit_on_tokens(
         adam.zero_grad()
         functional.cross_entropy(logits, targets[rows]).backward()
         adam.step()
-        fall.step()
+        scheduler.step()
     head.eval()
     return head
 
 
 @torch.inference_mode()
 def predict_on_tokens(head: LinearHead | ConvHead, tokens: Tensor, side: int) -> NDArray[np.uint8]:
-    """Label images (N, side, side) uint8."""
+    """Predict label images (N, side, side) uint8."""
     parts = [head(part.float(), side).argmax(1).to(torch.uint8) for part in tokens.split(32)]
     return torch.cat(parts).numpy()
 
 
-def as_studies(
+def as_prepared_cines(
     images: NDArray[np.uint8], tokens: Tensor, masks: NDArray[np.uint8] | None = None
 ) -> list[PreparedCine]:
-    """Stills as cines of one frame, as the program's head reads them; with `masks`, annotated."""
+    """Convert still images to cines of one frame for the program's head; with `masks`, annotated."""
     box = Letterbox.fit(images.shape[1], images.shape[2], INPUT_SIZE)
     boxed, studies = box.apply(images), []
     for i in range(len(images)):
@@ -160,16 +163,17 @@ def as_studies(
     return studies
 
 
-def fit_default(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: int = 8) -> Head:
-    """Train the program's own head on stills: no motion, and so no carried label.
+def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: int = 8) -> Head:
+    """Train the program's head on still images, without motion and carried labels.
 
     Parameters
     ----------
     stills : Stills
+        Labelled images.
     tokens : Tensor
-        (N, L, h, w, D), their features.
+        Their features, shape (N, L, h, w, D).
     seed, steps, batch : int
-        Of the fit; the rest is as in the program.
+        Parameters of the fit; the others are those of the program.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -181,18 +185,18 @@ def fit_default(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch:
             carried_share=0.0,
             prior_dropout=1.0,
             prior_dropout_many=1.0,
-            both_from=len(tokens) + 1,  # the encoder is on trial, not a net that does without
+            both_from=len(tokens) + 1,  # without the image network, because the encoder is evaluated
             seed=seed,
         )
-        fit = Fit(head, as_studies(stills.images, tokens, stills.masks), config, warm=False)
+        fit = Fit(head, as_prepared_cines(stills.images, tokens, stills.masks), config, warm=False)
         while not fit.done:
             fit.step()
     return fit.averaged
 
 
-def predict_default(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> NDArray[np.uint8]:
-    """Label images (N, H, W) uint8."""
-    answers: Sequence[Tensor] = [predict(head, study, [0]) for study in as_studies(images, tokens)]
+def predict_head(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> NDArray[np.uint8]:
+    """Predict label images (N, H, W) uint8."""
+    answers: Sequence[Tensor] = [predict(head, study, [0]) for study in as_prepared_cines(images, tokens)]
     grown = [
         functional.interpolate(answer, images.shape[1:], mode="bilinear", align_corners=False).argmax(1)
         for answer in answers

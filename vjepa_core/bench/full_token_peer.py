@@ -1,9 +1,9 @@
-"""The peer of the training loop: the same model, data and terms, but every token goes through the student.
+"""Peer of the training loop for speed comparison, in which the student encodes every token.
 
-That is what a plain loop does: encode whole clips, put the mask token in the place of what is hidden, and
-take the loss at those places. It has one kind of mask, so that a clip goes through it once, while ours has
-two: the comparison errs in the peer's favour. It is here for its cost alone: its student sees what it is to
-predict, which changes no shape and no time.
+A simple training loop encodes complete clips, replaces hidden tokens by mask tokens, and computes the loss at
+hidden positions. The peer has one kind of mask, so that a clip is encoded once, while ours has two: the
+comparison favours the peer. Only its speed is of interest: its student sees the targets, which does not
+change shapes or time.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from vjepa_core.pretraining.predictor import Predictor
 
 
 def every_token_config(config: PretrainConfig) -> PretrainConfig:
-    """The same run with one kind of mask, so that a clip is encoded and predicted once, not once a kind."""
+    """Return the configuration with one kind of mask, so that a clip is encoded and predicted once."""
     return replace(config, masks=config.masks[:1])
 
 
-def drop_no_token(objective: Objective) -> None:
-    """Change an objective into the peer's; weights stay what they are."""
+def use_every_token(objective: Objective) -> None:
+    """Change an objective into that of the peer, with the same weights."""
     objective.sampler = _AllVisible(objective.sampler)
     objective.predictor.__class__ = _InPlacePredictor
 
 
 class _AllVisible(MaskSampler):
-    """Hidden places as before; the student sees all."""
+    """Sampler with the same hidden tokens but all tokens visible to the student."""
 
     def __init__(self, sampler: MaskSampler) -> None:
         self._sampler = sampler
@@ -44,7 +44,7 @@ class _AllVisible(MaskSampler):
 
 
 class _InPlacePredictor(Predictor):
-    """Mask tokens stand in the row of all tokens, not behind the visible ones."""
+    """Predictor whose mask tokens replace the hidden tokens instead of being appended."""
 
     def forward(self, context: Tensor, masks: Masks, kind: int) -> tuple[Tensor, Tensor]:
         tokens = self.embed(context)

@@ -1,4 +1,4 @@
-"""One row of the encoder benchmark, in a process of its own: a `Task` as JSON in, one line of JSON out."""
+"""Process that measures one row of the encoder benchmark: a `Task` as JSON in, a line of JSON out."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ import torch
 from torch import Tensor, nn
 
 from vjepa_core.bench.device import device_name, matrix_rate, peak_memory
-from vjepa_core.bench.vjepa2_peer import model_class, ours, theirs
+from vjepa_core.bench.vjepa2_peer import create_ours, create_peer, model_class
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.normalise import normalise
 from vjepa_core.encoder.speed import processor_settings
 from vjepa_core.errors import CoreError
 from vjepa_core.memory import is_lack_of_memory
 
-_FEWEST, _MOST = 3, 50
+_MIN_PASSES, _MAX_PASSES = 3, 50
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one process measures.
+    """Measurement of one process.
 
     Attributes
     ----------
     architecture : str
-        Of the `vjepa2` form.
+        Architecture name of the `vjepa2` form.
     device : str
         "cpu" or "cuda".
     frames, size, batch : int
         Clips (batch, 3, frames, size, size) of noise.
     seconds : float
-        For how long passes are timed, three at least.
+        Duration of the timed passes; at least three passes.
     peer : bool
-        VJEPA2Model; else ours.
+        Measure VJEPA2Model instead of our encoder.
     dtype : str
-        "float32" or "bfloat16": of our matrices, of all that the peer has.
+        "float32" or "bfloat16", for our linear layers or the whole peer.
     compiled : bool
-        Our blocks by `torch.compile`.
+        Compile our blocks with `torch.compile`.
     tokens : str
         File (.npy) for the last tokens, float32.
     """
@@ -61,28 +61,28 @@ class Task:
     tokens: str = ""
 
     def to_json(self) -> str:
-        """The process's argument."""
+        """Return the argument of the process."""
         return json.dumps(asdict(self))
 
 
 @torch.inference_mode()
 def measure(task: Task) -> dict[str, Any]:
-    """Build one side, run it once to warm up, then time it.
+    """Build a model, run it once to warm up, then time it.
 
     Returns
     -------
     dict
-        `seconds` of each pass; bytes: `peak_bytes` of the process, `before_bytes` of it before there were
-        weights, both None where the system does not tell, `weight_bytes`; `matrix_flops`, operations a
-        second in `dtype`; and what the device is.
+        `seconds` of each pass; `peak_bytes` of the process and `before_bytes` before creating the weights,
+        both None if the system does not report them; `weight_bytes`; `matrix_flops`, operations per second in
+        `dtype`; and the name of the device.
 
     Raises
     ------
     BenchError
-        If the peer's library is missing, for our side too, or unknown.
+        If the peer's library is missing (also for our side) or unknown.
     """
     device, dtype = torch.device(task.device), _dtype(task.dtype)
-    model_class()  # its library is no part of what a model takes: both sides have it
+    model_class()  # import the peer's library for both sides, so that its memory does not count
     before = peak_memory(device)
     model, encode = _side(task, device, dtype)
     weights = sum(weight.nbytes for weight in model.parameters())
@@ -99,7 +99,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     _, tokens = once()
     seconds: list[float] = []
-    while len(seconds) < _FEWEST or (sum(seconds) < task.seconds and len(seconds) < _MOST):
+    while len(seconds) < _MIN_PASSES or (sum(seconds) < task.seconds and len(seconds) < _MAX_PASSES):
         took, tokens = once()
         seconds.append(took)
     peak = peak_memory(device)
@@ -118,10 +118,10 @@ def measure(task: Task) -> dict[str, Any]:
 def _side(
     task: Task, device: torch.device, dtype: torch.dtype
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """A model, and normalised clips (B, 3, T, H, W) float32 to the last tokens (B, N, D)."""
+    """Return a model and a function from normalised clips (B, 3, T, H, W) to the last tokens (B, N, D)."""
     architecture = Architecture.parse(task.architecture)
     if task.peer:
-        peer = theirs(architecture, dtype, task.frames, task.size).to(device)
+        peer = create_peer(architecture, dtype, task.frames, task.size).to(device)
 
         def encode(clips: Tensor) -> Tensor:
             tokens: Tensor = peer(clips.transpose(1, 2).to(dtype), skip_predictor=True).last_hidden_state
@@ -129,10 +129,10 @@ def _side(
 
         return peer, encode
     if device.type == "cpu":
-        processor_settings()  # attention and threads as the program has them
-    model = ours(architecture, dtype).to(device)
+        processor_settings()  # attention and threads as in the program
+    model = create_ours(architecture, dtype).to(device)
     if task.compiled:
-        for block in model.blocks:  # as pre-training does: what is around them does not compile
+        for block in model.blocks:  # blocks only, as in pre-training
             block.compile(dynamic=False)
     return model, model
 
@@ -142,30 +142,30 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _reason(task: Task, error: Exception) -> str:
-    """A sentence for what a user can do something about; any other error is raised again."""
+    """Return a message for errors that the user can resolve; raise all others again."""
     if isinstance(error, CoreError):
         return str(error)
     if is_lack_of_memory(error):
-        whose = "GPU" if task.device == "cuda" else "machine"
-        return f"The {whose}'s memory does not suffice: choose a smaller --batch or encoder."
+        owner = "GPU" if task.device == "cuda" else "machine"
+        return f"The memory of the {owner} is too small: choose a smaller --batch or encoder."
     if task.compiled:
-        said = str(error).partition("Set TORCHDYNAMO")[0]  # advice for its developers
-        said = " ".join(said.split())[:160] or type(error).__name__
-        return f"torch.compile fails here ({said}): install Triton and a C compiler, or do without this row."
+        reason = str(error).partition("Set TORCHDYNAMO")[0]  # without advice for developers
+        reason = " ".join(reason.split())[:160] or type(error).__name__
+        return f"torch.compile fails on this machine ({reason}): install Triton and a C compiler."
     raise error
 
 
 def main() -> int:
-    """Write `{"result": ...}`, or `{"error": sentence}` and exit code 2."""
+    """Write `{"result": ...}` and return 0, or write `{"error": message}` and return 2."""
     task = Task(**json.loads(sys.argv[1]))
-    told: dict[str, Any]
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a library says
+    output: dict[str, Any]
+    with contextlib.redirect_stdout(sys.stderr):  # libraries may print to stdout
         try:
-            told = {"result": measure(task)}
+            output = {"result": measure(task)}
         except Exception as error:
-            told = {"error": _reason(task, error)}
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 2 if "error" in told else 0
+            output = {"error": _reason(task, error)}
+    sys.stdout.write(json.dumps(output) + "\n")
+    return 2 if "error" in output else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Pictures that show no heart in an apical view: textures, drawings, and CAMUS stills made into other views.
+"""Images without a heart in an apical view: textures, drawings, and CAMUS images changed into other views.
 
-A head that knows what it draws refuses all of them. Textures need no data. Other views are made of apical
-stills: the heart turned in its fan (as a long axis lies in a parasternal view), closed to a ring (as a short
-axis), or upside down. They look like ultrasound of the same scanner and differ in anatomy alone.
+A reliable head does not apply to any of them. Textures need no data. Other views are derived from apical
+images: the heart rotated in the sector (like a parasternal long axis), mirrored to a ring (like a short
+axis), or upside down. They resemble ultrasound of the same scanner and differ in anatomy only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ Grey = NDArray[np.float32]
 
 
 def textures(n: int, *, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], list[str]]:
-    """Pictures (n, size, size) uint8 of all kinds in turn, and the kind of each.
+    """Generate images of all kinds in turn.
 
     Parameters
     ----------
     n : int
+        Number of images.
     seed : int
-        The same seed gives the same pictures.
+        Seed; the result is reproducible.
     size : int
         Side in pixels.
+
+    Returns
+    -------
+    images : ndarray of uint8
+        Shape (n, size, size).
+    kinds : list of str
+        Kind of each image.
     """
     kinds = list(_KINDS)
     made, names = [], []
@@ -43,14 +51,21 @@ def textures(n: int, *, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8],
 def other_views(
     images: NDArray[np.uint8], masks: NDArray[np.uint8], *, seed: int
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Apical stills made into other views, one each, (N, h, w) uint8, and the kind of each.
+    """Change apical images into other views.
 
     Parameters
     ----------
-    images, masks : array
-        (N, h, w) uint8; label 1 is the left ventricle's cavity.
+    images, masks : ndarray of uint8
+        Images and label images, shape (N, h, w); label 1 is the cavity of the left ventricle.
     seed : int
-        Of angles and grain.
+        Seed of angles and speckle.
+
+    Returns
+    -------
+    images : ndarray of uint8
+        Shape (N, h, w).
+    kinds : list of str
+        Kind of each image.
     """
     kinds = ("turned", "ring", "upside down")
     made, names = [], []
@@ -64,15 +79,15 @@ def other_views(
         y, x = float(ys.mean()), float(xs.mean())
         if name == "turned":
             angle = float(rng.uniform(55, 125)) * (1 if rng.random() < 0.5 else -1)
-            place = cv2.getRotationMatrix2D((x, y), angle, float(rng.uniform(0.9, 1.2)))
-            moved = cv2.warpAffine(full, place, full.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+            matrix = cv2.getRotationMatrix2D((x, y), angle, float(rng.uniform(0.9, 1.2)))
+            moved = cv2.warpAffine(full, matrix, full.shape[::-1], borderMode=cv2.BORDER_REFLECT)
         elif name == "ring":
             rows = np.arange(len(full), dtype=np.float32)
             middle = y + float(rng.uniform(-0.1, 0.1)) * float(np.ptp(ys))
             from_row = np.where(rows > middle, 2 * middle - rows, rows)
             grid_x, grid_y = np.meshgrid(np.arange(full.shape[1], dtype=np.float32), np.abs(from_row))
             moved = cv2.remap(full, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            # The ring lies deeper than an apex does.
+            # The ring is deeper than an apex.
             down = np.array([[1, 0, 0], [0, 1, rng.uniform(0, 30)]], np.float32)
             moved = cv2.warpAffine(moved, down, full.shape[::-1], borderMode=cv2.BORDER_REFLECT)
         else:
@@ -83,7 +98,7 @@ def other_views(
 
 
 def _continued(image: NDArray[np.uint8], fan: NDArray[np.uint8], rng: np.random.Generator) -> Grey:
-    """The picture continued beyond its fan by smooth grey with grain."""
+    """Extend the image beyond its sector with smooth grey levels and speckle."""
     inside = fan.astype(np.float32)
     weight = cv2.GaussianBlur(inside, (0, 0), 14) + 1e-4
     smooth = cv2.GaussianBlur(image * inside, (0, 0), 14) / weight
@@ -96,13 +111,13 @@ def _noise(rng: np.random.Generator, size: int) -> Grey:
 
 
 def _clouds(rng: np.random.Generator, size: int, slope: float | None = None) -> Grey:
-    """Noise whose spectrum falls as that of photographs does."""
+    """Generate noise with the spectrum of photographs."""
     slope = float(rng.uniform(0.8, 2.0)) if slope is None else slope
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / size) ** slope
     phase = np.exp(2j * np.pi * rng.random(amplitude.shape))
     made = np.fft.irfft2(amplitude * phase, (size, size))
-    return (128 + 60 * (made - made.mean()) / made.std()).astype(np.float32)
+    return np.asarray(128 + 60 * (made - made.mean()) / made.std(), np.float32)
 
 
 def _stripes(rng: np.random.Generator, size: int) -> Grey:
@@ -111,11 +126,11 @@ def _stripes(rng: np.random.Generator, size: int) -> Grey:
     wave = np.sin(2 * np.pi * count * (x * np.cos(angle) + y * np.sin(angle)))
     if rng.random() < 0.5:
         wave = np.sign(wave * np.sin(2 * np.pi * count * (y * np.cos(angle) - x * np.sin(angle))))
-    return (128 + 90 * wave + rng.normal(0, 6, wave.shape)).astype(np.float32)
+    return np.asarray(128 + 90 * wave + rng.normal(0, 6, wave.shape), np.float32)
 
 
 def _leaves(rng: np.random.Generator, size: int) -> Grey:
-    """Overlapping shapes of many sizes: edges and occlusions as in photographs."""
+    """Generate overlapping shapes of many sizes, with edges and occlusions as in photographs."""
     picture = np.full((size, size), rng.uniform(40, 200), np.float32)
     for radius in sorted(size * 0.4 * rng.pareto(2.0, 250).clip(0.02, 1.0), reverse=True):
         at = tuple(int(v) for v in rng.uniform(0, size, 2))
@@ -147,7 +162,7 @@ def _landscape(rng: np.random.Generator, size: int) -> Grey:
         edge = 0.4 + 0.2 * k + 0.08 * np.sin(2 * np.pi * (rng.uniform(0.5, 3) * x + rng.random()))
         ground = rng.uniform(30, 150) + 0.4 * (_clouds(rng, size, 1.0) - 128)
         picture = np.where(y > edge, ground, picture)
-    return picture.astype(np.float32)
+    return np.asarray(picture, np.float32)
 
 
 def _plain(rng: np.random.Generator, size: int) -> Grey:
@@ -156,27 +171,27 @@ def _plain(rng: np.random.Generator, size: int) -> Grey:
     ramp = rng.uniform(0, 160) * (x * np.cos(angle) + y * np.sin(angle))
     if rng.random() < 0.4:
         ramp = 160 * np.exp(-(x**2 + y**2) / rng.uniform(0.02, 0.3))
-    return (rng.uniform(10, 120) + ramp + rng.normal(0, 2, x.shape)).astype(np.float32)
+    return np.asarray(rng.uniform(10, 120) + ramp + rng.normal(0, 2, x.shape), np.float32)
 
 
 def _fan(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """1 inside a fan, 0 outside."""
+    """Generate a random sector, 1 inside and 0 outside."""
     y, x = np.mgrid[:size, :size] / size
     top = rng.uniform(-0.3, 0.05)
     dx, dy = x - rng.uniform(0.45, 0.55), y - top
     radius, angle = np.hypot(dx, dy), np.arctan2(dx, dy)
     inside = (np.abs(angle) < rng.uniform(0.5, 0.8)) & (radius < 0.98 - top) & (radius > 0.03 - min(top, 0))
-    return inside.astype(np.float32)
+    return np.asarray(inside, np.float32)
 
 
 def _speckle(rng: np.random.Generator, size: int) -> Grey:
-    """Grain as scanners have it, wider across the beam."""
+    """Generate speckle that is wider across the beam."""
     real, imaginary = (
         cv2.GaussianBlur(part, (0, 0), sigmaX=1.6, sigmaY=0.8)
         for part in rng.standard_normal((2, size, size)).astype(np.float32)
     )
     envelope = np.hypot(real, imaginary)
-    return (90 + 28 * np.log(envelope / envelope.mean() + 1e-2)).astype(np.float32)
+    return np.asarray(90 + 28 * np.log(envelope / envelope.mean() + 1e-2), np.float32)
 
 
 def _speckled_fan(rng: np.random.Generator, size: int) -> Grey:
@@ -185,7 +200,7 @@ def _speckled_fan(rng: np.random.Generator, size: int) -> Grey:
 
 
 def _fan_of_shapes(rng: np.random.Generator, size: int) -> Grey:
-    """Dark and bright bodies in a speckled fan, none of them a heart."""
+    """Generate dark and bright bodies in a sector of speckle."""
     gain = np.full((size, size), rng.uniform(0.5, 1.1), np.float32)
     for _ in range(int(rng.integers(2, 9))):
         at = tuple(int(v) for v in rng.uniform(0.15 * size, 0.85 * size, 2))
@@ -196,7 +211,7 @@ def _fan_of_shapes(rng: np.random.Generator, size: int) -> Grey:
 
 
 def _fan_of_lines(rng: np.random.Generator, size: int) -> Grey:
-    """Bright arcs at equal depths, as of a lung, and bright rays."""
+    """Generate bright arcs at regular depths, as in lung ultrasound, and bright rays."""
     y, x = np.mgrid[:size, :size] / size
     depth = np.hypot(x - 0.5, y + 0.3)
     gain = 0.5 * np.exp(-2 * (y - 0.1)) + 0.1
@@ -204,7 +219,7 @@ def _fan_of_lines(rng: np.random.Generator, size: int) -> Grey:
     gain = gain + sum(np.exp(-(((depth - 0.35 - k * step) / 0.01) ** 2)) for k in range(6))
     rays = np.sin(rng.uniform(4, 16) * np.arctan2(x - 0.5, y + 0.3) + rng.random())
     gain = gain * (1 + 0.5 * (rays > rng.uniform(0.3, 0.9)))
-    return (_speckle(rng, size) * gain * _fan(rng, size)).astype(np.float32)
+    return np.asarray(_speckle(rng, size) * gain * _fan(rng, size), np.float32)
 
 
 def _photograph_in_fan(rng: np.random.Generator, size: int) -> Grey:
@@ -226,11 +241,11 @@ _KINDS: dict[str, Callable[[np.random.Generator, int], Grey]] = {
 }
 
 
-def as_from_other_scanners(images: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
-    """Apical stills (N, h, w) uint8 as other machines and sonographers would have taken them.
+def imitate_other_scanners(images: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
+    """Change apical images (N, h, w) uint8 to imitate other machines and operators.
 
-    Another shape of the picture between black bars, turned, scaled and shifted a little, blurred, with other
-    gain, fading, grain and shadows.
+    The aspect ratio is changed, the image is slightly rotated, scaled, shifted and blurred, and gain,
+    attenuation, speckle and shadows are augmented.
     """
     from vjepa_core.pretraining.augment import Augment
 

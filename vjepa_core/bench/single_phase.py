@@ -1,7 +1,7 @@
-"""One frame of a cine is annotated, at end-diastole or end-systole: how good are both phases then?
+"""Benchmark with one annotated frame at end-diastole or end-systole, scored on both phases.
 
-The other phase is what a single label can make worse than the draft that was there before. So the draft, the
-label as motion carries it, and the head without the draft are scored on the same frames.
+A single label may make the other phase worse than the previous draft. Therefore the draft, the label carried
+by motion, and the head without the draft are scored on the same frames.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _SHARE = 4  # a phase is a quarter of the labelled frames
 
 @dataclass(frozen=True)
 class Phases:
-    """Labelled frames of a cine by the area of the left ventricle.
+    """Labelled frames of a cine near end-diastole and end-systole.
 
     Attributes
     ----------
     diastole, systole : tuple of int
-        The quarter of the labelled frames with the largest areas, largest first, and with the smallest,
-        smallest first.
+        The quarter of the labelled frames with the largest area of the left ventricle, largest first, and
+        with the smallest area, smallest first.
     """
 
     diastole: tuple[int, ...]
@@ -59,20 +59,26 @@ class Phases:
 
     @classmethod
     def of(cls, labels: Mapping[int, NDArray[np.uint8]]) -> Phases:
-        """Of label images by frame; raises `BenchError` where fewer than two frames show a ventricle."""
+        """Find the phases from label images by frame.
+
+        Raises
+        ------
+        BenchError
+            If fewer than two frames show the left ventricle.
+        """
         areas = {frame: int((label == LV).sum()) for frame, label in labels.items()}
         order = sorted((frame for frame, area in areas.items() if area), key=lambda f: (areas[f], f))
         if len(order) < 2:
-            raise BenchError("Two labelled frames of a cine or more have to show the left ventricle.")
+            raise BenchError("At least two labelled frames of a cine must show the left ventricle.")
         count = max(1, len(order) // _SHARE)
         return cls(tuple(order[::-1][:count]), tuple(order[:count]))
 
     def annotated(self, phase: str) -> int:
-        """The frame that is annotated: the largest or the smallest ventricle."""
+        """Return the annotated frame: the one with the largest or the smallest ventricle."""
         return self.diastole[0] if phase == ED else self.systole[0]
 
     def scored(self, phase: str) -> tuple[list[int], list[int]]:
-        """Frames of the other phase, and of the annotated one without the annotated frame."""
+        """Return the frames of the other phase, and of the annotated phase without the annotated frame."""
         here, there = (self.diastole, self.systole) if phase == ED else (self.systole, self.diastole)
         return sorted(there), sorted(here[1:])
 
@@ -87,28 +93,28 @@ def run_phases(
     on_row: Callable[[dict[str, Any]], None] = lambda _row: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
-    """Annotate end-diastole alone, then end-systole alone, and score the frames of both phases.
+    """Annotate end-diastole only, then end-systole only, and score the frames of both phases.
 
     Parameters
     ----------
     cines : sequence of ScoredCine
-        Of the left heart.
-    encoder : (module, card)
+        Cines of the left heart.
+    encoder : LoadedEncoder
+        Encoder and card.
     starter : Starter
-        Over this encoder: fits start from its head, which makes the draft as well.
+        Starter for this encoder, from which fits start and which predicts the draft.
     seeds : sequence of int
-        Of fits.
+        Seeds of fits.
     on_progress, on_row, should_stop
         As for `vjepa_core.bench.fewshot_cines.run_cines`.
 
     Returns
     -------
     list of dict
-        ``what`` (`OURS`, `ALONE`, `DRAFT` or `CARRIED`), ``kind, cine, phase`` (the annotated one),
-        ``annotated`` (the frame), ``applies`` (whether the program would show the draft), ``seed`` (None for
-        rows that have none), ``fit_s``, and ``other`` and ``same``: scores of
-        `vjepa_core.bench.scores.score` on the frames of the other and of the annotated phase; ``same`` is
-        None where no other frame of that phase is labelled.
+        ``what`` (`OURS`, `ALONE`, `DRAFT` or `CARRIED`), ``kind, cine, phase`` (annotated phase),
+        ``annotated`` (the frame), ``applies`` (true if the program shows the draft), ``seed`` (None without a
+        fit), ``fit_s``, and ``other`` and ``same``: scores of `vjepa_core.bench.scores.score` on the frames
+        of the other and the annotated phase; ``same`` is None if no other frame of that phase is labelled.
 
     Raises
     ------
@@ -140,7 +146,7 @@ def run_phases(
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """One cine."""
+    """Benchmark of one cine."""
 
     cine: ScoredCine
     phases: Phases
@@ -180,13 +186,13 @@ class _Bench:
 
     @property
     def _shown(self) -> list[int]:
-        """Frames that are scored, or that a draft is compared on."""
+        """Frames that are scored or used to compare drafts."""
         near = {f + step for f in (self.phases.diastole[0], self.phases.systole[0]) for step in (-1, 0, 1)}
-        there = {f for f in near if 0 <= f < len(self.cine.frames)}
-        return sorted({*self.phases.diastole, *self.phases.systole, *there})
+        existing = {f for f in near if 0 <= f < len(self.cine.frames)}
+        return sorted({*self.phases.diastole, *self.phases.systole, *existing})
 
     def _all(self, read: Callable[[list[int]], Tensor]) -> Tensor:
-        """Probabilities of all frames of `_shown`."""
+        """Compute the probabilities of all frames in `_shown`."""
         order, parts = self._shown, []
         for first in range(0, len(order), PREDICT_FRAMES):
             if self.should_stop():
@@ -212,20 +218,20 @@ class _Bench:
 
 
 def summary_phases(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over cines and seeds, and how far each row is from the draft on the same frames.
+    """Compute means over cines and seeds, and differences to the draft on the same frames.
 
-    Cines to which the draft does not apply are left out: nothing would have been shown there.
+    Cines to which the draft does not apply are ignored, because the program would not show a draft.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `run_phases` makes them.
+        Result of `run_phases`.
 
     Returns
     -------
     list of dict
         ``kind, phase, what, cines``, mean Dice of the ``other`` and the ``same`` phase, ``hd95_px`` of the
-        other, ``over_draft`` (mean Dice of the other phase minus the draft's) and ``worst`` (the least of
+        other, ``over_draft`` (mean Dice of the other phase minus that of the draft) and ``worst`` (minimum of
         these over cines, each with the mean of its seeds).
     """
     groups: dict[tuple[str, str, str], dict[int, list[Mapping[str, Any]]]] = {}

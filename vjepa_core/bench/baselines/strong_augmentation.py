@@ -1,4 +1,4 @@
-"""Strong augmentation for training a network from scratch on a few pictures."""
+"""Strong augmentation for training a network from scratch on a few images."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from vjepa_core.label_image import UNLABELLED
 
 
 def augment(images: Tensor, masks: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Another view of every picture and its label image.
+    """Augment images and their label images.
 
-    Shape: rotation, scale, stretch, shift and an elastic warp. Grey levels: gamma, gain over depth, contrast,
-    speckle-like noise, blur, and a dark wedge or block as of a shadow. No left-right flip: anatomy has none.
+    Geometry: rotation, scale, stretch, shift and an elastic deformation. Grey levels: gamma, gain over depth,
+    contrast, speckle-like noise, blur, and a dark wedge or block like a shadow. There is no left-right flip,
+    because it would mirror the anatomy.
 
     Parameters
     ----------
     images : Tensor
-        (B, 1, h, w) float in 0..1.
+        Grey levels 0..1, shape (B, 1, h, w).
     masks : Tensor
-        (B, h, w) int64; what is moved in from outside is not labelled.
-    generator : Generator
-        On the CPU.
+        Label images, shape (B, h, w), int64.
+    generator : torch.Generator
+        Source of random numbers, on the CPU.
 
     Returns
     -------
-    images, masks
-        Of the same shapes; images standardised each on its own.
+    images, masks : Tensor
+        Same shapes; each image is standardised, and pixels from outside are unlabelled.
     """
-    grid = places(len(images), images.shape[-1], generator).to(images.device)
+    grid = sampling_grid(len(images), images.shape[-1], generator).to(images.device)
     moved = functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
-    # One more than the label, so that the zeros from outside are told from background.
+    # Label + 1, so that zeros from outside differ from background.
     labels = functional.grid_sample(
         masks[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
     labels = labels[:, 0].long() - 1
-    return standardised(_greys(moved.clamp(0, 1), generator)), labels.masked_fill(labels < 0, UNLABELLED)
+    return standardise(_greys(moved.clamp(0, 1), generator)), labels.masked_fill(labels < 0, UNLABELLED)
 
 
-def standardised(images: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 for each picture."""
+def standardise(images: Tensor) -> Tensor:
+    """Standardise each image to mean 0 and standard deviation 1."""
     mean, deviation = images.mean((1, 2, 3), keepdim=True), images.std((1, 2, 3), keepdim=True)
     return (images - mean) / deviation.clamp_min(1e-3)
 
@@ -53,8 +54,8 @@ def _sometimes(n: int, share: float, generator: Generator) -> Tensor:
     return (torch.rand(n, 1, 1, 1, generator=generator) < share).float()
 
 
-def places(n: int, side: int, generator: Generator) -> Tensor:
-    """Where each pixel comes from, (n, side, side, 2)."""
+def sampling_grid(n: int, side: int, generator: Generator) -> Tensor:
+    """Draw the source position of each pixel, (n, side, side, 2) in -1..1."""
     angle = _between(n, -0.35, 0.35, generator).flatten()
     scale = torch.exp(_between(n, -0.25, 0.25, generator)).flatten()
     stretch = torch.exp(_between(n, -0.12, 0.12, generator)).flatten()
@@ -88,7 +89,7 @@ def _greys(x: Tensor, generator: Generator) -> Tensor:
 
 
 def shadow(n: int, h: int, w: int, generator: Generator) -> Tensor:
-    """Soft wedges from the probe downward for some, blocks for the others, (n, 1, h, w) in 0..1."""
+    """Draw soft wedges from the probe downwards or blocks, (n, 1, h, w) in 0..1."""
     y = torch.linspace(0, 1, h).view(1, 1, h, 1)
     x = torch.linspace(-0.5, 0.5, w).view(1, 1, 1, w)
     middle, half = _between(n, -0.7, 0.7, generator), _between(n, 0.04, 0.12, generator)

@@ -1,4 +1,4 @@
-"""One side of the pre-training benchmark, in a process of its own: a `Task` as JSON in, lines of JSON out."""
+"""Process that measures one side of the pre-training benchmark: a `Task` as JSON in, lines of JSON out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vjepa_core.bench.device import device_name, matrix_rate, peak_memory
-from vjepa_core.bench.every_token import drop_no_token, every_token_config
+from vjepa_core.bench.full_token_peer import every_token_config, use_every_token
 from vjepa_core.errors import CoreError
 from vjepa_core.pretraining.config import PretrainConfig, with_values
 from vjepa_core.pretraining.data import load_clips
@@ -29,18 +29,18 @@ _CLIPS = 64
 
 @dataclass(frozen=True)
 class Task:
-    """What one process measures.
+    """Measurement of one process.
 
     Attributes
     ----------
     config : dict
-        Of a `PretrainConfig`.
+        Fields of a `PretrainConfig`.
     every_token : bool
-        The peer, see `every_token`.
+        Measure the peer that encodes every token.
     warm_up, steps : int
-        Steps before the clock runs, and timed ones.
+        Number of untimed and timed steps.
     data : tuple of str
-        Packed sets; none for noise in memory.
+        Packed sets; if empty, noise in memory is used.
     """
 
     config: dict[str, Any]
@@ -50,21 +50,21 @@ class Task:
     data: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """The process's argument."""
+        """Return the argument of the process."""
         return json.dumps(asdict(self))
 
 
 def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, Any]:
-    """Run the real `Trainer` in the folder `run`.
+    """Run a `Trainer` in the folder `run`.
 
     Returns
     -------
     dict
-        `seconds` and `waits` of each step, `micro_batch`, `peak_bytes`, `matrix_flops` (operations a second),
-        and what the device is.
+        `seconds` and `waits` of each step, `micro_batch`, `peak_bytes`, `matrix_flops` (operations per
+        second), device, precision and threads.
     """
     config: PretrainConfig = with_values(PretrainConfig(), task.config)
-    # Weights do not change the time; a length that ends behind the last step keeps all schedules going.
+    # Weights do not affect the time; the run is longer than the measurement, so that schedules do not end.
     config = replace(config, start_from="", steps=task.warm_up + task.steps + 1)
     if task.every_token:
         config = every_token_config(config)
@@ -77,13 +77,13 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
         labelled=labelled_source(config, device),
     )
     if task.every_token:
-        drop_no_token(trainer.objective)
+        use_every_token(trainer.objective)
     dtype = torch.bfloat16 if trainer.accumulator.bf16 else torch.float32
     seconds, waits = [], []
     for number in range(task.warm_up + task.steps):
         if number == task.warm_up:
             rate = matrix_rate(device, dtype)
-            if device.type == "cuda":  # the matrices are not the run's
+            if device.type == "cuda":  # exclude the memory of the matrix products
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(device)
         began = time.perf_counter()
@@ -118,24 +118,24 @@ def _source(config: PretrainConfig, data: tuple[str, ...], device: torch.device)
 
 
 def main() -> int:
-    """Lines `{"done": n}` while it goes, then `{"result": ...}`, or `{"error": sentence}` and exit code 2."""
+    """Write lines `{"done": n}`, then `{"result": ...}`, or `{"error": message}` with exit code 2."""
     raw = json.loads(sys.argv[1])
     task = Task(**{**raw, "data": tuple(raw["data"])})
     lines = sys.stdout
 
-    def tell(**values: Any) -> None:
+    def write(**values: Any) -> None:
         lines.write(json.dumps(values) + "\n")
         lines.flush()
 
-    # Whatever a library says on stdout must not get among the lines.
+    # Libraries may print to stdout.
     with (
         contextlib.redirect_stdout(sys.stderr),
         tempfile.TemporaryDirectory(prefix="apical-bench-") as folder,
     ):
         try:
-            tell(result=measure(task, Path(folder) / "run", lambda n: tell(done=n)))
+            write(result=measure(task, Path(folder) / "run", lambda n: write(done=n)))
         except CoreError as error:
-            tell(error=str(error))
+            write(error=str(error))
             return 2
     return 0
 

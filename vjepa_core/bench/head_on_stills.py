@@ -1,4 +1,4 @@
-"""The program's own head on stills, measured as its rivals are."""
+"""The program's head on still images, with the interface of the baselines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vjepa_core.bench.baselines.base import Stopwatch
 from vjepa_core.bench.camus import CLASSES
 from vjepa_core.bench.encoded_stills import EncodedStills
-from vjepa_core.bench.frozen import as_studies, predict_default
-from vjepa_core.bench.rivals.base import Stopwatch
+from vjepa_core.bench.frozen_features import as_prepared_cines, predict_head
 from vjepa_core.encoder.precision import inference_device
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.fit import Fit, FitConfig
@@ -23,27 +23,29 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import PHANTOM_ONLY, load_starter, new_head
 from vjepa_core.resources import resource_path
 
-_AT_ONCE = 64  # pictures, in prediction
-_TRIED = 2  # steps that tell how many a budget is good for
+_BATCH = 64  # images, in prediction
+_TRIAL_STEPS = 2  # for the number of steps within a budget
 
 
 def for_stills() -> FitConfig:
-    """The program's own fit, but for stills: nothing moves, so that no label can be carried to them."""
+    """Return the program's configuration of fits, without carried labels for still images."""
     return replace(FitConfig(), carried_share=0.0, prior_dropout=1.0, prior_dropout_many=1.0)
 
 
 @dataclass(frozen=True)
-class OwnHead:
-    """The head of the program over an encoder; its seconds are those of the fit, once the features are there.
+class HeadOnStills:
+    """The head of the program on an encoder; the time is that of the fit, without features.
 
     Attributes
     ----------
     name : str
+        Name for the rows.
     tokens : EncodedStills
+        Features of the images.
     config : FitConfig
-        Without a budget the fit takes its steps; with one, as many as the time is good for.
-    unlabelled : array, optional
-        (N, H, W) uint8: stills of others, without labels, that the fit may learn from.
+        Configuration; with a budget, the number of steps is adapted to the time.
+    unlabelled : ndarray of uint8, optional
+        Unlabelled images of other patients for the fit, shape (N, H, W).
     """
 
     name: str
@@ -51,8 +53,8 @@ class OwnHead:
     config: FitConfig = field(default_factory=for_stills)
     unlabelled: NDArray[np.uint8] | None = None
 
-    def among(self, unlabelled: NDArray[np.uint8], labels: int) -> OwnHead:
-        """The same with stills that have no label, if its fit to so many labels makes use of them."""
+    def among(self, unlabelled: NDArray[np.uint8], labels: int) -> HeadOnStills:
+        """Return a copy with unlabelled images if a fit to the given number of labels uses them."""
         useful = self.config.unlabelled_places(labels) > 0 and labels >= self.config.both_from
         return replace(self, unlabelled=unlabelled if useful and len(unlabelled) else None)
 
@@ -64,14 +66,14 @@ class OwnHead:
         seed: int,
         budget_s: float | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> OwnModel:
-        """Fit to stills whose sides are equal; see `vjepa_core.bench.rivals.base.Rival`."""
+    ) -> FittedHead:
+        """Fit to square images; see `vjepa_core.bench.baselines.base.Baseline`."""
         tokens = self.tokens(images)
         others = self.unlabelled
         of_others = None if others is None else self.tokens(others)
         watch = Stopwatch(budget_s)
-        studies = as_studies(images, tokens, masks)
-        unlabelled = [] if others is None or of_others is None else as_studies(others, of_others)
+        studies = as_prepared_cines(images, tokens, masks)
+        unlabelled = [] if others is None or of_others is None else as_prepared_cines(others, of_others)
         config = replace(self.config.for_labels(len(images), len(images)), seed=seed)
         with torch.random.fork_rng(devices=[]):
             head = first_head(self.tokens, seed=seed).to(inference_device())
@@ -83,15 +85,15 @@ class OwnHead:
                 if should_stop():
                     raise Cancelled
                 fit.step()
-        planned = "all its steps" if budget_s is None else "as many steps as the time is good for"
+        planned = "all steps" if budget_s is None else "steps adapted to the time"
         ended = planned if fit.done else "stopped by time"
         if not fit.averaged.heard[0]:
-            ended = f"many labels, so by the net of the picture alone; {ended}"
-        return OwnModel(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
+            ended = f"many labels, so image network only; {ended}"
+        return FittedHead(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
 
 
 def phantom_head(tokens: EncodedStills) -> Head | None:
-    """The head that was fitted to phantoms alone over these features; None where there is none."""
+    """Return the head fitted to phantoms only for these features, or None."""
     if tokens.name is None:
         return None
     starter = load_starter(tokens.card, resource_path("heads", PHANTOM_ONLY))
@@ -99,7 +101,7 @@ def phantom_head(tokens: EncodedStills) -> Head | None:
 
 
 def first_head(tokens: EncodedStills, *, seed: int) -> Head:
-    """What a fit starts from: it has seen no label of a patient."""
+    """Return the initial head of a fit, which was not fitted to labels of patients."""
     found = phantom_head(tokens)
     return new_head(tokens.card, tuple(CLASSES), seed=seed) if found is None else found
 
@@ -107,18 +109,18 @@ def first_head(tokens: EncodedStills, *, seed: int) -> Head:
 def _seconds_a_step(
     head: Head, studies: list[PreparedCine], unlabelled: list[PreparedCine], config: FitConfig
 ) -> float:
-    """Of a short trial, so that with a budget the rate falls to its end in time."""
-    shortest = replace(config, steps=_TRIED + 1)
+    """Measure the seconds per step, so that the learning rate schedule ends within the budget."""
+    shortest = replace(config, steps=_TRIAL_STEPS + 1)
     trial = Fit(copy.deepcopy(head), studies, shortest, warm=False, unlabelled=unlabelled)
-    trial.step()  # the first is slower than the others
-    began = time.perf_counter()
-    for _ in range(_TRIED):
+    trial.step()  # the first step is slower than the others
+    start = time.perf_counter()
+    for _ in range(_TRIAL_STEPS):
         trial.step()
-    return (time.perf_counter() - began) / _TRIED
+    return (time.perf_counter() - start) / _TRIAL_STEPS
 
 
 @dataclass
-class OwnModel:
+class FittedHead:
     """A fitted head."""
 
     head: Head
@@ -128,6 +130,6 @@ class OwnModel:
     note: str
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Label images (N, H, W)."""
-        parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
-        return np.concatenate([predict_default(self.head, part, self.tokens(part)) for part in parts])
+        """Predict label images (N, H, W)."""
+        parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+        return np.concatenate([predict_head(self.head, part, self.tokens(part)) for part in parts])

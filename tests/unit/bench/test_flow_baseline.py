@@ -1,4 +1,4 @@
-"""The rival that propagates label images along optical flow."""
+"""The baseline that propagates label images along optical flow."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.fewshot.beating import beating
+from vjepa_core.bench.baselines.flow import carried, copied
 from vjepa_core.bench.camus import dice
-from vjepa_core.bench.rivals.flow import carried, copied
 from vjepa_core.errors import Cancelled
 
 FRAMES, MASKS = beating()

@@ -1,7 +1,7 @@
-"""Optical flow as a rival within a cine: an annotated frame's label image, carried to the others.
+"""Baseline within a cine: label images of annotated frames are carried to the others by optical flow.
 
-Plain dense flow (DIS: Kroeger et al., ECCV 2016) as OpenCV has it, at the pictures' own resolution: neither
-refined nor averaged over time, as the program's own `Motion` is.
+It uses OpenCV's dense optical flow (DIS: Kroeger et al., ECCV 2016) at the resolution of the images, without
+the refinement and temporal averaging of the program's `Motion`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.label_image import UNLABELLED
 
 Labels = Mapping[int, NDArray[np.uint8]]
-"""Annotated frames and their label images (h, w); 255, where nobody said, counts as background."""
+"""Label images (h, w) by frame; unlabelled pixels (255) count as background."""
 
 
 def copied(
     frames: NDArray[np.uint8], labels: Labels, *, should_stop: Callable[[], bool] = lambda: False
 ) -> NDArray[np.uint8]:
-    """The nearest annotated frame's label image, as it is, on every frame; of two as near, the earlier's.
+    """Copy the label image of the nearest annotated frame to every frame; the earlier one of two.
 
-    As `carried`, without flow; `should_stop` is not asked, it is done at once.
+    Parameters and result as for `carried`; `should_stop` is not called.
     """
-    return np.stack([_said(labels[_nearest(labels, frame)]) for frame in range(len(frames))])
+    return np.stack([_labelled(labels[_nearest(labels, frame)]) for frame in range(len(frames))])
 
 
 def carried(
@@ -37,38 +37,39 @@ def carried(
     chained: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.uint8]:
-    """Label images carried along the flow.
+    """Carry label images by optical flow.
 
     Parameters
     ----------
-    frames : array
-        (T, h, w) uint8.
-    labels : mapping
-        Annotated frames, at least one, and their label images.
+    frames : ndarray of uint8
+        Shape (T, h, w).
+    labels : mapping of int to ndarray
+        Label images of at least one annotated frame.
     both : bool
-        Blend what the annotated frames on either side say, the nearer one weighing more; else the nearest
-        annotated frame alone has its say.
+        Blend the labels of the annotated frames on both sides, weighted by proximity; otherwise use the
+        nearest annotated frame.
     chained : bool
-        Follow the flow from frame to frame, which drifts; else one flow from frame to annotated frame, which
-        slips where the two are far apart. Either way the label is sampled once, so that it does not blur.
+        Accumulate the flow from frame to frame, which drifts; otherwise compute one flow to the annotated
+        frame, which fails for distant frames. In both cases the label is sampled once, so that it is not
+        blurred.
     should_stop : callable
-        Asked before every flow.
+        Called before every flow.
 
     Returns
     -------
-    array
-        (T, h, w) uint8; an annotated frame has its own label image.
+    ndarray of uint8
+        Shape (T, h, w); annotated frames keep their label image.
 
     Raises
     ------
     Cancelled
-        If `should_stop` said yes.
+        If `should_stop` returned True.
     """
-    values = np.unique(np.stack([_said(label) for label in labels.values()]))
+    values = np.unique(np.stack([_labelled(label) for label in labels.values()]))
     votes = np.zeros((len(frames), len(values), *frames.shape[1:]), np.float32)
     for source, label in labels.items():
-        shares = np.stack([_said(label) == value for value in values]).astype(np.float32)
-        # A run of frames that holds the source.
+        shares = np.stack([_labelled(label) == value for value in values]).astype(np.float32)
+        # Consecutive frames that include the source.
         reached = [frame for frame in range(len(frames)) if source in _sources(labels, frame, both=both)]
         for frame, at in _positions(frames, source, reached, chained=chained, should_stop=should_stop):
             weight = 1.0 / (abs(frame - source) + 1e-3)
@@ -77,7 +78,7 @@ def carried(
 
 
 def _sources(labels: Labels, frame: int, *, both: bool) -> set[int]:
-    """Annotated frames that have a say on a frame."""
+    """Return the annotated frames that contribute to a frame."""
     if not both or frame in labels:
         return {_nearest(labels, frame)}
     before, after = [f for f in labels if f < frame], [f for f in labels if f > frame]
@@ -96,20 +97,20 @@ def _positions(
     chained: bool,
     should_stop: Callable[[], bool],
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Each frame reached, and where each of its pixels lies in frame `source`, (h, w, 2) of x and y."""
+    """Yield each reached frame and the positions (h, w, 2), x and y, of its pixels in frame `source`."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = frames.shape[1:]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     own = np.stack([x, y], axis=-1)
     yield source, own
-    for way, end in ((1, max(reached)), (-1, min(reached))):
+    for step, end in ((1, max(reached)), (-1, min(reached))):
         at = own
-        for frame in range(source + way, end + way, way):
+        for frame in range(source + step, end + step, step):
             if should_stop():
                 raise Cancelled
-            to = frame - way if chained else source
-            there = own + flow.calc(frames[frame], frames[to], None)  # type: ignore[call-overload]
-            at = _sample(at, there) if chained else there
+            to = frame - step if chained else source
+            moved = own + flow.calc(frames[frame], frames[to], None)  # type: ignore[call-overload]
+            at = _sample(at, moved) if chained else moved
             yield frame, at
 
 
@@ -118,5 +119,6 @@ def _sample(image: NDArray[np.float32], at: NDArray[np.float32]) -> NDArray[np.f
     return np.asarray(moved, np.float32)
 
 
-def _said(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _labelled(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Replace unlabelled pixels by background."""
     return np.where(label == UNLABELLED, 0, label).astype(np.uint8)
