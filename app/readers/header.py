@@ -8,6 +8,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import config, dcmread
 from pydicom.dataset import FileDataset
@@ -139,15 +140,15 @@ def _reject_kind(name: str, ds: FileDataset) -> None:
         raise CineError(f"{name} is a segmentation, not a cine; open the cine that it belongs to.")
 
 
-def _locate(name: str, file: object, ds: FileDataset, syntax: UID) -> PixelElement:
+def _locate(name: str, file: BinaryIO, ds: FileDataset, syntax: UID) -> PixelElement:
     """Read the header of the pixel data element, where dcmread stopped."""
-    start = file.tell()  # type: ignore[attr-defined]
-    tag = file.read(4)  # type: ignore[attr-defined]
+    start = file.tell()
+    tag = file.read(4)
     if tag == (_PIXEL_DATA if syntax != ExplicitVRBigEndian else b"\x7f\xe0\x00\x10"):
-        file.seek(start)  # type: ignore[attr-defined]
+        file.seek(start)
         implicit, little = ds.original_encoding
         try:
-            return pixel_element(file, explicit=not implicit, little=bool(little))  # type: ignore[arg-type]
+            return pixel_element(file, explicit=not implicit, little=bool(little))
         except struct.error:
             pass
     elif tag[:2] in (b"\xe0\x7f", b"\x7f\xe0"):
