@@ -14,7 +14,6 @@ from app.domain.cine import Cine, Frame
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.prediction import Prediction
-from app.domain.provenance import Provenance
 from app.domain.study import Study
 from app.storage import schema
 from app.storage.cine_index import CineIndex
@@ -28,7 +27,6 @@ from app.storage.layer_tables import (
     read_labels,
     read_layer,
     read_layers,
-    read_states,
     write_change,
 )
 from app.storage.prediction_tables import (
@@ -313,14 +311,6 @@ class Project:
             return (
                 {} if layer_id is None else read_labels(self._human, layer_id, (record.height, record.width))
             )
-        except ValueError as error:
-            raise damaged(self._path) from error
-
-    def annotation_states(self, cine_id: int, rater: str | None = None) -> dict[int, dict[int, Provenance]]:
-        """State of every stated structure (see `States`), by annotated frame of a layer."""
-        layer_id = self._layer_id(cine_id, rater)
-        try:
-            return {} if layer_id is None else read_states(self._human, layer_id)
         except ValueError as error:
             raise damaged(self._path) from error
 

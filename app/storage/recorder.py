@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from pathlib import Path
 
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Frame
@@ -139,21 +138,6 @@ class Recorder:
             self._queue.popleft()
         self._last_error = None
         return True
-
-    def move_to(self, path: Path | str) -> None:
-        """Continue in another project file that gets everything, including the pending edits.
-
-        The project object itself moves, so the recorders of its other cines continue there too: call
-        their `retry`.
-
-        Raises
-        ------
-        ProjectError
-            If that file cannot be written either; all edits are still in memory.
-        """
-        self._project.move_to(path)
-        if not self.retry() and self._last_error is not None:
-            raise self._last_error
 
     def _set_fact(
         self, kind: FactKind, frame: int | None, fact: Fact | None, rater: str

@@ -170,7 +170,8 @@ def test_moving_to_another_file_writes_pending_edits(
         noise(recorder, 1, 1)
         assert recorder.pending == 1
         sql = recorder.project._human
-        recorder.move_to(new)
+        recorder.project.move_to(new)
+        assert recorder.retry()
         assert recorder.project._human is not sql
     assert recorder.pending == 0
     assert recorder.project.path == new
@@ -185,10 +186,10 @@ def test_moving_to_another_file_writes_pending_edits(
 def test_recorders_of_other_cines_follow_the_move(
     project: Project, make_cine: Callable[..., Cine], paint: Paint, tmp_path: Path
 ) -> None:
-    one, two = (Recorder(project, project.add_cine(make_cine(name)).id) for name in "ab")
+    _, two = (Recorder(project, project.add_cine(make_cine(name)).id) for name in "ab")
     with read_only(project):
         paint(two, 3, 0)
-        one.move_to(tmp_path / "new.apical")
+        project.move_to(tmp_path / "new.apical")
     assert two.pending == 1
     assert two.retry()
     assert agree(two)
@@ -199,7 +200,7 @@ def test_a_failed_move_loses_nothing(recorder: Recorder, paint: Paint, tmp_path:
     with read_only(recorder.project):
         paint(recorder, 0, 0)
         with pytest.raises(ProjectError):
-            recorder.move_to(tmp_path / "file" / "heart.apical")
+            recorder.project.move_to(tmp_path / "file" / "heart.apical")
         assert recorder.pending == 1
     assert recorder.retry()
     assert agree(recorder)
