@@ -1,4 +1,4 @@
-"""The losses of a run, one small plot each."""
+"""Plots of the losses of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.ui.dialog_widgets import wrapped_label
 from app.ui.loss_curve import LossCurve
 
 TERMS = {
-    "loss": "Total, what training lowers",
+    "loss": "Total loss",
     "loss_jepa": "Latent prediction",
     "loss_loc": "Localisation",
     "loss_ctx": "Context",
@@ -21,7 +21,7 @@ TERMS = {
 
 
 class LossCurves(QWidget):
-    """The total above, its terms side by side below; a term that is off is not shown."""
+    """The total loss above, its terms below; terms without values are hidden."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,13 +50,13 @@ class LossCurves(QWidget):
         return cell
 
     def clear(self) -> None:
-        """Show nothing: empty axes say nothing."""
+        """Remove all points and hide the plots."""
         for name, curve in self.curves.items():
             curve.clear()
             self._cells[name].hide()
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Add one line of the log."""
+        """Add an entry of the log."""
         for name, curve in self.curves.items():
             value = entry.get(name)
             if isinstance(value, int | float):
@@ -65,5 +65,5 @@ class LossCurves(QWidget):
                 self._cells[name].show()
 
     def shown(self) -> list[str]:
-        """Names of the terms with a plot."""
+        """Return the names of the visible terms."""
         return [name for name, cell in self._cells.items() if not cell.isHidden()]

@@ -1,4 +1,4 @@
-"""The dialog of three steps; it stays open beside the work, and what it started never stops the window."""
+"""The dialog for pre-training, in three steps."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from app.pretraining.runs import Plan, Run, pending_runs
 from app.ui import theme
 from app.ui.banner import Banner
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
-from app.ui.pretraining.compare_page import ComparePage
-from app.ui.pretraining.pick_page import PickPage
-from app.ui.pretraining.watch_page import WatchPage
+from app.ui.pretraining.cines_page import CinesPage
+from app.ui.pretraining.comparison_page import ComparisonPage
+from app.ui.pretraining.training_page import TrainingPage
 from app.workspace.notice import Level, Remark
 from app.workspace.workspace import Workspace
 from vjepa_core.errors import CoreError
 
-PAUSED = "Pre-training saves and pauses. Go on with it under Learning, Pre-train on my cines."
+PAUSED = "Pre-training is paused and saved. Continue it under Learning, Pre-train on my cines."
 STEPS = ("1  Cines", "2  Training", "3  Before and after")
 
 
 class PretrainingDialog(QDialog):
-    """Pre-train on my cines, over a workspace."""
+    """Pre-trains an encoder on the user's cines; non-modal.
+
+    Attributes
+    ----------
+    cines, training, comparison : QWidget
+        Pages of the three steps.
+    unfinished : QWidget
+        Offer to continue an earlier run.
+    """
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,13 +41,13 @@ class PretrainingDialog(QDialog):
         self.setModal(False)
         self.resize(940, 700)
         self.banner = Banner()
-        self.pick, self.watch, self.compare = PickPage(), WatchPage(), ComparePage()
+        self.cines, self.training, self.comparison = CinesPage(), TrainingPage(), ComparisonPage()
         self._steps = [wrapped_label(text) for text in STEPS]
         self._pages = QStackedWidget()
-        for page in (self.pick, self.watch, self.compare):
+        for page in (self.cines, self.training, self.comparison):
             self._pages.addWidget(page)
-            page.trouble.connect(lambda text: self.banner.show_message(text, Level.ERROR))
-        self._leftover = _Leftover()
+            page.failed.connect(lambda text: self.banner.show_message(text, Level.ERROR))
+        self.unfinished = UnfinishedRun()
         head = QHBoxLayout()
         head.setContentsMargins(14, 10, 14, 0)
         head.setSpacing(26)
@@ -50,7 +58,7 @@ class PretrainingDialog(QDialog):
         body = QVBoxLayout()
         body.setContentsMargins(14, 8, 14, 12)
         body.setSpacing(10)
-        body.addWidget(self._leftover)
+        body.addWidget(self.unfinished)
         body.addWidget(self._pages, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -58,112 +66,112 @@ class PretrainingDialog(QDialog):
         column.addWidget(self.banner)
         column.addLayout(head)
         column.addLayout(body, 1)
-        self.pick.start_wanted.connect(self.start)
-        self.watch.finished.connect(self.show_comparison)
-        self.watch.keep_wanted.connect(self.show_comparison)
-        self.watch.discarded.connect(self.discard)
-        self.compare.discarded.connect(self.discard)
-        self.compare.keep_wanted.connect(self.keep)
-        self._leftover.go_on.clicked.connect(self._go_on)
-        self._leftover.discard.clicked.connect(self._ask_to_discard)
+        self.cines.start_wanted.connect(self.start)
+        self.training.finished.connect(self.show_comparison)
+        self.training.keep_wanted.connect(self.show_comparison)
+        self.training.discarded.connect(self.discard)
+        self.comparison.discarded.connect(self.discard)
+        self.comparison.keep_wanted.connect(self.keep)
+        self.unfinished.go_on.clicked.connect(self._continue)
+        self.unfinished.discard.clicked.connect(self._ask_to_discard)
         workspace.cines_changed.connect(self._refresh)
-        self._show_page(self.pick)
+        self._show_page(self.cines)
 
     # The steps
 
-    def show_picking(self) -> None:
-        """First step, with what an earlier run left."""
+    def show_cines(self) -> None:
+        """Show the first step, and an earlier unfinished run, if any."""
         self._refresh()
         try:
-            left = pending_runs()
+            runs = pending_runs()
         except ApicalError as error:
-            left = []
+            runs = []
             self.banner.show_message(str(error), Level.ERROR)
-        self._leftover.show_run(left[0] if left else None)
-        self._show_page(self.pick)
+        self.unfinished.show_run(runs[0] if runs else None)
+        self._show_page(self.cines)
 
     def start(self, plan: Plan) -> None:
-        """Second step, with a new run."""
+        """Show the second step with a new run."""
         try:
             run = Run.create(plan)
         except ApicalError as error:
             self.banner.show_message(str(error), Level.ERROR)
             return
-        self.pick.stop()
-        self.go_on(run)
+        self.cines.stop()
+        self.resume(run)
 
-    def go_on(self, run: Run) -> None:
-        """Second step, with a run that there is already."""
-        self._leftover.hide()
-        self._show_page(self.watch)
-        self.watch.start(run)
+    def resume(self, run: Run) -> None:
+        """Show the second step with an existing run."""
+        self.unfinished.hide()
+        self._show_page(self.training)
+        self.training.start(run)
 
     def show_comparison(self, run: Run) -> None:
-        """Third step; a run that ends while nobody looks waits for the next time."""
+        """Show the third step; a run that ends while the dialog is closed waits until it is opened."""
         if not self.isVisible():
             return
         if run.card is None:
             self.banner.show_message(
-                "The run has no encoder yet: let it train for a few steps.", Level.WARNING
+                "The run has no encoder yet: continue training for a few steps.", Level.WARNING
             )
             return
-        self._leftover.hide()
-        self._show_page(self.compare)
-        self.compare.show_run(run, self._workspace.project)
+        self.unfinished.hide()
+        self._show_page(self.comparison)
+        self.comparison.show_run(run, self._workspace.project)
 
     def keep(self, run: Run, name: str) -> None:
-        """Take the run's encoder over and let the program use it."""
+        """Add the encoder of a run under a name, and use it."""
         if run.card is None:
             return
         try:
             registry.keep(run.card, name)
             self._workspace.change_encoder(name)
-            self.compare.stop()
+            self.comparison.stop()
             run.mark_kept()
         except (ApicalError, CoreError) as error:
             self.banner.show_message(str(error), Level.ERROR)
             return
-        self.show_picking()
+        self.show_cines()
         self.banner.show_message(
-            f"{name} is kept, and the program uses it from now on: open cines are being learnt anew.",
+            f"{name} was kept and is now used: open cines are being learned again.",
             Level.INFO,
         )
 
     def _show_page(self, page: QWidget) -> None:
         self._pages.setCurrentWidget(page)
-        for place, step in enumerate(self._steps):
-            here = place == self._pages.currentIndex()
-            set_text_colour(step, theme.ACCENT if here else theme.FAINT)
+        for index, step in enumerate(self._steps):
+            is_current = index == self._pages.currentIndex()
+            set_text_colour(step, theme.ACCENT if is_current else theme.FAINT)
             font = step.font()
-            font.setBold(here)
+            font.setBold(is_current)
             step.setFont(font)
 
     def _refresh(self) -> None:
         if self.isVisible():
-            self.pick.refresh(self._workspace.entries)
+            self.cines.refresh(self._workspace.entries)
 
-    # What an earlier run left
+    # Earlier runs
 
-    def _go_on(self) -> None:
-        run = self._leftover.run
+    def _continue(self) -> None:
+        run = self.unfinished.run
         if run is None:
             return
         if run.is_finished:
             self.show_comparison(run)
         elif run.is_busy:
             self.banner.show_message(
-                f"{run.name} is still saving its last step: wait a minute, then try again.", Level.WARNING
+                f"{run.name} is still saving its last step: try again in a minute.", Level.WARNING
             )
         else:
-            self.go_on(run)
+            self.resume(run)
 
     def _ask_to_discard(self) -> None:
         ask(
             self,
-            "Throw this run away?",
-            "Its losses, its checkpoint and its encoder are deleted.",
-            ("Throw away", lambda: self.discard(self._leftover.run)),
-            ("Go back", None),
+            "Discard this run?",
+            "Its log, checkpoint and encoder are deleted.",
+            ("Discard", lambda: self.discard(self.unfinished.run)),
+            ("Cancel", None),
         )
 
     def discard(self, run: Run | None) -> None:
@@ -173,47 +181,48 @@ class PretrainingDialog(QDialog):
                 run.delete()
             except ApicalError as error:
                 self.banner.show_message(str(error), Level.ERROR)
-        self.show_picking()
+        self.show_cines()
 
     # Window
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if not event.spontaneous() and not self.watch.running:
-            self.show_picking()
+        if not event.spontaneous() and not self.training.running:
+            self.show_cines()
 
     def reject(self) -> None:
         self.close()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        self.pick.stop()
-        self.compare.stop()
-        if self.watch.running:
-            self.watch.put_aside()  # it saves and ends by itself
+        self.cines.stop()
+        self.comparison.stop()
+        if self.training.running:
+            self.training.detach()
             self._workspace.notice_raised.emit(Remark(PAUSED))
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Everywhere in the first step: the list is what takes files."""
-        if self._pages.currentWidget() is self.pick and event.mimeData().hasUrls():
+        """Accept files everywhere in the first step."""
+        if self._pages.currentWidget() is self.cines and event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self.pick.sources.dropEvent(event)
+        self.cines.sources.dropEvent(event)
 
 
-class _Leftover(QFrame):
-    """Says that a run waits for an answer."""
+class UnfinishedRun(QFrame):
+    """Displays an earlier run that was neither kept nor discarded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.run: Run | None = None
-        self.setObjectName("leftover")
+        self.setObjectName("unfinished")
         self.setStyleSheet(
-            f"#leftover {{ background: {theme.RAISED}; border: 1px solid {theme.LINE}; border-radius: 4px; }}"
+            f"#unfinished {{ background: {theme.RAISED}; border: 1px solid {theme.LINE};"
+            " border-radius: 4px; }"
         )
         self.text = wrapped_label()
-        self.go_on, self.discard = QPushButton("Go on"), QPushButton("Throw away...")
+        self.go_on, self.discard = QPushButton("Continue"), QPushButton("Discard...")
         row = QHBoxLayout(self)
         row.addWidget(self.text, 1)
         for button in (self.go_on, self.discard):
@@ -221,14 +230,14 @@ class _Leftover(QFrame):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
 
     def show_run(self, run: Run | None) -> None:
-        """Offer to go on with this one; None for none."""
+        """Offer to continue a run; hidden for None."""
         self.run = run
         self.setVisible(run is not None)
         if run is None:
             return
         if run.is_finished:
-            self.text.setText(f"{run.name} is finished, but neither kept nor thrown away.")
-            self.go_on.setText("See before and after")
+            self.text.setText(f"{run.name} is finished, but was neither kept nor discarded.")
+            self.go_on.setText("Compare before and after")
         else:
             self.text.setText(f"{run.name} is not finished: {run.step:,} of {run.plan.steps:,} steps done.")
-            self.go_on.setText("Go on")
+            self.go_on.setText("Continue")

@@ -88,16 +88,16 @@ class Trainer:
         self.settle()
 
     def find_out(self) -> None:
-        self.dialog.pick.look.click()
+        self.dialog.cines.check.click()
         self.end(0, FOUND)
 
     def begin(self, steps: int = 40) -> Run:
         """Up to a run that has begun."""
         self.find_out()
-        self.dialog.pick.length.setCurrentIndex(self.dialog.pick.length.count() - 1)
-        self.dialog.pick.steps.setValue(steps)
-        self.dialog.pick.start.click()
-        run = self.dialog.watch.run
+        self.dialog.cines.length.setCurrentIndex(self.dialog.cines.length.count() - 1)
+        self.dialog.cines.steps.setValue(steps)
+        self.dialog.cines.start.click()
+        run = self.dialog.training.run
         assert run is not None
         return run
 

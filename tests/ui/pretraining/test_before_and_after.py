@@ -12,7 +12,7 @@ import pytest
 
 from app.encoders import registry
 from app.pretraining.runs import Run, pending_runs
-from app.ui.pretraining.comparison import Comparison
+from app.ui.pretraining.comparison_view import ComparisonView
 from tests.ui.pretraining.conftest import Trainer, left_behind
 
 
@@ -37,11 +37,11 @@ def _answer(tmp_path: Path, *, dice: bool = True) -> dict[str, Any]:
 def comparing(open_trainer: Callable[[], Trainer]) -> tuple[Trainer, Run]:
     run = left_behind(steps=5, done=5)
     trainer = open_trainer()
-    trainer.dialog._leftover.go_on.click()
+    trainer.dialog.unfinished.go_on.click()
     return trainer, run
 
 
-def _cell(comparison: Comparison, row: int, column: int) -> str:
+def _cell(comparison: ComparisonView, row: int, column: int) -> str:
     item = comparison.table.item(row, column)
     assert item is not None
     return item.text()
@@ -58,9 +58,9 @@ def test_before_and_after_are_measured_on_the_open_project(
     assert words[5] == str(project.path)
     trainer.child.said = ["fitting new 3/8"]
     trainer.settle()
-    assert "fitting new, 3 of 8" in trainer.dialog.compare.state.text()
+    assert "fitting new, 3 of 8" in trainer.dialog.comparison.state.text()
     trainer.end(0, _answer(tmp_path))
-    comparison = trainer.dialog.compare.comparison
+    comparison = trainer.dialog.comparison.comparison
     assert [_cell(comparison, 0, column) for column in range(3)] == ["0.800", "0.850", "+0.050"]
     assert comparison.table.rowCount() == 2
     assert "left-out" in comparison.note.text()
@@ -70,7 +70,7 @@ def test_before_and_after_are_measured_on_the_open_project(
 def test_with_too_few_labels_there_are_pictures_only(comparing: tuple[Trainer, Run], tmp_path: Path) -> None:
     trainer, _ = comparing
     trainer.end(0, _answer(tmp_path, dice=False))
-    compare = trainer.dialog.compare
+    compare = trainer.dialog.comparison
     assert "Too few frames" in compare.state.text()
     assert not compare.comparison.table.isVisible()
     assert compare.comparison._pictures.isVisible()
@@ -80,13 +80,13 @@ def test_a_comparison_that_fails_leaves_the_choice(comparing: tuple[Trainer, Run
     trainer, _ = comparing
     trainer.child.sentence = "Nothing is outlined yet: outline a structure on two frames."
     trainer.end(2)
-    assert trainer.dialog.compare.state.text() == trainer.child.sentence
+    assert trainer.dialog.comparison.state.text() == trainer.child.sentence
     assert trainer.errors == []
-    assert trainer.dialog.compare.keep.isEnabled()
-    trainer.dialog.compare.again.click()
+    assert trainer.dialog.comparison.keep.isEnabled()
+    trainer.dialog.comparison.again.click()
     assert len(trainer.children) == 2
     trainer.end(-9)
-    assert "did not end" in trainer.errors[0]
+    assert "comparison failed" in trainer.errors[0]
 
 
 def test_without_a_project_it_says_what_to_open(comparing: tuple[Trainer, Run]) -> None:
@@ -94,7 +94,7 @@ def test_without_a_project_it_says_what_to_open(comparing: tuple[Trainer, Run]) 
     trainer.desk.workspace.close_project()
     begun = len(trainer.children)
     trainer.dialog.show_comparison(run)
-    assert "Open a cine" in trainer.dialog.compare.state.text()
+    assert "Open a cine" in trainer.dialog.comparison.state.text()
     assert len(trainer.children) == begun
 
 
@@ -108,32 +108,32 @@ def test_kept_it_becomes_the_encoder_of_the_program(
     monkeypatch.setattr("app.encoders.registry.keep", lambda card, name: kept.append((card, name)))
     monkeypatch.setattr(trainer.desk.workspace, "change_encoder", used.append)
     card = run.card
-    trainer.dialog.compare.name.setText("  ours ")
-    trainer.dialog.compare.keep.click()
+    trainer.dialog.comparison.name.setText("  ours ")
+    trainer.dialog.comparison.keep.click()
     assert kept == [(card, "ours")]
     assert used == ["ours"]
     assert pending_runs() == []
-    assert trainer.dialog.pick.isVisible()
-    assert "ours is kept" in trainer.errors[0]
+    assert trainer.dialog.cines.isVisible()
+    assert "ours was kept" in trainer.errors[0]
 
 
 def test_a_bad_name_is_refused_and_nothing_is_lost(comparing: tuple[Trainer, Run], tmp_path: Path) -> None:
     trainer, run = comparing
     trainer.end(0, _answer(tmp_path))
-    trainer.dialog.compare.name.setText("my heart/2")
-    trainer.dialog.compare.keep.click()
+    trainer.dialog.comparison.name.setText("my heart/2")
+    trainer.dialog.comparison.keep.click()
     assert "not a valid name for an encoder" in trainer.errors[0]
-    assert trainer.dialog.compare.isVisible()
+    assert trainer.dialog.comparison.isVisible()
     assert run.has_checkpoint
 
 
 def test_thrown_away_after_asking(comparing: tuple[Trainer, Run]) -> None:
     trainer, run = comparing
-    trainer.dialog.compare.discard.click()
-    trainer.answer("Go back")
+    trainer.dialog.comparison.discard.click()
+    trainer.answer("Cancel")
     assert run.folder.exists()
-    trainer.dialog.compare.discard.click()
-    trainer.answer("Throw away")
+    trainer.dialog.comparison.discard.click()
+    trainer.answer("Discard")
     assert not run.folder.exists()
     assert trainer.child.asked == ["kill"]
-    assert trainer.dialog.pick.isVisible()
+    assert trainer.dialog.cines.isVisible()

@@ -37,12 +37,12 @@ def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pyte
     desk.window.actions_by_id["pretrain"].trigger()
     dialog = desk.window.findChild(PretrainingDialog)
     assert dialog is not None
-    pick, watch = dialog.pick, dialog.watch
+    pick, watch = dialog.cines, dialog.training
     pick.config = str(config)
     pick.encoder.setCurrentIndex(pick.encoder.count() - 1)
     pick.length.setCurrentIndex(pick.length.count() - 1)
     pick.steps.setValue(100_000)
-    pick.look.click()
+    pick.check.click()
     qtbot.waitUntil(lambda: bool(pick.estimate), timeout=60_000)
     pick.start.click()
     run = watch.run
@@ -55,7 +55,7 @@ def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pyte
 
     run.plan = replace(run.plan, steps=run.step + 3)
     watch.pause.click()
-    qtbot.waitUntil(dialog.compare.isVisible, timeout=60_000)
+    qtbot.waitUntil(dialog.comparison.isVisible, timeout=60_000)
     assert run.is_finished
     assert dialog.banner.messages() == []
     comparison.exit_code = 0

@@ -1,4 +1,4 @@
-"""Third step: what the new encoder is worth on the user's own labels; keep it or throw it away."""
+"""Third step: compare the new encoder on the user's labels, then keep or discard it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from app.storage.project import Project
 from app.ui import theme
 from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
-from app.ui.pretraining.comparison import Comparison
+from app.ui.pretraining.comparison_view import ComparisonView
 from vjepa_core.errors import CoreError
 
 
-class ComparePage(QWidget):
-    """Before and after of one run."""
+class ComparisonPage(QWidget):
+    """Compares the encoders before and after a run."""
 
     keep_wanted = Signal(object, str)  # Run, name
     discarded = Signal(object)  # Run or None
-    trouble = Signal(str)
+    failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,13 +35,13 @@ class ComparePage(QWidget):
         self._bar = QProgressBar()
         self._bar.setFixedHeight(6)
         self._bar.setTextVisible(False)
-        self.comparison = Comparison()
+        self.comparison = ComparisonView()
         self.again = QPushButton("Compare")
         self.again.clicked.connect(self._compare_or_stop)
         self.name = QLineEdit()
         self.name.setMaximumWidth(220)
         self.name.setAccessibleName("Name of the new encoder")
-        self.keep, self.discard = QPushButton("Keep and use it"), QPushButton("Throw away...")
+        self.keep, self.discard = QPushButton("Keep and use"), QPushButton("Discard...")
         self.keep.clicked.connect(self._keep)
         self.discard.clicked.connect(self._ask_to_discard)
         top = QHBoxLayout()
@@ -65,7 +65,7 @@ class ComparePage(QWidget):
         column.addLayout(bottom)
 
     def show_run(self, run: Run, project: Project | None) -> None:
-        """Compare the encoder of a run with the one before, on the labels of a project."""
+        """Compare the encoder of a run with its initial encoder on the labels of a project."""
         self._monitor.kill()
         self.run, self._project = run, project
         self.name.setText(_free_name(run))
@@ -73,9 +73,9 @@ class ComparePage(QWidget):
         self._compare()
 
     def stop(self) -> None:
-        """Give up comparing."""
+        """Stop comparing."""
         self._monitor.kill()
-        self._rest("Not compared.")
+        self._show_resting("Not compared")
 
     def _compare_or_stop(self) -> None:
         if self._monitor.child is not None:
@@ -85,13 +85,13 @@ class ComparePage(QWidget):
 
     def _compare(self) -> None:
         run, project = self.run, self._project
-        self._rest("")
+        self._show_resting("")
         if run is None or run.card is None:
             return
         if project is None:
             self.again.hide()
             self._say(
-                "Open a cine that you have outlined to compare on it, or decide without.",
+                "Open a cine with outlines to compare the encoders on it, or decide without a comparison.",
                 theme.WARNING,
             )
             return
@@ -100,12 +100,12 @@ class ComparePage(QWidget):
             encoders = [before, str(run.card)]
             self._monitor.watch(jobs.start_comparison(encoders, project.path, run.folder / COMPARISON))
         except (ApicalError, CoreError) as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
             return
         self._bar.setRange(0, 0)
         self._bar.show()
         self.again.setText("Stop comparing")
-        self._say("Fitting on your labels, with the encoder before and the one after ...")
+        self._say("Fitting heads to your labels with both encoders")
 
     def _on_progress(self, stage: str, done: int, total: int) -> None:
         self._bar.setRange(0, max(total, 1))
@@ -113,23 +113,23 @@ class ComparePage(QWidget):
         self._say(f"Comparing on your labels: {stage}, {done} of {total}")
 
     def _on_ended(self, child: Child) -> None:
-        answer = child.result()
-        if child.exit_code == 0 and answer:
-            scored = any(one.get("mean_dice") is not None for one in answer.get("encoders", ()))
-            self._rest(
-                "Overlap with your outlines (Dice): 1 is the same area, 0 none of it"
+        result = child.result()
+        if child.exit_code == 0 and result:
+            scored = any(encoder.get("mean_dice") is not None for encoder in result.get("encoders", ()))
+            self._show_resting(
+                "Overlap with your outlines (Dice): 1 is the same area, 0 no overlap"
                 if scored
-                else "Too few frames are outlined to measure: look at the pictures"
+                else "Too few frames are outlined to measure the overlap: see the pictures"
             )
-            self.comparison.show_answer(answer)
-        elif child.exit_code == 2:  # nothing outlined, say: no fault, and the user can decide all the same
-            self._rest(child.error_message())
+            self.comparison.show_result(result)
+        elif child.exit_code == 2:  # for example nothing is outlined: the user can still decide
+            self._show_resting(child.error_message())
             set_text_colour(self.state, theme.WARNING)
         elif child.exit_code != STOPPED:
-            self._rest("Not compared.")
-            self.trouble.emit(f"The comparison did not end. {child.error_message()}")
+            self._show_resting("Not compared")
+            self.failed.emit(f"The comparison failed. {child.error_message()}")
 
-    def _rest(self, text: str) -> None:
+    def _show_resting(self, text: str) -> None:
         self._bar.hide()
         self.again.show()
         self.again.setText("Compare again")
@@ -146,10 +146,10 @@ class ComparePage(QWidget):
     def _ask_to_discard(self) -> None:
         ask(
             self,
-            "Throw the new encoder away?",
-            "The run and its encoder are deleted; the program goes on with the encoder that it has.",
-            ("Throw away", self._discard),
-            ("Go back", None),
+            "Discard the new encoder?",
+            "The run and its encoder are deleted; the current encoder stays in use.",
+            ("Discard", self._discard),
+            ("Cancel", None),
         )
 
     def _discard(self) -> None:
@@ -159,7 +159,7 @@ class ComparePage(QWidget):
 
 
 def _free_name(run: Run) -> str:
-    """A name for the new encoder that none has yet."""
+    """Return an unused name for the new encoder."""
     taken = {card.name.lower() for card in registry.cards()[0]}
     number = run.number
     while f"my-cines-{number}" in taken:

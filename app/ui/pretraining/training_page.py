@@ -1,4 +1,4 @@
-"""Second step: the losses live, how the encoder fares, and the ways to interrupt."""
+"""Second step: progress of the training, with losses and warnings; pause or cancel."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import ask, set_text_colour, wrapped_label
 from app.ui.pretraining.curves import LossCurves
 
-MOST_WARNINGS = 3
-USELESS = "If this goes on the encoder will be of no use: start from a trained one, or with more cines."
-_FIGURES = re.compile(r"[\d.]+")
+MAX_WARNINGS = 3
+COLLAPSE_ADVICE = (
+    "If this continues, the encoder will be useless: start from a trained one, or use more cines."
+)
+_NUMBERS = re.compile(r"[\d.]+")
 
 
-class WatchPage(QWidget):
-    """One run: start, pause, resume, cancel."""
+class TrainingPage(QWidget):
+    """Starts, pauses, resumes and cancels a run."""
 
-    finished = Signal(object)  # Run, all its steps done
-    keep_wanted = Signal(object)  # Run, stopped before its end: what there is shall be looked at
+    finished = Signal(object)  # Run, after its last step
+    keep_wanted = Signal(object)  # Run, stopped early by the user
     discarded = Signal(object)  # Run or None
-    trouble = Signal(str)
+    failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -37,11 +39,11 @@ class WatchPage(QWidget):
         self._monitor = ChildMonitor(self)
         self._monitor.polled.connect(self._read_log)
         self._monitor.ended.connect(self._on_ended)
-        self._stopping = ""  # "pause", "keep": why it was asked to stop
+        self._stopping = ""  # reason of a requested stop: "pause" or "keep"
         self._crashed = False
         self._rates: deque[float] = deque(maxlen=20)
         self._batch = self._step = 0
-        self._warnings: dict[str, tuple[int, int, str]] = {}  # by kind: how often, last step, words
+        self._warnings: dict[str, tuple[int, int, str]] = {}  # by kind: number, last step, text
         self._last: dict[str, Any] = {}
         self.state, self.speed = wrapped_label(bold=True), wrapped_label(colour=theme.MUTED)
         self._bar = QProgressBar()
@@ -50,7 +52,7 @@ class WatchPage(QWidget):
         self.curves = LossCurves()
         self.health = wrapped_label()
         self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel...")
-        self.compare = QPushButton("See before and after")
+        self.compare = QPushButton("Compare before and after")
         self.pause.clicked.connect(self._pause_or_resume)
         self.cancel.clicked.connect(self.ask_to_cancel)
         self.compare.clicked.connect(lambda: self.keep_wanted.emit(self.run))
@@ -71,23 +73,23 @@ class WatchPage(QWidget):
 
     @property
     def running(self) -> bool:
-        """True while a process works on the run."""
+        """True while a process trains the run."""
         return self._monitor.child is not None
 
     # The run
 
     def start(self, run: Run) -> None:
-        """Begin or go on."""
+        """Start or resume a run."""
         self.show_run(run)
         try:
             self._monitor.watch(run.start())
         except ApicalError as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
         self._stopping, self._crashed = "", False
         self._show()
 
     def show_run(self, run: Run) -> None:
-        """Show what is known of a run that nobody works on."""
+        """Display a run that is not being trained."""
         if self.run is not run:
             self.run = run
             self._batch, self._step, self._warnings, self._last = 0, 0, {}, {}
@@ -96,8 +98,8 @@ class WatchPage(QWidget):
         self._read_log()
         self._show()
 
-    def put_aside(self) -> None:
-        """Pause and save, whether or not anybody is still there to see it."""
+    def detach(self) -> None:
+        """Let the run save and pause, also if the window closes meanwhile."""
         child = self._monitor.child
         if child is not None:
             self._stopping = self._stopping or "pause"
@@ -115,16 +117,16 @@ class WatchPage(QWidget):
         self._show()
 
     def ask_to_cancel(self) -> None:
-        """Ask whether what is there is to be kept."""
+        """Ask whether to keep what has been trained so far."""
         if self.run is None:
             return
         if not (self.run.has_checkpoint or self._step):
             ask(
                 self,
                 "Stop this run?",
-                "No step is done yet: there is nothing to keep.",
-                ("Throw away", self.discard),
-                ("Go on training", None),
+                "No step has been completed: there is nothing to keep.",
+                ("Discard", self.discard),
+                ("Continue training", None),
             )
             return
         ask(
@@ -133,8 +135,8 @@ class WatchPage(QWidget):
             f"{format_count(self._step, 'step')} of {self.run.plan.steps:,} are done. If you keep it, the "
             "run ends here, and its encoder is compared as it is.",
             ("Keep", self._keep),
-            ("Throw away", self.discard),
-            ("Go on training", None),
+            ("Discard", self.discard),
+            ("Continue training", None),
         )
 
     def _keep(self) -> None:
@@ -152,7 +154,7 @@ class WatchPage(QWidget):
         run, self.run = self.run, None
         self.discarded.emit(run)
 
-    # What comes of it
+    # Progress
 
     def _read_log(self) -> None:
         if self.run is None:
@@ -165,9 +167,9 @@ class WatchPage(QWidget):
             self.curves.add(entry)
             self._step, self._last = int(entry["step"]), entry
             for text in entry.get("warnings", ()):
-                kind = _FIGURES.sub("", text)
-                often, *_ = self._warnings.pop(kind, (0,))
-                self._warnings[kind] = (often + 1, self._step, text)  # the newest last
+                kind = _NUMBERS.sub("", text)
+                count, *_ = self._warnings.pop(kind, (0,))
+                self._warnings[kind] = (count + 1, self._step, text)  # latest last
             if self.running and isinstance(entry.get("clips_per_second"), int | float):
                 self._rates.append(float(entry["clips_per_second"]))
         if entries or anew:
@@ -175,8 +177,8 @@ class WatchPage(QWidget):
 
     def _on_ended(self, child: Child) -> None:
         for question in self.findChildren(QMessageBox):
-            question.close()  # overtaken: answered now, it would be about a run that is over
-        why, self._stopping = self._stopping, ""
+            question.close()  # it no longer applies
+        reason, self._stopping = self._stopping, ""
         self._crashed = child.exit_code not in (0, STOPPED)
         self._read_log()
         self._show()
@@ -185,13 +187,9 @@ class WatchPage(QWidget):
         if child.exit_code == 0:
             self.finished.emit(self.run)
         elif self._crashed:
-            saved = (
-                "Resume goes on from the last checkpoint"
-                if self.run.has_checkpoint
-                else "Resume starts it again"
-            )
-            self.trouble.emit(f"The training stopped. {child.error_message()} {saved}; nothing else is lost.")
-        elif why == "keep":
+            resume = "from the last checkpoint" if self.run.has_checkpoint else "from the start"
+            self.failed.emit(f"The training stopped. {child.error_message()} Resume continues it {resume}.")
+        elif reason == "keep":
             self.keep_wanted.emit(self.run)
 
     def _show(self) -> None:
@@ -202,9 +200,9 @@ class WatchPage(QWidget):
         done = not running and not self._crashed and self._step >= steps
         what = f"step {self._step:,} of {steps:,}"
         if running and self._stopping:
-            text = f"Saving, after the step that it is at: {what}"
+            text = f"Saving after the current step: {what}"
         elif running:
-            text = f"Training: {what}" if self._step else "Starting: the cines are read"
+            text = f"Training: {what}" if self._step else "Starting: reading the cines"
         elif self._crashed:
             text = f"Stopped unexpectedly: {what}"
         else:
@@ -222,27 +220,27 @@ class WatchPage(QWidget):
 
     def _speed(self, running: bool) -> str:
         if not running:
-            return "Saved; its memory is free." if self._step and not self._crashed else ""
+            return "Saved" if self._step and not self._crashed else ""
         if not self._rates or self.run is None:
             return ""
         rate = sum(self._rates) / len(self._rates)
         left = (self.run.plan.steps - self._step) * self._clips() / rate
-        return f"{rate:.1f} clips a second, about {format_duration(left)} left"
+        return f"{rate:.1f} clips per second, about {format_duration(left)} left"
 
     def _clips(self) -> int:
-        """Clips a step."""
+        """Return the number of clips per step."""
         if not self._batch and self.run is not None:
             self._batch = self.run.batch
         return self._batch
 
     def _show_health(self) -> None:
         if self._warnings:
-            told = [
-                f"Step {step}{f' ({often} times so far)' if often > 1 else ''}: {text}"
-                for often, step, text in list(self._warnings.values())[-MOST_WARNINGS:]
+            lines = [
+                f"Step {step}{f' ({count} times so far)' if count > 1 else ''}: {text}"
+                for count, step, text in list(self._warnings.values())[-MAX_WARNINGS:]
             ]
-            tail = [USELESS] if any("collaps" in text for text in told) else []
-            self.health.setText("\n".join(told + tail))
+            advice = [COLLAPSE_ADVICE] if any("collaps" in text for text in lines) else []
+            self.health.setText("\n".join(lines + advice))
             set_text_colour(self.health, theme.WARNING)
             return
         self.health.setText(_health(self._last))
@@ -250,10 +248,10 @@ class WatchPage(QWidget):
 
 
 def _health(entry: dict[str, Any]) -> str:
-    """The collapse monitor's numbers, in words, where it has no complaint."""
+    """Return the figures of the collapse monitor as a sentence; '' without figures."""
     if entry.get("feature_std") is None or entry.get("effective_rank") is None:
         return ""
     return (
-        f"No sign of collapse: the features differ (deviation {entry['feature_std']:.2f}) and use "
+        f"No sign of collapse: features vary (standard deviation {entry['feature_std']:.2f}) and use "
         f"{entry['effective_rank']:.0f} directions."
     )

@@ -1,4 +1,4 @@
-"""First step: which cines, from which encoder, for how long; and what will be used of them."""
+"""First step: choose cines, initial encoder and duration, and check what will be used."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from app.ui import theme
 from app.ui.child_monitor import ChildMonitor
 from app.ui.dialog_widgets import wrapped_label
 from app.ui.local_files import local_path
-from app.ui.pretraining.found_panel import FoundPanel
-from app.ui.pretraining.sources import SourceList
+from app.ui.pretraining.estimate_panel import EstimatePanel
+from app.ui.pretraining.source_list import SourceList
 from app.workspace.cine_entry import CineEntry
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
-FEWEST_STEPS = 20
+MIN_STEPS = 20
 PRIVACY = (
-    "Only the ultrasound region is used, from the file's tags or, in a video, found from what moves. "
-    "Nothing leaves this machine."
+    "Only the ultrasound region is used: from the tags of the file or, in a video, from what moves. "
+    "No data leaves this machine."
 )
 
 
-class PickPage(QWidget):
-    """Choose, see what will be used, start."""
+class CinesPage(QWidget):
+    """Chooses the data and the length of a run."""
 
     start_wanted = Signal(object)  # Plan
-    trouble = Signal(str)
+    failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.config = ""  # a configuration file instead of the program's own choice
+        self.config = ""  # configuration file; '' for the default
         self.estimate: dict[str, Any] = {}
         self._cards: list[EncoderCard | None] = []
         self._monitor = ChildMonitor(self)
@@ -56,13 +56,13 @@ class PickPage(QWidget):
         row.setSpacing(18)
         row.addLayout(self._left(), 1)
         row.addLayout(self._right(), 1)
-        self._monitor.progress.connect(self.found.show_progress)
+        self._monitor.progress.connect(self.panel.show_progress)
         self._monitor.ended.connect(self._on_ended)
-        self.sources.changed.connect(self._outdated)
-        self.encoder.currentIndexChanged.connect(self._outdated)
+        self.sources.changed.connect(self._discard_estimate)
+        self.encoder.currentIndexChanged.connect(self._discard_estimate)
         self.length.currentIndexChanged.connect(self._show_length)
         self.steps.valueChanged.connect(self._show_length)
-        self._outdated()
+        self._discard_estimate()
 
     # Building
 
@@ -78,9 +78,9 @@ class PickPage(QWidget):
             button.setAutoDefault(False)
             buttons.addWidget(button)
         buttons.addStretch(1)
-        column.addWidget(wrapped_label("Cines to learn from", bold=True))
+        column.addWidget(wrapped_label("Cines to train on", bold=True))
         column.addWidget(
-            wrapped_label("From the open project. Add more, or drop files and folders here.", theme.MUTED)
+            wrapped_label("Cines of the open project. Add more, or drop files and folders here.", theme.MUTED)
         )
         column.addWidget(self.sources, 1)
         column.addLayout(buttons)
@@ -93,7 +93,7 @@ class PickPage(QWidget):
         self.encoder = QComboBox()
         self.encoder.setAccessibleName("Start from")
         self.length = QComboBox()
-        self.length.setAccessibleName("How long")
+        self.length.setAccessibleName("Duration")
         for seconds in LENGTHS_S:
             self.length.addItem(f"About {format_duration(seconds)}".replace(".0", ""), seconds)
         self.length.addItem("A number of steps", 0)
@@ -106,10 +106,10 @@ class PickPage(QWidget):
         lengths = QHBoxLayout()
         lengths.addWidget(self.length, 1)
         lengths.addWidget(self.steps)
-        self.look = QPushButton("See what will be used")
-        self.look.setAutoDefault(False)
-        self.look.clicked.connect(self.find_out)
-        self.found = FoundPanel()
+        self.check = QPushButton("See what will be used")
+        self.check.setAutoDefault(False)
+        self.check.clicked.connect(self.check_cines)
+        self.panel = EstimatePanel()
         self.start = QPushButton("Start training")
         self.start.clicked.connect(self._start)
         last = QHBoxLayout()
@@ -118,25 +118,25 @@ class PickPage(QWidget):
         column.addWidget(wrapped_label("Start from", bold=True))
         column.addWidget(self.encoder)
         column.addSpacing(8)
-        column.addWidget(wrapped_label("How long", bold=True))
+        column.addWidget(wrapped_label("Duration", bold=True))
         column.addLayout(lengths)
         column.addSpacing(8)
-        column.addWidget(self.look)
-        column.addWidget(self.found, 1)
+        column.addWidget(self.check)
+        column.addWidget(self.panel, 1)
         column.addLayout(last)
         return column
 
-    # What there is to choose from
+    # Contents
 
     def refresh(self, cines: Iterable[CineEntry]) -> None:
-        """Bring cines and encoders up to date; what was chosen stays where it still exists."""
+        """Update cines and encoders; the selection stays where it still exists."""
         self.sources.show_project(cines)
-        before = self.encoder.currentText()
-        known, faults = registry.cards()
+        previous = self.encoder.currentText()
+        cards, errors = registry.cards()
         used = registry.chosen()
-        for fault in faults.values():
-            self.trouble.emit(fault)
-        self._cards = [*known, None]
+        for error in errors.values():
+            self.failed.emit(error)
+        self._cards = [*cards, None]
         texts = [self._text(card, used) for card in self._cards]
         if texts == [self.encoder.itemText(i) for i in range(self.encoder.count())]:
             return
@@ -144,90 +144,90 @@ class PickPage(QWidget):
         self.encoder.clear()
         self.encoder.addItems(texts)
         in_use = next((i for i, card in enumerate(self._cards) if card and card.name == used), 0)
-        self.encoder.setCurrentIndex(texts.index(before) if before in texts else in_use)
+        self.encoder.setCurrentIndex(texts.index(previous) if previous in texts else in_use)
         self.encoder.blockSignals(False)
-        self._outdated()
+        self._discard_estimate()
 
     @staticmethod
     def _text(card: EncoderCard | None, used: str) -> str:
         if card is None:
             return "A new, untrained encoder"
         kind = "trained" if card.trained else "untrained"
-        bundled = ", ships with the program" if card.name == DEFAULT_ENCODER else ""
+        bundled = ", included" if card.name == DEFAULT_ENCODER else ""
         return f"{card.name} ({kind}{bundled}{', in use' if card.name == used else ''})"
 
     def plan(self) -> Plan:
-        """What is chosen now."""
+        """Return the chosen data and length."""
         card = self._cards[self.encoder.currentIndex()] if self._cards else None
         steps = self._steps() or self.steps.value()
         return Plan(self.sources.chosen(), steps, card.name if card else "", self.config)
 
     def stop(self) -> None:
-        """Give up finding out."""
+        """Stop checking the cines."""
         self._monitor.kill()
-        self._outdated()
+        self._discard_estimate()
 
-    # Finding out
+    # Check
 
-    def find_out(self) -> None:
-        """Read the cines and time a step, in a process of its own."""
+    def check_cines(self) -> None:
+        """Read the cines and measure the time of a step in a child process."""
         if self._monitor.child is not None:
             self.stop()
             return
-        self._outdated()
+        self._discard_estimate()
         try:
             self._monitor.watch(self.plan().start_estimate())
         except ApicalError as error:
-            self.trouble.emit(str(error))
+            self.failed.emit(str(error))
             return
-        self.found.show_progress("reading", 0, 0)
-        self.look.setText("Stop looking")
+        self.panel.show_progress("reading", 0, 0)
+        self.check.setText("Stop checking")
 
     def _on_ended(self, child: Child) -> None:
-        answer = child.result()
-        self._outdated()
-        if child.exit_code == 0 and "seconds_a_step" in answer:
-            self.estimate = answer
-            self.found.show_found(answer)
+        estimate = child.result()
+        self._discard_estimate()
+        if child.exit_code == 0 and "seconds_a_step" in estimate:
+            self.estimate = estimate
+            self.panel.show_estimate(estimate)
             self._show_length()
         elif child.exit_code != STOPPED:
-            self.found.say(child.error_message(), theme.WARNING)
+            self.panel.show_text(child.error_message(), theme.WARNING)
 
-    def _outdated(self) -> None:
-        """What was found out no longer holds for what is chosen."""
+    def _discard_estimate(self) -> None:
+        """Discard the estimate: it does not apply to the present selection."""
         if self._monitor.child is not None:
             self._monitor.kill()
         self.estimate = {}
         chosen = bool(self.sources.chosen())
-        self.look.setEnabled(chosen)
-        self.look.setText("See what will be used")
-        self.found.say(
-            "Next: see what will be used, and how fast this machine is."
+        self.check.setEnabled(chosen)
+        self.check.setText("See what will be used")
+        self.panel.show_text(
+            "Next: see what will be used, and how long it takes."
             if chosen
-            else "Tick or add at least one cine.",
+            else "Select or add at least one cine.",
             theme.MUTED,
         )
         self._show_length()
 
-    # How long
+    # Duration
 
     def _steps(self) -> int:
-        """Steps for the chosen time, 0 where that is not known."""
+        """Return the number of steps for the chosen time; 0 if it is not known yet."""
         seconds = self.length.currentData()
         if not seconds:
             return self.steps.value()
         if not self.estimate:
             return 0
-        left = seconds - self.estimate["reading_s"]
-        return max(FEWEST_STEPS, round(left / self.estimate["seconds_a_step"]))
+        training_s = seconds - self.estimate["reading_s"]
+        return max(MIN_STEPS, round(training_s / self.estimate["seconds_a_step"]))
 
     def _show_length(self) -> None:
         self.steps.setVisible(not self.length.currentData())
         self.start.setEnabled(bool(self.estimate))
         if self.estimate:
-            self.found.show_length(self.estimate, self._steps())
+            self.panel.show_length(self.estimate, self._steps())
 
-    # What the user does
+    # Commands
 
     def _start(self) -> None:
         if self.estimate:

@@ -1,4 +1,4 @@
-"""Before and after on the user's own labels: a table of Dice, and pictures side by side."""
+"""Comparison of two encoders on the user's labels: table of Dice, and pictures side by side."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from PySide6.QtWidgets import (
 from app.ui import theme
 from app.ui.dialog_widgets import wrapped_label
 
-PICTURE = 270  # pixels wide
-NOTHING = 0.0005  # a difference that three decimals do not show
+PICTURE_WIDTH = 270
+MIN_DIFFERENCE = 0.0005  # smaller ones are not visible in three decimals
 
 
-class Comparison(QWidget):
-    """Shows the answer of `apical encoders compare`."""
+class ComparisonView(QWidget):
+    """Displays the result of `apical encoders compare`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,24 +49,24 @@ class Comparison(QWidget):
         self.clear()
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Remove the result."""
         self.note.hide()
         self.table.hide()
         self._pictures.hide()
 
-    def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Show what there is: without enough labels there is no table."""
-        pair = list(answer.get("encoders", ()))[:2]
-        self.note.setText(str(answer.get("note") or ""))
+    def show_result(self, result: Mapping[str, Any]) -> None:
+        """Display a result; with too few labels it has no table."""
+        pair = list(result.get("encoders", ()))[:2]
+        self.note.setText(str(result.get("note") or ""))
         self.note.setVisible(bool(self.note.text()))
         scored = len(pair) == 2 and all(one.get("mean_dice") is not None for one in pair)
         self.table.setVisible(scored)
         if scored:
-            self._fill(pair, answer.get("classes", ()))
-        pictures = list(answer.get("pictures", ()))
+            self._fill(pair, result.get("classes", ()))
+        pictures = list(result.get("pictures", ()))
         self._pictures.setVisible(bool(pictures))
         if pictures:
-            self._hang(pictures, [str(one.get("name", "")) for one in pair])
+            self._show_pictures(pictures, [str(one.get("name", "")) for one in pair])
 
     def _fill(self, pair: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
         rows = [(str(name), [one["per_class"].get(name) for one in pair]) for name in classes]
@@ -78,45 +78,47 @@ class Comparison(QWidget):
         self.table.setVerticalHeaderLabels([name for name, _ in rows])
         for row, (_, (before, after)) in enumerate(rows):
             change = after - before
-            colour = theme.TEXT if abs(change) < NOTHING else theme.BETTER if change > 0 else theme.WARNING
-            for place, (text, tint) in enumerate(
+            colour = (
+                theme.TEXT if abs(change) < MIN_DIFFERENCE else theme.BETTER if change > 0 else theme.WARNING
+            )
+            for column, (text, cell_colour) in enumerate(
                 ((f"{before:.3f}", theme.TEXT), (f"{after:.3f}", theme.TEXT), (f"{change:+.3f}", colour))
             ):
                 cell = QTableWidgetItem(text)
                 cell.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                cell.setForeground(QColor(tint))
-                self.table.setItem(row, place, cell)
+                cell.setForeground(QColor(cell_colour))
+                self.table.setItem(row, column, cell)
         frames = pair[0].get("frames", 0)
         self.table.setToolTip(
-            f"Mean Dice on {frames} outlined frames left out of the fit: 1 is your area, 0 none of it"
+            f"Mean Dice on {frames} outlined frames left out of the fit: 1 is the same area, 0 no overlap"
         )
         height = self.table.horizontalHeader().height() + sum(
             self.table.rowHeight(r) for r in range(len(rows))
         )
         self.table.setFixedHeight(height + 4)
 
-    def _hang(self, pictures: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-        wall = QWidget()
-        grid = QGridLayout(wall)
+    def _show_pictures(self, pictures: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+        content = QWidget()
+        grid = QGridLayout(content)
         grid.setHorizontalSpacing(8)
         for place, title in enumerate(("Your outline", "Before", "After")):
             grid.addWidget(wrapped_label(title, theme.MUTED), 0, place)
         for row, picture in enumerate(pictures):
             files = [picture.get("truth"), *(picture.get("files", {}).get(name) for name in names)]
-            where = f"cine {picture.get('cine')}, frame {picture.get('frame')}"
+            tooltip = f"cine {picture.get('cine')}, frame {picture.get('frame')}"
             for place, file in enumerate(files):
-                grid.addWidget(_picture(file, where), 1 + row, place)
+                grid.addWidget(_picture(file, tooltip), 1 + row, place)
         grid.setRowStretch(1 + len(pictures), 1)
-        self._pictures.setWidget(wall)
+        self._pictures.setWidget(content)
 
 
-def _picture(file: object, where: str) -> QLabel:
-    shown = QLabel()
-    shown.setToolTip(where)
-    shown.setAlignment(Qt.AlignmentFlag.AlignTop)
+def _picture(file: object, tooltip: str) -> QLabel:
+    label = QLabel()
+    label.setToolTip(tooltip)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
     pixels = QPixmap(str(file)) if file and Path(str(file)).is_file() else QPixmap()
     if pixels.isNull():
-        shown.setText("no picture")
+        label.setText("No picture")
     else:
-        shown.setPixmap(pixels.scaledToWidth(PICTURE, Qt.TransformationMode.SmoothTransformation))
-    return shown
+        label.setPixmap(pixels.scaledToWidth(PICTURE_WIDTH, Qt.TransformationMode.SmoothTransformation))
+    return label

@@ -1,4 +1,4 @@
-"""The list of cines, files and folders to train on."""
+"""List of the cines, files and folders to train on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.ui.local_files import local_paths
 from app.workspace.cine_entry import CineEntry, CineState
 
 _PATH = Qt.ItemDataRole.UserRole
-_OWN = Qt.ItemDataRole.UserRole + 1
+_ADDED = Qt.ItemDataRole.UserRole + 1
 
 
 class SourceList(QListWidget):
-    """Rows to tick: the cines of the project, and what was added or dropped here."""
+    """Checkable rows: the cines of the project, and files and folders that were added."""
 
     changed = Signal()
 
@@ -33,7 +33,7 @@ class SourceList(QListWidget):
         self.itemChanged.connect(lambda _: self.changed.emit())
 
     def show_project(self, entries: Iterable[CineEntry]) -> None:
-        """Bring the project's rows up to date; ticks, and rows that were added, stay."""
+        """Update the cines of the project; check marks and added rows stay."""
         wanted = {
             _key(entry.path): (entry.path, entry)
             for entry in entries
@@ -41,24 +41,24 @@ class SourceList(QListWidget):
         }
         for row in reversed(range(self.count())):
             item = self.item(row)
-            if not item.data(_OWN) and item.data(_PATH) not in wanted:
+            if not item.data(_ADDED) and item.data(_PATH) not in wanted:
                 self.takeItem(row)
                 self.changed.emit()
-        known = self._known()
+        keys = self._keys()
         for place, (key, (path, entry)) in enumerate(wanted.items()):
-            if key not in known:
+            if key not in keys:
                 frames = "" if entry.n_frames is None else f", {entry.n_frames} frames"
                 self._add(path, f"{entry.name}{frames}", place)
 
     def add(self, paths: Iterable[Path]) -> None:
-        """Add files and folders, ticked."""
+        """Add files and folders, checked."""
         for path in paths:
-            if _key(path) not in self._known():
+            if _key(path) not in self._keys():
                 kind = "folder" if path.is_dir() else "file"
-                self._add(path, f"{path.name or path}, {kind}", self.count(), own=True)
+                self._add(path, f"{path.name or path}, {kind}", self.count(), added=True)
 
     def chosen(self) -> tuple[str, ...]:
-        """Paths of the ticked rows."""
+        """Return the paths of the checked rows."""
         rows = [self.item(row) for row in range(self.count())]
         return tuple(
             os.fsdecode(unquote_to_bytes(item.data(_PATH)))
@@ -66,14 +66,14 @@ class SourceList(QListWidget):
             if item.checkState() is Qt.CheckState.Checked
         )
 
-    def _known(self) -> set[str]:
+    def _keys(self) -> set[str]:
         return {self.item(row).data(_PATH) for row in range(self.count())}
 
-    def _add(self, path: Path, text: str, place: int, *, own: bool = False) -> None:
+    def _add(self, path: Path, text: str, place: int, *, added: bool = False) -> None:
         item = QListWidgetItem(text)
         item.setToolTip(str(path))
         item.setData(_PATH, _key(path))
-        item.setData(_OWN, own)
+        item.setData(_ADDED, added)
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked)
         self.insertItem(place, item)
@@ -93,5 +93,5 @@ class SourceList(QListWidget):
 
 
 def _key(path: Path) -> str:
-    """The path in ASCII: Qt drops what is not UTF-8."""
+    """Return a path as ASCII: Qt loses bytes that are not valid UTF-8."""
     return quote_from_bytes(os.fsencode(path))
