@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from app.domain.cine import Frame
 from app.domain.facts import AssignedView, Fact, FactChange, FactKey, FactKind, Landmarks, PhaseMark
 from app.domain.history import MAX_BYTES, MAX_STEPS, Edit, History, PackedEdit
 from app.domain.provenance import Provenance, States
 from app.domain.strokes import Stroke, read_only_copy
-from vjepa_core.label_image import structures_in
+from vjepa_core.label_image import LabelImage, structures_in
 
 
 class AnnotationLayer:
@@ -57,7 +56,7 @@ class AnnotationLayer:
         width: int,
         rater: str = "",
         *,
-        labels: Mapping[int, Frame] | None = None,
+        labels: Mapping[int, LabelImage] | None = None,
         states: Mapping[int, States] | None = None,
         facts: Mapping[FactKey, Fact] | None = None,
         revision: int = 0,
@@ -70,7 +69,7 @@ class AnnotationLayer:
         self._n_frames = n_frames
         self._shape = (height, width)
         self._rater = rater
-        self._labels: dict[int, Frame] = {}
+        self._labels: dict[int, LabelImage] = {}
         self._states: dict[int, dict[int, Provenance]] = {}
         self._facts: dict[FactKey, Fact] = dict(facts or {})
         self._revision = revision
@@ -119,7 +118,7 @@ class AnnotationLayer:
         return tuple(frame for frame in self.annotated_frames if frame not in accepted_only)
 
     @property
-    def labels(self) -> dict[int, Frame]:
+    def labels(self) -> dict[int, LabelImage]:
         """Label image of every annotated frame, read-only arrays in a new dict."""
         return {frame: self._labels[frame] for frame in self.annotated_frames}
 
@@ -161,7 +160,7 @@ class AnnotationLayer:
         """True if there is an edit to redo."""
         return self._history.can_redo
 
-    def label(self, frame: int) -> Frame | None:
+    def label(self, frame: int) -> LabelImage | None:
         """Label image of a frame, shape (height, width), read-only; None if it is not annotated.
 
         Raises
@@ -258,7 +257,7 @@ class AnnotationLayer:
         self._set_label(edit.frame, image, edit.states_after if after else edit.states_before)
         self._revision += 1
 
-    def _set_label(self, frame: int, image: Frame, states: States) -> None:
+    def _set_label(self, frame: int, image: LabelImage, states: States) -> None:
         if states or image.any():
             self._labels[frame] = image
             self._states[frame] = dict.fromkeys(structures_in(image), Provenance.DRAWN) | dict(states)

@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.label_image import structure_mask
+from vjepa_core.label_image import LabelImage, structure_mask
 
 Frame = NDArray[np.uint8]
-"""Grey values or label values of one frame, shape (height, width), uint8."""
+"""Grey values of one frame, shape (height, width), uint8."""
 
 _STEP = 32
 _MAX_ASPECT = 4.0
@@ -49,7 +49,7 @@ class Box:
         """Return True if the position (column x, row y) lies in the box."""
         return self.x0 <= x < self.x1 and self.y0 <= y < self.y1
 
-    def extended_to(self, labels: Iterable[Frame]) -> Box:
+    def extended_to(self, labels: Iterable[LabelImage]) -> Box:
         """Return the smallest extension of this box that contains every structure of the label images.
 
         A side that moves is rounded to a multiple of 32 pixels, within the frame: a correction of an outline

@@ -6,16 +6,20 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.domain.cine import Frame
 from app.domain.gaps import close_gap, fill_released, remove_slivers
 from app.domain.labels import LabelSet
 from app.domain.provenance import Provenance, States
 from app.domain.shown_mask import FrameMasks
-from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, structures_in, values_mask
-
-Mask = NDArray[np.bool_]
+from vjepa_core.label_image import (
+    UNLABELLED,
+    LabelImage,
+    Mask,
+    has_unlabelled,
+    structure_mask,
+    structures_in,
+    values_mask,
+)
 
 ENCLOSED = 0.9
 """Minimum share of a structure's pixels inside an outline for the structure to count as enclosed."""
@@ -113,7 +117,7 @@ def remove_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
     return apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
 
 
-def affected_structures(shown: Frame, shape: Shape) -> list[int]:
+def affected_structures(shown: LabelImage, shape: Shape) -> list[int]:
     """Return the structures that a stroke draws or erases from."""
     if shape.value:
         return [shape.value] if shape.mask.any() else []
@@ -121,7 +125,7 @@ def affected_structures(shown: Frame, shape: Shape) -> list[int]:
     return [value for value in covered if not shape.behind or value == shape.active]
 
 
-def copy_structures(drawn: Frame, shown: Frame, values: Collection[int]) -> None:
+def copy_structures(drawn: LabelImage, shown: LabelImage, values: Collection[int]) -> None:
     """Copy structures from the shown mask into a drawn one, in place, where no structure is drawn yet."""
     if values:
         predicted = values_mask(shown, values) & ~structure_mask(drawn)
@@ -129,7 +133,7 @@ def copy_structures(drawn: Frame, shown: Frame, values: Collection[int]) -> None
 
 
 def covered_pixels(
-    shown: Frame, shape: Shape, *, keep_enclosed: bool, walls: tuple[tuple[int, int], ...] = ()
+    shown: LabelImage, shape: Shape, *, keep_enclosed: bool, walls: tuple[tuple[int, int], ...] = ()
 ) -> Mask:
     """Return the pixels of a shape that become its structure, (height, width) bool.
 
@@ -148,7 +152,7 @@ def covered_pixels(
     return covered
 
 
-def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, is_scribble: bool) -> Mask:
+def _draw(drawn: LabelImage, shown: LabelImage, shape: Shape, labels: LabelSet, is_scribble: bool) -> Mask:
     """Draw a structure in place and return the pixels that it lost."""
     covered = covered_pixels(shown, shape, keep_enclosed=labels.keep_enclosed, walls=labels.walls)
     before = drawn == shape.value
@@ -158,7 +162,9 @@ def _draw(drawn: Frame, shown: Frame, shape: Shape, labels: LabelSet, is_scribbl
     return np.asarray(before & (drawn != shape.value))
 
 
-def _close_rims(drawn: Frame, released: Mask, value: int, states: States, labels: LabelSet) -> Frame:
+def _close_rims(
+    drawn: LabelImage, released: Mask, value: int, states: States, labels: LabelSet
+) -> LabelImage:
     """Close gaps between a cavity and its wall where both are stated."""
     for wall, cavity in labels.walls:
         if value in (wall, cavity) and wall in states and cavity in states:

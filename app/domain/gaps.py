@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.domain.cine import Frame
-
-Mask = NDArray[np.bool_]
+from vjepa_core.label_image import LabelImage, Mask
 
 GAP = 2
 """Distance in pixels from a cavity and from its wall within which background between them is closed."""
@@ -18,7 +15,9 @@ _FOUR = ((0, 1), (0, -1), (1, 0), (-1, 0))
 _EIGHT = (*_FOUR, (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def fill_released(label: Frame, around: Frame, released: Mask, wall: int, cavity: int) -> Frame:
+def fill_released(
+    label: LabelImage, around: LabelImage, released: Mask, wall: int, cavity: int
+) -> LabelImage:
     """Give the wall those pixels lost by its cavity that are nearer to it than to anything else.
 
     Parameters
@@ -64,7 +63,7 @@ def fill_released(label: Frame, around: Frame, released: Mask, wall: int, cavity
     return out
 
 
-def close_gap(label: Frame, wall: int, cavity: int, width: int = GAP) -> Frame:
+def close_gap(label: LabelImage, wall: int, cavity: int, width: int = GAP) -> LabelImage:
     """Give the wall the background between it and its cavity, within `width` pixels of both.
 
     Returns a copy, or the same array if there is no gap.
@@ -82,7 +81,7 @@ def close_gap(label: Frame, wall: int, cavity: int, width: int = GAP) -> Frame:
     return out
 
 
-def remove_slivers(label: Frame, erased: Mask, values: Collection[int]) -> Frame:
+def remove_slivers(label: LabelImage, erased: Mask, values: Collection[int]) -> LabelImage:
     """Erase remains thinner than three pixels beside the path of an eraser.
 
     Parameters

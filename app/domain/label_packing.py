@@ -6,15 +6,15 @@ import zlib
 
 import numpy as np
 
-from app.domain.cine import Frame
+from vjepa_core.label_image import LabelImage
 
 
-def pack_pixels(image: Frame) -> bytes:
+def pack_pixels(image: LabelImage) -> bytes:
     """Compress label pixels with zlib, row by row, fastest level: label images are mostly flat."""
     return zlib.compress(np.ascontiguousarray(image, dtype=np.uint8).tobytes(), 1)
 
 
-def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> Frame:
+def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> LabelImage:
     """Inverse of `pack_pixels`, read-only.
 
     Raises

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain.cine import Frame
 from app.domain.label_packing import pack_pixels, unpack_pixels
+from vjepa_core.label_image import LabelImage
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Prediction:
     head_id: int | None = None
 
     @classmethod
-    def of(cls, mask: Frame, expected_dice: float, revision: int, head_id: int | None = None) -> Prediction:
+    def of(
+        cls, mask: LabelImage, expected_dice: float, revision: int, head_id: int | None = None
+    ) -> Prediction:
         """Compress a label image, shape (height, width), uint8."""
         return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), expected_dice, revision, head_id)
 
     @property
-    def mask(self) -> Frame:
+    def mask(self) -> LabelImage:
         """Label image, shape (height, width), uint8, read-only; ValueError if it is damaged."""
         return unpack_pixels(self.packed, self.shape)

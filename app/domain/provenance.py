@@ -9,8 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from app.domain.cine import Frame
-from vjepa_core.label_image import structures_in
+from vjepa_core.label_image import LabelImage, structures_in
 
 StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear", "empty", "islands"]
 """The action behind a stroke: painting, outlining, erasing, accepting a prediction, clearing a frame, marking
@@ -42,7 +41,9 @@ A structure with a state and without a pixel was stated to be absent.
 """
 
 
-def derived_states(before: Frame | None, states_before: States, after: Frame, kind: StrokeKind) -> States:
+def derived_states(
+    before: LabelImage | None, states_before: States, after: LabelImage, kind: StrokeKind
+) -> States:
     """Derive states from pixels alone: a structure whose pixels changed takes the kind of the change.
 
     Parameters

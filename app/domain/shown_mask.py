@@ -8,10 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from app.domain.cine import Frame
 from app.domain.gaps import fill_released
 from app.domain.provenance import Provenance, States
-from vjepa_core.label_image import UNLABELLED, has_unlabelled, structure_mask, structures_in, values_mask
+from vjepa_core.label_image import (
+    UNLABELLED,
+    LabelImage,
+    has_unlabelled,
+    structure_mask,
+    structures_in,
+    values_mask,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +41,13 @@ class FrameMasks:
     """
 
     shape: tuple[int, int]
-    annotation: Frame | None = None
+    annotation: LabelImage | None = None
     states: States = field(default_factory=dict)
-    prediction: Frame | None = None
+    prediction: LabelImage | None = None
     walls: tuple[tuple[int, int], ...] = ()
 
     @cached_property
-    def predicted(self) -> Frame | None:
+    def predicted(self) -> LabelImage | None:
         """Prediction without the stated structures, (height, width) uint8; None without a prediction."""
         prediction, annotation = self.prediction, self.annotation
         if prediction is None:
@@ -61,7 +67,7 @@ class FrameMasks:
         return out
 
     @cached_property
-    def shown(self) -> Frame:
+    def shown(self) -> LabelImage:
         """The shown mask, (height, width) uint8: structures of a human over predicted ones.
 
         255 where a scribble leaves a pixel unlabelled and nothing is predicted.

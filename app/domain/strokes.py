@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.domain.cine import Frame
 from app.domain.label_packing import pack_pixels, unpack_pixels
 from app.domain.provenance import (
     States,
@@ -15,6 +14,7 @@ from app.domain.provenance import (
     states_from_json,
     states_to_json,
 )
+from vjepa_core.label_image import LabelImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class Stroke:
     frame: int
     y0: int
     x0: int
-    before: Frame
-    after: Frame
+    before: LabelImage
+    after: LabelImage
     kind: StrokeKind
     rater: str
     states_before: States = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Stroke:
 
 def stroke_between(
     frame: int,
-    before: Frame | None,
-    after: Frame,
+    before: LabelImage | None,
+    after: LabelImage,
     kind: StrokeKind,
     rater: str,
     *,
@@ -117,7 +117,7 @@ def stroke_between(
     )
 
 
-def read_only_copy(image: Frame) -> Frame:
+def read_only_copy(image: LabelImage) -> LabelImage:
     """Copy an image into a contiguous, read-only uint8 array."""
     copy = np.array(image, dtype=np.uint8, order="C")
     copy.setflags(write=False)

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.cine import Frame
 from app.domain.errors import LabelError
 from app.domain.labels import LabelSet
 from app.readers.nifti_space import Affine
 from app.readers.suffixes import NIFTI_SUFFIXES
 from app.storage.label_folder import read_folder
 from app.storage.label_nifti import read_nifti
-from vjepa_core.label_image import UNLABELLED, structure_mask
+from vjepa_core.label_image import UNLABELLED, LabelImage, structure_mask
 
 _ROUNDING = 0.01
 """Tolerance for whole numbers: files with 16 bits and a slope give 1.00002 for 1."""
@@ -34,7 +33,7 @@ def read_labels(
     *,
     affine: Affine | None = None,
     spacing_mm: tuple[float, float] | None = None,
-) -> dict[int, Frame]:
+) -> dict[int, LabelImage]:
     """Read label images drawn with another program.
 
     Parameters
@@ -76,7 +75,7 @@ def read_labels(
             f"{path.name} is neither a folder nor a NIfTI: "
             "give a folder of frame_0012.png files, or a .nii or .nii.gz file."
         )
-    labels: dict[int, Frame] = {}
+    labels: dict[int, LabelImage] = {}
     names: dict[int, str] = {}
     for frame, name, image in read:
         label = _checked(name, image, label_set)
@@ -86,7 +85,9 @@ def read_labels(
     return dict(sorted(labels.items()))
 
 
-def _check_content(source: str, labels: dict[int, Frame], names: dict[int, str], label_set: LabelSet) -> None:
+def _check_content(
+    source: str, labels: dict[int, LabelImage], names: dict[int, str], label_set: LabelSet
+) -> None:
     """Raise LabelError for labels without any structure; warn of frames with ambiguous labels."""
     if not labels:
         raise LabelError(f"{source} contains no labels: add frame_0012.png files, or values other than 255.")

@@ -6,7 +6,6 @@ import sqlite3
 from typing import Any
 
 from app.domain.annotation_layer import AnnotationLayer
-from app.domain.cine import Frame
 from app.domain.facts import Fact, FactChange, FactKey, FactKind, fact_from_json, fact_to_json
 from app.domain.history import MAX_STEPS, PackedEdit
 from app.domain.label_packing import unpack_pixels
@@ -14,6 +13,7 @@ from app.domain.provenance import Provenance, states_from_json
 from app.domain.strokes import PackedStroke
 from app.storage.connection import Connection
 from app.storage.records import Change, CineRecord, FactContent, FrameContent, LayerRecord
+from vjepa_core.label_image import LabelImage
 
 _WHOLE_CINE = -1
 _FACTS = tuple(str(kind) for kind in FactKind)
@@ -71,7 +71,7 @@ def read_layer(connection: Connection, record: CineRecord, rater: str) -> Annota
     )
 
 
-def read_labels(connection: Connection, layer_id: int, shape: tuple[int, int]) -> dict[int, Frame]:
+def read_labels(connection: Connection, layer_id: int, shape: tuple[int, int]) -> dict[int, LabelImage]:
     """Return label images by frame; ValueError if one is damaged."""
     rows = connection.rows(
         "SELECT frame, label FROM annotations WHERE layer_id = ? ORDER BY frame", (layer_id,)

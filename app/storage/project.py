@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from app.domain.annotation_layer import AnnotationLayer
-from app.domain.cine import Cine, Frame
+from app.domain.cine import Cine
 from app.domain.errors import ProjectError
 from app.domain.labels import LEFT_HEART, LabelSet
 from app.domain.prediction import Prediction
@@ -39,7 +39,7 @@ from app.storage.prediction_tables import (
 from app.storage.raters import current_user
 from app.storage.records import Change, CineRecord, CineSummary, HeadRecord, LayerRecord
 from vjepa_core.atomic import replacing
-from vjepa_core.label_image import UNLABELLED, values_mask
+from vjepa_core.label_image import UNLABELLED, LabelImage, values_mask
 
 
 class Project:
@@ -304,7 +304,7 @@ class Project:
         except (ValueError, IndexError) as error:
             raise damaged(self._path) from error
 
-    def annotations(self, cine_id: int, rater: str | None = None) -> dict[int, Frame]:
+    def annotations(self, cine_id: int, rater: str | None = None) -> dict[int, LabelImage]:
         """Label image of every annotated frame of a layer, shape (height, width), uint8, read-only."""
         record, layer_id = self._cines.get(cine_id), self._layer_id(cine_id, rater)
         try:

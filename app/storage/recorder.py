@@ -6,7 +6,6 @@ import logging
 from collections import deque
 
 from app.domain.annotation_layer import AnnotationLayer
-from app.domain.cine import Frame
 from app.domain.errors import ProjectError
 from app.domain.facts import AssignedView, Fact, FactChange, FactKind, Landmarks, PhaseMark
 from app.domain.history import Edit
@@ -14,6 +13,7 @@ from app.domain.provenance import States, StrokeKind
 from app.domain.strokes import Stroke, stroke_between
 from app.storage.project import Project
 from app.storage.records import Action, Change
+from vjepa_core.label_image import LabelImage
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Recorder:
         self._write("apply", edit)
 
     def draw(
-        self, frame: int, after: Frame, kind: StrokeKind, rater: str, states: States | None = None
+        self, frame: int, after: LabelImage, kind: StrokeKind, rater: str, states: States | None = None
     ) -> Stroke | None:
         """Make a frame's label image equal to `after`, as one stroke; None if nothing changes.
 

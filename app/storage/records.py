@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.domain.cine import Frame
 from app.domain.facts import Fact, FactChange, FactKey
 from app.domain.history import PackedEdit
 from app.domain.label_packing import pack_pixels
 from app.domain.provenance import States, states_to_json
 from app.domain.strokes import PackedStroke, Stroke
 from app.domain.study import salted_hash
+from vjepa_core.label_image import LabelImage
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Change:
         cls,
         action: Action,
         stroke: Stroke,
-        label: Frame | None,
+        label: LabelImage | None,
         states: States,
         counters: tuple[int, int],
     ) -> Change:

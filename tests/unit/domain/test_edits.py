@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from app.domain.cine import Frame
-from app.domain.edits import Mask, Shape, accept_predicted, apply_shape, mark_empty
+from app.domain.edits import Shape, accept_predicted, apply_shape, mark_empty
 from app.domain.labels import LEFT_HEART
 from app.domain.provenance import Provenance
 from app.domain.shown_mask import FrameMasks
-from vjepa_core.label_image import UNLABELLED
+from vjepa_core.label_image import UNLABELLED, Mask
 
 H, W = 120, 160
 CAVITY, WALL, ATRIUM = 1, 2, 3

@@ -170,6 +170,14 @@ def test_a_project_that_crashed_leaves_no_names_in_its_log(folder: Path) -> None
             assert b"DOE_JOHN" not in file.read_bytes()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are text elsewhere")
+def test_a_path_that_is_not_utf8_moves_to_the_index(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "project_v2.apical")) as sql, sql:
+        sql.execute("UPDATE cines SET path = 'file:///data/%FF%E9.dcm' WHERE id = 1")
+    with Project.open(folder / "project_v2.apical") as project:
+        assert project.cines()[0].path == Path(os.fsdecode(b"/data/\xff\xe9.dcm"))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
 def test_project_and_backup_are_readable_by_their_owner_alone(folder: Path) -> None:
     path = folder / "project_v2.apical"

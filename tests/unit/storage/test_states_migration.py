@@ -73,6 +73,8 @@ def test_states_are_taken_from_the_log_of_strokes(version_1: Path) -> None:
         assert annotated.states(5) == {3: DRAWN}
         assert annotated.states(7) == {1: DRAWN, 2: DRAWN}
         assert np.array_equal(annotated.label(2), CORRECTED)  # type: ignore[arg-type]
+        assert [layer.rater for layer in project.layers(1)] == ["A"]
+        assert project.cines()[0].path == Path("/heart.dcm")
     assert schema.backup_path(version_1, 1).exists()
 
 
