@@ -1,4 +1,4 @@
-"""Displays what lies over the picture: masks, doubt, and the state of each structure."""
+"""Displays the layers over the picture (masks, doubt) and the state of each structure."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from app.ui.main_window import MainWindow
 from app.ui.qt_dispatcher import QtDispatcher
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
-from tests.ui.alive import left_alive
-from tests.ui.hand import Hand
+from tests.ui.leaks import leaked
+from tests.ui.user_input import UserInput
 from vjepa_core.service.messages import Progress, Stage
 
 WAIT_MS = 240_000  # the machine may be busy
@@ -32,7 +32,7 @@ class Desk:
         self.window = MainWindow(self.workspace)
         self.progress: list[Progress] = []
         self.workspace.learner.progress.connect(self.progress.append)
-        self.hand = Hand(self.window)
+        self.user = UserInput(self.window)
         self.window.show()
         qtbot.waitExposed(self.window)
         self.workspace.open_paths([path])
@@ -99,4 +99,4 @@ def open_desk(qtbot: QtBot) -> Iterator[Callable[[Path], Desk]]:
     for desk in desks:
         desk.window.close()
         desk.window.deleteLater()
-    assert left_alive() == []
+    assert leaked() == []

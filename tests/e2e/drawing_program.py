@@ -11,12 +11,12 @@ from app.ui.application import application
 from app.ui.main_window import MainWindow
 from app.ui.qt_dispatcher import QtDispatcher
 from app.workspace.workspace import Workspace
-from tests.ui.hand import Hand
+from tests.ui.user_input import UserInput
 
 STROKES_PER_FRAME = 3
 
 
-def draw_stroke(hand: Hand, number: int) -> None:
+def draw_stroke(hand: UserInput, number: int) -> None:
     """Draw a stroke whose position, frame and structure depend on its number."""
     x, y = 60 + 11 * (number % 17), 50 + 13 * (number % 11)
     hand.keys(str(1 + number % 3))
@@ -33,7 +33,7 @@ def main(path: Path) -> None:
     workspace.open_paths([path])
     while window.current is None:
         QApplication.processEvents()
-    hand = Hand(window)
+    hand = UserInput(window)
     hand.keys("B")
     for number in range(100_000):
         draw_stroke(hand, number)

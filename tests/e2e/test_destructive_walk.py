@@ -15,7 +15,7 @@ import pytest
 from app.domain.cine import Frame
 from app.domain.provenance import Provenance
 from tests.e2e.conftest import Desk
-from tests.ui.hand import outline
+from tests.ui.user_input import outline
 from vjepa_core.service.messages import Stage
 
 pytestmark = [
@@ -62,7 +62,7 @@ def test_strokes_right_after_another_edit_keep_the_visible_masks(
     open_desk: Callable[[Path], Desk], demo_cine_path: Path
 ) -> None:
     desk = open_desk(demo_cine_path)
-    hand = desk.hand
+    hand = desk.user
     desk.wait(lambda: desk.stage is Stage.DRAFT)
     hand.go_to(10)
     seen = [visible(desk)]

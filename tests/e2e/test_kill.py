@@ -15,7 +15,7 @@ from app.storage.project import Project
 from app.storage.project_lookup import projects_in
 from tests.e2e.conftest import Desk
 from tests.e2e.drawing_program import draw_stroke
-from tests.ui.hand import dice
+from tests.ui.user_input import dice
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +59,9 @@ def test_a_kill_during_drawing_loses_no_finished_stroke(
     assert found.revision == stored.revision
     labels = found.labels
     for _ in range(stored.revision):
-        reopened.hand.keys("Ctrl+Z")
+        reopened.user.keys("Ctrl+Z")
     assert found.annotated_frames == ()
-    reopened.hand.keys(*["Ctrl+Y"] * stored.revision)
+    reopened.user.keys(*["Ctrl+Y"] * stored.revision)
     assert found.annotated_frames == tuple(labels)
     assert all(np.array_equal(reopened.drawn(frame), label) for frame, label in labels.items())
     reopened.window.close()
@@ -69,9 +69,9 @@ def test_a_kill_during_drawing_loses_no_finished_stroke(
     # The annotations are those that were drawn: the same strokes drawn again give the same masks.
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "other-home"))
     again = open_desk(demo_cine_path)
-    again.hand.keys("B")
+    again.user.keys("B")
     for number in range(stored.revision):
-        draw_stroke(again.hand, number)
+        draw_stroke(again.user, number)
     assert again.opened.recorder.layer.annotated_frames == tuple(labels)
     for frame, label in labels.items():
         # Not pixel by pixel: the size of the displayed image may differ.

@@ -10,7 +10,7 @@ import pytest
 
 from app.demo import starter_labels
 from tests.e2e.conftest import Desk
-from tests.ui.hand import dice, outline, scribble
+from tests.ui.user_input import dice, outline, scribble
 from vjepa_core.service.messages import Stage
 
 pytestmark = pytest.mark.slow
@@ -22,18 +22,18 @@ OpenDesk = Callable[[Path], Desk]
 def draw_heart(desk: Desk, frame: int) -> None:
     """Outline the left ventricle and brush the atrium, as in the starter labels."""
     truth = starter_labels()[frame]
-    desk.hand.go_to(frame)
-    desk.hand.keys("P", "1")
-    desk.hand.drag(outline(truth, CAVITY))
-    desk.hand.keys("B", "3")
+    desk.user.go_to(frame)
+    desk.user.keys("P", "1")
+    desk.user.drag(outline(truth, CAVITY))
+    desk.user.keys("B", "3")
     desk.window.canvas.set_brush_radius(4.0)
-    desk.hand.drag(scribble(truth, ATRIUM))
+    desk.user.drag(scribble(truth, ATRIUM))
 
 
 def test_draw_predict_undo_crash_accept_close_and_reopen(open_desk: OpenDesk, demo_cine_path: Path) -> None:
     truth = starter_labels()
     desk = open_desk(demo_cine_path)
-    hand = desk.hand
+    hand = desk.user
 
     # Drawing with the mouse gives the drawn shape.
     draw_heart(desk, 6)
@@ -100,7 +100,7 @@ def test_draw_predict_undo_crash_accept_close_and_reopen(open_desk: OpenDesk, de
         assert np.array_equal(after.predictions[frame].mask, prediction.mask)
     again.wait_until_up_to_date()
     assert Stage.FITTING not in again.stages
-    again.hand.keys("Ctrl+Z")
+    again.user.keys("Ctrl+Z")
     assert 14 not in after.recorder.layer.annotated_frames
     # The fit continues from the stored head and is shorter.
     again.wait(lambda: Stage.FITTING in again.stages)

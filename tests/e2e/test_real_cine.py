@@ -30,9 +30,9 @@ def test_two_outlines_segment_a_whole_clinical_cine(
         pytest.skip(f"{path.name} is not in the data folder")
     desk = open_desk(path)
     for frame, border in BORDERS.items():
-        desk.hand.go_to(frame)
-        desk.hand.keys("P", "1")
-        desk.hand.drag([*border, border[0]])
+        desk.user.go_to(frame)
+        desk.user.keys("P", "1")
+        desk.user.drag([*border, border[0]])
     desk.wait_until_up_to_date()
     cine, drawn = desk.opened.cine, desk.drawn(0) == CAVITY
     for frame in range(0, cine.n_frames, 6):

@@ -1,4 +1,4 @@
-"""The real window over a session that does nothing by itself: quick, and every answer is the test's own."""
+"""Fixtures: the real window with a fake learning session."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
 from tests.quiet_session import QuietSession
-from tests.ui.alive import left_alive
-from tests.ui.hand import Hand
+from tests.ui.leaks import leaked
+from tests.ui.user_input import UserInput
 from tests.unit.readers.dicom_oracle import grey_cine
 
 HEIGHT, WIDTH = 96, 128
 
 
-class Desk:
-    """A window with a hand and a quiet session."""
+class WindowDriver:
+    """A window with simulated user input and a fake session."""
 
     def __init__(self, qtbot: QtBot) -> None:
         application()
         self.qtbot = qtbot
         self.workspace = Workspace(QtDispatcher())
         self.window = MainWindow(self.workspace)
-        self.hand = Hand(self.window)
+        self.user = UserInput(self.window)
         self.window.show()
         qtbot.waitExposed(self.window)
 
     def open(self, *paths: Path, cines: int | None = None) -> None:
-        """Open all cines, wait until they are open, and take the brush."""
+        """Open cines, wait until they are open, and select the brush."""
         self.workspace.open_paths(list(paths))
         self.settle()
         self.open_listed()
@@ -77,7 +77,7 @@ class Desk:
 
     @property
     def messages(self) -> list[str]:
-        """Errors in the banner, newest first; warnings belong to the files."""
+        """Errors in the banner, newest first."""
         return [text for level, text in self.window.banner.messages() if level is Level.ERROR]
 
     def drawn(self, frame: int) -> Frame:
@@ -85,12 +85,12 @@ class Desk:
         return np.zeros((HEIGHT, WIDTH), np.uint8) if label is None else label
 
     def tell(self, event: Event) -> None:
-        """Let the session say something."""
+        """Emit an event of the session."""
         self.session.on_event(event)
         self.qtbot.wait(1)
 
     def predict(self, masks: dict[int, Frame], *, revision: int | None = None, **more: Any) -> None:
-        """Let predictions arrive, for the labels as they are unless told otherwise."""
+        """Emit predictions, by default for the current labels."""
         now = self.opened.recorder.layer.revision
         confidence = dict.fromkeys(masks, 0.8)
         cine_id = more.get("cine_id", self.opened.id)
@@ -102,45 +102,45 @@ class Desk:
 
 
 def square(value: int, x0: int = 30, y0: int = 30, size: int = 20) -> Frame:
-    """A label image with one square."""
+    """Return a label image with one square."""
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     label[y0 : y0 + size, x0 : x0 + size] = value
     return label
 
 
 @pytest.fixture
-def open_desk(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Desk]]:
-    """Make windows; all are closed at the end, and nothing may be left alive then."""
+def open_driver(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], WindowDriver]]:
+    """Return a function that opens windows; all are closed after the test, and nothing may be left behind."""
     monkeypatch.setattr("app.workspace.learner.LearningSession", QuietSession)
     QuietSession.made.clear()
-    desks: list[Desk] = []
+    drivers: list[WindowDriver] = []
 
-    def make() -> Desk:
-        desks.append(Desk(qtbot))
-        return desks[-1]
+    def make() -> WindowDriver:
+        drivers.append(WindowDriver(qtbot))
+        return drivers[-1]
 
     yield make
-    for desk in desks:
-        desk.window.close()
-        desk.window.close()  # the second time gives unsaved strokes up
-        desk.window.deleteLater()
-    assert left_alive() == []
+    for empty_driver in drivers:
+        empty_driver.window.close()
+        empty_driver.window.close()  # the second time gives unsaved strokes up
+        empty_driver.window.deleteLater()
+    assert leaked() == []
 
 
 @pytest.fixture
-def desk(open_desk: Callable[[], Desk]) -> Desk:
-    return open_desk()
+def empty_driver(open_driver: Callable[[], WindowDriver]) -> WindowDriver:
+    return open_driver()
 
 
 @pytest.fixture
 def cine_file(tmp_path: Path) -> Path:
-    """Twelve grey frames of 96 x 128."""
+    """A cine of twelve grey frames of 96 x 128 pixels."""
     return grey_cine(tmp_path / "heart.dcm", n=12)
 
 
 @pytest.fixture
-def heart(desk: Desk, cine_file: Path) -> Desk:
-    """A window with one cine open, brush of 5 px in hand."""
-    desk.open(cine_file, cines=1)
-    desk.window.canvas.set_brush_radius(5.0)
-    return desk
+def driver(empty_driver: WindowDriver, cine_file: Path) -> WindowDriver:
+    """A window with one open cine, and a brush of 5 px."""
+    empty_driver.open(cine_file, cines=1)
+    empty_driver.window.canvas.set_brush_radius(5.0)
+    return empty_driver

@@ -1,4 +1,4 @@
-"""What takes part in learning, when it counts as learnt, and how it stops."""
+"""Cines and labels used for learning, restored heads, and stopping."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from app.storage.project import Project
 from app.ui.notices import notice_text
 from app.workspace.notice import EngineBusy
 from app.workspace.opened_cine import OpenedCine
-from tests.ui.conftest import Desk, square
+from tests.ui.conftest import WindowDriver, square
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.service.messages import CancelReceived, Progress, Stage
 
-OpenDesk = Callable[[], Desk]
+OpenDriver = Callable[[], WindowDriver]
 
 
 @pytest.fixture
@@ -30,45 +30,45 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=6)
 
 
-def outline_both(desk: Desk) -> None:
-    desk.hand.click(50, 50)
-    desk.hand.keys("PgDown", "B")
-    desk.hand.click(60, 60)
-    desk.hand.keys("PgUp", "B")
+def outline_both(empty_driver: WindowDriver) -> None:
+    empty_driver.user.click(50, 50)
+    empty_driver.user.keys("PgDown", "B")
+    empty_driver.user.click(60, 60)
+    empty_driver.user.keys("PgUp", "B")
 
 
-def predict_all(desk: Desk, opened: OpenedCine) -> None:
+def predict_all(empty_driver: WindowDriver, opened: OpenedCine) -> None:
     masks = {f: square(1) for f in range(opened.cine.n_frames)}
-    desk.tell(PredictedMasks(opened.id, opened.revision, masks, dict.fromkeys(masks, 0.8), True))
+    empty_driver.tell(PredictedMasks(opened.id, opened.revision, masks, dict.fromkeys(masks, 0.8), True))
 
 
-def last_told(desk: Desk) -> dict[int, bool]:
+def last_told(empty_driver: WindowDriver) -> dict[int, bool]:
     """Of each cine whose labels the session was told, whether they were said to be learnt."""
-    return {cine_id: learnt for cine_id, _, _, learnt in desk.session.labels}
+    return {cine_id: learnt for cine_id, _, _, learnt in empty_driver.session.labels}
 
 
 # What is learnt
 
 
-def test_masks_of_an_older_head_are_not_said_to_be_learnt(desk: Desk, two: tuple[Path, Path]) -> None:
-    desk.open(*two, cines=2)
-    a, b = desk.workspace.opened_cines
-    outline_both(desk)
-    desk.tell(HeadFitted(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
-    predict_all(desk, a)
-    predict_all(desk, b)
-    desk.hand.click(80, 50)  # a correction of A makes a new head; B is not looked at again
-    desk.tell(HeadFitted(b"second", "encoder", "checksum", {a.id: 2, b.id: 1}))
-    predict_all(desk, a)
-    assert desk.workspace.project is not None
-    project = desk.workspace.project.path
-    desk.workspace.close_project()
-    desk.open(project, cines=2)
-    assert last_told(desk) == {a.id: True, b.id: False}
-    b = next(o for o in desk.workspace.opened_cines if o.id == b.id)
-    desk.tell(PredictedMasks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
-    assert desk.workspace.project is not None
-    kept = desk.workspace.project.predictions(b.id)
+def test_masks_of_an_older_head_are_fitted_again(empty_driver: WindowDriver, two: tuple[Path, Path]) -> None:
+    empty_driver.open(*two, cines=2)
+    a, b = empty_driver.workspace.opened_cines
+    outline_both(empty_driver)
+    empty_driver.tell(HeadFitted(b"first", "encoder", "checksum", {a.id: 1, b.id: 1}))
+    predict_all(empty_driver, a)
+    predict_all(empty_driver, b)
+    empty_driver.user.click(80, 50)  # a correction of A makes a new head; B is not looked at again
+    empty_driver.tell(HeadFitted(b"second", "encoder", "checksum", {a.id: 2, b.id: 1}))
+    predict_all(empty_driver, a)
+    assert empty_driver.workspace.project is not None
+    project = empty_driver.workspace.project.path
+    empty_driver.workspace.close_project()
+    empty_driver.open(project, cines=2)
+    assert last_told(empty_driver) == {a.id: True, b.id: False}
+    b = next(o for o in empty_driver.workspace.opened_cines if o.id == b.id)
+    empty_driver.tell(PredictedMasks(b.id, 1, {0: square(2)}, {0: 0.9}, True))
+    assert empty_driver.workspace.project is not None
+    kept = empty_driver.workspace.project.predictions(b.id)
     assert (kept[0].head_id or 0) > (kept[1].head_id or 0)
 
 
@@ -95,47 +95,49 @@ def edited(name: str, *, second: str = "49848007", value: int = 2) -> LabelSet:
     ids=["renamed", "recoloured", "another code", "another value", "fewer", "more"],
 )
 def test_a_head_is_taken_up_for_the_structures_that_it_draws(
-    heart: Desk, tmp_path: Path, label_set: LabelSet, taken: bool
+    driver: WindowDriver, tmp_path: Path, label_set: LabelSet, taken: bool
 ) -> None:
-    heart.hand.click(20, 20)
-    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
-    heart.workspace.save_as(tmp_path / "edited")
-    heart.workspace.close_project()
+    driver.user.click(20, 20)
+    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.workspace.save_as(tmp_path / "edited")
+    driver.workspace.close_project()
     with Project.open(tmp_path / "edited.apical") as project:
         project.set_label_set(label_set)
-    heart.open(tmp_path / "edited.apical", cines=1)
-    assert ("restore_head" in heart.session.calls) is taken
+    driver.open(tmp_path / "edited.apical", cines=1)
+    assert ("restore_head" in driver.session.calls) is taken
 
 
 @pytest.mark.parametrize(
     ("label_set", "taken"), [(LEFT_HEART, True), (edited("Left heart", second="244384009"), False)]
 )
 def test_a_head_of_an_older_version_is_taken_up_for_the_left_heart(
-    heart: Desk, tmp_path: Path, label_set: LabelSet, taken: bool
+    driver: WindowDriver, tmp_path: Path, label_set: LabelSet, taken: bool
 ) -> None:
-    heart.hand.click(20, 20)
-    heart.workspace.save_as(tmp_path / "old")
-    project = heart.workspace.project
+    driver.user.click(20, 20)
+    driver.workspace.save_as(tmp_path / "old")
+    project = driver.workspace.project
     assert project is not None
-    heart.tell(HeadFitted(b"a head", "encoder", "checksum", {heart.opened.id: 1}))
+    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     record = project.latest_head()
     assert record is not None
     project.save_head(replace(record, label_set="Left heart"))
     project.set_label_set(label_set)
-    heart.workspace.close_project()
-    heart.open(tmp_path / "old.apical", cines=1)
-    assert ("restore_head" in heart.session.calls) is taken
+    driver.workspace.close_project()
+    driver.open(tmp_path / "old.apical", cines=1)
+    assert ("restore_head" in driver.session.calls) is taken
 
 
 # Cines of the project that nobody opened
 
 
-def test_labels_of_cines_that_were_not_opened_take_part(open_desk: OpenDesk, two: tuple[Path, Path]) -> None:
-    first = open_desk()
+def test_labels_of_cines_that_were_not_opened_take_part(
+    open_driver: OpenDriver, two: tuple[Path, Path]
+) -> None:
+    first = open_driver()
     first.open(*two, cines=2)
     outline_both(first)
     first.window.close()
-    second = open_desk()
+    second = open_driver()
     second.open(two[1])
     assert second.opened.cine.path == two[1]
     assert {o.cine.path for o in second.workspace.opened_cines} == set(two)
@@ -147,27 +149,29 @@ def test_labels_of_cines_that_were_not_opened_take_part(open_desk: OpenDesk, two
     assert len(second.session.labels) == 2  # and not told again
 
 
-def test_cines_without_labels_are_left_where_they_are(open_desk: OpenDesk, two: tuple[Path, Path]) -> None:
-    first = open_desk()
+def test_cines_without_labels_are_left_where_they_are(
+    open_driver: OpenDriver, two: tuple[Path, Path]
+) -> None:
+    first = open_driver()
     first.open(*two, cines=2)
-    first.hand.click(50, 50)
+    first.user.click(50, 50)
     first.window.close()
-    second = open_desk()
+    second = open_driver()
     second.open(two[0], cines=1)
 
 
-def test_a_labelled_cine_that_is_missing_is_said_once_and_passed_over(
-    open_desk: OpenDesk, two: tuple[Path, Path]
+def test_a_missing_labelled_cine_is_reported_once_and_skipped(
+    open_driver: OpenDriver, two: tuple[Path, Path]
 ) -> None:
-    first = open_desk()
+    first = open_driver()
     first.open(*two, cines=2)
     outline_both(first)
     first.window.close()
     two[1].unlink()
-    second = open_desk()
+    second = open_driver()
     second.open(two[0], cines=1)
-    second.hand.keys("Right")
-    second.hand.click(70, 70)
+    second.user.keys("Right")
+    second.user.click(70, 70)
     (message,) = second.messages
     assert "b.dcm" in message
     assert "annotations are kept" in message
@@ -175,14 +179,14 @@ def test_a_labelled_cine_that_is_missing_is_said_once_and_passed_over(
 
 
 def test_a_file_with_another_content_is_not_taken_for_the_cine_of_its_name(
-    open_desk: OpenDesk, two: tuple[Path, Path]
+    open_driver: OpenDriver, two: tuple[Path, Path]
 ) -> None:
-    first = open_desk()
+    first = open_driver()
     first.open(*two, cines=2)
     outline_both(first)
     first.window.close()
     grey_cine(two[1], n=9)
-    second = open_desk()
+    second = open_driver()
     second.open(two[0], cines=1)
     assert second.workspace.project is not None
     assert len(second.workspace.project.cines()) == 2
@@ -190,21 +194,21 @@ def test_a_file_with_another_content_is_not_taken_for_the_cine_of_its_name(
 
 
 def test_a_stop_holds_while_labelled_cines_are_still_being_opened(
-    open_desk: OpenDesk, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    open_driver: OpenDriver, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_desk()
+    first = open_driver()
     first.open(*two, cines=2)
     outline_both(first)
     first.window.close()
     gate = Gate(monkeypatch, two[1])
-    second = open_desk()
+    second = open_driver()
     second.workspace.open_paths([two[0]])
     second.qtbot.waitUntil(lambda: second.window.current is not None)
-    second.hand.keys("Ctrl+.")
+    second.user.keys("Ctrl+.")
     gate.open()
     second.settle()
     assert set(last_told(second)) == {second.opened.id}
-    second.hand.keys("Ctrl+R")
+    second.user.keys("Ctrl+R")
     assert set(last_told(second)) == {o.id for o in second.workspace.opened_cines}
     assert len(second.workspace.opened_cines) == 2
 
@@ -235,7 +239,7 @@ class Gate:
 
 @pytest.mark.parametrize("as_folder", [False, True])
 def test_a_file_still_opening_does_not_land_in_the_next_project(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
+    empty_driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
 ) -> None:
     (tmp_path / "study").mkdir()
     first = grey_cine(tmp_path / "study" / "a.dcm")
@@ -243,27 +247,27 @@ def test_a_file_still_opening_does_not_land_in_the_next_project(
     gate = Gate(monkeypatch, late)
     other = tmp_path / "other.apical"
     Project.create(other).close()
-    desk.workspace.open_paths([first.parent] if as_folder else [first, late])
-    desk.qtbot.waitUntil(lambda: desk.window.current is not None)
-    desk.window.navigation.step_cine(1)
-    desk.qtbot.waitUntil(gate.reached.is_set)
-    desk.workspace.open_paths([other])
+    empty_driver.workspace.open_paths([first.parent] if as_folder else [first, late])
+    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.current is not None)
+    empty_driver.window.navigation.step_cine(1)
+    empty_driver.qtbot.waitUntil(gate.reached.is_set)
+    empty_driver.workspace.open_paths([other])
     gate.open()
-    desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
-    desk.settle()
-    desk.qtbot.wait(50)
-    assert desk.workspace.project is not None
-    assert desk.workspace.project.path == other
-    assert desk.workspace.opened_cines == []
-    assert desk.workspace.project.cines() == []
-    ((_, text),) = [m for m in desk.window.banner.messages() if "other.apical" in m[1]]
+    empty_driver.qtbot.waitUntil(lambda: len(gate.opened) == 2)
+    empty_driver.settle()
+    empty_driver.qtbot.wait(50)
+    assert empty_driver.workspace.project is not None
+    assert empty_driver.workspace.project.path == other
+    assert empty_driver.workspace.opened_cines == []
+    assert empty_driver.workspace.project.cines() == []
+    ((_, text),) = [m for m in empty_driver.window.banner.messages() if "other.apical" in m[1]]
     assert text.startswith("1 file was still being opened")
-    desk.open(late, cines=1)
-    assert desk.workspace.project.path == other
+    empty_driver.open(late, cines=1)
+    assert empty_driver.workspace.project.path == other
 
 
 def test_a_folder_still_being_searched_does_not_land_in_the_next_project(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "study").mkdir()
     file = grey_cine(tmp_path / "study" / "a.dcm")
@@ -277,46 +281,48 @@ def test_a_folder_still_being_searched_does_not_land_in_the_next_project(
     monkeypatch.setattr("app.workspace.opener.cine_paths", search)
     other = tmp_path / "other.apical"
     Project.create(other).close()
-    desk.workspace.open_paths([file.parent])
+    empty_driver.workspace.open_paths([file.parent])
     assert reached.wait(20)
-    desk.workspace.open_paths([other])
+    empty_driver.workspace.open_paths([other])
     go_on.set()
-    desk.qtbot.wait(100)
-    desk.settle()
-    assert desk.workspace.opened_cines == []
+    empty_driver.qtbot.wait(100)
+    empty_driver.settle()
+    assert empty_driver.workspace.opened_cines == []
 
 
 def test_a_file_still_opening_when_the_project_is_closed_makes_no_new_one(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, late = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
     gate = Gate(monkeypatch, late)
-    desk.workspace.open_paths([first, late])
-    desk.qtbot.waitUntil(lambda: desk.window.current is not None)
-    desk.window.navigation.step_cine(1)
-    desk.qtbot.waitUntil(gate.reached.is_set)
-    desk.workspace.close_project()
+    empty_driver.workspace.open_paths([first, late])
+    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.current is not None)
+    empty_driver.window.navigation.step_cine(1)
+    empty_driver.qtbot.waitUntil(gate.reached.is_set)
+    empty_driver.workspace.close_project()
     gate.open()
-    desk.qtbot.waitUntil(lambda: len(gate.opened) == 2)
-    desk.qtbot.wait(50)
-    assert desk.workspace.project is None
-    assert desk.workspace.opened_cines == []
-    assert desk.workspace.opening == 0
+    empty_driver.qtbot.waitUntil(lambda: len(gate.opened) == 2)
+    empty_driver.qtbot.wait(50)
+    assert empty_driver.workspace.project is None
+    assert empty_driver.workspace.opened_cines == []
+    assert empty_driver.workspace.opening == 0
 
 
-def test_files_opened_together_with_a_project_become_part_of_it(desk: Desk, tmp_path: Path) -> None:
+def test_files_opened_together_with_a_project_become_part_of_it(
+    empty_driver: WindowDriver, tmp_path: Path
+) -> None:
     project = tmp_path / "mine.apical"
     Project.create(project).close()
-    desk.open(grey_cine(tmp_path / "a.dcm"), project, cines=1)
-    assert desk.workspace.project is not None
-    assert desk.workspace.project.path == project
+    empty_driver.open(grey_cine(tmp_path / "a.dcm"), project, cines=1)
+    assert empty_driver.workspace.project is not None
+    assert empty_driver.workspace.project.path == project
 
 
 # Stopping
 
 
-def busy_is_said(desk: Desk) -> bool:
-    return notice_text(EngineBusy()) in [text for _, text in desk.window.banner.messages()]
+def busy_is_said(empty_driver: WindowDriver) -> bool:
+    return notice_text(EngineBusy()) in [text for _, text in empty_driver.window.banner.messages()]
 
 
 @pytest.fixture
@@ -325,63 +331,65 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_busy_engine_is_not_killed_by_a_stop(heart: Desk) -> None:
-    heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 3, 38))
-    heart.hand.keys("Ctrl+.")
-    heart.tell(CancelReceived())
-    assert heart.window.status.engine.text() == "Stopping after the current clip"
-    assert not heart.window.learning.stop.isEnabled()
-    heart.tell(Progress(heart.opened.id, 0, Stage.FEATURES, 4, 38))  # of the clip that was under way
-    assert heart.window.status.engine.text() == "Stopping after the current clip"
-    heart.qtbot.waitUntil(lambda: busy_is_said(heart))
-    assert "replace_engine" not in heart.session.calls
-    heart.tell(Progress(heart.opened.id, 0, Stage.CANCELLED))
-    assert heart.window.status.engine.text() == "Learning stopped"
-    assert not busy_is_said(heart)
+def test_a_busy_engine_is_not_killed_by_a_stop(driver: WindowDriver) -> None:
+    driver.tell(Progress(driver.opened.id, 0, Stage.FEATURES, 3, 38))
+    driver.user.keys("Ctrl+.")
+    driver.tell(CancelReceived())
+    assert driver.window.status.engine.text() == "Stopping after the current clip"
+    assert not driver.window.learning.stop.isEnabled()
+    driver.tell(Progress(driver.opened.id, 0, Stage.FEATURES, 4, 38))  # of the clip that was under way
+    assert driver.window.status.engine.text() == "Stopping after the current clip"
+    driver.qtbot.waitUntil(lambda: busy_is_said(driver))
+    assert "replace_engine" not in driver.session.calls
+    driver.tell(Progress(driver.opened.id, 0, Stage.CANCELLED))
+    assert driver.window.status.engine.text() == "Learning stopped"
+    assert not busy_is_said(driver)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_engine_that_never_stops_can_be_restarted_by_hand(heart: Desk) -> None:
-    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 38))
-    heart.hand.keys("Ctrl+.")
-    heart.tell(CancelReceived())
-    assert heart.window.status.engine.text() == "Stopping after the current step"
-    heart.qtbot.waitUntil(lambda: busy_is_said(heart))
-    buttons = heart.window.banner.findChildren(QPushButton)
+def test_an_engine_that_does_not_stop_can_be_restarted_by_the_user(driver: WindowDriver) -> None:
+    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 3, 38))
+    driver.user.keys("Ctrl+.")
+    driver.tell(CancelReceived())
+    assert driver.window.status.engine.text() == "Stopping after the current step"
+    driver.qtbot.waitUntil(lambda: busy_is_said(driver))
+    buttons = driver.window.banner.findChildren(QPushButton)
     next(b for b in buttons if b.text() == "Restart the engine").click()
-    assert "replace_engine" in heart.session.calls
-    assert not busy_is_said(heart)
-    assert heart.window.status.engine.text() == "Starting"
+    assert "replace_engine" in driver.session.calls
+    assert not busy_is_said(driver)
+    assert driver.window.status.engine.text() == "Starting"
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_stroke_while_the_engine_stops_goes_on(heart: Desk) -> None:
-    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 3, 38))
-    heart.hand.keys("Ctrl+.")
-    heart.hand.click(50, 50)
-    heart.tell(CancelReceived())  # late
-    heart.tell(Progress(heart.opened.id, 1, Stage.FITTING, 1, 38))
-    assert heart.window.status.engine.text() == "Learning, 2 %"
-    heart.qtbot.wait(60)
-    assert "replace_engine" not in heart.session.calls
-    assert not busy_is_said(heart)
+def test_a_stroke_while_the_engine_stops_goes_on(driver: WindowDriver) -> None:
+    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 3, 38))
+    driver.user.keys("Ctrl+.")
+    driver.user.click(50, 50)
+    driver.tell(CancelReceived())  # late
+    driver.tell(Progress(driver.opened.id, 1, Stage.FITTING, 1, 38))
+    assert driver.window.status.engine.text() == "Learning, 2 %"
+    driver.qtbot.wait(60)
+    assert "replace_engine" not in driver.session.calls
+    assert not busy_is_said(driver)
 
 
 # Trouble
 
 
 @pytest.mark.parametrize(("exit_code", "memory"), [(-9, True), (-11, False), (1, False), (3221225477, False)])
-def test_only_a_killed_engine_is_a_matter_of_memory(heart: Desk, exit_code: int, memory: bool) -> None:
-    heart.tell(EngineDied(exit_code, False))
-    (message,) = heart.messages
+def test_only_a_killed_engine_is_a_matter_of_memory(
+    driver: WindowDriver, exit_code: int, memory: bool
+) -> None:
+    driver.tell(EngineDied(exit_code, False))
+    (message,) = driver.messages
     assert "three times" in message
     assert ("close other programs" in message.lower()) is memory
 
 
-def test_the_cine_that_cannot_be_learnt_from_is_named(heart: Desk) -> None:
-    heart.tell(LearningFailure("This cine is left out of learning (IndexError: x).", heart.opened.id))
-    heart.tell(LearningFailure("Learning stopped (IndexError: x)."))
-    assert sorted(heart.messages) == [
+def test_a_cine_that_fails_is_named(driver: WindowDriver) -> None:
+    driver.tell(LearningFailure("This cine is left out of learning (IndexError: x).", driver.opened.id))
+    driver.tell(LearningFailure("Learning stopped (IndexError: x)."))
+    assert sorted(driver.messages) == [
         "Learning stopped (IndexError: x).",
         "heart.dcm: This cine is left out of learning (IndexError: x).",
     ]

@@ -1,4 +1,4 @@
-"""Where the prediction may be wrong: shown when wanted, where it is known, and remembered."""
+"""Display of doubt: switched on and off, and remembered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PySide6.QtTest import QTest
 
 from app.domain.cine import Frame
 from app.engine.events import PredictedMasks
-from tests.ui.conftest import HEIGHT, WIDTH, Desk, square
+from tests.ui.conftest import HEIGHT, WIDTH, WindowDriver, square
 from vjepa_core.service.messages import DOUBT_SIZE, Progress, Stage
 
 
@@ -22,154 +22,154 @@ def doubtful(left: int = 40) -> Frame:
     return grid
 
 
-def predict(desk: Desk, *frames: int, doubts: bool = True) -> None:
-    revision = desk.opened.revision
+def predict(empty_driver: WindowDriver, *frames: int, doubts: bool = True) -> None:
+    revision = empty_driver.opened.revision
     masks = {frame: square(1, x0=30, size=40) for frame in frames}
     known = {frame: doubtful() for frame in frames if doubts}
     sure = dict.fromkeys(masks, 0.87)
-    desk.tell(PredictedMasks(desk.opened.id, revision, masks, sure, True, doubts=known))
+    empty_driver.tell(PredictedMasks(empty_driver.opened.id, revision, masks, sure, True, doubts=known))
 
 
-def shown(desk: Desk) -> bool:
-    return desk.window.canvas.doubt.is_visible
+def shown(empty_driver: WindowDriver) -> bool:
+    return empty_driver.window.canvas.doubt.is_visible
 
 
-def test_doubts_are_hidden_until_they_are_wanted(heart: Desk) -> None:
-    predict(heart, 0, 1)
-    assert not shown(heart)
-    heart.hand.keys("U")
-    assert shown(heart)
-    assert heart.window.learning.uncertainty.isChecked()
-    assert heart.window.actions_by_id["toggle_uncertainty"].isChecked()
-    heart.window.navigation.show_frame(1)
-    assert shown(heart)
-    heart.window.navigation.show_frame(2)  # nothing is predicted there
-    assert not shown(heart)
-    heart.window.navigation.show_frame(0)
-    heart.window.learning.uncertainty.click()
-    assert not shown(heart)
+def test_doubt_is_hidden_until_it_is_switched_on(driver: WindowDriver) -> None:
+    predict(driver, 0, 1)
+    assert not shown(driver)
+    driver.user.keys("U")
+    assert shown(driver)
+    assert driver.window.learning.uncertainty.isChecked()
+    assert driver.window.actions_by_id["toggle_uncertainty"].isChecked()
+    driver.window.navigation.show_frame(1)
+    assert shown(driver)
+    driver.window.navigation.show_frame(2)  # nothing is predicted there
+    assert not shown(driver)
+    driver.window.navigation.show_frame(0)
+    driver.window.learning.uncertainty.click()
+    assert not shown(driver)
 
 
-def test_doubts_go_with_the_masks(heart: Desk) -> None:
-    predict(heart, 0)
-    heart.hand.keys("U", "X")
-    assert not shown(heart)
-    heart.hand.keys("X")
-    assert shown(heart)
-    QTest.keyPress(heart.window.canvas, Qt.Key.Key_Tab)
-    assert not shown(heart)
-    QTest.keyRelease(heart.window.canvas, Qt.Key.Key_Tab)
-    assert shown(heart)
+def test_doubt_is_hidden_with_the_masks(driver: WindowDriver) -> None:
+    predict(driver, 0)
+    driver.user.keys("U", "X")
+    assert not shown(driver)
+    driver.user.keys("X")
+    assert shown(driver)
+    QTest.keyPress(driver.window.canvas, Qt.Key.Key_Tab)
+    assert not shown(driver)
+    QTest.keyRelease(driver.window.canvas, Qt.Key.Key_Tab)
+    assert shown(driver)
 
 
-def test_doubts_lie_where_the_engine_said_and_not_on_what_was_drawn(heart: Desk) -> None:
-    predict(heart, 0)
-    doubt = heart.opened.doubt(0)
+def test_doubt_is_placed_in_the_region_and_not_on_drawn_structures(driver: WindowDriver) -> None:
+    predict(driver, 0)
+    doubt = driver.opened.doubt(0)
     assert doubt is not None
     assert doubt.shape == (HEIGHT, WIDTH)
-    region = heart.opened.cine.region
+    region = driver.opened.cine.region
     inside = doubt[region.slices]
     column = round(40 / DOUBT_SIZE * inside.shape[1])
     assert inside[:, column + 4 :].min() == 128
     assert inside[:, : column - 4].max() == 0
-    heart.opened.recorder.draw(0, square(2, x0=90), "brush", "somebody")
-    again = heart.opened.doubt(0)
+    driver.opened.recorder.draw(0, square(2, x0=90), "brush", "somebody")
+    again = driver.opened.doubt(0)
     assert again is not None
     assert not again[30:50, 90:110].any()
-    assert heart.opened.doubt(5) is None
+    assert driver.opened.doubt(5) is None
 
 
-def test_what_a_scribble_says_is_not_doubted_and_the_rest_is(heart: Desk) -> None:
-    predict(heart, 0)
+def test_scribbled_pixels_have_no_doubt_and_unlabelled_ones_do(driver: WindowDriver) -> None:
+    predict(driver, 0)
     scribble = np.full((HEIGHT, WIDTH), 255, np.uint8)
     scribble[:, 90:110] = 0
-    heart.opened.recorder.draw(0, scribble, "brush", "somebody")
-    doubt = heart.opened.doubt(0)
+    driver.opened.recorder.draw(0, scribble, "brush", "somebody")
+    doubt = driver.opened.doubt(0)
     assert doubt is not None
     assert not doubt[:, 90:110].any()
     assert doubt[:, 112:].any()
 
 
-def test_a_frame_that_is_all_drawn_by_hand_is_not_doubted(heart: Desk) -> None:
-    predict(heart, 0)
-    heart.opened.recorder.draw(0, square(1), "brush", "somebody")
-    assert heart.opened.doubt(0) is None
+def test_a_completely_drawn_frame_has_no_doubt(driver: WindowDriver) -> None:
+    predict(driver, 0)
+    driver.opened.recorder.draw(0, square(1), "brush", "somebody")
+    assert driver.opened.doubt(0) is None
 
 
-def test_the_expected_dice_is_said_in_words(heart: Desk) -> None:
-    predict(heart, 0)
-    assert heart.window.learning.frame_text.text().endswith("expected Dice 0.87")
-    assert heart.window.learning.frame_text.text().startswith("Draft")
-    assert "expected Dice 0.87" in heart.window.player_bar.timeline.describe(0)
+def test_the_expected_dice_is_displayed(driver: WindowDriver) -> None:
+    predict(driver, 0)
+    assert driver.window.learning.frame_text.text().endswith("expected Dice 0.87")
+    assert driver.window.learning.frame_text.text().startswith("Draft")
+    assert "expected Dice 0.87" in driver.window.player_bar.timeline.describe(0)
 
 
-def test_reasons_to_look_at_a_frame_are_said_with_it(heart: Desk) -> None:
-    predict(heart, 0)
-    heart.opened.findings[0] = ("a structure is in pieces",)
-    heart.workspace.predictions_changed.emit()
-    assert heart.window.learning.frame_text.text().endswith("0.87; check: a structure is in pieces")
+def test_findings_are_displayed_with_the_expected_dice(driver: WindowDriver) -> None:
+    predict(driver, 0)
+    driver.opened.findings[0] = ("a structure is in pieces",)
+    driver.workspace.predictions_changed.emit()
+    assert driver.window.learning.frame_text.text().endswith("0.87; check: a structure is in pieces")
 
 
-def test_implausible_predictions_are_listed_for_review(heart: Desk) -> None:
-    predict(heart, 0, 3)
-    review = heart.window.learning.review
+def test_implausible_predictions_are_listed_for_review(driver: WindowDriver) -> None:
+    predict(driver, 0, 3)
+    review = driver.window.learning.review
     assert not review.isVisible()
-    heart.opened.findings.update({3: ("a structure is in pieces",), 0: ()})
-    heart.workspace.labels_changed.emit()
+    driver.opened.findings.update({3: ("a structure is in pieces",), 0: ()})
+    driver.workspace.labels_changed.emit()
     assert "frame <a href='3'" in review.text()
     assert "in pieces" in review.toolTip()
     review.linkActivated.emit("3")
-    assert heart.opened.frame == 3
-    heart.hand.keys("Return")  # a human takes responsibility for it
+    assert driver.opened.frame == 3
+    driver.user.keys("Return")  # a human takes responsibility for it
     assert not review.isVisible()
 
 
-def test_a_frame_drawn_by_a_human_has_no_expected_dice(heart: Desk) -> None:
-    predict(heart, 0, 1)
-    heart.opened.recorder.draw(0, square(1), "brush", "somebody")
-    predict(heart, 0, 1)
-    heart.workspace.labels_changed.emit()
-    assert heart.window.learning.frame_text.text() == "Drawn: LV cavity."
-    assert "Dice" not in heart.window.player_bar.timeline.describe(0)
-    assert "Dice" in heart.window.player_bar.timeline.describe(1)
+def test_a_frame_drawn_by_a_human_has_no_expected_dice(driver: WindowDriver) -> None:
+    predict(driver, 0, 1)
+    driver.opened.recorder.draw(0, square(1), "brush", "somebody")
+    predict(driver, 0, 1)
+    driver.workspace.labels_changed.emit()
+    assert driver.window.learning.frame_text.text() == "Drawn: LV cavity."
+    assert "Dice" not in driver.window.player_bar.timeline.describe(0)
+    assert "Dice" in driver.window.player_bar.timeline.describe(1)
 
 
-def test_masks_of_a_cine_that_is_not_recognised_are_dropped(heart: Desk) -> None:
-    predict(heart, 0, 1)
-    project, cine = heart.window.workspace.project, heart.opened.id
+def test_masks_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver) -> None:
+    predict(driver, 0, 1)
+    project, cine = driver.window.workspace.project, driver.opened.id
     assert project is not None
-    assert heart.opened.predictions
-    heart.tell(Progress(cine, heart.opened.revision, Stage.NOT_RECOGNISED))
-    assert heart.opened.predictions == {}
-    assert heart.opened.doubts == {}
+    assert driver.opened.predictions
+    driver.tell(Progress(cine, driver.opened.revision, Stage.NOT_RECOGNISED))
+    assert driver.opened.predictions == {}
+    assert driver.opened.doubts == {}
     assert project.predictions(cine) == {}
-    assert "Dice" not in heart.window.player_bar.timeline.describe(0)
-    assert heart.window.learning.frame_text.text() == "No prediction on this frame yet."
+    assert "Dice" not in driver.window.player_bar.timeline.describe(0)
+    assert driver.window.learning.frame_text.text() == "No prediction on this frame yet."
 
 
-def test_kept_masks_are_predicted_once_more_when_doubts_are_wanted(heart: Desk) -> None:
-    predict(heart, 0, 1, doubts=False)
-    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert "predict_again" not in heart.session.calls
-    heart.hand.keys("U")
-    assert heart.session.calls.count("predict_again") == 1
-    predict(heart, 0, 1)
-    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert heart.session.calls.count("predict_again") == 1
+def test_stored_masks_are_predicted_again_when_doubt_is_shown(driver: WindowDriver) -> None:
+    predict(driver, 0, 1, doubts=False)
+    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    assert "predict_again" not in driver.session.calls
+    driver.user.keys("U")
+    assert driver.session.calls.count("predict_again") == 1
+    predict(driver, 0, 1)
+    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    assert driver.session.calls.count("predict_again") == 1
 
 
-def test_it_is_not_asked_for_while_the_engine_is_at_work(heart: Desk) -> None:
-    predict(heart, 0, doubts=False)
-    heart.tell(Progress(heart.opened.id, 0, Stage.FITTING, 1, 9))
-    heart.hand.keys("U")
-    assert "predict_again" not in heart.session.calls
-    heart.tell(Progress(heart.opened.id, 0, Stage.UP_TO_DATE))
-    assert "predict_again" in heart.session.calls
+def test_doubt_is_not_requested_while_the_engine_is_working(driver: WindowDriver) -> None:
+    predict(driver, 0, doubts=False)
+    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 1, 9))
+    driver.user.keys("U")
+    assert "predict_again" not in driver.session.calls
+    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    assert "predict_again" in driver.session.calls
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_the_choice_is_remembered(open_desk: Callable[[], Desk], on: bool) -> None:
-    desk = open_desk()
-    desk.window.layers.show_doubt(on)  # with no cine open, too
-    desk.window.close()
-    assert open_desk().window.learning.uncertainty.isChecked() is on
+def test_the_choice_is_remembered(open_driver: Callable[[], WindowDriver], on: bool) -> None:
+    empty_driver = open_driver()
+    empty_driver.window.layers.show_doubt(on)  # with no cine open, too
+    empty_driver.window.close()
+    assert open_driver().window.learning.uncertainty.isChecked() is on

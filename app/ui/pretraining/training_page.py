@@ -159,8 +159,8 @@ class TrainingPage(QWidget):
     def _read_log(self) -> None:
         if self.run is None:
             return
-        entries, anew = self.run.new_entries()
-        if anew:
+        entries, restarted = self.run.new_entries()
+        if restarted:
             self.curves.clear()
             self._step, self._warnings = 0, {}
         for entry in entries:
@@ -172,7 +172,7 @@ class TrainingPage(QWidget):
                 self._warnings[kind] = (count + 1, self._step, text)  # latest last
             if self.running and isinstance(entry.get("clips_per_second"), int | float):
                 self._rates.append(float(entry["clips_per_second"]))
-        if entries or anew:
+        if entries or restarted:
             self._show()
 
     def _on_ended(self, child: Child) -> None:

@@ -1,4 +1,4 @@
-"""The dialog over a quiet window, with children that do what the test says."""
+"""The dialog with a fake session and fake child processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from app import paths
 from app.ui.encoders.dialog import EncodersDialog
 from app.ui.encoders.table import COLUMNS
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.encoder.test_user_encoders import write_encoder
 from vjepa_core.service.messages import Progress, Stage
@@ -36,7 +36,7 @@ FOUND = {
 
 
 def add_own(name: str, **more: Any) -> str:
-    """An encoder of the user's own, as an import leaves it."""
+    """Add an imported encoder."""
     card = write_encoder(paths.encoders_dir(), name)
     card.write_text(json.dumps({**json.loads(card.read_text()), **more}))
     return name
@@ -49,21 +49,21 @@ def timed(name: str, **more: Any) -> dict[str, Any]:
 
 
 class Bench:
-    """Drives the dialog and plays the children's part."""
+    """Drives the dialog and the fake child processes."""
 
-    def __init__(self, qtbot: QtBot, desk: Desk, children: list[FakeChild]) -> None:
-        self.qtbot, self.desk, self.children = qtbot, desk, children
+    def __init__(self, qtbot: QtBot, empty_driver: WindowDriver, children: list[FakeChild]) -> None:
+        self.qtbot, self.empty_driver, self.children = qtbot, empty_driver, children
         self.show()
-        found = desk.window.findChild(EncodersDialog)
+        found = empty_driver.window.findChild(EncodersDialog)
         assert found is not None
         self.dialog: EncodersDialog = found
 
     def show(self) -> None:
-        self.desk.window.actions_by_id["encoders"].trigger()
+        self.empty_driver.window.actions_by_id["encoders"].trigger()
 
     def rest(self) -> None:
         """The engine has nothing to do."""
-        self.desk.tell(Progress(0, 0, Stage.WAITING))
+        self.empty_driver.tell(Progress(0, 0, Stage.WAITING))
 
     def asked(self, action: str) -> list[FakeChild]:
         """Children that were asked for `apical encoders ACTION`."""
@@ -73,7 +73,7 @@ class Bench:
         self.qtbot.wait(4 * POLL_MS)
 
     def end(self, code: int, told: dict[str, Any] | None = None, sentence: str = "") -> None:
-        """Let the newest child end."""
+        """End the newest child."""
         child = self.children[-1]
         child.told, child.sentence, child.exit_code = told or {}, sentence, code
         self.settle()
@@ -92,7 +92,7 @@ class Bench:
         return [one.name for one in self.dialog.list.entries]
 
     def answer(self, words: str) -> None:
-        """Click an answer of the question that is open."""
+        """Click a button of the open question."""
         (box,) = (box for box in self.dialog.findChildren(QMessageBox) if box.isVisible())
         next(button for button in box.buttons() if button.text() == words).click()
         self.settle()
@@ -116,8 +116,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
 
 
 @pytest.fixture
-def open_bench(qtbot: QtBot, heart: Desk, children: list[FakeChild]) -> Callable[[], Bench]:
-    return lambda: Bench(qtbot, heart, children)
+def open_bench(qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> Callable[[], Bench]:
+    return lambda: Bench(qtbot, driver, children)
 
 
 @pytest.fixture

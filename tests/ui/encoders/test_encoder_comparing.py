@@ -1,4 +1,4 @@
-"""Encoders compared on the user's labels; the result stays with the project."""
+"""Comparison of encoders on the user's labels, stored with the project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from app.encoders.comparison import RESULT_NAME, EncoderComparison, read_record
 from app.ui.encoders.dialog import EncodersDialog
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 from tests.ui.encoders.conftest import Bench, timed
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
 
@@ -36,11 +36,11 @@ def _answer(bench: Bench) -> dict[str, Any]:
 
 
 @pytest.fixture
-def outlined(bench: Bench, heart: Desk) -> Bench:
+def outlined(bench: Bench, driver: WindowDriver) -> Bench:
     """Two frames are outlined."""
     for frame in (0, 3):
-        heart.hand.go_to(frame)
-        heart.hand.click(50, 50)
+        driver.user.go_to(frame)
+        driver.user.click(50, 50)
     bench.rest()
     return bench
 
@@ -50,12 +50,12 @@ def test_nothing_outlined_is_nothing_to_compare(bench: Bench) -> None:
     assert "outline a structure" in bench.dialog.list.compare.toolTip()
 
 
-def test_all_are_compared_with_the_one_in_use_and_shown(outlined: Bench, heart: Desk) -> None:
+def test_all_are_compared_with_the_one_in_use_and_shown(outlined: Bench, driver: WindowDriver) -> None:
     page = outlined.dialog.list
     page.table.select("mine")
     page.use.click()
     page.compare_all.trigger()
-    project = heart.workspace.project
+    project = driver.workspace.project
     assert project is not None
     names = ["mine", DEFAULT_ENCODER, UNTRAINED_ENCODER]
     assert outlined.children[-1].words == [
@@ -80,7 +80,7 @@ def test_only_the_selected_one_is_compared_with_the_one_in_use(outlined: Bench) 
     assert outlined.children[-1].words[4] == "--project"
 
 
-def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, heart: Desk) -> None:
+def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, driver: WindowDriver) -> None:
     page = outlined.dialog.list
     page.compare_all.trigger()
     outlined.end(0, _answer(outlined))
@@ -91,7 +91,7 @@ def test_figures_of_one_more_join_those_of_the_same_labels(outlined: Bench, hear
     outlined.end(0, answer)
     assert outlined.cell(UNTRAINED_ENCODER, DICE).startswith("0.800")
     assert outlined.cell("mine", DICE).startswith("0.930")
-    heart.hand.click(80, 60)  # other labels: figures of before do not stand beside those of now
+    driver.user.click(80, 60)  # other labels: figures of before do not stand beside those of now
     page.compare_pair.trigger()
     outlined.end(0, answer)
     assert outlined.cell(UNTRAINED_ENCODER, DICE).startswith("0.800")
@@ -113,18 +113,18 @@ def test_time_is_not_measured_beside_a_comparison(outlined: Bench) -> None:
     assert outlined.children[-1].words[1] == "time"
 
 
-def test_the_result_is_there_after_reopening_and_tells_when_labels_change(
-    outlined: Bench, heart: Desk, open_desk: Callable[[], Desk], cine_file: Path
+def test_the_result_is_restored_after_reopening_and_marked_as_outdated_when_labels_change(
+    outlined: Bench, driver: WindowDriver, open_driver: Callable[[], WindowDriver], cine_file: Path
 ) -> None:
     outlined.dialog.list.compare_all.trigger()
     outlined.end(0, _answer(outlined))
-    heart.window.close()
-    desk = open_desk()
-    desk.open(cine_file, cines=1)
-    bench = Bench(outlined.qtbot, desk, outlined.children)
+    driver.window.close()
+    empty_driver = open_driver()
+    empty_driver.open(cine_file, cines=1)
+    bench = Bench(outlined.qtbot, empty_driver, outlined.children)
     assert bench.cell("mine", DICE).startswith("0.930")
     assert "since" not in bench.dialog.list.summary.text()
-    desk.hand.click(80, 60)
+    empty_driver.user.click(80, 60)
     assert "outlines have changed since" in bench.dialog.list.summary.text()
 
 
@@ -152,23 +152,23 @@ def test_labels_that_do_not_do_are_no_fault(outlined: Bench, code: int) -> None:
     assert outlined.cell("mine", DICE) == "-"
 
 
-def test_a_crash_is_told(outlined: Bench) -> None:
+def test_a_crash_is_reported(outlined: Bench) -> None:
     outlined.dialog.list.compare_all.trigger()
     outlined.end(-9, sentence="It was ended from outside.")
     assert outlined.told == ["The comparison failed. It was ended from outside."]
     assert outlined.dialog.list.compare.isEnabled()
 
 
-def test_closing_the_window_stops_it(outlined: Bench, heart: Desk) -> None:
+def test_closing_the_window_stops_it(outlined: Bench, driver: WindowDriver) -> None:
     outlined.dialog.list.compare_all.trigger()
-    heart.window.close()
+    driver.window.close()
     assert outlined.children[-1].asked == ["kill"]
 
 
-def test_another_project_stops_it(outlined: Bench, heart: Desk) -> None:
+def test_another_project_stops_it(outlined: Bench, driver: WindowDriver) -> None:
     outlined.dialog.list.compare_all.trigger()
     comparing = outlined.children[-1]
-    heart.workspace.close_project()
+    driver.workspace.close_project()
     assert comparing.asked == ["kill"]
     assert not outlined.dialog.list.comparison.running
 
@@ -184,17 +184,19 @@ def test_figures_of_other_weights_of_the_name_are_not_shown(outlined: Bench) -> 
 @pytest.mark.parametrize(
     "kept", [None, {}, [], {"encoders": []}, {"encoders": [{"name": 1}], "revisions": {}}, {"encoders": 3}]
 )
-def test_a_damaged_result_is_none(kept: Any, heart: Desk) -> None:
+def test_a_damaged_result_is_none(kept: Any, driver: WindowDriver) -> None:
     assert EncoderComparison.from_record(kept) is None
-    assert heart.workspace.project is not None
-    heart.workspace.project.save_result(RESULT_NAME, kept)
-    heart.window.dialogs.show_encoders()
-    assert heart.window.findChild(EncodersDialog) is not None
+    assert driver.workspace.project is not None
+    driver.workspace.project.save_result(RESULT_NAME, kept)
+    driver.window.dialogs.show_encoders()
+    assert driver.window.findChild(EncodersDialog) is not None
 
 
-def test_the_result_is_stored_with_the_project_and_not_in_its_view(outlined: Bench, heart: Desk) -> None:
+def test_the_result_is_stored_with_the_project_and_not_in_its_view(
+    outlined: Bench, driver: WindowDriver
+) -> None:
     outlined.dialog.list.compare_all.trigger()
     outlined.end(0, _answer(outlined))
-    heart.window.view_state.save()
-    assert EncoderComparison.from_record(read_record(heart.workspace.project)) is not None
-    assert "compared" not in heart.workspace.view()
+    driver.window.view_state.save()
+    assert EncoderComparison.from_record(read_record(driver.workspace.project)) is not None
+    assert "compared" not in driver.workspace.view()

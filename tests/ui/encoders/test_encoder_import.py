@@ -1,4 +1,4 @@
-"""From a file to an encoder of the list."""
+"""Import of an encoder file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
 
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 from tests.ui.encoders.conftest import FOUND, Bench, add_own
 
 FILE = Path("/somewhere/vitl.pt")
@@ -45,7 +45,7 @@ def test_two_clicks_lead_from_the_file_to_the_encoder(bench: Bench) -> None:
     assert "vitl was imported" in bench.told[0]
 
 
-def test_what_had_to_be_assumed_can_be_said_otherwise(bench: Bench) -> None:
+def test_the_assumed_family_can_be_changed(bench: Bench) -> None:
     _look(bench)
     page = bench.dialog.importer
     assert page.family.isVisible()
@@ -88,7 +88,7 @@ def test_a_foreign_file_gets_the_commands_sentence(bench: Bench) -> None:
     assert bench.dialog.list.isVisible()
 
 
-def test_a_refused_import_keeps_what_was_typed(bench: Bench) -> None:
+def test_a_rejected_import_keeps_the_typed_text(bench: Bench) -> None:
     _look(bench)
     page = bench.dialog.importer
     page.licence.setText("Ours alone")
@@ -116,17 +116,17 @@ def test_stop_asks_the_import_to_clear_up(bench: Bench) -> None:
     assert page.start.isEnabled()
 
 
-def test_closing_ends_an_import_and_says_so(bench: Bench, heart: Desk) -> None:
+def test_closing_stops_an_import_and_reports_it(bench: Bench, driver: WindowDriver) -> None:
     _look(bench)
     bench.dialog.importer.start.click()
     bench.dialog.close()
     assert bench.children[-1].asked == ["leave"]
-    assert any("import was stopped" in text for _, text in heart.window.banner.messages())
+    assert any("import was stopped" in text for _, text in driver.window.banner.messages())
     bench.show()
     assert bench.dialog.list.isVisible()
 
 
-def test_a_child_that_is_killed_is_told_of(bench: Bench) -> None:
+def test_a_killed_child_is_reported(bench: Bench) -> None:
     _look(bench)
     bench.dialog.importer.start.click()
     bench.end(-9, sentence="It was ended from outside, perhaps because the memory was full.")

@@ -1,4 +1,4 @@
-"""Made-up checkpoints of every family come in through the dialog, by the command as it is."""
+"""Import of a checkpoint of each family with the dialog and the real command."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_of_each_family_becomes_an_encoder(here: Bench, tmp_path: P
     load_card(selected.card)
 
 
-def test_another_family_is_looked_at_again_and_stands_on_the_card(here: Bench, tmp_path: Path) -> None:
+def test_another_family_is_inspected_again_and_written_on_the_card(here: Bench, tmp_path: Path) -> None:
     here.dialog.import_file(checkpoint_files.write("v-jepa", tmp_path, "unnamed.pt"))
     here.settle()
     page = here.dialog.importer

@@ -1,4 +1,4 @@
-"""The table: what is known of every encoder, its time, which one is used, removing."""
+"""Table of encoders: details, timing, choice and removal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 from app import paths
 from app.encoders import registry
 from app.engine.events import EngineNotStarted
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 from tests.ui.encoders.conftest import Bench, add_own, timed
 from tests.ui.pretraining.conftest import FakeChild
 from tests.unit.readers.dicom_oracle import grey_cine
@@ -18,7 +18,7 @@ from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, UNTRAINED_ENCODER
 from vjepa_core.service.messages import Progress, Stage
 
 
-def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:
+def test_every_encoder_has_a_row_with_the_values_of_its_card(bench: Bench) -> None:
     assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER, "mine"]
     assert bench.cell(DEFAULT_ENCODER, "Size") == "22 M parameters\n44 MB on disk"
     assert bench.cell(DEFAULT_ENCODER, "Licence") == "Research only, non-commercial"
@@ -27,7 +27,7 @@ def test_every_encoder_has_a_row_with_what_its_card_says(bench: Bench) -> None:
     assert bench.cell("mine", "On your labels (Dice)") == "-"
 
 
-def test_details_tell_source_and_assumptions_and_names_are_no_markup(
+def test_details_contain_source_and_assumptions_and_names_are_escaped(
     open_bench: Callable[[], Bench],
 ) -> None:
     add_own("mine", source={"file": "<b>vitl.pt", "assumed": ["16 heads."]}, licence="<i>terms: all</i>")
@@ -38,7 +38,7 @@ def test_details_tell_source_and_assumptions_and_names_are_no_markup(
         assert words in text
 
 
-def test_a_broken_card_is_told_once_and_hides_none_of_the_others(open_bench: Callable[[], Bench]) -> None:
+def test_an_invalid_card_is_reported_once_and_the_others_are_listed(open_bench: Callable[[], Bench]) -> None:
     (paths.encoders_dir() / "broken.json").write_text("{")
     add_own("gone")
     (paths.encoders_dir() / "gone.safetensors").unlink()
@@ -54,8 +54,10 @@ def test_a_broken_card_is_told_once_and_hides_none_of_the_others(open_bench: Cal
     assert bench.dialog.list.remove.isEnabled()
 
 
-def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Bench, heart: Desk) -> None:
-    first = heart.opened
+def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(
+    bench: Bench, driver: WindowDriver
+) -> None:
+    first = driver.opened
     assert bench.asked("time")[-1].words[2:] == [str(first.cine.path), "--json"]
     assert bench.cell("mine", "Time for this cine") == "measuring..."
     rows = [
@@ -66,42 +68,42 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(bench: Be
     bench.end(0, {"device": "CPU, 2 threads", "encoders": rows})
     texts = [bench.cell(name, "Time for this cine") for name in bench.names]
     assert texts == ["about 12 s", "under 1 s", "too large\nneeds 9.9 GB"]
-    heart.open(grey_cine(first.cine.path.parent / "other.dcm", n=5, seed=3), cines=2)
-    assert heart.opened is not first
+    driver.open(grey_cine(first.cine.path.parent / "other.dcm", n=5, seed=3), cines=2)
+    assert driver.opened is not first
     assert len(bench.asked("time")) == 2
-    heart.window.navigation.show_cine(first)
+    driver.window.navigation.show_cine(first)
     assert bench.children[-1].asked == ["kill"]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "about 12 s"
     assert len(bench.asked("time")) == 2
 
 
-def test_time_waits_for_learning_and_says_so(open_bench: Callable[[], Bench], heart: Desk) -> None:
+def test_timing_waits_until_learning_has_ended(open_bench: Callable[[], Bench], driver: WindowDriver) -> None:
     bench = open_bench()
-    heart.tell(Progress(3, 40, Stage.FITTING))
+    driver.tell(Progress(3, 40, Stage.FITTING))
     bench.dialog.list.timing.restart()
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
     before = len(bench.asked("time"))
-    heart.tell(Progress(0, 0, Stage.UP_TO_DATE))
+    driver.tell(Progress(0, 0, Stage.UP_TO_DATE))
     assert len(bench.asked("time")) == before + 1
 
 
-def test_an_engine_that_cannot_start_is_told_and_the_times_are_measured_without_it(
-    open_bench: Callable[[], Bench], heart: Desk
+def test_an_engine_that_cannot_start_is_reported_and_timing_does_not_need_it(
+    open_bench: Callable[[], Bench], driver: WindowDriver
 ) -> None:
     bench = open_bench()
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
-    heart.tell(EngineNotStarted("The encoder is too big: choose a smaller one."))
+    driver.tell(EngineNotStarted("The encoder is too big: choose a smaller one."))
     assert bench.told == ["The encoder is too big: choose a smaller one."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "measuring..."
     bench.dialog.close()
     assert not bench.dialog.isVisible()
     bench.show()
     assert bench.told == ["The encoder is too big: choose a smaller one."]
-    heart.workspace.learner.resume()
+    driver.workspace.learner.resume()
     assert bench.told == []
 
 
-def test_a_measurement_that_fails_is_not_repeated(bench: Bench, heart: Desk) -> None:
+def test_a_measurement_that_fails_is_not_repeated(bench: Bench, driver: WindowDriver) -> None:
     bench.end(2, sentence="The cine is gone: open it from its new place.")
     bench.rest()
     assert len(bench.asked("time")) == 1
@@ -110,23 +112,23 @@ def test_a_measurement_that_fails_is_not_repeated(bench: Bench, heart: Desk) -> 
 
 
 def test_without_a_cine_the_time_is_that_of_sixteen_frames(
-    qtbot: QtBot, desk: Desk, children: list[FakeChild]
+    qtbot: QtBot, empty_driver: WindowDriver, children: list[FakeChild]
 ) -> None:
-    bench = Bench(qtbot, desk, children)
+    bench = Bench(qtbot, empty_driver, children)
     assert children[-1].words == ["encoders", "time", "--json"]
     bench.end(0, {"device": "CPU", "encoders": [timed(DEFAULT_ENCODER, clips=None, cine_s=None)]})
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "0.3 s for 16 frames"
     assert not bench.dialog.list.compare.isEnabled()
 
 
-def test_use_changes_the_engine_at_once(bench: Bench, heart: Desk) -> None:
-    before = heart.session
+def test_use_changes_the_engine_at_once(bench: Bench, driver: WindowDriver) -> None:
+    before = driver.session
     page = bench.dialog.list
     assert not page.use.isEnabled()  # it is in use
     page.table.select("mine")
     page.use.click()
-    assert heart.session is not before
-    assert (heart.session.encoder, registry.chosen()) == ("mine", "mine")
+    assert driver.session is not before
+    assert (driver.session.encoder, registry.chosen()) == ("mine", "mine")
     assert bench.cell("mine", "In use") == "True"
     assert "Now using mine" in bench.told[0]
 
@@ -144,7 +146,7 @@ def test_an_encoder_that_is_too_big_is_used_only_after_a_question(bench: Bench) 
 
 @pytest.mark.parametrize("in_use", [False, True])
 def test_only_an_own_encoder_is_removed_and_only_after_a_question(
-    bench: Bench, heart: Desk, in_use: bool
+    bench: Bench, driver: WindowDriver, in_use: bool
 ) -> None:
     page = bench.dialog.list
     page.table.select(UNTRAINED_ENCODER)
@@ -158,7 +160,7 @@ def test_only_an_own_encoder_is_removed_and_only_after_a_question(
     page.remove.click()
     bench.answer("Remove")
     assert bench.names == [DEFAULT_ENCODER, UNTRAINED_ENCODER]
-    assert (heart.session.encoder, registry.chosen()) == (DEFAULT_ENCODER, DEFAULT_ENCODER)
+    assert (driver.session.encoder, registry.chosen()) == (DEFAULT_ENCODER, DEFAULT_ENCODER)
 
 
 def test_an_encoder_from_elsewhere_appears_and_the_selection_stays(bench: Bench) -> None:
@@ -178,7 +180,7 @@ def test_closing_ends_what_is_measured_and_opening_begins_anew(bench: Bench) -> 
     assert len(bench.asked("time")) == 2
 
 
-def test_the_learning_panel_leads_to_the_dialog(bench: Bench, heart: Desk) -> None:
+def test_the_learning_panel_leads_to_the_dialog(bench: Bench, driver: WindowDriver) -> None:
     bench.dialog.close()
-    heart.window.learning.encoders_wanted.emit()
+    driver.window.learning.encoders_wanted.emit()
     assert bench.dialog.isVisible()

@@ -1,4 +1,4 @@
-"""The dialog over a quiet window, with children that do what the test says."""
+"""The dialog with a fake session and fake child processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from app.pretraining.runs import Plan, Run
 from app.ui.pretraining.dialog import PretrainingDialog
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 
 POLL_MS = 20
 FOUND = {
@@ -33,7 +33,7 @@ FOUND = {
 
 
 class FakeChild:
-    """Remembers what it was asked; the test ends it."""
+    """A child process that records requests; the test ends it."""
 
     def __init__(self, words: Sequence[str], run: Path | None = None) -> None:
         self.words, self.run = list(words), run
@@ -65,12 +65,12 @@ class FakeChild:
 
 
 class Trainer:
-    """Drives the dialog and plays the children's part."""
+    """Drives the dialog and the fake child processes."""
 
-    def __init__(self, qtbot: QtBot, desk: Desk, children: list[FakeChild]) -> None:
-        self.qtbot, self.desk, self.children = qtbot, desk, children
-        desk.window.actions_by_id["pretrain"].trigger()
-        found = desk.window.findChild(PretrainingDialog)
+    def __init__(self, qtbot: QtBot, empty_driver: WindowDriver, children: list[FakeChild]) -> None:
+        self.qtbot, self.empty_driver, self.children = qtbot, empty_driver, children
+        empty_driver.window.actions_by_id["pretrain"].trigger()
+        found = empty_driver.window.findChild(PretrainingDialog)
         assert found is not None
         self.dialog: PretrainingDialog = found
 
@@ -82,7 +82,7 @@ class Trainer:
         self.qtbot.wait(3 * POLL_MS)
 
     def end(self, code: int, told: dict[str, Any] | None = None) -> None:
-        """Let the newest child end."""
+        """End the newest child."""
         self.child.told = told or {}
         self.child.exit_code = code
         self.settle()
@@ -92,7 +92,7 @@ class Trainer:
         self.end(0, FOUND)
 
     def begin(self, steps: int = 40) -> Run:
-        """Up to a run that has begun."""
+        """Start a run."""
         self.find_out()
         self.dialog.cines.length.setCurrentIndex(self.dialog.cines.length.count() - 1)
         self.dialog.cines.steps.setValue(steps)
@@ -102,7 +102,7 @@ class Trainer:
         return run
 
     def log(self, run: Run, first: int, last: int, **more: Any) -> None:
-        """Steps go into the diary."""
+        """Write steps to the log."""
         with (run.folder / "log.jsonl").open("a") as log:
             for step in range(first, last + 1):
                 entry = {
@@ -120,7 +120,7 @@ class Trainer:
         self.settle()
 
     def answer(self, words: str) -> None:
-        """Click an answer of the question that is open."""
+        """Click a button of the open question."""
         boxes = [box for box in self.dialog.findChildren(QMessageBox) if box.isVisible()]
         assert len(boxes) == 1
         next(button for button in boxes[0].buttons() if button.text() == words).click()
@@ -128,7 +128,7 @@ class Trainer:
 
     def reopen(self) -> None:
         self.dialog.close()
-        self.desk.window.actions_by_id["pretrain"].trigger()
+        self.empty_driver.window.actions_by_id["pretrain"].trigger()
 
     @property
     def errors(self) -> list[str]:
@@ -136,7 +136,7 @@ class Trainer:
 
 
 def left_behind(steps: int = 40, done: int = 0) -> Run:
-    """A run of another day: stopped after some steps."""
+    """Create a run that was stopped after some steps."""
     run = Run.create(Plan(("heart.dcm",), steps))
     if done:
         lines = (json.dumps({"step": step, "loss": 0.5}) for step in range(1, done + 1))
@@ -147,7 +147,7 @@ def left_behind(steps: int = 40, done: int = 0) -> Run:
 
 
 def add_card(run: Run, steps: int) -> None:
-    """An encoder as the run exports it when it stops."""
+    """Write an encoder as an ended run exports it."""
     folder = run.folder / "encoder"
     folder.mkdir(exist_ok=True)
     (folder / "new.json").write_text(json.dumps({"name": "new", "training": {"steps": steps}}))
@@ -180,8 +180,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
 
 
 @pytest.fixture
-def open_trainer(qtbot: QtBot, heart: Desk, children: list[FakeChild]) -> Callable[[], Trainer]:
-    return lambda: Trainer(qtbot, heart, children)
+def open_trainer(qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> Callable[[], Trainer]:
+    return lambda: Trainer(qtbot, driver, children)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The canvas under a real mouse: where strokes land, when they are emitted, what the wheel does."""
+"""The canvas with real mouse events: strokes, edits, wheel and keys."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show(canvas: CineCanvas, annotation: Frame | None, prediction: Frame | None 
     canvas.set_masks(FrameMasks((size[0], size[1]), annotation, states, prediction, LEFT_HEART.walls))
 
 
-class Hand:
+class MouseInput:
     """Moves the mouse in image pixels."""
 
     def __init__(self, canvas: CineCanvas) -> None:
@@ -94,15 +94,15 @@ class Hand:
 
 
 @pytest.fixture
-def hand(canvas: CineCanvas) -> Hand:
-    return Hand(canvas)
+def mouse(canvas: CineCanvas) -> MouseInput:
+    return MouseInput(canvas)
 
 
-def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas, hand: Hand) -> None:
+def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas, mouse: MouseInput) -> None:
     states: list[bool] = []
     canvas.stroke_in_progress.connect(states.append)
-    hand.drag((30, 60), (60, 60), (100, 60))
-    (edit,) = hand.edits
+    mouse.drag((30, 60), (60, 60), (100, 60))
+    (edit,) = mouse.edits
     assert edit.before is None
     assert (edit.kind, edit.key) == ("brush", 7)
     assert states == [True, False]
@@ -114,35 +114,37 @@ def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas,
     assert edit.after.sum() == pytest.approx(70 * 10 + math.pi * 25, rel=0.05)
 
 
-def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, hand: Hand) -> None:
-    hand.click(40, 40)
+def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, mouse: MouseInput) -> None:
+    mouse.click(40, 40)
     canvas.set_active_class(2)
-    hand.click(100, 80)
-    first, second = hand.edits
+    mouse.click(100, 80)
+    first, second = mouse.edits
     assert second.before is first.after
     assert set(np.unique(second.after)) == {0, 1, 2}
 
 
-def test_an_annotation_handed_in_is_never_changed_in_place(canvas: CineCanvas, hand: Hand) -> None:
+def test_an_annotation_is_never_modified_in_place(canvas: CineCanvas, mouse: MouseInput) -> None:
     mine = np.zeros((HEIGHT, WIDTH), np.uint8)
     show(canvas, mine, None)
-    hand.drag((30, 30), (60, 60))
+    mouse.drag((30, 30), (60, 60))
     assert not mine.any()
-    assert hand.edits[0].before is mine
+    assert mouse.edits[0].before is mine
 
 
-def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(canvas: CineCanvas, hand: Hand) -> None:
+def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(
+    canvas: CineCanvas, mouse: MouseInput
+) -> None:
     canvas.set_tool("eraser")
-    hand.click(50, 50)
-    assert hand.edits == []
+    mouse.click(50, 50)
+    assert mouse.edits == []
     show(canvas, np.ones((HEIGHT, WIDTH), np.uint8), None)
-    hand.click(50, 50)
-    assert hand.edits[0].kind == "eraser"
-    assert hand.edits[0].after[50, 50] == 0
-    assert hand.edits[0].after[10, 10] == 1
+    mouse.click(50, 50)
+    assert mouse.edits[0].kind == "eraser"
+    assert mouse.edits[0].after[50, 50] == 0
+    assert mouse.edits[0].after[10, 10] == 1
 
 
-def test_drawing_behind_spares_other_classes(canvas: CineCanvas, hand: Hand) -> None:
+def test_drawing_behind_spares_other_classes(canvas: CineCanvas, mouse: MouseInput) -> None:
     cavity = np.zeros((HEIGHT, WIDTH), np.uint8)
     cavity[50:70, 70:90] = 1
     show(canvas, cavity, None)
@@ -150,51 +152,51 @@ def test_drawing_behind_spares_other_classes(canvas: CineCanvas, hand: Hand) -> 
     canvas.set_behind(True)
     canvas.set_tool("polygon")
     for point in ((60, 40), (100, 40), (100, 80)):
-        hand.click(*point)
-    QTest.mouseDClick(hand.viewport, LEFT, NONE, hand.at(60, 80))
-    (edit,) = hand.edits
+        mouse.click(*point)
+    QTest.mouseDClick(mouse.viewport, LEFT, NONE, mouse.at(60, 80))
+    (edit,) = mouse.edits
     assert ((edit.after == 1) == (cavity == 1)).all()
     assert edit.after[45, 65 + 10] == 2
 
 
-def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, hand: Hand) -> None:
+def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90), (40, 90)):
-        hand.click(*point)
-        assert hand.edits == []
-    hand.click(40.5, 30.5)
-    (edit,) = hand.edits
+        mouse.click(*point)
+        assert mouse.edits == []
+    mouse.click(40.5, 30.5)
+    (edit,) = mouse.edits
     assert edit.kind == "polygon"
     assert edit.after.sum() == pytest.approx(60 * 60, rel=0.03)
     assert canvas.unfinished_outline() is None
 
 
 @pytest.mark.parametrize("how", ["enter", "double click", "finish_outline"])
-def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, hand: Hand, how: str) -> None:
+def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, mouse: MouseInput, how: str) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90)):
-        hand.click(*point)
+        mouse.click(*point)
     if how == "enter":
         QTest.keyClick(canvas, Qt.Key.Key_Return)
     elif how == "double click":
-        hand.click(40, 90)
-        QTest.mouseDClick(hand.viewport, LEFT, NONE, hand.at(40, 90))
+        mouse.click(40, 90)
+        QTest.mouseDClick(mouse.viewport, LEFT, NONE, mouse.at(40, 90))
     else:
         canvas.finish_outline()
-    (edit,) = hand.edits
+    (edit,) = mouse.edits
     assert edit.key == 7
     assert edit.after[40, 90] == 1
 
 
-def half_an_outline(canvas: CineCanvas, hand: Hand) -> None:
+def half_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90)):
-        hand.click(*point)
+        mouse.click(*point)
 
 
 @pytest.mark.parametrize("what", ["finish_stroke", "other tool", "other frame", "other structure", "wheel"])
-def test_an_unfinished_outline_waits(canvas: CineCanvas, hand: Hand, what: str) -> None:
-    half_an_outline(canvas, hand)
+def test_an_unfinished_outline_waits(canvas: CineCanvas, mouse: MouseInput, what: str) -> None:
+    half_an_outline(canvas, mouse)
     if what == "finish_stroke":
         canvas.finish_stroke()
     elif what == "other tool":
@@ -204,42 +206,42 @@ def test_an_unfinished_outline_waits(canvas: CineCanvas, hand: Hand, what: str) 
     elif what == "other structure":
         canvas.set_active_class(2)
     else:
-        hand.wheel(1)
-    assert hand.edits == []
+        mouse.wheel(1)
+    assert mouse.edits == []
     assert canvas.unfinished_outline() == 7
     QTest.keyClick(canvas, Qt.Key.Key_Return)
-    (edit,) = hand.edits
+    (edit,) = mouse.edits
     assert edit.key == 7
     assert edit.after[40, 90] == 1  # also where another structure was chosen meanwhile
 
 
-def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, hand: Hand) -> None:
+def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
-    hand.click(40, 30)
-    hand.click(100, 30)
+    mouse.click(40, 30)
+    mouse.click(100, 30)
     canvas.set_tool("brush")
-    hand.click(20, 100)
-    (edit,) = hand.edits
+    mouse.click(20, 100)
+    (edit,) = mouse.edits
     assert edit.kind == "brush"
     assert canvas.unfinished_outline() is None
 
 
-def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, hand: Hand) -> None:
+def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
     told: list[object] = []
     canvas.outline_waits.connect(told.append)
-    half_an_outline(canvas, hand)
+    half_an_outline(canvas, mouse)
     canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 3, group="another cine")
     QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert hand.edits == []
+    assert mouse.edits == []
     assert told == [7]
 
 
 def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
-    canvas: CineCanvas, hand: Hand
+    canvas: CineCanvas, mouse: MouseInput
 ) -> None:
     frame = np.zeros((HEIGHT, WIDTH), np.uint8)
     canvas.set_frame(frame, 7, group="a")
-    half_an_outline(canvas, hand)
+    half_an_outline(canvas, mouse)
     line = canvas._marks._line
     assert (line.isVisible(), line.opacity()) == (True, 1.0)
     canvas.set_frame(frame, 8, group="a")
@@ -249,95 +251,99 @@ def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
     assert not line.isVisible()
     canvas.set_frame(frame, 7, group="a")
     assert (line.isVisible(), line.opacity()) == (True, 1.0)
-    hand.click(40, 90)
+    mouse.click(40, 90)
     QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert hand.edits[0].after.sum() == pytest.approx(60 * 60, rel=0.05)
+    assert mouse.edits[0].after.sum() == pytest.approx(60 * 60, rel=0.05)
 
 
 @pytest.mark.parametrize("where", ["other frame", "other tool"])
-def test_nothing_else_is_drawn_while_an_outline_waits(canvas: CineCanvas, hand: Hand, where: str) -> None:
+def test_nothing_else_is_drawn_while_an_outline_waits(
+    canvas: CineCanvas, mouse: MouseInput, where: str
+) -> None:
     told: list[object] = []
     canvas.outline_waits.connect(told.append)
-    half_an_outline(canvas, hand)
+    half_an_outline(canvas, mouse)
     if where == "other frame":
         canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
     else:
         canvas.set_tool("brush")
-    hand.drag((20, 100), (60, 100))
-    assert hand.edits == []
+    mouse.drag((20, 100), (60, 100))
+    assert mouse.edits == []
     assert told == [7]
     QTest.keyClick(canvas, Qt.Key.Key_Escape)
-    hand.click(20, 100)
+    mouse.click(20, 100)
     assert canvas.unfinished_outline() in (None, 8)
 
 
-def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, hand: Hand) -> None:
+def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     ring = [(80 + 30 * math.cos(t), 60 + 30 * math.sin(t)) for t in np.linspace(0, 5.8, 40)]
-    hand.drag(*ring)
-    (edit,) = hand.edits
+    mouse.drag(*ring)
+    (edit,) = mouse.edits
     assert edit.after.sum() == pytest.approx(math.pi * 900, rel=0.05)
 
 
-def test_backspace_takes_the_last_corner_back(canvas: CineCanvas, hand: Hand) -> None:
+def test_backspace_takes_the_last_corner_back(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90), (150, 110)):
-        hand.click(*point)
+        mouse.click(*point)
     QTest.keyClick(canvas, Qt.Key.Key_Backspace)
     QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert hand.edits[0].after.sum() == pytest.approx(60 * 60 / 2, rel=0.05)
-    hand.click(20, 20)
+    assert mouse.edits[0].after.sum() == pytest.approx(60 * 60 / 2, rel=0.05)
+    mouse.click(20, 20)
     QTest.keyClick(canvas, Qt.Key.Key_Backspace)
     assert canvas.unfinished_outline() is None
-    assert len(hand.edits) == 1
+    assert len(mouse.edits) == 1
 
 
 @pytest.mark.parametrize("tool", ["brush", "polygon"])
-def test_escape_drops_the_stroke_in_the_air(canvas: CineCanvas, hand: Hand, tool: str) -> None:
+def test_escape_discards_an_unfinished_stroke(canvas: CineCanvas, mouse: MouseInput, tool: str) -> None:
     canvas.set_tool(tool)
     if tool == "brush":
-        hand.press(40, 30)
-        hand.move(90, 80)
+        mouse.press(40, 30)
+        mouse.move(90, 80)
     else:
         for point in ((40, 30), (100, 30), (100, 90)):
-            hand.click(*point)
+            mouse.click(*point)
     QTest.keyClick(canvas, Qt.Key.Key_Escape)
-    hand.move(95, 80)
-    hand.release(95, 80)
+    mouse.move(95, 80)
+    mouse.release(95, 80)
     canvas.finish_stroke()
-    assert hand.edits == []
-    hand.click(20, 20)
+    assert mouse.edits == []
+    mouse.click(20, 20)
     canvas.cancel_stroke()
-    assert all(e.after[55, 65] == 0 for e in hand.edits)
+    assert all(e.after[55, 65] == 0 for e in mouse.edits)
 
 
-def test_two_corners_are_no_outline(canvas: CineCanvas, hand: Hand) -> None:
+def test_two_corners_are_no_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
-    hand.click(40, 30)
-    hand.click(100, 30)
+    mouse.click(40, 30)
+    mouse.click(100, 30)
     canvas.finish_outline()
-    assert hand.edits == []
+    assert mouse.edits == []
     assert canvas.unfinished_outline() is None
 
 
-def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, hand: Hand) -> None:
-    hand.press(30, 60)
-    hand.move(60, 60)
+def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, mouse: MouseInput) -> None:
+    mouse.press(30, 60)
+    mouse.move(60, 60)
     show(canvas, None, np.ones((HEIGHT, WIDTH), np.uint8))
-    hand.move(100, 60)
-    hand.release(100, 60)
-    (edit,) = hand.edits
+    mouse.move(100, 60)
+    mouse.release(100, 60)
+    (edit,) = mouse.edits
     assert (edit.after[60, 31:99] == 1).all()
     assert edit.after[10, 10] == 0
 
 
-def test_a_correction_starts_from_the_predicted_structure_alone(canvas: CineCanvas, hand: Hand) -> None:
+def test_a_correction_starts_from_the_predicted_structure_alone(
+    canvas: CineCanvas, mouse: MouseInput
+) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:40, 20:40] = 1
     predicted[60:90, 20:40] = 3
     show(canvas, None, predicted)
-    hand.click(100, 80)
-    (edit,) = hand.edits
+    mouse.click(100, 80)
+    (edit,) = mouse.edits
     assert edit.before is None
     assert edit.after[30, 30] == 1
     assert edit.after[80, 100] == 1
@@ -346,109 +352,111 @@ def test_a_correction_starts_from_the_predicted_structure_alone(canvas: CineCanv
     assert edit.result.shown[70, 30] == 3
 
 
-def test_corrections_can_be_off(canvas: CineCanvas, hand: Hand) -> None:
+def test_corrections_can_be_off(canvas: CineCanvas, mouse: MouseInput) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:40, 20:40] = 1
     show(canvas, None, predicted)
     canvas.set_corrections(False)
-    hand.click(100, 80)
-    (edit,) = hand.edits
+    mouse.click(100, 80)
+    (edit,) = mouse.edits
     assert edit.after[30, 30] == 0
 
 
-def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, hand: Hand) -> None:
+def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, mouse: MouseInput) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 1
     show(canvas, None, predicted)
-    hand.drag((34, 40), (46, 40))
+    mouse.drag((34, 40), (46, 40))
     canvas.set_tool("eraser")
-    hand.click(100, 100)
-    assert hand.edits == []
+    mouse.click(100, 100)
+    assert mouse.edits == []
     assert canvas.drawn.labels is None
 
 
-def test_drawing_behind_says_where_it_can_change_nothing(canvas: CineCanvas, hand: Hand) -> None:
+def test_drawing_behind_reports_that_nothing_changed(canvas: CineCanvas, mouse: MouseInput) -> None:
     said: list[bool] = []
     canvas.nothing_behind.connect(lambda: said.append(True))
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 3
     show(canvas, None, predicted)
     canvas.set_behind(True)
-    hand.click(40, 40)
-    assert hand.edits == []
+    mouse.click(40, 40)
+    assert mouse.edits == []
     assert said == [True]
 
 
-def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, hand: Hand) -> None:
-    hand.drag((-10, 60), (10, 60))
-    (edit,) = hand.edits
+def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, mouse: MouseInput) -> None:
+    mouse.drag((-10, 60), (10, 60))
+    (edit,) = mouse.edits
     assert edit.after.shape == (HEIGHT, WIDTH)
     assert edit.after[60, 0] == 1
     assert (edit.after[:, 30:] == 0).all()
 
 
 def test_strokes_stay_under_the_pointer_when_zoomed_panned_and_resized(
-    canvas: CineCanvas, hand: Hand
+    canvas: CineCanvas, mouse: MouseInput
 ) -> None:
-    before = hand.at(120, 40)
-    hand.wheel(6, CTRL, at=(120, 40))
-    assert (hand.at(120, 40) - before).manhattanLength() <= 2
-    hand.drag((120, 40), (110, 50), button=MIDDLE)
-    hand.drag((110, 50), (115, 45), keys=ALT)
+    before = mouse.at(120, 40)
+    mouse.wheel(6, CTRL, at=(120, 40))
+    assert (mouse.at(120, 40) - before).manhattanLength() <= 2
+    mouse.drag((120, 40), (110, 50), button=MIDDLE)
+    mouse.drag((110, 50), (115, 45), keys=ALT)
     canvas.resize(500, 420)
     QApplication.processEvents()
     spot = canvas.map_to_image(QPointF(200, 150))
-    QTest.mouseClick(hand.viewport, LEFT, NONE, QPoint(200, 150))
-    (edit,) = hand.edits
+    QTest.mouseClick(mouse.viewport, LEFT, NONE, QPoint(200, 150))
+    (edit,) = mouse.edits
     rows, columns = np.nonzero(edit.after)
     assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx(spot, abs=0.6)
 
 
-def test_the_pan_tool_moves_and_draws_nothing(canvas: CineCanvas, hand: Hand) -> None:
+def test_the_pan_tool_moves_and_draws_nothing(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("pan")
-    start = hand.at(80, 60)
-    QTest.mousePress(hand.viewport, LEFT, NONE, start)
-    QTest.mouseMove(hand.viewport, start + QPoint(40, 25))
-    QTest.mouseRelease(hand.viewport, LEFT, NONE, start + QPoint(40, 25))
-    assert (hand.at(80, 60) - start - QPoint(40, 25)).manhattanLength() <= 2
-    assert hand.edits == []
+    start = mouse.at(80, 60)
+    QTest.mousePress(mouse.viewport, LEFT, NONE, start)
+    QTest.mouseMove(mouse.viewport, start + QPoint(40, 25))
+    QTest.mouseRelease(mouse.viewport, LEFT, NONE, start + QPoint(40, 25))
+    assert (mouse.at(80, 60) - start - QPoint(40, 25)).manhattanLength() <= 2
+    assert mouse.edits == []
 
 
-def test_wheel_steps_frames_and_touchpads_add_up(canvas: CineCanvas, hand: Hand) -> None:
+def test_wheel_steps_frames_and_touchpads_add_up(canvas: CineCanvas, mouse: MouseInput) -> None:
     steps: list[int] = []
     annotated: list[int] = []
     canvas.frame_step.connect(steps.append)
     canvas.annotated_step.connect(annotated.append)
-    hand.wheel(-1)
-    hand.wheel(2)
-    hand.wheel(-1, SHIFT)
+    mouse.wheel(-1)
+    mouse.wheel(2)
+    mouse.wheel(-1, SHIFT)
     assert (steps, annotated) == ([1, -2], [1])
     for _ in range(4):
-        hand.wheel(-0.25)
+        mouse.wheel(-0.25)
     assert steps == [1, -2, 1]
-    hand.press(50, 50)
-    hand.wheel(-1)  # not with the brush on the picture
-    hand.release(50, 50)
+    mouse.press(50, 50)
+    mouse.wheel(-1)  # not with the brush on the picture
+    mouse.release(50, 50)
     assert steps == [1, -2, 1]
 
 
-def test_right_drag_changes_window_and_level_and_reset_undoes_it(canvas: CineCanvas, hand: Hand) -> None:
+def test_right_drag_changes_window_and_level_and_reset_undoes_it(
+    canvas: CineCanvas, mouse: MouseInput
+) -> None:
     seen: list[tuple[float, float]] = []
     canvas.levels_changed.connect(lambda w, c: seen.append((w, c)))
-    hand.drag((80, 60), (110, 40), button=RIGHT)
+    mouse.drag((80, 60), (110, 40), button=RIGHT)
     window, level = canvas.levels()
     assert window > 255
     assert level < 127.5
     assert seen[-1] == (window, level)
-    assert hand.edits == []
+    assert mouse.edits == []
     canvas.reset_view()
     assert canvas.levels() == (255.0, 127.5)
 
 
 def test_view_comes_back_also_in_a_window_of_another_size(
-    canvas: CineCanvas, hand: Hand, qtbot: QtBot
+    canvas: CineCanvas, mouse: MouseInput, qtbot: QtBot
 ) -> None:
-    hand.wheel(4, CTRL, at=(30, 90))
+    mouse.wheel(4, CTRL, at=(30, 90))
     canvas.set_levels(120.0, 90.0)
     other = CineCanvas()
     qtbot.addWidget(other)
@@ -472,12 +480,12 @@ def test_a_broken_view_state_is_ignored(canvas: CineCanvas, state: dict[str, Any
     assert canvas.view_state() == before
 
 
-def test_hover_tells_the_grey_value(canvas: CineCanvas, hand: Hand) -> None:
+def test_hover_emits_the_grey_value(canvas: CineCanvas, mouse: MouseInput) -> None:
     seen: list[object] = []
     canvas.hover.connect(seen.append)
-    hand.move(12.5, 3.5)
+    mouse.move(12.5, 3.5)
     assert seen[-1] == (12, 3, (3 * WIDTH + 12) % 256)
-    hand.move(-5, 3)
+    mouse.move(-5, 3)
     assert seen[-1] is None
 
 
@@ -518,14 +526,14 @@ def test_nothing_happens_without_a_cine(qtbot: QtBot) -> None:
     qtbot.addWidget(canvas)
     canvas.set_empty_text("Open a cine")
     canvas.show()
-    hand = Hand(canvas)
+    mouse = MouseInput(canvas)
     QTest.mouseClick(canvas.viewport(), LEFT, NONE, QPoint(50, 50))
     canvas.reset_view()
     canvas.finish_stroke()
-    assert hand.edits == []
+    assert mouse.edits == []
 
 
-def test_mistakes_of_the_caller_are_refused(canvas: CineCanvas) -> None:
+def test_invalid_arguments_raise_errors(canvas: CineCanvas) -> None:
     with pytest.raises(ValueError, match="tool"):
         canvas.set_tool("lasso")
     with pytest.raises(ValueError, match="label image"):

@@ -1,4 +1,4 @@
-"""Pixels that are not square: shown in their true proportions, under a brush that is round on the screen."""
+"""Non-square pixels: proportions of the picture and shape of the brush."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.domain.cine import Calibration
 from app.ui.canvas import CineCanvas
 from app.ui.status import StatusLine
 from app.workspace.painting import stamp_segment
-from tests.ui.widgets.test_canvas import CTRL, MIDDLE, NONE, Hand
+from tests.ui.widgets.test_canvas import CTRL, MIDDLE, NONE, MouseInput
 from tests.unit.engine.conftest import make_cine
 
 HEIGHT, WIDTH = 120, 160
@@ -62,12 +62,12 @@ def test_the_picture_has_its_true_proportions(canvas: CineCanvas, aspect: float)
 def test_zoom_and_pan_keep_the_place_under_the_pointer(canvas: CineCanvas) -> None:
     canvas.set_pixel_aspect(0.5)
     before = canvas.map_from_image(40, 30)
-    hand = Hand(canvas)
-    hand.wheel(5, CTRL, at=(40, 30))
+    mouse = MouseInput(canvas)
+    mouse.wheel(5, CTRL, at=(40, 30))
     assert canvas.map_to_image(before) == pytest.approx((40, 30), abs=0.5)
     column, row = unit(canvas)
     assert row / column == pytest.approx(0.5)
-    start = hand.at(40, 30)
+    start = mouse.at(40, 30)
     QTest.mousePress(canvas.viewport(), MIDDLE, NONE, start)
     QTest.mouseMove(canvas.viewport(), start + QPoint(30, 20))
     QTest.mouseRelease(canvas.viewport(), MIDDLE, NONE, start + QPoint(30, 20))
@@ -79,9 +79,9 @@ def test_the_brush_is_round_on_the_screen(canvas: CineCanvas) -> None:
     canvas.set_pixel_aspect(0.5)
     canvas.set_tool("brush")
     canvas.set_brush_radius(10.0)
-    hand = Hand(canvas)
-    hand.click(80, 60)
-    (edit,) = hand.edits
+    mouse = MouseInput(canvas)
+    mouse.click(80, 60)
+    (edit,) = mouse.edits
     rows, columns = np.nonzero(edit.after)
     assert np.ptp(columns) + 1 == pytest.approx(20, abs=1)
     assert np.ptp(rows) + 1 == pytest.approx(40, abs=1)

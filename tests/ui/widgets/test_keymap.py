@@ -1,4 +1,4 @@
-"""The key map as data, and a user's own over it."""
+"""The default key map, and a user's changes to it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_no_error_is_lost_where_there_are_many(banner: Banner) -> None:
     assert banner.isHidden()
 
 
-def test_banner_action_and_dismissal_by_hand(banner: Banner) -> None:
+def test_banner_action_and_dismissal(banner: Banner) -> None:
     done: list[str] = []
     banner.show_message("Moved.", Level.WARNING, ("Find it", lambda: done.append("found")))
     button = banner.findChild(QPushButton)

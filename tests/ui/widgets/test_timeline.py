@@ -1,4 +1,4 @@
-"""Timeline: where a click leads, what it says, that every length can be painted."""
+"""Timeline: clicks, tooltips and painting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Playback: which frame is due when, and the buttons."""
+"""Playback and its buttons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Third step: the table, the pictures, keep or throw away."""
+"""Third step: table, pictures, keep or discard."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_before_and_after_are_measured_on_the_open_project(
     comparing: tuple[Trainer, Run], tmp_path: Path
 ) -> None:
     trainer, run = comparing
-    project = trainer.desk.workspace.project
+    project = trainer.empty_driver.workspace.project
     assert project is not None
     words = trainer.child.words
     assert words[2:5] == [registry.chosen(), str(run.card), "--project"]
@@ -89,16 +89,16 @@ def test_a_comparison_that_fails_leaves_the_choice(comparing: tuple[Trainer, Run
     assert "comparison failed" in trainer.errors[0]
 
 
-def test_without_a_project_it_says_what_to_open(comparing: tuple[Trainer, Run]) -> None:
+def test_without_a_project_the_page_asks_to_open_a_cine(comparing: tuple[Trainer, Run]) -> None:
     trainer, run = comparing
-    trainer.desk.workspace.close_project()
+    trainer.empty_driver.workspace.close_project()
     begun = len(trainer.children)
     trainer.dialog.show_comparison(run)
     assert "Open a cine" in trainer.dialog.comparison.state.text()
     assert len(trainer.children) == begun
 
 
-def test_kept_it_becomes_the_encoder_of_the_program(
+def test_a_kept_encoder_is_used_from_then_on(
     comparing: tuple[Trainer, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, run = comparing
@@ -106,7 +106,7 @@ def test_kept_it_becomes_the_encoder_of_the_program(
     kept: list[tuple[Path, str]] = []
     used: list[str] = []
     monkeypatch.setattr("app.encoders.registry.keep", lambda card, name: kept.append((card, name)))
-    monkeypatch.setattr(trainer.desk.workspace, "change_encoder", used.append)
+    monkeypatch.setattr(trainer.empty_driver.workspace, "change_encoder", used.append)
     card = run.card
     trainer.dialog.comparison.name.setText("  ours ")
     trainer.dialog.comparison.keep.click()
@@ -120,14 +120,14 @@ def test_kept_it_becomes_the_encoder_of_the_program(
 def test_a_bad_name_is_refused_and_nothing_is_lost(comparing: tuple[Trainer, Run], tmp_path: Path) -> None:
     trainer, run = comparing
     trainer.end(0, _answer(tmp_path))
-    trainer.dialog.comparison.name.setText("my heart/2")
+    trainer.dialog.comparison.name.setText("my driver/2")
     trainer.dialog.comparison.keep.click()
     assert "not a valid name for an encoder" in trainer.errors[0]
     assert trainer.dialog.comparison.isVisible()
     assert run.has_checkpoint
 
 
-def test_thrown_away_after_asking(comparing: tuple[Trainer, Run]) -> None:
+def test_an_encoder_is_discarded_after_a_question(comparing: tuple[Trainer, Run]) -> None:
     trainer, run = comparing
     trainer.dialog.comparison.discard.click()
     trainer.answer("Cancel")

@@ -1,4 +1,4 @@
-"""First step: what is chosen, what will be used, how long it takes."""
+"""First step: selection of cines, estimate and length."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_finding_out_can_be_stopped(trainer: Trainer) -> None:
     assert pick.check.text() == "See what will be used"
 
 
-def test_no_usable_cine_is_said_in_the_childs_words(trainer: Trainer) -> None:
+def test_the_error_of_the_child_is_displayed(trainer: Trainer) -> None:
     trainer.dialog.cines.check.click()
     trainer.child.sentence = "Nothing here can be trained on (3 colour Doppler): add others."
     trainer.end(2)

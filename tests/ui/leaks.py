@@ -1,4 +1,4 @@
-"""What a test must not leave behind: windows, threads of the program, processes."""
+"""Windows, threads and processes that a test has left behind."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ OURS = ("open", "cine-sender", "engine-reader", "apical-decode")
 PATIENCE_S = 10.0
 
 
-def left_alive() -> list[str]:
-    """Name what is still there, after waiting a moment for it to end."""
+def leaked() -> list[str]:
+    """Return the names of what still exists after a grace period."""
     until = time.monotonic() + PATIENCE_S
     while (found := _found()) and time.monotonic() < until:
         QApplication.processEvents()

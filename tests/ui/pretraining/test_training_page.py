@@ -1,4 +1,4 @@
-"""Second step: losses, pause, resume, cancel, crash, and what is left for the next time."""
+"""Second step: losses, pause, resume, cancel, crash, and unfinished runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_losses_speed_and_health_are_shown(trainer: Trainer) -> None:
     assert "No sign of collapse" in watch.health.text()
 
 
-def test_warnings_of_the_monitor_are_shown_in_words(trainer: Trainer) -> None:
+def test_warnings_of_the_collapse_monitor_are_displayed(trainer: Trainer) -> None:
     run = trainer.begin()
     trainer.log(run, 1, 1)
     trainer.log(run, 2, 2, warnings=["The features use 1.5 directions only: the encoder is collapsing."])
@@ -58,7 +58,7 @@ def test_pause_and_resume(trainer: Trainer) -> None:
     assert [step for step, _ in watch.curves.curves["loss"].points()] == [1, 2, 3, 4]
 
 
-def test_a_crash_is_said_and_the_run_goes_on_from_its_checkpoint(trainer: Trainer) -> None:
+def test_a_crash_is_reported_and_the_run_resumes_from_its_checkpoint(trainer: Trainer) -> None:
     run = trainer.begin()
     (run.folder / "checkpoint.pt").write_bytes(b"weights")
     trainer.log(run, 1, 3)
@@ -130,7 +130,7 @@ def test_closing_the_dialog_pauses_and_it_offers_to_go_on(trainer: Trainer) -> N
 
 def test_closing_the_program_pauses(trainer: Trainer) -> None:
     trainer.begin()
-    trainer.desk.window.close()
+    trainer.empty_driver.window.close()
     assert trainer.child.asked == ["leave"]
     trainer.end(STOPPED)
 
@@ -147,7 +147,7 @@ def test_a_run_that_ends_unseen_starts_nothing(trainer: Trainer) -> None:
     assert "neither kept nor discarded" in trainer.dialog.unfinished.text.text()
 
 
-def test_what_another_day_left_can_be_thrown_away(open_trainer: Callable[[], Trainer]) -> None:
+def test_an_earlier_run_can_be_discarded(open_trainer: Callable[[], Trainer]) -> None:
     left_behind(done=7)
     trainer = open_trainer()
     assert "7 of 40" in trainer.dialog.unfinished.text.text()

@@ -1,4 +1,4 @@
-"""The dialog with a real run: train, pause, go on, to the comparison."""
+"""The dialog with a real run: train, pause, resume, compare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from app.ui.pretraining.dialog import PretrainingDialog
-from tests.ui.conftest import Desk
+from tests.ui.conftest import WindowDriver
 from tests.ui.pretraining.conftest import FOUND, FakeChild, write_film
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,9 @@ heads = 1
 """
 
 
-def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run(
+    qtbot: QtBot, empty_driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     estimate, comparison = FakeChild([]), FakeChild([])
     estimate.exit_code, estimate.told = 0, FOUND  # its own test has a real one
@@ -33,9 +35,9 @@ def test_a_short_run(qtbot: QtBot, desk: Desk, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("app.encoders.jobs.start_comparison", lambda *_: comparison)
     config = tmp_path / "small.toml"
     config.write_text(SMALL)
-    desk.open(write_film(tmp_path / "heart.mp4"), cines=1)
-    desk.window.actions_by_id["pretrain"].trigger()
-    dialog = desk.window.findChild(PretrainingDialog)
+    empty_driver.open(write_film(tmp_path / "heart.mp4"), cines=1)
+    empty_driver.window.actions_by_id["pretrain"].trigger()
+    dialog = empty_driver.window.findChild(PretrainingDialog)
     assert dialog is not None
     pick, watch = dialog.cines, dialog.training
     pick.config = str(config)

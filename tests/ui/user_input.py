@@ -1,4 +1,4 @@
-"""A hand on the mouse and the keys of a window, in image pixels."""
+"""Mouse and keyboard input to a window, in image pixels."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NONE, CTRL = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier
 Points = Sequence[tuple[float, float]]
 
 
-class Hand:
-    """Presses, drags and types as a user does; every key goes through the window's shortcuts."""
+class UserInput:
+    """Sends mouse and key events; keys pass through the window's shortcuts."""
 
     def __init__(self, window: MainWindow) -> None:
         self.window, self.canvas = window, window.canvas
@@ -49,7 +49,7 @@ class Hand:
         self.release(*points[-1])
 
     def keys(self, *names: str) -> None:
-        """Type keys in Qt's portable form, e.g. 'Shift+Left'."""
+        """Type keys in Qt's portable notation, such as 'Shift+Left'."""
         for name in names:
             combination = QKeySequence(name, QKeySequence.SequenceFormat.PortableText)[0]  # type: ignore[index]
             QTest.keyClick(self.canvas, combination.key(), combination.keyboardModifiers())
@@ -70,13 +70,13 @@ class Hand:
         QApplication.sendEvent(self.canvas.viewport(), event)
 
     def go_to(self, frame: int) -> None:
-        """To a frame, by keys."""
+        """Go to a frame by keys."""
         self.keys("Home")
         self.keys(*["Down"] * (frame // 10), *["Right"] * (frame % 10))
 
 
 def outline(label: Frame, value: int) -> list[tuple[float, float]]:
-    """Trace the border of a structure, every few pixels, ending where it began."""
+    """Return the closed border of a structure as a list of points."""
     contours, _ = cv2.findContours(
         (label == value).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
@@ -86,7 +86,7 @@ def outline(label: Frame, value: int) -> list[tuple[float, float]]:
 
 
 def scribble(label: Frame, value: int, step: int = 5) -> list[tuple[float, float]]:
-    """Path that fills a structure from side to side."""
+    """Return a path that fills a structure row by row."""
     points: list[tuple[float, float]] = []
     rows = np.flatnonzero((label == value).any(axis=1))[2:-2:step]
     for turn, row in enumerate(rows):
@@ -97,6 +97,6 @@ def scribble(label: Frame, value: int, step: int = 5) -> list[tuple[float, float
 
 
 def dice(first: Frame, second: Frame, value: int) -> float:
-    """Overlap of one structure in two label images."""
+    """Return the Dice overlap of a structure in two label images."""
     a, b = first == value, second == value
     return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
