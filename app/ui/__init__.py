@@ -1,0 +1,1 @@
+"""The window: widgets, panels, dialogs and presenters that display the workspace."""

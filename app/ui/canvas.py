@@ -57,6 +57,7 @@ class CineCanvas(DrawingCanvas):
     # Mouse
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Start a stroke, or panning or window and level, by the button and the tool."""
         event.accept()
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         if self._frame is None or self._held is not None or self._dragging:
@@ -90,6 +91,7 @@ class CineCanvas(DrawingCanvas):
             self._after_gesture_input()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Continue the stroke, pan, or change window and level."""
         event.accept()
         moved, self._last_position = event.position() - self._last_position, event.position()
         self._track(event.position())
@@ -112,6 +114,7 @@ class CineCanvas(DrawingCanvas):
         self._emit_hover()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """End what the pressed button started."""
         event.accept()
         if event.button() == self._held:
             self._release_held()
@@ -119,6 +122,7 @@ class CineCanvas(DrawingCanvas):
             self._release_gesture()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Close an outline; with other tools, act as a second press."""
         outline = isinstance(self._gesture, OutlineGesture) and self._outline_is_on_frame
         if event.button() == Button.LeftButton and outline and self._tool == POLYGON:
             event.accept()
@@ -127,6 +131,7 @@ class CineCanvas(DrawingCanvas):
             self.mousePressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
+        """Change the frame; with Ctrl zoom, with Shift move between annotated frames."""
         event.accept()
         if self._frame is None or self._dragging or self._held is not None:
             return
@@ -145,6 +150,7 @@ class CineCanvas(DrawingCanvas):
             (self.annotated_step if shift else self.frame_step).emit(-steps)
 
     def leaveEvent(self, event: QEvent) -> None:
+        """Hide the marks of the tool."""
         self._pointer = None
         self._update_marks()
         self.hover.emit(None)
@@ -171,6 +177,7 @@ class CineCanvas(DrawingCanvas):
     # Keyboard
 
     def event(self, event: QEvent) -> bool:
+        """Reserve the keys of a stroke in progress, so that no menu uses them."""
         if (
             event.type() == QEvent.Type.ShortcutOverride
             and isinstance(event, QKeyEvent)
@@ -192,6 +199,7 @@ class CineCanvas(DrawingCanvas):
         return key in CLOSING_KEYS and time.monotonic() - self._closed_at < ENTER_GRACE_S
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Cancel, step back or finish the stroke in progress."""
         if not self._is_stroke_key(Key(event.key())):
             event.ignore()
             return
@@ -208,6 +216,7 @@ class CineCanvas(DrawingCanvas):
             self.finish_outline()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
+        """End what a pressed button started."""
         if self._dragging:  # the release may never arrive
             self._release_gesture()
         self._release_held()

@@ -100,6 +100,7 @@ class LabelledPicture(PictureView):
         return is_peek
 
     def event(self, event: QEvent) -> bool:
+        """Hide the masks while the peek key is pressed."""
         if isinstance(event, QKeyEvent) and self._is_peek(event):
             if event.type() == QEvent.Type.ShortcutOverride:
                 event.accept()
@@ -109,5 +110,6 @@ class LabelledPicture(PictureView):
         return super().event(event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Show the masks again."""
         self._set_peeking(False)
         super().focusOutEvent(event)

@@ -89,9 +89,11 @@ class LossCurve(QWidget):
         return list(zip(self._steps, self._losses, strict=True))
 
     def sizeHint(self) -> QSize:
+        """Return the preferred size."""
         return QSize(220, 130)
 
     def minimumSizeHint(self) -> QSize:
+        """Return the smallest useful size."""
         return QSize(140, 90)
 
     def _draw(self) -> None:

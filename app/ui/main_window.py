@@ -249,14 +249,17 @@ class MainWindow(QMainWindow):
     # Window events
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept files."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
+        """Open the dropped files."""
         self.canvas.finish_stroke()
         self.workspace.open_paths(local_paths(event.mimeData().urls()))
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        """Save everything and end the engine; ask first if an outline or edits would be lost."""
         self.canvas.finish_stroke()
         self.player_bar.player.pause()
         if self.canvas.unfinished_outline() is not None and not self._confirm_outline():

@@ -58,6 +58,7 @@ class SharpImage(pg.ImageItem):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
+        """Draw the image, interpolated or not."""
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.smooth)
         super().paint(painter, option, widget)
 

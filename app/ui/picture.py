@@ -163,6 +163,7 @@ class PictureView(pg.GraphicsView):
         self._apply_view()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the image to the new size."""
         super().resizeEvent(event)
         if hasattr(self, "_empty"):  # the base class resizes once before __init__ ends
             self._empty.setGeometry(self.viewport().rect())

@@ -132,9 +132,11 @@ class Timeline(QWidget):
         return QFontMetrics(self.font()).height()
 
     def sizeHint(self) -> QSize:
+        """Return the preferred size."""
         return QSize(600, STRIP_HEIGHT + 2 * self._row() + 10)
 
     def minimumSizeHint(self) -> QSize:
+        """Return the smallest useful size."""
         return QSize(200, self.sizeHint().height())
 
     def _strip(self) -> QRectF:
@@ -143,16 +145,19 @@ class Timeline(QWidget):
     # Mouse
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Go to the frame under the pointer."""
         if event.button() == Qt.MouseButton.LeftButton and len(self._times):
             self.seek.emit(self.frame_at(event.position().x()))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Go to the frame under the pointer while the button is pressed."""
         if event.buttons() & Qt.MouseButton.LeftButton and len(self._times):
             index = self.frame_at(event.position().x())
             if index != self._current:
                 self.seek.emit(index)
 
     def event(self, event: QEvent) -> bool:
+        """Show the tooltip of the frame under the pointer."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             if len(self._times):
                 QToolTip.showText(event.globalPos(), self.describe(self.frame_at(event.pos().x())), self)
@@ -178,6 +183,7 @@ class Timeline(QWidget):
     # Painting
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        """Draw the strip at the new size."""
         self._redraw()
 
     def _redraw(self) -> None:
@@ -185,6 +191,7 @@ class Timeline(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the strip and the marker of the visible frame."""
         painter = QPainter(self)
         if self._background is None:
             ratio = self.devicePixelRatioF()

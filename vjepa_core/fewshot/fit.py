@@ -256,7 +256,7 @@ class Fit:
         return self._augment(self._assemble(self._draw(self._unlabelled_places(step))).to(self._device))
 
     def _unlabelled_places(self, step: int) -> int:
-        """Number of frames of cines without a label in the batch of a step; their targets are predictions."""
+        """Return the number of frames in the batch of a step that have predictions as targets."""
         if not self._unlabelled or step < self._unlabelled_from:
             return 0
         return self.config.unlabelled_places(len(self.samples))
@@ -359,7 +359,7 @@ class Fit:
 
 @functools.cache
 def _assembler() -> ThreadPoolExecutor:
-    """The thread that assembles batches; torch runs single-threaded in it, beside the optimiser."""
+    """Return the thread that assembles batches; torch is single-threaded in it, beside the optimiser."""
     threads = torch.get_num_threads()
     assembler = ThreadPoolExecutor(1, "batches")
     assembler.submit(torch.set_num_threads, 1).result()

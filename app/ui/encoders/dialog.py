@@ -102,6 +102,7 @@ class EncodersDialog(QDialog):
     # Window
 
     def showEvent(self, event: QShowEvent) -> None:
+        """Update the list and start timing the encoders."""
         super().showEvent(event)
         if not event.spontaneous():
             self.list.refresh()
@@ -109,6 +110,7 @@ class EncodersDialog(QDialog):
             self.list.timing.start()
 
     def changeEvent(self, event: QEvent) -> None:
+        """Update the list when the window becomes active."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ActivationChange and self.isActiveWindow():
             self._refresh()  # pre-training and the command line add encoders too
@@ -121,6 +123,7 @@ class EncodersDialog(QDialog):
             self.importer.back.click()
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        """Stop an import or a comparison."""
         for stopped, what in ((self.importer.stop(), "import"), (self.list.stop(), "comparison")):
             if stopped:
                 text = f"The {what} was stopped because its dialog was closed."
@@ -131,8 +134,10 @@ class EncodersDialog(QDialog):
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept one file, unless an import is running."""
         if len(event.mimeData().urls()) == 1 and not self.importer.importing:
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
+        """Inspect the dropped file."""
         self.import_file(Path(event.mimeData().urls()[0].toLocalFile()))

@@ -186,14 +186,17 @@ class PretrainingDialog(QDialog):
     # Window
 
     def showEvent(self, event: QShowEvent) -> None:
+        """Start with the choice of cines unless a run is in progress."""
         super().showEvent(event)
         if not event.spontaneous() and not self.training.running:
             self.show_cines()
 
     def reject(self) -> None:
+        """Close the dialog on Esc."""
         self.close()
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        """Stop the search and the comparison; a run in progress saves and pauses."""
         self.cines.stop()
         self.comparison.stop()
         if self.training.running:
@@ -207,6 +210,7 @@ class PretrainingDialog(QDialog):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
+        """Add the dropped files to the cines."""
         self.cines.sources.dropEvent(event)
 
 

@@ -80,14 +80,17 @@ class SourceList(QListWidget):
         self.changed.emit()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Accept files."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Accept files."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
+        """Add the dropped files."""
         self.add(local_paths(event.mimeData().urls()))
         event.acceptProposedAction()
 
