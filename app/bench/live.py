@@ -29,7 +29,7 @@ _POLL_S = 0.2
 
 
 def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[Response]]:
-    """Return the program's side of `vjepa_core.bench.fit_live.run`, with a new engine for each lesson.
+    """Return the program's side of `vjepa_core.bench.fit_live.run`, with a new engine for each cine.
 
     The time starts when a label is sent, after the features and the draft are complete, and ends when the
     window could show a mask.
@@ -43,26 +43,26 @@ def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[R
     Returns
     -------
     callable
-        From a lesson to its answers, one for each annotation.
+        Function from an annotated cine to the responses, one for each annotation.
     """
 
-    def answer(lesson: AnnotatedCine) -> list[Response]:
+    def measure(case: AnnotatedCine) -> list[Response]:
         with _session(cache_folder, encoder) as (session, events):
-            session.set_visible_frame(_CINE, lesson.annotations[0].visible)
+            session.set_visible_frame(_CINE, case.annotations[0].visible)
             session.open_cine(
-                _CINE, in_memory(lesson.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
+                _CINE, in_memory(case.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
             )
             _until(events, 0, *RESTING)
-            answers = []
-            for revision, annotation in enumerate(lesson.annotations, start=1):
+            responses = []
+            for revision, annotation in enumerate(case.annotations, start=1):
                 session.set_visible_frame(_CINE, annotation.visible)
                 started = time.perf_counter()
-                session.set_labels(_CINE, revision, lesson.labels(annotation))
+                session.set_labels(_CINE, revision, case.labels(annotation))
                 received = _until(events, revision, Stage.UP_TO_DATE)
-                answers.append(_Response.of(received, revision, started, annotation).answer())
-        return answers
+                responses.append(_Response.of(received, revision, started, annotation).answer())
+        return responses
 
-    return answer
+    return measure
 
 
 Timed = tuple[float, Event]

@@ -72,11 +72,11 @@ def first_frames(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArr
     return frames[: clips * CLIP_FRAMES * temporal_stride(fps, 30.0)]
 
 
-def project_head(picture: Example, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
+def project_head(example: Example, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
     """Fit a head to two frames of an apical cine, with predictions of the starter head as labels."""
-    pipeline = _pipeline(picture, encoder)
+    pipeline = _pipeline(example, encoder)
     study = pipeline.prepared
-    frames = sorted({0, len(picture.frames) // 3})
+    frames = sorted({0, len(example.frames) // 3})
     drawn = predict(starter.head, study, frames)
     outlines = [label_image(one, study.box, LEFT_HEART) for one in drawn]
     apical = starter.applies(study)
@@ -88,16 +88,16 @@ def project_head(picture: Example, encoder: LoadedEncoder, starter: Starter, *, 
 
 
 def decide(
-    pictures: Iterable[Example],
+    examples: Iterable[Example],
     encoder: LoadedEncoder,
     starter: Starter,
     project: ProjectHead | None,
     on_progress: Callable[[str, int, int], None],
 ) -> Iterator[Decision]:
     """Decide for every image which heads predict on it."""
-    for n, picture in enumerate(pictures):
-        on_progress(picture.kind, n, 0)
-        study = _pipeline(picture, encoder).prepared
+    for n, example in enumerate(examples):
+        on_progress(example.kind, n, 0)
+        study = _pipeline(example, encoder).prepared
         recogniser = starter.recogniser
         views = None if recogniser is None else recogniser.views
         evidence = gather_evidence(starter.head, study, shapes=starter.shapes, views=views)
@@ -105,7 +105,7 @@ def decide(
         draws = {DRAFT: score > 0}
         if project is not None and recogniser is not None:
             draws |= _project(study, project, recogniser, apical=score > 0)
-        yield Decision(picture.kind, picture.name, picture.apical, draws, score, vars(evidence))
+        yield Decision(example.kind, example.name, example.apical, draws, score, vars(evidence))
 
 
 def _project(
@@ -143,8 +143,8 @@ def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     ]
 
 
-def _pipeline(picture: Example, encoder: LoadedEncoder) -> CinePipeline:
-    frames = first_frames(picture.frames, picture.fps)
-    pipeline = CinePipeline.of_region(frames, LEFT_HEART, fps=picture.fps, left_heart=True)
+def _pipeline(example: Example, encoder: LoadedEncoder) -> CinePipeline:
+    frames = first_frames(example.frames, example.fps)
+    pipeline = CinePipeline.of_region(frames, LEFT_HEART, fps=example.fps, left_heart=True)
     pipeline.prepare(*encoder)
     return pipeline

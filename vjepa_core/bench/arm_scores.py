@@ -101,7 +101,7 @@ def score(
         fitted = fit_on_tokens(
             HEADS[head], known[torch.from_numpy(of)], train.masks[of], seed=seed, steps=protocol.head_steps
         )
-        answer = predict_on_tokens(fitted, test, scored.masks.shape[-1])
-        rows.append({"head": head, "patients": n, **dice(answer, scored.masks)})
+        predicted = predict_on_tokens(fitted, test, scored.masks.shape[-1])
+        rows.append({"head": head, "patients": n, **dice(predicted, scored.masks)})
     on_progress("heads", len(jobs), len(jobs))
     return rows

@@ -189,7 +189,7 @@ def _measured(
         features_s, encoding_s = one.tokens.cost(read), one.tokens.cost(len(scored))
     model = one.method.fit(few.images, few.masks, seed=seed, budget_s=budget_s, should_stop=should_stop)
     began = time.perf_counter()
-    answer = model.predict(scored.images)
+    predicted = model.predict(scored.images)
     predict_s = time.perf_counter() - began + encoding_s
     return {
         "what": one.what,
@@ -202,7 +202,7 @@ def _measured(
         "fit_s": model.seconds,
         "predict_s": predict_s,
         "steps": model.steps,
-        **score(answer, scored.masks),
+        **score(predicted, scored.masks),
         "note": "; ".join(filter(None, (one.note, model.note))),
     }
 

@@ -78,27 +78,27 @@ def run_cines(
     BenchError
         If there is nothing to score, or a budget "ours" has no row of ours.
     """
-    lessons = [
+    cases = [
         _AnnotatedCine(i, cine, tuple(annotated_frames(cine.labels, count)))
         for i, cine in enumerate(cines)
         for count in counts
         if 0 < count < len(cine.labels)
     ]
-    if not lessons:
+    if not cases:
         raise BenchError(
             "No frame is left to score: give cines with more labelled frames than annotated frames."
         )
     if budget_s is None and not ours and any(one.budget_s == "ours" for one in learners):
         raise BenchError("The budget is the time of ours: measure a row of ours too, or give a budget.")
-    total = len(lessons) * (len(carried) + len(seeds) * (len(ours) + len(learners)))
+    total = len(cases) * (len(carried) + len(seeds) * (len(ours) + len(learners)))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="apical-") as folder:
         bench = _Bench(ours, learners, carried, seeds, budget_s, Path(folder), should_stop)
         try:
-            for lesson in lessons:
-                stage = f"cine {lesson.cine + 1} of {len(cines)}, {len(lesson.annotated)} annotated"
+            for case in cases:
+                stage = f"cine {case.cine + 1} of {len(cines)}, {len(case.annotated)} annotated"
                 on_progress(stage, len(rows), total)
-                for row in bench.rows(lesson):
+                for row in bench.rows(case):
                     rows.append(row)
                     on_row(row)
                     on_progress(stage, len(rows), total)
@@ -142,26 +142,26 @@ class _Bench:
     should_stop: Callable[[], bool]
     _known: dict[tuple[int, int], tuple[float, FeatureCache]] = field(default_factory=dict)
 
-    def rows(self, lesson: _AnnotatedCine) -> Iterator[dict[str, Any]]:
+    def rows(self, case: _AnnotatedCine) -> Iterator[dict[str, Any]]:
         """Yield every row, in the order of the seeds."""
         for what in self.carried:
-            yield self._carry(what, lesson)
+            yield self._carry(what, case)
         for seed in self.seeds:
             own_s: float | None = None
             for number, one in enumerate(self.ours):
-                row = self._own(number, one, lesson, seed)
+                row = self._own(number, one, case, seed)
                 yield row
                 if number == 0:
                     own_s = row["features_s"] + row["fit_s"]
             for learner in self.learners:
-                yield self._learn(learner, lesson, seed, self.budget_s if own_s is None else own_s)
+                yield self._learn(learner, case, seed, self.budget_s if own_s is None else own_s)
 
-    def _carry(self, what: str, lesson: _AnnotatedCine) -> dict[str, Any]:
+    def _carry(self, what: str, case: _AnnotatedCine) -> dict[str, Any]:
         carry, note = CARRIED[what]
         started = time.perf_counter()
-        masks = carry(lesson.of.frames, lesson.labels, should_stop=self.should_stop)
+        masks = carry(case.of.frames, case.labels, should_stop=self.should_stop)
         spent = time.perf_counter() - started
-        return lesson.row(
+        return case.row(
             masks,
             what=what,
             encoder=None,
@@ -174,15 +174,15 @@ class _Bench:
             note=note,
         )
 
-    def _own(self, number: int, one: EncoderRow, lesson: _AnnotatedCine, seed: int) -> dict[str, Any]:
-        prepared_s, cache = self._prepared(number, one, lesson)
-        start, words = one.start(lesson.of.kind)
+    def _own(self, number: int, one: EncoderRow, case: _AnnotatedCine, seed: int) -> dict[str, Any]:
+        prepared_s, cache = self._prepared(number, one, case)
+        start, words = one.start(case.of.kind)
         found = segment(
-            lesson.of.frames,
-            lesson.labels,
+            case.of.frames,
+            case.labels,
             tuple(CLASSES),
-            fps=lesson.of.fps,
-            pixel_aspect=lesson.of.pixel_aspect,
+            fps=case.of.fps,
+            pixel_aspect=case.of.pixel_aspect,
             encoder=one.encoder,
             start=start,
             cache=cache,
@@ -190,7 +190,7 @@ class _Bench:
             budget_s=self.budget_s,
             should_stop=self.should_stop,
         )
-        return lesson.row(
+        return case.row(
             found.masks,
             what=one.what,
             encoder=one.name,
@@ -203,12 +203,12 @@ class _Bench:
             note="; ".join(filter(None, (words, one.note))),
         )
 
-    def _prepared(self, number: int, one: EncoderRow, lesson: _AnnotatedCine) -> tuple[float, FeatureCache]:
+    def _prepared(self, number: int, one: EncoderRow, case: _AnnotatedCine) -> tuple[float, FeatureCache]:
         """Prepare a cine once; return the seconds, and the cache with its features."""
-        if (number, lesson.cine) not in self._known:
+        if (number, case.cine) not in self._known:
             # One cache per row, because the row without an encoder has the same card but other features.
             cache = FeatureCache(self.folder / str(number), _CACHE_BYTES)
-            cine, started = lesson.of, time.perf_counter()
+            cine, started = case.of, time.perf_counter()
             prepare_cine(
                 0,
                 cine.frames,
@@ -218,13 +218,13 @@ class _Bench:
                 cache=cache,
                 should_stop=self.should_stop,
             )
-            self._known[number, lesson.cine] = time.perf_counter() - started, cache
-        return self._known[number, lesson.cine]
+            self._known[number, case.cine] = time.perf_counter() - started, cache
+        return self._known[number, case.cine]
 
-    def _learn(self, one: Entry, lesson: _AnnotatedCine, seed: int, own_s: float | None) -> dict[str, Any]:
+    def _learn(self, one: Entry, case: _AnnotatedCine, seed: int, own_s: float | None) -> dict[str, Any]:
         budget_s = own_s if one.budget_s == "ours" else one.budget_s
-        labels = lesson.labels
-        frames, images = lesson.of.frames, lesson.of.frames[list(labels)]
+        labels = case.labels
+        frames, images = case.of.frames, case.of.frames[list(labels)]
         masks = np.stack(list(labels.values()))
         features_s = encoding_s = 0.0
         if one.tokens is not None:
@@ -234,7 +234,7 @@ class _Bench:
         started = time.perf_counter()
         predicted = model.predict(frames)
         spent = time.perf_counter() - started
-        return lesson.row(
+        return case.row(
             predicted,
             what=one.what,
             encoder=None if one.tokens is None else one.tokens.name,

@@ -149,7 +149,7 @@ Side = Callable[[AnnotatedCine], Sequence[Response]]
 
 
 def run(
-    lessons: Sequence[AnnotatedCine],
+    cases: Sequence[AnnotatedCine],
     sides: Mapping[str, Side],
     *,
     rounds: int = 3,
@@ -159,7 +159,7 @@ def run(
 
     Parameters
     ----------
-    lessons : sequence of AnnotatedCine
+    cases : sequence of AnnotatedCine
         Cines with annotations.
     sides : mapping of str to Side
         Implementations by name. They alternate, so that other load on the machine affects all of them.
@@ -179,50 +179,50 @@ def run(
         True if it was stopped.
     """
     found: dict[tuple[int, str, int], list[Response]] = {}
-    turns = list(itertools.product(range(rounds), enumerate(lessons), sides))
+    turns = list(itertools.product(range(rounds), enumerate(cases), sides))
     stopped = False
     try:
-        for done, (number, (at, lesson), name) in enumerate(turns):
+        for done, (number, (at, case), name) in enumerate(turns):
             on_progress(f"round {number + 1} of {rounds}, cine {at + 1}, {name}", done, len(turns))
-            for step, answer in enumerate(sides[name](lesson)):
-                found.setdefault((at, name, step), []).append(answer)
+            for step, response in enumerate(sides[name](case)):
+                found.setdefault((at, name, step), []).append(response)
     except KeyboardInterrupt:
         if len({name for _, name, _ in found}) < len(sides):
             raise
         stopped = True
-    rows = [_row(at, name, step, lessons[at], answers) for (at, name, step), answers in found.items()]
+    rows = [_row(at, name, step, cases[at], responses) for (at, name, step), responses in found.items()]
     return rows, stopped
 
 
-def _row(at: int, name: str, step: int, lesson: AnnotatedCine, answers: Sequence[Response]) -> dict[str, Any]:
-    annotation = lesson.annotations[step]
-    rest = [frame for frame in sorted(lesson.cine.labels) if frame not in annotation.annotated]
+def _row(at: int, name: str, step: int, case: AnnotatedCine, responses: Sequence[Response]) -> dict[str, Any]:
+    annotation = case.annotations[step]
+    rest = [frame for frame in sorted(case.cine.labels) if frame not in annotation.annotated]
     visible = [annotation.visible]
 
     def of(what: str, how: Callable[[list[float]], float] = median) -> float | None:
-        known = [value for answer in answers if (value := getattr(answer, what)) is not None]
+        known = [value for response in responses if (value := getattr(response, what)) is not None]
         return how(known) if known else None
 
     def agreement(each: Sequence[Mapping[int, Mask] | None], frames: Sequence[int]) -> float | None:
-        known = [lesson.dice(masks, frames) for masks in each if masks is not None]
+        known = [case.dice(masks, frames) for masks in each if masks is not None]
         values = [value for value in known if value is not None]
         return median(values) if values else None
 
-    carried = [None if a.carried is None else {annotation.visible: a.carried} for a in answers]
+    carried = [None if a.carried is None else {annotation.visible: a.carried} for a in responses]
     return {
-        "kind": lesson.cine.kind,
+        "kind": case.cine.kind,
         "cine": at,
         "side": name,
         "annotation": STEPS[step],
         "annotated": list(annotation.annotated),
         "visible": annotation.visible,
         "scored": len(rest),
-        "rounds": len(answers),
+        "rounds": len(responses),
         **{f"{what}_s": of(f"{what}_s") for what in ("carried", "preview", "gap", "whole")},
         **{f"{what}_most_s": of(f"{what}_s", max) for what in ("preview", "gap", "whole")},
         "dice_carried": agreement(carried, visible),
-        "dice_preview": agreement([{annotation.visible: a.preview} for a in answers], visible),
-        "dice_rest": agreement([a.masks for a in answers], rest),
+        "dice_preview": agreement([{annotation.visible: a.preview} for a in responses], visible),
+        "dice_rest": agreement([a.masks for a in responses], rest),
     }
 
 
@@ -309,23 +309,23 @@ def forest(
             "The forest needs scikit-learn, which is not installed: pip install 'apical[bench]'."
         )
 
-    def answer(lesson: AnnotatedCine) -> list[Response]:
+    def run_peer(case: AnnotatedCine) -> list[Response]:
         with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
             given, drawn = Path(folder) / "given.npz", Path(folder) / "drawn.npz"
-            annotated = sorted(lesson.annotations[-1].annotated)
-            labels = np.stack([lesson.cine.labels[frame] for frame in annotated])
-            np.savez(given, frames=lesson.cine.frames, annotated=annotated, labels=labels)
+            annotated = sorted(case.annotations[-1].annotated)
+            labels = np.stack([case.cine.labels[frame] for frame in annotated])
+            np.savez(given, frames=case.cine.frames, annotated=annotated, labels=labels)
             task = Task(
                 str(given),
                 str(drawn),
                 str(features),
                 encoder,
                 tuple(str(one) for one in encoder_folders),
-                lesson.cine.fps,
-                tuple(asdict(one) for one in lesson.annotations),
+                case.cine.fps,
+                tuple(asdict(one) for one in case.annotations),
                 seed,
                 trees,
-                lesson.cine.pixel_aspect,
+                case.cine.pixel_aspect,
             )
             result = run_in_process(
                 "vjepa_core.bench.forest_process",
@@ -334,12 +334,12 @@ def forest(
                 killed="The system ended the forest, probably for lack of memory: close other programs.",
             )
             with np.load(drawn) as arrays:
-                all_masks = [np.asarray(arrays[f"masks{step}"]) for step in range(len(result["answers"]))]
+                all_masks = [np.asarray(arrays[f"masks{step}"]) for step in range(len(result["responses"]))]
         return [
             Response(
                 one["preview_s"], masks[annotation.visible], one["whole_s"], dict(enumerate(masks))
             )
-            for one, masks, annotation in zip(result["answers"], all_masks, lesson.annotations, strict=True)
+            for one, masks, annotation in zip(result["responses"], all_masks, case.annotations, strict=True)
         ]  # fmt: skip
 
-    return answer
+    return run_peer

@@ -82,7 +82,7 @@ def measure(task: Task) -> dict[str, Any]:
     Returns
     -------
     dict
-        `answers`: ``fit_s, preview_s, whole_s`` for each annotation, in seconds.
+        `responses`: ``fit_s, preview_s, whole_s`` for each annotation, in seconds.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def measure(task: Task) -> dict[str, Any]:
     features = cached_features(boxed, module, card, fps=task.fps, cache=FeatureCache(Path(task.features)))
     forest = Forest("forest", pixel_features(_Tokens(boxed, features)), task.trees)
     # Warm-up: imports and first use do not count.
-    _answer(
+    _fit_and_predict(
         replace(forest, trees=1),
         box,
         boxed[:1],
@@ -112,17 +112,17 @@ def measure(task: Task) -> dict[str, Any]:
         visible=0,
         seed=task.seed,
     )
-    answers, drawn = [], {}
+    responses, drawn = [], {}
     for number, one in enumerate(task.annotations):
         known = {frame: labels[frame] for frame in one["annotated"]}
-        times, masks = _answer(forest, box, boxed, known, visible=one["visible"], seed=task.seed)
-        answers.append(times)
+        times, masks = _fit_and_predict(forest, box, boxed, known, visible=one["visible"], seed=task.seed)
+        responses.append(times)
         drawn[f"masks{number}"] = masks
     np.savez(Path(task.drawn), **drawn)  # type: ignore[arg-type]
-    return {"answers": answers}
+    return {"responses": responses}
 
 
-def _answer(
+def _fit_and_predict(
     forest: Forest,
     box: Letterbox,
     boxed: NDArray[np.uint8],

@@ -196,9 +196,9 @@ def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: in
 
 def predict_head(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> NDArray[np.uint8]:
     """Predict label images (N, H, W) uint8."""
-    answers: Sequence[Tensor] = [predict(head, study, [0]) for study in as_prepared_cines(images, tokens)]
+    predictions: Sequence[Tensor] = [predict(head, study, [0]) for study in as_prepared_cines(images, tokens)]
     grown = [
-        functional.interpolate(answer, images.shape[1:], mode="bilinear", align_corners=False).argmax(1)
-        for answer in answers
+        functional.interpolate(prediction, images.shape[1:], mode="bilinear", align_corners=False).argmax(1)
+        for prediction in predictions
     ]
     return torch.cat(grown).to(torch.uint8).numpy()

@@ -123,11 +123,11 @@ def measure(
                 LinearHead, tokens[:, -1], few.masks, seed=seed, steps=protocol.linear_steps
             )
             seconds = time.perf_counter() - began
-            answer = predict_on_tokens(linear, test[:, -1], scored.masks.shape[-1])
+            predicted = predict_on_tokens(linear, test[:, -1], scored.masks.shape[-1])
         else:
             head = fit_head(few, tokens, seed=seed, steps=protocol.default_steps)
             seconds = time.perf_counter() - began
-            answer = predict_head(head, scored.images, test)
+            predicted = predict_head(head, scored.images, test)
         rows.append(
             {
                 "encoder": name,
@@ -135,7 +135,7 @@ def measure(
                 "share": share,
                 "patients": 0 if share == PHANTOM else len(set(few.patients.tolist())),
                 "seed": seed,
-                **dice(answer, scored.masks),
+                **dice(predicted, scored.masks),
                 "fit_s": seconds,
             }
         )

@@ -200,11 +200,11 @@ class _Bench:
             parts.append(read(order[first : first + PREDICT_FRAMES]))
         return torch.cat(parts)
 
-    def _row(self, what: str, answers: Tensor, phase: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, what: str, predictions: Tensor, phase: str, about: Mapping[str, Any]) -> dict[str, Any]:
         places = {frame: place for place, frame in enumerate(self._shown)}
         scores, box = [], self.pipeline.prepared.box
         for frames in self.phases.scored(phase):
-            masks = [label_image(answers[places[f]], box, tuple(CLASSES)) for f in frames]
+            masks = [label_image(predictions[places[f]], box, tuple(CLASSES)) for f in frames]
             scores.append(self._score(frames, masks) if frames else None)
         other, same = scores
         defaults = {"seed": None, "fit_s": 0.0}

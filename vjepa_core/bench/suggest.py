@@ -89,8 +89,8 @@ def run_suggest(
                 cine.frames, tuple(CLASSES), fps=cine.fps, pixel_aspect=cine.pixel_aspect, left_heart=True
             )
             pipeline.prepare(*encoder, should_stop=should_stop)
-            lesson = _CineToAnnotate(cine, pipeline, encoder, fit, seed, should_stop)
-            for done, (what, draw, order) in enumerate(_orders(lesson, most, draws, seed + number)):
+            case = _CineToAnnotate(cine, pipeline, encoder, fit, seed, should_stop)
+            for done, (what, draw, order) in enumerate(_orders(case, most, draws, seed + number)):
                 for row in order:
                     rows.append({"kind": cine.kind, "cine": number, "what": what, "draw": draw, **row})
                     on_row(rows[-1])
@@ -103,17 +103,17 @@ def run_suggest(
 Rows = Iterator[dict[str, Any]]
 
 
-def _orders(lesson: _CineToAnnotate, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
+def _orders(case: _CineToAnnotate, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
     """Yield every order of annotation: its name, its draw, and a row after each label."""
-    labelled = sorted(lesson.cine.labels)
+    labelled = sorted(case.cine.labels)
     most = min(most, len(labelled) - 1)
-    yield SUGGESTED, 0, lesson.suggested(most)
+    yield SUGGESTED, 0, case.suggested(most)
     # Evenly spaced frames depend on their number, which is assumed to be known in advance.
-    yield EVEN, 0, (lesson.row(annotated_frames(labelled, count)) for count in range(1, most + 1))
+    yield EVEN, 0, (case.row(annotated_frames(labelled, count)) for count in range(1, most + 1))
     random = np.random.default_rng(seed)
     for draw in range(draws):
         order = random.permutation(labelled)[:most].tolist()
-        yield RANDOM, draw, (lesson.row(order[:count]) for count in range(1, most + 1))
+        yield RANDOM, draw, (case.row(order[:count]) for count in range(1, most + 1))
 
 
 @dataclass(eq=False)
@@ -126,7 +126,7 @@ class _CineToAnnotate:
     fit: bool
     seed: int
     should_stop: Callable[[], bool]
-    _answers: dict[frozenset[int], Tensor] = field(default_factory=dict)
+    _predictions: dict[frozenset[int], Tensor] = field(default_factory=dict)
 
     def suggested(self, most: int) -> Rows:
         """Annotate the suggested frame each time, among the labelled ones, and score."""
@@ -140,23 +140,25 @@ class _CineToAnnotate:
             chosen.append(int(gain.argmax()))
             row = self.row(chosen)
             frames = range(study.n_frames)
-            doubt = 1.0 - trust(study, frames, self._answer(chosen), carried=not self.fit).dice.numpy()
+            doubt = 1.0 - trust(study, frames, self._predict(chosen), carried=not self.fit).dice.numpy()
             yield {**row, "gain": float(gains(similarities, doubt, chosen).max())}
 
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:
         """Annotate these frames and score the others."""
-        answer, rest = self._answer(chosen), sorted(set(self.cine.labels) - set(chosen))
-        masks = np.stack([label_image(answer[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in rest])
+        predicted, rest = self._predict(chosen), sorted(set(self.cine.labels) - set(chosen))
+        masks = np.stack(
+            [label_image(predicted[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in rest]
+        )
         truth = np.stack([self.cine.labels[frame] for frame in rest])
         silent = truth == UNLABELLED
         score = dice(np.where(silent, 0, masks), np.where(silent, 0, truth))["mean"]
         return {"frames": len(chosen), "annotated": list(chosen), "mean": score, "gain": None}
 
-    def _answer(self, chosen: Sequence[int]) -> Tensor:
+    def _predict(self, chosen: Sequence[int]) -> Tensor:
         """Return probabilities (T, K, grid, grid) of every frame with these frames annotated."""
         pipeline, key = self.pipeline, frozenset(chosen)
-        if key not in self._answers:
-            self._answers.clear()  # only consecutive calls use the same frames
+        if key not in self._predictions:
+            self._predictions.clear()  # only consecutive calls use the same frames
             pipeline.set_labels({f: self.cine.labels[f] for f in sorted(key)})
             found = None
             if self.fit:
@@ -172,5 +174,5 @@ class _CineToAnnotate:
                     parts.append(pipeline.prepared.prior(frames, 1 + len(CLASSES)))
                 else:
                     parts.append(pipeline.probabilities(found.head, frames))
-            self._answers[key] = torch.cat(parts)
-        return self._answers[key]
+            self._predictions[key] = torch.cat(parts)
+        return self._predictions[key]

@@ -42,8 +42,8 @@ def textures(n: int, *, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8],
     made, names = [], []
     for i in range(n):
         name = kinds[i % len(kinds)]
-        picture = _KINDS[name](np.random.default_rng([seed, i]), size)
-        made.append(np.clip(picture, 0, 255).astype(np.uint8))
+        image = _KINDS[name](np.random.default_rng([seed, i]), size)
+        made.append(np.clip(image, 0, 255).astype(np.uint8))
         names.append(name)
     return np.stack(made), names
 
@@ -131,18 +131,18 @@ def _stripes(rng: np.random.Generator, size: int) -> Grey:
 
 def _leaves(rng: np.random.Generator, size: int) -> Grey:
     """Generate overlapping shapes of many sizes, with edges and occlusions as in photographs."""
-    picture = np.full((size, size), rng.uniform(40, 200), np.float32)
+    image = np.full((size, size), rng.uniform(40, 200), np.float32)
     for radius in sorted(size * 0.4 * rng.pareto(2.0, 250).clip(0.02, 1.0), reverse=True):
         at = tuple(int(v) for v in rng.uniform(0, size, 2))
         axes = (max(2, int(radius)), max(2, int(radius * rng.uniform(0.3, 1))))
         grey = (float(rng.uniform(0, 255)),)
         if rng.random() < 0.6:
-            cv2.ellipse(picture, at, axes, float(rng.uniform(0, 180)), 0, 360, grey, -1)
+            cv2.ellipse(image, at, axes, float(rng.uniform(0, 180)), 0, 360, grey, -1)
         else:
             corners = cv2.boxPoints((at, axes, float(rng.uniform(0, 180))))
-            cv2.fillConvexPoly(picture, corners.astype(np.int32), grey)
+            cv2.fillConvexPoly(image, corners.astype(np.int32), grey)
     shade = _clouds(rng, size, 1.5)
-    soft = cv2.GaussianBlur(picture, (0, 0), 0.8)
+    soft = cv2.GaussianBlur(image, (0, 0), 0.8)
     return np.asarray(soft * (0.7 + 0.3 * shade / 128), np.float32)
 
 
@@ -151,18 +151,18 @@ def _page(rng: np.random.Generator, size: int) -> Grey:
     for y in range(18, size, int(rng.integers(11, 22))):
         letters = "".join(chr(int(c)) for c in rng.integers(97, 123, 26))
         cv2.putText(page, letters, (int(rng.integers(2, 20)), y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (20,), 1)
-    picture = page.astype(np.float32)
-    return 255 - picture if rng.random() < 0.5 else picture
+    image = page.astype(np.float32)
+    return 255 - image if rng.random() < 0.5 else image
 
 
 def _landscape(rng: np.random.Generator, size: int) -> Grey:
     y, x = np.mgrid[:size, :size] / size
-    picture = 220 - 60 * y + 0.15 * (_clouds(rng, size) - 128)
+    image = 220 - 60 * y + 0.15 * (_clouds(rng, size) - 128)
     for k in range(3):
         edge = 0.4 + 0.2 * k + 0.08 * np.sin(2 * np.pi * (rng.uniform(0.5, 3) * x + rng.random()))
         ground = rng.uniform(30, 150) + 0.4 * (_clouds(rng, size, 1.0) - 128)
-        picture = np.where(y > edge, ground, picture)
-    return np.asarray(picture, np.float32)
+        image = np.where(y > edge, ground, image)
+    return np.asarray(image, np.float32)
 
 
 def _plain(rng: np.random.Generator, size: int) -> Grey:

@@ -147,19 +147,19 @@ def observe_cines(
     should_stop : callable
         If it returns True, the iteration ends.
     """
-    lessons = [(i, count) for i in range(len(cines)) for count in counts if count < len(cines[i].labels)]
-    lessons = [(i, count) for i, count in lessons if count or start is not None]
+    cases = [(i, count) for i in range(len(cines)) for count in counts if count < len(cines[i].labels)]
+    cases = [(i, count) for i, count in cases if count or start is not None]
     with tempfile.TemporaryDirectory(prefix="apical-") as folder:
         cache = FeatureCache(Path(folder), _CACHE_BYTES)
-        for done, (i, count) in enumerate(lessons):
+        for done, (i, count) in enumerate(cases):
             cine = cines[i]
-            on_progress(f"cine {i + 1} of {len(cines)}, {count} annotated", done, len(lessons))
-            lesson = _ObservedCine(cine, i, annotated_frames(cine.labels, count) if count else [], carried)
+            on_progress(f"cine {i + 1} of {len(cines)}, {count} annotated", done, len(cases))
+            case = _ObservedCine(cine, i, annotated_frames(cine.labels, count) if count else [], carried)
             try:
                 if count:
                     segment(
                         cine.frames,
-                        {frame: cine.labels[frame] for frame in lesson.annotated},
+                        {frame: cine.labels[frame] for frame in case.annotated},
                         tuple(CLASSES),
                         fps=cine.fps,
                         pixel_aspect=cine.pixel_aspect,
@@ -167,7 +167,7 @@ def observe_cines(
                         start=start,
                         cache=cache,
                         seed=seed,
-                        on_prediction=lesson.watch,
+                        on_prediction=case.watch,
                         should_stop=should_stop,
                     )
                 elif start is not None:
@@ -180,11 +180,11 @@ def observe_cines(
                         cache=cache,
                         should_stop=should_stop,
                     )
-                    lesson.draft(start.head, study, should_stop)
+                    case.draft(start.head, study, should_stop)
             except Cancelled:
                 return
-            yield from lesson.seen
-        on_progress("cines", len(lessons), len(lessons))
+            yield from case.seen
+        on_progress("cines", len(cases), len(cases))
 
 
 class _ObservedCine:
@@ -254,8 +254,8 @@ def observe_stills(
         on_progress("stills", first, len(stills))
         part = stills.images[first : first + group]
         for k, study in enumerate(as_prepared_cines(part, features(encoder[0], part))):
-            answer, truth = predict(head, study, [0]), stills.masks[first + k]
-            yield from observe(study, [0], answer, [truth], kind="still", cine=first + k, annotated=0)
+            predicted, truth = predict(head, study, [0]), stills.masks[first + k]
+            yield from observe(study, [0], predicted, [truth], kind="still", cine=first + k, annotated=0)
     on_progress("stills", len(stills), len(stills))
 
 
@@ -280,6 +280,6 @@ def _near_border(drawn: NDArray[Any], true: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _inside(box: Letterbox) -> NDArray[np.bool_]:
     """Return the pixels of the head's grid inside the image, without the letterbox bars."""
-    picture = np.zeros((box.size, box.size), np.uint8)
-    picture[box.inner] = 255
-    return np.asarray(cv2.resize(picture, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA) > 127)
+    mask = np.zeros((box.size, box.size), np.uint8)
+    mask[box.inner] = 255
+    return np.asarray(cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA) > 127)

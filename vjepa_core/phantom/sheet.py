@@ -14,12 +14,12 @@ COLOURS = ((0, 158, 235), (240, 170, 20), (225, 110, 170))
 
 def outlined(frame: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Draw the outline of every label on a frame (H, W); return RGB (H, W, 3)."""
-    picture = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
+    image = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
     for value, colour in enumerate(COLOURS, start=1):
         of_label = (mask == value).astype(np.uint8)
         contours, _ = cv2.findContours(of_label, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
-    return np.asarray(picture, np.uint8)
+        cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)
+    return np.asarray(image, np.uint8)
 
 
 def contact_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> NDArray[np.uint8]:
@@ -39,11 +39,11 @@ def contact_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> NDA
     """
     sheet = np.zeros((len(rows) * side, max(map(len, rows)) * side, 3), np.uint8)
     for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            scale = side / max(picture.shape[:2])
-            h, w = (max(1, round(n * scale)) for n in picture.shape[:2])
+        for j, image in enumerate(row):
+            scale = side / max(image.shape[:2])
+            h, w = (max(1, round(n * scale)) for n in image.shape[:2])
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            fitted = cv2.resize(picture, (w, h), interpolation=way)
+            fitted = cv2.resize(image, (w, h), interpolation=way)
             top, left = i * side + (side - h) // 2, j * side + (side - w) // 2
             sheet[top : top + h, left : left + w] = fitted if fitted.ndim == 3 else fitted[..., None]
     return sheet

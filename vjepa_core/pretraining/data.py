@@ -144,12 +144,12 @@ def load_frames(
     frames = np.empty((n_frames, side, side), np.uint8)
     held: list[LoadedCine] = []
     done = 0
-    for cine, pictures in cines:
-        height, width = pictures.shape[1:]
+    for cine, source in cines:
+        height, width = source.shape[1:]
         box = Letterbox.fit(height, width, side)
-        frames[done : done + len(pictures)] = box.apply(pictures)
+        frames[done : done + len(source)] = box.apply(source)
         held.append(cine)
-        done += len(pictures)
+        done += len(source)
     return torch.from_numpy(frames[:done]).to(device), held
 
 

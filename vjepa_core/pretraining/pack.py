@@ -221,32 +221,32 @@ def isolate_ultrasound(frames: Frames) -> Frames:
     hull = _hull(body)
     if hull is None:
         return frames
-    picture = hull
+    mask = hull
     if moves:
         disc = _disc(hull)
         away = (hull > cv2.dilate(body, disc)) & (brightest > _TEXT_LEVEL)
         rim = (hull > cv2.erode(body, disc)) & (stack.min(0) > _TEXT_LEVEL) & (signal < 3 * _MIN_CHANGE)
-        picture = hull & (1 - _text(away | rim, hull))
+        mask = hull & (1 - _text(away | rim, hull))
     x, y, w, h = cv2.boundingRect(hull)
     if min(w, h) < MIN_SIDE:
         return frames
-    return np.ascontiguousarray((frames * picture)[:, y : y + h, x : x + w])
+    return np.ascontiguousarray((frames * mask)[:, y : y + h, x : x + w])
 
 
-def sector_mask(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def sector_mask(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a mask (h, w) of the ultrasound sector of a still image, 0 or 1; all 1 if none is found.
 
     The rim is excluded, because blurring makes the sector appear wider than it is.
     """
-    hull = _hull(_body(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2) > _LIT))
+    hull = _hull(_body(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 2) > _LIT))
     if hull is None:
-        return np.ones_like(picture)
+        return np.ones_like(image)
     return np.asarray(cv2.erode(hull, _disc(hull), borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8)
 
 
-def _disc(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _disc(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a disc-shaped structuring element with the radius of half a rim."""
-    size = max(5, round(2 * min(picture.shape) / _RIM) | 1)
+    size = max(5, round(2 * min(image.shape) / _RIM) | 1)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 

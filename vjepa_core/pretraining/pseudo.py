@@ -184,7 +184,7 @@ class PairBank:
         velocity = self.velocity[pairs].repeat_interleave(frames, 0)
         share = way.reshape(-1, 1, 1, 1)
         own = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
-        pictures, labels, seen = (base.new_zeros(()) for _ in range(3))
+        images, labels, seen = (base.new_zeros(()) for _ in range(3))
         for k, (part, weight) in enumerate(((share, 1 - share), (share - 1, share))):
             field = exponential(velocity * part, own)
             # The field is sampled at the pixel's position, and the image at the displaced position.
@@ -194,17 +194,17 @@ class PairBank:
             grey, inside = _read(still.repeat_interleave(frames, 0), there).split(1, 1)
             # Where the deformation reaches outside the sector of one image, only the other image is used.
             inside = inside * weight.clamp(min=1e-3)
-            pictures, seen = pictures + grey * inside, seen + inside
+            images, seen = images + grey * inside, seen + inside
             if with_masks:
                 hot = functional.one_hot(self.masks[pairs, k].long().clamp(max=CLASSES - 1), CLASSES)
                 hot = hot.permute(0, 3, 1, 2).float().repeat_interleave(frames, 0)
                 labels = labels + weight * _read(hot, there)
-        pictures = pictures / seen.clamp(min=1e-4)
+        images = images / seen.clamp(min=1e-4)
         # Mixing two speckle patterns reduces their contrast: restore it.
-        coarse = functional.avg_pool2d(pictures, 9, 1, 4, count_include_pad=False)
+        coarse = functional.avg_pool2d(images, 9, 1, 4, count_include_pad=False)
         contrast = (share.square() + (1 - share).square()).rsqrt()
         shape = (n, frames, *base.shape[1:3])
-        out = (coarse + (pictures - coarse) * contrast).view(shape)
+        out = (coarse + (images - coarse) * contrast).view(shape)
         out = out * _read(self.fans[pairs].amax(1, keepdim=True).float(), base)
         return out, labels.argmax(1).to(torch.uint8).view(shape) if with_masks else None
 
@@ -325,11 +325,11 @@ def pseudo_cine(
     strength = torch.full((1,), grain, device=device)
     noise = speckle(strength, (frames, side, side), generator, torch.full_like(strength, 0.3))
     index = torch.tensor([pair], device=device)
-    pictures, labels = [], []
+    images, labels = [], []
     for part in torch.arange(frames, device=device).split(16):
         grey, mask = bank.render(index, way[:, part], base, moved[:, part], with_masks=True)
-        pictures.append(to_uint8(grey * noise[:, part].exp())[0])
+        images.append(to_uint8(grey * noise[:, part].exp())[0])
         labels.append(torch.as_tensor(mask)[0])
     return PseudoCine(
-        torch.cat(pictures).cpu().numpy(), torch.cat(labels).cpu().numpy(), fps, way[0].cpu().numpy()
+        torch.cat(images).cpu().numpy(), torch.cat(labels).cpu().numpy(), fps, way[0].cpu().numpy()
     )

@@ -110,7 +110,7 @@ class ShardWriter:
         masks: NDArray[np.uint8] | None = None,
     ) -> None:
         """Append a cine (T, h, w), uint8, and optional label images of the same shape."""
-        pictures = [_encode(self._suffix, frame, self._how) for frame in frames]
+        encoded = [_encode(self._suffix, frame, self._how) for frame in frames]
         labels = [_encode(".png", mask, []) for mask in masks] if masks is not None else []
         offset = sum(map(len, self._parts))
         self._cines.append(
@@ -123,12 +123,12 @@ class ShardWriter:
                 width=frames.shape[2],
                 shard=self._shard,
                 offset=offset,
-                sizes=tuple(map(len, pictures)),
+                sizes=tuple(map(len, encoded)),
                 mask_sizes=tuple(map(len, labels)),
             )
         )
         # One bytes object per cine, so that computing the offset stays fast.
-        self._parts.append(b"".join(chain(pictures, labels)))
+        self._parts.append(b"".join(chain(encoded, labels)))
         if offset + len(self._parts[-1]) >= SHARD_BYTES:
             self._flush()
 
@@ -236,10 +236,10 @@ class PackedSet:
         ends = list(accumulate((*cine.sizes, *cine.mask_sizes), initial=cine.offset))
         out = np.empty((len(ends) - 1, cine.height, cine.width), np.uint8)
         for target, (start, stop) in zip(out, pairwise(ends), strict=True):
-            picture = cv2.imdecode(np.frombuffer(data[start:stop], np.uint8), cv2.IMREAD_GRAYSCALE)
-            if picture is None or picture.shape != target.shape:
+            image = cv2.imdecode(np.frombuffer(data[start:stop], np.uint8), cv2.IMREAD_GRAYSCALE)
+            if image is None or image.shape != target.shape:
                 raise PretrainingError(f"{self.folder / cine.shard} does not match its index: pack it again.")
-            target[...] = picture
+            target[...] = image
         return out[: cine.frames], out[cine.frames :] if cine.mask_sizes else None
 
 

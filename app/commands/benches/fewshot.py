@@ -92,10 +92,10 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         from app.bench.plots import check
 
         check(args.plot)
-    line_up = RowSelection(args.rows or ROW_NAMES, _loader(args.encoder), args.budget, args.converged)
+    selection = RowSelection(args.rows or ROW_NAMES, _loader(args.encoder), args.budget, args.converged)
     stages = [
-        *([_stills(args, line_up, on_progress)] if args.data is not None else []),
-        *([_cines(args, line_up, on_progress)] if args.cines is not None else []),
+        *([_stills(args, selection, on_progress)] if args.data is not None else []),
+        *([_cines(args, selection, on_progress)] if args.cines is not None else []),
     ]
     rows: list[dict[str, Any]] = []
     with keep_results(rows) as ending:
@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 Stage = Callable[[Callable[[dict[str, Any]], None]], None]
 
 
-def _stills(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProgress) -> Stage:
+def _stills(args: argparse.Namespace, selection: RowSelection, on_progress: OnProgress) -> Stage:
     import numpy as np
 
     from vjepa_core.bench.camus import load_camus
@@ -128,15 +128,15 @@ def _stills(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProg
     available = len(np.unique(train.patients))
     patients = args.patients or [count for count in PATIENTS if count <= available]
     scored = scored if args.stills is None else subsample(scored, args.stills)
-    contestants = line_up.on_stills()
-    validate(train, scored, contestants, patients)
+    entries = selection.on_stills()
+    validate(train, scored, entries, patients)
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
         seeds = _seeds(args)
         run(
             train,
             scored,
-            contestants,
+            entries,
             patients=patients,
             seeds=seeds,
             on_progress=on_progress,
@@ -146,18 +146,18 @@ def _stills(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProg
     return stage
 
 
-def _cines(args: argparse.Namespace, line_up: RowSelection, on_progress: OnProgress) -> Stage:
+def _cines(args: argparse.Namespace, selection: RowSelection, on_progress: OnProgress) -> Stage:
     from vjepa_core.bench.fewshot_cines import run_cines
 
     own = [cine for path in args.cines for cine in project_cines(path, on_progress)]
-    ours, learners = line_up.within_cines(), line_up.learners()
+    ours, learners = selection.within_cines(), selection.learners()
 
     def stage(on_row: Callable[[dict[str, Any]], None]) -> None:
         run_cines(
             [*own, *_synthetic(args, on_progress)],
             ours=ours,
             learners=learners,
-            carried=line_up.carried(),
+            carried=selection.carried(),
             counts=args.frames,
             seeds=_seeds(args),
             budget_s=args.budget,

@@ -72,7 +72,7 @@ def loaded() -> Loaded:
 
 @dataclass
 class _Copy:
-    """A contestant that predicts its first label image and records its data."""
+    """A method that predicts its first label image and records its data."""
 
     name: str = "copy"
     seen: list[tuple[int, int, float | None]] = field(default_factory=list)

@@ -30,9 +30,9 @@ def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, wi
 
 
 def test_two_frames_are_annotated_and_the_furthest_scored_one_is_looked_at() -> None:
-    lesson = AnnotatedCine.of(cine(8))
-    assert lesson.annotations == (Annotation((2,), 7), Annotation((2, 6), 0))
-    assert sorted(lesson.labels(lesson.annotations[1])) == [2, 6]
+    case = AnnotatedCine.of(cine(8))
+    assert case.annotations == (Annotation((2,), 7), Annotation((2, 6), 0))
+    assert sorted(case.labels(case.annotations[1])) == [2, 6]
     # A labelled frame is looked at where one is left, however near.
     assert AnnotatedCine.of(cine(8, (1, 3, 5))).annotations == (Annotation((1,), 3), Annotation((1, 5), 3))
     # Of two labelled frames none is left to score.
@@ -50,10 +50,10 @@ def test_a_cine_with_too_few_labels_is_rejected(poor: ScoredCine) -> None:
 
 def test_agreement_excludes_unlabelled_pixels() -> None:
     whole = cine(4)
-    lesson = AnnotatedCine.of(whole)
+    case = AnnotatedCine.of(whole)
     masks = dict(whole.labels)
-    assert lesson.dice(masks, range(4)) == pytest.approx(1)
-    assert lesson.dice({}, range(4)) == 0
+    assert case.dice(masks, range(4)) == pytest.approx(1)
+    assert case.dice({}, range(4)) == 0
     part = {frame: label.copy() for frame, label in whole.labels.items()}
     part[3][:, :30] = 255
     wrong = {**masks, 3: masks[3].copy()}
@@ -61,9 +61,9 @@ def test_agreement_excludes_unlabelled_pixels() -> None:
     assert AnnotatedCine.of(ScoredCine(whole.frames, 30.0, part)).dice(wrong, [3]) == pytest.approx(1)
 
 
-def answers(lesson: AnnotatedCine, second: float, *, carried: bool) -> list[Response]:
-    masks = lesson.cine.labels
-    shown = np.zeros(lesson.cine.frames.shape[1:], np.uint8)
+def responses(case: AnnotatedCine, second: float, *, carried: bool) -> list[Response]:
+    masks = case.cine.labels
+    shown = np.zeros(case.cine.frames.shape[1:], np.uint8)
     return [
         Response(
             second * (step + 1),
@@ -72,7 +72,7 @@ def answers(lesson: AnnotatedCine, second: float, *, carried: bool) -> list[Resp
             masks if step else {},
             *((second / 2, masks.get(annotation.visible, shown), 0.5) if carried else ()),
         )
-        for step, annotation in enumerate(lesson.annotations)
+        for step, annotation in enumerate(case.annotations)
     ]
 
 
@@ -80,8 +80,8 @@ def test_rows_are_medians_and_ratios_over_one_are_in_our_favour() -> None:
     heard: list[str] = []
     slow = iter((1.0, 9.0, 2.0))
     sides = {
-        OURS: lambda lesson: answers(lesson, next(slow), carried=True),
-        PEER: lambda lesson: answers(lesson, 20.0, carried=False),
+        OURS: lambda case: responses(case, next(slow), carried=True),
+        PEER: lambda case: responses(case, 20.0, carried=False),
     }
     rows, stopped = fit_live.run(
         [AnnotatedCine.of(cine())], sides, rounds=3, on_progress=lambda stage, *_: heard.append(stage)
@@ -115,11 +115,11 @@ def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
     calls = []
 
     def stops(after: int) -> dict[str, fit_live.Side]:
-        def side(lesson: AnnotatedCine) -> list[Response]:
+        def side(case: AnnotatedCine) -> list[Response]:
             calls.append(1)
             if len(calls) > after:
                 raise KeyboardInterrupt
-            return answers(lesson, 1.0, carried=False)
+            return responses(case, 1.0, carried=False)
 
         calls.clear()
         return {OURS: side, PEER: side}
@@ -142,16 +142,16 @@ def test_outlines_are_generated_for_a_cine_without_any() -> None:
 
 def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    lesson = AnnotatedCine.of(cine(5))
+    case = AnnotatedCine.of(cine(5))
     side = fit_live.forest(tmp_path / "features", UNTRAINED_ENCODER, [resource_path("encoders")], trees=4)
-    first, correction = side(lesson)
+    first, correction = side(case)
     for answer in (first, correction):
         assert 0 < answer.preview_s <= answer.whole_s
         assert sorted(answer.masks) == list(range(5))
-        found = lesson.dice(answer.masks, range(5))
+        found = case.dice(answer.masks, range(5))
         assert found is not None
         assert found > 0.7
-    assert np.array_equal(first.preview, first.masks[lesson.annotations[0].visible])
+    assert np.array_equal(first.preview, first.masks[case.annotations[0].visible])
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == 1  # kept for the next round
 
 

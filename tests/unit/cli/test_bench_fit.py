@@ -10,20 +10,20 @@ import pytest
 
 from app.bench import live
 from app.cli import main
-from tests.unit.bench.test_fit_live import answers
+from tests.unit.bench.test_fit_live import responses
 from vjepa_core.bench import fit_live
 from vjepa_core.bench.fit_live import AnnotatedCine
 
 
 @pytest.fixture
-def lessons(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
+def cases(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
     """Replace both programs by ones that return the truth at once and record their calls."""
     asked: list[AnnotatedCine] = []
 
     def side(second: float, *, carried: bool) -> Any:
-        def answer(lesson: AnnotatedCine) -> Any:
-            asked.append(lesson)
-            return answers(lesson, second, carried=carried)
+        def answer(case: AnnotatedCine) -> Any:
+            asked.append(case)
+            return responses(case, second, carried=carried)
 
         return answer
 
@@ -33,7 +33,7 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
 
 
 def test_a_table_targets_ratios_and_a_file(
-    lessons: list[AnnotatedCine], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cases: list[AnnotatedCine], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fit.json"
     assert main(["bench", "fit", "--frames", "8", "--rounds", "2", "--json", str(file)]) == 0
@@ -47,22 +47,22 @@ def test_a_table_targets_ratios_and_a_file(
     assert [row["kind"] for row in result["rows"]] == ["phantom"] * 4
     assert {row["rounds"] for row in result["rows"]} == {2}
     assert all(ratio > 0 for ratio in result["ratios"].values())
-    assert len(lessons) == 4
-    assert lessons[0].cine.frames.shape == (8, 224, 224)
+    assert len(cases) == 4
+    assert cases[0].cine.frames.shape == (8, 224, 224)
 
 
-def test_the_seed_determines_the_phantom(lessons: list[AnnotatedCine]) -> None:
+def test_the_seed_determines_the_phantom(cases: list[AnnotatedCine]) -> None:
     for seed in ("0", "1"):
         assert main(["bench", "fit", "--frames", "4", "--rounds", "1", "--seed", seed]) == 0
-    assert (lessons[0].cine.frames != lessons[2].cine.frames).any()
+    assert (cases[0].cine.frames != cases[2].cine.frames).any()
 
 
 def test_a_given_cine_replaces_the_phantom(
-    lessons: list[AnnotatedCine], demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cases: list[AnnotatedCine], demo_cine_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fit.json"
     assert main(["bench", "fit", str(demo_cine_path), "--rounds", "1", "--json", str(file)]) == 0
-    assert len(lessons[0].cine.frames) == 30
+    assert len(cases[0].cine.frames) == 30
     assert {row["dice_rest"] for row in json.loads(file.read_text())["rows"]} == {None}
     assert "made-up outlines 1" in capsys.readouterr().out
 
@@ -80,11 +80,11 @@ def test_a_given_cine_replaces_the_phantom(
     ],
 )
 def test_bad_input_is_one_line(
-    words: list[str], message: str, lessons: list[AnnotatedCine], capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, cases: list[AnnotatedCine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "fit", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
     assert len(err.strip().splitlines()) == 1
-    assert lessons == []
+    assert cases == []

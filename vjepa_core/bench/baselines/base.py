@@ -85,12 +85,10 @@ def count_outputs(masks: NDArray[np.uint8]) -> int:
     return 1 + int(np.where(masks == UNLABELLED, 0, masks).max())
 
 
-def resize_images(
-    pictures: NDArray[np.uint8], side: int = SIDE, *, labels: bool = False
-) -> NDArray[np.uint8]:
+def resize_images(images: NDArray[np.uint8], side: int = SIDE, *, labels: bool = False) -> NDArray[np.uint8]:
     """Resize images (N, H, W), or label images, to (N, side, side)."""
     interpolation = cv2.INTER_NEAREST if labels else cv2.INTER_AREA
-    return np.stack([cv2.resize(picture, (side, side), interpolation=interpolation) for picture in pictures])
+    return np.stack([cv2.resize(image, (side, side), interpolation=interpolation) for image in images])
 
 
 def labels_from_probabilities(

@@ -61,15 +61,15 @@ class Forest:
         """Fit a forest, ignoring the budget; see `vjepa_core.bench.baselines.base.Baseline`."""
         classifier = _forest()(self.trees, n_jobs=-1, random_state=seed)
         watch, random = Stopwatch(), np.random.default_rng(seed)
-        known, answers = [], []
+        known, labels = [], []
         for image, mask in zip(images, resize_images(masks, labels=True), strict=True):
             if should_stop():
                 raise Cancelled
             rows = _some_pixels(mask.ravel(), MOST_PIXELS // len(images), random)
             described = self.describe(image)
             known.append(described.reshape(-1, described.shape[-1])[rows])
-            answers.append(mask.ravel()[rows])
-        classifier.fit(np.concatenate(known), np.concatenate(answers))
+            labels.append(mask.ravel()[rows])
+        classifier.fit(np.concatenate(known), np.concatenate(labels))
         return ForestModel(
             classifier, self.describe, count_outputs(masks), self.trees, watch.seconds, f"{self.trees} trees"
         )

@@ -69,7 +69,7 @@ class UNet:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net: nn.Module = build(2, 1, n_outputs, self.channels, dropout=0.1).to(device)
-            pictures = torch.from_numpy(resize_images(images)).to(device)[:, None].float() / 255
+            inputs = torch.from_numpy(resize_images(images)).to(device)[:, None].float() / 255
             targets = torch.from_numpy(resize_images(masks, labels=True)).to(device).long()
             generator = torch.Generator().manual_seed(seed)
             adam = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
@@ -84,7 +84,7 @@ class UNet:
                     rounds = [torch.randperm(len(images), generator=generator) for _ in range(BATCH)]
                     order = torch.cat((order.long(), *rounds))
                 rows, order = order[:BATCH], order[BATCH:]
-                x, y = augment(pictures[rows], targets[rows], generator)
+                x, y = augment(inputs[rows], targets[rows], generator)
                 loss = dice_and_cross_entropy(net(x), y)
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
