@@ -66,7 +66,7 @@ def test_masks_have_the_size_of_the_cine_and_are_empty_outside_the_region(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--json", "--seed", "7") == 0
-    told = json.loads(capsys.readouterr().out)
+    output = json.loads(capsys.readouterr().out)
     cine = open_cine(demo_cine_path)
     volume = np.asarray(nib.load(tmp_path / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
     assert volume.shape == (cine.width, cine.height, 1, cine.n_frames)
@@ -80,7 +80,7 @@ def test_masks_have_the_size_of_the_cine_and_are_empty_outside_the_region(
     assert calls[0]["frames"].shape == (30, cine.region.height, cine.region.width)
     assert calls[0]["seed"] == 7
     assert calls[0]["fps"] == pytest.approx(30, rel=1e-3)
-    assert set(told["files"]) >= {"masks.nii.gz", "areas.csv", "summary.json", "masks/frame_0000.png"}
+    assert set(output["files"]) >= {"masks.nii.gz", "areas.csv", "summary.json", "masks/frame_0000.png"}
 
 
 def test_the_summary_contains_the_settings_and_nothing_about_the_patient(
@@ -368,9 +368,9 @@ def real(
 def test_the_demo_in_a_process(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, out = real
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["frames"] == 30
-    assert told["steps"] >= 1
+    output = json.loads(done.stdout)
+    assert output["frames"] == 30
+    assert output["steps"] >= 1
     volume = np.asarray(nib.load(out / "masks.nii.gz").dataobj)  # type: ignore[attr-defined]
     with Image.open(LABELS / "frame_0006.png") as image:
         human = np.asarray(image)

@@ -1,4 +1,4 @@
-"""Does a head know a picture? Distances between views, evidence, and what a head's file keeps of it."""
+"""Applicability of heads: distances between views, evidence, reference cines in the file of a head."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_recogniser_is_saved_and_loaded(tmp_path: Path) -> None:
     half = (tmp_path / "views").read_bytes()[:-400]
     (tmp_path / "half").write_bytes(half)
     assert load_recogniser("abc", tmp_path / "half") is None
-    assert load_recogniser("abc", tmp_path / "gone") is None
+    assert load_recogniser("abc", tmp_path / "missing") is None
 
 
 def test_the_bundled_recogniser_rejects_bad_evidence() -> None:
@@ -99,15 +99,15 @@ def test_the_file_of_a_head_contains_its_reference_cines(
     tmp_path: Path, small_encoder: LoadedEncoder
 ) -> None:
     rows = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
-    known = ReferenceCines(rows, (True, False))
-    save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {REFERENCE_KEY: known.to_text()})
+    reference = ReferenceCines(rows, (True, False))
+    save_head(new_head(small_encoder[1], (1,)), tmp_path / "head", {REFERENCE_KEY: reference.to_text()})
     again = ReferenceCines.of_head(tmp_path / "head")
     assert again is not None
-    assert again.apical == known.apical
+    assert again.apical == reference.apical
     np.testing.assert_allclose(again.embeddings, rows, atol=0.01)
     save_head(new_head(small_encoder[1], (1,)), tmp_path / "bare")
     assert ReferenceCines.of_head(tmp_path / "bare") is None
-    assert ReferenceCines.of_head(tmp_path / "gone") is None
+    assert ReferenceCines.of_head(tmp_path / "missing") is None
 
 
 def test_a_cine_resembles_reference_cines_of_the_same_view() -> None:
@@ -119,7 +119,7 @@ def test_a_cine_resembles_reference_cines_of_the_same_view() -> None:
     )
     assert resembles(recogniser, of_apical, rows[0] + 0.1, apical=None)
     assert not resembles(recogniser, of_apical, other, apical=None)
-    # The left heart: what is recognised as apical is drawn by heads that learnt from apical cines alone.
+    # An apical view of the left heart is predicted only by heads fitted to apical cines.
     assert resembles(recogniser, of_apical, rows[5], apical=True)
     assert not resembles(recogniser, of_apical, rows[0], apical=False)
     assert not resembles(recogniser, of_other, apical, apical=True)

@@ -1,4 +1,4 @@
-"""Which frames are left out, that every encoder gets the same task, and what the figures say."""
+"""Comparison of encoders: frames that are left out, equal tasks, statistics."""
 
 from __future__ import annotations
 
@@ -80,40 +80,40 @@ def test_dice_ignores_unlabelled_pixels() -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[EncoderResult]:
+def results(heart: tuple[Image, Image], small_encoder: LoadedEncoder) -> list[EncoderResult]:
     """The same encoder twice."""
     frames, masks = heart
     cine = LabelledCine(frames, 30.0, {0: masks[0], 4: masks[4], 9: masks[9]})
     targets = choose_targets({3: cine.labels}, {3: len(frames)}, (1, 2), max_frames=2)
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     found = compare.compare(
         {3: cine},
         (1, 2),
         [small_encoder, small_encoder],
         targets,
         config=FitConfig(steps=4),
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: progress.append(step),
     )
-    assert [step for step in told if step[0] == "small: fits"][-1] == ("small: fits", 8, 8)
-    assert all(done <= total for _, done, total in told)
+    assert [step for step in progress if step[0] == "small: fits"][-1] == ("small: fits", 8, 8)
+    assert all(done <= total for _, done, total in progress)
     return found
 
 
 def test_the_left_out_frame_is_predicted_at_the_pixels_of_the_region(
-    outcomes: list[EncoderResult], heart: tuple[Image, Image]
+    results: list[EncoderResult], heart: tuple[Image, Image]
 ) -> None:
-    (first, second) = outcomes[0].predictions
+    (first, second) = results[0].predictions
     assert (first.target.cine, second.target.cine) == (3, 3)
     assert first.mask.shape == heart[0].shape[1:]
     assert set(first.dice) == {1, 2}
     assert first.dice[1] == dice(first.mask, heart[1][first.target.frame], 1)
-    assert outcomes[0].mean_dice is not None
-    assert outcomes[0].mean_dice > 0.8  # motion alone carries so much
-    assert outcomes[0].per_class.keys() == {1, 2}
+    assert results[0].mean_dice is not None
+    assert results[0].mean_dice > 0.8  # due to motion
+    assert results[0].per_class.keys() == {1, 2}
 
 
-def test_the_same_encoder_twice_gives_identical_results(outcomes: list[EncoderResult]) -> None:
-    one, other = outcomes
+def test_the_same_encoder_twice_gives_identical_results(results: list[EncoderResult]) -> None:
+    one, other = results
     assert one.scores == other.scores
     assert all(
         np.array_equal(a.mask, b.mask) for a, b in zip(one.predictions, other.predictions, strict=True)
@@ -144,29 +144,29 @@ def test_fits_have_the_length_of_the_windows_and_complete_scribbles(
     frames, masks = heart
     fits: list[tuple[int, float, list[int]]] = []
 
-    class Seen(fit_head.Fit):
+    class RecordingFit(fit_head.Fit):
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             (cine,) = {id(cine): cine for cine, _ in self.samples}.values()
             least = min(float(label.weight.min()) for label in cine.labels.values())
             fits.append((self.total, least, sorted(cine.labels)))
 
-    monkeypatch.setattr(fit_head, "Fit", Seen)
+    monkeypatch.setattr(fit_head, "Fit", RecordingFit)
     labels = {frame: masks[frame] for frame in range(9)}
     labels[2] = np.where(masks[2] == 0, 255, masks[2]).astype(np.uint8)
     labels[2][:10] = 0
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     compare.compare(
         {1: LabelledCine(frames, 30.0, labels)},
         (1, 2),
         [small_encoder],
         [Target(1, 0, (1,)), Target(1, 5, (1,))],
         config=FitConfig(steps=2),
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: progress.append(step),
     )
     others = [[frame for frame in range(9) if frame != target] for target in (0, 5)]
     assert fits == [(3, pytest.approx(GUESS_WEIGHT), others[0]), (3, pytest.approx(GUESS_WEIGHT), others[1])]
-    assert told[-1] == ("small: fits", 6, 6)
+    assert progress[-1] == ("small: fits", 6, 6)
 
 
 def test_frames_without_a_label_are_predicted_and_not_scored(
@@ -175,12 +175,12 @@ def test_frames_without_a_label_are_predicted_and_not_scored(
     frames, masks = heart
     fits: list[object] = []
 
-    class Counted(fit_head.Fit):
+    class CountingFit(fit_head.Fit):
         def __init__(self, *args: object, **more: object) -> None:
             fits.append(args)
             super().__init__(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fit_head, "Fit", Counted)
+    monkeypatch.setattr(fit_head, "Fit", CountingFit)
     cine = LabelledCine(frames, 0.0, {0: masks[0]})
     targets = choose_targets({1: cine.labels}, {1: len(frames)}, (1, 2))
     (found,) = compare.compare({1: cine}, (1, 2), [small_encoder], targets, config=FitConfig(steps=2))
@@ -198,7 +198,7 @@ def test_the_comparison_can_be_cancelled(heart: tuple[Image, Image], small_encod
         compare.compare({1: cine}, (1, 2), [small_encoder], [Target(1, 6, (1,))], should_stop=lambda: True)
 
 
-def outcome(small: LoadedEncoder, *scores: float) -> EncoderResult:
+def result(small: LoadedEncoder, *scores: float) -> EncoderResult:
     empty = np.zeros((1, 1), np.uint8)
     return EncoderResult(
         small[1], [Prediction(Target(1, i, (1,)), empty, {1: s}) for i, s in enumerate(scores)], 1.0
@@ -206,13 +206,13 @@ def outcome(small: LoadedEncoder, *scores: float) -> EncoderResult:
 
 
 def test_the_interval_is_that_of_students_t_for_pairs(small_encoder: LoadedEncoder) -> None:
-    one = outcome(small_encoder, 0.5, 0.6, 0.7)
-    found = interval(one, outcome(small_encoder, 0.6, 0.8, 1.0))
+    one = result(small_encoder, 0.5, 0.6, 0.7)
+    found = interval(one, result(small_encoder, 0.6, 0.8, 1.0))
     assert found is not None
     mean, low, high = found
     assert mean == pytest.approx(0.2)
     half = 4.30 * 0.1 / math.sqrt(3)
     assert (low, high) == (pytest.approx(0.2 - half), pytest.approx(0.2 + half))
-    assert interval(outcome(small_encoder, 0.5), outcome(small_encoder, 0.9)) is None
+    assert interval(result(small_encoder, 0.5), result(small_encoder, 0.9)) is None
     many = [0.01 * i for i in range(40)]
-    assert interval(outcome(small_encoder, *many), outcome(small_encoder, *many)) == (0.0, 0.0, 0.0)
+    assert interval(result(small_encoder, *many), result(small_encoder, *many)) == (0.0, 0.0, 0.0)

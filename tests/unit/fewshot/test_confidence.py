@@ -1,4 +1,4 @@
-"""What is expected of a prediction: more with better signs, nothing of nothing, what is known if it is."""
+"""Expected Dice and doubt of predictions."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ def test_the_bundled_calibration_is_monotone_and_between_0_and_1(situation: Situ
 
 
 def test_a_more_certain_head_is_trusted_more(study: PreparedCine) -> None:
-    unsure, sure = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
-    assert trust(study, [2, 3], sure).wrong.mean() < trust(study, [2, 3], unsure).wrong.mean()
+    uncertain, certain = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
+    assert trust(study, [2, 3], certain).wrong.mean() < trust(study, [2, 3], uncertain).wrong.mean()
     study.labels = {}
-    one, other = trust(study, [2, 3], unsure), trust(study, [2, 3], sure)
+    one, other = trust(study, [2, 3], uncertain), trust(study, [2, 3], certain)
     assert (other.dice > one.dice).all()
     assert other.wrong.mean() < one.wrong.mean()
     assert other.wrong.shape == (2, GRID_SIZE, GRID_SIZE)
 
 
 def test_doubt_is_highest_at_borders(study: PreparedCine) -> None:
-    answer = sharpened(study.prior([3], 3), 2.0)
-    drawn = answer[0].argmax(0) > 0
-    wrong = trust(study, [3], answer).wrong[0]
+    predicted = sharpened(study.prior([3], 3), 2.0)
+    drawn = predicted[0].argmax(0) > 0
+    wrong = trust(study, [3], predicted).wrong[0]
     assert wrong[0, 0] < 0.02
     border = drawn ^ torch.roll(drawn, 1, 0)
     assert wrong[border].mean() > 5 * wrong[~border].mean()
 
 
 def test_disagreement_with_the_carried_label_reduces_trust(study: PreparedCine) -> None:
-    answer = study.prior([3], 3)
-    moved = torch.roll(answer, 14, 3)
-    with_it, against_it = (trust(study, [3], p) for p in (answer, moved))
+    predicted = study.prior([3], 3)
+    moved = torch.roll(predicted, 14, 3)
+    with_it, against_it = (trust(study, [3], p) for p in (predicted, moved))
     assert against_it.dice < with_it.dice
     assert against_it.wrong.mean() > with_it.wrong.mean()
 
@@ -81,20 +81,20 @@ def test_the_dice_of_an_outlined_frame_is_measured(study: PreparedCine, heart: H
     drawn, real = shifted[0].argmax(0), truth[0].argmax(0)
     each = [2 * ((drawn == k) & (real == k)).sum() / ((drawn == k).sum() + (real == k).sum()) for k in (1, 2)]
     assert confidence(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
-    # A scribble does not tell the Dice of the whole frame.
+    # The Dice of a scribbled frame is not measured.
     scribble = np.where(np.arange(heart[1][0].shape[1]) < 70, heart[1][0], 255).astype(np.uint8)
     study.labels[0] = frame_label(scribble, study.box, (1, 2))
     assert confidence(study, [0], truth)[0] < 1
-    # Of a structure that is outlined on another frame only, this one says nothing.
+    # A structure that is outlined on another frame only may be present here.
     study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
     assert confidence(study, [0], truth)[0] < 1
     # Nor of one that is predicted and outlined nowhere on this cine.
     study.labels = {0: study.labels[0]}
     assert confidence(study, [0], truth)[0] < 1
-    alone = truth.clone()
-    alone[:, 0] += alone[:, 2]
-    alone[:, 2] = 0
-    assert confidence(study, [0], alone)[0] == 1
+    single = truth.clone()
+    single[:, 0] += single[:, 2]
+    single[:, 2] = 0
+    assert confidence(study, [0], single)[0] == 1
 
 
 def test_predictions_of_nothing_of_one_class_and_of_no_frames(study: PreparedCine) -> None:
@@ -141,9 +141,9 @@ def test_a_damaged_calibration_is_refused_in_one_sentence(tmp_path: Path, key: s
     one = Calibration(Linear(0, (1.0,) * 5), Linear(0, (1.0,) * 3), (0.0, 2.0), (0.5, 0.1))
     path = tmp_path / "c.json"
     write(path, dict.fromkeys(Situation, one), {})
-    told = json.loads(path.read_text())
-    told["situations"]["draft"]["pixel"][key] = value
-    path.write_text(json.dumps(told))
+    stored = json.loads(path.read_text())
+    stored["situations"]["draft"]["pixel"][key] = value
+    path.write_text(json.dumps(stored))
     with pytest.raises(CoreError, match="reinstall Apical"):
         read(path)
     path.write_text("{")

@@ -36,7 +36,7 @@ def truth() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def still(truth: NDArray[np.uint8], small_encoder: LoadedEncoder) -> PreparedCine:
-    """A cine whose tissue cannot be followed: carried labels stay where they were drawn. One is outlined."""
+    """A cine without motion, so that carried labels do not move; one frame is outlined."""
     frames = np.repeat(beating(12)[0][:1], 12, axis=0)
     cine = prepare_cine(0, frames, *small_encoder, fps=30)
     cine.labels = {WIDE: frame_label(truth[WIDE], cine.box, CLASSES)}
@@ -109,7 +109,7 @@ def test_a_draft_that_disagrees_with_the_outlines_is_not_used(
 def test_an_error_of_the_draft_on_the_annotated_frame_has_no_effect(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
-    """What looks like motion everywhere is one bad draft."""
+    """One wrong draft looks like motion on all other frames."""
     masks = [truth[WIDE]] * 12
     masks[WIDE] = truth[4]
     made = drafted(still, head_of(small_encoder), masks)
@@ -133,27 +133,27 @@ def test_classes_that_are_not_outlined_are_not_blended_in(
 def test_a_draft_is_computed_once_per_frame_without_the_labels(
     still: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[int]] = []
+    calls: list[list[int]] = []
 
-    def noted(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
+    def record(head: Head, cine: PreparedCine, frames: Sequence[int]) -> Tensor:
         assert not cine.labels
-        asked.append(list(frames))
+        calls.append(list(frames))
         return predict(head, cine, frames)
 
-    monkeypatch.setattr(drafts, "predict", noted)
+    monkeypatch.setattr(drafts, "predict", record)
     made = Draft(head_of(small_encoder), still)
     assert not made.has([3])
     first = made([3, 2])
     torch.testing.assert_close(made([2, 3, 4])[:2], first.flip(0))
-    assert asked == [[2, 3], [4]]
+    assert calls == [[2, 3], [4]]
     made([0, 1])
-    assert made.has([3])  # with what is needed of the annotated frame and its neighbour
+    assert made.has([3])  # and the annotated frame and its neighbour
 
 
 def test_segment_uses_the_draft_in_the_other_phase(
     truth: NDArray[np.uint8], small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole way, with a draft that follows the beat where the picture does not."""
+    """`segment` with a draft that follows the beat, on a cine that does not."""
     frames = np.repeat(beating(12)[0][:1], 12, axis=0)
     starter = Starter(head_of(small_encoder), ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0))
     monkeypatch.setattr(Starter, "applies", lambda self, cine: True)
@@ -178,7 +178,7 @@ def test_segment_uses_the_draft_in_the_other_phase(
 
 
 def test_structures_that_were_not_outlined_are_filled_from_the_draft() -> None:
-    # Columns: inside the cavity, between its learnt and its drafted border, in the wall, outside.
+    # Columns: inside the cavity, between its fitted and its drafted border, in the wall, outside.
     fitted = torch.tensor([[0.05, 0.95, 0.95, 0.97], [0.95, 0.05, 0.05, 0.03], [0.0, 0.0, 0.0, 0.0]])
     draft = torch.tensor([[0.01, 0.01, 0.04, 0.9], [0.98, 0.79, 0.06, 0.05], [0.01, 0.2, 0.9, 0.05]])
     found = drafts.fill_from_draft(

@@ -1,4 +1,4 @@
-"""What is implausible about a predicted label image, and what it costs."""
+"""Findings of predicted label images, and their effect on the expected Dice."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_each_structure_is_carried_from_the_frames_that_have_it(study: PreparedC
     prior = study.prior([0, 1], 3)
     alone = frame_label(masks[0], study.box, (1, 2)).target[..., 2]
     wall = prior[0, 2].numpy()
-    # The wall on frame 0 is known from frame 6 alone, and not halved by the frame that says nothing of it.
+    # The wall on frame 0 comes from frame 6 only; the frame without it has no influence.
     assert 2 * np.minimum(wall, alone).sum() / (wall.sum() + alone.sum()) > 0.75
     torch.testing.assert_close(prior.sum(1), torch.ones(2, 112, 112), atol=1e-4, rtol=0)
 
@@ -90,13 +90,13 @@ def test_unlabelled_pixels_are_not_background(study: PreparedCine, heart: Heart)
 
 
 def test_confidence_decreases_if_the_tissue_cannot_be_tracked(heart: Heart, study: PreparedCine) -> None:
-    sure = motion_confidence(study, [0, 1, 3])
-    assert sure[0] == 1
-    assert ((sure > 0.7) & (sure <= 1)).all()
+    confidence = motion_confidence(study, [0, 1, 3])
+    assert confidence[0] == 1
+    assert ((confidence > 0.7) & (confidence <= 1)).all()
     frames = study.frames.copy()
     frames[3] = np.random.default_rng(1).integers(0, 255, frames[3].shape)
     study.motion = Motion(frames, grid_size=112)
-    assert motion_confidence(study, [3])[0] < sure[2]
+    assert motion_confidence(study, [3])[0] < confidence[2]
 
 
 def test_the_expected_dice_follows_from_the_probabilities() -> None:

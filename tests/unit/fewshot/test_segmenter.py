@@ -1,4 +1,4 @@
-"""From frames and labels to masks in one call."""
+"""`segment`: from frames and labels to masks."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ QUICK = FitConfig(steps=4)
 
 @dataclass(frozen=True, eq=False)
 class StubStarter(Starter):
-    """Applies or not, as it is told."""
+    """A starter that applies or not, as given."""
 
     shapes: ShapeModel = field(
         default_factory=lambda: ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
     )
-    answer: bool = True
-    asked: list[PreparedCine] = field(default_factory=list)
+    does_apply: bool = True
+    calls: list[PreparedCine] = field(default_factory=list)
 
     def applies(self, cine: PreparedCine) -> bool:
-        self.asked.append(cine)
-        return self.answer
+        self.calls.append(cine)
+        return self.does_apply
 
 
 def run(
@@ -70,19 +70,19 @@ def test_the_same_seed_gives_the_same_result(
 ) -> None:
     frames, masks = heart
     labels = {0: masks[0], 6: masks[6]}
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     cache = FeatureCache(tmp_path)
-    one = run(frames, labels, small_encoder, seed=3, cache=cache, on_progress=lambda *a: told.append(a))
-    two = run(frames, labels, small_encoder, seed=3, cache=cache)  # its features come from the cache
+    one = run(frames, labels, small_encoder, seed=3, cache=cache, on_progress=lambda *a: progress.append(a))
+    two = run(frames, labels, small_encoder, seed=3, cache=cache)  # features from the cache
     np.testing.assert_array_equal(one.masks, two.masks)
     np.testing.assert_array_equal(one.confidence, two.confidence)
     assert one.losses == two.losses
     assert (one.steps, one.stopped_by, len(one.losses)) == (4, "steps", 4)
     assert set(one.seconds) == {"features", "motion", "fit", "predict"}
     assert (one.encoder_name, one.encoder_trained) == ("small", False)
-    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["motion", "features", "fit", "predict"]
+    assert list(dict.fromkeys(stage for stage, _, _ in progress)) == ["motion", "features", "fit", "predict"]
     for stage in ("features", "motion", "fit", "predict"):
-        done, total = [t[1:] for t in told if t[0] == stage][-1]
+        done, total = [t[1:] for t in progress if t[0] == stage][-1]
         assert done == total
 
 
@@ -102,7 +102,7 @@ def test_a_fit_starts_from_a_copy_of_a_given_head(heart: Heart, small_encoder: L
     plain = run(frames, {0: masks[0]}, small_encoder)
     assert own.losses == again.losses != plain.losses
     assert all(torch.equal(value, before[name]) for name, value in start.head.state_dict().items())
-    assert [sorted(cine.labels) for cine in start.asked] == [[], []]  # once a run, of the cine without labels
+    assert [sorted(cine.labels) for cine in start.calls] == [[], []]  # once per run, without labels
 
 
 def test_a_starter_of_other_classes_or_another_encoder_is_rejected(
@@ -122,23 +122,23 @@ def test_scribbles_are_completed_by_the_starter_head_only_if_it_applies(
     heart: Heart, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch, applies: bool
 ) -> None:
     frames, masks = heart
-    teachers: list[Head | None] = []
+    draft_heads: list[Head | None] = []
 
-    def watched(cine: PreparedCine, teacher: Head | None = None) -> dict[int, FrameLabel]:
-        teachers.append(teacher)
-        return complete_labels(cine, teacher)
+    def record(cine: PreparedCine, draft_head: Head | None = None) -> dict[int, FrameLabel]:
+        draft_heads.append(draft_head)
+        return complete_labels(cine, draft_head)
 
-    monkeypatch.setattr(pipeline, "complete_labels", watched)
-    start = StubStarter(new_head(small_encoder[1], (1, 2), seed=8), answer=applies)
+    monkeypatch.setattr(pipeline, "complete_labels", record)
+    start = StubStarter(new_head(small_encoder[1], (1, 2), seed=8), does_apply=applies)
     scribble = masks[0].copy()
     scribble[:, 60:] = UNLABELLED
     run(frames, {0: scribble}, small_encoder, start=start)
-    assert [sorted(cine.labels) for cine in start.asked] == [[]]  # asked once, of the cine without labels
-    (teacher,) = teachers
-    assert (teacher is not None) is applies
-    if teacher is not None:
+    assert [sorted(cine.labels) for cine in start.calls] == [[]]  # once, without labels
+    (draft_head,) = draft_heads
+    assert (draft_head is not None) is applies
+    if draft_head is not None:
         own = start.head.state_dict()
-        assert all(torch.equal(value.cpu(), own[name]) for name, value in teacher.state_dict().items())
+        assert all(torch.equal(value.cpu(), own[name]) for name, value in draft_head.state_dict().items())
 
 
 @pytest.mark.parametrize("stage", ["features", "motion", "fit", "predict"])

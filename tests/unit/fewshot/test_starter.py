@@ -53,7 +53,7 @@ def test_fits_of_the_left_heart_start_from_a_copy_and_others_from_its_features(s
 
 
 def test_a_damaged_or_missing_file_gives_no_starter(tmp_path: Path) -> None:
-    assert load_starter(card(), tmp_path / "gone.safetensors") is None
+    assert load_starter(card(), tmp_path / "missing.safetensors") is None
     whole = resource_path("heads", "left-heart.safetensors").read_bytes()
     for name, content in (("half", whole[: len(whole) // 2]), ("text", b"no head"), ("empty", b"")):
         tmp_path.joinpath(name).write_bytes(content)
@@ -99,8 +99,8 @@ def test_the_starter_head_segments_unseen_patients(starter: Starter, data_dir: P
     _, scored = load_camus(data_dir / "camus" / "camus_trainval_224.npz")
     encoder, _ = load_encoder()
     images, masks = scored.images[:24], scored.masks[:24]
-    answer = predict_head(starter.head, images, features(encoder, images))
-    assert dice(answer, masks)["mean"] > 0.86
+    predicted = predict_head(starter.head, images, features(encoder, images))
+    assert dice(predicted, masks)["mean"] > 0.86
 
 
 def test_agreement_compares_structures() -> None:
@@ -118,7 +118,7 @@ def test_agreement_compares_structures() -> None:
 def test_the_starter_head_does_not_apply_if_its_nets_disagree(
     starter: Starter, monkeypatch: pytest.MonkeyPatch, agreement: float, applies: bool, shipped: bool
 ) -> None:
-    """Where nets do not agree an answer does not survive a rotation either."""
+    """If the nets disagree, the prediction is not stable under rotation either."""
     evidence = Evidence(agreement, 0.96 if applies else 0.7, 0.91, 0.5, 0.0, 1.2)
     monkeypatch.setattr("vjepa_core.fewshot.starter.gather_evidence", lambda *_, **__: evidence)
     images = phantom_stills(1, 224, seed=3).images

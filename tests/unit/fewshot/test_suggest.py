@@ -22,31 +22,31 @@ BEAT = 12
 
 
 def _beats(n: int, *, beat: int = BEAT) -> np.ndarray:
-    """Likeness of the frames of a heart that goes round a circle once a beat."""
+    """Similarity of frames whose embeddings move once around a circle per beat."""
     phase = 2 * np.pi * np.arange(n) / beat
     return similarity(np.stack([np.cos(phase), np.sin(phase)], 1).astype(np.float32))
 
 
 def test_similarity_is_symmetric_with_a_diagonal_of_one() -> None:
-    alike = similarity(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
-    assert np.allclose(alike, alike.T)
-    assert np.all(np.diag(alike) == 1)
-    assert alike.min() >= 0
-    assert alike.max() <= 1
+    similar = similarity(np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32))
+    assert np.allclose(similar, similar.T)
+    assert np.all(np.diag(similar) == 1)
+    assert similar.min() >= 0
+    assert similar.max() <= 1
 
 
 def test_the_same_phase_of_the_next_beat_is_fully_similar() -> None:
-    alike = _beats(3 * BEAT)
-    assert np.allclose(alike[0, [BEAT, 2 * BEAT]], 1, atol=1e-3)
-    assert alike[0, BEAT // 2] < 0.2
+    similar = _beats(3 * BEAT)
+    assert np.allclose(similar[0, [BEAT, 2 * BEAT]], 1, atol=1e-3)
+    assert similar[0, BEAT // 2] < 0.2
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_equal_frames_need_one_label(n: int) -> None:
-    alike = similarity(np.full((n, 3), 4.0, np.float32))
-    assert np.all(alike == 1)
-    assert next_frame(alike, np.ones(n)).frame == 0
-    assert next_frame(alike, np.ones(n), [n - 1]).frame is None
+    similar = similarity(np.full((n, 3), 4.0, np.float32))
+    assert np.all(similar == 1)
+    assert next_frame(similar, np.ones(n)).frame == 0
+    assert next_frame(similar, np.ones(n), [n - 1]).frame is None
 
 
 def test_without_labels_the_most_similar_frame_is_suggested_first() -> None:
@@ -58,18 +58,18 @@ def test_without_labels_the_most_similar_frame_is_suggested_first() -> None:
 
 
 def test_the_next_frame_is_of_another_phase_than_the_annotated_one() -> None:
-    alike, doubt = _beats(3 * BEAT), np.full(3 * BEAT, 0.1)
-    doubt[BEAT] = 0.3  # the least sure, but of the phase that is annotated already
-    frame = next_frame(alike, doubt, [0]).frame
+    similar, doubt = _beats(3 * BEAT), np.full(3 * BEAT, 0.1)
+    doubt[BEAT] = 0.3  # the most doubtful, but of the annotated phase
+    frame = next_frame(similar, doubt, [0]).frame
     assert frame is not None
     away = frame % BEAT
     assert 3 <= away <= BEAT - 3
 
 
 def test_doubt_decides_between_phases() -> None:
-    alike, doubt = _beats(2 * BEAT), np.full(2 * BEAT, 0.02)
+    similar, doubt = _beats(2 * BEAT), np.full(2 * BEAT, 0.02)
     doubt[[4, 4 + BEAT]] = 0.4
-    frame = next_frame(alike, doubt, [0]).frame
+    frame = next_frame(similar, doubt, [0]).frame
     assert frame is not None
     assert abs(frame % BEAT - 4) <= 1
 
@@ -84,11 +84,11 @@ def test_doubt_that_is_not_finite_counts_as_one() -> None:
 
 
 def test_nothing_is_suggested_if_no_label_would_help() -> None:
-    alike = _beats(2 * BEAT)
-    sure = next_frame(alike, np.full(2 * BEAT, WORTHWHILE / 2), [0])
-    assert sure.frame is None
-    assert sure.gain < WORTHWHILE
-    assert next_frame(alike, np.ones(2 * BEAT), range(2 * BEAT)).frame is None
+    similar = _beats(2 * BEAT)
+    suggestion = next_frame(similar, np.full(2 * BEAT, WORTHWHILE / 2), [0])
+    assert suggestion.frame is None
+    assert suggestion.gain < WORTHWHILE
+    assert next_frame(similar, np.ones(2 * BEAT), range(2 * BEAT)).frame is None
     assert next_frame(np.zeros((0, 0), np.float32), np.zeros(0)).frame is None
 
 
