@@ -99,7 +99,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Number of clips of each run of the encoder, which is a tiny one; fits are short."""
     torch.set_num_threads(1)
     monkeypatch.setattr("app.engine.session.EngineProcess", EngineInThreads)
-    for module in ("service.engine", "fewshot.segmenter", "fewshot.compare"):
+    for module in ("service.jobs", "fewshot.segmenter", "fewshot.compare"):
         monkeypatch.setattr(f"vjepa_core.{module}.FitConfig", lambda: QUICK)
     runs: list[int] = []
     forward = VisionTransformer3D.forward_intermediates
