@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import Qt
 
 from app.domain.errors import CineError
 from app.ui.banner import Banner
@@ -79,7 +78,7 @@ class CinePresenter:
         order = sorted(range(cine.n_frames), key=lambda f: (f - opened.frame) % cine.n_frames)
         cine.source.prefetch(order, None)
         self._player_bar.watch_decoding(cine)
-        canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+        canvas.setFocus()
 
     def show_picture(self, frame: int) -> None:
         """Display a frame without its label layers; a damaged frame is black."""

@@ -41,6 +41,11 @@ class DrawingCanvas(LabelledPicture):
     The canvas keeps no history and stores nothing: its owner commits each `FinishedStroke`. A brush stroke
     ends when the frame or the tool changes. An outline stays unfinished on its frame until it is closed or
     discarded.
+
+    Attributes
+    ----------
+    marks : ToolMarks
+        Circle of the brush, and the unfinished outline.
     """
 
     edited = Signal(object)  # FinishedStroke, once per stroke, at its end
@@ -50,7 +55,7 @@ class DrawingCanvas(LabelledPicture):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._marks = ToolMarks(self._view)
+        self.marks = ToolMarks(self._view)
         self._key: object = None
         self._group: object = None
         self._masks = FrameMasks((0, 0))
@@ -159,7 +164,7 @@ class DrawingCanvas(LabelledPicture):
         outline = self._gesture if isinstance(self._gesture, OutlineGesture) else None
         value = self._active_class if outline is None else outline.settings.active
         colour = {c.value: c.colour for c in self._label_set.classes}.get(value, WHITE)
-        self._marks.set_colour(QColor(*colour))
+        self.marks.set_colour(QColor(*colour))
 
     def set_brush_radius(self, radius: float) -> None:
         """Set the radius of brush and eraser in image columns, clamped to the supported range."""
@@ -301,13 +306,13 @@ class DrawingCanvas(LabelledPicture):
 
     def _update_marks(self) -> None:
         show_brush = self._is_drawing_possible() and self._tool in (BRUSH, ERASER)
-        self._marks.show_brush(self._pointer if show_brush else None, self._radius, self._aspect)
+        self.marks.show_brush(self._pointer if show_brush else None, self._radius, self._aspect)
         gesture = self._gesture
         if not isinstance(gesture, OutlineGesture):
-            self._marks.show_line((), None, False)
+            self.marks.show_line((), None, False)
         elif not self._outline_is_on_frame:
             points = gesture.polyline() if self._gesture_group is self._group else ()
-            self._marks.show_line(points, None, False, faint=True)
+            self.marks.show_line(points, None, False, faint=True)
         else:
             pointer = self._pointer if self._tool == POLYGON else None
             closing = (
@@ -315,7 +320,7 @@ class DrawingCanvas(LabelledPicture):
                 and gesture.closes_at(pointer, self._snap_distance())
                 and not self._dragging
             )
-            self._marks.show_line(gesture.polyline(), pointer, closing)
+            self.marks.show_line(gesture.polyline(), pointer, closing)
 
     def _show_cursor(self) -> None:
         hand = Qt.CursorShape.OpenHandCursor

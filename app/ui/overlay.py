@@ -288,15 +288,23 @@ class DoubtLayer:
 
 
 class ToolMarks:
-    """The circle of the brush at its true size, and an unfinished outline with its vertices."""
+    """The circle of the brush at its true size, and an unfinished outline with its vertices.
+
+    Attributes
+    ----------
+    ring : QGraphicsEllipseItem
+        Circle of the brush, in image pixels.
+    line : QGraphicsPathItem
+        Unfinished outline.
+    """
 
     DOT = 6.0  # screen pixels
 
     def __init__(self, view: pg.ViewBox) -> None:
-        self._halo, self._ring = QGraphicsEllipseItem(), QGraphicsEllipseItem()
-        self._under, self._line = QGraphicsPathItem(), QGraphicsPathItem()
+        self._halo, self.ring = QGraphicsEllipseItem(), QGraphicsEllipseItem()
+        self._under, self.line = QGraphicsPathItem(), QGraphicsPathItem()
         self._dots = QGraphicsPathItem()
-        for z, item in enumerate((self._halo, self._ring, self._under, self._line, self._dots)):
+        for z, item in enumerate((self._halo, self.ring, self._under, self.line, self._dots)):
             item.setZValue(30 + z)
             item.setBrush(QBrush(Qt.BrushStyle.NoBrush))
             item.hide()
@@ -307,14 +315,14 @@ class ToolMarks:
 
     def set_colour(self, colour: QColor) -> None:
         """Set the colour of the structure to draw."""
-        self._ring.setPen(_cosmetic(colour, 1.4))
-        self._line.setPen(_cosmetic(colour, 1.8))
+        self.ring.setPen(_cosmetic(colour, 1.4))
+        self.line.setPen(_cosmetic(colour, 1.8))
         self._dots.setPen(_cosmetic(colour, self.DOT, round_cap=True))
 
     def show_brush(self, centre: Point | None, radius: float, pixel_aspect: float = 1.0) -> None:
         """Show the circle of the brush around `centre`, or hide it; `radius` in image columns."""
         rows = radius / pixel_aspect
-        for ring in (self._halo, self._ring):
+        for ring in (self._halo, self.ring):
             ring.setVisible(centre is not None)
             if centre is not None:
                 ring.setRect(centre[0] - radius, centre[1] - rows, 2 * radius, 2 * rows)
@@ -336,7 +344,7 @@ class ToolMarks:
             True for an outline that belongs to another frame.
         """
         visible = len(points) > 0
-        for item in (self._under, self._line, self._dots):
+        for item in (self._under, self.line, self._dots):
             item.setVisible(visible)
             item.setOpacity(0.4 if faint else 1.0)
         if not visible:
@@ -347,7 +355,7 @@ class ToolMarks:
         if pointer is not None:
             path.lineTo(corners[0] if closing else QPointF(*pointer))
         self._under.setPath(path)
-        self._line.setPath(path)
+        self.line.setPath(path)
         dots = QPainterPath()
         # Freehand outlines have too many points: mark their ends only.
         for corner in corners if len(corners) <= 60 else (corners[0], corners[-1]):

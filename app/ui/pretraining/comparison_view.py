@@ -39,20 +39,20 @@ class ComparisonView(QWidget):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self._pictures = QScrollArea()
-        self._pictures.setWidgetResizable(True)
+        self.pictures = QScrollArea()
+        self.pictures.setWidgetResizable(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.note)
         column.addWidget(self.table)
-        column.addWidget(self._pictures, 1)
+        column.addWidget(self.pictures, 1)
         self.clear()
 
     def clear(self) -> None:
         """Remove the result."""
         self.note.hide()
         self.table.hide()
-        self._pictures.hide()
+        self.pictures.hide()
 
     def show_result(self, result: Mapping[str, Any]) -> None:
         """Display a result; with too few labels it has no table."""
@@ -64,7 +64,7 @@ class ComparisonView(QWidget):
         if scored:
             self._fill(pair, result.get("classes", ()))
         pictures = list(result.get("pictures", ()))
-        self._pictures.setVisible(bool(pictures))
+        self.pictures.setVisible(bool(pictures))
         if pictures:
             self._show_pictures(pictures, [str(one.get("name", "")) for one in pair])
 
@@ -109,7 +109,7 @@ class ComparisonView(QWidget):
             for place, file in enumerate(files):
                 grid.addWidget(_picture(file, tooltip), 1 + row, place)
         grid.setRowStretch(1 + len(pictures), 1)
-        self._pictures.setWidget(content)
+        self.pictures.setWidget(content)
 
 
 def _picture(file: object, tooltip: str) -> QLabel:

@@ -64,7 +64,7 @@ def test_before_and_after_are_measured_on_the_open_project(
     assert [_cell(comparison, 0, column) for column in range(3)] == ["0.800", "0.850", "+0.050"]
     assert comparison.table.rowCount() == 2
     assert "left-out" in comparison.note.text()
-    assert comparison._pictures.isVisible()
+    assert comparison.pictures.isVisible()
 
 
 def test_with_too_few_labels_there_are_pictures_only(comparing: tuple[Trainer, Run], tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_with_too_few_labels_there_are_pictures_only(comparing: tuple[Trainer, R
     compare = trainer.dialog.comparison
     assert "Too few frames" in compare.state.text()
     assert not compare.comparison.table.isVisible()
-    assert compare.comparison._pictures.isVisible()
+    assert compare.comparison.pictures.isVisible()
 
 
 def test_a_comparison_that_fails_leaves_the_choice(comparing: tuple[Trainer, Run]) -> None:

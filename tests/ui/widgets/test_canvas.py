@@ -8,94 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QKeySequence, QWheelEvent
+from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.domain.cine import Frame
-from app.domain.labels import LEFT_HEART
-from app.domain.provenance import Provenance, derived_states
-from app.domain.shown_mask import FrameMasks
+from app.domain.provenance import Provenance
 from app.ui.canvas import CineCanvas
-from app.workspace.gestures import FinishedStroke
-
-LEFT, MIDDLE, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.RightButton
-NONE, CTRL = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier
-SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
-HEIGHT, WIDTH = 120, 160
-
-
-@pytest.fixture
-def canvas(qtbot: QtBot) -> CineCanvas:
-    canvas = CineCanvas()
-    canvas.set_label_set(LEFT_HEART)
-    qtbot.addWidget(canvas)
-    canvas.resize(700, 500)
-    canvas.show()
-    qtbot.waitExposed(canvas)
-    canvas.set_frame(np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH).astype(np.uint8), 7)
-    canvas.set_brush_radius(5.0)
-    canvas.set_tool("brush")
-    return canvas
-
-
-def show(canvas: CineCanvas, annotation: Frame | None, prediction: Frame | None = None) -> None:
-    """Show masks on the current frame, as drawn by hand and as predicted."""
-    states = {} if annotation is None else derived_states(None, {}, annotation, "brush")
-    size = next((m.shape for m in (annotation, prediction) if m is not None), (HEIGHT, WIDTH))
-    canvas.set_masks(FrameMasks((size[0], size[1]), annotation, states, prediction, LEFT_HEART.walls))
-
-
-class MouseInput:
-    """Moves the mouse in image pixels."""
-
-    def __init__(self, canvas: CineCanvas) -> None:
-        self.canvas, self.viewport = canvas, canvas.viewport()
-        self.edits: list[FinishedStroke] = []
-        canvas.edited.connect(self.edits.append)
-
-    def at(self, x: float, y: float) -> QPoint:
-        return self.canvas.map_from_image(x, y).toPoint()
-
-    def press(self, x: float, y: float, button: Qt.MouseButton = LEFT, keys: Any = NONE) -> None:
-        QTest.mousePress(self.viewport, button, keys, self.at(x, y))
-
-    def move(self, x: float, y: float) -> None:
-        QTest.mouseMove(self.viewport, self.at(x, y))
-        QApplication.processEvents()
-
-    def release(self, x: float, y: float, button: Qt.MouseButton = LEFT) -> None:
-        QTest.mouseRelease(self.viewport, button, NONE, self.at(x, y))
-
-    def click(self, x: float, y: float) -> None:
-        self.press(x, y)
-        self.release(x, y)
-
-    def drag(self, *points: tuple[float, float], button: Qt.MouseButton = LEFT, keys: Any = NONE) -> None:
-        self.press(*points[0], button, keys)
-        for point in points[1:]:
-            self.move(*point)
-        self.release(*points[-1], button)
-
-    def wheel(self, notches: float, keys: Any = NONE, at: tuple[float, float] = (80, 60)) -> None:
-        position = QPointF(self.at(*at))
-        event = QWheelEvent(
-            position,
-            self.viewport.mapToGlobal(position),
-            QPoint(),
-            QPoint(0, round(notches * 120)),
-            Qt.MouseButton.NoButton,
-            keys,
-            Qt.ScrollPhase.NoScrollPhase,
-            False,
-        )
-        QApplication.sendEvent(self.viewport, event)
-
-
-@pytest.fixture
-def mouse(canvas: CineCanvas) -> MouseInput:
-    return MouseInput(canvas)
+from tests.ui.widgets.conftest import (
+    ALT,
+    CTRL,
+    HEIGHT,
+    LEFT,
+    MIDDLE,
+    NONE,
+    RIGHT,
+    SHIFT,
+    WIDTH,
+    MouseInput,
+    show,
+)
 
 
 def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas, mouse: MouseInput) -> None:
@@ -157,171 +89,6 @@ def test_drawing_behind_spares_other_classes(canvas: CineCanvas, mouse: MouseInp
     (edit,) = mouse.edits
     assert ((edit.after == 1) == (cavity == 1)).all()
     assert edit.after[45, 65 + 10] == 2
-
-
-def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    for point in ((40, 30), (100, 30), (100, 90), (40, 90)):
-        mouse.click(*point)
-        assert mouse.edits == []
-    mouse.click(40.5, 30.5)
-    (edit,) = mouse.edits
-    assert edit.kind == "polygon"
-    assert edit.after.sum() == pytest.approx(60 * 60, rel=0.03)
-    assert canvas.unfinished_outline() is None
-
-
-@pytest.mark.parametrize("how", ["enter", "double click", "finish_outline"])
-def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, mouse: MouseInput, how: str) -> None:
-    canvas.set_tool("polygon")
-    for point in ((40, 30), (100, 30), (100, 90)):
-        mouse.click(*point)
-    if how == "enter":
-        QTest.keyClick(canvas, Qt.Key.Key_Return)
-    elif how == "double click":
-        mouse.click(40, 90)
-        QTest.mouseDClick(mouse.viewport, LEFT, NONE, mouse.at(40, 90))
-    else:
-        canvas.finish_outline()
-    (edit,) = mouse.edits
-    assert edit.key == 7
-    assert edit.after[40, 90] == 1
-
-
-def half_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    for point in ((40, 30), (100, 30), (100, 90)):
-        mouse.click(*point)
-
-
-@pytest.mark.parametrize("what", ["finish_stroke", "other tool", "other frame", "other structure", "wheel"])
-def test_an_unfinished_outline_waits(canvas: CineCanvas, mouse: MouseInput, what: str) -> None:
-    half_an_outline(canvas, mouse)
-    if what == "finish_stroke":
-        canvas.finish_stroke()
-    elif what == "other tool":
-        canvas.set_tool("brush")
-    elif what == "other frame":
-        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
-    elif what == "other structure":
-        canvas.set_active_class(2)
-    else:
-        mouse.wheel(1)
-    assert mouse.edits == []
-    assert canvas.unfinished_outline() == 7
-    QTest.keyClick(canvas, Qt.Key.Key_Return)
-    (edit,) = mouse.edits
-    assert edit.key == 7
-    assert edit.after[40, 90] == 1  # also where another structure was chosen meanwhile
-
-
-def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    mouse.click(40, 30)
-    mouse.click(100, 30)
-    canvas.set_tool("brush")
-    mouse.click(20, 100)
-    (edit,) = mouse.edits
-    assert edit.kind == "brush"
-    assert canvas.unfinished_outline() is None
-
-
-def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
-    told: list[object] = []
-    canvas.outline_waits.connect(told.append)
-    half_an_outline(canvas, mouse)
-    canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 3, group="another cine")
-    QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert mouse.edits == []
-    assert told == [7]
-
-
-def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
-    canvas: CineCanvas, mouse: MouseInput
-) -> None:
-    frame = np.zeros((HEIGHT, WIDTH), np.uint8)
-    canvas.set_frame(frame, 7, group="a")
-    half_an_outline(canvas, mouse)
-    line = canvas._marks._line
-    assert (line.isVisible(), line.opacity()) == (True, 1.0)
-    canvas.set_frame(frame, 8, group="a")
-    assert line.isVisible()
-    assert line.opacity() < 0.6
-    canvas.set_frame(frame, 1, group="another cine")
-    assert not line.isVisible()
-    canvas.set_frame(frame, 7, group="a")
-    assert (line.isVisible(), line.opacity()) == (True, 1.0)
-    mouse.click(40, 90)
-    QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert mouse.edits[0].after.sum() == pytest.approx(60 * 60, rel=0.05)
-
-
-@pytest.mark.parametrize("where", ["other frame", "other tool"])
-def test_nothing_else_is_drawn_while_an_outline_waits(
-    canvas: CineCanvas, mouse: MouseInput, where: str
-) -> None:
-    told: list[object] = []
-    canvas.outline_waits.connect(told.append)
-    half_an_outline(canvas, mouse)
-    if where == "other frame":
-        canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
-    else:
-        canvas.set_tool("brush")
-    mouse.drag((20, 100), (60, 100))
-    assert mouse.edits == []
-    assert told == [7]
-    QTest.keyClick(canvas, Qt.Key.Key_Escape)
-    mouse.click(20, 100)
-    assert canvas.unfinished_outline() in (None, 8)
-
-
-def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    ring = [(80 + 30 * math.cos(t), 60 + 30 * math.sin(t)) for t in np.linspace(0, 5.8, 40)]
-    mouse.drag(*ring)
-    (edit,) = mouse.edits
-    assert edit.after.sum() == pytest.approx(math.pi * 900, rel=0.05)
-
-
-def test_backspace_takes_the_last_corner_back(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    for point in ((40, 30), (100, 30), (100, 90), (150, 110)):
-        mouse.click(*point)
-    QTest.keyClick(canvas, Qt.Key.Key_Backspace)
-    QTest.keyClick(canvas, Qt.Key.Key_Return)
-    assert mouse.edits[0].after.sum() == pytest.approx(60 * 60 / 2, rel=0.05)
-    mouse.click(20, 20)
-    QTest.keyClick(canvas, Qt.Key.Key_Backspace)
-    assert canvas.unfinished_outline() is None
-    assert len(mouse.edits) == 1
-
-
-@pytest.mark.parametrize("tool", ["brush", "polygon"])
-def test_escape_discards_an_unfinished_stroke(canvas: CineCanvas, mouse: MouseInput, tool: str) -> None:
-    canvas.set_tool(tool)
-    if tool == "brush":
-        mouse.press(40, 30)
-        mouse.move(90, 80)
-    else:
-        for point in ((40, 30), (100, 30), (100, 90)):
-            mouse.click(*point)
-    QTest.keyClick(canvas, Qt.Key.Key_Escape)
-    mouse.move(95, 80)
-    mouse.release(95, 80)
-    canvas.finish_stroke()
-    assert mouse.edits == []
-    mouse.click(20, 20)
-    canvas.cancel_stroke()
-    assert all(e.after[55, 65] == 0 for e in mouse.edits)
-
-
-def test_two_corners_are_no_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
-    canvas.set_tool("polygon")
-    mouse.click(40, 30)
-    mouse.click(100, 30)
-    canvas.finish_outline()
-    assert mouse.edits == []
-    assert canvas.unfinished_outline() is None
 
 
 def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, mouse: MouseInput) -> None:

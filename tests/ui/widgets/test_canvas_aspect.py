@@ -16,7 +16,7 @@ from app.domain.cine import Calibration
 from app.ui.canvas import CineCanvas
 from app.ui.status import StatusLine
 from app.workspace.painting import stamp_segment
-from tests.ui.widgets.test_canvas import CTRL, MIDDLE, NONE, MouseInput
+from tests.ui.widgets.conftest import CTRL, MIDDLE, NONE, MouseInput
 from tests.unit.engine.conftest import make_cine
 
 HEIGHT, WIDTH = 120, 160
@@ -85,7 +85,7 @@ def test_the_brush_is_round_on_the_screen(canvas: CineCanvas) -> None:
     rows, columns = np.nonzero(edit.after)
     assert np.ptp(columns) + 1 == pytest.approx(20, abs=1)
     assert np.ptp(rows) + 1 == pytest.approx(40, abs=1)
-    ring = canvas._marks._ring.rect()
+    ring = canvas.marks.ring.rect()
     column, row = unit(canvas)
     assert ring.width() * column == pytest.approx(ring.height() * row)
 
