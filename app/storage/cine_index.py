@@ -1,7 +1,7 @@
 """The user's index of the paths of cines, outside every project.
 
 A project is shared; the names of folders and files often contain those of patients. So the project refers to
-a cine by the hash of its pixels, and this file, which stays on the machine, says where the cine is.
+a cine by the hash of its pixels, and this file, which stays on the machine, stores its path.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _logger = logging.getLogger(__name__)
 class CineIndex:
     """Paths by project and content hash, in a small SQLite file.
 
-    An index that cannot be read is empty, and one that cannot be written stays as it is: cines are then found
-    by their content, or opened again by the user.
+    An index that cannot be read counts as empty, and one that cannot be written is not changed: cines are
+    then found by their content, or opened again by the user.
 
     Parameters
     ----------
@@ -112,9 +112,11 @@ class CineIndex:
 
 
 def _present(folder: Path, stored: bytes, relative: bytes | None) -> Path:
+    """Return the stored path, or the same place relative to the project if only that exists."""
     path = Path(os.fsdecode(stored))
     if relative is not None:
         beside = folder / os.fsdecode(relative)
-        if beside != path and beside.exists():
+        # The stored path first: another folder may contain another file of this name.
+        if beside != path and not path.exists() and beside.exists():
             return beside
     return path

@@ -40,10 +40,13 @@ class Location:
 
 def relative_path(folder: Path, path: Path) -> Path | None:
     """Path relative to a folder; None where it is not in or below the folder."""
-    for candidate in (path, path.resolve()):
-        if candidate.is_relative_to(folder):
-            return candidate.relative_to(folder)
-    return None
+    if path.is_relative_to(folder):
+        return path.relative_to(folder)
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return None
+    return target.relative_to(folder) if target.is_relative_to(folder) else None
 
 
 @dataclass(frozen=True)

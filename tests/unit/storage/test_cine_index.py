@@ -75,6 +75,18 @@ def test_a_cine_that_moved_with_its_project_is_found_by_the_index(tmp_path: Path
         assert project.cines()[0].path == moved / PATIENT / "heart.dcm"
 
 
+def test_another_file_of_the_same_name_beside_a_moved_project_is_not_taken(
+    tmp_path: Path, cine: Cine
+) -> None:
+    with Project.create(tmp_path / "heart.apical") as project:
+        project.add_cine(cine)
+        other = tmp_path / "elsewhere" / PATIENT / "heart.dcm"
+        other.parent.mkdir(parents=True)
+        other.write_text("another")
+        project.move_to(tmp_path / "elsewhere" / "heart.apical")
+        assert project.cines()[0].path == cine.path
+
+
 def test_a_cine_that_moved_to_another_machine_is_found_by_its_place(
     tmp_path: Path, cine: Cine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
