@@ -53,25 +53,25 @@ def test_frames_on_which_the_networks_disagree_are_not_used() -> None:
 def test_pseudo_labels_are_used_after_a_third_of_the_steps(
     head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    calls: list[int] = []
 
     def spy(self: Fit, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
-        asked.append(len(frames))
+        calls.append(len(frames))
         return real(self, frames)
 
     real = Fit._pseudo_labels
     monkeypatch.setattr(Fit, "_pseudo_labels", spy)
-    silent = replace(study, labels={})
-    fit = Fit(head, [study], BOTH, warm=False, unlabelled=[silent])
+    unlabelled = replace(study, labels={})
+    fit = Fit(head, [study], BOTH, warm=False, unlabelled=[unlabelled])
     while not fit.done:
         assert np.isfinite(fit.step())
-    assert asked == [0, 0, 1, 1, 1, 1]  # of four: two labels, a carried one, and this
-    asked.clear()
-    warm = Fit(fit.averaged, [study], BOTH, warm=True, unlabelled=[silent])
+    assert calls == [0, 0, 1, 1, 1, 1]  # of four: two labels, a carried one, and this
+    calls.clear()
+    warm = Fit(fit.averaged, [study], BOTH, warm=True, unlabelled=[unlabelled])
     warm.step()
-    few = Fit(head, [study], replace(BOTH, both_from=4), warm=True, unlabelled=[silent])
+    few = Fit(head, [study], replace(BOTH, both_from=4), warm=True, unlabelled=[unlabelled])
     few.step()
-    assert asked == [1, 0, 0]  # where nothing is asked of the head, the next batch is made beside the step
+    assert calls == [1, 0, 0]  # without pseudo-labels the next batch is assembled during the step
 
 
 def test_their_fraction_decreases_with_the_number_of_labels() -> None:
@@ -84,23 +84,23 @@ def test_their_fraction_decreases_with_the_number_of_labels() -> None:
 def test_a_structure_without_predictions_is_not_unlearned(
     head: Head, study: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def first_alone(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
-        target = torch.zeros_like(answers[0])
+    def only_first(predictions: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
+        target = torch.zeros_like(predictions[0])
         target[:, 1, :40], target[:, 0, 40:] = 1.0, 1.0
         return target, torch.ones_like(target[:, 0])
 
-    monkeypatch.setattr("vjepa_core.fewshot.fit.pseudo_labels", first_alone)
-    silent = replace(study, labels={})
-    fit = Fit(head, [study], BOTH, warm=True, unlabelled=[silent])
-    batch = fit._assemble([(silent, 0)])
+    monkeypatch.setattr("vjepa_core.fewshot.fit.pseudo_labels", only_first)
+    unlabelled = replace(study, labels={})
+    fit = Fit(head, [study], BOTH, warm=True, unlabelled=[unlabelled])
+    batch = fit._assemble([(unlabelled, 0)])
     assert batch.drawn.tolist() == [[True, True, False]]
 
 
 def test_pseudo_labels_change_the_fit(
     head: Head, study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def everything(answers: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
-        target = torch.zeros_like(answers[0])
+    def everything(predictions: list[Tensor], _sure: float) -> tuple[Tensor, Tensor]:
+        target = torch.zeros_like(predictions[0])
         target[:, 1] = 1.0
         return target, torch.ones_like(target[:, 0])
 
