@@ -118,10 +118,10 @@ class VisionTransformer3D(nn.Module):
         ValueError
             If a block does not exist or has no norm.
         """
-        wanted = tuple(self.depths if indices is None else indices)
+        requested = tuple(self.depths if indices is None else indices)
         last = len(self.blocks) - 1
-        unknown = [i for i in wanted if not 0 <= i <= last or (norm and self.v21 and i not in self.depths)]
-        if unknown or not wanted:
+        unknown = [i for i in requested if not 0 <= i <= last or (norm and self.v21 and i not in self.depths)]
+        if unknown or not requested:
             raise ValueError(
                 f"no features after blocks {unknown}; this encoder has features after {self.depths}"
             )
@@ -129,12 +129,12 @@ class VisionTransformer3D(nn.Module):
         tokens, rope = self._embed(x, None)
         outputs: dict[int, Tensor] = {}
         for i, block in enumerate(self.blocks):
-            if i > max(wanted) and intermediates_only:
+            if i > max(requested) and intermediates_only:
                 break
             tokens = block(tokens, rope)
-            if i in wanted:
+            if i in requested:
                 outputs[i] = (self.output_norm(i)(tokens) if norm else tokens).unflatten(1, (t, h, w))
-        grids = [outputs[i] for i in wanted]
+        grids = [outputs[i] for i in requested]
         return grids if intermediates_only else (self.output_norm(last)(tokens), grids)
 
     def _patches(self, x: Tensor) -> PatchEmbed3D:

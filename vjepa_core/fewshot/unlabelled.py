@@ -17,14 +17,14 @@ from vjepa_core.fewshot.overlap import MIN_AGREEMENT, agreement
 
 
 @torch.no_grad()
-def pseudo_labels(answers: Sequence[Tensor], sure: float) -> tuple[Tensor, Tensor]:
+def pseudo_labels(predictions: Sequence[Tensor], min_probability: float) -> tuple[Tensor, Tensor]:
     """Compute pseudo-labels and their weights.
 
     Parameters
     ----------
-    answers : sequence of Tensor
+    predictions : sequence of Tensor
         Logits (B, K, h, w) of the two networks.
-    sure : float
+    min_probability : float
         Minimum mean probability of a pixel.
 
     Returns
@@ -35,10 +35,10 @@ def pseudo_labels(answers: Sequence[Tensor], sure: float) -> tuple[Tensor, Tenso
         1 where the networks predict the same class with sufficient probability, otherwise 0; all 0 on frames
         on which their predictions differ too much. Shape (B, h, w), float.
     """
-    probabilities = torch.stack([logits.softmax(1) for logits in answers])
+    probabilities = torch.stack([logits.softmax(1) for logits in predictions])
     mean, values = probabilities.mean(0), probabilities.argmax(2)
     same = (values == values[0]).all(0)
-    weight = (same & (mean.amax(1) >= sure)).float()
+    weight = (same & (mean.amax(1) >= min_probability)).float()
     predicted = values.to(torch.uint8).cpu().numpy()
     agree = [
         agreement(one, other) >= MIN_AGREEMENT for one, other in zip(predicted[0], predicted[-1], strict=True)

@@ -157,8 +157,8 @@ def acoustic_shadow(strength: Tensor, angle: Tensor, radius: Tensor, generator: 
 
 def sector_window(strength: Tensor, angle: Tensor, lit: Tensor, generator: torch.Generator) -> Tensor:
     """Return a gain of 0 or 1 (n, 1, H, W) that narrows the sector by a fraction of its half angle."""
-    seen = torch.where(lit > 0.05, angle.abs(), torch.zeros_like(angle))
-    widest = seen.flatten(1).amax(1).clamp(min=0.2, max=math.pi / 2)
+    visible = torch.where(lit > 0.05, angle.abs(), torch.zeros_like(angle))
+    widest = visible.flatten(1).amax(1).clamp(min=0.2, max=math.pi / 2)
     left, right = (
         widest * (1 - strength * uniform(len(strength), 0.3, 1.0, generator, angle.device)) for _ in range(2)
     )

@@ -329,8 +329,8 @@ def _value(kind: Any, old: Any, value: Any, name: str) -> Any:
         return float(value)
     elif isinstance(kind, type) and type(value) is kind:
         return value
-    wanted = "a table" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
-    raise PretrainingError(f"{name} must be {wanted}, not {value!r}.")
+    expected = "a table" if dataclasses.is_dataclass(kind) else getattr(kind, "__name__", str(kind))
+    raise PretrainingError(f"{name} must be {expected}, not {value!r}.")
 
 
 # Default values for items of a list.

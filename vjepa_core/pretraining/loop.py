@@ -302,16 +302,16 @@ class Trainer:
         return self.labelled.labelled(max(1, round(self.config.truth_share * n)), self.generator)
 
     def _check(self, clips: Tensor) -> None:
-        wanted = (
+        expected = (
             self.config.batch // self.world.size,
             self.config.frames,
             self.config.size,
             self.config.size,
         )
-        if clips.dtype != torch.uint8 or tuple(clips.shape) != wanted:
+        if clips.dtype != torch.uint8 or tuple(clips.shape) != expected:
             raise PretrainingError(
                 f"The source returned clips of {clips.dtype} {tuple(clips.shape)}, but the run needs uint8 "
-                f"{wanted}."
+                f"{expected}."
             )
 
     def _open(self, resume: bool) -> dict[str, Any] | None:

@@ -180,7 +180,7 @@ class Objective(nn.Module):
     def forward(self, draw: Batch, targets: Tensor) -> dict[str, Tensor]:
         """Compute the unweighted loss terms: scalars by name."""
         tubelets, grid = patchify(draw.clips, TUBELET, PATCH)
-        hidden, visible, drawn, seen = [], [], [], []
+        hidden, visible, drawn, sides = [], [], [], []
         for kind, masks in enumerate(draw.masks):
             levels = encode(self.student, tubelets, grid, keep=masks.context, depths=self.depths)
             at_hidden, at_visible = self.predictor(torch.cat(levels, -1), masks, kind)
@@ -192,7 +192,7 @@ class Objective(nn.Module):
             if "pixels" in self.terms:
                 grey = _rows(tubelets, masks.target).float()
                 drawn.append(mse_loss(at_hidden[..., self.latents :].float(), _standard(grey)))
-            seen.append(Side(levels[-1], masks.context))
+            sides.append(Side(levels[-1], masks.context))
         terms = {"jepa": torch.stack(hidden).mean()}
         if visible:
             terms["ctx"] = torch.stack(visible).mean()
@@ -201,7 +201,7 @@ class Objective(nn.Module):
         if self.localiser is not None:
             losses = [
                 self.localiser(first, second, draw.pairs, draw.moving)
-                for first, second in self._pairs(draw, tubelets, seen)
+                for first, second in self._pairs(draw, tubelets, sides)
             ]
             terms["loc"] = torch.stack(losses).mean()
         if self.truth is not None:
@@ -217,26 +217,26 @@ class Objective(nn.Module):
         loss: Tensor = head(encode(self.student, tubelets, grid, depths=self.depths), labels, grid)
         return loss
 
-    def _pairs(self, draw: Batch, tubelets: Tensor, seen: Sequence[Side]) -> list[tuple[Side, Side]]:
+    def _pairs(self, draw: Batch, tubelets: Tensor, sides: Sequence[Side]) -> list[tuple[Side, Side]]:
         """Return the two sides of the localisation pairs."""
         last = self.depths[-1:]
         where = self.config.localisation.where
         if where == "inside":
-            return [(side, side) for side in seen]
+            return [(side, side) for side in sides]
         if where == "unplaced":
             keep = draw.masks[0].context
-            tokens = encode(self.student, tubelets, self.grid, keep=keep, depths=last, with_positions=False)[
-                0
-            ]
+            (tokens,) = encode(
+                self.student, tubelets, self.grid, keep=keep, depths=last, with_positions=False
+            )
             return [(Side(tokens, keep), Side(tokens, keep))]
         views = [patchify(view, TUBELET, PATCH)[0] for view in draw.views] or [tubelets, tubelets]
-        sides = [
+        windows = [
             Side(encode(self.student, view, self.grid, keep=window, depths=last)[0], target)
             for view, window, target in zip(
                 views, draw.windows, draw.target_windows or draw.windows, strict=True
             )
         ]
-        return [(sides[0], sides[1])]
+        return [(windows[0], windows[1])]
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -184,7 +184,7 @@ class PairBank:
         velocity = self.velocity[pairs].repeat_interleave(frames, 0)
         share = way.reshape(-1, 1, 1, 1)
         own = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
-        images, labels, seen = (base.new_zeros(()) for _ in range(3))
+        images, labels, coverage = (base.new_zeros(()) for _ in range(3))
         for k, (part, weight) in enumerate(((share, 1 - share), (share - 1, share))):
             field = exponential(velocity * part, own)
             # The field is sampled at the pixel's position, and the image at the displaced position.
@@ -194,12 +194,12 @@ class PairBank:
             grey, inside = _read(still.repeat_interleave(frames, 0), there).split(1, 1)
             # Where the deformation reaches outside the sector of one image, only the other image is used.
             inside = inside * weight.clamp(min=1e-3)
-            images, seen = images + grey * inside, seen + inside
+            images, coverage = images + grey * inside, coverage + inside
             if with_masks:
                 hot = functional.one_hot(self.masks[pairs, k].long().clamp(max=CLASSES - 1), CLASSES)
                 hot = hot.permute(0, 3, 1, 2).float().repeat_interleave(frames, 0)
                 labels = labels + weight * _read(hot, there)
-        images = images / seen.clamp(min=1e-4)
+        images = images / coverage.clamp(min=1e-4)
         # Mixing two speckle patterns reduces their contrast: restore it.
         coarse = functional.avg_pool2d(images, 9, 1, 4, count_include_pad=False)
         contrast = (share.square() + (1 - share).square()).rsqrt()

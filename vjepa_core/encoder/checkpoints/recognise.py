@@ -248,9 +248,9 @@ def _weights(
         model = VisionTransformer3D(architecture)
     expected = model.state_dict()
     stored = {name: names.stored_names(name, hugging_face) for name in expected}
-    wanted = [part for parts in stored.values() for part in parts]
-    missing = [part for part in wanted if part not in tensors]
-    stills = {name for name in wanted if "img_" in name or "_img" in name}
+    required = [part for parts in stored.values() for part in parts]
+    missing = [part for part in required if part not in tensors]
+    stills = {name for name in required if "img_" in name or "_img" in name}
     if missing and stills.issuperset(missing) and not stills & tensors.keys():
         raise EncoderError(
             f"{file} is a V-JEPA 2.1 that was trained without still images, since it lacks "
@@ -282,7 +282,7 @@ def _weights(
                     f"{file} has {names.printable_name(part)} of the shape {tuple(tensor.shape)} instead of "
                     f"{shape} for its size ({architecture.name}): choose a V-JEPA checkpoint."
                 )
-    more = sorted(tensors.keys() - set(wanted))
+    more = sorted(tensors.keys() - set(required))
     if more:
         raise EncoderError(
             f"{file} has {_and_more(more)}, which an encoder of its form ({architecture.name}) does not "

@@ -109,13 +109,13 @@ def _damaged(path: Path) -> EncoderError:
 
 
 def _named_tensors(
-    file: str, node: object, seen: Iterator[int], name: str = "", depth: int = 0
+    file: str, node: object, counter: Iterator[int], name: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield tensors by dotted name.
 
     The number of values is limited, because a small file can contain a huge number through shared lists.
     """
-    if next(seen) >= _MAX_VALUES:
+    if next(counter) >= _MAX_VALUES:
         raise EncoderError(
             f"{file} contains more than {_MAX_VALUES:,} values besides its tensors: "
             "save only its state dict and import that."
@@ -124,7 +124,7 @@ def _named_tensors(
         yield name, node.detach()
     elif depth < _MAX_DEPTH:
         for key, value in _entries(node):
-            yield from _named_tensors(file, value, seen, f"{name}.{key}" if name else str(key), depth + 1)
+            yield from _named_tensors(file, value, counter, f"{name}.{key}" if name else str(key), depth + 1)
 
 
 def _entries(node: object) -> Iterable[tuple[str | int, object]]:
