@@ -59,7 +59,7 @@ def warp(maps: Tensor, shift: Tensor, base: Tensor) -> Tensor:
 
 def exponential(velocity: Tensor, base: Tensor) -> Tensor:
     """Compute the displacement (n, 2, g, g) of a velocity field after one unit of time."""
-    shift = velocity / 2**_SQUARINGS
+    shift: Tensor = velocity / 2**_SQUARINGS
     for _ in range(_SQUARINGS):
         shift = shift + warp(shift, shift, base)
     return shift
