@@ -88,14 +88,14 @@ def _compare(
     )
     names = _names(cards)
     rows = _rows(names, results, annotated.label_set)
-    scored = [c.name for c in annotated.label_set.classes if any(c.value in o.per_class for o in results)]
+    scored = [c.name for c in annotated.label_set.structures if any(c.value in o.per_class for o in results)]
     scribbled = sum(annotated.cines[i].n_scribbled for i in cines)
     pictures = []
     if args.out is not None:
         pictures = _pictures(args.out, names, results, cines, annotated.label_set)
     data: dict[str, Any] = {
         "encoders": rows,
-        "classes": scored or [c.name for c in annotated.label_set.classes],
+        "classes": scored or [c.name for c in annotated.label_set.structures],
         "labelled_frames": annotated.n_outlined,
         "note": _note(rows, len(cines), _remarks(names, cards, scribbled, annotated.missing)),
         "pictures": pictures,

@@ -55,7 +55,7 @@ def draw_outlines(
         )
         return np.asarray(picture, np.uint8)
     # The first class is drawn last, so that the border of the cavity is complete where the wall touches it.
-    for label in reversed(label_set.classes):
+    for label in reversed(label_set.structures):
         # Interpolated, so that the border is smooth in spite of the large pixels.
         coverage = cv2.resize(np.equal(mask, label.value).astype(np.float32), size)
         borders, _ = cv2.findContours((coverage > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -250,7 +250,7 @@ def _summary(
         "region": {"x0": region.x0, "y0": region.y0, "x1": region.x1, "y1": region.y1},
         "labelled_frames": sorted(given.labels),
         "damaged_frames": list(damaged),
-        "classes": {str(c.value): c.name for c in given.label_set.classes},
+        "classes": {str(c.value): c.name for c in given.label_set.structures},
         "encoder": {
             "name": found.encoder_name,
             "checksum": found.encoder_checksum,

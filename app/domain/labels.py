@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class LabelClass:
+class Structure:
     """One structure.
 
     Attributes
@@ -38,7 +38,7 @@ class LabelSet:
     ----------
     name : str
         Name for the user.
-    classes : tuple of LabelClass
+    structures : tuple of Structure
         Structures, in the order of their keys.
     keep_enclosed : bool
         True if structures inside an outline keep their pixels: an epicardial outline around the cavity then
@@ -46,28 +46,28 @@ class LabelSet:
     """
 
     name: str
-    classes: tuple[LabelClass, ...]
+    structures: tuple[Structure, ...]
     keep_enclosed: bool = True
 
     @property
     def values(self) -> tuple[int, ...]:
         """Label values, in the order of the structures."""
-        return tuple(c.value for c in self.classes)
+        return tuple(c.value for c in self.structures)
 
     @property
     def walls(self) -> tuple[tuple[int, int], ...]:
         """(wall, cavity) values of every wall whose cavity is in the set."""
-        return tuple((c.value, c.wall_of) for c in self.classes if c.wall_of in self.values)
+        return tuple((c.value, c.wall_of) for c in self.structures if c.wall_of in self.values)
 
     @property
     def is_left_heart(self) -> bool:
         """True if the structures are those of `LEFT_HEART`, which the starter head predicts."""
-        own, known = ([(c.value, c.snomed) for c in one.classes] for one in (self, LEFT_HEART))
+        own, known = ([(c.value, c.snomed) for c in one.structures] for one in (self, LEFT_HEART))
         return own == known
 
-    def __getitem__(self, value: int) -> LabelClass:
+    def __getitem__(self, value: int) -> Structure:
         """Return the structure of a label value; KeyError if there is none."""
-        for label in self.classes:
+        for label in self.structures:
             if label.value == value:
                 return label
         raise KeyError(value)
@@ -80,8 +80,8 @@ LV_CAVITY, LV_MYOCARDIUM, LEFT_ATRIUM = "87878005", "49848007", "82471001"
 LEFT_HEART = LabelSet(
     "Left heart",
     (
-        LabelClass(1, "LV cavity", (0, 158, 235), LV_CAVITY),
-        LabelClass(2, "LV myocardium", (240, 170, 20), LV_MYOCARDIUM, wall_of=1),
-        LabelClass(3, "Left atrium", (225, 110, 170), LEFT_ATRIUM),
+        Structure(1, "LV cavity", (0, 158, 235), LV_CAVITY),
+        Structure(2, "LV myocardium", (240, 170, 20), LV_MYOCARDIUM, wall_of=1),
+        Structure(3, "Left atrium", (225, 110, 170), LEFT_ATRIUM),
     ),
 )

@@ -20,8 +20,8 @@ class PredictedMasks:
         Revision of the annotations that they belong to.
     masks : mapping
         Label image (height, width) by frame.
-    confidence : mapping
-        Expected mean Dice by frame.
+    expected_dice : mapping
+        Expected Dice, 0 to 1, by frame.
     final : bool
         True if the fit to this revision is complete.
     draft : bool
@@ -35,7 +35,7 @@ class PredictedMasks:
     cine_id: int
     revision: int
     masks: Mapping[int, Frame]
-    confidence: Mapping[int, float]
+    expected_dice: Mapping[int, float]
     final: bool
     draft: bool = False
     doubts: Mapping[int, Frame] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from app.domain.labels import LEFT_HEART, LV_CAVITY, LV_MYOCARDIUM, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, LV_CAVITY, LV_MYOCARDIUM, LabelSet, Structure
 
 
 def label_set_to_json(label_set: LabelSet) -> str:
@@ -17,7 +17,7 @@ def label_set_to_json(label_set: LabelSet) -> str:
             "snomed": c.snomed,
             "wall_of": c.wall_of,
         }
-        for c in label_set.classes
+        for c in label_set.structures
     ]
     return json.dumps({"name": label_set.name, "classes": classes, "keep_enclosed": label_set.keep_enclosed})
 
@@ -33,7 +33,7 @@ def label_set_from_json(text: str) -> LabelSet:
         # In label sets without this entry the myocardium of the left ventricle is a wall.
         wall_of = item.get("wall_of", cavities.get(item["snomed"]))
         classes.append(
-            LabelClass(int(item["value"]), item["name"], (red, green, blue), item["snomed"], wall_of)
+            Structure(int(item["value"]), item["name"], (red, green, blue), item["snomed"], wall_of)
         )
     return LabelSet(data["name"], tuple(classes), bool(data.get("keep_enclosed", True)))
 
@@ -43,7 +43,7 @@ def structures_to_json(label_set: LabelSet) -> str:
 
     It identifies what a head predicts, independent of the name and the colours of the label set.
     """
-    return json.dumps([[c.value, c.snomed or c.name] for c in label_set.classes])
+    return json.dumps([[c.value, c.snomed or c.name] for c in label_set.structures])
 
 
 def predicts_structures(stored: str, label_set: LabelSet) -> bool:

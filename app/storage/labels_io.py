@@ -139,4 +139,4 @@ def _checked(name: str, image: NDArray[Any], label_set: LabelSet) -> NDArray[np.
 
 
 def _class_names(label_set: LabelSet) -> str:
-    return ", ".join(f"{c.value} {c.name}" for c in label_set.classes)
+    return ", ".join(f"{c.value} {c.name}" for c in label_set.structures)

@@ -132,7 +132,7 @@ def _area_rows(
     label_set: LabelSet,
 ) -> Iterator[tuple[str, ...]]:
     for frame, mask in enumerate(masks):
-        for label in label_set.classes:
+        for label in label_set.structures:
             structure = mask == label.value
             pixels = int(structure.sum())
             area = "0.00" if calibrated and not pixels else ""

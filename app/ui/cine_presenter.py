@@ -1,4 +1,4 @@
-"""Displays the current cine: picture, timeline, calibration."""
+"""Displays the visible cine: picture, timeline, calibration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FrameKey:
 
 
 class CinePresenter:
-    """Keeps picture, tools, timeline and status line consistent with the current cine of a workspace."""
+    """Keeps picture, tools, timeline and status line consistent with the visible cine of a workspace."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class CinePresenter:
         self._view_state = view_state
 
     def show(self) -> None:
-        """Display the current cine, or that none is open."""
-        canvas, opened = self._canvas, self._workspace.current
+        """Display the visible cine, or that none is open."""
+        canvas, opened = self._canvas, self._workspace.visible_cine
         canvas.finish_stroke()
         canvas.set_label_set(self._workspace.label_set)
         self._tools.set_label_set(self._workspace.label_set)
-        canvas.set_active_class(self._tools.active_class())
+        canvas.set_active_structure(self._tools.active_structure())
         self._status.show_cine(None if opened is None else opened.cine)
         self._player_bar.set_cine(None if opened is None else opened.cine)
         if opened is None:
@@ -82,7 +82,7 @@ class CinePresenter:
 
     def show_picture(self, frame: int) -> None:
         """Display a frame without its label layers; a damaged frame is black."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is None:
             return
         try:
@@ -94,14 +94,14 @@ class CinePresenter:
         self._player_bar.set_current(frame)
 
     def show_labels(self) -> None:
-        """Update annotated frames, expected Dice and findings of the current cine."""
-        opened = self._workspace.current
+        """Update annotated frames, expected Dice and findings of the visible cine."""
+        opened = self._workspace.visible_cine
         if opened is None:
             return
         layer = opened.recorder.layer
         accepted_only = set(layer.annotated_frames) - set(layer.drawn_frames)
         self._player_bar.timeline.set_annotated(layer.drawn_frames, accepted_only)
-        self._player_bar.timeline.set_predictions(expected_dice(opened), opened.stale)
+        self._player_bar.timeline.set_predictions(expected_dice(opened), opened.outdated)
         self._review.show_findings(findings_to_review(opened))
 
     def _discard_outline(self) -> None:

@@ -26,7 +26,7 @@ def open_demo(window: MainWindow) -> None:
         if not opened.recorder.layer.revision:
             for frame, label in starter_labels().items():
                 window.workspace.editor.draw(opened, frame, label, "accept")
-        if window.current is opened:
+        if window.visible_cine is opened:
             window.navigation.show_frame(DEMO_FRAME)
 
     window.workspace.open_paths([cine_path()], on_opened=add_labels)
@@ -64,4 +64,4 @@ def _finished(window: MainWindow) -> bool:
 
 
 def _has_prediction(window: MainWindow) -> bool:
-    return window.current is not None and DEMO_FRAME in window.current.predictions
+    return window.visible_cine is not None and DEMO_FRAME in window.visible_cine.predictions

@@ -63,7 +63,7 @@ class DrawingCanvas(LabelledPicture):
         self._starts_from_prediction = True
         self._scribbles = False
         self._tool = PAN
-        self._active_class = 1
+        self._active_structure = 1
         self._behind = False
         self._radius = 8.0
         self._gesture: Gesture | None = None
@@ -95,7 +95,7 @@ class DrawingCanvas(LabelledPicture):
         self._update_marks()
 
     def set_masks(self, masks: FrameMasks, *, outdated: bool = False) -> None:
-        """Display the masks of the current frame; a stroke in progress is not affected.
+        """Display the masks of the visible frame; a stroke in progress is not affected.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class DrawingCanvas(LabelledPicture):
         """Set the structures and their colours."""
         super().set_label_set(labels)
         self._label_set = labels
-        self.set_active_class(self._active_class)
+        self.set_active_structure(self._active_structure)
 
     # Tool settings
 
@@ -154,16 +154,16 @@ class DrawingCanvas(LabelledPicture):
         """Return the name of the active tool."""
         return self._tool
 
-    def set_active_class(self, value: int) -> None:
+    def set_active_structure(self, value: int) -> None:
         """Set the structure to draw; an unfinished outline keeps its own."""
-        self._active_class = value
+        self._active_structure = value
         self._update_mark_colour()
         self._update_marks()
 
     def _update_mark_colour(self) -> None:
         outline = self._gesture if isinstance(self._gesture, OutlineGesture) else None
-        value = self._active_class if outline is None else outline.settings.active
-        colour = {c.value: c.colour for c in self._label_set.classes}.get(value, WHITE)
+        value = self._active_structure if outline is None else outline.settings.active
+        colour = {c.value: c.colour for c in self._label_set.structures}.get(value, WHITE)
         self.marks.set_colour(QColor(*colour))
 
     def set_brush_radius(self, radius: float) -> None:
@@ -246,7 +246,7 @@ class DrawingCanvas(LabelledPicture):
     def _begin_gesture(self) -> None:
         if self._frame is None:
             return
-        settings = StrokeSettings(self._active_class, self._behind, erase=self._tool == ERASER)
+        settings = StrokeSettings(self._active_structure, self._behind, erase=self._tool == ERASER)
         if self._tool == POLYGON:
             self._gesture = OutlineGesture(self._initial_masks(), settings)
         else:

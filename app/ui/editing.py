@@ -76,7 +76,7 @@ class Editing:
 
     def update_actions(self) -> None:
         """Enable undo and redo where there is a stroke to undo or to redo."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         layer = None if opened is None else opened.recorder.layer
         self._actions["undo"].setEnabled(layer is not None and layer.can_undo)
         self._actions["redo"].setEnabled(layer is not None and layer.can_redo)
@@ -88,13 +88,13 @@ class Editing:
         if not in_progress:
             self._dismiss_outline_message()
             return
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         self._player.pause()
         if opened is not None and self._canvas.tool() != POLYGON:
             self._stroke_start = FrameKey(opened, opened.frame), opened.predictions.get(opened.frame)
         self._layers.show_masks(True)
         erasing = self._canvas.tool() == ERASER
-        self._tools.show_structures(None if erasing else {self._tools.active_class()})
+        self._tools.show_structures(None if erasing else {self._tools.active_structure()})
 
     def commit(self, edit: FinishedStroke) -> None:
         """Record a finished stroke and show its frame."""
@@ -103,7 +103,7 @@ class Editing:
         prediction = start[1] if start is not None and start[0] == key else None
         self._workspace.editor.apply(key.opened, key.frame, edit.result, STROKE_KINDS[edit.kind], prediction)
         self._tools.show_structures(set(edit.changed))
-        if key.opened is not self._workspace.current or key.frame != key.opened.frame:
+        if key.opened is not self._workspace.visible_cine or key.frame != key.opened.frame:
             self._go_to(key)
 
     def explain_unfinished_outline(self) -> None:
@@ -155,7 +155,7 @@ class Editing:
 
     def _remember_visible(self) -> None:
         """Remember the visible prediction: the accept button accepts what was visible when it was pressed."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is not None:
             frame = opened.frame
             self._visible_at_press = (
@@ -166,7 +166,7 @@ class Editing:
 
     def accept_prediction(self) -> None:
         """Accept the prediction on the visible frame."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         visible, self._visible_at_press = self._visible_at_press, None
         if opened is None:
             return
@@ -191,7 +191,7 @@ class Editing:
         self._change_frame(self._workspace.editor.remove_islands)
 
     def _change_frame(self, change: Callable[[int], object]) -> None:
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is not None:
             self._canvas.finish_stroke()
             change(opened.frame)

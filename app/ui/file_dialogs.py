@@ -43,8 +43,8 @@ class FileDialogs:
         self._actions["save_project_as"].setEnabled(self._workspace.project is not None)
 
     def _folder(self) -> str:
-        """Folder of the current cine: the most likely place of the next one."""
-        opened = self._workspace.current
+        """Folder of the visible cine: the most likely place of the next one."""
+        opened = self._workspace.visible_cine
         return "" if opened is None else str(opened.cine.path.parent)
 
     def open_files(self) -> None:

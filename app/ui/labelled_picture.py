@@ -66,10 +66,10 @@ class LabelledPicture(PictureView):
         for layer in (self.drawn, self.accepted, self.predicted):
             layer.set_label_set(labels)
 
-    def set_hidden_classes(self, values: Collection[int]) -> None:
+    def set_hidden_structures(self, values: Collection[int]) -> None:
         """Hide these structures in every layer."""
         for layer in (self.drawn, self.accepted, self.predicted):
-            layer.set_hidden_classes(values)
+            layer.set_hidden_structures(values)
 
     def set_layers_visible(self, annotation: bool, prediction: bool) -> None:
         """Show or hide annotations and predictions."""

@@ -57,12 +57,12 @@ class LayerPresenter:
 
     def show(self) -> None:
         """Update layers and texts for the visible frame."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is None:
             return
         frame = opened.frame
         masks = opened.masks(frame)
-        self._canvas.set_masks(masks, outdated=frame in opened.stale)
+        self._canvas.set_masks(masks, outdated=frame in opened.outdated)
         self._canvas.set_doubt(opened.doubt(frame) if self.doubt_visible else None)
         if not self._player.is_playing():
             self._describe(opened, masks)
@@ -108,7 +108,7 @@ class LayerPresenter:
 
     def fetch_doubt(self) -> None:
         """Have doubt computed for a reopened cine: projects store masks without doubt."""
-        learner, opened = self._workspace.learner, self._workspace.current
+        learner, opened = self._workspace.learner, self._workspace.visible_cine
         progress = learner.last_progress
         if self.doubt_visible and opened is not None and progress and progress.stage in RESTING:
             learner.request_doubts(opened)
@@ -116,7 +116,7 @@ class LayerPresenter:
 
 def describe_frame(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) -> str:
     """Return one or two sentences about the visible frame for the learning panel."""
-    names = {c.value: c.name for c in labels.classes}
+    names = {c.value: c.name for c in labels.structures}
     by_state = {
         state: [v for v, s in masks.states.items() if s is state and v in names]
         for state in (Provenance.DRAWN, Provenance.ACCEPTED)
@@ -148,6 +148,6 @@ def _describe_prediction(opened: OpenedCine, dice: float) -> str:
     reasons = "".join(f"; check: {reason}" for reason in opened.findings.get(opened.frame, ()))
     if is_draft(opened):
         return f"Draft, not fitted to this cine: check it; expected Dice {dice:.2f}{reasons}"
-    if opened.frame in opened.stale:
+    if opened.frame in opened.outdated:
         return f"Outdated: expected Dice {dice:.2f} before your last stroke{reasons}"
     return f"Predicted: expected Dice {dice:.2f}{reasons}"

@@ -45,10 +45,10 @@ class LearningPresenter:
         self._status.show_engine("No cine open")
 
     def _show_progress(self, progress: Progress) -> None:
-        current = self._workspace.current
+        visible = self._workspace.visible_cine
         names = {opened.id: opened.cine.path.name for opened in self._workspace.opened_cines}
-        is_current = current is None or progress.cine_id == current.id
-        other_cine = "" if is_current else names.get(progress.cine_id, "")
+        is_visible = visible is None or progress.cine_id == visible.id
+        other_cine = "" if is_visible else names.get(progress.cine_id, "")
         seconds_left = self._remaining.update(progress)
         self._panel.show_progress(progress, other_cine, seconds_left)
         text = describe(progress, seconds_left)

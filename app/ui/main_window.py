@@ -77,9 +77,9 @@ class MainWindow(QMainWindow):
             self.banner.show_message(self.keymap.warning, Level.WARNING)
 
     @property
-    def current(self) -> OpenedCine | None:
+    def visible_cine(self) -> OpenedCine | None:
         """The displayed cine, or None."""
-        return self.workspace.current
+        return self.workspace.visible_cine
 
     # Construction
 
@@ -197,12 +197,12 @@ class MainWindow(QMainWindow):
     def _connect_tools(self) -> None:
         tools, canvas = self.tools, self.canvas
         tools.tool_chosen.connect(canvas.set_tool)
-        tools.class_chosen.connect(canvas.set_active_class)
+        tools.structure_chosen.connect(canvas.set_active_structure)
         tools.radius_chosen.connect(canvas.set_brush_radius)
         tools.behind_changed.connect(canvas.set_behind)
         tools.scribbles_changed.connect(canvas.set_scribbles)
         tools.from_prediction_changed.connect(canvas.set_corrections)
-        tools.hidden_classes_changed.connect(canvas.set_hidden_classes)
+        tools.hidden_structures_changed.connect(canvas.set_hidden_structures)
         tools.show_radius(canvas.brush_radius())
         canvas.brush_radius_changed.connect(tools.show_radius)
         handlers: dict[str, Callable[[], object]] = {
@@ -210,13 +210,13 @@ class MainWindow(QMainWindow):
             "brush_larger": partial(canvas.step_brush_radius, 1),
         }
         handlers |= {f"tool_{tool}": partial(tools.choose_tool, tool) for tool in TOOLS}
-        handlers |= {f"class_{digit}": partial(tools.choose_class_at, digit) for digit in range(1, 10)}
+        handlers |= {f"class_{digit}": partial(tools.choose_structure_at, digit) for digit in range(1, 10)}
         connect_actions(self.actions_by_id, handlers)
 
     def _connect_workspace(self) -> None:
         workspace = self.workspace
         workspace.cines_changed.connect(self._show_cines)
-        workspace.current_changed.connect(self._show_cine)
+        workspace.visible_cine_changed.connect(self._show_cine)
         workspace.labels_changed.connect(self._show_labels)
         workspace.predictions_changed.connect(self._show_labels)
         workspace.suggestion_changed.connect(self.suggestion.show)
@@ -228,7 +228,7 @@ class MainWindow(QMainWindow):
 
     def _show_cine(self) -> None:
         self.cine.show()
-        if self.workspace.current is None:
+        if self.workspace.visible_cine is None:
             self.progress.show_no_cine()
         self._show_labels()
 

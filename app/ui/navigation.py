@@ -65,8 +65,8 @@ class Navigation:
         )
 
     def show_frame(self, frame: int) -> None:
-        """Show a frame of the current cine; `frame` is clamped to its range."""
-        opened = self._workspace.current
+        """Show a frame of the visible cine; `frame` is clamped to its range."""
+        opened = self._workspace.visible_cine
         if opened is None:
             return
         frame = min(max(frame, 0), opened.cine.n_frames - 1)
@@ -78,7 +78,7 @@ class Navigation:
         self._view_state.save_soon()
 
     def _show_last_frame(self) -> None:
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is not None:
             self.show_frame(opened.cine.n_frames - 1)
 
@@ -89,7 +89,7 @@ class Navigation:
 
     def step(self, by: int) -> None:
         """Go `by` frames forward (positive) or back; single steps wrap around where playback loops."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is not None:
             frame = opened.frame + by
             if self._player.loop() and abs(by) == 1:
@@ -98,7 +98,7 @@ class Navigation:
 
     def step_annotated(self, by: int) -> None:
         """Go to the next (positive) or previous annotated frame."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is None:
             return
         current, annotated = opened.frame, opened.recorder.layer.annotated_frames

@@ -112,7 +112,7 @@ class LabelLayer:
         for item in self._outlines.values():
             self._view.removeItem(item)
         self._outlines.clear()
-        self._colours = {c.value: QColor(*c.colour) for c in labels.classes}
+        self._colours = {c.value: QColor(*c.colour) for c in labels.structures}
         for value, colour in self._colours.items():
             item = QGraphicsPathItem()
             item.setPen(self._pen(colour))
@@ -157,7 +157,7 @@ class LabelLayer:
             self.is_visible = visible
             self.set_labels(self.labels)
 
-    def set_hidden_classes(self, values: Collection[int]) -> None:
+    def set_hidden_structures(self, values: Collection[int]) -> None:
         """Hide these structures, show all others."""
         self._hidden = frozenset(values)
         self._refresh_lut()

@@ -54,7 +54,7 @@ class PlayerBar(QWidget):
         self.set_current(0)
 
     def set_current(self, frame: int) -> None:
-        """Display the current frame."""
+        """Display the visible frame."""
         self.timeline.set_current(frame)
         self.player.set_current(frame)
         cine = self._cine

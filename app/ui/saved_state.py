@@ -34,8 +34,8 @@ class ViewState:
             self._canvas.restore_view(state)
 
     def save(self) -> None:
-        """Store zoom, levels and frame of the current cine."""
-        opened = self._workspace.current
+        """Store zoom, levels and frame of the visible cine."""
+        opened = self._workspace.visible_cine
         if opened is None or self._workspace.project is None:
             return
         view = self._workspace.view()

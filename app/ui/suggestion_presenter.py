@@ -33,14 +33,14 @@ class SuggestionPresenter:
 
     @property
     def frame(self) -> int | None:
-        """Suggested frame of the current cine, or None."""
-        opened = self._workspace.current
+        """Suggested frame of the visible cine, or None."""
+        opened = self._workspace.visible_cine
         return None if opened is None else self._workspace.suggestions.frame(opened)
 
     @property
     def cine(self) -> CineEntry | None:
         """Suggested cine, or None where the current one is the best choice."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         return None if opened is None else self._workspace.suggestions.cine(opened, self._workspace.entries)
 
     def show(self) -> None:
@@ -54,7 +54,7 @@ class SuggestionPresenter:
 
     def show_sentence(self) -> None:
         """Update the sentence for the visible frame."""
-        opened = self._workspace.current
+        opened = self._workspace.visible_cine
         if opened is None or not self._workspace.suggestions.is_current(opened):
             self._line.show_html("")
             return

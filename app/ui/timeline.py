@@ -1,4 +1,4 @@
-"""All frames of a cine in one strip: annotations, expected Dice of predictions, current frame."""
+"""All frames of a cine in one strip: annotations, expected Dice of predictions, visible frame."""
 
 from __future__ import annotations
 

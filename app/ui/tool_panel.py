@@ -20,8 +20,8 @@ from PySide6.QtWidgets import (
 
 from app.domain.labels import LabelSet
 from app.ui import theme
-from app.ui.class_list import ClassList
 from app.ui.keymap import Keymap
+from app.ui.structure_list import StructureList
 from app.workspace.gestures import ERASER, PAN, TOOLS
 
 MAX_SLIDER_RADIUS = 60
@@ -33,19 +33,19 @@ class ToolPanel(QWidget):
 
     Attributes
     ----------
-    classes : ClassList
+    structures : StructureList
         Structures.
     behind, correct, scribbles : QCheckBox
         Draw behind other structures; start strokes from the prediction; leave the rest of a frame unlabelled.
     """
 
     tool_chosen = Signal(str)
-    class_chosen = Signal(int)
+    structure_chosen = Signal(int)
     radius_chosen = Signal(float)
     behind_changed = Signal(bool)
     from_prediction_changed = Signal(bool)
     scribbles_changed = Signal(bool)
-    hidden_classes_changed = Signal(object)
+    hidden_structures_changed = Signal(object)
 
     def __init__(self, keymap: Keymap, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,12 +81,12 @@ class ToolPanel(QWidget):
         heading = QLabel("Structures")
         heading.setStyleSheet(f"color: {theme.MUTED}; margin-top: 6px;")
         column.addWidget(heading)
-        self.classes = ClassList()
-        self.classes.class_selected.connect(self.class_chosen)
-        self.classes.visibility_changed.connect(
-            lambda _: self.hidden_classes_changed.emit(self.classes.hidden_classes())
+        self.structures = StructureList()
+        self.structures.structure_selected.connect(self.structure_chosen)
+        self.structures.visibility_changed.connect(
+            lambda _: self.hidden_structures_changed.emit(self.structures.hidden_structures())
         )
-        column.addWidget(self.classes)
+        column.addWidget(self.structures)
         legend = QLabel(
             "solid: drawn\nlong dashes: accepted\nshort dashes: predicted\n"
             "dots: outdated prediction\ndimmed: unlabelled (scribbles)"
@@ -135,31 +135,31 @@ class ToolPanel(QWidget):
         if labels == self._label_set:
             return
         self._label_set = labels
-        self.classes.set_label_set(labels)
+        self.structures.set_label_set(labels)
 
-    def active_class(self) -> int:
+    def active_structure(self) -> int:
         """Return the label value of the structure to draw."""
-        return self.classes.active()
+        return self.structures.active()
 
     def choose_tool(self, tool: str) -> None:
         """Activate a tool."""
         self._tools[tool].setChecked(True)
         self.tool_chosen.emit(tool)
 
-    def choose_class_at(self, digit: int) -> None:
+    def choose_structure_at(self, digit: int) -> None:
         """Select the structure with this digit key."""
-        value = self.classes.value_at(digit)
+        value = self.structures.value_at(digit)
         if value is not None:
-            self.classes.set_active(value)
-            self.class_chosen.emit(value)
+            self.structures.set_active(value)
+            self.structure_chosen.emit(value)
 
     def show_states(self, states: Mapping[int, str]) -> None:
         """Display the state of each structure on the visible frame."""
-        self.classes.show_states(states)
+        self.structures.show_states(states)
 
     def show_structures(self, values: Collection[int] | None) -> None:
         """Make hidden structures visible; None for all of them."""
-        self.classes.show_classes(values)
+        self.structures.show_structures(values)
 
     def set_behind(self, on: bool) -> None:
         """Turn drawing behind other structures on or off."""

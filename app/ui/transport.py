@@ -95,7 +95,7 @@ class Player(QObject):
         return self._playing
 
     def play(self) -> None:
-        """Start playback at the current frame, or at the first one if the end is reached."""
+        """Start playback at the visible frame, or at the first one if the end is reached."""
         if self._playing or cine_duration(self._times) <= 0:
             return
         if not self._loop and self._current == len(self._times) - 1:
@@ -107,7 +107,7 @@ class Player(QObject):
         self._timer.start(0)
 
     def pause(self) -> None:
-        """Stop playback at the current frame."""
+        """Stop playback at the visible frame."""
         if self._playing:
             self._playing = False
             self._timer.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +12,7 @@ from app.domain.prediction import Prediction
 from app.domain.provenance import States, StrokeKind
 from app.domain.shown_mask import FrameMasks
 from app.domain.strokes import Stroke
+from app.storage.raters import current_user
 from app.workspace.islands import islands
 from app.workspace.opened_cine import OpenedCine
 
@@ -22,7 +22,7 @@ class AnnotationEditor:
 
     Parameters
     ----------
-    current : callable
+    visible_cine : callable
         Returns the visible cine, or None.
     label_values : callable
         Returns the values of the structures of the project.
@@ -38,12 +38,12 @@ class AnnotationEditor:
     def __init__(
         self,
         *,
-        current: Callable[[], OpenedCine | None],
+        visible_cine: Callable[[], OpenedCine | None],
         label_values: Callable[[], tuple[int, ...]],
         changed: Callable[[OpenedCine], object],
     ) -> None:
-        self.rater = _user_name()
-        self._current = current
+        self.rater = current_user()
+        self._visible_cine = visible_cine
         self._label_values = label_values
         self._changed = changed
 
@@ -85,7 +85,7 @@ class AnnotationEditor:
 
     def undo(self) -> int | None:
         """Undo the newest edit of the visible cine and return its frame; None if there is none."""
-        opened = self._current()
+        opened = self._visible_cine()
         edit = None if opened is None else opened.recorder.undo()
         if opened is None or edit is None:
             return None
@@ -96,7 +96,7 @@ class AnnotationEditor:
 
     def redo(self) -> int | None:
         """Redo the edit that was undone last and return its frame; None if there is none."""
-        opened = self._current()
+        opened = self._visible_cine()
         edit = None if opened is None else opened.recorder.redo()
         if opened is None or edit is None:
             return None
@@ -120,14 +120,14 @@ class AnnotationEditor:
         bool
             False if nothing changed.
         """
-        opened = self._current()
+        opened = self._visible_cine()
         if opened is None:
             return False
         return self.apply(opened, frame, accept_predicted(masks or opened.masks(frame)), "accept", seen)
 
     def clear(self, frame: int) -> bool:
         """Remove the annotation of a frame; returns False if there is none."""
-        opened = self._current()
+        opened = self._visible_cine()
         if opened is None or opened.recorder.layer.label(frame) is None:
             return False
         background = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
@@ -135,14 +135,14 @@ class AnnotationEditor:
 
     def mark_empty(self, frame: int) -> bool:
         """State that all structures are absent from a frame; returns False if nothing changed."""
-        opened = self._current()
+        opened = self._visible_cine()
         if opened is None:
             return False
         return self.apply(opened, frame, mark_empty(opened.masks(frame), self._label_values()), "empty")
 
     def remove_islands(self, frame: int) -> bool:
         """Remove the small islands of the shown structures; returns False if there are none."""
-        opened = self._current()
+        opened = self._visible_cine()
         if opened is None:
             return False
         masks = opened.masks(frame)
@@ -165,10 +165,3 @@ class AnnotationEditor:
             return False
         self._changed(opened)
         return True
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "rater"

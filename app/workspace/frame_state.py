@@ -33,7 +33,7 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
         structure that is neither annotated nor predicted.
     """
     provenance = masks.provenance(opened.recorder.layer.stated_structures)
-    is_outdated = opened.frame in opened.stale
+    is_outdated = opened.frame in opened.outdated
     result: dict[int, str] = {}
     for value in labels.values:
         origin = provenance.get(value)
@@ -59,5 +59,5 @@ def expected_dice(opened: OpenedCine) -> dict[int, float]:
 
 def findings_to_review(opened: OpenedCine) -> Mapping[int, tuple[str, ...]]:
     """Return what is implausible about the up-to-date predictions of a cine, by frame."""
-    shown = expected_dice(opened).keys() - opened.stale
+    shown = expected_dice(opened).keys() - opened.outdated
     return {frame: reasons for frame, reasons in opened.findings.items() if frame in shown}

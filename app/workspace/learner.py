@@ -158,7 +158,7 @@ class Learner:
 
         A correction of another cine makes a new head; stored masks of the previous head do not count.
         """
-        if opened.stale or len(opened.predictions) < opened.cine.n_frames or self._head_id is None:
+        if opened.outdated or len(opened.predictions) < opened.cine.n_frames or self._head_id is None:
             return False  # the usual case after a stroke: no need to read the head
         if any(p.head_id != self._head_id for p in opened.predictions.values()):
             return False
@@ -308,7 +308,7 @@ class Learner:
         # A draft comes from the head that ships with the program, not from one of the project.
         head_id = self._head_id if event.final and not event.draft else None
         predictions = {
-            frame: Prediction.of(mask, event.confidence[frame], event.revision, head_id)
+            frame: Prediction.of(mask, event.expected_dice[frame], event.revision, head_id)
             for frame, mask in event.masks.items()
         }
         opened.predictions.update(predictions)

@@ -84,7 +84,7 @@ class OpenedCine:
         return self.recorder.layer.revision
 
     @property
-    def stale(self) -> set[int]:
+    def outdated(self) -> set[int]:
         """Frames whose prediction belongs to an older revision of the annotations."""
         return {f for f, p in self.predictions.items() if p.revision != self.revision}
 
@@ -203,6 +203,6 @@ def load_cine(cine: Cine, record: CineRecord, project: Project) -> OpenedCine:
     recorder, predictions = Recorder(project, record.id), project.predictions(record.id)
     opened = OpenedCine(cine, record, recorder, predictions, walls=project.label_set.walls)
     if not recorder.layer.annotated_frames:
-        for frame in opened.stale:  # from annotations that were undone
+        for frame in opened.outdated:  # from annotations that were undone
             del opened.predictions[frame]
     return opened

@@ -23,12 +23,12 @@ def read_view(project: Project | None) -> dict[str, Any]:
 
 
 def write_view(
-    project: Project, view: dict[str, Any], current: OpenedCine, opened_cines: Iterable[OpenedCine]
+    project: Project, view: dict[str, Any], visible: OpenedCine, opened_cines: Iterable[OpenedCine]
 ) -> None:
     """Store a view state with the visible cine and the visible frame of each open cine."""
     frames = read_view(project).get("frames", {}) | {str(opened.id): opened.frame for opened in opened_cines}
     try:
-        project.save_view_state({**view, "cine": current.id, "frames": frames})
+        project.save_view_state({**view, "cine": visible.id, "frames": frames})
     except ProjectError as error:
         logger.info("the view is not saved: %s", error)
 

@@ -50,7 +50,7 @@ class Workspace:
     ----------
     project : Project or None
         The open project.
-    current : OpenedCine or None
+    visible_cine : OpenedCine or None
         The visible cine.
     editor : AnnotationEditor
         Changes annotations.
@@ -63,7 +63,7 @@ class Workspace:
     """
 
     cines_changed = Signal()  # the list of entries, or the state of one
-    current_changed = Signal()
+    visible_cine_changed = Signal()
     labels_changed = Signal()
     predictions_changed = Signal()
     suggestion_changed = Signal()
@@ -74,7 +74,7 @@ class Workspace:
 
     def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
         self.project: Project | None = None
-        self.current: OpenedCine | None = None
+        self.visible_cine: OpenedCine | None = None
         self._entries = CineEntries()
         self._chosen: CineEntry | None = None  # shown once it is open
         self._opener = Opener(dispatcher)
@@ -98,7 +98,7 @@ class Workspace:
         self.learner.predicted.connect(self._on_predicted)
         self.suggestions = Suggestions(self.learner, self.suggestion_changed.emit)
         self.editor = AnnotationEditor(
-            current=lambda: self.current,
+            visible_cine=lambda: self.visible_cine,
             label_values=lambda: self.label_set.values,
             changed=self._on_labels_changed,
         )
@@ -123,7 +123,7 @@ class Workspace:
     @property
     def selected(self) -> CineEntry | None:
         """The entry that is visible, or will be once it is open."""
-        return self._chosen or self._entries.of(self.current)
+        return self._chosen or self._entries.of(self.visible_cine)
 
     @property
     def opening(self) -> int:
@@ -163,25 +163,25 @@ class Workspace:
     def show(self, opened: OpenedCine) -> None:
         """Make an open cine the visible one."""
         self._chosen = None
-        if opened is self.current:
+        if opened is self.visible_cine:
             return
-        self.current = opened
+        self.visible_cine = opened
         if self.project is not None:
             self.learner.start(self.project)
         self.learner.set_visible(opened)
         if not self.learner.has_sent(opened):
             self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
-        self.current_changed.emit()
+        self.visible_cine_changed.emit()
         if not opened.warnings_shown and self.project is not None:  # once, and for the visible cine only
             opened.warnings_shown = True
             for notice in notices_about(opened, self.project):
                 self.notice_raised.emit(notice)
 
     def set_frame(self, frame: int) -> None:
-        """Make a frame of the current cine the visible one."""
-        if self.current is not None:
-            self.current.frame = frame
-            self.learner.set_visible(self.current)
+        """Make a frame of the visible cine the visible one."""
+        if self.visible_cine is not None:
+            self.visible_cine.frame = frame
+            self.learner.set_visible(self.visible_cine)
 
     def _add_files(self, files: Sequence[Path], on_opened: OnOpened | None, *, show_first: bool) -> None:
         first = self._entries.add_files(files)[0]
@@ -216,7 +216,7 @@ class Workspace:
 
     def _open_any(self) -> None:
         """Open a listed cine if none is visible or being opened."""
-        if self.current is None and self._opener.waiting == 0:
+        if self.visible_cine is None and self._opener.waiting == 0:
             listed = (e for e in self.entries if e.state is CineState.LISTED and e.path and e.path.exists())
             if other := next(listed, None):
                 self.choose(other)
@@ -247,7 +247,7 @@ class Workspace:
             self._on_open_failed(entry, f"{cine.path.name}: {error}")
             return
         self.cines_changed.emit()
-        if entry is self._chosen or (self.current is None and self._chosen is None):
+        if entry is self._chosen or (self.visible_cine is None and self._chosen is None):
             self.show(opened)
         elif opened.recorder.layer.annotated_frames and not self.learner.has_sent(opened):
             self.learner.send_in_background(opened)
@@ -309,7 +309,7 @@ class Workspace:
     def close_project(self) -> None:
         """Close the project and its cines; requests to open cines are dropped."""
         self._opener.abandon()
-        self.current = self._chosen = None
+        self.visible_cine = self._chosen = None
         for opened in self.opened_cines:
             opened.recorder.retry()
             opened.cine.source.close()
@@ -319,7 +319,7 @@ class Workspace:
         if self.project is not None:
             self.project.close()
             self.project = None
-        self.current_changed.emit()
+        self.visible_cine_changed.emit()
 
     def close(self) -> None:
         """Close everything at the end of the program; no signal is emitted any more."""
@@ -350,8 +350,8 @@ class Workspace:
 
     def save_view(self, view: dict[str, Any]) -> None:
         """Store the view state of the window, with the visible cine and frames."""
-        if self.project is not None and self.current is not None:
-            write_view(self.project, view, self.current, self.opened_cines)
+        if self.project is not None and self.visible_cine is not None:
+            write_view(self.project, view, self.visible_cine, self.opened_cines)
 
     def _set_project(self, project: Project) -> Project:
         self.project = project
@@ -375,13 +375,13 @@ class Workspace:
         registry.choose(name)
         self.suggestions.clear()
         self.learner.stop()
-        if self.project is None or self.current is None:
+        if self.project is None or self.visible_cine is None:
             return
         self.learner.start(self.project)
-        self.learner.set_visible(self.current)
+        self.learner.set_visible(self.visible_cine)
         for opened in self.opened_cines:
             opened.mark_outdated()
-            if opened is self.current or opened.recorder.layer.annotated_frames:
+            if opened is self.visible_cine or opened.recorder.layer.annotated_frames:
                 self.learner.send(opened)
 
     def _on_labels_changed(self, opened: OpenedCine) -> None:
@@ -390,5 +390,5 @@ class Workspace:
         self.labels_changed.emit()
 
     def _on_predicted(self, opened: OpenedCine) -> None:
-        if opened is self.current:
+        if opened is self.visible_cine:
             self.predictions_changed.emit()

@@ -36,15 +36,15 @@ class Desk:
         self.window.show()
         qtbot.waitExposed(self.window)
         self.workspace.open_paths([path])
-        self.wait(lambda: self.window.current is not None)
+        self.wait(lambda: self.window.visible_cine is not None)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=WAIT_MS)
 
     @property
     def opened(self) -> OpenedCine:
-        assert self.window.current is not None
-        return self.window.current
+        assert self.window.visible_cine is not None
+        return self.window.visible_cine
 
     @property
     def stage(self) -> Stage | None:
@@ -78,7 +78,7 @@ class Desk:
             revision = o.recorder.layer.revision
             return (
                 len(o.predictions) == o.cine.n_frames
-                and not o.stale
+                and not o.outdated
                 and last is not None
                 and (last.stage, last.revision) == (Stage.UP_TO_DATE, revision)
             )

@@ -31,7 +31,7 @@ def main(path: Path) -> None:
     window = MainWindow(workspace)
     window.show()
     workspace.open_paths([path])
-    while window.current is None:
+    while window.visible_cine is None:
         QApplication.processEvents()
     hand = UserInput(window)
     hand.keys("B")

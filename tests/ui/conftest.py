@@ -68,8 +68,8 @@ class WindowDriver:
 
     @property
     def opened(self) -> OpenedCine:
-        assert self.window.current is not None
-        return self.window.current
+        assert self.window.visible_cine is not None
+        return self.window.visible_cine
 
     @property
     def annotated(self) -> tuple[int, ...]:
@@ -92,11 +92,11 @@ class WindowDriver:
     def predict(self, masks: dict[int, Frame], *, revision: int | None = None, **more: Any) -> None:
         """Emit predictions, by default for the current labels."""
         now = self.opened.recorder.layer.revision
-        confidence = dict.fromkeys(masks, 0.8)
+        expected_dice = dict.fromkeys(masks, 0.8)
         cine_id = more.get("cine_id", self.opened.id)
         self.tell(
             PredictedMasks(
-                cine_id, now if revision is None else revision, masks, confidence, more.get("final", True)
+                cine_id, now if revision is None else revision, masks, expected_dice, more.get("final", True)
             )
         )
 

@@ -50,7 +50,7 @@ def test_another_encoder_starts_a_new_session_with_all_cines_and_labels(
     assert after.looks[0] == (driver.opened.id, driver.opened.frame)
     assert after.has_cine(driver.opened.id)
     assert [(cine, revision) for cine, revision, *_ in after.labels] == [(driver.opened.id, 1)]
-    assert driver.opened.stale == {3}  # shown as outdated until there are better ones
+    assert driver.opened.outdated == {3}  # shown as outdated until there are better ones
     driver.workspace.change_encoder(DEFAULT_ENCODER)
     assert driver.session.encoder == DEFAULT_ENCODER
 

@@ -152,7 +152,7 @@ def test_a_project_open_elsewhere_is_refused(driver: WindowDriver, tmp_path: Pat
     with Project.create(tmp_path / "busy.apical"):
         driver.open(tmp_path / "busy.apical", cines=1)
         assert "already open" in driver.messages[0]
-        assert driver.window.current is not None
+        assert driver.window.visible_cine is not None
 
 
 def test_the_project_that_is_open_may_be_opened_again(driver: WindowDriver) -> None:
@@ -169,7 +169,7 @@ def test_a_cine_whose_project_is_open_elsewhere_is_refused(open_driver: OpenDriv
     second.open(cine_file, cines=0)
     assert "already open" in second.messages[0]
     assert cine_file.name in second.messages[0]
-    assert second.window.current is None
+    assert second.window.visible_cine is None
 
 
 def test_a_folder_of_cines(empty_driver: WindowDriver, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_digits_choose_the_structure(driver: WindowDriver) -> None:
         driver.user.keys(digit)
         driver.user.click(x, 50)
         assert driver.drawn(0)[50, x] == int(digit)
-        assert driver.window.tools.active_class() == int(digit)
+        assert driver.window.tools.active_structure() == int(digit)
     driver.user.keys("7")  # there is no seventh
     driver.user.click(100, 50)
     assert driver.drawn(0)[50, 100] == 1
@@ -228,7 +228,7 @@ def test_keys_without_a_cine_do_no_harm(empty_driver: WindowDriver) -> None:
             action.trigger()
     empty_driver.user.keys("Tab")
     empty_driver.user.click(50, 50)
-    assert empty_driver.window.current is None
+    assert empty_driver.window.visible_cine is None
 
 
 def test_ctrl_q_closes(driver: WindowDriver) -> None:

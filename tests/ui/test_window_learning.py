@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtWidgets import QPushButton
 
 from app.domain.cine import Cine
-from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, LabelSet, Structure
 from app.engine.events import EngineDied, HeadFitted, LearningFailure, PredictedMasks
 from app.readers.open import open_cine
 from app.storage.project import Project
@@ -73,7 +73,7 @@ def test_masks_of_an_older_head_are_fitted_again(empty_driver: WindowDriver, two
 
 
 def edited(name: str, *, second: str = "49848007", value: int = 2) -> LabelSet:
-    cavity, wall, atrium = LEFT_HEART.classes
+    cavity, wall, atrium = LEFT_HEART.structures
     return LabelSet(name, (cavity, replace(wall, snomed=second, value=value), atrium))
 
 
@@ -83,14 +83,14 @@ def edited(name: str, *, second: str = "49848007", value: int = 2) -> LabelSet:
         (replace(LEFT_HEART, name="Heart, left"), True),
         (
             LabelSet(
-                "x", tuple(replace(c, colour=(1, 2, 3), name=c.name.upper()) for c in LEFT_HEART.classes)
+                "x", tuple(replace(c, colour=(1, 2, 3), name=c.name.upper()) for c in LEFT_HEART.structures)
             ),
             True,
         ),
         (edited("Left heart", second="244384009"), False),
         (edited("Left heart", value=4), False),
-        (LabelSet("Left heart", LEFT_HEART.classes[:2]), False),
-        (LabelSet("Left heart", (*LEFT_HEART.classes, LabelClass(4, "RV", (9, 9, 9)))), False),
+        (LabelSet("Left heart", LEFT_HEART.structures[:2]), False),
+        (LabelSet("Left heart", (*LEFT_HEART.structures, Structure(4, "RV", (9, 9, 9)))), False),
     ],
     ids=["renamed", "recoloured", "another code", "another value", "fewer", "more"],
 )
@@ -203,7 +203,7 @@ def test_a_stop_holds_while_labelled_cines_are_still_being_opened(
     gate = Gate(monkeypatch, two[1])
     second = open_driver()
     second.workspace.open_paths([two[0]])
-    second.qtbot.waitUntil(lambda: second.window.current is not None)
+    second.qtbot.waitUntil(lambda: second.window.visible_cine is not None)
     second.user.keys("Ctrl+.")
     gate.open()
     second.settle()
@@ -248,7 +248,7 @@ def test_a_file_still_opening_does_not_land_in_the_next_project(
     other = tmp_path / "other.apical"
     Project.create(other).close()
     empty_driver.workspace.open_paths([first.parent] if as_folder else [first, late])
-    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.current is not None)
+    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.visible_cine is not None)
     empty_driver.window.navigation.step_cine(1)
     empty_driver.qtbot.waitUntil(gate.reached.is_set)
     empty_driver.workspace.open_paths([other])
@@ -296,7 +296,7 @@ def test_a_file_still_opening_when_the_project_is_closed_makes_no_new_one(
     first, late = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
     gate = Gate(monkeypatch, late)
     empty_driver.workspace.open_paths([first, late])
-    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.current is not None)
+    empty_driver.qtbot.waitUntil(lambda: empty_driver.window.visible_cine is not None)
     empty_driver.window.navigation.step_cine(1)
     empty_driver.qtbot.waitUntil(gate.reached.is_set)
     empty_driver.workspace.close_project()

@@ -49,11 +49,11 @@ def test_a_stale_result_is_dropped(driver: WindowDriver) -> None:
 def test_a_new_stroke_marks_what_was_predicted_as_old(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.predict({f: square(1) for f in range(12)})
-    assert driver.opened.stale == set()
+    assert driver.opened.outdated == set()
     driver.user.click(90, 20)
-    assert driver.opened.stale == set(range(12))
+    assert driver.opened.outdated == set(range(12))
     driver.predict({4: square(1)})
-    assert driver.opened.stale == set(range(12)) - {4}
+    assert driver.opened.outdated == set(range(12)) - {4}
 
 
 def test_a_drawn_structure_hides_its_prediction_on_that_frame(driver: WindowDriver) -> None:

@@ -22,13 +22,13 @@ def three() -> np.ndarray:
 
 
 def words(driver: WindowDriver) -> list[str]:
-    return [label.text() for label in driver.window.tools.classes.findChildren(QLabel, "state")]
+    return [label.text() for label in driver.window.tools.structures.findChildren(QLabel, "state")]
 
 
 def eyes(driver: WindowDriver) -> dict[int, QToolButton]:
     """Buttons that hide a structure, by its value."""
-    names = {c.name: c.value for c in driver.workspace.label_set.classes}
-    buttons = driver.window.tools.classes.findChildren(QToolButton)
+    names = {c.name: c.value for c in driver.workspace.label_set.structures}
+    buttons = driver.window.tools.structures.findChildren(QToolButton)
     return {
         names[b.accessibleName().removeprefix("Hide ")]: b
         for b in buttons
@@ -110,7 +110,7 @@ def test_undoing_the_first_stroke_brings_the_drafts_of_all_frames_back(driver: W
     assert driver.annotated == ()
     for frame in range(12):
         assert np.array_equal(driver.opened.masks(frame).shown, three())
-    assert driver.opened.stale == set()
+    assert driver.opened.outdated == set()
     driver.user.keys("Ctrl+Y")
     assert driver.annotated == (0,)
     assert np.array_equal(driver.opened.masks(5).shown, square(1, y0=60))
@@ -177,12 +177,12 @@ def test_the_tool_after_opening_a_cine_does_not_paint(driver: WindowDriver, cine
 @pytest.mark.parametrize(("tool", "hidden"), [("B", 1), ("P", 1), ("E", 3)])
 def test_a_stroke_shows_hidden_structures_first(driver: WindowDriver, tool: str, hidden: int) -> None:
     driver.predict({f: three() for f in range(12)})
-    classes = driver.window.tools.classes
+    classes = driver.window.tools.structures
     eyes(driver)[hidden].click()
-    assert classes.hidden_classes() == {hidden}
+    assert classes.hidden_structures() == {hidden}
     driver.user.keys(tool)
     driver.user.press(95, 35)
-    assert classes.hidden_classes() == set()
+    assert classes.hidden_structures() == set()
     driver.user.release(95, 35)
 
 
@@ -266,11 +266,11 @@ def test_enter_after_a_freehand_outline_accepts_nothing(
 
 def test_a_hidden_structure_that_a_stroke_changes_is_shown(driver: WindowDriver) -> None:
     driver.predict({f: three() for f in range(12)})
-    classes = driver.window.tools.classes
+    classes = driver.window.tools.structures
     eyes(driver)[2].click()
     eyes(driver)[3].click()
     driver.user.click(58, 40)  # the cavity, into the wall
-    assert classes.hidden_classes() == {3}
+    assert classes.hidden_structures() == {3}
 
 
 def test_frames_are_not_described_during_playback(driver: WindowDriver) -> None:

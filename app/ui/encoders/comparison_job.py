@@ -39,7 +39,7 @@ class ComparisonJob(QObject):
         self._project: Project | None = None
         self._revisions: dict[str, int] = {}
         self._last: EncoderComparison | None = None
-        workspace.current_changed.connect(self._follow_project)
+        workspace.visible_cine_changed.connect(self._follow_project)
         self._follow_project()
 
     @property

@@ -113,7 +113,7 @@ class ListPage(QWidget):
             self.table.select(select)
 
     def _show(self) -> None:
-        has_cine = self._workspace.current is not None
+        has_cine = self._workspace.visible_cine is not None
         self.table.show_encoders(self.entries, self.timing, self.comparison.last, has_cine)
         self._show_summary()
 
@@ -172,7 +172,7 @@ class ListPage(QWidget):
         except (ApicalError, CoreError) as error:
             self.failed.emit(str(error))
             return
-        learning = "" if self._workspace.current is None else ": open cines are being learned again"
+        learning = "" if self._workspace.visible_cine is None else ": open cines are being learned again"
         self.done.emit(f"Now using {name}{learning}.")
         self.refresh()
 

@@ -1,4 +1,4 @@
-"""Time of each encoder for the current cine, measured in a child process."""
+"""Time of each encoder for the visible cine, measured in a child process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAITING, HELD = "after learning", "after the comparison"
 
 
 class TimingJob(QObject):
-    """Measures the encoders for every current cine, while neither learning nor a comparison is running."""
+    """Measures the encoders for every visible cine, while neither learning nor a comparison is running."""
 
     changed = Signal()
     failed = Signal(str)  # reason
@@ -34,7 +34,7 @@ class TimingJob(QObject):
         self._cine: Path | None = None
         self._results: dict[Path | None, dict[str, Any]] = {}
         self.error = ""
-        workspace.current_changed.connect(self._measure)
+        workspace.visible_cine_changed.connect(self._measure)
         workspace.learner.progress.connect(self._on_progress)
 
     @property
@@ -43,7 +43,7 @@ class TimingJob(QObject):
         return str(self._results.get(self._cine, {}).get("device", ""))
 
     def start(self) -> None:
-        """Measure the current cine, and each one that becomes current."""
+        """Measure the visible cine, and each cine that becomes visible."""
         self._is_on = True
         self._measure()
 
@@ -82,8 +82,8 @@ class TimingJob(QObject):
         return self._is_held or (progress is not None and progress.stage not in RESTING)
 
     def _measure(self) -> None:
-        current = self._workspace.current
-        cine = None if current is None else current.cine.path
+        visible = self._workspace.visible_cine
+        cine = None if visible is None else visible.cine.path
         if cine != self._cine or self._must_wait():
             self._monitor.kill()
         self._cine = cine

@@ -48,7 +48,7 @@ def test_one_drag_is_one_edit_with_the_pixels_under_the_path(canvas: CineCanvas,
 
 def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, mouse: MouseInput) -> None:
     mouse.click(40, 40)
-    canvas.set_active_class(2)
+    canvas.set_active_structure(2)
     mouse.click(100, 80)
     first, second = mouse.edits
     assert second.before is first.after
@@ -80,7 +80,7 @@ def test_drawing_behind_spares_other_classes(canvas: CineCanvas, mouse: MouseInp
     cavity = np.zeros((HEIGHT, WIDTH), np.uint8)
     cavity[50:70, 70:90] = 1
     show(canvas, cavity, None)
-    canvas.set_active_class(2)
+    canvas.set_active_structure(2)
     canvas.set_behind(True)
     canvas.set_tool("polygon")
     for point in ((60, 40), (100, 40), (100, 80)):

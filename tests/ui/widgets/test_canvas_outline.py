@@ -64,7 +64,7 @@ def test_an_unfinished_outline_waits(canvas: CineCanvas, mouse: MouseInput, what
     elif what == "other frame":
         canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
     elif what == "other structure":
-        canvas.set_active_class(2)
+        canvas.set_active_structure(2)
     else:
         mouse.wheel(1)
     assert mouse.edits == []

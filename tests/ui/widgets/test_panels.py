@@ -11,9 +11,9 @@ from pytestqt.qtbot import QtBot
 from app.domain.labels import LEFT_HEART
 from app.ui import theme
 from app.ui.banner import Banner
-from app.ui.class_list import ClassList
 from app.ui.learning_panel import LearningPanel
 from app.ui.loss_curve import LossCurve
+from app.ui.structure_list import StructureList
 from app.workspace.notice import Level
 from vjepa_core.resources import resource_path
 from vjepa_core.service.messages import Progress, Stage
@@ -90,7 +90,7 @@ def test_banner_shows_markup_in_a_file_name_as_it_is(banner: Banner, qtbot: QtBo
 
 
 def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
-    classes = ClassList()
+    classes = StructureList()
     qtbot.addWidget(classes)
     assert classes.active() == -1
     classes.set_label_set(LEFT_HEART)
@@ -98,7 +98,7 @@ def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
     assert (classes.value_at(3), classes.value_at(4)) == (3, None)
     chosen: list[int] = []
     visible: list[set[int]] = []
-    classes.class_selected.connect(chosen.append)
+    classes.structure_selected.connect(chosen.append)
     classes.visibility_changed.connect(visible.append)
     buttons = {b.text() or b.accessibleName(): b for b in classes.findChildren(QToolButton)}
     buttons["LV myocardium"].click()
@@ -107,9 +107,9 @@ def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
     assert (classes.active(), chosen) == (3, [2])
     buttons["Hide Left atrium"].click()
     assert visible == [{1, 2}]
-    assert classes.hidden_classes() == {3}
+    assert classes.hidden_structures() == {3}
     classes.set_label_set(LEFT_HEART)
-    assert classes.hidden_classes() == set()
+    assert classes.hidden_structures() == set()
     assert classes.active() == 1
 
 

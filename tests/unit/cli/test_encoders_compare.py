@@ -154,7 +154,7 @@ def test_compare_on_files(
         assert truth is not None
         assert drawn is not None
         assert truth.shape == drawn.shape
-        for c in LEFT_HEART.classes[:2]:
+        for c in LEFT_HEART.structures[:2]:
             assert np.all(truth == c.colour[::-1], axis=-1).any()
             assert np.all(drawn == c.colour[::-1], axis=-1).any()
     assert len(list(out.iterdir())) == 8
@@ -268,7 +268,7 @@ def test_one_labelled_frame_gives_images_and_a_note(
     assert len(found["pictures"]) == 3
     assert not any(p["labelled"] or p["frame"] == 6 for p in found["pictures"])
     assert all(Path(p["truth"]).is_file() for p in found["pictures"])
-    assert found["classes"] == [c.name for c in LEFT_HEART.classes]
+    assert found["classes"] == [c.name for c in LEFT_HEART.structures]
 
 
 def test_a_project_without_labels_or_cines_is_rejected(

@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, LabelSet, Structure
 from app.storage.label_set_json import label_set_to_json
 from tests.unit.cli.test_segment_command import LABELS, _segment, calls
 
 __all__ = ["calls"]
 
-RIGHT_HEART = LabelSet(
-    "Right heart", (LabelClass(1, "RV cavity", (0, 0, 255)), LabelClass(3, "RA", (9, 9, 9)))
-)
+RIGHT_HEART = LabelSet("Right heart", (Structure(1, "RV cavity", (0, 0, 255)), Structure(3, "RA", (9, 9, 9))))
 
 
 @pytest.fixture
@@ -73,9 +71,9 @@ def test_labels_outside_the_label_set_are_refused(
         ("[1, 2]", "is not a label set"),
         ('{"name": "A"}', "is not a label set"),
         ('{"name": "A", "classes": []}', "the label values none"),
-        (label_set_to_json(LabelSet("A", (LabelClass(255, "B", (1, 2, 3)),))), "the label values 255"),
+        (label_set_to_json(LabelSet("A", (Structure(255, "B", (1, 2, 3)),))), "the label values 255"),
         (
-            label_set_to_json(LabelSet("A", (LabelClass(4, "B", (1, 2, 3)), LabelClass(4, "C", (1, 2, 3))))),
+            label_set_to_json(LabelSet("A", (Structure(4, "B", (1, 2, 3)), Structure(4, "C", (1, 2, 3))))),
             "the label values 4, 4",
         ),
         (None, "cannot be read"),

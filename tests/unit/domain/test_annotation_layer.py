@@ -147,10 +147,10 @@ def test_strokes_that_do_not_fit_change_nothing(cine: AnnotationLayer) -> None:
     assert outside is not None
     with pytest.raises(ValueError, match="leaves the image"):
         cine.apply(outside)
-    stale = stroke_between(0, np.full((H, W), 2, np.uint8), np.ones((H, W), np.uint8), "brush", "A")
-    assert stale is not None
+    mismatched = stroke_between(0, np.full((H, W), 2, np.uint8), np.ones((H, W), np.uint8), "brush", "A")
+    assert mismatched is not None
     with pytest.raises(ValueError, match="other pixels"):
-        cine.apply(stale)
+        cine.apply(mismatched)
     assert (cine.revision, cine.can_undo, cine.annotated_frames) == (0, False, ())
 
 

@@ -132,7 +132,7 @@ def test_masks_are_returned_at_full_size(harness: Harness) -> None:
     assert masks.masks[4].shape == (HEIGHT, WIDTH)
     assert masks.masks[4][5:85, 10:110].min() == 2
     assert masks.masks[4].sum() == 2 * 80 * 100
-    assert (masks.confidence, masks.final) == ({4: 0.5}, True)
+    assert (masks.expected_dice, masks.final) == ({4: 0.5}, True)
     assert masks.doubts[4].shape == (DOUBT_SIZE, DOUBT_SIZE)
     assert (masks.doubts[4] == 77).all()
 

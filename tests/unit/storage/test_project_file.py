@@ -15,7 +15,7 @@ import pytest
 
 from app.domain.cine import Cine
 from app.domain.errors import ProjectError
-from app.domain.labels import LEFT_HEART, LabelClass, LabelSet
+from app.domain.labels import LEFT_HEART, LabelSet, Structure
 from app.domain.prediction import Prediction
 from app.storage import schema
 from app.storage.project import Project
@@ -144,11 +144,11 @@ def test_a_known_cine_keeps_its_record_and_gets_its_new_path(
 
 
 def test_a_label_set_keeps_classes_that_are_drawn(recorder: Recorder, path: Path, paint: Paint) -> None:
-    own = LabelSet("Own", (*LEFT_HEART.classes, LabelClass(9, "Éffusion", (1, 2, 3))))
+    own = LabelSet("Own", (*LEFT_HEART.structures, Structure(9, "Éffusion", (1, 2, 3))))
     recorder.project.set_label_set(own)
     paint(recorder, 4, 0)  # draws class 1
     with pytest.raises(ProjectError, match=r"frame 4 of IM_0001\.dcm") as caught:
-        recorder.project.set_label_set(LabelSet("Less", own.classes[1:]))
+        recorder.project.set_label_set(LabelSet("Less", own.structures[1:]))
     assert one_sentence(caught.value)
     recorder.project.close()
     with Project.open(path) as project:
@@ -159,7 +159,7 @@ def test_a_label_set_can_be_edited_beside_scribbles(recorder: Recorder, cine: Ci
     scribble = np.full((cine.height, cine.width), UNLABELLED, np.uint8)
     scribble[3:9, 3:9] = 1
     assert recorder.draw(0, scribble, "brush", "A") is not None
-    own = LabelSet("Own", LEFT_HEART.classes[:1])
+    own = LabelSet("Own", LEFT_HEART.structures[:1])
     recorder.project.set_label_set(own)
     assert recorder.project.label_set == own
 

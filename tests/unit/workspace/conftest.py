@@ -34,9 +34,9 @@ class Harness:
         self.dispatcher.run_until(lambda: self.workspace.opening == 0)
 
     @property
-    def current(self) -> OpenedCine:
-        assert self.workspace.current is not None
-        return self.workspace.current
+    def visible_cine(self) -> OpenedCine:
+        assert self.workspace.visible_cine is not None
+        return self.workspace.visible_cine
 
     @property
     def session(self) -> QuietSession:

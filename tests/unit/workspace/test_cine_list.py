@@ -53,7 +53,7 @@ def test_two_hundred_files_are_listed_and_one_is_opened(
     assert len(harness.workspace.entries) == MANY
     assert opened_files == [first]
     assert states(harness) == [CineState.OPEN] + [CineState.LISTED] * (MANY - 1)
-    assert harness.current.cine.path == first
+    assert harness.visible_cine.cine.path == first
 
 
 def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
@@ -76,7 +76,7 @@ def test_two_hundred_cines_of_a_project_are_listed_and_one_is_opened(
     harness.open(tmp_path / "many.apical")
     assert len(harness.workspace.entries) == MANY
     assert opened_files == [file]
-    assert harness.current.id == wanted
+    assert harness.visible_cine.id == wanted
     assert set(read) == {wanted}
     assert [entry.n_frames for entry in harness.workspace.entries] == [2] * MANY
 
@@ -89,12 +89,12 @@ def test_a_listed_cine_is_opened_when_it_is_chosen(
     assert [entry.n_frames for entry in harness.workspace.entries] == [3, None, None]
     harness.workspace.choose(entry_named(harness, "c.dcm"))
     assert harness.workspace.selected is entry_named(harness, "c.dcm")
-    assert harness.current.cine.path == three[0]  # visible until the other one is open
+    assert harness.visible_cine.cine.path == three[0]  # visible until the other one is open
     harness.settle()
-    assert harness.current.cine.path == three[2]
+    assert harness.visible_cine.cine.path == three[2]
     assert opened_files == [three[0], three[2]]
     harness.workspace.choose(entry_named(harness, "a.dcm"))
-    assert harness.current.cine.path == three[0]
+    assert harness.visible_cine.cine.path == three[0]
 
 
 def test_of_two_cines_chosen_quickly_the_last_one_is_shown(harness: Harness, three: list[Path]) -> None:
@@ -102,7 +102,7 @@ def test_of_two_cines_chosen_quickly_the_last_one_is_shown(harness: Harness, thr
     harness.workspace.choose(entry_named(harness, "b.dcm"))
     harness.workspace.choose(entry_named(harness, "c.dcm"))
     harness.settle()
-    assert harness.current.cine.path == three[2]
+    assert harness.visible_cine.cine.path == three[2]
     assert states(harness) == [CineState.OPEN] * 3
 
 
@@ -110,7 +110,7 @@ def test_a_file_listed_twice_is_one_entry(harness: Harness, three: list[Path], t
     harness.open(*three)
     harness.open(three[1])
     assert len(harness.workspace.entries) == 3
-    assert harness.current.cine.path == three[1]
+    assert harness.visible_cine.cine.path == three[1]
     copy = shutil.copy(three[1], tmp_path / "copy.dcm")
     harness.open(Path(copy))
     assert len(harness.workspace.entries) == 3  # the same cine in another file
@@ -124,13 +124,13 @@ def test_an_unreadable_file_stays_in_the_list_with_its_reason(harness: Harness, 
     assert "a.dcm" in entry.error
     assert entry.error.endswith(".")
     assert CineNotOpened(entry.error) in harness.notices
-    assert harness.current.cine.path == three[1]
+    assert harness.visible_cine.cine.path == three[1]
     grey_cine(three[0], n=3)
     harness.workspace.choose(entry)  # readable by now
     harness.settle()
     assert entry.state is CineState.OPEN
     assert entry.error == ""
-    assert harness.current.cine.path == three[0]
+    assert harness.visible_cine.cine.path == three[0]
 
 
 def test_a_project_opens_the_cine_shown_last_and_the_annotated_ones(
@@ -152,7 +152,7 @@ def test_a_project_opens_the_cine_shown_last_and_the_annotated_ones(
     second.open(project)
     assert [entry.name for entry in second.workspace.entries] == ["a.dcm", "b.dcm", "c.dcm"]
     assert states(second) == [CineState.LISTED, CineState.OPEN, CineState.OPEN]
-    assert second.current.cine.path == three[2]
+    assert second.visible_cine.cine.path == three[2]
     assert [entry.n_annotated for entry in second.workspace.entries] == [0, 1, 0]
     assert [cine_id for cine_id, *_ in second.session.labels] == [b.id]
 
@@ -162,7 +162,7 @@ def test_a_missing_cine_of_a_project_loses_nothing(
 ) -> None:
     first = open_harness()
     first.open(*three)
-    first.workspace.editor.draw(first.current, 1, label(first.current), "brush")
+    first.workspace.editor.draw(first.visible_cine, 1, label(first.visible_cine), "brush")
     first.workspace.choose(entry_named(first, "b.dcm"))
     first.settle()
     assert first.workspace.project is not None
@@ -175,12 +175,12 @@ def test_a_missing_cine_of_a_project_loses_nothing(
     second = open_harness()
     second.open(project)
     assert states(second) == [CineState.FAILED, CineState.OPEN]
-    assert second.current.cine.path == three[1]
+    assert second.visible_cine.cine.path == three[1]
     assert second.workspace.entries[0].n_annotated == 1
     second.open(outside)
     assert states(second) == [CineState.OPEN, CineState.OPEN]
-    assert second.current.cine.path == outside
-    assert second.current.recorder.layer.annotated_frames == (1,)
+    assert second.visible_cine.cine.path == outside
+    assert second.visible_cine.recorder.layer.annotated_frames == (1,)
     outside.unlink()
 
 
@@ -204,7 +204,7 @@ def test_cines_that_were_moved_together_with_their_project_are_listed_by_name(
     assert states(second) == [CineState.OPEN, CineState.LISTED, CineState.LISTED]
     second.workspace.choose(entry_named(second, "c.dcm"))
     second.settle()
-    assert second.current.cine.path == moved / "c.dcm"
+    assert second.visible_cine.cine.path == moved / "c.dcm"
 
 
 def test_another_file_in_the_place_of_a_cine_is_another_entry(
@@ -212,7 +212,7 @@ def test_another_file_in_the_place_of_a_cine_is_another_entry(
 ) -> None:
     first = open_harness()
     first.open(three[0])
-    first.workspace.editor.draw(first.current, 1, label(first.current), "brush")
+    first.workspace.editor.draw(first.visible_cine, 1, label(first.visible_cine), "brush")
     assert first.workspace.project is not None
     project = first.workspace.project.path
     first.workspace.close()
@@ -223,7 +223,7 @@ def test_another_file_in_the_place_of_a_cine_is_another_entry(
     assert states(second) == [CineState.FAILED]
     second.open(three[0])
     assert states(second) == [CineState.FAILED, CineState.OPEN]
-    assert second.current.cine.n_frames == 8
+    assert second.visible_cine.cine.n_frames == 8
     assert second.workspace.entries[0].n_annotated == 1
 
 

@@ -36,7 +36,7 @@ def test_both_cines_are_found_beside_the_project_and_open(older: Harness) -> Non
     assert [entry.name for entry in entries] == list(CINES)
     assert [entry.state for entry in entries] == [CineState.OPEN] * 2
     assert [entry.n_annotated for entry in entries] == [len(EXPECTED[name]["labels"]) for name in CINES]
-    assert older.current.id == EXPECTED["view"]["cine"]
+    assert older.visible_cine.id == EXPECTED["view"]["cine"]
     frames = {str(opened.id): opened.frame for opened in older.workspace.opened_cines}
     assert frames == EXPECTED["view"]["frames"]
 
@@ -50,7 +50,7 @@ def test_labels_and_predictions_are_complete(older: Harness, position: int) -> N
         str(frame): [digest(p.mask), p.expected_dice, p.revision] for frame, p in opened.predictions.items()
     }
     assert predictions == expected["predictions"]
-    assert opened.stale == set()
+    assert opened.outdated == set()
 
 
 def test_every_stroke_can_be_undone_and_redone(older: Harness) -> None:

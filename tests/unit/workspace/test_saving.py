@@ -27,9 +27,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw(harness: Harness) -> None:
-    label = np.zeros((harness.current.cine.height, harness.current.cine.width), np.uint8)
+    label = np.zeros((harness.visible_cine.cine.height, harness.visible_cine.cine.width), np.uint8)
     label[30:50, 30:50] = 1
-    harness.workspace.editor.draw(harness.current, 1, label, "brush")
+    harness.workspace.editor.draw(harness.visible_cine, 1, label, "brush")
 
 
 def test_a_refused_stroke_is_written_again_automatically(

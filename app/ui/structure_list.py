@@ -19,11 +19,11 @@ from app.domain.labels import LabelSet
 from app.ui import theme
 
 
-class ClassList(QWidget):
+class StructureList(QWidget):
     """One row per structure: colour and name (click to draw it), state, digit key, and an eye to hide it."""
 
-    class_selected = Signal(int)
-    visibility_changed = Signal(object)  # set of the visible classes' values
+    structure_selected = Signal(int)
+    visibility_changed = Signal(object)  # set of the values of the visible structures
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +35,7 @@ class ClassList(QWidget):
         self._eyes: dict[int, QToolButton] = {}
         self._states: dict[int, QLabel] = {}
         self._group = QButtonGroup(self)
-        self._group.idClicked.connect(self.class_selected)
+        self._group.idClicked.connect(self.structure_selected)
 
     def set_label_set(self, labels: LabelSet) -> None:
         """Display structures, all visible, the first one active."""
@@ -45,7 +45,7 @@ class ClassList(QWidget):
         for button in self._group.buttons():
             self._group.removeButton(button)
         self._rows, self._names, self._eyes, self._states = [], {}, {}, {}
-        for digit, label in enumerate(labels.classes, start=1):
+        for digit, label in enumerate(labels.structures, start=1):
             name = QToolButton()
             name.setText(label.name)
             name.setIcon(theme.swatch(label.colour))
@@ -95,7 +95,7 @@ class ClassList(QWidget):
         for value, label in self._states.items():
             label.setText(states.get(value, ""))
 
-    def show_classes(self, values: Collection[int] | None) -> None:
+    def show_structures(self, values: Collection[int] | None) -> None:
         """Make these structures visible; None for all."""
         for value, eye in self._eyes.items():
             if values is None or value in values:
@@ -106,19 +106,19 @@ class ClassList(QWidget):
         values = list(self._names)
         return values[digit - 1] if 1 <= digit <= len(values) else None
 
-    def visible_classes(self) -> set[int]:
+    def visible_structures(self) -> set[int]:
         """Return the values of the visible structures."""
         return {value for value, eye in self._eyes.items() if eye.isChecked()}
 
-    def hidden_classes(self) -> set[int]:
-        """Return the values of the hidden structures, as for `CineCanvas.set_hidden_classes`."""
-        return set(self._eyes) - self.visible_classes()
+    def hidden_structures(self) -> set[int]:
+        """Return the values of the hidden structures, as for `CineCanvas.set_hidden_structures`."""
+        return set(self._eyes) - self.visible_structures()
 
     def _eye_toggled(self, value: int, on: bool) -> None:
         eye = self._eyes[value]
         eye.setIcon(theme.icon("eye" if on else "eye_off"))
         self._describe_eye(eye, self._names[value].text())
-        self.visibility_changed.emit(self.visible_classes())
+        self.visibility_changed.emit(self.visible_structures())
 
     @staticmethod
     def _describe_eye(eye: QToolButton, name: str) -> None:
