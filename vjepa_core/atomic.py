@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_NAME = re.compile(r"\.(.+)\.\d+-\d+\.tmp", re.DOTALL)
+_TEMPORARY_NAME = re.compile(r"\.(.+)\.\d+-\d+\.tmp", re.DOTALL)
 _numbers = itertools.count()
 
 
@@ -27,7 +27,7 @@ def replacing(
     sync : bool
         Wait until the content is on the disk, so that it survives a power cut.
     private : bool
-        Create an empty file that its owner alone can read before the block begins.
+        Before the block begins, create an empty file that only its owner can read.
     keep_suffix : bool
         Give the temporary file the suffix of `path`, for libraries that choose the format by it; otherwise it
         is ".tmp", so that no search by suffix finds it.
@@ -37,8 +37,8 @@ def replacing(
     Path
         A new name in the same folder.
     """
-    own = f"{os.getpid()}-{next(_numbers)}.tmp"
-    temporary = path.with_name(f".{own}-{path.name}" if keep_suffix else f".{path.name}.{own}")
+    unique = f"{os.getpid()}-{next(_numbers)}.tmp"
+    temporary = path.with_name(f".{unique}-{path.name}" if keep_suffix else f".{path.name}.{unique}")
     try:
         if private:
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -59,16 +59,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def unfinished_name(path: Path) -> str | None:
-    """Return the name that a temporary file was to get; None for any other file.
+    """Return the final name of an unfinished temporary file, or None for any other file.
 
-    Such files remain where a process was killed while it wrote.
+    Such a file remains if a process is killed while writing.
     """
-    match = _NAME.fullmatch(path.name)
+    match = _TEMPORARY_NAME.fullmatch(path.name)
     return None if match is None else match[1]
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    # Windows refuses while another process has the file open, which is never for long.
+    # Windows refuses to replace a file that another process has open, which it rarely has for long.
     for _ in range(20 if os.name == "nt" else 0):
         try:
             temporary.replace(path)

@@ -1,7 +1,7 @@
-"""Label images: one uint8 value for each pixel, and the masks that follow from them.
+"""Label images: one uint8 value per pixel, and the masks derived from them.
 
 0 is background, 1 to 254 are structures, 255 is unlabelled. An image with unlabelled pixels beside labelled
-ones is a *scribble*: it states where some pixels of a structure are, and not where the structure ends.
+ones is a *scribble*: it labels some pixels of a structure without stating where the structure ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_UNLABELLED = 0.02  # share of the pixels
 
 
 def structure_mask(label: LabelImage) -> Mask:
-    """Return where pixels belong to a structure: neither background nor unlabelled.
+    """Return True for pixels of a structure: neither background nor unlabelled.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def structure_mask(label: LabelImage) -> Mask:
 
 
 def values_mask(label: LabelImage, values: Iterable[int]) -> Mask:
-    """Return where pixels have one of several values; like `numpy.isin`, but much faster.
+    """Return True for pixels with one of several values; like `numpy.isin`, but much faster.
 
     Parameters
     ----------
@@ -54,19 +54,19 @@ def values_mask(label: LabelImage, values: Iterable[int]) -> Mask:
 
 
 def structures_in(label: LabelImage) -> tuple[int, ...]:
-    """Return the values of the structures that have a pixel in a label image, ascending."""
+    """Return the values of the structures that occur in a label image, in ascending order."""
     present = np.flatnonzero(np.bincount(label.ravel(), minlength=256))
     return tuple(int(value) for value in present if value not in (BACKGROUND, UNLABELLED))
 
 
 def has_unlabelled(label: LabelImage) -> bool:
-    """Return True if any pixel is unlabelled, which is the case for a scribble."""
+    """Return True if any pixel is unlabelled, as in a scribble."""
     return bool((label == UNLABELLED).any())
 
 
 def is_outlined(label: LabelImage) -> bool:
-    """Return True if an image states where structures end, so that a mask can be compared with it.
+    """Return True if an image shows complete structures, so that a mask can be compared with it.
 
-    That needs a structure, and less than 2 % unlabelled pixels.
+    This requires at least one structure and less than 2 % unlabelled pixels.
     """
     return bool(structure_mask(label).any()) and float((label == UNLABELLED).mean()) < _MAX_UNLABELLED

@@ -21,7 +21,7 @@ INPUT_SIZE = 224
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Placement of an image in a square: scaled with its true proportions, centred between black bars.
+    """Placement of an image in a square: scaled without distortion and centred between black bars.
 
     Attributes
     ----------

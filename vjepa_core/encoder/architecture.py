@@ -13,8 +13,8 @@ Form = Literal["vjepa1", "vjepa2", "vjepa21"]
 
 `vjepa1`: sine-cosine position embeddings are added to the tokens; one final norm.
 `vjepa2`: rotary position embeddings with a tiled table; one final norm. EchoJEPA has this form too.
-`vjepa21`: interleaved rotary position embeddings, heights and widths scaled to a 16 x 16 grid; one norm for
-each output depth; a separate patch embedding for still images, and learned vectors that distinguish still
+`vjepa21`: interleaved rotary position embeddings, with positions scaled to a 16 x 16 grid; one norm for each
+output depth; a separate patch embedding for still images, and learned vectors that distinguish still
 images from videos.
 """
 

@@ -40,7 +40,7 @@ class EncoderCard:
     licence, description : str
         Texts for the user.
     trained : bool
-        False if the weights are random; the window then shows a note.
+        False if the weights are random; the window then displays a note.
     checksum : str
         Hexadecimal SHA-256 of the weight file, or of the generated weights if there is no file.
     path : Path or None
@@ -48,7 +48,7 @@ class EncoderCard:
     seed : int
         Seed of the weights; unused if there is a file.
     fps : float
-        Frame rate of the clips that the encoder gets, in Hz.
+        Frame rate of the input clips in Hz.
     depths : tuple of int
         Blocks whose outputs the head uses, counted from 0.
     """
@@ -73,7 +73,7 @@ def available(folders: Sequence[Path] | None = None) -> tuple[list[EncoderCard],
     Returns
     -------
     cards : list of EncoderCard
-        The default encoder first. If two encoders share a name, the one in the earlier folder is listed.
+        The default encoder first. If two encoders share a name, only the one in the earlier folder is listed.
     faults : dict of str to str
         Error message for each card that cannot be read, by the stem of its file name.
     """
@@ -90,7 +90,7 @@ def available(folders: Sequence[Path] | None = None) -> tuple[list[EncoderCard],
 
 
 def card(name: str = DEFAULT_ENCODER, folders: Sequence[Path] | None = None) -> EncoderCard:
-    """Return the card of one encoder; if two share the name, the one in the earlier folder.
+    """Return the card of an encoder; if several encoders share the name, the one in the earliest folder.
 
     Raises
     ------

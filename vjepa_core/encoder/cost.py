@@ -64,9 +64,15 @@ def weight_bytes(architecture: Architecture, matrix_bytes: int) -> int:
 
 
 def clip_memory(
-    architecture: Architecture, frames: int, size: int, *, matrix_bytes: int, batch: int = 1, reads: int = 4
+    architecture: Architecture,
+    frames: int,
+    size: int,
+    *,
+    matrix_bytes: int,
+    batch: int = 1,
+    n_depths: int = 4,
 ) -> int:
-    """Estimate the peak memory in bytes of a forward pass without gradients: weights and activations.
+    """Estimate the peak memory of a forward pass without gradients, weights and activations, in bytes.
 
     Parameters
     ----------
@@ -78,7 +84,7 @@ def clip_memory(
         See `weight_bytes`.
     batch : int
         Clips in a batch.
-    reads : int
+    n_depths : int
         Number of depths whose tokens are returned.
 
     Raises
@@ -90,7 +96,7 @@ def clip_memory(
     row = dim * (2 * _FLOAT32 + matrix_bytes)  # tokens and normalised tokens, in both precisions
     rotation = dim * (4 * matrix_bytes + 3 * _FLOAT32)  # q, k, v, and the temporary values of `rotate`
     mlp = 2 * architecture.mlp_dim * matrix_bytes
-    outputs = 2 * reads * dim * _FLOAT32  # twice, because they are stacked
+    outputs = 2 * n_depths * dim * _FLOAT32  # twice, because they are stacked
     pixels = 3 * frames * size**2 * (2 * _FLOAT32 + matrix_bytes)
     activations = tokens * (row + max(rotation, mlp) + outputs) + pixels
     return weight_bytes(architecture, matrix_bytes) + batch * activations

@@ -18,7 +18,7 @@ def inference_device() -> torch.device:
 
 
 def inference_dtype(device: str | torch.device) -> torch.dtype:
-    """Return the dtype in which linear layers are fastest: float32 or bfloat16.
+    """Return the fastest dtype for linear layers: float32 or bfloat16.
 
     On a GPU this is bfloat16 if the hardware supports it. On a CPU it is the result of a measurement; calling
     this function also applies the other settings of `vjepa_core.encoder.speed.processor_settings`.

@@ -17,7 +17,7 @@ from torch import Tensor
 Rope = Literal["interleaved", "tiled"]
 """Assignment of frequencies to the channels of a group.
 
-`interleaved` (V-JEPA 2.1): f0 f0 f1 f1 ...; heights and widths are scaled to a 16 x 16 grid.
+`interleaved` (V-JEPA 2.1): f0 f0 f1 f1 ...; vertical and horizontal positions are scaled to a 16 x 16 grid.
 `tiled` (V-JEPA 2): f0 f1 ... f0 f1 ..., without scaling. This is not a rotation, but these weights were
 trained with it.
 """

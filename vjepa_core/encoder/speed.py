@@ -1,4 +1,4 @@
-"""Measure which precision, attention implementation and number of threads are fastest on this processor.
+"""Measure the fastest precision, attention implementation and number of threads on this processor.
 
 CPU flags are not a reliable indication: some processors have bfloat16 instructions but multiply float32
 matrices faster. Therefore the two operations that dominate an encoder, a linear layer and attention, are
@@ -40,7 +40,7 @@ _PER_BLOCK = 12
 # A block of ViT-S on a clip of 1568 tokens costs as much as this many timed linear layers (12 x 384^2 x 1568
 # products versus 4 x 384^2 x 392) and as many timed attentions (6 heads of 1568 tokens versus 2 of 784).
 _ROUNDS = 2
-_MIN_SPEEDUP_FEWER_THREADS = 1.25  # the other load on the machine may end later
+_MIN_SPEEDUP_FEWER_THREADS = 1.25  # other load on the machine may be temporary
 _MIN_SPEEDUP_BFLOAT16 = 1.1  # bfloat16 is less exact
 _FEW_ROWS, _MAX_SLOWDOWN = 32, 4.0
 _BUSY = 1.2  # ratio of wall time to processor time
@@ -97,7 +97,7 @@ Key = TypeVar("Key")
 def processor_settings() -> Settings:
     """Return the fastest settings for the processor; the first call also applies them.
 
-    It sets the attention implementation for bfloat16 and torch's number of threads, which is never increased.
+    This sets the attention implementation for bfloat16 and torch's number of threads, which is never raised.
 
     Raises
     ------
@@ -149,8 +149,8 @@ def measure_precision(threads: int) -> Settings:
 def measure_threads(settings: Settings) -> Settings:
     """Time the chosen method with all threads and with fewer, and choose the number of threads.
 
-    On a busy machine the settings are returned unchanged: the measurement would depend on the other load, and
-    all threads are useful once that has ended.
+    On a busy machine the settings are returned unchanged: the measurement would depend on other load, after
+    which all threads are useful again.
     """
     before = torch.get_num_threads()
     dtype = _DTYPES[settings.dtype]
@@ -191,7 +191,7 @@ def choose_threads(seconds: Mapping[int, float]) -> int:
 
 
 def _time_methods(clock: Clock) -> dict[str, float]:
-    """Return the shortest time of a block for each method, except methods with a very slow precision."""
+    """Return the shortest time of a block for each method; methods with a very slow precision are omitted."""
     small = _best_times({name: _linear_task(dtype, _FEW_ROWS) for name, dtype in _DTYPES.items()}, 2, clock)
     # Without hardware support, bfloat16 is emulated and need not be timed further.
     dtypes = [name for name in _DTYPES if small[name] < _MAX_SLOWDOWN * small["float32"]]
@@ -232,8 +232,8 @@ def _is_busy(task: Task) -> bool:
         start, thread_start = time.perf_counter(), time.thread_time()
         for _ in range(2 * _ROUNDS):
             task()
-        worked = time.thread_time() - thread_start + time.get_clock_info("thread_time").resolution
-        return time.perf_counter() - start > _BUSY * worked
+        processor_time = time.thread_time() - thread_start + time.get_clock_info("thread_time").resolution
+        return time.perf_counter() - start > _BUSY * processor_time
     finally:
         torch.set_num_threads(before)
 

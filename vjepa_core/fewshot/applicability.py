@@ -29,8 +29,8 @@ from vjepa_core.fewshot.recogniser import Evidence, ViewSpace, value_or
 N_EXAMINED = 5
 """Number of evenly spaced frames that are examined."""
 
-LEAST_SHARE = 0.85
-"""Least evidence of a fitted head on another cine, as a share of that on a cine it was fitted to."""
+MIN_SHARE = 0.85
+"""Minimum evidence of a fitted head on another cine, as a fraction of that on a cine of its fit."""
 
 _WARPS = ((0.2, 1.0), (-0.2, 1.0), (0.0, 1.18))
 """Rotations (radians) and scalings of the input under which the prediction should be stable."""
@@ -39,13 +39,13 @@ _MAX_SHAPE = 20.0
 
 
 def predicts_as_well(evidence: Evidence, reference: Evidence) -> bool:
-    """Return whether a fitted head predicts a cine as well as one it was fitted to.
+    """Return True if a fitted head predicts a cine as well as one that it was fitted to.
 
     Parameters
     ----------
     evidence, reference : Evidence
-        On the cine, and on a labelled one without its labels. Heads of small or moving structures are less
-        certain and less consistent even there.
+        Evidence on the cine, and on a cine of the fit without its labels. Heads for small or fast structures
+        are less certain and less consistent even there.
     """
     pairs = [
         (evidence.consistency, reference.consistency),
@@ -53,7 +53,7 @@ def predicts_as_well(evidence: Evidence, reference: Evidence) -> bool:
         (value_or(evidence.agreement, 1.0), value_or(reference.agreement, 1.0)),
     ]
     is_inside = evidence.outside <= max(MOST_OUTSIDE, reference.outside)
-    return is_inside and all(value >= LEAST_SHARE * expected for value, expected in pairs)
+    return is_inside and all(value >= MIN_SHARE * expected for value, expected in pairs)
 
 
 def examined_frames(n_frames: int) -> list[int]:
@@ -68,9 +68,9 @@ def cine_embedding(cine: PreparedCine, frames: Sequence[int] | None = None) -> N
     Parameters
     ----------
     cine : PreparedCine
-        With features.
+        Cine with features.
     frames : sequence of int, optional
-        By default the examined ones.
+        Default: `examined_frames`.
     """
     tokens = cine.tokens(examined_frames(cine.n_frames) if frames is None else frames)[:, -1].float()
     tokens = functional.layer_norm(tokens, tokens.shape[-1:]).mean(0)
@@ -84,16 +84,17 @@ def cine_embedding(cine: PreparedCine, frames: Sequence[int] | None = None) -> N
 def gather_evidence(
     head: Head, cine: PreparedCine, *, shapes: ShapeModel | None = None, views: ViewSpace | None = None
 ) -> Evidence:
-    """Examine a cine; its labels are not used.
+    """Gather evidence that a head applies to a cine, without using its labels.
 
     Parameters
     ----------
     head : Head
     cine : PreparedCine
-        With features.
+        Cine with features.
     shapes : ShapeModel, optional
-        For heads that draw the left heart.
+        Plausible shapes, for heads that predict the left heart.
     views : ViewSpace, optional
+        Distances between views; without it, the view is not evidence.
 
     Returns
     -------
@@ -112,14 +113,14 @@ def gather_evidence(
         warped = _combine(head, _probabilities(head, *_warp(image, tokens, forward)))
         returned = values[warp_affine(warped, backward.expand(len(frames), 2, 3)).argmax(1).numpy()]
         consistency.append([agreement(one, other) for one, other in zip(returned, masks, strict=True)])
-    agreed = float("nan")
+    nets_agreement = float("nan")
     if len(by_net) > 1:
         first, last = (values[by_net[i].argmax(1).numpy()] for i in (0, -1))
-        agreed = median(agreement(one, other) for one, other in zip(first, last, strict=True))
+        nets_agreement = median(agreement(one, other) for one, other in zip(first, last, strict=True))
     small = cv2.resize(cine.sector.astype(np.uint8), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST)
     sector = np.asarray(small, np.uint8)
     return Evidence(
-        agreement=agreed,
+        agreement=nets_agreement,
         consistency=float(np.median(np.mean(consistency, axis=0))),
         certainty=float(soft_dice(combined).nanmean(1).nan_to_num(0.0).median()),
         shape=float("nan") if shapes is None else _shape(shapes, masks),
@@ -129,7 +130,7 @@ def gather_evidence(
 
 
 def share_outside(mask: NDArray[np.uint8], sector: NDArray[np.uint8]) -> float:
-    """Return the share of the structures of a label image (h, w) outside the sector (h, w); 0 without any."""
+    """Return the fraction of structure pixels (h, w) outside the sector (h, w); 0 without structures."""
     structures = mask > 0
     return float((structures & (sector == 0)).sum() / max(int(structures.sum()), 1))
 
@@ -149,12 +150,12 @@ def _combine(head: Head, by_net: Sequence[Tensor]) -> Tensor:
 
 
 def _affine(angle: float, scale: float) -> Tensor:
-    turn = torch.tensor([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]])
-    return (scale * turn).float()[None]
+    rotation = torch.tensor([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]])
+    return (scale * rotation).float()[None]
 
 
 def _warp(image: Tensor, tokens: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Warp image and tokens in the same way, as a fit does."""
+    """Warp image and tokens with the same transform, as in a fit."""
     b, depths, h, w, dim = tokens.shape
     theta = theta.expand(b, 2, 3)
     flat = tokens.permute(0, 1, 4, 2, 3).reshape(b, depths * dim, h, w)

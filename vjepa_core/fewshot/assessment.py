@@ -15,7 +15,7 @@ from vjepa_core.fewshot.suggest import Suggestion, frame_embeddings, next_frame,
 from vjepa_core.preprocessing import Letterbox
 
 USUAL_DOUBT = 0.05
-"""1 - Dice assumed for a frame that was not predicted yet, in a cine with labels."""
+"""Assumed 1 - Dice of a frame without a prediction, in a cine with labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class PredictedFrames:
     Attributes
     ----------
     frames : list of int
-        The B predicted frames.
+        The B frame numbers.
     probabilities : Tensor
         (B, K, grid, grid) float, background and classes.
     masks : array
@@ -82,21 +82,21 @@ class Assessment:
         self._current.clear()
 
     def labels_changed(self) -> None:
-        """Mark predictions and suggestion as outdated; without labels, forget the reported Dice."""
+        """Mark predictions and suggestion as outdated; without labels, clear the reported Dice."""
         self._suggestion = None
         self._current.clear()
         if not self._cine.labels:
             self._reported_dice.clear()
 
     def update(self, frames: list[int], probabilities: Tensor, dice: Tensor) -> dict[int, float]:
-        """Take the prediction of some frames.
+        """Update with the predictions of some frames.
 
         Parameters
         ----------
         frames : list of int
         probabilities : (B, K, grid, grid) float
         dice : (B,) float
-            Expected Dice of the frames by themselves.
+            Expected Dice of the frames, without findings.
 
         Returns
         -------
@@ -149,7 +149,7 @@ def label_image(
 ) -> NDArray[np.uint8]:
     """Return label values on the pixels of the region, 0 outside the ultrasound sector.
 
-    Probabilities are interpolated before the largest is taken, so that borders are finer than the grid.
+    Probabilities are interpolated before the largest is taken, so that borders are smoother than the grid.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def label_image(
     box : Letterbox
     classes : tuple of int
     inside : (h, w) bool, optional
-        The sector, see `PreparedCine.inside`. By default everywhere.
+        Pixels that may have labels; see `PreparedCine.inside`. Default: all.
 
     Returns
     -------

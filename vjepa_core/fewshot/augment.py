@@ -42,7 +42,7 @@ def warp_affine(x: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
 
 
 def _positions(theta: Tensor, h: int, w: int) -> Tensor:
-    """Compute `affine_grid(theta, (n, 1, h, w), align_corners=False)`, but much faster on a CPU."""
+    """Compute the same as `affine_grid(theta, (n, 1, h, w), align_corners=False)`, but faster on a CPU."""
     x, y = ((2 * torch.arange(size, device=theta.device) + 1.0) / size - 1 for size in (w, h))
     across, down, shift = theta[:, :, None, None, :].unbind(-1)
     grid = across * x + (down * y[:, None] + shift)
@@ -52,7 +52,7 @@ def _positions(theta: Tensor, h: int, w: int) -> Tensor:
 def deform(x: Tensor, strength: float, generator: Generator) -> Tensor:
     """Apply a smooth random deformation to each sample.
 
-    It imitates the errors of a carried label, so that the head learns to correct them.
+    It imitates the errors of a carried label, so that the fitted head corrects them.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def deform(x: Tensor, strength: float, generator: Generator) -> Tensor:
     """
     n, _, h, w = x.shape
     coarse = torch.randn(n, 2, 5, 5, generator=generator)
-    # Plus a common shift, because flow errors are strongly correlated along a wall.
+    # Add a common shift, because flow errors are strongly correlated along a wall.
     coarse = coarse + torch.randn(n, 2, 1, 1, generator=generator)
     amount = strength * _uniform(n, 0.0, 1.0, generator).reshape(n, 1, 1, 1)
     offset = functional.interpolate(coarse.to(x), (h, w), mode="bicubic", align_corners=True) * amount.to(x)

@@ -1,4 +1,4 @@
-"""Folder of cache files with a size limit, least recently used removed first, shared by processes.
+"""Folder of cache files with a size limit, shared by processes; the least recently used are removed first.
 
 No locks are used. Every operation tolerates that another process writes, reads or removes the same files at
 the same time, and that Windows does not allow removing an open file. Does not import torch, so that `apical
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Cleared(NamedTuple):
-    """Number and total size of files removed by `CacheFolder.clear`, and number of files left in use."""
+    """Number and total size of files removed by `CacheFolder.clear`, and number of files that are in use and remain."""
 
     files: int
     size: int
@@ -159,7 +159,7 @@ def remove(path: Path) -> bool:
 
 
 def touch(path: Path) -> None:
-    """Mark a file as used now."""
+    """Set the time of last use of a file to now."""
     try:
         os.utime(path)
     except OSError as error:

@@ -33,7 +33,7 @@ Dice."""
 
 
 class Situation(StrEnum):
-    """Basis of a prediction; each has its own maps."""
+    """Basis of a prediction, which determines the calibration maps."""
 
     FITTED = "fitted"  # a head and labels of this cine
     CARRIED = "carried"  # labels of this cine carried by motion, without a head

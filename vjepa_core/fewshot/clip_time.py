@@ -1,4 +1,4 @@
-"""Estimate the time of an encoder for a clip on this machine from a run of its first blocks."""
+"""Estimate the time that an encoder takes for a clip on this machine from a run of its first blocks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vjepa_core.memory import machine_memory
 from vjepa_core.preprocessing import INPUT_SIZE
 
 _BLOCKS = 2
-_READS = 4
+_DEPTHS = 4
 _MIN_RUNS, _SECONDS = 3, 0.5
 
 
 def clip_seconds(architecture: Architecture, device: torch.device) -> float:
-    """Estimate the seconds per clip of `extract` with the complete encoder from a run of two of its blocks.
+    """Estimate the seconds per clip of `extract` with the complete encoder by running two of its blocks.
 
     All blocks take the same time. The time of the two blocks is multiplied by the number of pairs, and the
     time of the last norm by the number of depths; everything else counts once.
@@ -69,10 +69,10 @@ def clip_seconds(architecture: Architecture, device: torch.device) -> float:
     while len(seconds) <= _MIN_RUNS or time.perf_counter() < until:
         marks.clear()
         start = time.perf_counter()
-        extract(encoder, frames, fps=0, depths=(blocks - 1,) * _READS)
+        extract(encoder, frames, fps=0, depths=(blocks - 1,) * _DEPTHS)
         total, in_blocks, in_norm = time.perf_counter() - start, marks[1] - marks[0], marks[3] - marks[2]
         # A repeated depth is copied each time, but normalised once.
-        missing = (architecture.depth / blocks - 1) * in_blocks + (_READS - 1) * in_norm
+        missing = (architecture.depth / blocks - 1) * in_blocks + (_DEPTHS - 1) * in_norm
         seconds.append((total + missing) / clips)
         if len(seconds) == 1:  # warm-up
             until = time.perf_counter() + _SECONDS
@@ -91,7 +91,7 @@ def required_memory(architecture: Architecture, device: torch.device) -> int:
     batch = _clips_at_once(device)
     try:
         return clip_memory(
-            architecture, CLIP_FRAMES, INPUT_SIZE, matrix_bytes=matrix_bytes, batch=batch, reads=_READS
+            architecture, CLIP_FRAMES, INPUT_SIZE, matrix_bytes=matrix_bytes, batch=batch, n_depths=_DEPTHS
         )
     except ValueError as error:
         raise EncoderError(

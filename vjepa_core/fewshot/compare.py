@@ -1,9 +1,9 @@
-"""Comparison of encoders on a user's own labels.
+"""Comparison of encoders on the labels of a user.
 
 Each labelled frame in turn is predicted by a head fitted to the other labelled frames of its cine. All
-encoders get the same frames, steps and seed, and the fit is that of the window, but it starts from an
-untrained head: the starter head reads the features of one encoder only and was fitted to many patients, so
-that its scores would depend on that head more than on its encoder.
+encoders get the same frames, steps and seed, and the fit is that of the window, but starts from an
+untrained head: the starter head exists for one encoder only and was fitted to many patients, so that the
+scores would depend more on that head than on the encoder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vjepa_core.fewshot.held_out import Target
 from vjepa_core.fewshot.overlap import dice
 from vjepa_core.fewshot.pipeline import CinePipeline, Progress, ignore_progress, never
 
-# 97.5 % points of Student's t by degrees of freedom, from 1; beyond, the normal distribution is close.
+# 97.5 % points of Student's t by degrees of freedom, from 1; for more, the normal distribution is used.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
 
 
@@ -36,7 +36,7 @@ class LabelledCine:
     Attributes
     ----------
     frames : array
-        (T, h, w) uint8, the ultrasound region only.
+        (T, h, w) uint8, limited to the ultrasound region.
     fps : float
         Frame rate, Hz; 0 if unknown.
     labels : mapping
@@ -68,7 +68,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class EncoderResult:
-    """Predictions over one encoder, in the order of the targets, and the time they took."""
+    """Predictions with one encoder, in the order of the targets, and their time in seconds."""
 
     card: EncoderCard
     predictions: Sequence[Prediction]
@@ -81,7 +81,7 @@ class EncoderResult:
 
     @property
     def mean_dice(self) -> float | None:
-        """Mean over frames; None if none was scored."""
+        """Mean Dice over frames; None if no frame was scored."""
         return statistics.fmean(self.scores) if self.scores else None
 
     @property
@@ -103,16 +103,16 @@ def compare(
     on_progress: Progress = ignore_progress,
     should_stop: Callable[[], bool] = never,
 ) -> list[EncoderResult]:
-    """Predict the targets with a head over each encoder.
+    """Predict the targets with a head on the features of each encoder.
 
     Parameters
     ----------
     cines : mapping
-        LabelledCine by the cine number of the targets.
+        Labelled cines by the cine number of the targets.
     classes : tuple of int
         Label values.
     encoders : sequence
-        Loaded one after the other, so that only one is in memory.
+        Encoders or their cards. Cards are loaded one after the other, so that only one is in memory.
     targets : sequence of Target
         See `vjepa_core.fewshot.held_out.choose_targets`.
     cache : FeatureCache, optional
@@ -145,7 +145,7 @@ def compare(
 
 @dataclass(eq=False)
 class _Comparison:
-    """The state shared by all encoders."""
+    """Settings and prepared cines, shared by all encoders."""
 
     cines: Mapping[int, LabelledCine]
     classes: tuple[int, ...]
@@ -167,14 +167,14 @@ class _Comparison:
             )
             pipeline.prepare_motion(should_stop=self.should_stop)
             for frame in cine.labels:
-                # Positions depend on the frames that labels were carried from before. Computed here, they are
-                # the same for every encoder.
+                # Positions depend on the frames from which labels were carried earlier. They are computed
+                # here, so that they are the same for every encoder.
                 pipeline.prepared.motion.positions(frame)
             self.pipelines[i] = pipeline
         self.on_progress("motion", len(used), len(used))
 
     def result(self, encoder: EncoderCard | LoadedEncoder) -> EncoderResult:
-        """Predict every target over this encoder."""
+        """Predict every target with this encoder."""
         started = time.monotonic()
         loaded = resolve_encoder(encoder)
         for i in self.pipelines:
@@ -200,7 +200,7 @@ class _Comparison:
         return EncoderResult(card, [predictions[target] for target in self.targets], seconds)
 
     def _fits(self) -> dict[tuple[int, tuple[int, ...]], list[Target]]:
-        """Targets by cine and frames to fit to; targets without a label share one fit."""
+        """Group the targets by cine and frames to fit to; targets without a label share one fit."""
         found: dict[tuple[int, tuple[int, ...]], list[Target]] = {}
         for target in self.targets:
             frames = tuple(sorted(f for f in self.cines[target.cine].labels if f != target.frame))
@@ -221,14 +221,14 @@ class _Comparison:
 
 
 def interval(one: EncoderResult, other: EncoderResult) -> tuple[float, float, float] | None:
-    """Return the mean difference of `other` to `one` over the same frames, with its 95 % interval.
+    """Return the mean of `other` minus `one` over the same frames, with its 95 % interval.
 
     The interval is that of Student's t for paired differences.
 
     Returns
     -------
     (mean, low, high), or None
-        None with fewer than two scored frames.
+        None if fewer than two frames were scored.
     """
     differences = [b - a for a, b in zip(one.scores, other.scores, strict=True)]
     if len(differences) < 2:

@@ -1,7 +1,7 @@
 """The draft: predictions of the starter head without labels, and their use beside a fitted head.
 
 A head fitted to one outlined frame has seen one phase of the cardiac cycle. Near the other phase it depends
-on the label carried there by motion, which lags behind where optical flow loses the tissue. The starter head
+on the label carried there by motion, which lags behind where optical flow fails to track the tissue. The starter head
 was fitted to many hearts in both phases: its outlines follow another rater, but also the beat. Where a
 prediction has changed less since the annotated frame than the draft has, the draft replaces it.
 """
@@ -22,13 +22,14 @@ from vjepa_core.fewshot.overlap import MIN_AGREEMENT, agreement
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 
 OTHER_PHASE = (0.05, 0.15)
-"""Change of the draft since the annotated frame, 1 - mean Dice, from which it contributes, and fully."""
+"""Changes of the draft since the annotated frame (1 - mean Dice) at which it starts to contribute, and at
+which it contributes fully."""
 
 MISSED = 0.04
-"""If a prediction lacks this much of the draft's change, the draft replaces it entirely."""
+"""If a prediction changes less than the draft by this much (1 - mean Dice), the draft replaces it."""
 
 UNSTEADY = 0.05
-"""Difference of the draft between neighbouring frames, 1 - mean Dice, that occurs without any motion."""
+"""Difference of the draft between neighbouring frames (1 - mean Dice) that occurs without motion."""
 
 
 class Draft:
@@ -39,7 +40,7 @@ class Draft:
     head : Head
         The starter head, on the inference device.
     cine : PreparedCine
-        With features; the starter applies to it.
+        Cine with features, to which the starter head applies.
     """
 
     def __init__(self, head: Head, cine: PreparedCine) -> None:
@@ -61,7 +62,7 @@ class Draft:
             self._stored[frame] = (255 * maps).round().byte().numpy()
 
     def has(self, frames: Sequence[int]) -> bool:
-        """Return whether all that `blend_with_draft` needs for these frames is stored."""
+        """Return True if everything that `blend_with_draft` needs for these frames is stored."""
         return self._stored.keys() >= {*frames, *_needed(self._cine)}
 
 
@@ -74,7 +75,7 @@ def predict_with_draft(head: Head, cine: PreparedCine, frames: Sequence[int], dr
     cine : PreparedCine
     frames : sequence of int
     draft : Draft, optional
-        Draft of this cine; None if the starter head does not apply or draws other structures.
+        Draft of this cine; None if the starter head does not apply or predicts other structures.
 
     Returns
     -------
@@ -94,14 +95,14 @@ def predict_with_draft(head: Head, cine: PreparedCine, frames: Sequence[int], dr
 def blend_with_draft(
     probabilities: Tensor, cine: PreparedCine, frames: Sequence[int], draft: Draft
 ) -> Tensor:
-    """Mix predictions with the draft, by how much each has changed since the annotated frame.
+    """Mix predictions with the draft, weighted by their changes since the annotated frame.
 
     Parameters
     ----------
     probabilities : (len(frames), K, grid, grid) float
         Background and classes, for example of a fitted head.
     cine : PreparedCine
-        With its labels.
+        Cine with labels.
     frames : sequence of int
     draft : Draft
         Draft of this cine, with the same classes.
@@ -120,13 +121,14 @@ def blend_with_draft(
 def fill_from_draft(probabilities: Tensor, drafted: Tensor, known: Tensor) -> Tensor:
     """Add the draft of the structures that a head was not fitted to, where that head predicts background.
 
-    After one structure of a draft is outlined, the others stay visible. The draft is normalised to these
-    structures and background, so that no gap remains where its border of a known structure lies elsewhere.
+    When one structure of a draft is outlined, the others thus stay visible. The draft is normalised to these
+    structures and background, so that no gap remains where it places the border of a known structure
+    elsewhere.
 
     Parameters
     ----------
     probabilities, drafted : (B, K, grid, grid) float
-        Of a fitted head, and of the draft.
+        Probabilities of a fitted head, and of the draft.
     known : (K,) bool
         Background, and the classes that the head was fitted to.
 
@@ -178,15 +180,15 @@ class _Reference:
         self._error = max(0.0, min(differences, default=0.0) - UNSTEADY)
 
     def change_of_draft(self, drafted: NDArray[np.int64]) -> float:
-        """Change of the draft from this frame to another one, 1 - mean Dice."""
+        """Return the change of the draft from this frame to another one, 1 - mean Dice."""
         return 1.0 - agreement(self._draft, self._stated_only(drafted)) - self._error
 
     def change_of_prediction(self, predicted: NDArray[np.int64]) -> float:
-        """Change from the outlines of this frame to the prediction of another one, 1 - mean Dice."""
+        """Return the change from the outlines of this frame to the prediction of another, 1 - mean Dice."""
         return 1.0 - agreement(self._label, self._stated_only(predicted))
 
     def _stated_only(self, classes: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Set classes that this frame is not annotated for to background."""
+        """Set classes for which this frame is not annotated to background."""
         return np.where(self._stated[classes], classes, 0).astype(np.uint8)
 
 
@@ -199,7 +201,7 @@ def _neighbours(frame: int, cine: PreparedCine) -> list[int]:
 
 
 def _needed(cine: PreparedCine) -> set[int]:
-    """Frames whose draft `blend_with_draft` uses for every prediction."""
+    """Return the frames whose draft `blend_with_draft` uses for every prediction."""
     return {near for frame in _outlined(cine) for near in (frame, *_neighbours(frame, cine))}
 
 

@@ -1,6 +1,6 @@
 """Cache of features on disk, so that a cine is encoded only once.
 
-Errors of the cache are never raised: the features are computed again.
+Errors of the cache are never raised: the features are computed instead.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def cached_features(
         Frame rate of the cine in Hz; 0 if unknown.
     cache : FeatureCache or None
         None to compute without a cache.
-    order_from, unfinished, on_progress, should_stop
+    order_from, partial, on_progress, should_stop
         See `extract`.
     """
 

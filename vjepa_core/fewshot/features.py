@@ -66,9 +66,9 @@ class PartialFeatures:
     Attributes
     ----------
     values : Tensor, optional
-        As in `CineFeatures`, the sum over the clips that are done.
+        Sum over the finished clips; shape as in `CineFeatures`.
     done : set of int
-        Indices of these clips in the plan.
+        Indices of the finished clips in the plan.
     """
 
     values: Tensor | None = None
@@ -106,7 +106,7 @@ class ClipPlan:
         """(clips, S / 2) float64, weight of each clip in each tubelet; the sum over clips is 1.
 
         The weight is largest at the centre of a clip, where a token has as much context before as after.
-        At most two clips contribute, so that the sum does not depend on their order, to the last bit.
+        At most two clips contribute, so that the sum is bit-identical in any order.
         """
         inside = self.clip // 2
         hat = np.minimum(np.arange(inside) + 1, inside - np.arange(inside)).astype(np.float64)
@@ -135,12 +135,13 @@ def plan_clips(
     stride_frames : int
         Sampling interval in frames.
     clip, overlap : int
-        Number of sampled frames in a clip, and shared by neighbouring clips (by default half a clip); even.
+        Number of sampled frames in a clip, and number shared by neighbouring clips (default: half a clip);
+        both even.
 
     Returns
     -------
     ClipPlan
-        An odd number of samples is padded with the last one, fewer than a clip by reflection.
+        An odd number of samples is padded with the last one; less than a clip is padded by reflection.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def extract(
     Parameters
     ----------
     encoder : VisionTransformer3D
-        In evaluation mode.
+        Encoder in evaluation mode.
     frames : array
         (T, H, W) uint8, letterboxed; T >= 1.
     fps, target_fps : float
@@ -187,7 +188,7 @@ def extract(
     depths : sequence of int
         Blocks whose normalised tokens are returned.
     on_progress : callable, optional
-        Receives (clips done, total), first with 0.
+        Called with (clips done, total), first with 0 clips done.
     should_stop : callable, optional
         Called before each clip or batch of clips.
     order_from : int, optional
@@ -196,13 +197,13 @@ def extract(
         Result of an earlier call for the same frames, encoder and rates that was cancelled; its clips are not
         computed again. Updated for the next call.
     on_partial : callable, optional
-        Receives, after every batch, the features so far, whose tensors are updated by later batches, and a
-        mask (T',) bool of the tubelets that are final.
+        Called after every batch with the features so far, whose tensors are updated by later batches, and a
+        mask (T',) bool of the final tubelets.
 
     Returns
     -------
     CineFeatures
-        Independent of the order.
+        The result does not depend on the order of the clips.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Findings: implausible properties of a predicted label image, as reasons to check a frame.
 
-The softmax of a head does not depend on shape: a ventricle in three pieces can have a certain border. A
+The softmax of a head does not reflect shape: a ventricle in three pieces may have a high probability. A
 finding caps the expected Dice of its frame.
 """
 
@@ -26,14 +26,14 @@ class Finding(StrEnum):
     HOLE = "hole"  # a structure has a hole
     JUMP = "jump"  # an area differs from that of the neighbouring frames
     UNENCLOSED = "unenclosed"  # the cavity is not enclosed by the wall
-    OUTSIDE = "outside"  # much lies outside the ultrasound sector
+    OUTSIDE = "outside"  # a large part is outside the ultrasound sector
 
 
 CAP = 0.65
 """Upper limit of the expected Dice of a frame with a finding.
 
-Of 200 predictions of CAMUS's validation images by nets fitted to phantoms only, the 42 with a finding had a
-mean Dice of .63, the others of .77. No outline of the training patients has a finding.
+Of 200 predictions on CAMUS validation images by nets fitted to phantoms only, the 42 with a finding had a
+mean Dice of 0.63, the others 0.77. No outline of the training patients has a finding.
 """
 
 SMALLEST = 12
@@ -66,8 +66,8 @@ def findings(mask: NDArray[np.uint8], *, left_heart: bool, allowed: Mapping[int,
     left_heart : bool
         True if the labels 1, 2 and 3 are cavity, wall and atrium.
     allowed : mapping or None
-        Largest number of pieces of each label value on annotated frames, see `allowed_pieces`; one for
-        missing values. With None, pieces and holes are not findings.
+        Largest number of pieces of each label value on annotated frames (see `allowed_pieces`); 1 for
+        missing values. If None, pieces and holes are not findings.
     """
     found: set[Finding] = set()
     if allowed is not None:
@@ -112,7 +112,7 @@ def pieces(part: NDArray[np.uint8], least: float = SMALLEST) -> int:
 
 
 def capped(dice: float, found: Iterable[Finding]) -> float:
-    """Return the expected Dice of a frame, given its findings."""
+    """Return the expected Dice of a frame, limited to `CAP` if it has findings."""
     return min(dice, CAP) if any(True for _ in found) else dice
 
 

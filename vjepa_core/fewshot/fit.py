@@ -1,4 +1,4 @@
-"""The fit of a head to a few annotated frames, step by step, so that previews can be predicted in between."""
+"""Fit of a head to a few annotated frames, step by step, so that previews can be predicted in between."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vjepa_core.fewshot.unlabelled import pseudo_labels
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Settings of a fit. It ends after a number of steps, not seconds, so that a seed makes it repeatable.
+    """Settings of a fit. It ends after a number of steps, not seconds, so that it is reproducible.
 
     Attributes
     ----------
     steps, warm_steps : int
-        Number of steps of a fit, and of a warm one, which continues from a head fitted to some of the same
+        Number of steps of a fit, and of a warm fit, which continues from a head that was fitted to some of the
         labels; see `for_labels`.
     batch : int
         Frames per step.
@@ -36,36 +36,37 @@ class FitConfig:
     ema : float
         Decay of the averaged weights per step.
     carried_share : float
-        Share of the batch with frames without a label, whose target is the carried label. They keep the head
-        close to the motion.
+        Fraction of the batch that consists of frames without a label, whose target is the carried label. They
+        keep predictions close to the motion.
     carried_weight : float
         Weight of the pixels of such a frame relative to those of an annotated frame.
     unlabelled_share : float
-        Share of the batch with frames of cines without any label, whose target is the prediction of the
-        averaged head: see `vjepa_core.fewshot.unlabelled`. If the batch has frames with a carried label, half
-        of this share, in their place.
+        Fraction of the batch that consists of frames of cines without any label, whose target is the
+        prediction of the averaged head; see `vjepa_core.fewshot.unlabelled`. If `carried_share` is not 0,
+        they are half this fraction and replace frames with a carried label.
     unlabelled_up_to : int
-        Number of annotated frames up to which they have this share; with more, it decreases.
+        Number of annotated frames above which `unlabelled_share` decreases.
     unlabelled_from : float
-        Share of the steps after which they are used, when the predictions are good enough. A warm fit uses
-        them from its first step.
+        Fraction of the steps after which unlabelled cines are used, when the predictions are good enough. A
+        warm fit uses them from its first step.
     min_probability : float
-        Smallest probability of such a prediction that is used as a target.
+        Minimum probability of a predicted pixel that is used as a target.
     prior_dropout : float
         Probability that the carried label is withheld from the head.
     prior_dropout_many : float
-        The same if several cines are annotated, so that the head also works for cines without a label.
+        `prior_dropout` if several cines are annotated, so that the head also works on cines without a label.
     deform : float
         Size of smooth deformations of a prior from the frame's own label, as a fraction of the side.
     both_from : int
-        Number of annotated cines from which the net that reads only the image is fitted as well. Within a few
-        cines the motion is more accurate than this net, and the fit is twice as fast without it.
+        Number of annotated cines from which the image net is fitted too. In fewer cines, motion is more
+        accurate than this net, and the fit is twice as fast without it.
     both_steps : float
-        Replaces `steps` in this case, see `for_labels`.
+        Number of steps if both nets are fitted, before scaling; see `for_labels`.
     alone_from : int
-        Number of annotated frames, in as many cines, from which only that net is fitted, twice as long: with
-        many labels a longer fit is better than a second net.
+        Number of annotated frames from which, in at least `both_from` cines, only the image net is fitted,
+        with twice as many steps: with many labels a longer fit is better than a second net.
     seed : int
+        Seed of all random numbers.
     """
 
     steps: int = 80
@@ -90,16 +91,16 @@ class FitConfig:
     seed: int = 0
 
     def active_nets(self, n: int, cines: int) -> tuple[bool, bool]:
-        """Return whether the nets of features and of the image are fitted to `n` annotated frames."""
+        """Return whether the feature net and the image net are fitted to `n` annotated frames."""
         many = cines >= self.both_from
         return not many or n < self.alone_from, many
 
     def for_labels(self, n: int, cines: int = 1) -> FitConfig:
-        """Return the settings with the number of steps for `n` annotated frames in so many cines.
+        """Return the settings with the numbers of steps for `n` annotated frames in `cines` cines.
 
-        Up to four frames take `steps`, more take sqrt(n / 4) times as many, but at most twice as many in a
-        warm fit, whose result the user awaits. If both nets are fitted, the number is `both_steps` times the
-        fourth root of n. A step of the image net alone takes half the time, so that there are twice as many.
+        Up to four frames take `steps`; more take sqrt(n / 4) times as many, but at most twice as many in a
+        warm fit, for which the user waits. If the image net is fitted, the number is `both_steps` times the
+        fourth root of n; without the feature net, a step takes half the time and the number is doubled.
         """
         growth = max(1.0, math.sqrt(n / 4))
         of_features, of_image = self.active_nets(n, cines)
@@ -109,7 +110,7 @@ class FitConfig:
         return replace(self, steps=round(factor * steps), warm_steps=round(factor * warm_steps))
 
     def unlabelled_places(self, n: int) -> int:
-        """Return the number of frames of cines without a label in a batch, for `n` annotated frames."""
+        """Return the number of frames of unlabelled cines in a batch, for `n` annotated frames."""
         share = self.unlabelled_share / (2 if self.carried_share else 1)
         return round(share * self.batch * min(1.0, self.unlabelled_up_to / n))
 
@@ -138,21 +139,21 @@ class Fit:
     Parameters
     ----------
     head : Head
-        Start of the fit; its weights are changed.
+        Initial head; its weights are changed.
     cines : sequence of PreparedCine
         With labels.
     config : FitConfig
     warm : bool
-        True if the head was fitted to some of the same labels before.
+        True if the head was already fitted to some of the labels.
     unlabelled : sequence of PreparedCine
         Cines of the same structures without a label; used only if both nets are fitted.
 
     Attributes
     ----------
     total, done_steps : int
-        Number of steps, in total and done.
+        Number of steps in total, and number of completed steps.
     head, averaged : Head
-        Present weights, and their moving average.
+        Current weights, and their moving average.
 
     Raises
     ------
@@ -216,8 +217,8 @@ class Fit:
     def step(self) -> float:
         """Do one optimiser step and return its loss.
 
-        The next batch is assembled in another thread, and is complete when this returns: between two steps
-        the cines are not read.
+        The next batch is assembled in another thread and is complete when this method returns, so that cines
+        are not read between two steps.
         """
         batch, self._next = self._next or self._batch(self.done_steps), None
         with self._prefetch(self.done_steps + 1):
@@ -225,7 +226,7 @@ class Fit:
 
     @contextlib.contextmanager
     def _prefetch(self, step: int) -> Iterator[None]:
-        """Assemble the batch of a step, unless it depends on the result of the present one."""
+        """Assemble the batch of a step, unless it depends on the result of the current step."""
         if step >= self.total or self._unlabelled_places(step):
             yield
             return
@@ -252,7 +253,7 @@ class Fit:
         return float(torch.stack(losses).detach().mean())
 
     def _batch(self, step: int) -> Batch:
-        """Batch of a step. Steps must be in order, as all random numbers are of one sequence."""
+        """Return the batch of a step; call in the order of steps, which share a sequence of random numbers."""
         return self._augment(self._assemble(self._draw(self._unlabelled_places(step))).to(self._device))
 
     def _unlabelled_places(self, step: int) -> int:
@@ -262,7 +263,7 @@ class Fit:
         return self.config.unlabelled_places(len(self.samples))
 
     def _draw(self, n_unlabelled: int) -> list[tuple[PreparedCine, int]]:
-        """Frames of the next batch: all annotated frames once before any is repeated; then the others."""
+        """Draw the frames of the next batch: annotated (each once before any is repeated), then the others."""
         batch: list[tuple[PreparedCine, int]] = []
         n_carried = max(0, round(self.config.carried_share * self.config.batch) - n_unlabelled)
         while len(batch) < self.config.batch - n_unlabelled:
@@ -270,13 +271,13 @@ class Fit:
                 self._order = torch.randperm(len(self.samples), generator=self._generator).tolist()
             batch.append(self.samples[self._order.pop()])
         for i in range(len(batch) - n_carried, len(batch)):
-            batch[i] = (batch[i][0], self._below(batch[i][0].n_frames))
+            batch[i] = (batch[i][0], self._random_below(batch[i][0].n_frames))
         for _ in range(n_unlabelled):
-            cine = self._unlabelled[self._below(len(self._unlabelled))]
-            batch.append((cine, self._below(cine.n_frames)))
+            cine = self._unlabelled[self._random_below(len(self._unlabelled))]
+            batch.append((cine, self._random_below(cine.n_frames)))
         return batch
 
-    def _below(self, n: int) -> int:
+    def _random_below(self, n: int) -> int:
         return int(torch.randint(n, (1,), generator=self._generator))
 
     def _assemble(self, frames: list[tuple[PreparedCine, int]]) -> Batch:
@@ -310,7 +311,7 @@ class Fit:
         )
 
     def _pseudo_labels(self, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
-        """Target and weight of each frame of a cine without a label, from the averaged head."""
+        """Predict target and weight of frames of unlabelled cines with the averaged head."""
         if not frames:
             return []
         inputs = [_inputs(self.averaged, cine, [frame]) for cine, frame in frames]
@@ -321,7 +322,7 @@ class Fit:
         return list(zip(target.cpu(), weight.cpu(), strict=True))
 
     def _priors(self, frames: list[tuple[PreparedCine, int]]) -> Tensor:
-        """Carried labels with the errors that they have in predictions, never the label of the frame itself.
+        """Return carried labels with the errors that they have in predictions, never the true label.
 
         They are carried from the other annotated frames, or from the frame itself to another one and back.
         """
@@ -359,7 +360,7 @@ class Fit:
 
 @functools.cache
 def _assembler() -> ThreadPoolExecutor:
-    """Return the thread that assembles batches; torch is single-threaded in it, beside the optimiser."""
+    """Return the thread that assembles batches; torch is single-threaded in it."""
     threads = torch.get_num_threads()
     assembler = ThreadPoolExecutor(1, "batches")
     assembler.submit(torch.set_num_threads, 1).result()

@@ -1,4 +1,4 @@
-"""A fit of one head from start to end, limited in time."""
+"""Complete fit of one head, optionally limited in time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FittedHead:
     Attributes
     ----------
     head : Head
-        Averaged weights, to predict with.
+        Head with the averaged weights, for predictions.
     losses : list of float
         Loss of each step.
     is_complete : bool
@@ -49,15 +49,15 @@ def fit_head(
     Parameters
     ----------
     head : Head
-        Start of the fit; its weights are changed.
+        Initial head; its weights are changed.
     cine : PreparedCine
-        With features and labels.
+        Cine with features and labels.
     config : FitConfig
         Settings for up to four labels; more labels take more steps.
     ends_at : float
-        Time of `time.monotonic` at which the fit is ended; at least one step is done.
+        Time of `time.monotonic` in seconds after which no step is started, except the first.
     on_step : callable
-        Receives (done, total) before the first step and after each.
+        Called with (completed steps, total) before the first step and after each.
     should_stop : callable
         Called before each step.
 

@@ -73,7 +73,7 @@ class Release:
     form : Form
         Structure of the encoder.
     recognised, assumed : str
-        A sentence on what was recognised and one on what was assumed; empty if not applicable.
+        A sentence about the evidence and one about the assumptions; empty if not applicable.
     ambiguous : bool
         The weights do not determine the form and the user has not specified it.
     """

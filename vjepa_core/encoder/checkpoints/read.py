@@ -44,7 +44,7 @@ class Checkpoint:
     card : EncoderCard or None
         The card in the same folder, if it belongs to this file.
     card_problem : str
-        Why a card in the same folder is ignored, one sentence; empty if there is none or it is used.
+        Reason for ignoring a card in the same folder, one sentence; empty if there is none or it is used.
     """
 
     name: str
@@ -67,7 +67,7 @@ def read(path: Path) -> Checkpoint:
     Parameters
     ----------
     path : Path
-        A file written by `torch.save` or safetensors, or the index of one in several files
+        A file written by `torch.save` or safetensors, or the index of a checkpoint in several files
         (`model.safetensors.index.json`).
 
     Raises
@@ -177,7 +177,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _card(path: Path) -> tuple[EncoderCard | None, str]:
-    """Return the card that belongs to this file, or the reason why an existing card is ignored."""
+    """Return the card that belongs to this file, or the reason for ignoring an existing card."""
     file = path.with_suffix(".json")
     if not file.is_file():
         return None, ""

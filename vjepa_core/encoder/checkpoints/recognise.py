@@ -55,9 +55,9 @@ class Recognised:
     container : str
         Name of the encoder in the checkpoint; empty if the checkpoint contains nothing else.
     recognised, form_assumed : tuple of str
-        Sentences for the user on what was recognised and what was assumed about the form.
+        Sentences for the user about the recognised properties and the assumptions about the form.
     licence_assumed, rate_assumed : str
-        A sentence on the assumed licence and frame rate; empty if they are known.
+        Sentences about the assumed licence and the assumed frame rate; empty if known.
     ambiguous : bool
         The form was assumed and another one is possible.
     parameters : int
@@ -108,7 +108,7 @@ def recognise(checkpoint: Checkpoint, family: str | None = None) -> Recognised:
     Raises
     ------
     EncoderError
-        If the checkpoint contains no encoder of the family, or an incomplete one, or unknown weights.
+        If the checkpoint contains no encoder of the family, an incomplete one, or unknown weights.
     """
     file = checkpoint.name
     location = names.find_encoder(checkpoint.tensors)
@@ -313,9 +313,9 @@ def _describe_location(location: names.EncoderLocation) -> str:
     if location.hugging_face and not location.averaged:
         return f"Weight names of Hugging Face's VJEPA2Model; only the encoder is imported{out}."
     if location.averaged:
-        what = "the moving average of the encoder, which is intended for use"
+        note = "the moving average of the encoder, which is intended for use"
     elif location.container:
-        what = "without a moving average"
+        note = "without a moving average"
     else:
         return f"Only the encoder is imported{out}." if out else ""
-    return f"Weights of {names.printable_name(location.container)}, {what}{out}."
+    return f"Weights of {names.printable_name(location.container)}, {note}{out}."

@@ -1,4 +1,4 @@
-"""Information that is not in the weights of a checkpoint: Hugging Face's config.json and our card."""
+"""Information that the weights of a checkpoint do not contain: Hugging Face's config.json and our card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class CardInfo:
-    """Card beside a checkpoint, its architecture, and the reason if an existing card is ignored."""
+    """Card beside a checkpoint and its architecture, or the reason for ignoring an existing card."""
 
     card: EncoderCard | None = None
     architecture: Architecture | None = None

@@ -18,7 +18,7 @@ from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
 from vjepa_core.errors import EncoderError
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
-"""First bytes of such files since 2020 and before."""
+"""First bytes of the files that PyTorch has written since 2020, and of those before."""
 
 _ENCRYPTED = 1  # flag of a zip member
 _MAX_DEPTH, _MAX_VALUES, _MAX_NAME_LENGTH = 8, 1 << 20, 400

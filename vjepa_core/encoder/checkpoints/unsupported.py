@@ -35,9 +35,9 @@ def reject_without_encoder(file: str, tensors: Mapping[str, Tensor]) -> NoReturn
     reject_other_models(file, tensors)
     if not tensors:
         raise EncoderError(f"{file} contains no named tensors: {WAY_OUT}.")
-    for pattern, what in _NOT_AN_ENCODER:
+    for pattern, description in _NOT_AN_ENCODER:
         if _any_matches(pattern, tensors):
-            raise EncoderError(f"{file} contains {what}: {WAY_OUT}.")
+            raise EncoderError(f"{file} contains {description}: {WAY_OUT}.")
     first = printable_name(min(tensors))
     raise EncoderError(
         f"{file} contains {len(tensors)} tensors ({first}, ...), but no encoder of the V-JEPA family: "
