@@ -87,7 +87,7 @@ class HeadOnStills:
                 fit.step()
         planned = "all steps" if budget_s is None else "steps adapted to the time"
         ended = planned if fit.done else "stopped by time"
-        if not fit.averaged.heard[0]:
+        if not fit.averaged.in_use[0]:
             ended = f"many labels, so image network only; {ended}"
         return FittedHead(fit.averaged, self.tokens, fit.done_steps, watch.seconds, ended)
 

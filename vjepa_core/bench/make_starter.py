@@ -50,7 +50,7 @@ class PictureFit(Fit):
     def __init__(self, head: Head, cines: Sequence[PreparedCine], config: FitConfig) -> None:
         super().__init__(head, cines, config, warm=False)
         for one in (self.head, self.averaged):
-            one.heard.copy_(torch.tensor([False, True]))
+            one.in_use.copy_(torch.tensor([False, True]))
 
     def _augment(self, batch: Batch) -> Batch:
         grid = sampling_grid(len(batch.image), GRID_SIZE, self._generator).to(batch.image)
@@ -145,14 +145,14 @@ def make(
         return fit.averaged
 
     if beside is not None:
-        head.picture_net.load_state_dict(load_head(beside).picture_net.state_dict())
+        head.image_net.load_state_dict(load_head(beside).image_net.state_dict())
     if net != "features":
         head = run(PictureFit(head, studies, config))
     if net != "picture":
-        head.feature_net.copy_weights(head.picture_net)
+        head.feature_net.copy_weights(head.image_net)
         head = run(Fit(head, studies, config, warm=False))
     if net == "both" or beside is not None:
-        head.heard.fill_(True)
+        head.in_use.fill_(True)
         figures = dice(predict_head(head, scored.images, seen), scored.masks)
         _tell("both nets", figures)
     small = [

@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Cleared(NamedTuple):
-    """Number and total size of files removed by `CacheFolder.clear`, and number of files that are in use and remain."""
+    """Number and total size of files removed by `CacheFolder.clear`, and number of files left in use."""
 
     files: int
     size: int

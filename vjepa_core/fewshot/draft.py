@@ -1,9 +1,9 @@
 """The draft: predictions of the starter head without labels, and their use beside a fitted head.
 
 A head fitted to one outlined frame has seen one phase of the cardiac cycle. Near the other phase it depends
-on the label carried there by motion, which lags behind where optical flow fails to track the tissue. The starter head
-was fitted to many hearts in both phases: its outlines follow another rater, but also the beat. Where a
-prediction has changed less since the annotated frame than the draft has, the draft replaces it.
+on the label carried there by motion, which lags behind where optical flow fails to track the tissue. The
+starter head was fitted to many hearts in both phases: its outlines follow another rater, but also the beat.
+Where a prediction has changed less since the annotated frame than the draft has, the draft replaces it.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class FitConfig:
     Attributes
     ----------
     steps, warm_steps : int
-        Number of steps of a fit, and of a warm fit, which continues from a head that was fitted to some of the
-        labels; see `for_labels`.
+        Number of steps of a fit, and of a warm fit, which continues from a head that was fitted to some of
+        the labels; see `for_labels`.
     batch : int
         Frames per step.
     learning_rate, warm_learning_rate, weight_decay : float
@@ -177,13 +177,13 @@ class Fit:
         annotated = sum(bool(cine.labels) for cine in cines)
         active = torch.tensor(config.active_nets(len(self.samples), annotated))
         # A net that was not fitted before needs the full number of steps.
-        warm = warm and bool((head.heard.cpu() | ~active).all())
+        warm = warm and bool((head.in_use.cpu() | ~active).all())
         self.total = config.warm_steps if warm else config.steps
         self.done_steps = 0
         self._unlabelled = list(unlabelled) if active[1] else []
         self._unlabelled_from = 0 if warm else round(config.unlabelled_from * self.total)
         head.active.copy_(torch.stack([cine.outlined_classes for cine in cines if cine.labels]).any(0))
-        head.heard.copy_(active)
+        head.in_use.copy_(active)
         self.head = head.train()
         self.averaged = copy.deepcopy(head).eval()
         self._device = next(head.parameters()).device
@@ -253,7 +253,7 @@ class Fit:
         return float(torch.stack(losses).detach().mean())
 
     def _batch(self, step: int) -> Batch:
-        """Return the batch of a step; call in the order of steps, which share a sequence of random numbers."""
+        """Return the batch of a step; must be called in order, because steps share one random generator."""
         return self._augment(self._assemble(self._draw(self._unlabelled_places(step))).to(self._device))
 
     def _unlabelled_places(self, step: int) -> int:
@@ -263,7 +263,7 @@ class Fit:
         return self.config.unlabelled_places(len(self.samples))
 
     def _draw(self, n_unlabelled: int) -> list[tuple[PreparedCine, int]]:
-        """Draw the frames of the next batch: annotated (each once before any is repeated), then the others."""
+        """Draw the frames of the next batch; no annotated frame is repeated before all have been drawn."""
         batch: list[tuple[PreparedCine, int]] = []
         n_carried = max(0, round(self.config.carried_share * self.config.batch) - n_unlabelled)
         while len(batch) < self.config.batch - n_unlabelled:

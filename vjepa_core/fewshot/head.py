@@ -1,7 +1,7 @@
 """Segmentation head on frozen video features, the image, and labels carried by motion.
 
-A head has two small networks: one uses the features and the image, the other the image only. On cines without
-labels, the mean of both is better than either, because their errors differ.
+A head has two small networks: the feature net uses the features and the image, the image net the image only.
+On cines without labels, the mean of both is better than either, because their errors differ.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from vjepa_core.fewshot.nets import IMAGE_CHANNELS, FeatureUNet, ImageUNet
 
 GRID_SIZE = 112
-"""Side of the grid of the logits, which are then interpolated to the pixels of the cine."""
+"""Side of the grid of the logits, which are interpolated to the pixels of the cine."""
 
 _WEIGHTS = (1 / 3, 2 / 3)
-# Weights of the network with features and of the one without. With few labels, the image network learns more:
-# its input can be augmented like another scanner's, cached features cannot.
+# Weights of the feature net and the image net. The image net generalises better from few labels: its input
+# can be augmented to imitate other scanners, whereas features are cached.
 
 _FORMATS = ("apical-head-1", "apical-head-2", "apical-head-3")  # the last one is written
 
@@ -54,8 +54,8 @@ class Head(nn.Module):
     active : Tensor
         Outputs for which there are labels, (K,) bool; the others are never predicted.
     heard : Tensor
-        Networks in use, (2,) bool: the one with features and the one with the image only. The name is that of
-        the stored buffer; see `active_nets`.
+        True for the feature net and the image net if it is in use, (2,) bool. The name is that of the stored
+        buffer; use `in_use` and `active_nets`.
     """
 
     def __init__(self, config: HeadConfig) -> None:
@@ -72,15 +72,25 @@ class Head(nn.Module):
         self.register_buffer("heard", torch.tensor([True, False]))
 
     @property
+    def in_use(self) -> Tensor:
+        """True for the feature net and the image net if it is in use, (2,) bool; may be changed in place."""
+        return self.heard
+
+    @property
+    def image_net(self) -> ImageUNet:
+        """The image net, stored as `picture_net`."""
+        return self.picture_net
+
+    @property
     def active_nets(self) -> list[nn.Module]:
         """Networks in use."""
-        pairs = zip((self.feature_net, self.picture_net), self.heard.tolist(), strict=True)
+        pairs = zip((self.feature_net, self.image_net), self.in_use.tolist(), strict=True)
         return [net for net, in_use in pairs if in_use]
 
     @property
     def net_weights(self) -> tuple[float, ...]:
         """Weight of each network in `active_nets`; they sum to 1."""
-        return _WEIGHTS if all(self.heard.tolist()) else (1.0,)
+        return _WEIGHTS if all(self.in_use.tolist()) else (1.0,)
 
     def forward_nets(self, image: Tensor, features: Tensor, prior: Tensor) -> list[Tensor]:
         """Compute the logits of each network in use; parameters as in `forward`."""

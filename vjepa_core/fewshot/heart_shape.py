@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 LV, MYO, LA = 1, 2, 3
 N_DESCRIPTORS = 11
-_MIN_PIXELS = 12  # a smaller region does not count as a structure
+_MIN_PIXELS = 12  # a structure with fewer pixels counts as missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def shape_descriptors(mask: NDArray[np.uint8]) -> NDArray[np.float64] | None:
 
 
 def _largest_fraction(part: NDArray[np.uint8]) -> float:
-    """Return the fraction of the largest connected component."""
+    """Return the area of the largest connected component as a fraction of all."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(part)
     return float(stats[1:, cv2.CC_STAT_AREA].max() / stats[1:, cv2.CC_STAT_AREA].sum())
 

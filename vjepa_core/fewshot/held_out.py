@@ -1,4 +1,4 @@
-"""Choose labelled frames to hold out, so that a head fitted on the others can be evaluated on them."""
+"""Choose labelled frames to hold out, so that a head fitted to the others can be evaluated on them."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor
 def partial_label_loss(logits: Tensor, target: Tensor, drawn: Tensor, weight: Tensor) -> Tensor:
     """Compute cross-entropy plus soft Dice loss for partially labelled frames.
 
-    Label 0 means "none of the structures outlined on this frame". Its probability is the sum of the
+    Label 0 means "none of the structures that are outlined on this frame". Its probability is the sum of the
     probabilities of background and of every structure that is not outlined on the frame (marginal loss of Shi
     et al., Medical Image Analysis 2021).
 
@@ -22,7 +22,7 @@ def partial_label_loss(logits: Tensor, target: Tensor, drawn: Tensor, weight: Te
     drawn : Tensor
         Classes outlined on the frame, shape (B, K), bool; column 0 (background) is ignored.
     weight : Tensor
-        0 for unlabelled pixels, otherwise 1, shape (B, h, w).
+        Weight of each pixel, 0 where unlabelled, shape (B, h, w).
 
     Returns
     -------

@@ -23,11 +23,11 @@ SMOOTHING_ROUNDS = 2
 """Rounds of averaging registered positions along the motion."""
 
 BLOCK_FRAMES = 16
-"""Positions are computed and cached in blocks of this many frames: most labels are carried over a few frames
-only, and positions of a whole long cine for each label would exhaust the memory."""
+"""Number of frames for which positions are computed and cached together: most labels are carried over a few
+frames only, and the positions of all frames of a long cine for each label would exhaust the memory."""
 
 CACHE_BYTES = 128 << 20
-"""Size of the position cache of one cine that does not share a cache with others."""
+"""Size in bytes of the position cache of a cine that does not share one with others."""
 
 Grid = NDArray[np.float32]
 """Sampling positions (h, w, 2): for each pixel, the (x, y) of the same tissue in another frame."""
@@ -48,13 +48,13 @@ def warp(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
 class Motion:
     """Dense optical flow between consecutive frames of one cine, chained on request.
 
-    The flow is DIS (Kroeger et al., ECCV 2016) of OpenCV. Positions are chained from frame to frame, then
-    registered directly to the annotated frame, and the weighted mean of both is used. Chains drift, more so
-    in noisy cines. The errors of registration are independent between frames and are averaged out along the
-    motion, but registration fails where the image has changed. The label is sampled once, so its border stays
-    sharp.
+    The flow is OpenCV's DIS (Kroeger et al., ECCV 2016). Positions are chained from frame to frame, then
+    registered directly to the annotated frame, and the weighted mean of both is used. Chains drift, in
+    particular in noisy cines. The errors of registration are independent between frames and are averaged out
+    along the motion, but registration fails where the image has changed. The label is sampled once, so its
+    border stays sharp.
 
-    Positions take 0.1 MB per frame and label. They are computed on request and cached up to a bound.
+    Positions take 0.1 MB per frame and label. They are computed on request and cached up to a limit.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Motion:
     cache : BoundedCache, optional
         Cache of positions, which several cines may share. By default one of `CACHE_BYTES`.
     on_progress : callable, optional
-        Receives (pairs of frames done, total).
+        Called with (finished pairs of frames, total).
     should_stop : callable
         Called before each pair of frames.
 
@@ -89,7 +89,7 @@ class Motion:
         self._identity = identity_grid(grid_size, grid_size)
         self._cache = BoundedCache(CACHE_BYTES) if cache is None else cache
         self._token = object()  # key of this cine in a shared cache
-        self._sources: set[int] = set()  # frames that labels were carried from
+        self._sources: set[int] = set()  # frames from which labels were carried
         self._lock = threading.Lock()  # the buffers of the optical flow are not thread-safe
         # to_previous[t]: offset in frame t for each pixel of frame t + 1; to_next[t]: the opposite direction.
         self._to_previous: list[Grid] = []
@@ -133,7 +133,7 @@ class Motion:
         return np.asarray(self._block(source, start)[frame - start])
 
     def _block(self, source: int, start: int) -> NDArray[np.float32]:
-        """Smoothed positions in `source` of up to `BLOCK_FRAMES` frames, beginning with `start`."""
+        """Return smoothed positions in `source` of up to `BLOCK_FRAMES` frames, (N, grid, grid, 2)."""
         self._sources.add(source)
         key = self._token, "block", source, start
         found = self._cache.get(key)
@@ -147,7 +147,7 @@ class Motion:
                 direct = self.smooth(direct, first=wide.start)
             chained = np.stack([chain[t] for t in wide])
             mixed = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chained
-            # Copied, as a view would keep the rest in memory.
+            # Copied, because a view would keep the rest in memory.
             found = np.array(mixed[start - wide.start : stop - wide.start])
             if start <= source < stop:
                 found[source - start] = self._identity
@@ -155,7 +155,7 @@ class Motion:
         return found
 
     def _registered(self, frame: int, source: int, start: Grid) -> Grid:
-        """`_register`, with a cache for frames that two blocks need."""
+        """Return the result of `_register`, cached for frames that two blocks need."""
         within = frame % BLOCK_FRAMES
         if SMOOTHING_ROUNDS <= within < BLOCK_FRAMES - SMOOTHING_ROUNDS:
             return self._register(frame, source, start)
@@ -167,7 +167,7 @@ class Motion:
         return found
 
     def smooth(self, maps: NDArray[np.float32], *, first: int = 0) -> NDArray[np.float32]:
-        """Average maps of consecutive frames with their neighbours, which are warped along the motion first.
+        """Average maps of consecutive frames with their neighbours after warping these along the motion.
 
         Errors that are independent between frames are averaged out.
 
@@ -191,7 +191,7 @@ class Motion:
         return out
 
     def _chain(self, source: int, frames: range) -> dict[int, Grid]:
-        """Positions in `source` of each of `frames`, which include it, chained from frame to frame."""
+        """Return positions in `source` for `frames`, which include it, chained from frame to frame."""
         chain = {source: self._identity}
         for t in range(source + 1, frames.stop):
             chain[t] = warp(chain[t - 1], self._identity + self._to_previous[t - 1])
@@ -200,11 +200,11 @@ class Motion:
         return chain
 
     def there_and_back(self, maps: NDArray[np.float32], frame: int, turn: int) -> NDArray[np.float32]:
-        """Carry maps (grid, grid, channels) of `frame` to frame `turn` and back, with the errors of flow."""
+        """Carry maps (grid, grid, channels) of `frame` to frame `turn` and back, including flow errors."""
         return warp(warp(maps, self.position(turn, frame)), self.position(frame, turn))
 
     def _register(self, frame: int, source: int, start: Grid) -> Grid:
-        """Positions of `frame` in `source` by one flow, initialised with chained positions."""
+        """Return positions of `frame` in `source` from one flow, initialised with chained positions."""
         if frame == source:
             return self._identity
         edge = self._frames.shape[1]
@@ -220,7 +220,7 @@ class Motion:
         weights: Mapping[int, NDArray[np.float32]],
         frame: int,
     ) -> NDArray[np.float32]:
-        """Carry labels to a frame, each channel from the nearest frames on either side that have it.
+        """Carry labels to a frame, each channel from the nearest frame on either side that has it.
 
         Parameters
         ----------
@@ -248,7 +248,7 @@ class Motion:
                 if source not in moved:
                     both = np.concatenate([labels[source] * weights[source], weights[source]], axis=2)
                     moved[source] = warp(both, self._smooth_position(frame, source))
-                # Errors of flow grow with the number of frames in between.
+                # Errors of the flow grow with the number of frames in between.
                 nearness = 1.0 / (abs(frame - source) + 1e-3)
                 total += nearness * moved[source][..., [channel, channels + channel]]
             with np.errstate(invalid="ignore"):

@@ -1,7 +1,7 @@
-"""The two networks of a head: one on an encoder's features and the image, one on the image only.
+"""The two networks of a head: the feature net on features and image, the image net on the image only.
 
-Both get the carried label of the frame. Their output layers are initialised with zeros, so that an untrained
-network predicts the carried label.
+The carried label of the frame is an input of both. Their output layers are initialised with zeros, so that an
+untrained network predicts the carried label.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class FeatureUNet(ImageUNet):
     """U-Net with features added to its maps at the resolution of the features.
 
     Features identify structures on a 16-pixel grid; the image defines the borders. The projection of the
-    features is initialised with zeros, so that training can continue from the weights of a `PictureNet`.
+    features is initialised with zeros, so that a fit can continue from the weights of an `ImageUNet`.
 
     Parameters
     ----------

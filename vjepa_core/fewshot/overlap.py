@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from vjepa_core.label_image import UNLABELLED
 
 MIN_AGREEMENT = 0.75
-"""Minimum `agreement` of the two networks of a head on an image that shows an apical view.
+"""Minimum `agreement` of the two nets of a head on apical views.
 
-On other images their predictions differ. Eight apical cines of several manufacturers had 0.89 or more;
+On other images, their predictions differ more. Eight apical cines of several manufacturers had 0.89 or more;
 parasternal and short-axis cines and 20 lung videos 0.65 or less.
 """
 

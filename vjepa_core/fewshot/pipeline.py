@@ -1,4 +1,4 @@
-"""The segmentation of one cine, from frames and labels to masks.
+"""Segmentation of one cine, from frames and labels to masks.
 
 The engine process, `apical segment` and the benchmarks prepare, fit and predict through `CinePipeline`.
 """
@@ -33,7 +33,7 @@ from vjepa_core.fewshot.starter import Starter, new_head
 from vjepa_core.preprocessing import Letterbox
 
 Progress = Callable[[str, int, int], None]
-"""Receives (stage, done, total); the stages are "motion", "features", "fit" and "predict"."""
+"""Called with (stage, done, total); the stages are "motion", "features", "fit" and "predict"."""
 
 PREDICT_FRAMES = 4
 """Frames predicted at a time."""
@@ -44,12 +44,12 @@ def ignore_progress(stage: str, done: int, total: int) -> None:
 
 
 def never() -> bool:
-    """Return False, as a `should_stop` that never stops."""
+    """Return False; default of `should_stop`."""
     return False
 
 
 class CinePipeline:
-    """Prepares one cine, takes its labels, fits a head to them and predicts masks.
+    """Prepares one cine, fits a head to its labels and predicts masks.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class CinePipeline:
         left_heart: bool = False,
         damaged: Collection[int] = (),
     ) -> CinePipeline:
-        """Letterbox frames (T, h, w) uint8 of the ultrasound region, whose pixels have this aspect."""
+        """Create the pipeline of frames (T, h, w) uint8 of the ultrasound region, which are letterboxed."""
         box = Letterbox.fit(*frames.shape[1:], pixel_aspect=pixel_aspect)
         boxed = box.apply(frames)
         return cls(boxed, box, classes, fps=fps, cine_id=cine_id, left_heart=left_heart, damaged=damaged)
@@ -168,7 +168,7 @@ class CinePipeline:
         Parameters
         ----------
         encoder, card
-            As returned by `vjepa_core.encoder.load.resolve_encoder`.
+            Result of `vjepa_core.encoder.loaded.resolve_encoder`.
         cache : FeatureCache, optional
             Cache of features on disk.
         visible : int, optional
@@ -191,7 +191,7 @@ class CinePipeline:
     def prepare_motion(
         self, *, on_progress: Progress = ignore_progress, should_stop: Callable[[], bool] = never
     ) -> None:
-        """Compute the motion unless it is known; for the parameters see `prepare`."""
+        """Compute the motion unless it was already computed; see `prepare` for the parameters."""
         if self.cine is None:
             motion = Motion(
                 self._frames,
@@ -215,7 +215,7 @@ class CinePipeline:
         on_progress: Progress = ignore_progress,
         should_stop: Callable[[], bool] = never,
     ) -> None:
-        """Compute the features, in place of those of another encoder; for the parameters see `prepare`."""
+        """Compute the features and replace those of another encoder; see `prepare` for the parameters."""
         self.prepared.features = cached_features(
             self._frames,
             encoder,
@@ -257,7 +257,7 @@ class CinePipeline:
 
     @property
     def has_open_labels(self) -> bool:
-        """True while labels that leave pixels open have not been completed."""
+        """True if a label has unlabelled pixels that have not been completed."""
         return self._has_open_labels
 
     @property
@@ -266,7 +266,7 @@ class CinePipeline:
         return self.cine is not None and any(label.outlined[1:].any() for label in self.labels.values())
 
     def complete_labels(self) -> None:
-        """Give unlabelled pixels of annotated frames a guess of low weight, by the draft if there is one."""
+        """Estimate labels of low weight for unlabelled pixels, from the draft if available."""
         if self._has_open_labels:
             head = None if self.draft is None else self.draft.head
             self.prepared.labels = complete_labels(self.prepared, head)
@@ -275,12 +275,12 @@ class CinePipeline:
     # Heads
 
     def check_starter(self, starter: Starter) -> bool:
-        """Return whether the starter head applies, which is decided once and without labels.
+        """Return True if the starter head applies, which is decided once and without labels.
 
         Parameters
         ----------
         starter : Starter
-            Its head is on the inference device and draws these classes.
+            Its head is on the inference device and predicts the classes of this pipeline.
         """
         if self.starter_applies is None:
             cine = self.prepared
@@ -339,8 +339,8 @@ class CinePipeline:
         head : Head
         frames : list of int
         fill_classes : bool
-            Let the draft draw the structures that are not outlined on this cine, or that the head was not
-            fitted to.
+            Use the draft for structures that are not outlined on this cine or that the head was not fitted
+            to.
         """
         probabilities = self.probabilities(head, frames)
         if fill_classes and self.draft is not None and head is not self.draft.head:

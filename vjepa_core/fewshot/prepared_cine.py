@@ -1,4 +1,4 @@
-"""The input of the segmentation head: frames, features and motion of a cine, and its labels."""
+"""Input of the segmentation head: frames, features, motion and labels of a cine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from vjepa_core.fewshot.features import CineFeatures
 
 MOST_OUTSIDE = 0.25
-"""The detected sector is rejected if more than this share of the outlined pixels lies outside of it.
+"""The detected sector is rejected if more than this fraction of the outlined pixels lies outside it.
 
-Experts continue walls slightly beyond the sector, by 11 % of the pixels at most on CAMUS's training images.
+Experts continue walls slightly beyond the sector: at most 11 % of the pixels in CAMUS training images.
 """
 
 _MAX_CARRIED_FRAMES = 200  # 40 MB with three structures
@@ -73,8 +73,8 @@ def frame_label(
     classes : tuple of int
         Label values of the head's outputs after background.
     stated : collection of int, optional
-        Classes that the label image outlines or states to be absent. By default, those that have a pixel,
-        or all classes if the image is 0 throughout.
+        Label values for which the frame is annotated. Default: those that occur in the image, or all
+        classes if the image contains only 0.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def frame_label(
 
 @dataclass
 class PreparedCine:
-    """One cine as the head reads it. The labels may change, everything else is constant.
+    """One cine as input of a head. Only features and labels may change.
 
     Attributes
     ----------
@@ -113,6 +113,7 @@ class PreparedCine:
     features : CineFeatures or None
         None until they are computed.
     motion : Motion
+        Optical flow along which labels are carried.
     labels : dict
         Label of each annotated frame.
     """
@@ -151,16 +152,16 @@ class PreparedCine:
 
     @property
     def sector(self) -> NDArray[np.bool_]:
-        """(224, 224) bool, the ultrasound sector in the letterboxed frame."""
+        """Ultrasound sector in the letterboxed frame, (224, 224) bool."""
         if self._sector is None:
             self._sector = find_sector(self.frames, self.box)
         return self._sector
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """(height, width) bool of the region, the pixels that predicted structures may cover.
+        """Pixels of the region that predicted structures may cover, (height, width) bool.
 
-        The ultrasound sector, or the whole region if the outlines of this cine contradict the sector.
+        These are the ultrasound sector, or the whole region if the outlines of this cine contradict it.
         """
         if self._inside is None:
             self._inside = sector_on_region(self.sector, self.box)
@@ -185,10 +186,10 @@ class PreparedCine:
         return torch.from_numpy(np.any([label.outlined for label in self.labels.values()], axis=0))
 
     def prior(self, frames: Sequence[int], n_outputs: int, *, leave_out: bool = False) -> Tensor:
-        """Return label probabilities carried along the motion, zeros where no label gives any information.
+        """Return label probabilities carried along the motion; zero where no label is available.
 
-        Each structure is carried from the nearest frames on which it was outlined or that were annotated as
-        empty. A frame on which other structures were outlined does not state that it is absent.
+        Each structure is carried from the nearest frames that are annotated for it. A frame with outlines of
+        other structures only does not imply that it is absent.
 
         Parameters
         ----------
@@ -210,13 +211,13 @@ class PreparedCine:
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def there_and_back(self, prior: Tensor, frame: int, turn: int) -> Tensor:
-        """Carry a prior (1, K, grid, grid) of `frame` to frame `turn` and back, with the errors of flow."""
+        """Carry a prior (1, K, grid, grid) of `frame` to frame `turn` and back, including flow errors."""
         maps = np.ascontiguousarray(prior[0].permute(1, 2, 0).numpy())
         carried = self.motion.there_and_back(maps, frame, turn)
         return torch.from_numpy(carried).permute(2, 0, 1)[None].contiguous()
 
     def _cached_carried(self, frame: int, *, left_out: bool) -> NDArray[np.float32]:
-        """Carried labels of a frame; a fit needs the same frames repeatedly."""
+        """Return carried labels of a frame, cached because a fit needs the same frames repeatedly."""
         labels, previous = self.labels, self._carried_labels
         if labels.keys() != previous.keys() or any(labels[f] is not previous[f] for f in labels):
             self._carried_labels, self._carried = dict(labels), {}
@@ -245,7 +246,7 @@ class PreparedCine:
 
 
 def _contradicted(sector: NDArray[np.bool_], labels: Iterable[FrameLabel]) -> bool:
-    """Return whether much of the outlined area lies outside the sector."""
+    """Return True if a large part of the outlined area lies outside the sector."""
     outside = cv2.resize((~sector).astype(np.float32), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA)
     outlined = [label.target[..., 1:].sum(-1) * label.weight for label in labels]
     total = sum(float(one.sum()) for one in outlined)

@@ -1,4 +1,4 @@
-"""Recognition of views: from evidence about a cine to the decision whether a head applies to it."""
+"""Decision whether a head applies to a cine, from evidence about its view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vjepa_core.resources import resource_path
 log = logging.getLogger(__name__)
 
 SHIPPED = "apical-views.safetensors"
-"""File of `resources/heads`: a `Recogniser` over the bundled encoder."""
+"""File in `resources/heads` with the `Recogniser` for the shipped encoder."""
 
 REFERENCE_KEY = "known"
 """Metadata key of `ReferenceCines` in the file of a head."""
@@ -55,7 +55,7 @@ class ViewSpace:
         return cls(mean.astype(np.float32), (axes[:n_axes] / deviation[:, None]).astype(np.float32))
 
     def to_mean(self, one: NDArray[np.floating]) -> float:
-        """Return the distance of an embedding (D,) to the mean; about 1 for an apical view."""
+        """Return the distance of an embedding (D,) from the mean; about 1 for an apical view."""
         return self._size(one - self.mean)
 
     def between(self, one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
@@ -73,9 +73,9 @@ class Evidence:
     Attributes
     ----------
     agreement : float
-        Of the two nets of the head, 0..1; NaN if only one is active.
+        Agreement of the two nets of the head, 0..1; NaN if only one is in use.
     consistency : float
-        Of the predictions for the frame and for the rotated and scaled frame, 0..1.
+        Agreement of the predictions for the frame and the rotated and scaled frame, 0..1.
     certainty : float
         Dice expected from the softmax, 0..1.
     shape : float
@@ -125,7 +125,7 @@ class Recogniser:
         return float(self.weights @ evidence_features(evidence) + self.bias)
 
     def save(self, path: Path, encoder_checksum: str) -> None:
-        """Write a few kilobytes of safetensors."""
+        """Write the recogniser as a safetensors file."""
         tensors: dict[str, NDArray[Any]] = {
             "mean": self.views.mean.astype(np.float16),
             "axes": self.views.axes.astype(np.float16),
@@ -136,13 +136,14 @@ class Recogniser:
 
 
 def load_recogniser(encoder_checksum: str, path: Path | None = None) -> Recogniser | None:
-    """Return the recogniser over an encoder; None if none exists for its weights, or the file is damaged.
+    """Load the recogniser for an encoder; None if none exists for its weights or the file is damaged.
 
     Parameters
     ----------
     encoder_checksum : str
+        Checksum of the encoder's weights.
     path : Path, optional
-        By default the bundled file.
+        File of the recogniser; default: the shipped one.
     """
     path = resource_path("heads", SHIPPED) if path is None else path
     try:
@@ -200,7 +201,7 @@ class ReferenceCines:
 
     @classmethod
     def of_head(cls, path: Path) -> ReferenceCines | None:
-        """Read them from the file of a head; None if it has none or they are damaged."""
+        """Read the reference cines of a head's file; None if it has none or they are damaged."""
         try:
             with safe_open(str(path), framework="np") as file:
                 stored = json.loads((file.metadata() or {})[REFERENCE_KEY])
@@ -213,7 +214,7 @@ class ReferenceCines:
 
 
 def evidence_features(evidence: Evidence) -> NDArray[np.float64]:
-    """Return evidence as inputs of a logistic regression, (5,); more is better.
+    """Return evidence as inputs of a logistic regression, (5,); larger values are better.
 
     Unknown values are set to the limit of the plausible range, so that they do not influence the decision.
     """
@@ -236,10 +237,10 @@ def resembles(
     *,
     apical: bool | None,
 ) -> bool:
-    """Return whether a cine shows the same view as the cines that a head was fitted to.
+    """Return True if a cine shows the same view as the cines to which a head was fitted.
 
-    Apical views of the left heart are recognised by more evidence than their tokens, other views by the
-    tokens only.
+    For the left heart, apical views have been recognised from more evidence than the embedding. Other views
+    are recognised by the embedding only.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ def resembles(
     embedding : array
         (D,) embedding of the cine.
     apical : bool or None
-        Whether it is an apical view of the left heart; None if the structures are others.
+        True if the cine is an apical view of the left heart; None for heads of other structures.
     """
     if apical:
         return any(reference.apical)
@@ -259,7 +260,7 @@ def resembles(
 def rule_score(evidence: Evidence) -> float:
     """Return the score of the left heart in an apical view without a `Recogniser`; positive for such a view.
 
-    The worst evidence decides, with limits that all training images of CAMUS meet.
+    The score is the minimum over the evidence, with limits that all CAMUS training images meet.
     """
     return min(
         value_or(evidence.agreement, 0.85) - 0.84,

@@ -1,8 +1,8 @@
-"""Find the ultrasound sector inside its rectangle.
+"""Find the ultrasound sector inside the region.
 
-Predicted labels are limited to the sector. It is found from the frames: the pixels that are brighter than the
-black surround in any frame, without text and traces, and their convex hull, because a sector has dark regions
-inside (cavities, shadows) but is convex.
+Predicted labels are limited to the sector. It is the convex hull of the pixels that are brighter than the
+black surround in any frame, without text and traces: a sector contains dark parts (cavities, shadows) but is
+convex.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from vjepa_core.preprocessing import Letterbox
 
-LIT = 8
-"""Minimum grey level of sector pixels above black; more than coding noise."""
+MIN_LEVEL = 8
+"""Minimum difference in grey level between sector and black; more than coding noise."""
 
 MAX_BLACK = 32
 """A surround brighter than this is considered part of the image."""
 
 MIN_FRACTION = 0.2
-"""Minimum size as a fraction of the rectangle; otherwise the whole rectangle is used."""
+"""Minimum size as a fraction of the region; if the sector is smaller, the whole region is used."""
 
 MAX_FRACTION = 0.94
-"""Size as a fraction of the rectangle above which the whole rectangle is used."""
+"""Maximum size as a fraction of the region; if the sector is larger, the whole region is used."""
 
 TEXT_WIDTH = 0.02
 """Thickness of text and traces that are removed, as a fraction of the square's side."""
@@ -43,7 +43,7 @@ def find_sector(frames: NDArray[np.uint8], box: Letterbox) -> NDArray[np.bool_]:
     -------
     ndarray of bool
         Convex mask without the bars of the letterbox, shape (size, size); everything between the bars if the
-        image has no black surround or is too dark.
+        image has no black surround or no sector is found.
     """
     whole = np.zeros(frames.shape[1:], np.bool_)
     whole[box.inner] = True
@@ -51,7 +51,7 @@ def find_sector(frames: NDArray[np.uint8], box: Letterbox) -> NDArray[np.bool_]:
     black = float(np.percentile(brightest, 1))
     if black > MAX_BLACK:
         return whole
-    lit = (brightest > black + LIT).astype(np.uint8)
+    lit = (brightest > black + MIN_LEVEL).astype(np.uint8)
     size = 2 * max(1, round(TEXT_WIDTH * frames.shape[1] / 2)) + 1
     closed = cv2.morphologyEx(np.pad(lit, size), cv2.MORPH_CLOSE, _disk(size))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disk(size))[size:-size, size:-size]

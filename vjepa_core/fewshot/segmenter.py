@@ -1,4 +1,4 @@
-"""From frames and a few labels to a mask for every frame, in one call."""
+"""Segment all frames of a cine from a few labelled ones, in one call."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import LEFT_HEART, Starter
 
 OnPrediction = Callable[[PreparedCine, list[int], Tensor], None]
-"""Receives (cine with its labels, frames, their probabilities) for every group of predicted frames."""
+"""Called with (cine with its labels, frames, their probabilities) for every group of predicted frames."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Masks of a cine, and how they were computed.
+    """Masks of a cine, with details of their computation.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Segmentation:
     steps : int
         Number of steps.
     stopped_by : str
-        "steps", or "budget" if the time limit ended the fit, which is then not repeatable.
+        "steps", or "budget" if the time limit ended the fit, which is then not reproducible.
     seconds : dict
         Wall-clock time of "motion", "features", "fit" and "predict".
     encoder_name, encoder_checksum, encoder_trained
@@ -85,7 +85,7 @@ def segment(
     Parameters
     ----------
     frames : array
-        (T, h, w) uint8, the ultrasound region only.
+        (T, h, w) uint8, limited to the ultrasound region.
     labels : mapping
         Frame number to label image (h, w) uint8: 0 is background, 255 unlabelled.
     classes : tuple of int
@@ -99,14 +99,14 @@ def segment(
     encoder : str, EncoderCard or (module, card), optional
         Name of a bundled encoder, a card, or a loaded encoder. By default the bundled default encoder.
     start : Starter, optional
-        Head that the fit starts from and whose draft is used where it applies; it must read the features of
-        this encoder and draw these classes. By default the fit starts from a new head.
+        Head from which the fit starts and whose draft is used where it applies; it must be for this encoder
+        and these classes. Default: a new head.
     cache : FeatureCache, optional
         Cache of features on disk.
     seed : int
         The same seed gives the same masks on the same machine.
     budget_s : float, optional
-        The fit is ended this many seconds after the call; at least one step is done.
+        Time limit in seconds from the call until the end of the fit; at least one step is done.
     config : FitConfig, optional
         Settings of the fit; its seed is replaced by `seed`.
     on_progress : callable

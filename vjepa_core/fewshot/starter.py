@@ -1,4 +1,4 @@
-"""The starter head: it draws the left heart of an apical view before anything is outlined."""
+"""The starter head, which predicts the left heart in apical views before anything is outlined."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHIPPED, PHANTOM_ONLY = "left-heart.safetensors", "left-heart-phantom.safetensor
 """Files of `resources/heads`: fitted to CAMUS's training patients and to phantoms, or to phantoms only."""
 
 LEFT_HEART = (1, 2, 3)
-"""Label values of LV cavity, LV myocardium and left atrium, which the starter head draws."""
+"""Label values of LV cavity, LV myocardium and left atrium, which the starter head predicts."""
 
 _SHAPES_KEY = "shapes"
 
@@ -39,18 +39,19 @@ class Starter:
     Attributes
     ----------
     head : Head
-        Not to be changed: fits start from a copy.
+        Must not be changed: fits start from a copy.
     shapes : ShapeModel
+        Distribution of plausible shapes.
     recogniser : Recogniser, optional
-        Recognises apical views; without it, fixed rules do.
+        Recognises apical views; without it, `rule_score` is used.
     """
 
     head: Head
     shapes: ShapeModel
     recogniser: Recogniser | None = None
 
-    def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
-        """Return the head that a fit starts from: a copy, or a head for other classes with the same features.
+    def initial_head(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
+        """Return the head from which a fit starts: a copy, or a head for other classes with reused weights.
 
         Parameters
         ----------
@@ -63,7 +64,7 @@ class Starter:
         return with_new_classes(self.head, classes)
 
     def applies(self, cine: PreparedCine) -> bool:
-        """Return whether a cine shows the left heart in an apical view."""
+        """Return True if a cine shows the left heart in an apical view."""
         return self.score(cine) > 0
 
     def score(self, cine: PreparedCine) -> float:
@@ -74,7 +75,7 @@ class Starter:
 
 
 def new_head(card: EncoderCard, classes: tuple[int, ...], *, seed: int = 0) -> Head:
-    """Return an untrained head for the features of an encoder; it predicts the carried label.
+    """Create an untrained head for the features of an encoder; it predicts the carried label.
 
     Parameters
     ----------
@@ -98,13 +99,14 @@ def save_starter(starter: Starter, path: Path) -> None:
 
 
 def load_starter(card: EncoderCard, path: Path | None = None) -> Starter | None:
-    """Return the starter head over an encoder; None if none exists for its weights, or the file is damaged.
+    """Load the starter head for an encoder; None if none exists for its weights or the file is damaged.
 
     Parameters
     ----------
     card : EncoderCard
+        Card of the encoder.
     path : Path, optional
-        By default the bundled file.
+        File of the head; default: the shipped one.
     """
     path = resource_path("heads", SHIPPED) if path is None else path
     try:

@@ -1,8 +1,8 @@
 """Suggestion of the frame to outline next, and of the cine in which a label is expected to help most.
 
-A label is most informative about moments of the cardiac cycle that look alike, in this beat and in others. A
-frame is worth what it tells about doubtful frames that no annotated frame tells as much about: a facility
-location problem, whose greedy solution is close to the optimum.
+A label is most informative about similar frames, which show the same phase of the cardiac cycle in this or
+another beat. The gain of a frame is the reduction of doubt on frames that are more similar to it than to any
+annotated frame. This is a facility location problem, whose greedy solution is close to the optimum.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from vjepa_core.fewshot.features import CineFeatures
 
-REACH = 0.4
+SIMILARITY_SCALE = 0.4
 """Scale of the similarity of two frames, relative to the median distance of two frames of the cine."""
 
-WORTHWHILE = 0.002
-"""Smallest expected rise of the cine's mean Dice for which a label is suggested."""
+MIN_GAIN = 0.002
+"""Minimum expected increase of the mean Dice of the cine for which a label is suggested."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Suggestion:
     frame : int or None
         None if no further label is expected to help much.
     gain : float
-        Expected rise of the mean Dice over the cine's frames, in 0..1.
+        Expected increase of the mean Dice over the frames of the cine, 0..1.
     """
 
     frame: int | None
@@ -57,15 +57,16 @@ def frame_embeddings(features: CineFeatures, n_frames: int) -> NDArray[np.float3
 
 
 def similarity(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how much a label on one frame tells about another.
+    """Return the similarity of all pairs of frames: how informative a label on one is about the other.
 
-    exp(-(d / h)^2 / 2) of the distance d between two frames, where h is `REACH` times the median distance in
-    the cine. The position in time is not used: a label is informative about the same phase of other beats.
+    It is exp(-(d / h)^2 / 2) for a distance d between two frames, where h is `SIMILARITY_SCALE` times the
+    median distance in the cine. The position in time is not used: a label is informative about the same phase
+    of other beats.
 
     Parameters
     ----------
     embeddings : (T, D) float32
-        As returned by `frame_embeddings`; T >= 1.
+        Result of `frame_embeddings`; T >= 1.
 
     Returns
     -------
@@ -76,23 +77,24 @@ def similarity(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     squared = np.maximum(norm[:, None] + norm - 2.0 * embeddings @ embeddings.T, 0.0)
     np.fill_diagonal(squared, 0.0)
     others = squared[np.triu_indices(len(embeddings), 1)]
-    reach = REACH**2 * float(np.median(others)) if len(others) else 0.0
+    scale = SIMILARITY_SCALE**2 * float(np.median(others)) if len(others) else 0.0
     # Smaller distances are rounding errors.
     smallest = 1e-6 * max(float(norm.mean()), 1e-6)
-    return np.asarray(np.exp(-squared / (2.0 * max(reach, smallest))), np.float32)
+    return np.asarray(np.exp(-squared / (2.0 * max(scale, smallest))), np.float32)
 
 
 def gains(
     similar: NDArray[np.float32], doubt: ArrayLike, annotated: Collection[int] = ()
 ) -> NDArray[np.float64]:
-    """Return the expected rise of the cine's mean Dice with a label on each frame.
+    """Return the expected increase of the mean Dice of the cine with a label on each frame.
 
-    The mean over frames g of doubt(g) max(0, similar(f, g) - largest similarity of g to an annotated frame).
+    It is the mean over frames g of doubt(g) max(0, similar(f, g) - largest similarity of g to an annotated
+    frame).
 
     Parameters
     ----------
     similar : (T, T) float32
-        As returned by `similarity`.
+        Result of `similarity`.
     doubt : (T,) float
         1 - expected Dice of each frame, in 0..1; values that are not finite count as 1.
     annotated : collection of int
@@ -127,7 +129,7 @@ def next_frame(
     *,
     excluded: Collection[int] = (),
 ) -> Suggestion:
-    """Return the frame of the largest gain, the first of equal ones.
+    """Suggest the frame with the largest gain; the first one if several are equal.
 
     Without labels and with a doubt of 1 throughout, it is the frame most similar to all others.
 
@@ -143,14 +145,14 @@ def next_frame(
         return Suggestion(None, 0.0)
     gain[list(excluded)] = 0.0
     best = int(gain.argmax())
-    is_enough = best in annotated or gain[best] < WORTHWHILE
+    is_enough = best in annotated or gain[best] < MIN_GAIN
     return Suggestion(None if is_enough else best, float(gain[best]))
 
 
 def first_frames(similar: NDArray[np.float32], count: int) -> list[int]:
-    """Return at most `count` frames that together are most informative, the best first.
+    """Return up to `count` frames that together are most informative, the best one first.
 
-    Fewer are returned if there are not so many different frames.
+    Fewer are returned if no further frame has a sufficient gain.
     """
     chosen: list[int] = []
     while len(chosen) < count:
@@ -162,7 +164,7 @@ def first_frames(similar: NDArray[np.float32], count: int) -> list[int]:
 
 
 def next_cine(gain: Mapping[int, float]) -> int | None:
-    """Return the cine in which a label is expected to help most, the first of equal ones.
+    """Return the cine in which a label is expected to help most; the first one if several are equal.
 
     Parameters
     ----------
@@ -172,7 +174,7 @@ def next_cine(gain: Mapping[int, float]) -> int | None:
     Returns
     -------
     int or None
-        None if no label in any of them is worthwhile.
+        None if no gain reaches `MIN_GAIN`.
     """
     best = max(gain, key=lambda cine: gain[cine], default=None)
-    return None if best is None or gain[best] < WORTHWHILE else best
+    return None if best is None or gain[best] < MIN_GAIN else best

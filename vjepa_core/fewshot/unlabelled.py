@@ -1,7 +1,7 @@
 """Pseudo-labels for cines without labels, from confident predictions of the averaged head.
 
 This is a mean teacher (Tarvainen and Valpola, NeurIPS 2017): the averaged weights predict an unmodified
-frame, and the current weights are trained on that prediction with an augmented frame. The teacher is the
+frame, and the current weights are fitted to that prediction on an augmented frame. The teacher is the
 unweighted mean of the two networks of a head; its predictions are used only where the networks agree.
 """
 

@@ -130,10 +130,10 @@ class Heads:
         if newest is not None:
             head = copy.deepcopy(newest)
             if self.fitted is not None:
-                # A net that an interrupted fit has only begun to train is not trained.
-                head.heard.copy_(self.fitted.heard)
+                # A net that an interrupted fit has only begun to fit is not in use.
+                head.in_use.copy_(self.fitted.in_use)
         elif self._starter is not None:
-            head = self._starter.beginning(cine.classes, left_heart=cine.left_heart)
+            head = self._starter.initial_head(cine.classes, left_heart=cine.left_heart)
         else:
             head = new_head(self.card, cine.classes)
         return head.to(self.device)

@@ -12,7 +12,7 @@ from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head, HeadConfig
 
 
-def test_only_the_net_of_the_picture_learns_and_is_heard() -> None:
+def test_only_the_image_net_is_fitted_and_in_use() -> None:
     stills = phantom_stills(2, 224)
     studies = as_prepared_cines(stills.images, torch.zeros(2, 2, 14, 14, 8), stills.masks)
     torch.manual_seed(0)
@@ -24,7 +24,7 @@ def test_only_the_net_of_the_picture_learns_and_is_heard() -> None:
     assert fit.done
     assert np.isfinite(losses).all()
     assert min(losses[-3:]) < losses[0]
-    assert fit.averaged.heard.tolist() == [False, True]
+    assert fit.averaged.in_use.tolist() == [False, True]
     for before, after in zip(others, fit.averaged.feature_net.parameters(), strict=True):
         assert torch.equal(before, after)
     assert predict(fit.averaged, studies[0], [0]).shape == (1, 4, 112, 112)

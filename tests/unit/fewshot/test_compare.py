@@ -16,7 +16,7 @@ from vjepa_core.fewshot.compare import EncoderResult, LabelledCine, Prediction, 
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.held_out import Target, choose_targets
 from vjepa_core.fewshot.overlap import dice
-from vjepa_core.fewshot.scribbles import GUESS_WEIGHT
+from vjepa_core.fewshot.scribbles import ESTIMATE_WEIGHT
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +165,10 @@ def test_fits_have_the_length_of_the_windows_and_complete_scribbles(
         on_progress=lambda *step: progress.append(step),
     )
     others = [[frame for frame in range(9) if frame != target] for target in (0, 5)]
-    assert fits == [(3, pytest.approx(GUESS_WEIGHT), others[0]), (3, pytest.approx(GUESS_WEIGHT), others[1])]
+    assert fits == [
+        (3, pytest.approx(ESTIMATE_WEIGHT), others[0]),
+        (3, pytest.approx(ESTIMATE_WEIGHT), others[1]),
+    ]
     assert progress[-1] == ("small: fits", 6, 6)
 
 

@@ -12,7 +12,7 @@ from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.fewshot.scribbles import GUESS_WEIGHT, complete_labels
+from vjepa_core.fewshot.scribbles import ESTIMATE_WEIGHT, complete_labels
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import new_head
 from vjepa_core.label_image import UNLABELLED
@@ -78,7 +78,7 @@ def test_a_guess_fills_unlabelled_pixels_only(study: PreparedCine, heart: Heart)
     said = label.weight == 1
     np.testing.assert_allclose(full[0].target[said], label.target[said])
     assert (full[0].weight[said] == 1).all()
-    assert full[0].weight[label.weight == 0] == pytest.approx(GUESS_WEIGHT)
+    assert full[0].weight[label.weight == 0] == pytest.approx(ESTIMATE_WEIGHT)
     np.testing.assert_allclose(full[0].target.sum(-1), 1, atol=1e-5)
     truth = frame_label(masks[0], study.box, CLASSES).target.argmax(-1)
     assert (full[0].target.argmax(-1) == truth).mean() > 0.9

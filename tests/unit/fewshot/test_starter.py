@@ -42,10 +42,13 @@ def test_the_starter_head_belongs_to_the_bundled_encoder(starter: Starter) -> No
 
 
 def test_fits_of_the_left_heart_start_from_a_copy_and_others_from_its_features(starter: Starter) -> None:
-    same = starter.beginning(LEFT_HEART, left_heart=True)
+    same = starter.initial_head(LEFT_HEART, left_heart=True)
     assert same is not starter.head
     assert torch.equal(same.feature_net.out.weight, starter.head.feature_net.out.weight)
-    for other in (starter.beginning(LEFT_HEART, left_heart=False), starter.beginning((1,), left_heart=False)):
+    for other in (
+        starter.initial_head(LEFT_HEART, left_heart=False),
+        starter.initial_head((1,), left_heart=False),
+    ):
         assert not other.feature_net.out.weight.any()
         assert torch.equal(
             other.feature_net.feature_proj.weight, starter.head.feature_net.feature_proj.weight

@@ -9,7 +9,7 @@ import torch
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import (
-    WORTHWHILE,
+    MIN_GAIN,
     first_frames,
     frame_embeddings,
     gains,
@@ -85,9 +85,9 @@ def test_doubt_that_is_not_finite_counts_as_one() -> None:
 
 def test_nothing_is_suggested_if_no_label_would_help() -> None:
     similar = _beats(2 * BEAT)
-    suggestion = next_frame(similar, np.full(2 * BEAT, WORTHWHILE / 2), [0])
+    suggestion = next_frame(similar, np.full(2 * BEAT, MIN_GAIN / 2), [0])
     assert suggestion.frame is None
-    assert suggestion.gain < WORTHWHILE
+    assert suggestion.gain < MIN_GAIN
     assert next_frame(similar, np.ones(2 * BEAT), range(2 * BEAT)).frame is None
     assert next_frame(np.zeros((0, 0), np.float32), np.zeros(0)).frame is None
 
@@ -111,7 +111,7 @@ def test_sizes_that_do_not_agree_are_rejected(doubt: np.ndarray, annotated: list
 
 def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
     assert next_cine({7: 0.01, 3: 0.05, 5: 0.05}) == 3
-    assert next_cine({7: WORTHWHILE / 2}) is None
+    assert next_cine({7: MIN_GAIN / 2}) is None
     assert next_cine({}) is None
 
 

@@ -31,20 +31,20 @@ def _head(small_encoder: LoadedEncoder) -> Head:
 
 
 def test_with_few_annotated_cines_the_image_network_is_not_fitted(head: Head, study: PreparedCine) -> None:
-    before = [p.clone() for p in head.picture_net.parameters()]
+    before = [p.clone() for p in head.image_net.parameters()]
     after = fitted(head, study, QUICK)
-    assert after.heard.tolist() == [True, False]
-    for one, two in zip(before, after.picture_net.parameters(), strict=True):
+    assert after.in_use.tolist() == [True, False]
+    for one, two in zip(before, after.image_net.parameters(), strict=True):
         assert torch.equal(one, two)
 
 
 def test_the_image_network_has_twice_the_weight(head: Head, study: PreparedCine) -> None:
     after = fitted(head, study, BOTH)
-    assert after.heard.all()
+    assert after.in_use.all()
     together = predict(after, study, [4])
     alone = []
-    for heard in ([True, False], [False, True]):
-        after.heard.copy_(torch.tensor(heard))
+    for in_use in ([True, False], [False, True]):
+        after.in_use.copy_(torch.tensor(in_use))
         alone.append(predict(after, study, [4]))
     assert not torch.equal(*alone)
     torch.testing.assert_close(together, (alone[0] + 2 * alone[1]) / 3)
@@ -53,7 +53,7 @@ def test_the_image_network_has_twice_the_weight(head: Head, study: PreparedCine)
 def test_with_many_labels_the_feature_network_is_not_fitted(head: Head, study: PreparedCine) -> None:
     before = [p.clone() for p in head.feature_net.parameters()]
     after = fitted(head, study, ALONE)
-    assert after.heard.tolist() == [False, True]
+    assert after.in_use.tolist() == [False, True]
     for one, two in zip(before, after.feature_net.parameters(), strict=True):
         assert torch.equal(one, two)
     image, prior = study.image([4]), study.prior([4], 3)
@@ -86,8 +86,8 @@ def test_with_new_classes_both_networks_keep_their_class_independent_weights(
     before = fitted(head, study, BOTH)
     other = with_new_classes(before, (7,))
     assert torch.equal(
-        other.picture_net.state_dict()["down4.0.0.weight"],
-        before.picture_net.state_dict()["down4.0.0.weight"],
+        other.image_net.state_dict()["down4.0.0.weight"],
+        before.image_net.state_dict()["down4.0.0.weight"],
     )
     nothing = torch.zeros(1, 2, 112, 112)
     logits = other.eval()(torch.randn(1, 3, 224, 224), study.tokens([0]), nothing)

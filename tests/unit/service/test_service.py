@@ -288,7 +288,7 @@ class StubStarter:
         self._applies = applies
         self.n_calls = 0
 
-    def beginning(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
+    def initial_head(self, classes: tuple[int, ...], *, left_heart: bool) -> Head:
         assert left_heart
         assert classes == self.head.config.classes
         return copy.deepcopy(self.head)
@@ -657,7 +657,7 @@ def test_many_labels_are_fitted_by_the_image_net_only(
     many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
     monkeypatch.setattr(jobs, "FitConfig", lambda: many)
     client.send(client.open())
-    for revision, frames, total, heard in (
+    for revision, frames, total, in_use in (
         (1, (0, 3), 10, [False, True]),
         (2, (0, 3, 5), 6, [False, True]),  # continues from the fitted head
         (3, (0,), 4, [True, True]),  # the other net was not fitted to these labels
@@ -667,7 +667,7 @@ def test_many_labels_are_fitted_by_the_image_net_only(
         client.wait_for(Stage.UP_TO_DATE, revision)
         fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
         assert {p.total for p in fits} == {total}
-        assert load_head(Path(client.of(HeadReady)[-1].path)).heard.tolist() == heard
+        assert load_head(Path(client.of(HeadReady)[-1].path)).in_use.tolist() == in_use
     assert client.of(Failed) == []
 
 

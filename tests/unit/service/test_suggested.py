@@ -41,7 +41,7 @@ def test_another_frame_is_suggested_after_the_last_prediction(
     client: Client,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suggest, "WORTHWHILE", 1e-9)  # they are easy pictures
+    monkeypatch.setattr(suggest, "MIN_GAIN", 1e-9)  # they are easy pictures
     client.send(client.open(), client.labels(1, 0))
     client.wait_for(Stage.UP_TO_DATE, 1)
     reported = _last(client)
