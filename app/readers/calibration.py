@@ -35,7 +35,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class RegionCalibration:
-    """Usable content of the region tags.
+    """Regions and pixel size that can be used.
 
     Attributes
     ----------

@@ -143,8 +143,8 @@ def sample_frames(source: FrameSource, n_frames: int, count: int = SAMPLES) -> l
 def _shows_colour(decoder: FrameDecoder, frames: list[bytes], box: Box) -> bool:
     """Return True if a solid part of the region has a strong colour.
 
-    UltrasoundColorDataPresent is not sufficient: it is set for any coloured pixels, such as a green ECG
-    trace, and missing in some Doppler cines.
+    UltrasoundColorDataPresent cannot be used: it is set for any coloured pixels, such as a green ECG trace,
+    and missing in some Doppler cines.
     """
     kernel = np.ones((5, 5), np.uint8)
     for data in frames:

@@ -131,7 +131,7 @@ def encapsulated_frames(
     size : int
         Bytes of the whole file.
     n_frames : int
-        NumberOfFrames, used only to choose among the ways to group fragments, see `_frame_starts`.
+        NumberOfFrames, used only to choose a way of grouping the fragments, see `_frame_starts`.
     extended : sequence of int
         ExtendedOffsetTable, bytes from the first fragment's item header.
     one_fragment_each : bool
@@ -158,9 +158,9 @@ def encapsulated_frames(
 
 
 def _complete_items(file: BinaryIO, start: int, size: int) -> tuple[list[Span], int, bool]:
-    """Return the spans of the items up to the first damaged one, where they end, and if all are there.
+    """Return the spans of the items up to the first damaged one, their end, and True if none is damaged.
 
-    `pydicom.encaps.parse_fragments` raises for a truncated file, losing the sound items.
+    `pydicom.encaps.parse_fragments` raises for a truncated file, and the intact items are lost.
     """
     spans: list[Span] = []
     position = start

@@ -18,10 +18,10 @@ from app.domain.cine import Frame
 log = logging.getLogger(__name__)
 
 DEFAULT_CAP = 1 << 29
-"""Bytes of decoded frames that a process stores: 512 MiB."""
+"""Limit of the decoded frames of a process in bytes: 512 MiB."""
 
 OTHERS_CAP = 1 << 26
-"""Bytes of them for cines other than the current one: 64 MiB."""
+"""Limit of the frames of all cines that are not visible, in bytes: 64 MiB."""
 
 _LARGE = 1 << 16
 _PRIVATE: dict[str, int] = (
@@ -34,7 +34,7 @@ Key = tuple[int, int]
 class FrameCache:
     """Cache of the most recently used frames of all open cines.
 
-    Most of the memory is for the current cine, because users view one cine at a time and decoding again is
+    Most of the memory is for the visible cine, because users view one cine at a time and decoding again is
     fast.
 
     Parameters
@@ -50,7 +50,7 @@ class FrameCache:
         self._others_cap = min(others_cap, cap)
         self._frames: OrderedDict[Key, Frame] = OrderedDict()
         self._bytes = 0
-        self._current: int | None = None  # the source whose frames do not count as others
+        self._visible: int | None = None  # the source of the visible cine
         self._others_bytes = 0
         self._lock = threading.Lock()
 
@@ -80,18 +80,18 @@ class FrameCache:
                 return
             self._frames[key] = frame
             self._bytes += frame.nbytes
-            if key[0] != self._current:
+            if key[0] != self._visible:
                 self._others_bytes += frame.nbytes
                 self._trim_others()
             while self._bytes > self.cap:
                 self._remove(next(iter(self._frames)))
 
-    def set_current(self, owner: int) -> None:
-        """Reserve most of the memory for the frames of one source."""
+    def set_visible(self, owner: int) -> None:
+        """Reserve most of the memory for the frames of one source, that of the visible cine."""
         with self._lock:
-            if owner == self._current:
+            if owner == self._visible:
                 return
-            self._current = owner
+            self._visible = owner
             self._others_bytes = sum(frame.nbytes for key, frame in self._frames.items() if key[0] != owner)
             self._trim_others()
 
@@ -103,9 +103,9 @@ class FrameCache:
 
     def _trim_others(self) -> None:
         """Drop the least recently used frames of other cines above their cap."""
-        if self._current is None or self._others_bytes <= self._others_cap:
+        if self._visible is None or self._others_bytes <= self._others_cap:
             return
-        for key in [k for k in self._frames if k[0] != self._current]:
+        for key in [k for k in self._frames if k[0] != self._visible]:
             self._remove(key)
             if self._others_bytes <= self._others_cap:
                 return
@@ -113,7 +113,7 @@ class FrameCache:
     def _remove(self, key: Key) -> None:
         nbytes = self._frames.pop(key).nbytes
         self._bytes -= nbytes
-        if key[0] != self._current:
+        if key[0] != self._visible:
             self._others_bytes -= nbytes
 
 
@@ -208,7 +208,7 @@ class CachedFrames:
                 self._running.pop(index, None)
 
     def put(self, index: int, frame: Frame) -> None:
-        """Store a frame that was decoded on the way to another one."""
+        """Store a decoded frame, also one that was decoded on the way to another one."""
         frame.flags.writeable = False  # shared by all callers
         if not self._closed:
             self._cache.put((self._owner, index), _in_own_pages(frame))
@@ -220,8 +220,8 @@ class CachedFrames:
     def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
         """Start decoding frames in threads and return at once; replaces an earlier prefetch.
 
-        This becomes the current source of the cache, see `FrameCache`. Decoding stops when the cache is full,
-        so that the end of a long cine does not displace its beginning. Damaged frames are logged and skipped.
+        The cine counts as the visible one, see `FrameCache`. Decoding stops when the cache is full, so that
+        the end of a long cine does not displace its beginning. Damaged frames are logged and skipped.
 
         Parameters
         ----------
@@ -233,7 +233,7 @@ class CachedFrames:
         with self._lock:
             self._generation += 1
             generation = self._generation
-        self._cache.set_current(self._owner)
+        self._cache.set_visible(self._owner)
         pending = _SharedIterator(iter(order), budget=self._cache.cap)
 
         def work() -> None:
@@ -299,7 +299,7 @@ class _SharedIterator:
 class SequentialDecoder:
     """Random access to a format that can only be decoded from the start, such as video and GIF.
 
-    A step backwards starts from the beginning. Frames decoded on the way are passed to `on_pass`.
+    A step backwards decodes from the beginning again. Frames decoded on the way are passed to `on_pass`.
 
     Parameters
     ----------

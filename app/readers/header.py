@@ -104,7 +104,8 @@ def read_header(path: Path) -> Header:
     _reject_syntax(name, syntax)
     if syntax in _NATIVE and element.length == UNDEFINED:
         raise CineError(
-            f"{name} states uncompressed images, but they are compressed; export it from the machine again."
+            f"{name} is marked as uncompressed, but its images are compressed; "
+            "export it from the machine again."
         )
     layout = layout_of(ds, syntax, element.vr)
     if layout.rows < 1 or layout.columns < 1:

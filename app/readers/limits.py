@@ -29,7 +29,7 @@ def check_size(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise CineError(
             f"{name} states an image size of {width}x{height} pixels, which is more than Apical reads; "
-            "export it again, or scale it down."
+            "export it at a smaller size."
         )
     if width < 1 or height < 1 or width * height < _MIN_PIXELS:
         raise CineError(

@@ -57,7 +57,7 @@ def too_large(path: Path) -> CineError:
     """Return the error for an image that Pillow rejects because of its size."""
     return CineError(
         f"{path.name} has images of more than {MAX_PIXELS} pixels, which is more than Apical reads; "
-        "scale it down."
+        "save it at a smaller size."
     )
 
 

@@ -13,10 +13,10 @@ from app.readers.decode import FrameDecoder
 from app.readers.layout import PHOTOMETRIC, SUBSAMPLED, Layout
 
 _SMOOTHER, _MUCH_SMOOTHER = 0.9, 0.6
-"""Roughness relative to the stated layout below which another layout is used instead, if the length of the
-data contradicts the header and if it does not."""
+"""Roughness, relative to that of the stated layout, below which another layout is used: the first value if
+the length of the data contradicts the header, the second if it does not."""
 _PADDING = 8
-"""Most bytes of padding: one makes the length even, some programs align to words."""
+"""Largest number of padding bytes: one makes the length even, and some programs align to words."""
 _GREY, _COLOURED = 10.0, 40.0
 """Mean distances from grey, in grey levels, of values in the right and in the wrong colour space."""
 _MIXED_PLANES = 3.0
@@ -95,7 +95,7 @@ def fits(layout: Layout, n_frames: int, length: int) -> bool:
 
 
 def _alternatives(stated: Layout) -> list[Layout]:
-    """List layouts with other colours or another word length, for which programs write wrong headers."""
+    """List the layouts with other colours or another word length for which programs write wrong headers."""
     found: list[Layout] = []
     if stated.photometric not in PHOTOMETRIC:
         return found
@@ -175,7 +175,7 @@ def _corrected_planes(
 def _corrected_colours(
     ds: Dataset, layout: Layout, n_frames: int, read: Callable[[int], bytes]
 ) -> Interpretation:
-    """Distinguish RGB from YBR_FULL by the values: decompressing programs often leave the wrong label."""
+    """Distinguish RGB from YBR_FULL by the values: programs that decompress often leave the old attribute."""
     if layout.photometric not in {"RGB", "YBR_FULL"} or layout.bits_allocated != 8:
         return Interpretation(layout, n_frames)
     try:

@@ -1,4 +1,4 @@
-"""Reader of NIfTI files (x, y), (x, y, t) or (x, y, 1, t), as written by CAMUS and segmentation tools."""
+"""Reader of NIfTI images (x, y), (x, y, t) or (x, y, 1, t), as in CAMUS and from segmentation tools."""
 
 from __future__ import annotations
 

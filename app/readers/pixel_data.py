@@ -112,7 +112,7 @@ def _encapsulated(path: Path, header: Header) -> PixelData:
         header.declared_frames or 1
     ):
         raise CineError(
-            f"{path.name} states compressed images ({layout.syntax.name}), but they are uncompressed; "
+            f"{path.name} is marked as compressed ({layout.syntax.name}), but its images are not; "
             "export it from the machine again."
         )
     offsets = value_of(header.ds, "ExtendedOffsetTable") or b""

@@ -16,7 +16,7 @@ FRAME_TIME = 0x00181063
 FRAME_TIME_VECTOR = 0x00181065
 _STEP_MS = (2.0, 1000.0)
 """Range of typical steps between frames, the upper end excluded: no scanner stores more than 500 Hz, and 1 Hz
-or less does not resolve a beat; such values are defaults or in other units."""
+or less does not resolve a beat. Other values are defaults or in other units."""
 _GAP_MS = 10_000.0
 """A longer step between two frames is an error in the file."""
 
@@ -84,7 +84,8 @@ def dicom_timing(ds: Dataset, n_frames: int, declared: int | None) -> tuple[Timi
 
     The first plausible value is used of FrameTime and FrameTimeVector (in the order given by
     FrameIncrementPointer), CineRate, RecommendedDisplayFrameRate (which may differ from the rate of the
-    acquisition) and an assumed rate. FrameDelay is ignored, as it is by RWaveTimeVector.
+    acquisition) and an assumed rate. FrameDelay is ignored: it only states when
+    the first frame starts.
 
     Parameters
     ----------

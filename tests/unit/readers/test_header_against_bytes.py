@@ -216,7 +216,7 @@ def test_uncompressed_images_stated_as_compressed_are_rejected(tmp_path: Path) -
     path = grey_cine(tmp_path / "a.dcm")
     old, new = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"
     path.write_bytes(path.read_bytes().replace(old, new, 1))
-    with pytest.raises(CineError, match="states compressed images"):
+    with pytest.raises(CineError, match="is marked as compressed"):
         open_cine(path)
 
 
