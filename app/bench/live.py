@@ -59,7 +59,7 @@ def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[R
                 started = time.perf_counter()
                 session.set_labels(_CINE, revision, case.labels(annotation))
                 received = _until(events, revision, Stage.UP_TO_DATE)
-                responses.append(_Response.of(received, revision, started, annotation).answer())
+                responses.append(_Response.of(received, revision, started, annotation).to_response())
         return responses
 
     return measure
@@ -140,7 +140,7 @@ class _Response:
         else:
             self.carried = self.carried or (at, mask)
 
-    def answer(self) -> Response:
+    def to_response(self) -> Response:
         from vjepa_core.bench.fit_live import Response
 
         if self.preview is None:

@@ -81,7 +81,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         project = project_head(_first(args), encoder, starter, seed=args.seed)
     decisions: list[Decision] = []
     with keep_results(decisions) as ending:
-        for decision in decide(_pictures(args), encoder, starter, project, on_progress):
+        for decision in decide(_examples(args), encoder, starter, project, on_progress):
             decisions.append(decision)
     about = {**machine("torch", "numpy"), "threads": torch.get_num_threads()}
     return {
@@ -112,7 +112,7 @@ def _first(args: argparse.Namespace) -> Example:
     return own or next(_phantoms(1, first=900))
 
 
-def _pictures(args: argparse.Namespace) -> Iterator[Example]:
+def _examples(args: argparse.Namespace) -> Iterator[Example]:
     from vjepa_core.bench.applicability import Example
     from vjepa_core.bench.camus import load_camus
     from vjepa_core.bench.synthetic_images import textures

@@ -30,7 +30,7 @@ class Ending:
 
 @contextmanager
 def keep_results(rows: Sized) -> Iterator[Ending]:
-    """End the block after Ctrl+C, SIGTERM or an error if there are results; otherwise raise it again.
+    """End the block after Ctrl+C, SIGTERM or an error if there are results; otherwise re-raise the exception.
 
     SIGTERM is for runs in the background, where shells ignore Ctrl+C. An error is logged at once.
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Measure both programs in turn; Ctrl+C ends with the lessons completed by both."""
+    """Measure both sides in turn; Ctrl+C ends the run with the annotations that both have finished."""
     if args.rounds < 1 or args.frames < 3 or not 0 <= args.seed < 2**32:
         raise ApicalError(
             "--rounds must be at least 1, --frames at least 3, and --seed between 0 and 2**32 - 1."
@@ -57,12 +57,12 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     from vjepa_core.encoder.precision import inference_device
 
     encoder = registry.find(args.encoder or registry.chosen()).name
-    lessons = [fit_live.AnnotatedCine.of(cine) for cine in _cines(args, on_progress)]
+    annotated = [fit_live.AnnotatedCine.of(cine) for cine in _cines(args, on_progress)]
     with tempfile.TemporaryDirectory(prefix="apical-bench-", ignore_cleanup_errors=True) as folder:
         cache = Path(folder)
         peer = fit_live.forest(cache / "features", encoder, registry.encoder_folders(), seed=args.seed)
         sides = {fit_live.OURS: window(cache, encoder), fit_live.PEER: peer}
-        rows, stopped = fit_live.run(lessons, sides, rounds=args.rounds, on_progress=on_progress)
+        rows, stopped = fit_live.run(annotated, sides, rounds=args.rounds, on_progress=on_progress)
     device = inference_device()
     about = machine("torch", "scikit-learn", "numpy", "opencv-python-headless")
     return {

@@ -38,16 +38,16 @@ def project_cines(project: Path, on_progress: Callable[[str, int, int], None]) -
     from app.domain.labels import LEFT_HEART
     from vjepa_core.bench.scored_cines import ScoredCine
 
-    with from_project(project) as study:
-        if study.label_set.values != LEFT_HEART.values:
+    with from_project(project) as annotated:
+        if annotated.label_set.values != LEFT_HEART.values:
             raise ApicalError(
                 f"{project.name} has other structures than left ventricle, myocardium and atrium: "
                 "give a project with the left heart's labels."
             )
-        scribbled = sum(one.n_scribbled for one in study.cines.values())
+        scribbled = sum(one.n_scribbled for one in annotated.cines.values())
         if scribbled:
             log.warning("Scribbled frames of %s are skipped: %d.", project.name, scribbled)
-        cines = [replace(one, labels=one.outlined) for one in study.cines.values()]
+        cines = [replace(one, labels=one.outlined) for one in annotated.cines.values()]
         pairs = [(*read_region(one, on_progress), one.cine) for one in cines]
     return [
         ScoredCine(frames, cine.timing.fps, labels, pixel_aspect=cine.pixel_aspect)
