@@ -45,7 +45,7 @@ class Survey:
     Attributes
     ----------
     cines, frames : int
-        Numbers of them.
+        Number of cines and of frames.
     seconds : float
         Total duration of the cines.
     skipped : Skipped

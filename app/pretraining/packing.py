@@ -123,7 +123,7 @@ def pack(
     size : int
         Longest side of the stored frames, pixels.
     quality : int
-        JPEG quality, 1 to 100.
+        Quality of the WebP compression, 1 to 100.
     skipped : Skipped, optional
         Receives the skipped files.
     outlines : bool
@@ -286,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--size", type=int, default=256, help="longest side of a frame in pixels (default 256)"
     )
-    parser.add_argument("--quality", type=int, default=60, help="JPEG quality, 1 to 100 (default 60)")
+    parser.add_argument("--quality", type=int, default=60, help="WebP quality, 1 to 100 (default 60)")
     parser.add_argument(
         "--no-outlines",
         dest="outlines",
