@@ -1,6 +1,6 @@
 """The command line: parse the arguments, run a command, print its report, turn errors into exit codes.
 
-Exit codes: 0 done, 1 internal error, 2 bad usage or input, 130 stopped with Ctrl+C.
+Exit codes: 0 success, 1 internal error, 2 invalid usage or input, 130 stopped with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ COMMANDS: dict[str, str] = {
     "encoders": "list, check, import, compare and choose encoders",
     "pretrain": "train an encoder on cines without labels",
     "doctor": "check this machine and suggest remedies",
-    "bench": "run benchmarks against other programs",
+    "bench": "run a benchmark",
 }
 
 
 class _UsageError(ApicalError):
-    """Wrong use of the command line."""
+    """Invalid use of the command line."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -25,9 +25,9 @@ class _StderrHandler(logging.Handler):
 
 @contextlib.contextmanager
 def warnings_to_stderr() -> Iterator[None]:
-    """Print the warnings of our own packages while a command runs, and none of libraries."""
+    """Print the warnings of our own packages, but not those of libraries, while a command runs."""
     handler = _StderrHandler(logging.WARNING)
-    silent = logging.NullHandler()  # without a handler Python prints libraries' warnings, with patient data
+    silent = logging.NullHandler()  # else Python prints the warnings of libraries, with patient data
     logging.getLogger().addHandler(silent)
     for name in _OWN_PACKAGES:
         logging.getLogger(name).addHandler(handler)

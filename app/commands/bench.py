@@ -1,4 +1,4 @@
-"""Run benchmarks against other programs; a ratio over 1 is in favour of Apical."""
+"""Run a benchmark; ratios over 1 are in favour of Apical."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _compare(
 
 
 def _names(cards: Sequence[EncoderCard]) -> list[str]:
-    """Distinct names: the second encoder of a name is called "name (2)"."""
+    """Return distinct names: the second encoder of a name is called "name (2)"."""
     names: list[str] = []
     for card in cards:
         again = sum(other.name == card.name for other in cards[: len(names)])
@@ -139,22 +139,22 @@ def _rows(
 
 
 def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, remarks: Sequence[str]) -> str:
-    """Interpretation of the numbers."""
+    """Interpret the numbers in a few sentences."""
     first, n = rows[0], rows[0]["frames"]
     parts = []
     if n:
         parts.append(f"{_count(n, 'left-out frame')} of {_count(n_cines, 'cine')}.")
     else:
         parts.append(
-            "No results: they need a structure that is outlined on two frames of one cine. "
-            "Outline it on one more frame."
+            "There is no result: it needs a structure that is outlined on two frames of one cine. "
+            "Outline one on a further frame."
         )
     if n == 1 and len(rows) > 1:
-        parts.append("One frame is not enough to compare encoders: outline more.")
+        parts.append("One frame is not enough to compare encoders: outline more frames.")
     for row in rows[1:]:
         difference = row["difference"]
         if row["checksum"] == first["checksum"]:
-            parts.append(f"{row['name']} and {first['name']} are the same weights.")
+            parts.append(f"{row['name']} and {first['name']} have the same weights.")
         elif difference is not None:
             low, high = difference["low"], difference["high"]
             numbers = f"{difference['mean']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
@@ -168,26 +168,33 @@ def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, remarks: Sequence[str
 
 
 def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], scribbled: int, missing: int) -> list[str]:
-    """Differences from the window, and what was left out."""
+    """Describe differences from the window, and labels that were left out."""
     from vjepa_core.fewshot.starter import load_starter
 
     remarks = []
     started = [name for name, card in zip(names, cards, strict=True) if load_starter(card) is not None]
     if started:
-        alike = ", equal for all encoders" if len(cards) > 1 else ""
+        alike = ", the same for all encoders" if len(cards) > 1 else ""
         remarks.append(
             f"Fits start from an untrained head{alike}; in the window those over {' and '.join(started)} "
             "start from the starter head."
         )
     if scribbled:
-        remarks.append(f"{_count(scribbled, 'scribbled frame')} used in fits and not scored.")
+        remarks.append(
+            f"{_count(scribbled, 'scribbled frame')} {_be(scribbled)} used in fits but not scored."
+        )
     if missing:
-        remarks.append(f"{_count(missing, 'labelled cine')} not found and left out.")
+        found = "was" if missing == 1 else "were"
+        remarks.append(f"{_count(missing, 'labelled cine')} {found} not found and {_be(missing)} left out.")
     return remarks
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _be(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _text(data: Mapping[str, Any], scored: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The label set of label images that were drawn elsewhere."""
+"""Label sets of label images that were drawn elsewhere."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def read_label_set(file: Path | None, labels: Path) -> LabelSet:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabelError(
-            f"{file} is not a label set: write it as in the section on label files of the guide, or give "
-            "another file with --label-set."
+            f"{file} is not a label set: write it as described under 'Label files' in the user guide, or "
+            "give another file with --label-set."
         ) from error
     values = label_set.values
     if not values or len(set(values)) < len(values) or not all(0 < value < 255 for value in values):

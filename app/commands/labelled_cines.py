@@ -45,7 +45,7 @@ class AnnotatedCine:
 
     @property
     def outlined(self) -> dict[int, Frame]:
-        """The label images that are not scribbles: a mask can be compared with them."""
+        """Label images that are not scribbles, with which a mask can be compared."""
         return {frame: label for frame, label in self.labels.items() if is_outlined(label)}
 
     @property
@@ -79,7 +79,7 @@ class AnnotatedCines:
 
 @contextlib.contextmanager
 def from_files(cine: Path, labels: Path, label_set: LabelSet) -> Iterator[AnnotatedCines]:
-    """Open one cine, with the number 1, and label images drawn elsewhere.
+    """Open one cine, with the number 1, and its label images that were drawn elsewhere.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def from_files(cine: Path, labels: Path, label_set: LabelSet) -> Iterator[Annota
         one = AnnotatedCine(opened, images)
         if not one.outlined:
             raise LabelError(
-                f"{labels.name} holds only scribbles: label all pixels of at least one frame, with 0 where "
-                "there is no structure."
+                f"{labels.name} contains only scribbles: label all pixels of at least one frame, with 0 "
+                "where there is no structure."
             )
         yield AnnotatedCines({1: one}, label_set)
     finally:
@@ -139,7 +139,7 @@ def from_project(path: Path) -> Iterator[AnnotatedCines]:
 
 
 def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Frame]]]]:
-    """Read what is committed now from a copy, as the window locks the project."""
+    """Read the committed content from a copy, because the window locks the project."""
     schema.check_header(path)
     with tempfile.TemporaryDirectory(prefix="apical-") as folder:
         copy = Path(folder) / path.name

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices", type=int, default=1, metavar="N", help="number of GPUs, or of processes without GPU"
     )
     parser.add_argument(
-        "--num-nodes", type=int, default=1, metavar="N", help="number of machines (see the guide)"
+        "--num-nodes", type=int, default=1, metavar="N", help="number of machines, each with the same command"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -26,7 +26,8 @@ class Report:
     text : str
         The same result for the terminal; may be empty.
     code : int
-        Exit code: `DONE`, `FAULT` (of the program, or it cannot work here), `BAD_INPUT` or `STOPPED`.
+        Exit code: `DONE`, `FAULT` (an error of the program, or it cannot work here), `BAD_INPUT` or
+        `STOPPED`.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def ratio_lines(ratios: Mapping[str, float], goal: str = "") -> list[str]:
     Parameters
     ----------
     ratios : mapping
-        By what is compared.
+        Ratio by the description of the comparison.
     goal : str
         Added to the heading.
 

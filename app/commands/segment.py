@@ -111,7 +111,9 @@ def run(args: argparse.Namespace) -> Report:
     )
     files.append(_write_summary(args.out, summary))
     if found.stopped_by == "budget":
-        log.warning("The budget cut the fit after %d steps: the masks are not repeatable.", found.steps)
+        log.warning(
+            "The fit was stopped by --budget after %d steps: the masks are not repeatable.", found.steps
+        )
     data = {
         **summary,
         "out": str(args.out),
@@ -124,7 +126,7 @@ def _formats(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        what = f"Masks are not written as {unknown[0]}" if unknown else "--formats names none"
+        what = f"Masks are not written as {unknown[0]}" if unknown else "--formats is empty"
         raise ApicalError(f"{what}; choose from {', '.join(FORMATS)}.")
     return names
 
@@ -137,7 +139,7 @@ def _check_numbers(budget: float | None, seed: int) -> None:
 
 
 def _check_out(out: Path, cine: Path, labels: Path) -> None:
-    # Computed masks must not overwrite recordings or human labels.
+    # Computed masks must not overwrite cines or human labels.
     written = {(out / "masks").resolve(), (out / "masks.nii.gz").resolve()}
     for what, given in (("cine", cine), ("labels", labels)):
         if given.resolve() in written:
@@ -158,7 +160,7 @@ def _read_input(cine: Cine, path: Path, structures: LabelSet, card: EncoderCard)
         log.warning("%s", warning)
     region = cine.region.extended_to(labels.values())
     if region != cine.region:
-        log.warning("Labels reach outside the ultrasound region, which is made larger to hold them.")
+        log.warning("Labels extend beyond the ultrasound region, which is enlarged to contain them.")
     return _Input(cine, region, labels, structures, card)
 
 
@@ -182,7 +184,7 @@ def decode(
 def _drop_damaged(labels: dict[int, Frame], damaged: Sequence[int]) -> None:
     dropped = [index for index in damaged if labels.pop(index, None) is not None]
     for index in dropped:
-        log.warning("The label of frame %d is left out: its picture is damaged.", index)
+        log.warning("The label of frame %d is left out: its image is damaged.", index)
     if dropped and not any(structure_mask(image).any() for image in labels.values()):
         raise LabelError(
             "All frames of the cine on which a structure is labelled are damaged: label other frames."
@@ -283,7 +285,7 @@ def _write_summary(out: Path, summary: dict[str, Any]) -> Path:
 
 def _warn_of_leftovers(out: Path, n_frames: int, formats: tuple[str, ...]) -> None:
     if "png" in formats and (out / "masks" / f"frame_{n_frames:04d}.png").exists():
-        log.warning("%s also holds frames of another, longer cine; they were left there.", out / "masks")
+        log.warning("%s also contains frames of another, longer cine; they were not deleted.", out / "masks")
 
 
 def _text(out: Path, cine: Cine, found: Segmentation, summary: dict[str, Any]) -> str:

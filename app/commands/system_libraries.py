@@ -45,7 +45,7 @@ _NEEDS: dict[str, list[Need]] = {
         Need("libxkbcommon.so.0", "the keyboard", ("libxkbcommon0", "libxkbcommon", "libxkbcommon")),
         Need("libfontconfig.so.1", "finding fonts", ("libfontconfig1", "fontconfig", "fontconfig")),
         Need("libfreetype.so.6", "drawing text", ("libfreetype6", "freetype", "freetype2")),
-        Need("libdbus-1.so.3", "talking to the desktop", ("libdbus-1-3", "dbus-libs", "dbus")),
+        Need("libdbus-1.so.3", "communicating with the desktop", ("libdbus-1-3", "dbus-libs", "dbus")),
         Need("libglib-2.0.so.0", "the event loop", ("libglib2.0-0", "glib2", "glib2")),
         Need("libgthread-2.0.so.0", "the event loop", ("libglib2.0-0", "glib2", "glib2")),
         Need("libzstd.so.1", "reading resources", ("libzstd1", "libzstd", "zstd")),

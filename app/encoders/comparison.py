@@ -93,12 +93,12 @@ class EncoderComparison:
         return any(self.revisions.get(cine, 0) != revision for cine, revision in revisions.items())
 
 
-def comparison_record(answer: Mapping[str, Any], revisions: Mapping[str, int]) -> dict[str, Any]:
+def comparison_record(output: Mapping[str, Any], revisions: Mapping[str, int]) -> dict[str, Any]:
     """Return the part of the output of `apical encoders compare` that is stored: all but the pictures."""
     return {
-        "encoders": list(answer.get("encoders", ())),
-        "labelled_frames": answer.get("labelled_frames", 0),
-        "note": answer.get("note", ""),
+        "encoders": list(output.get("encoders", ())),
+        "labelled_frames": output.get("labelled_frames", 0),
+        "note": output.get("note", ""),
         "revisions": dict(revisions),
     }
 

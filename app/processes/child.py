@@ -112,7 +112,7 @@ class Child:
         if self._last_line.startswith(ERROR_PREFIX):
             return self._last_line.removeprefix(ERROR_PREFIX)
         if (self.exit_code or 0) < 0 or self.exit_code in _KILLED:
-            return "It was ended from outside, perhaps because the memory was full: close other programs."
+            return "It was ended from outside, perhaps because memory ran out: close other programs."
         return f"It ended unexpectedly (code {self.exit_code})."
 
     def request_stop(self) -> None:

@@ -141,7 +141,7 @@ def test_compare_on_files(
     # The same weights under another name give the same figures.
     assert (one["mean_dice"], one["per_class"]) == (other["mean_dice"], other["per_class"])
     assert one["checksum"] == other["checksum"] != third["checksum"]
-    assert "run and mine are the same weights." in found["note"]
+    assert "run and mine have the same weights." in found["note"]
     assert "2 left-out frames of 1 cine." in found["note"]
     assert "untrained head" not in found["note"]  # no head ships over any of them
     assert one["difference"] is None
@@ -202,7 +202,7 @@ def test_a_note_says_that_fits_do_not_start_from_the_bundled_head(
     monkeypatch.setattr("vjepa_core.fewshot.starter.load_starter", lambda card: ships.get(card.name))
     words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
     note = report(capsys, *words)["note"]
-    assert "untrained head, equal for all encoders" in note
+    assert "untrained head, the same for all encoders" in note
     assert f"in the window those over {DEFAULT_ENCODER} start from the starter head" in note
 
 
@@ -227,16 +227,20 @@ def test_scribbles_are_fitted_but_not_scored(
     words = ("compare", runs[0], "--cine", heart[0], "--labels", labels)
     found = report(capsys, *words)
     assert (found["encoders"][0]["frames"], found["labelled_frames"]) == (2, 2)
-    assert "1 scribbled frame used in fits and not scored." in found["note"]
+    assert "1 scribbled frame is used in fits but not scored." in found["note"]
     assert [sorted(cine.labels) for cine in seen] == [[2, 4, 6]]
     (labels / "frame_0006.png").unlink()
     for frame in (1, 3, 5, 7, 8):
         shutil.copy(labels / "frame_0004.png", labels / f"frame_{frame:04d}.png")
     out = tmp_path / "out"
     pictures = report(capsys, *words, "--out", out)["pictures"]
-    assert [picture["frame"] for picture in pictures] == [0, 6, 9]  # a look at what was not learnt from
+    assert [picture["frame"] for picture in pictures] == [
+        0,
+        6,
+        9,
+    ]  # pictures of predictions, also on frames without a label
     (labels / "frame_0002.png").unlink()
-    refused(capsys, "holds only scribbles", *words)
+    refused(capsys, "contains only scribbles", *words)
 
 
 def test_benchmarks_skip_scribbles_with_a_warning(project: Project, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,7 +268,7 @@ def test_one_labelled_frame_gives_images_and_a_note(
     found = report(capsys, "compare", runs[0], *words)
     (one,) = found["encoders"]
     assert (one["mean_dice"], one["per_class"], one["frames"]) == (None, {}, 0)
-    assert found["note"].startswith("No results")
+    assert found["note"].startswith("There is no result")
     assert len(found["pictures"]) == 3
     assert not any(p["labelled"] or p["frame"] == 6 for p in found["pictures"])
     assert all(Path(p["truth"]).is_file() for p in found["pictures"])

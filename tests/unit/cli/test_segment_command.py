@@ -271,7 +271,7 @@ def test_an_unwritable_cache_does_not_prevent_the_segmentation(
     ("more", "word"),
     [
         (["--formats", "seg"], "nifti, png, csv"),
-        (["--formats", ","], "names none"),
+        (["--formats", ","], "formats is empty"),
         (["--budget", "0"], "--budget"),
         (["--budget", "nan"], "--budget"),
         (["--seed", "-1"], "--seed"),
