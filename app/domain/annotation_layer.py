@@ -129,7 +129,7 @@ class AnnotationLayer:
 
     @property
     def stated_structures(self) -> frozenset[int]:
-        """Structures that are stated on at least one frame, which a head can be fitted to."""
+        """Structures that are stated on at least one frame, so that a head can be fitted to them."""
         return frozenset(value for states in self._states.values() for value in states)
 
     @property
@@ -161,7 +161,7 @@ class AnnotationLayer:
         return self._history.can_redo
 
     def label(self, frame: int) -> LabelImage | None:
-        """Label image of a frame, shape (height, width), read-only; None if it is not annotated.
+        """Return the label image of a frame, (height, width) uint8, read-only; None if it is not annotated.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class AnnotationLayer:
         return self._labels.get(frame)
 
     def states(self, frame: int) -> dict[int, Provenance]:
-        """State of every structure that was stated on a frame, in a new dict.
+        """Return the state of every structure that is stated on a frame, in a new dict.
 
         Raises
         ------
@@ -183,19 +183,19 @@ class AnnotationLayer:
         return dict(self._states.get(frame, {}))
 
     def fact(self, kind: FactKind, frame: int | None = None) -> Fact | None:
-        """Fact of a kind, on a frame where the kind has one for each frame; None if it is not set."""
+        """Return a fact of the cine, or of a frame if its kind is set per frame; None if it is not set."""
         return self._facts.get((kind, frame))
 
     def apply(self, edit: Edit) -> None:
-        """Apply an edit, which drops the edits that could have been redone.
+        """Apply an edit; edits that could have been redone are discarded.
 
         Raises
         ------
         IndexError
             If the cine has no such frame.
         ValueError
-            If a stroke leaves the image, or the edit starts from other pixels, states or facts than the
-            present ones, which would make its undo wrong. Nothing has changed then.
+            If a stroke leaves the image, or if the pixels, states or fact before the edit differ from the
+            present ones, so that its undo would be wrong. The layer is then unchanged.
         """
         if isinstance(edit, Stroke):
             self._check_stroke(edit)
@@ -203,19 +203,19 @@ class AnnotationLayer:
             if edit.frame is not None:
                 self._check_frame(edit.frame)
             if edit.before != self._facts.get(edit.key):
-                raise ValueError(f"the change of the {edit.kind} starts from another value than the present")
+                raise ValueError(f"the change of the {edit.kind} does not start from its present value")
         self._history.push(edit)
         self._replace(edit, after=True)
 
     def undo(self) -> Edit | None:
-        """Take back the newest edit, on any frame, and return it; None if there is none."""
+        """Undo the newest edit, on any frame, and return it; None if there is none."""
         edit = self._history.undo()
         if edit is not None:
             self._replace(edit, after=False)
         return edit
 
     def redo(self) -> Edit | None:
-        """Apply the edit undone last again and return it; None if there is none."""
+        """Redo the most recently undone edit and return it; None if there is none."""
         edit = self._history.redo()
         if edit is not None:
             self._replace(edit, after=True)
@@ -232,16 +232,14 @@ class AnnotationLayer:
         if not inside:
             raise ValueError(f"the stroke on frame {stroke.frame} leaves the image")
         label = self._labels.get(stroke.frame)
-        current = np.zeros_like(stroke.after) if label is None else label[stroke.slices]
-        if stroke.before.shape != stroke.after.shape or not np.array_equal(current, stroke.before):
-            raise ValueError(f"the stroke on frame {stroke.frame} starts from other pixels than those drawn")
+        present = np.zeros_like(stroke.after) if label is None else label[stroke.slices]
+        if stroke.before.shape != stroke.after.shape or not np.array_equal(present, stroke.before):
+            raise ValueError(f"the stroke on frame {stroke.frame} does not start from the present pixels")
         if stroke.states_before != self._states.get(stroke.frame, {}):
-            raise ValueError(
-                f"the stroke on frame {stroke.frame} starts from other states than those recorded"
-            )
+            raise ValueError(f"the stroke on frame {stroke.frame} does not start from the present states")
 
     def _replace(self, edit: Edit, *, after: bool) -> None:
-        """Set what an edit changed to its content after or before the edit."""
+        """Restore the pixels, states or fact of an edit as they were after or before it."""
         self._sequence += 1
         if isinstance(edit, FactChange):
             fact = edit.after if after else edit.before

@@ -52,8 +52,8 @@ class Box:
     def extended_to(self, labels: Iterable[LabelImage]) -> Box:
         """Return the smallest extension of this box that contains every structure of the label images.
 
-        A side that moves is rounded to a multiple of 32 pixels, within the frame: a correction of an outline
-        then rarely moves it again, and what was computed for the box remains valid.
+        A side that moves is rounded to a multiple of 32 pixels within the frame, so that a later correction
+        of an outline rarely moves it again and invalidates what was computed for the box.
         """
         x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
         for label in labels:
@@ -136,7 +136,7 @@ class FrameSource(Protocol):
     """Decoder of frames on demand; safe to use from several threads."""
 
     def frame(self, index: int) -> Frame:
-        """Decode one frame as luma or return it from memory, blocking."""
+        """Return one frame as luma, from memory or decoded; blocks until it is available."""
         ...
 
     def is_decoded(self, index: int) -> bool:
@@ -161,7 +161,7 @@ class Cine:
     path : Path
         File, or folder of images.
     uid, study_uid : str
-        SOPInstanceUID and StudyInstanceUID; "" where the file states none.
+        SOPInstanceUID and StudyInstanceUID; "" if the file states none.
     content_hash : str
         SHA-256 of the pixel data, without the header.
     n_frames, height, width : int
@@ -171,7 +171,7 @@ class Cine:
     regions : tuple of Region
         All regions that the file states.
     region : Box
-        The ultrasound image: nothing outside it reaches the encoder.
+        Rectangle of the ultrasound image; nothing outside it reaches the encoder.
     region_source : str
         "SequenceOfUltrasoundRegions", "found from motion", "found from shape" (a still) or "whole image".
     colour_doppler : bool
@@ -187,7 +187,7 @@ class Cine:
         Sentences for the user.
     source : FrameSource
     affine : ndarray of float, shape (4, 4), or None
-        Maps (column, row, 0, 1) to millimetres, if the file is a NIfTI that states it.
+        Maps (column, row, 0, 1) to millimetres; None unless the file is a NIfTI that states it.
     """
 
     path: Path
@@ -220,8 +220,8 @@ class Cine:
     def pixel_aspect(self) -> float:
         """Height of a pixel of the region divided by its width, both in mm.
 
-        1 if the file states no pixel size, if both differ by rounding only, and if the ratio exceeds
-        `_MAX_ASPECT`, which is more likely an error in the file.
+        1 if the file states no pixel size, if width and height differ only by rounding, or if the ratio is
+        beyond `_MAX_ASPECT` or its inverse, which is more likely an error in the file.
         """
         if self.calibration is None:
             return 1.0
@@ -268,11 +268,11 @@ class Cine:
         """
         if not self.regions:
             return self.calibration if mask.any() else None
-        left = np.array(mask, bool)
-        total = int(left.sum())
+        remaining = np.array(mask, bool)
+        total = int(remaining.sum())
         pixels: dict[Calibration, int] = {}
         for box, found in self._calibrated():
-            part = left[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)]
+            part = remaining[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)]
             pixels[found] = pixels.get(found, 0) + int(part.sum())
             part[...] = False
         most = max(pixels, key=pixels.__getitem__, default=None)
@@ -281,6 +281,6 @@ class Cine:
         )
 
     def _calibrated(self) -> list[tuple[Box, Calibration]]:
-        """Return regions with a pixel size, the smallest first: an inset covers part of the larger image."""
+        """Return the calibrated regions, the smallest first: an inset covers part of a larger image."""
         found = [(r.box, r.calibration) for r in self.regions if r.calibration is not None]
         return sorted(found, key=lambda pair: pair[0].width * pair[0].height)

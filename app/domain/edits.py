@@ -1,4 +1,4 @@
-"""Edits of a frame: what tools and commands turn its annotation into."""
+"""Edits of a frame: the annotation that results from a tool or command."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Shape:
     value : int
         Structure to draw; 0 erases.
     outline : bool
-        The mask is the whole structure, not an addition to it.
+        True if the mask is the whole structure, not an addition to it.
     behind : bool
-        Other structures keep their pixels.
+        True if other structures keep their pixels.
     active : int
-        The only structure to erase where `behind` is set.
+        The only structure to erase if `behind` is set.
     """
 
     mask: Mask
@@ -51,10 +51,10 @@ class Shape:
 
 
 def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles: bool = False) -> FrameMasks:
-    """Return a frame after a stroke; the same object if the stroke changes no pixel.
+    """Return the masks of a frame after a stroke; the same object if the stroke changes no pixel.
 
-    Only the structures that the stroke affects become drawn: the one that is drawn, or those that are erased
-    from. They start from the shown mask, so that a stroke corrects a prediction.
+    Only the affected structures become drawn: the one that the stroke draws, or those that it erases from.
+    They start from the shown mask, so that a stroke corrects a prediction.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles:
         Pixels that the stroke covered.
     labels : LabelSet
     scribbles : bool
-        A first stroke on a frame leaves every other pixel unlabelled.
+        True if the first stroke on a frame leaves all other pixels unlabelled.
     """
     shown, annotation = masks.shown, masks.annotation
     background = UNLABELLED if scribbles else 0
@@ -77,7 +77,7 @@ def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles:
     if shape.value:
         released = _draw(drawn, shown, shape, labels, is_scribble)
         if not is_scribble:
-            drawn = _close_rims(drawn, released, shape.value, states, labels)
+            drawn = _close_wall_gaps(drawn, released, shape.value, states, labels)
     elif is_scribble:
         drawn[shape.mask] = 0
     else:
@@ -92,9 +92,9 @@ def apply_shape(masks: FrameMasks, shape: Shape, labels: LabelSet, *, scribbles:
 
 
 def accept_predicted(masks: FrameMasks) -> FrameMasks:
-    """Return a frame whose predicted structures are accepted; stated ones are unchanged.
+    """Return the masks of a frame with its predicted structures accepted; stated ones are unchanged.
 
-    The same object if nothing is predicted.
+    The same object is returned if nothing is predicted.
     """
     predicted = masks.predicted
     if predicted is None or not predicted.any():
@@ -106,14 +106,14 @@ def accept_predicted(masks: FrameMasks) -> FrameMasks:
 
 
 def mark_empty(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
-    """Return a frame on which all these structures are stated to be absent."""
+    """Return the masks of a frame on which all these structures are stated to be absent."""
     return replace(
         masks, annotation=np.zeros(masks.shape, np.uint8), states=dict.fromkeys(values, Provenance.DRAWN)
     )
 
 
 def remove_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
-    """Return a frame without some pixels of its shown structures, which become drawn."""
+    """Return the masks of a frame without these pixels; the structures that lose pixels become drawn."""
     return apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
 
 
@@ -162,10 +162,10 @@ def _draw(drawn: LabelImage, shown: LabelImage, shape: Shape, labels: LabelSet, 
     return np.asarray(before & (drawn != shape.value))
 
 
-def _close_rims(
+def _close_wall_gaps(
     drawn: LabelImage, released: Mask, value: int, states: States, labels: LabelSet
 ) -> LabelImage:
-    """Close gaps between a cavity and its wall where both are stated."""
+    """Close gaps between a cavity and its wall if both are stated."""
     for wall, cavity in labels.walls:
         if value in (wall, cavity) and wall in states and cavity in states:
             if value == cavity and released.any():

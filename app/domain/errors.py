@@ -1,10 +1,10 @@
-"""Errors with a text for the user: one sentence that names the file, the cause and the way out."""
+"""Errors with a text for the user: one sentence that names the file, the cause and the remedy."""
 
 from __future__ import annotations
 
 
 class ApicalError(Exception):
-    """Base of all errors whose text is shown: exit code 2 on the command line, a banner in the window."""
+    """Base of all errors for the user: exit code 2 on the command line, a banner in the window."""
 
 
 class CineError(ApicalError):

@@ -1,4 +1,4 @@
-"""Facts about a cine that a human sets beside label images: view, landmarks, end-diastole and end-systole."""
+"""Facts that a rater states about a cine: view, landmarks, end-diastolic and end-systolic frames."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Landmarks:
 
 
 class Phase(StrEnum):
-    """Instant of the cardiac cycle."""
+    """Phase of the cardiac cycle that a frame can show."""
 
     ED = "ED"
     """End-diastole."""
@@ -86,7 +86,7 @@ class FactChange:
     frame : int or None
         Zero-based frame; None for the view, which holds for the whole cine.
     before, after : Fact or None
-        None where the fact is not set.
+        None if the fact is not set.
     rater : str
         Short name of the person, never the patient.
 

@@ -42,22 +42,22 @@ def fill_released(
         slice(max(rows.min() - 1, 0), rows.max() + 2),
         slice(max(columns.min() - 1, 0), columns.max() + 2),
     )
-    waiting = released[box].copy()
-    # 1 is the wall, 2 anything else but the cavity; 0 is not reached yet.
+    unassigned = released[box].copy()
+    # 1: wall, 2: anything else except the cavity, 0: cavity or not reached yet.
     near = np.where(label[box] > 0, label[box], around[box])
     source = np.where(near == wall, 1, np.where(near == cavity, 0, 2)).astype(np.uint8)
-    source[waiting] = 0
-    for step in range(sum(waiting.shape)):
-        if not waiting.any():
+    source[unassigned] = 0
+    for step in range(sum(unassigned.shape)):
+        if not unassigned.any():
             break
         near_wall, near_other = (
             _neighbours(source == kind, _EIGHT if step % 2 else _FOUR) for kind in (1, 2)
         )
-        reached = waiting & (near_wall | near_other)
+        reached = unassigned & (near_wall | near_other)
         if not reached.any() and step % 2:
             break
         source[reached] = np.where(near_wall[reached], 1, 2)
-        waiting &= ~reached
+        unassigned &= ~reached
     out = label.copy()
     out[box][released[box] & (source == 1)] = wall
     return out
@@ -72,7 +72,7 @@ def close_gap(label: LabelImage, wall: int, cavity: int, width: int = GAP) -> La
     near = _dilated(outer, width) & _dilated(inner, width) & (label == 0)
     if not near.any():
         return label
-    # Between them, and not beside both of them where they end.
+    # Only between the two, not beyond the ends of the wall.
     between = np.zeros_like(near)
     for dy, dx in _EIGHT:
         between |= _swept(outer, dy, dx, 2 * width) & _swept(inner, -dy, -dx, 2 * width)
@@ -107,7 +107,7 @@ def remove_slivers(label: LabelImage, erased: Mask, values: Collection[int]) -> 
 
 
 def _swept(mask: Mask, dy: int, dx: int, reach: int) -> Mask:
-    """Return where the mask arrives when it is moved by up to `reach` steps against (dy, dx)."""
+    """Return all pixels that the mask covers when it is moved by 1 to `reach` steps against (dy, dx)."""
     swept = np.zeros_like(mask)
     step = mask
     for _ in range(reach):
@@ -124,7 +124,7 @@ def _dilated(mask: Mask, steps: int) -> Mask:
 
 
 def _neighbours(mask: Mask, offsets: Collection[tuple[int, int]]) -> Mask:
-    """Return where a neighbour at one of these (row, column) offsets belongs to the mask."""
+    """Return the pixels with a neighbour in the mask at one of these (row, column) offsets."""
     height, width = mask.shape
     padded = np.pad(mask, 1)
     out = np.zeros_like(mask)

@@ -12,7 +12,7 @@ MAX_STEPS = 500
 MAX_BYTES = 64 * 2**20
 
 Edit = Stroke | FactChange
-"""One action of a human that undo takes back as a whole."""
+"""A stroke or a change of a fact, which is undone as a whole."""
 PackedEdit = PackedStroke | FactChange
 """An edit as the history and the project file store it."""
 
@@ -68,7 +68,7 @@ class History:
         return len(self._done) + len(self._undone)
 
     def push(self, edit: Edit) -> None:
-        """Add an edit and drop those that could have been redone."""
+        """Add an edit and discard those that could have been redone."""
         self._n_bytes -= sum(item.n_bytes for item in self._undone)
         self._undone.clear()
         item = packed(edit)
@@ -81,7 +81,7 @@ class History:
         return self._move(self._done, self._undone)
 
     def redo(self) -> Edit | None:
-        """Move the edit undone last back and return it; None if there is none."""
+        """Move the most recently undone edit back and return it; None if there is none."""
         return self._move(self._undone, self._done)
 
     @staticmethod

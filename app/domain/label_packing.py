@@ -10,12 +10,12 @@ from vjepa_core.label_image import LabelImage
 
 
 def pack_pixels(image: LabelImage) -> bytes:
-    """Compress label pixels with zlib, row by row, fastest level: label images are mostly flat."""
+    """Compress label pixels row by row with zlib at its fastest level: label images are mostly uniform."""
     return zlib.compress(np.ascontiguousarray(image, dtype=np.uint8).tobytes(), 1)
 
 
 def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> LabelImage:
-    """Inverse of `pack_pixels`, read-only.
+    """Decompress the result of `pack_pixels` into a read-only uint8 array of this shape.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> LabelImage:
     """
     size = shape[0] * shape[1]
     try:
-        # The bound keeps damaged bytes from unfolding into gigabytes.
+        # The bound prevents damaged bytes from expanding to gigabytes.
         pixels = zlib.decompressobj().decompress(packed, size + 1)
     except zlib.error as error:
         raise ValueError(f"damaged label pixels: {error}") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Structure:
-    """One structure.
+    """An anatomical structure with its label value.
 
     Attributes
     ----------
@@ -39,10 +39,10 @@ class LabelSet:
     name : str
         Name for the user.
     structures : tuple of Structure
-        Structures, in the order of their keys.
+        Structures, in the order of the digit keys that select them.
     keep_enclosed : bool
-        True if structures inside an outline keep their pixels: an epicardial outline around the cavity then
-        fills the wall alone.
+        True if structures inside an outline keep their pixels, so that an epicardial outline around the
+        cavity fills only the wall.
     """
 
     name: str

@@ -12,8 +12,8 @@ import numpy as np
 from vjepa_core.label_image import LabelImage, structures_in
 
 StrokeKind = Literal["brush", "polygon", "erase", "accept", "clear", "empty", "islands"]
-"""The action behind a stroke: painting, outlining, erasing, accepting a prediction, clearing a frame, marking
-it as empty, or removing small islands."""
+"""The action that made a stroke: painting, outlining, erasing, accepting a prediction, clearing a frame,
+marking it as empty, or removing small islands."""
 
 
 class Provenance(StrEnum):
@@ -26,11 +26,11 @@ class Provenance(StrEnum):
     PREDICTED = "predicted"
     """Predicted by a head that was fitted to annotations of this structure in this cine."""
     DRAFT = "draft"
-    """Predicted by a head that was not."""
+    """Predicted by a head that was not fitted to them."""
 
     @property
     def is_human(self) -> bool:
-        """True for what a human stated."""
+        """True if a human has stated the structure."""
         return self in (Provenance.DRAWN, Provenance.ACCEPTED)
 
 
@@ -44,7 +44,7 @@ A structure with a state and without a pixel was stated to be absent.
 def derived_states(
     before: LabelImage | None, states_before: States, after: LabelImage, kind: StrokeKind
 ) -> States:
-    """Derive states from pixels alone: a structure whose pixels changed takes the kind of the change.
+    """Derive states from pixels alone: a structure whose pixels changed gets its state from the stroke.
 
     Parameters
     ----------
@@ -80,5 +80,5 @@ def states_from_json(text: str) -> dict[int, Provenance]:
     except (AttributeError, TypeError) as error:
         raise ValueError(f"damaged states: {error}") from error
     if not all(state.is_human for state in states.values()):
-        raise ValueError("damaged states: only a human states a structure")
+        raise ValueError("damaged states: a stated structure must be drawn or accepted")
     return states

@@ -70,7 +70,7 @@ class FrameMasks:
     def shown(self) -> LabelImage:
         """The shown mask, (height, width) uint8: structures of a human over predicted ones.
 
-        255 where a scribble leaves a pixel unlabelled and nothing is predicted.
+        Pixels that a scribble leaves unlabelled and that are not predicted are 255.
         """
         annotation, predicted = self.annotation, self.predicted
         if annotation is None:
@@ -86,8 +86,8 @@ class FrameMasks:
         Parameters
         ----------
         fitted : collection of int
-            Structures that a head could be fitted to in this cine, `AnnotationLayer.stated_structures`: the
-            others are drafts.
+            Structures that a head could be fitted to in this cine, as in
+            `AnnotationLayer.stated_structures`; all other predicted structures are drafts.
         """
         predicted = () if self.predicted is None else structures_in(self.predicted)
         annotated = () if self.annotation is None else structures_in(self.annotation)

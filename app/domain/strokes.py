@@ -1,4 +1,4 @@
-"""Strokes: what one action of a human changes in the label image of one frame."""
+"""Strokes: the changes that one user action makes to the label image of one frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vjepa_core.label_image import LabelImage
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """One action of a human on one frame: the smallest box of pixels that it changed.
+    """One user action on one frame, stored as the smallest box that contains all changed pixels.
 
     Attributes
     ----------

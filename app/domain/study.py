@@ -26,7 +26,7 @@ class Study:
 def salted_hash(salt: str, text: str) -> str:
     """Return HMAC-SHA256 of a text as hexadecimal digits.
 
-    UIDs and paths are short and guessable, so that a hash without a secret salt would not hide them.
+    UIDs and paths are short and guessable: a hash without a secret salt would not hide them.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class View(StrEnum):
 
     @property
     def snomed(self) -> str | None:
-        """SNOMED CT code; None where the standard has no code for the view.
+        """SNOMED CT code; None if the standard has no code for the view.
 
         References
         ----------

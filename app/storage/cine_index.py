@@ -1,7 +1,7 @@
 """The user's index of the paths of cines, outside every project.
 
-A project is shared; the names of folders and files often contain those of patients. So the project refers to
-a cine by the hash of its pixels, and this file, which stays on the machine, stores its path.
+Projects are shared, and names of folders and files often contain names of patients. Therefore a project
+refers to a cine by the hash of its pixels, and its path is stored in this index, which stays on the machine.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class CineIndex:
         project : str
             Identifier of the project.
         folder : Path
-            Present folder of the project: cines that were moved with it are found there.
+            Present folder of the project, in which cines that were moved together with it are found.
         """
         rows = self._run(
             lambda sql: sql.execute(
                 "SELECT content_hash, path, relative FROM places WHERE project = ?", (project,)
             ).fetchall()
         )
-        return {content_hash: _present(folder, *row) for content_hash, *row in rows or ()}
+        return {content_hash: _existing_path(folder, *row) for content_hash, *row in rows or ()}
 
     def path(self, project: str, folder: Path, content_hash: str) -> Path | None:
         """Return the path of one cine, None if it is unknown; parameters as in `paths`."""
@@ -79,7 +79,7 @@ class CineIndex:
                 (project, content_hash),
             ).fetchone()
         )
-        return None if row is None else _present(folder, *row)
+        return None if row is None else _existing_path(folder, *row)
 
     def store(self, project: str, folder: Path, found: Mapping[str, Path]) -> None:
         """Store absolute paths by content hash, and relative ones for cines in or below `folder`."""
@@ -96,13 +96,13 @@ class CineIndex:
         self._run(write)
 
     def _run(self, operation: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Open the file for one operation; None where that fails."""
+        """Open the file for one operation and return its result; None if that fails."""
         if self._file is None:
             return None
         try:
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
             with contextlib.closing(sqlite3.connect(self._file, timeout=_TIMEOUT_S)) as sql:
-                # What is lost in a power cut is found by content: no wait for the disk.
+                # Do not wait for the disk: a cine whose path is lost in a power cut is found by content.
                 sql.execute("PRAGMA synchronous = OFF")
                 sql.execute(_TABLE)
                 return operation(sql)
@@ -111,12 +111,12 @@ class CineIndex:
             return None
 
 
-def _present(folder: Path, stored: bytes, relative: bytes | None) -> Path:
-    """Return the stored path, or the same place relative to the project if only that exists."""
+def _existing_path(folder: Path, stored: bytes, relative: bytes | None) -> Path:
+    """Return the stored path, or the path relative to the project folder if only that one exists."""
     path = Path(os.fsdecode(stored))
     if relative is not None:
         beside = folder / os.fsdecode(relative)
-        # The stored path first: another folder may contain another file of this name.
+        # Prefer the stored path: the folder of a project copy may contain another file of this name.
         if beside != path and not path.exists() and beside.exists():
             return beside
     return path

@@ -23,7 +23,7 @@ class CineTable:
     Parameters
     ----------
     connection : Connection
-        A cine can be added again by opening it, so that its row does not wait for the disk.
+        One that does not wait for the disk: a lost row is added again when the cine is opened.
     index : CineIndex
     project_id, salt : str
         Random texts of the project.
@@ -71,7 +71,7 @@ class CineTable:
         return [self._record(row, paths) for row in rows]
 
     def get(self, cine_id: int) -> CineRecord:
-        """Return one cine, without its path; KeyError if there is none of this number."""
+        """Return one cine, without its path; KeyError if the project has no such cine."""
         rows = self.connection.rows(f"SELECT {_COLUMNS} FROM cines WHERE id = ?", (cine_id,))  # noqa: S608
         if not rows:
             raise KeyError(f"no cine {cine_id} in this project")

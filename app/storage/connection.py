@@ -43,7 +43,7 @@ class Connection:
             self._sqlite = sqlite3.connect(
                 path, timeout=timeout_s, isolation_level=None, check_same_thread=False
             )
-            # On file systems without shared memory SQLite uses its rollback journal: slower, equally safe.
+            # Without shared memory, SQLite uses its rollback journal, which is slower but equally safe.
             self._sqlite.execute("PRAGMA journal_mode = WAL")
             self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             self._sqlite.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
@@ -76,6 +76,6 @@ class Connection:
                 raise project_error(self._path, error) from error
 
     def close(self) -> None:
-        """Close the connection; errors no longer matter."""
+        """Close the connection, ignoring errors."""
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._sqlite.close()

@@ -1,4 +1,4 @@
-"""Errors of the disk and of SQLite as one sentence with a way out."""
+"""Errors of the disk and of SQLite as one sentence with a remedy."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ class FileLock:
     Raises
     ------
     ProjectError
-        If another process or another lock of this one holds it, or the folder cannot be written.
+        If the file is already locked, by this or another process, or the folder cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        import filelock  # late: it is slow, and the window shows before it locks anything
+        import filelock  # imported late: it is slow, and not needed before the window is shown
 
         self._lock = filelock.FileLock(path.with_name(path.name + ".lock"), thread_local=False)
         try:

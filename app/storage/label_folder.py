@@ -22,7 +22,7 @@ _VARIANT = re.compile(
 )
 _IMAGES = (*IMAGE_SUFFIXES, ".gif", *NIFTI_SUFFIXES, ".npy", ".npz")
 _EIGHT_BIT_MODES = ("L", "P")  # grey, or numbers with a palette: both hold the label itself
-_MOST_NAMED = 10
+_MAX_LISTED = 10
 _GREY = 0  # colour type of a PNG's header
 
 _logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def read_folder(
 
 
 def _label_files(folder: Path) -> dict[int, Path]:
-    """Return label images by frame, and warn of unusual names and of files that are not used."""
+    """Return the label images by frame; warn of unusual names and unused files."""
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
@@ -89,24 +89,23 @@ def _label_files(folder: Path) -> dict[int, Path]:
     if not files:
         content = _listed([f"{f.name}/" if f.is_dir() else f.name for f in unused])
         raise LabelError(
-            f"{folder.name} contains no labels, but {content or 'nothing'}: "
-            "name label images frame_0012.png, with the number of their frame from 0 on."
+            f"{folder.name} contains no labels ({f'only {content}' if content else 'it is empty'}): "
+            "name label images frame_0012.png, with frames numbered from 0."
         )
     images = [file.name for file in unused if file.name.lower().endswith(_IMAGES) and not file.is_dir()]
     if variants:
         _logger.warning("Read as labels of the frames in their names: %s.", _listed(variants))
     if images:
         _logger.warning(
-            "Not used as labels: %s; a label image is named frame_0012.png, with the number of its frame "
-            "from 0 on.",
+            "Not used as labels: %s; a label image is named frame_0012.png, with frames numbered from 0.",
             _listed(images),
         )
     return files
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _read_png(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -114,13 +113,13 @@ def _read_png(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         with Image.open(file) as image:
             if image.format != "PNG":
                 raise LabelError(
-                    f"{file.name} is a {image.format} and not a PNG, in spite of its name: save it as a PNG, "
+                    f"{file.name} is a {image.format} and not a PNG, despite its name: save it as a PNG, "
                     "which stores every label unchanged."
                 )
             if image.mode not in _EIGHT_BIT_MODES:
                 raise LabelError(
-                    f"{file.name} {_describe_mode(image.mode)}, mode {image.mode} where an 8-bit label image "
-                    "is expected: save it in grey with 8 bits and the labels as pixel values."
+                    f"{file.name} {_describe_mode(image.mode)}, mode {image.mode}, but an 8-bit label image "
+                    "is expected: save it as an 8-bit grey PNG whose pixel values are the labels."
                 )
             check_size(file.name, (image.height, image.width), size)
             return np.asarray(image, np.uint8) // _stretch(file)

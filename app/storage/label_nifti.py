@@ -19,9 +19,9 @@ from vjepa_core.label_image import UNLABELLED
 _OLD_MASKS = b"labels (x, y, t); pixdim"
 """Description in masks of older versions, whose affine was not that of the cine."""
 
-_MOST_VOXELS = 1 << 60  # more mean a damaged header, and would overflow in numpy
+_MOST_VOXELS = 1 << 60  # a larger number means a damaged header, and would overflow in numpy
 
-_Turn = Callable[[NDArray[Any]], NDArray[Any]]
+_Reorient = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def read_nifti(
@@ -59,9 +59,9 @@ def read_nifti(
     except Exception as error:  # a damaged header can cause any error in nibabel
         raise _unreadable(file) from error
     if dtype.names is not None:
-        raise LabelError(f"{file.name} contains colours where labels are expected: save it in grey.")
+        raise LabelError(f"{file.name} contains colours instead of labels: save it in grey.")
     if np.issubdtype(dtype, np.complexfloating):
-        raise LabelError(f"{file.name} contains complex numbers where labels are expected: save it in grey.")
+        raise LabelError(f"{file.name} contains complex numbers instead of labels: save it as integers.")
     while len(shape) > 4 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 2:
@@ -70,11 +70,11 @@ def read_nifti(
         raise _wrong_shape(file.name, shape)
     if min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
         raise _unreadable(file)
-    turn = _turn_reorient(file.name, image, affine, spacing_mm)
-    # Only the header at first: the data of a file that does not fit the cine are not read.
-    _check_shape(file.name, turn(np.broadcast_to(np.uint8(0), shape)).shape, cine_shape)
+    to_cine = _reorientation(file.name, image, affine, spacing_mm)
+    # Check the header first, so that the data of a file that does not fit the cine are not read.
+    _check_shape(file.name, to_cine(np.broadcast_to(np.uint8(0), shape)).shape, cine_shape)
     try:
-        labels = turn(np.asanyarray(image.dataobj).reshape(shape))
+        labels = to_cine(np.asanyarray(image.dataobj).reshape(shape))
     except Exception as error:
         raise _unreadable(file) from error
     labels = labels.reshape(labels.shape[0], labels.shape[1], -1)
@@ -88,7 +88,7 @@ def _unreadable(file: Path) -> LabelError:
 
 def _wrong_shape(name: str, shape: tuple[int, ...]) -> LabelError:
     return LabelError(
-        f"{name} has the shape {shape} where (x, y, 1, t) or (x, y, t) is expected: save one plane over time."
+        f"{name} has the shape {shape}, but (x, y, 1, t) or (x, y, t) is expected: save one plane over time."
     )
 
 
@@ -101,14 +101,14 @@ def _check_shape(name: str, shape: tuple[int, ...], cine_shape: tuple[int, int, 
     if shape[2] != n_frames:
         raise LabelError(
             f"{name} has {shape[2]} frames and the cine has {n_frames}: "
-            f"give one frame for each, {UNLABELLED} throughout where nothing is labelled."
+            f"save one image per frame of the cine, filled with {UNLABELLED} if nothing is labelled."
         )
     check_size(name, (shape[1], shape[0]), (height, width))
 
 
-def _turn_reorient(
+def _reorientation(
     name: str, image: Any, affine: Affine | None, spacing_mm: tuple[float, float] | None
-) -> _Turn:
+) -> _Reorient:
     """Return the function that reorients the file's array to the axes of the cine."""
     own = affine_of(image)
     if own is None:
@@ -118,28 +118,29 @@ def _turn_reorient(
         # they still match the plain affine that they were written with.
         plain = plain_affine(spacing_mm)
 
-        def unturned(array: NDArray[Any]) -> NDArray[Any]:
-            turned = reorient(array, own, plain)
-            return array if turned is None else turned
+        def reorient_if_matching(array: NDArray[Any]) -> NDArray[Any]:
+            found = reorient(array, own, plain)
+            return array if found is None else found
 
-        return unturned
+        return reorient_if_matching
     if bytes(image.header["descrip"]).startswith(_OLD_MASKS) and not own[:3, 3].any():
         return lambda array: array
 
-    def turned(array: NDArray[Any]) -> NDArray[Any]:
+    def reorient_to_cine(array: NDArray[Any]) -> NDArray[Any]:
         found = reorient(array, own, affine)
         if found is None:
             raise LabelError(
-                f"{name} does not match the position of the cine ({_place(own)}; cine: {_place(affine)}): "
+                f"{name} does not match the position of the cine "
+                f"({_describe_affine(own)}; cine: {_describe_affine(affine)}): "
                 "save the labels with the affine of the cine, or as frame_0012.png files."
             )
         return found
 
-    return turned
+    return reorient_to_cine
 
 
-def _place(affine: Affine) -> str:
-    """Return axes, pixel size and origin of an affine for a message."""
+def _describe_affine(affine: Affine) -> str:
+    """Return the axes, pixel size and origin of an affine as text for a message."""
     size = np.linalg.norm(affine[:3, :2], axis=0)
     axes = "".join(code or "?" for code in nib.orientations.aff2axcodes(affine))
     origin = ", ".join(f"{value:.4g}" for value in affine[:3, 3])

@@ -30,7 +30,7 @@ def label_set_from_json(text: str) -> LabelSet:
     cavities = {LV_MYOCARDIUM: cavity}
     for item in data["classes"]:
         red, green, blue = item["colour"]
-        # In label sets without this entry the myocardium of the left ventricle is a wall.
+        # Older label sets lack this entry; their LV myocardium is the wall of the LV cavity.
         wall_of = item.get("wall_of", cavities.get(item["snomed"]))
         classes.append(
             Structure(int(item["value"]), item["name"], (red, green, blue), item["snomed"], wall_of)
@@ -41,7 +41,7 @@ def label_set_from_json(text: str) -> LabelSet:
 def structures_to_json(label_set: LabelSet) -> str:
     """Return the value and SNOMED CT code of each structure as JSON text, with its name if it has no code.
 
-    It identifies what a head predicts, independent of the name and the colours of the label set.
+    The text identifies what a head predicts, regardless of the name and colours of the label set.
     """
     return json.dumps([[c.value, c.snomed or c.name] for c in label_set.structures])
 
@@ -49,8 +49,8 @@ def structures_to_json(label_set: LabelSet) -> str:
 def predicts_structures(stored: str, label_set: LabelSet) -> bool:
     """Return True if a head stored with this text predicts the structures of a label set.
 
-    Heads of older versions are stored with the name of their label set only, which is accepted for the left
-    heart: all their projects had it.
+    Older versions stored only the name of the label set, which is accepted for the left heart: all their
+    projects had that label set.
     """
     if stored == structures_to_json(label_set):
         return True

@@ -40,7 +40,7 @@ def read_labels(
     ----------
     path : Path or str
         A folder of ``frame_0012.png`` (8-bit label images, zero-based frame number), or a NIfTI
-        (x, y, 1, t) or (x, y, t). An image that contains only 255 is unlabelled.
+        (x, y, 1, t) or (x, y, t). An image that contains only 255 is skipped.
     cine_shape : tuple of int
         Frames, height and width of the cine.
     label_set : LabelSet
@@ -96,8 +96,8 @@ def _check_content(
     if len(nothing) == len(labels):
         if partly:
             raise LabelError(
-                f"{names[partly[0]]} contains only 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled"
-                f": give each structure its own value ({_class_names(label_set)})."
+                f"{names[partly[0]]} contains only 0 and {UNLABELLED}, and {UNLABELLED} means unlabelled: "
+                f"give each structure its own value ({_class_names(label_set)})."
             )
         raise LabelError(f"{source} contains only background: outline a structure on at least one frame.")
     if partly:
@@ -130,7 +130,7 @@ def _checked(name: str, image: NDArray[Any], label_set: LabelSet) -> NDArray[np.
         shown = ", ".join(f"{value:.10g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         reason = ""
         if not (close | ~np.isfinite(values)).all():
-            reason = ", which are not whole numbers as labels are"
+            reason = ", but labels are whole numbers"
         raise LabelError(
             f"{name} has unknown labels ({shown}){reason}: "
             f"use 0 background, {_class_names(label_set)}, or {UNLABELLED} unlabelled."

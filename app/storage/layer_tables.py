@@ -20,13 +20,13 @@ _FACTS = tuple(str(kind) for kind in FactKind)
 
 
 def find_layer(connection: Connection, cine_id: int, rater: str) -> int | None:
-    """Return the row of a layer; None if nothing was written to it yet."""
+    """Return the row id of a layer; None if nothing has been written to it yet."""
     rows = connection.rows("SELECT id FROM layers WHERE cine_id = ? AND rater = ?", (cine_id, rater))
     return int(rows[0][0]) if rows else None
 
 
 def layer_row(sql: sqlite3.Connection, cine_id: int, rater: str) -> int:
-    """Return the row of a layer, inserted within the caller's transaction if it does not exist."""
+    """Return the row id of a layer, which is inserted in the caller's transaction if it does not exist."""
     key = (cine_id, rater)
     sql.execute("INSERT OR IGNORE INTO layers (cine_id, rater) VALUES (?, ?)", key)
     (row,) = sql.execute("SELECT id FROM layers WHERE cine_id = ? AND rater = ?", key).fetchone()
@@ -44,7 +44,7 @@ def read_layers(connection: Connection, cine_id: int) -> list[LayerRecord]:
 
 
 def read_layer(connection: Connection, record: CineRecord, rater: str) -> AnnotationLayer:
-    """Return a layer with its history; an empty one if nothing was written to it yet.
+    """Return a layer with its history; an empty one if nothing has been written to it yet.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def read_states(connection: Connection, layer_id: int) -> dict[int, dict[int, Pr
 
 
 def write_change(sql: sqlite3.Connection, cine_id: int, rater: str, change: Change) -> None:
-    """Write one change within the caller's transaction; one that was written already is skipped.
+    """Write one change in the caller's transaction; a change that is already written is skipped.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def write_change(sql: sqlite3.Connection, cine_id: int, rater: str, change: Chan
     layer_id = layer_row(sql, cine_id, rater)
     (sequence,) = sql.execute("SELECT sequence FROM layers WHERE id = ?", (layer_id,)).fetchone()
     if sequence >= change.sequence:
-        return  # written before, although the disk had reported an error
+        return  # already written, although the disk reported an error
     if sequence != change.sequence - 1:
         raise ValueError(f"change {change.sequence} does not follow change {sequence}")
     _log(sql, layer_id, change)
@@ -145,7 +145,7 @@ def _read_facts(connection: Connection, layer_id: int) -> dict[FactKey, Fact]:
 
 
 def _log(sql: sqlite3.Connection, layer_id: int, change: Change) -> None:
-    """Append a new edit and drop the undone ones, or move one edit between done and undone."""
+    """Append a new edit and delete the undone ones, or mark one edit as undone or done."""
     if change.edit is not None:
         sql.execute("DELETE FROM edits WHERE layer_id = ? AND undone = 1", (layer_id,))
         sql.execute(

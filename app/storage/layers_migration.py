@@ -57,7 +57,7 @@ def _main_rater(connection: sqlite3.Connection, cine_id: int) -> str:
 def remove_identities(connection: sqlite3.Connection) -> None:
     """Move the paths of cines to the user's index, and replace them with salted hashes.
 
-    UIDs of instances are dropped. The UID of the study is hashed when the cine is opened next.
+    Instance UIDs are dropped. The study UID is hashed the next time the cine is opened.
     """
     salt, project = secrets.token_hex(16), secrets.token_hex(16)
     connection.executemany(
@@ -78,7 +78,7 @@ def remove_identities(connection: sqlite3.Connection) -> None:
 
 
 def _path(stored: str) -> Path:
-    """Path from its text in version 2: a URI where its name is not UTF-8."""
+    """Return the path for its text in version 2, which is a URI if the name is not UTF-8."""
     if not stored.startswith("file://"):
         return Path(stored)
     return Path(os.fsdecode(unquote_to_bytes(stored.removeprefix("file://"))))

@@ -11,7 +11,7 @@ from app.storage.connection import Connection
 from app.storage.layer_tables import layer_row
 from app.storage.records import HeadRecord
 
-_FRAMES_PER_TRANSACTION = 8  # a stroke waits for one such write at most
+_FRAMES_PER_TRANSACTION = 8  # a stroke waits for at most one such write
 
 
 def write_head(sql: sqlite3.Connection, head: HeadRecord, rater: str) -> int:

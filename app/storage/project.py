@@ -46,12 +46,12 @@ class Project:
     """An open project file, for this process alone; safe to use from several threads.
 
     Created by `create`, `open` or `open_or_create`. Annotations are written through a connection that waits
-    for the disk; what can be computed or opened again goes through another that does not.
+    for the disk; everything that can be computed or opened again is written through one that does not.
 
     The file holds no name, date, UID or path: cines are identified by hashes, and their paths are in the
     `CineIndex` of the user.
 
-    Every method raises ProjectError, one sentence with a way out, if the file cannot be read or written.
+    Every method raises ProjectError, with a sentence for the user, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path, lock: FileLock) -> None:
@@ -93,8 +93,8 @@ class Project:
         Raises
         ------
         ProjectError
-            If the file is missing, damaged, of another program or a newer version, or open elsewhere; it
-            is not changed.
+            If the file is missing, damaged, from another program or a newer version, or open elsewhere.
+            The file is then unchanged.
         """
         path = Path(path).resolve()
         schema.check_header(path)
@@ -146,7 +146,7 @@ class Project:
             lock.release()
 
     def move_to(self, path: Path | str) -> None:
-        """Continue in another file, which gets everything that is committed; the old one is not changed.
+        """Continue in another file, a copy of everything that is committed; the old file is not changed.
 
         This object refers to the new file afterwards.
         """
@@ -179,7 +179,7 @@ class Project:
 
     @property
     def label_set(self) -> LabelSet:
-        """Structures that this project outlines."""
+        """Structures that are annotated in this project."""
         try:
             return label_set_from_json(self._setting("label_set") or "")
         except (ValueError, KeyError, TypeError) as error:
@@ -193,8 +193,8 @@ class Project:
                 for frame, label in self.annotations(record.id, layer.rater).items():
                     if not values_mask(label, known).all():
                         raise ProjectError(
-                            f"{self._path.name} has a class drawn on frame {frame} of {record.name} that "
-                            "the new label set lacks: erase it there first, or keep the class."
+                            f"{self._path.name} has a structure drawn on frame {frame} of {record.name} that "
+                            "the new label set lacks: erase it there first, or keep the structure."
                         )
         self._set_setting(self._human, "label_set", label_set_to_json(label_set))
 
@@ -222,7 +222,7 @@ class Project:
     def save_view_state(self, view: Mapping[str, Any]) -> None:
         """Store the state of the window (cine, frame, zoom, window/level, tool...), JSON values only.
 
-        Names of files and people do not belong into it.
+        It must not contain names of files or people.
         """
         self._set_setting(self._computed, "view", json.dumps(dict(view)))
 
@@ -249,7 +249,7 @@ class Project:
     # Cines
 
     def add_cine(self, cine: Cine) -> CineRecord:
-        """Refer to a cine; one that is known by its content keeps its record and gets its new path."""
+        """Add a cine; one with known content keeps its record and gets the new path."""
         return self._cines.add(cine)
 
     def cines(self) -> list[CineRecord]:
@@ -285,8 +285,8 @@ class Project:
     def rater_of(self, cine_id: int) -> str:
         """Return the rater whose layer of a cine is shown.
 
-        The active rater; if none was chosen, that of the oldest layer of the cine, else the user at this
-        machine.
+        This is the active rater. If none was chosen, it is the rater of the oldest layer of the cine or, if
+        there is no layer, the user of this machine.
         """
         return self.active_rater or default_rater(self._human, cine_id) or current_user()
 
@@ -297,7 +297,7 @@ class Project:
         ----------
         cine_id : int
         rater : str, optional
-            Default `rater_of`. A layer that nothing was written to yet is empty.
+            Default `rater_of`. The layer is empty if nothing has been written to it yet.
         """
         try:
             return read_layer(self._human, self._cines.get(cine_id), rater or self.rater_of(cine_id))
@@ -305,7 +305,7 @@ class Project:
             raise damaged(self._path) from error
 
     def annotations(self, cine_id: int, rater: str | None = None) -> dict[int, LabelImage]:
-        """Label image of every annotated frame of a layer, shape (height, width), uint8, read-only."""
+        """Return the label images of a layer by annotated frame, (height, width) uint8, read-only."""
         record, layer_id = self._cines.get(cine_id), self._layer_id(cine_id, rater)
         try:
             return (
@@ -315,7 +315,7 @@ class Project:
             raise damaged(self._path) from error
 
     def commit(self, cine_id: int, rater: str, change: Change) -> None:
-        """Write one change of a layer to the disk as one transaction; one written already is skipped.
+        """Write one change of a layer to the disk as one transaction; one that is already written is skipped.
 
         Raises
         ------
@@ -345,7 +345,7 @@ class Project:
     def save_predictions(
         self, cine_id: int, predictions: Mapping[int, Prediction], rater: str | None = None
     ) -> None:
-        """Store predictions by frame with the layer that they were learnt from, replacing earlier ones.
+        """Store predictions by frame with the layer that the head was fitted to, replacing earlier ones.
 
         Raises
         ------

@@ -6,7 +6,7 @@ import getpass
 
 
 def current_user() -> str:
-    """Return the user name of the operating system, or "rater" where there is none."""
+    """Return the user name of the operating system, or "rater" if there is none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""Every edit takes effect in memory and is written at once; edits that cannot be written wait in order."""
+"""Applies edits in memory and writes them at once; edits that cannot be written wait in order."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _logger = logging.getLogger(__name__)
 class Recorder:
     """Edits one annotation layer of a project.
 
-    No edit fails because of the disk: it takes effect, and `pending` is the number of edits that are not
-    written yet. Each further edit tries again, and so does `retry`. Use it from one thread.
+    No edit fails because of the disk: it takes effect in memory, and `pending` counts the edits that are not
+    written yet. Each further edit and `retry` try to write them again. Use it from one thread only.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Recorder:
 
     @property
     def last_error(self) -> ProjectError | None:
-        """Reason why edits are pending, in one sentence with a way out; None if all are written."""
+        """Reason why edits are pending, as a sentence for the user; None if all are written."""
         return self._last_error
 
     def apply(self, edit: Edit) -> None:
@@ -112,27 +112,27 @@ class Recorder:
         return self._set_fact(FactKind.PHASE, frame, mark, rater)
 
     def undo(self) -> Edit | None:
-        """Take back the newest edit, write that, and return the edit; None if there is none."""
+        """Undo the newest edit, write the change, and return the edit; None if there is none."""
         edit = self._layer.undo()
         if edit is not None:
             self._write("undo", edit)
         return edit
 
     def redo(self) -> Edit | None:
-        """Apply the edit undone last again, write that, and return it; None if there is none."""
+        """Redo the most recently undone edit, write the change, and return it; None if there is none."""
         edit = self._layer.redo()
         if edit is not None:
             self._write("redo", edit)
         return edit
 
     def retry(self) -> bool:
-        """Try to write the pending edits; True if none is left."""
+        """Try to write the pending edits; return True if none is left."""
         while self._queue:
             try:
                 self._project.commit(self._cine_id, self._layer.rater, self._queue[0])
             except ProjectError as error:
                 if self._last_error is None:
-                    _logger.warning("annotations wait in memory: %s", error)
+                    _logger.warning("annotations are kept in memory: %s", error)
                 self._last_error = error
                 return False
             self._queue.popleft()

@@ -20,7 +20,7 @@ from vjepa_core.label_image import LabelImage
 class Location:
     """Salted hash of the path of a cine relative to the folder of its project.
 
-    It finds a cine that was moved together with its project, and names nothing.
+    It identifies a cine that was moved together with its project, and does not reveal its name.
     """
 
     folder: Path
@@ -29,7 +29,7 @@ class Location:
 
     @staticmethod
     def hash(salt: str, folder: Path, path: Path) -> str | None:
-        """Hash the path of a cine; None where the cine is not in or below the folder."""
+        """Hash the path of a cine; None if the cine is not in or below the folder."""
         relative = relative_path(folder, path)
         return None if relative is None else salted_hash(salt, relative.as_posix())
 
@@ -39,7 +39,7 @@ class Location:
 
 
 def relative_path(folder: Path, path: Path) -> Path | None:
-    """Path relative to a folder; None where it is not in or below the folder."""
+    """Return a path relative to a folder; None if it is not in or below the folder."""
     if path.is_relative_to(folder):
         return path.relative_to(folder)
     try:
@@ -61,9 +61,9 @@ class CineRecord:
         SHA-256 of the pixel data.
     n_frames, height, width : int
     path : Path or None
-        Last known path on this machine, from the user's index; None where it is unknown.
+        Last known path on this machine, from the user's index; None if it is unknown.
     study_hash : str or None
-        Salted hash of the StudyInstanceUID; None where the file states none.
+        Salted hash of the StudyInstanceUID; None if the file states none.
     location : Location or None
         None for a cine that was not in or below the folder of the project.
     """
@@ -79,13 +79,13 @@ class CineRecord:
 
     @property
     def name(self) -> str:
-        """Name for the user: the file name, or a number where the path is unknown."""
+        """Name for the user: the file name, or a number if the path is unknown."""
         return f"Cine {self.id}" if self.path is None else self.path.name
 
 
 @dataclass(frozen=True)
 class CineSummary:
-    """What a list of cines shows of one, for its default layer.
+    """Entry of a list of cines, with frame counts of one layer.
 
     Attributes
     ----------

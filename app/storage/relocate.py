@@ -67,7 +67,7 @@ def locate_beside_project(records: Iterable[CineRecord]) -> dict[int, Path]:
     Returns
     -------
     dict of int to Path
-        By id of the cine; cines that were not in or below the folder of the project are missing.
+        By id of the cine; cines that are not found in or below the folder of the project are left out.
     """
     located = [(record.id, record.location) for record in records if record.location is not None]
     if not located:

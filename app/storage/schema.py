@@ -89,7 +89,7 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
             sequence INTEGER NOT NULL DEFAULT 0,
             UNIQUE (cine_id, rater)
         ) STRICT""",
-        # Of a fact `before` and `after` are JSON, NULL where it is not set, and the box is not used.
+        # For a fact, `before` and `after` are JSON, or NULL if it is not set; the box is not used.
         """CREATE TABLE edits (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             layer_id INTEGER NOT NULL REFERENCES layers (id),

@@ -33,7 +33,7 @@ def _add_to_frame(connection: sqlite3.Connection, cine_id: int, frame: int, shap
     row = connection.execute("SELECT label FROM annotations WHERE cine_id = ? AND frame = ?", key).fetchone()
     present = () if row is None else structures_in(unpack_pixels(row[0], shape))
     states: dict[int, Provenance] = {}
-    # Strokes that were undone follow those in force, in the order in which redo brings them back.
+    # Undone strokes follow those in force, in the order in which redo applies them.
     for undone in (0, 1):
         try:
             states = _replay(connection, key, undone, shape, states)

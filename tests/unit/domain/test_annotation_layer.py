@@ -149,7 +149,7 @@ def test_strokes_that_do_not_fit_change_nothing(cine: AnnotationLayer) -> None:
         cine.apply(outside)
     mismatched = stroke_between(0, np.full((H, W), 2, np.uint8), np.ones((H, W), np.uint8), "brush", "A")
     assert mismatched is not None
-    with pytest.raises(ValueError, match="other pixels"):
+    with pytest.raises(ValueError, match="present pixels"):
         cine.apply(mismatched)
     assert (cine.revision, cine.can_undo, cine.annotated_frames) == (0, False, ())
 

@@ -132,7 +132,7 @@ def test_the_error_shows_values_that_are_not_whole_numbers(tmp_path: Path) -> No
     text = refusal(tmp_path / "l.nii.gz")
     assert "(1.01999" in text or "(1.02," in text
     assert "1.89999" in text or "1.9)" in text
-    assert "not whole numbers" in text
+    assert "labels are whole numbers" in text
 
 
 def test_a_nifti_of_complex_numbers(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_error_lists_the_content_of_a_folder_without_labels(tmp_path: Path) 
         save(folder / f"{i:04d}.png", mask())
     assert "and 21 more" in refusal(folder)
     (tmp_path / "empty").mkdir()
-    assert "but nothing" in refusal(tmp_path / "empty")
+    assert "it is empty" in refusal(tmp_path / "empty")
 
 
 def test_two_files_of_one_frame_are_refused(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_two_files_for_one_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "1"])
 def test_images_with_other_than_8_bits(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (W, H)).save(tmp_path / "frame_0001.png")
-    refused(tmp_path, f"mode {mode} where an 8-bit label image is expected", "frame_0001.png")
+    refused(tmp_path, f"mode {mode}, but an 8-bit label image is expected", "frame_0001.png")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
