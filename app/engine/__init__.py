@@ -1,1 +1,1 @@
-"""Client of the engine process."""
+"""The program's session with the engine process."""

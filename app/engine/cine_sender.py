@@ -1,4 +1,4 @@
-"""Sends cines and labels to the engine, from a thread that decodes and writes pixels."""
+"""Sending of cines and labels to the engine, in a thread that decodes and writes pixels."""
 
 from __future__ import annotations
 
@@ -42,22 +42,23 @@ class SentCine:
     ----------
     cine : Cine
     classes : tuple of int
+        Label values of the structures.
     left_heart : bool
-        True if the classes are those of the starter head.
+        True if they are the structures of the starter head.
     revision : int
         Revision of the labels.
-    labels : dict or None
+    labels : dict of int to ndarray of uint8, shape (height, width), or None
         Label images by frame; None if they were never set.
-    stated : dict or None
-        Annotated label values by frame.
+    stated : dict of int to tuple of int, or None
+        Values of the stated structures by frame.
     is_fitted : bool
         See `SetLabels`.
     is_sent, is_sending : bool
-        State of the frames.
+        True if the frames were sent, or are being sent.
     was_preferred : bool
-        It was sent, or tried, before other cines because it is visible.
+        True if it was sent before other cines, or that was tried, because it is visible.
     sent_labels : dict or None
-        The labels that were sent last.
+        Value of `labels` when they were last sent.
     masks, doubts : SharedArray or None
         Arrays that the engine writes.
     """
@@ -93,16 +94,16 @@ class CineSender:
     send : callable
         Sends a request to the present engine.
     on_failure : callable
-        Receives a sentence for the user, in the thread of the sender.
+        Called with a sentence for the user, in the thread of the sender.
 
     Attributes
     ----------
     lock : RLock
         Protects the state.
     visible : SetVisibleFrame
-        The visible cine is sent before others.
+        Visible cine and frame; this cine is sent before others.
     is_cancelled : bool
-        Learning is stopped: a cine that is opened does not resume it.
+        True while learning is stopped; a newly opened cine does not resume it.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class CineSender:
         self._send(self.visible)
 
     def _write_frames(self, cine_id: int, sent: SentCine) -> tuple[SharedArray | None, tuple[int, ...]]:
-        """Decode and letterbox a cine: the frames, None if it was closed, and the damaged frame numbers."""
+        """Decode and letterbox a cine; return its frames (None if it was closed) and its damaged frames."""
         cine, geometry = sent.cine, RegionGeometry.of(sent.cine)
         frames = self._exchange.allocate((cine.n_frames, INPUT_SIZE, INPUT_SIZE))
 
@@ -292,20 +293,20 @@ class CineSender:
             if cine is None or cine.labels is None or cine.revision != revision:
                 return  # a newer revision follows
             if cine.is_sent and cine.sent_labels is cine.labels:
-                return  # sent already, before other cines
+                return  # already sent, before other cines
             all_labels, stated, is_fitted, is_sent = cine.labels, cine.stated, cine.is_fitted, cine.is_sent
         labels = all_labels
         if not any(structure_mask(label).any() for label in labels.values()):
-            labels = {}  # scribbles that name no structure cannot be fitted
-        if not is_sent:  # its pixels could not be written before
+            labels = {}  # scribbles without a structure cannot be fitted
+        if not is_sent:  # an earlier attempt to send its frames failed
             self._send_cine(cine_id)
             if not cine.is_sent:
                 return
         frames = tuple(sorted(labels))
         pixels = None
         if frames:
-            crop = cine.cine.region.slices
-            pixels = self._exchange.put(np.stack([labels[f][crop] for f in frames]))
+            region = cine.cine.region.slices
+            pixels = self._exchange.put(np.stack([labels[f][region] for f in frames]))
         stated_values = None if stated is None else tuple(stated[f] for f in frames)
         cine.sent_labels = all_labels
         self._send(SetLabels(cine_id, revision, frames, pixels, is_fitted, stated_values))

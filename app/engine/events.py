@@ -18,8 +18,8 @@ class PredictedMasks:
     cine_id : int
     revision : int
         Revision of the annotations that they belong to.
-    masks : mapping
-        Label image (height, width) by frame.
+    masks : mapping of int to ndarray of uint8, shape (height, width)
+        Label image by frame.
     expected_dice : mapping
         Expected Dice, 0 to 1, by frame.
     final : bool
@@ -27,9 +27,9 @@ class PredictedMasks:
     draft : bool
         True if the starter head predicted them.
     doubts : mapping
-        Probability of a wrong label, times 255, (112, 112) uint8 over the letterboxed region, by frame.
+        Doubt by frame: probability of a wrong label, times 255, (112, 112) uint8 over the letterboxed region.
     findings : mapping
-        Reasons to check a frame, as texts.
+        Findings by frame, as texts for the user.
     """
 
     cine_id: int
@@ -63,7 +63,7 @@ class HeadFitted:
 
 @dataclass(frozen=True)
 class EngineDied:
-    """The engine process ended unexpectedly; `restarted` is true if a new one is starting."""
+    """The engine process ended unexpectedly; `restarted` is True if a new one is starting."""
 
     exit_code: int | None
     restarted: bool
@@ -83,9 +83,9 @@ class LearningFailure:
     Attributes
     ----------
     text : str
-        A sentence with the cause and the way out.
+        A sentence with the cause and the remedy.
     cine_id : int or None
-        The cine concerned.
+        The cine that the failure concerns, if any.
     """
 
     text: str

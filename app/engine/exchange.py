@@ -1,4 +1,4 @@
-"""The folder in which the program and its engine exchange pixels."""
+"""The exchange folder, by which the program and its engine share pixels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _PREFIX = "exchange-"
 
 
 class Exchange:
-    """A private folder of mapped arrays, deleted by `close`; folders of killed programs are deleted as well.
+    """A private folder of memory-mapped arrays, deleted by `close`.
+
+    Folders that killed programs have left behind are deleted first.
 
     Parameters
     ----------
     parent : Path
-        Folder in which it is created.
+        Folder in which the exchange folder is created.
 
     Raises
     ------
@@ -45,14 +47,14 @@ class Exchange:
         self._numbers = itertools.count()
 
     def put(self, array: NDArray[np.uint8]) -> SharedArray:
-        """Write an array for the engine to map; raise ProjectError if it cannot be written."""
+        """Write an array that the engine can map; raise ProjectError if it cannot be written."""
         shared = self.allocate(array.shape)
         mapped = shared.open(writable=True)
         mapped[...] = array
         return shared
 
     def allocate(self, shape: tuple[int, ...]) -> SharedArray:
-        """Create an array of zeros for the engine to fill; raise ProjectError if it cannot be written."""
+        """Create an array of zeros that either process can fill; raise ProjectError if that fails."""
         try:
             return SharedArray.create(self.folder / f"{next(self._numbers)}.u8", shape)
         except OSError as error:

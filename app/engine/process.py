@@ -1,4 +1,4 @@
-"""The engine process: start, communication, end, and detection of its death."""
+"""The engine process: start, communication, end, and detection of a crash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def _run_engine(
     connection: Connection, cache_folder: str, scratch_folder: str, encoder: str, encoder_folders: list[str]
 ) -> None:
-    # Ctrl+C in the terminal is for the program, which then ends its engine.
+    # Ctrl+C in the terminal is handled by the program, which then ends its engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("vjepa_core").addHandler(ErrorLogHandler())
     try:
@@ -33,7 +33,7 @@ def _run_engine(
         service = importlib.import_module("vjepa_core.service.engine")
         service.serve(connection, cache_folder, scratch_folder, encoder, encoder_folders)
     except Exception as error:
-        # If the process ended, the program would take that for a crash and start another engine.
+        # Do not end the process: the program would treat that as a crash and start another engine.
         log_hint = log_error(error)
         _wait_for_shutdown(connection, engine_failure_text(error, log_hint))
     # Everything of value is on disk; finalising torch would only delay the end of the program.
@@ -59,9 +59,9 @@ class EngineProcess:
     encoder : str
         Name of the encoder.
     on_report : callable
-        Receives each report, in a thread of this object.
+        Called with each report, in a thread of this object.
     on_death : callable
-        Receives this object and the exit code, once, unless `stop` was called; in a thread of this object.
+        Called once with this object and the exit code, unless `stop` was called; in a thread of this object.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class EngineProcess:
         """Queue a request and return at once; requests to a dead engine are lost."""
         self._outbox.put(request)
 
-    def stop(self, patience_s: float = 2.0) -> None:
-        """Shut the engine down, and kill it if it does not end; one that is still starting is killed at once.
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Shut down the engine, and kill it if it does not end or is still starting.
 
         Parameters
         ----------
-        patience_s : float
-            Time that the engine has to end.
+        timeout_s : float
+            Time in seconds that the engine has to end.
         """
         self._is_stopping = True
         self.send(Shutdown())
         if self._has_reported:
-            self._process.join(patience_s)
+            self._process.join(timeout_s)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

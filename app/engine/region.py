@@ -49,7 +49,7 @@ class RegionGeometry:
         return full
 
     def doubt_on_frame(self, doubt: Frame) -> Frame:
-        """Resample doubt of the letterboxed square (grid, grid) uint8 to a frame (height, width)."""
+        """Resample doubt, (112, 112) uint8 over the letterboxed region, to a frame (height, width)."""
         return self.on_frame(self.box.invert(doubt[None].astype(np.float32))[0].round().astype(np.uint8))
 
 
@@ -61,17 +61,17 @@ def decode_frames(
     before_frame: Callable[[int], object] = lambda _: None,
     on_damaged: Callable[[CineError], object] = lambda _: None,
 ) -> tuple[int, ...]:
-    """Decode all frames of a cine; a damaged frame repeats the readable one before it, or the first one.
+    """Decode all frames of a cine; a damaged frame repeats the last readable one, or the first readable one.
 
     Parameters
     ----------
     cine : Cine
-    out : array
-        (T, ...) uint8, receives the transformed frames.
+    out : ndarray of uint8, shape (frames, ...)
+        Receives the transformed frames.
     transform : callable
         Applied to each frame (height, width).
     before_frame : callable
-        Called with each frame number; an exception it raises ends the decoding.
+        Called with each frame number; decoding ends if it raises an exception.
     on_damaged : callable
         Called with the error of each damaged frame.
 

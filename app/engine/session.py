@@ -45,17 +45,17 @@ from vjepa_core.service.messages import (
 logger = logging.getLogger(__name__)
 
 QUICK_DEATH_S = 20.0
-"""Deaths of engines within this time of each other count together."""
+"""Deaths of engines within this time, in seconds, are counted together."""
 
 MAX_QUICK_DEATHS = 3
-"""After this many, no new engine is started."""
+"""Number of such deaths after which no new engine is started."""
 
 
 class LearningSession:
     """Supervises one engine process and converts between full frames and their ultrasound region.
 
-    All cines, labels and the head are remembered, so that a new engine can continue. Pixels are decoded and
-    written in another thread: no method blocks.
+    Cines, labels and the head are kept, so that a new engine can continue after a crash. Pixels are decoded
+    and written in another thread, so that no method blocks.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class LearningSession:
     encoder : str
         Name of the encoder.
     on_event : callable
-        Called from threads of the session.
+        Called with each event, in threads of the session.
     """
 
     def __init__(self, *, cache_folder: Path, encoder: str, on_event: Callable[[Event], None]) -> None:
@@ -104,13 +104,14 @@ class LearningSession:
         classes : tuple of int
             Label values of the structures.
         left_heart : bool
-            True if these are cavity, myocardium and atrium, for which the engine can predict a draft.
+            True if these are LV cavity, LV myocardium and left atrium, for which the engine can predict a
+            draft.
         """
         self._sender.is_cancelled = False
         self._sender.add(cine_id, SentCine(cine, classes, left_heart))
 
     def has_cine(self, cine_id: int) -> bool:
-        """Return whether a cine is open."""
+        """Return True if a cine is open."""
         return self._sender.get(cine_id) is not None
 
     def close_cine(self, cine_id: int) -> None:
@@ -134,11 +135,10 @@ class LearningSession:
         labels : mapping
             Label image (height, width) by frame.
         stated : mapping, optional
-            For each frame, the label values that were outlined on it or stated to be absent; by default those
-            that have a pixel.
+            Structures that are stated on each frame, drawn or absent; by default those that have a pixel.
         is_fitted : bool
-            True if the restored head was fitted to exactly these labels and predicted the masks that are
-            shown. The engine decides whether a fit is needed.
+            True if the restored head was fitted to exactly these labels and made the shown predictions. The
+            engine then decides whether a fit is needed.
         """
         with self._lock:
             cine = self._sender.get(cine_id)
@@ -269,14 +269,14 @@ class LearningSession:
         return blob
 
     def _masks_on_frames(self, report: Predicted) -> PredictedMasks | None:
-        """Masks at full size; None if they belong to other labels or the cine was closed."""
+        """Return masks at full frame size; None if they belong to other labels or the cine was closed."""
         with self._lock:
             cine = self._sender.get(report.cine_id)
             if cine is None or cine.masks is None or cine.doubts is None:
                 return None
             if report.revision != cine.revision:
                 return None
-            # Mapped only for this report: pages that are read count as memory of this process.
+            # Map the arrays only for this report: pages that are read count as memory of this process.
             masks, doubts = cine.masks.open(), cine.doubts.open()
         geometry = RegionGeometry.of(cine.cine)
         findings = zip(report.frames, report.findings, strict=False)

@@ -11,7 +11,7 @@ _FINDINGS = {
     "hole": "a structure has a hole",
     "jump": "an area jumps between neighbouring frames",
     "unenclosed": "the cavity is not enclosed by the wall",
-    "outside": "much of it lies outside the ultrasound sector",
+    "outside": "much of the prediction lies outside the ultrasound sector",
 }
 _TEXTS = {
     FailureKind.ENGINE: "{cause}",  # a sentence
@@ -30,7 +30,7 @@ def finding_text(finding: str) -> str:
 
 
 def failure_text(failed: Failed, encoder: str) -> str:
-    """Return a sentence with the cause of a failure and the way out.
+    """Return a sentence with the cause of a failure and the remedy.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def failure_text(failed: Failed, encoder: str) -> str:
 
 
 def engine_failure_text(error: BaseException, log_hint: str) -> str:
-    """Return a sentence for an engine process that cannot work at all."""
+    """Return a sentence about an engine process that cannot run."""
     return f"The learning engine cannot run ({one_line(error)}); {log_hint}"
 
 
 def sending_failure_text(error: BaseException) -> str:
-    """Return a sentence for pixels that could not be passed to the engine."""
+    """Return a sentence about pixels that could not be passed to the engine."""
     if isinstance(error, OSError):
         return f"The cache folder cannot be written ({error.strerror}): free some space."
     if is_lack_of_memory(error):

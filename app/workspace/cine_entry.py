@@ -33,7 +33,7 @@ class CineEntry:
     state : CineState
         State of the entry.
     error : str
-        Why the file cannot be opened, one sentence; "" unless the state is `FAILED`.
+        Reason why the file cannot be opened, in one sentence; "" unless the state is `FAILED`.
     opened : OpenedCine or None
         The open cine; None unless the state is `OPEN`.
     """
@@ -54,13 +54,13 @@ class CineEntry:
         return entry
 
     def set_summary(self, summary: CineSummary) -> None:
-        """Take record and counts from a project."""
+        """Set record and frame counts from a project."""
         self.record = summary.record
         self._n_annotated, self._n_predicted = summary.n_annotated, summary.n_predicted
 
     @property
     def name(self) -> str:
-        """Name of the file, or a number where its path is unknown."""
+        """Name of the file, or a number if its path is unknown."""
         if self.path is not None:
             return self.path.name
         return "" if self.record is None else self.record.name
@@ -88,7 +88,7 @@ class CineEntry:
         self.state, self.error = CineState.OPEN, ""
 
     def set_failed(self, error: str) -> None:
-        """Mark the entry as one that cannot be opened."""
+        """Mark the entry as failed, with the reason."""
         self.state, self.error = CineState.FAILED, error
 
 
@@ -112,7 +112,7 @@ class CineEntries:
     def add_files(self, paths: Iterable[Path]) -> list[CineEntry]:
         """Return the entries of files; those that are not in the list yet are appended.
 
-        A cine of the project that was not found in its file is another entry than that file.
+        A file gets its own entry if a cine of the project could not be opened from it.
         """
         entries = []
         for path in map(_key, paths):
@@ -123,7 +123,7 @@ class CineEntries:
         return entries
 
     def add_summaries(self, summaries: Iterable[CineSummary]) -> None:
-        """Add cines of the project, each before the first one that was added to the project later."""
+        """Add cines of the project, each before the first entry that was added to the project later."""
         was_empty = not self._entries
         for summary in summaries:
             path = summary.record.path
@@ -156,11 +156,11 @@ class CineEntries:
         self._by_path[_key(opened.cine.path)] = entry
 
     def with_content(self, content_hash: str) -> CineEntry | None:
-        """Return the entry whose cine has these pixels, as far as that is known."""
+        """Return the entry whose cine has this content hash; None if no known one has."""
         return next((e for e in self._entries if e.record and e.record.content_hash == content_hash), None)
 
     def of(self, opened: OpenedCine | None) -> CineEntry | None:
-        """Return the entry of an open cine."""
+        """Return the entry of an open cine; None if there is none."""
         return next((e for e in self._entries if e.opened is opened), None) if opened is not None else None
 
     def _insert(self, entry: CineEntry, position: int | None) -> CineEntry:

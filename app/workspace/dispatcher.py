@@ -1,4 +1,4 @@
-"""Running callbacks in the thread of the user interface."""
+"""Dispatchers, which run callbacks in the thread of the user interface."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Timer(Protocol):
     """A scheduled callback."""
 
     def cancel(self) -> None:
-        """Drop the callback; calling twice does nothing."""
+        """Cancel the callback; a second call has no effect."""
 
 
 class Dispatcher(Protocol):

@@ -18,7 +18,7 @@ from app.workspace.opened_cine import OpenedCine
 
 
 class AnnotationEditor:
-    """Changes annotations; each change is on disk, or reported as not saved, when a method returns.
+    """Changes annotations; when a method returns, its change is on disk or reported as not saved.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class AnnotationEditor:
         kind : StrokeKind
             Kind of the stroke.
         seen : Prediction, optional
-            Prediction that was visible when the stroke began; an undo shows it again.
+            Prediction that was visible when the stroke began; undo restores it.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class AnnotationEditor:
         return edit.frame
 
     def redo(self) -> int | None:
-        """Redo the edit that was undone last and return its frame; None if there is none."""
+        """Redo the most recently undone edit and return its frame; None if there is none."""
         opened = self._visible_cine()
         edit = None if opened is None else opened.recorder.redo()
         if opened is None or edit is None:
@@ -113,7 +113,7 @@ class AnnotationEditor:
         frame : int
             Frame of the visible cine.
         masks, seen : optional
-            Content of the frame and its prediction at the moment of the decision; default the present ones.
+            Content of the frame and its prediction when the user decided; default the present ones.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class AnnotationEditor:
         return self.apply(opened, frame, accept_predicted(masks or opened.masks(frame)), "accept", seen)
 
     def clear(self, frame: int) -> bool:
-        """Remove the annotation of a frame; returns False if there is none."""
+        """Remove the annotation of a frame; return False if there is none."""
         opened = self._visible_cine()
         if opened is None or opened.recorder.layer.label(frame) is None:
             return False
@@ -134,14 +134,14 @@ class AnnotationEditor:
         return self._commit(opened, frame, background, "clear", states={})
 
     def mark_empty(self, frame: int) -> bool:
-        """State that all structures are absent from a frame; returns False if nothing changed."""
+        """State that all structures are absent from a frame; return False if nothing changed."""
         opened = self._visible_cine()
         if opened is None:
             return False
         return self.apply(opened, frame, mark_empty(opened.masks(frame), self._label_values()), "empty")
 
     def remove_islands(self, frame: int) -> bool:
-        """Remove the small islands of the shown structures; returns False if there are none."""
+        """Remove the small islands of the shown structures; return False if there are none."""
         opened = self._visible_cine()
         if opened is None:
             return False

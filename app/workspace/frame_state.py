@@ -20,7 +20,7 @@ def structure_states(opened: OpenedCine, masks: FrameMasks, labels: LabelSet) ->
     Parameters
     ----------
     opened : OpenedCine
-        Cine; its visible frame is described.
+        Cine whose visible frame is described.
     masks : FrameMasks
         Annotation and prediction of that frame.
     labels : LabelSet
@@ -58,6 +58,6 @@ def expected_dice(opened: OpenedCine) -> dict[int, float]:
 
 
 def findings_to_review(opened: OpenedCine) -> Mapping[int, tuple[str, ...]]:
-    """Return what is implausible about the up-to-date predictions of a cine, by frame."""
+    """Return the findings on the up-to-date predictions of a cine, by frame."""
     shown = expected_dice(opened).keys() - opened.outdated
     return {frame: reasons for frame, reasons in opened.findings.items() if frame in shown}

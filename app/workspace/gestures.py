@@ -1,4 +1,4 @@
-"""Gestures of the drawing tools: one stroke from the first press of the button to its end.
+"""Gestures of the drawing tools: a stroke in progress, from the first press of the button to its end.
 
 A gesture receives points in image pixels and returns the shape that they cover. The canvas has at most one
 gesture at a time, displays it, and emits a `FinishedStroke` when it ends.
@@ -55,16 +55,16 @@ class FinishedStroke:
 
 @dataclass
 class StrokeSettings:
-    """How a gesture draws.
+    """Settings of the tool that makes a stroke.
 
     Attributes
     ----------
     active : int
         Value of the active structure.
     behind : bool
-        Leave the pixels of other structures alone.
+        True to leave the pixels of other structures unchanged.
     erase : bool
-        Erase structures.
+        True to erase structures.
     """
 
     active: int
@@ -85,7 +85,7 @@ class Gesture:
     masks : FrameMasks
         Content of the frame when the stroke began; not modified.
     settings : StrokeSettings
-        How the gesture draws.
+        Settings of the tool.
 
     Attributes
     ----------
@@ -117,11 +117,11 @@ class Gesture:
         """Remove the last step, if the tool has steps."""
 
     def polyline(self) -> list[Point]:
-        """Return the line to display during the stroke; empty if displaying the labels is enough."""
+        """Return the line to display during the stroke; empty for tools that display labels instead."""
         return []
 
     def shape(self) -> Shape:
-        """Return what the stroke covers if it ends now."""
+        """Return the shape that the stroke would have if it ended now."""
         raise NotImplementedError
 
 
@@ -169,10 +169,8 @@ class BrushGesture(Gesture):
         self.finished = True
 
     def shape(self) -> Shape:
-        """Return what the stroke covers if it ends now."""
-        return Shape(
-            self._mask, self.settings.value, behind=self.settings.behind, active=self.settings.active
-        )
+        """Return the shape that the stroke would have if it ended now."""
+        return self._shape_of(self._mask)
 
     def preview(self) -> Frame:
         """Return the annotation after the stroke, (height, width) uint8; the array is reused."""
@@ -195,13 +193,11 @@ class BrushGesture(Gesture):
         if not self._mask[box].any():
             return
         shown = self._shown[box]
-        part = Shape(
-            self._mask[box], self.settings.value, behind=self.settings.behind, active=self.settings.active
-        )
-        touched = affected_structures(shown, part)
-        self._start_structures(set(touched) - self._started)
+        part = self._shape_of(self._mask[box])
+        affected = affected_structures(shown, part)
+        self._start_structures(set(affected) - self._started)
         if self.settings.erase:
-            covered = part.mask if self._has_unlabelled else part.mask & values_mask(shown, touched)
+            covered = part.mask if self._has_unlabelled else part.mask & values_mask(shown, affected)
         else:
             covered = covered_pixels(shown, part, keep_enclosed=False)
         self._preview[box] = np.where(covered, self.settings.value, self._base[box])
@@ -211,7 +207,7 @@ class BrushGesture(Gesture):
         return Shape(mask, settings.value, behind=settings.behind, active=settings.active)
 
     def _start_structures(self, values: set[int]) -> None:
-        """Copy structures into the annotation as they are shown."""
+        """Copy structures from the shown mask into the annotation, when the stroke first affects them."""
         if not values:
             return
         self._started |= values
@@ -223,7 +219,7 @@ class BrushGesture(Gesture):
 
 
 class OutlineGesture(Gesture):
-    """A polygon from clicks, a freehand trace from dragging, or both in turn; filled when closed."""
+    """An outline from clicks, freehand dragging, or both in turn; filled when it is closed."""
 
     kind = POLYGON
     LONG_DRAG = 6.0  # multiple of `reach`; a first drag of this length is a complete freehand outline
@@ -231,7 +227,7 @@ class OutlineGesture(Gesture):
     def __init__(self, masks: FrameMasks, settings: StrokeSettings) -> None:
         super().__init__(masks, settings)
         self.vertices: list[Point] = []
-        self._steps: list[int] = []  # index in `vertices` of the start of each click or trace
+        self._steps: list[int] = []  # index in `vertices` at which each click or freehand part starts
 
     def press(self, point: Point, reach: float) -> None:
         """Handle a press of the button."""
@@ -252,17 +248,17 @@ class OutlineGesture(Gesture):
         """Handle the release of the button."""
         if self.finished or not self._steps:
             return
-        begin = self._steps[-1]
-        length = path_length(self.vertices[begin:])
-        if length < reach:  # a click with a slight movement, not a trace
-            del self.vertices[begin + 1 :]
+        start = self._steps[-1]
+        length = path_length(self.vertices[start:])
+        if length < reach:  # a click with a slight movement, not freehand drawing
+            del self.vertices[start + 1 :]
         elif len(self.vertices) >= 3:
-            is_complete = begin == 0 and length >= self.LONG_DRAG * reach
+            is_complete = start == 0 and length >= self.LONG_DRAG * reach
             is_closed = math.dist(self.vertices[-1], self.vertices[0]) <= reach
             self.finished = is_complete or (is_closed and length >= 2 * reach)
 
     def undo_step(self) -> None:
-        """Remove the last click or trace."""
+        """Remove the last click or freehand part."""
         if self._steps:
             del self.vertices[self._steps.pop() :]
 
@@ -275,6 +271,6 @@ class OutlineGesture(Gesture):
         return self.vertices
 
     def shape(self) -> Shape:
-        """Return what the stroke covers if it ends now."""
+        """Return the shape that the stroke would have if it ended now."""
         mask = polygon_mask(self.masks.shape, self.vertices)
         return Shape(mask, self.settings.value, outline=True, behind=self.settings.behind)

@@ -12,7 +12,7 @@ from app.domain.cine import Frame
 from vjepa_core.label_image import structures_in
 
 MAX_AREA_RATIO = 0.1
-"""Area of an island, relative to the largest part of its structure, at most."""
+"""Maximum area of an island, relative to the largest part of its structure."""
 
 
 def islands(label: Frame) -> NDArray[np.bool_]:
@@ -31,7 +31,7 @@ def count_islands(label: Frame) -> int:
 def _small_parts(
     label: Frame,
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.int32], NDArray[np.intp]]]:
-    """Yield box, numbered parts in it and the numbers of the islands, per structure that has islands."""
+    """Yield, for each structure with islands, its box, the numbered parts in it, and the islands' numbers."""
     for value in structures_in(label):
         mask = (label == value).view(np.uint8)
         x, y, width, height = cv2.boundingRect(mask)

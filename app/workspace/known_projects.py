@@ -1,4 +1,4 @@
-"""Looks up the project of a cine among the projects on this computer."""
+"""Look-up of the project of a cine among the projects on this computer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def project_for(cine: Cine) -> Project:
-    """Open the project in which a cine was annotated last, or one that contains it, or a new one.
+    """Open the project in which a cine was last annotated, else one that contains it, else a new one.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def find_annotated_elsewhere(cine: Cine, project: Project) -> Path | None:
 
 
 def remember_project(project: Project) -> None:
-    """Add a project to the list of recent projects, if that can be written."""
+    """Add a project to the list of recent projects, if the list can be written."""
     try:
         add_recent(_recent(), project.path)
     except ProjectError as error:

@@ -31,9 +31,9 @@ from vjepa_core.service.messages import RESTING, CancelReceived, Progress, Ready
 
 logger = logging.getLogger(__name__)
 
-CANCEL_PATIENCE_MS = 8000
+CONFIRM_TIMEOUT_MS = 8000
 KILLED = -9
-"""Exit code of a process that the system killed, on Linux and macOS: SIGKILL."""
+"""Exit code of a process that the system ended with SIGKILL, on Linux and macOS."""
 
 
 class Learner:
@@ -46,12 +46,12 @@ class Learner:
     dispatcher : Dispatcher
         Runs callbacks in the thread of the user interface: the session reports from other threads.
     raise_notice, clear_notice : callable
-        Receive a notice for the user, and one that no longer holds.
+        Called with a notice to show, and with a notice that no longer applies.
     """
 
     predicted = Signal(object)  # OpenedCine
     progress = Signal(object)  # Progress
-    stopping = Signal(object)  # Progress of the step that is finished before the engine stops
+    stopping = Signal(object)  # Progress of the step that the engine finishes before it stops
     ready = Signal(object)  # Ready
     suggested = Signal(object)  # Suggested
 
@@ -66,11 +66,11 @@ class Learner:
         self.session: LearningSession | None = None
         self.last_progress: Progress | None = None
         self.obstacle: EngineUnavailable | None = None  # why there is no engine
-        self._session_token: object = None  # identifies the present session
+        self._session_token: object = None  # identifies events of the present session
         self._encoder = encoder
         self._dispatcher = dispatcher
         self._raise_notice, self._clear_notice = raise_notice, clear_notice
-        self._raised: set[Notice] = set()  # those that `resume` answers
+        self._raised: set[Notice] = set()  # cleared by `resume`
         self._project: Project | None = None
         self._cines: dict[int, OpenedCine] = {}
         self._head_id: int | None = None  # row of the engine's head in the project
@@ -85,7 +85,7 @@ class Learner:
         """Start an engine for a project, with its latest head; does nothing if one is running."""
         if self.session is not None:
             return
-        # Events are queued: one of a session that was closed in the meantime belongs to another project.
+        # Events are queued: one that arrives late may be from a closed session of another project.
         token = self._session_token = object()
         try:
             self.session = LearningSession(
@@ -154,9 +154,9 @@ class Learner:
             )
 
     def _is_fitted(self, opened: OpenedCine, project: Project) -> bool:
-        """Return True if the engine's head was fitted to the current annotations and predicted all frames.
+        """Return True if the engine's head was fitted to the present annotations and predicted all frames.
 
-        A correction of another cine makes a new head; stored masks of the previous head do not count.
+        After a correction in another cine there is a new head; masks of the previous head do not count.
         """
         if opened.outdated or len(opened.predictions) < opened.cine.n_frames or self._head_id is None:
             return False  # the usual case after a stroke: no need to read the head
@@ -171,7 +171,7 @@ class Learner:
         )
 
     def request_doubts(self, opened: OpenedCine) -> None:
-        """Predict a cine again if its masks come from the project, which does not store their doubts."""
+        """Predict a cine again if its predictions are from the project, which does not store doubt."""
         if self.has_sent(opened) and opened.predictions.keys() - opened.doubts.keys():
             self.session.predict_again(opened.id)  # type: ignore[union-attr]
 
@@ -180,8 +180,8 @@ class Learner:
     def cancel(self) -> None:
         """Stop learning.
 
-        A working engine confirms at once and stops after its current step, which may take long. One that
-        does not confirm hangs and is replaced.
+        A working engine confirms at once and stops after its current step, which may take a while. An engine
+        that does not confirm is assumed to hang and is replaced.
         """
         if self.session is None:
             return
@@ -200,7 +200,7 @@ class Learner:
             elif self.last_progress is before:
                 self.restart_engine()
 
-        self._dispatcher.call_later(CANCEL_PATIENCE_MS, check)
+        self._dispatcher.call_later(CONFIRM_TIMEOUT_MS, check)
 
     def restart_engine(self) -> None:
         """Replace the engine process."""

@@ -25,7 +25,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Remark(Notice):
-    """A sentence of the user interface itself."""
+    """A sentence that the user interface has composed."""
 
     text: str
 
@@ -47,7 +47,7 @@ class ProjectFailed(Notice):
 
 @dataclass(frozen=True)
 class ProjectNotOpened(Notice):
-    """A project was not opened because strokes of the present one are not saved yet."""
+    """A project was not opened because strokes of the open project are not saved yet."""
 
     level = Level.ERROR
     name: str
@@ -56,7 +56,7 @@ class ProjectNotOpened(Notice):
 
 @dataclass(frozen=True)
 class FilesDropped(Notice):
-    """Files that were still being opened do not become part of the project opened meanwhile."""
+    """Files that were still being opened are not added to the project that was opened meanwhile."""
 
     level = Level.WARNING
     count: int
@@ -107,7 +107,7 @@ class NotSaved(Notice):
 
 @dataclass(frozen=True)
 class EngineBusy(Notice):
-    """The engine received a request to stop and still works on its current step."""
+    """The engine has received a request to stop and is still working on its current step."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class EngineUnavailable(Notice):
 
     Attributes
     ----------
-    reason
-        A sentence of the engine; "" if it ended too often.
-    out_of_memory
-        The system ended it, most likely for lack of memory.
+    reason : str
+        A sentence of the engine; "" if the engine ended too often.
+    out_of_memory : bool
+        True if the system ended the engine, most likely for lack of memory.
     """
 
     level = Level.ERROR
@@ -136,7 +136,7 @@ class EngineUnavailable(Notice):
 
 @dataclass(frozen=True)
 class LearningFailed(Notice):
-    """Learning stopped, or left out a cine; `reason` is a sentence of the engine."""
+    """Learning stopped, or a cine was left out of it; `reason` is a sentence of the engine."""
 
     level = Level.ERROR
     reason: str

@@ -18,7 +18,7 @@ MAX_RECORDED = 30
 """Strokes for which the previous predictions are kept; packed predictions of 500 frames take about 1 MB."""
 
 OUTDATED = -1
-"""Revision of a prediction that belongs to no annotations any more."""
+"""Revision of a prediction that no longer belongs to any annotations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,13 @@ class OpenedCine:
     record : CineRecord
         Row in the project.
     recorder : Recorder
-        Annotations, and their way to the disk.
+        Annotations, and the means to change and store them.
     predictions : dict of int to Prediction
         Newest prediction of each frame, for any revision of the annotations.
     doubts : dict of int to ndarray of uint8
-        Probability times 255 that a label of the prediction is wrong, as the engine sends it. Not stored.
+        Doubt by frame: the probability of a wrong label, times 255, on the engine's grid. Not stored.
     findings : dict of int to tuple of str
-        Implausible properties of a prediction, in words, as the engine sends them. Not stored.
+        Findings by frame, as texts for the user. Not stored.
     frame : int
         Visible frame.
     was_shown : bool
@@ -69,7 +69,7 @@ class OpenedCine:
     walls: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        self._original = self.cine  # with the region of the file, or as it was detected
+        self._original = self.cine  # with the region that the file states or that was detected
         self._past: deque[_RecordedPredictions] = deque(maxlen=MAX_RECORDED)  # before each stroke
         self._future: deque[_RecordedPredictions] = deque(maxlen=MAX_RECORDED)  # before each undo
 
@@ -85,7 +85,7 @@ class OpenedCine:
 
     @property
     def outdated(self) -> set[int]:
-        """Frames whose prediction belongs to an older revision of the annotations."""
+        """Frames with an outdated prediction."""
         return {f for f, p in self.predictions.items() if p.revision != self.revision}
 
     def masks(self, frame: int) -> FrameMasks:
@@ -100,7 +100,7 @@ class OpenedCine:
         )
 
     def shown_prediction(self, frame: int) -> Frame | None:
-        """Return the prediction of a frame without structures stated by a human; None if there is none."""
+        """Return the prediction of a frame without stated structures; None without a prediction."""
         return self.masks(frame).predicted
 
     def mark_outdated(self) -> None:
@@ -117,14 +117,14 @@ class OpenedCine:
             del self.predictions[frame]
             return None
 
-    # Undo of a stroke restores the predictions that were visible before it
+    # Predictions before each stroke, which undo restores
 
     def record_predictions(self, frame: int, seen: Prediction | None = None) -> None:
         """Record the visible predictions, just before a stroke on a frame.
 
         `seen` is the prediction of that frame when the stroke began, if a newer one has arrived.
         """
-        recorded = self._current_predictions()
+        recorded = self._present_predictions()
         if seen is not None:
             recorded.predictions[frame] = seen
         self._past.append(recorded)
@@ -139,21 +139,21 @@ class OpenedCine:
         self._swap(self._past, self._future)
 
     def redo_predictions(self) -> None:
-        """Restore the predictions from before the undo that was just reverted."""
+        """Restore the predictions from before the undo that was just redone."""
         self._swap(self._future, self._past)
 
-    def _current_predictions(self) -> _RecordedPredictions:
+    def _present_predictions(self) -> _RecordedPredictions:
         return _RecordedPredictions(self.revision, dict(self.predictions))
 
     def _swap(self, source: deque[_RecordedPredictions], target: deque[_RecordedPredictions]) -> None:
-        target.append(replace(self._current_predictions(), revision=self.revision - 1))
-        if not source:  # an edit of an earlier session: the newest predictions stay, as outdated ones
+        target.append(replace(self._present_predictions(), revision=self.revision - 1))
+        if not source:  # an edit of an earlier session: the newest predictions stay as outdated ones
             return
         recorded = source.pop()
         self.doubts.clear()
         self.findings.clear()
         self.predictions = {
-            # Predictions for the annotations of that time are valid for them again.
+            # Predictions that were up to date then are up to date again.
             frame: replace(p, revision=self.revision) if p.revision == recorded.revision else p
             for frame, p in recorded.predictions.items()
         }
@@ -177,10 +177,10 @@ class OpenedCine:
         self.findings.clear()
 
     def update_region(self) -> bool:
-        """Widen the ultrasound region to contain all annotations; returns True if it changed.
+        """Widen the ultrasound region to contain all annotations; return True if it changed.
 
-        A region detected from motion may be too small. It depends on the file and the annotations alone, so
-        that it is the same when the project is opened again.
+        A region detected from motion may be too small. The widened region depends only on the file and the
+        annotations, so that it is the same when the project is opened again.
         """
         region = self._original.region.extended_to(self.recorder.layer.labels.values())
         if region == self.cine.region:
@@ -188,7 +188,7 @@ class OpenedCine:
         is_wider = region != self._original.region
         source = "widened to contain the annotations" if is_wider else self._original.region_source
         self.cine = replace(self.cine, region=region, region_source=source)
-        self.doubts.clear()  # they cover the previous region
+        self.doubts.clear()  # they refer to the previous region
         return True
 
 

@@ -35,8 +35,8 @@ class _Job:
 class Opener:
     """Opens one cine after another in a thread; signals are emitted in the thread of the user interface.
 
-    Cines that the user asked for are opened before those opened in the background. Requests made before
-    `abandon` emit nothing any more.
+    Cines that the user asked for are opened before those in the background. After `abandon`, earlier requests
+    emit nothing.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class Opener:
 
     @property
     def requested(self) -> int:
-        """Number of those that the user named and the project does not contain."""
+        """Number of those that the user asked for and that are not in the project."""
         return sum(job.by_user and not (job.entry and job.entry.record) for job in self._unfinished)
 
     def search_folder(self, folder: Path, on_found: Callable[[list[Path]], object]) -> None:
-        """Find the cines of a folder; `on_found` is called with them."""
+        """Find the cines of a folder, then call `on_found` with their paths."""
 
         def run() -> None:
             try:
@@ -86,7 +86,7 @@ class Opener:
         self._submit(job)
 
     def locate(self, records: list[CineRecord], on_located: Callable[[dict[int, Path]], object]) -> None:
-        """Find the files of cines whose paths are unknown; `on_located` is called with paths by cine."""
+        """Find the files of cines whose paths are unknown, then call `on_located` with paths by cine id."""
 
         def run() -> None:
             self._finish(job, generation, on_located, locate_beside_project(records))
@@ -104,8 +104,8 @@ class Opener:
     ) -> None:
         """Open the file of an entry.
 
-        The file of a cine of the project is searched for beside its last place and in `search_folder` if it
-        was moved. A file that has another content by now is not accepted.
+        If the file of a cine of the project was moved, it is searched for near its last path and in
+        `search_folder`. A file whose content has changed is not accepted.
         """
 
         def run() -> None:
@@ -117,7 +117,7 @@ class Opener:
                     cine = self._open_record(record, search_folder)
             except ApicalError as error:
                 self._finish(job, generation, self.failed.emit, entry, str(error))
-            except Exception as error:  # an unforeseen error in a reader concerns this file alone
+            except Exception as error:  # an unexpected error in a reader affects only this file
                 reason = f"{entry.name} could not be opened ({type(error).__name__}); {log_error(error)}"
                 self._finish(job, generation, self.failed.emit, entry, reason)
             else:
@@ -130,7 +130,7 @@ class Opener:
         self._submit(job)
 
     def prioritise(self, entry: CineEntry) -> None:
-        """Move a cine that waits in the background before the others."""
+        """Open a cine that waits in the background before all others."""
         for job in list(self._background):
             if job.entry is entry:
                 try:
@@ -140,7 +140,7 @@ class Opener:
                 self._foreground.append(job)
 
     def abandon(self) -> int:
-        """Drop all requests; returns `requested`."""
+        """Drop all requests and return the previous value of `requested`."""
         dropped = self.requested
         self._generation += 1
         self._foreground.clear()
@@ -150,13 +150,13 @@ class Opener:
         return dropped
 
     def close(self) -> None:
-        """End the thread; nothing is emitted any more."""
+        """End the thread; nothing is emitted afterwards."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _open_record(self, record: CineRecord, search_folder: Path | None) -> Cine:
         def content_hash(path: Path) -> str:
-            while self._run_next(self._foreground):  # a search may take long
+            while self._run_next(self._foreground):  # a search may take a while
                 pass
             cine = open_cine(path)
             cine.source.close()
@@ -171,8 +171,8 @@ class Opener:
         found = relocate(record, [folder for folder in folders if folder is not None], content_hash)
         if found is None:
             raise CineError(
-                f"{record.name} is no longer in its place: open it from its new place; its annotations "
-                "are kept."
+                f"{record.name} is no longer where it was last opened: open it from its new folder; its "
+                "annotations are kept."
             )
         return open_cine(found)
 

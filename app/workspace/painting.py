@@ -2,8 +2,8 @@
 
 Coordinates are continuous image pixels (x right, y down): pixel (row, column) covers the square from
 (column, row) to (column + 1, row + 1), so its centre is at (column + 0.5, row + 0.5). A pixel belongs to a
-shape if its centre does, so that areas have no half-pixel bias. `cv2.fillPoly` has one: it adds every pixel
-that the border touches.
+shape if its centre does, so that areas have no half-pixel bias, unlike those of `cv2.fillPoly`, which adds
+every pixel that the border touches.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def stamp_segment(
     start, end : tuple of float
         Points (x, y) in pixels; equal for a single dot.
     radius : float
-        In pixel widths; never less than half a pixel, so that a stroke has no gaps.
+        Radius in pixel widths, at least half a pixel, so that a stroke has no gaps.
     pixel_aspect : float
         Height of a pixel divided by its width: the brush is round in millimetres.
 
     Returns
     -------
     tuple of slice
-        Rows and columns that may have changed; empty if the stroke is outside the image.
+        Rows and columns of the pixels that may have changed; empty if the stroke is outside the image.
     """
     height, width = mask.shape
     radius = max(radius, MIN_RADIUS, MIN_RADIUS * pixel_aspect)

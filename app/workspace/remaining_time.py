@@ -8,11 +8,11 @@ from collections.abc import Callable
 from vjepa_core.service.messages import Progress, Stage
 
 MIN_OBSERVED_S = 2.0
-"""Time of observation from which an estimate is shown."""
+"""Minimum observation time before an estimate is shown."""
 
 
 class RemainingTime:
-    """Estimates how long the current stage will still take, from its rate so far.
+    """Estimates the remaining time of the current stage from its rate so far.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class RemainingTime:
         self._done_at_start = 0
 
     def update(self, progress: Progress) -> float | None:
-        """Return the remaining seconds of a stage, or None where they are not known yet."""
+        """Return the remaining seconds of a stage; None if they are not known yet."""
         stage = progress.cine_id, progress.revision, progress.stage, progress.total
         if stage != self._stage or progress.done < self._done_at_start:
             self._stage, self._start, self._done_at_start = stage, self._clock(), progress.done

@@ -1,4 +1,4 @@
-"""Repeats writes that the disk refused."""
+"""Automatic repetition of failed writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RETRY_MS = 4000
 
 
 class SaveMonitor:
-    """Watches whether all strokes are on disk, and writes those that are not every few seconds.
+    """Tracks the strokes that are not on disk, and tries to write them every few seconds.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class SaveMonitor:
     dispatcher : Dispatcher
         Runs callbacks in the thread of the user interface.
     raise_notice, clear_notice : callable
-        Receive a notice for the user, and one that no longer holds.
+        Called with a notice to show, and with a notice that no longer applies.
     changed : callable
         Called when the number of pending strokes may have changed.
     """

@@ -1,4 +1,4 @@
-"""Suggestions of the engine which frame or cine to outline next."""
+"""Suggestions of the engine: the frame or cine to outline next."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Suggestions:
         return suggested is not None and suggested.revision == opened.revision
 
     def frame(self, opened: OpenedCine) -> int | None:
-        """Return the frame of a cine to outline next, None if no frame is worth it or none is known yet."""
+        """Return the frame of a cine to outline next; None if there is no suggestion."""
         return self._newest[opened.id].frame if self.is_current(opened) else None
 
     def cine(self, opened: OpenedCine, entries: Sequence[CineEntry]) -> CineEntry | None:
-        """Return the entry of the cine to outline next, None to stay with this one.
+        """Return the entry of the cine to outline next; None to stay with this one.
 
-        It is the one in which the engine expects a label to help more or, if no frame of any cine that it has
-        received is worth outlining, one that it has not received.
+        It is the cine in which the engine expects a label to help most. If no frame of the cines that it has
+        received is worth outlining, it is one that the engine has not received.
         """
         if not self.is_current(opened):
             return None

@@ -1,4 +1,4 @@
-"""View state of a project: which cine and frames were visible, and what the window stores besides."""
+"""View state of a project: the visible cine, the visible frames, and the state of the window."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def write_view(
 
 
 def visible_frame(project: Project, cine_id: int, n_frames: int) -> int:
-    """Return the frame of a cine that was visible last, 0 by default."""
+    """Return the frame of a cine that was last visible; 0 by default."""
     frame = read_view(project).get("frames", {}).get(str(cine_id), 0)
     return min(frame, n_frames - 1) if isinstance(frame, int) and frame > 0 else 0

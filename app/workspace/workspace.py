@@ -1,4 +1,4 @@
-"""State behind the window: the project, its cines, their annotations and predictions."""
+"""The workspace: the project, its cines, their annotations and predictions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Workspace:
     editor : AnnotationEditor
         Changes annotations.
     saving : SaveMonitor
-        Repeats writes that the disk refused.
+        Repeats failed writes.
     learner : Learner
         Connection to the learning engine.
     suggestions : Suggestions
@@ -70,7 +70,7 @@ class Workspace:
     saved_changed = Signal()
     opening_changed = Signal(int)  # number of cines that are being opened
     notice_raised = Signal(object)  # Notice
-    notice_cleared = Signal(object)  # Notice that no longer holds
+    notice_cleared = Signal(object)  # Notice that no longer applies
 
     def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
         self.project: Project | None = None
@@ -131,7 +131,7 @@ class Workspace:
         return self._opener.waiting
 
     def open_paths(self, paths: Sequence[Path], on_opened: OnOpened | None = None) -> None:
-        """List cines and folders of cines and open the first one; open a project.
+        """List cines and folders of cines and open the first cine; open a project.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Workspace:
             self._opener.search_folder(folder, on_found)
 
     def choose(self, entry: CineEntry) -> None:
-        """Show a cine of the list, as soon as it is open."""
+        """Open a cine of the list if necessary, and show it."""
         if entry.opened is not None:
             self.show(entry.opened)
             return
@@ -172,7 +172,9 @@ class Workspace:
         if not self.learner.has_sent(opened):
             self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
         self.visible_cine_changed.emit()
-        if not opened.warnings_shown and self.project is not None:  # once, and for the visible cine only
+        if (
+            not opened.warnings_shown and self.project is not None
+        ):  # only once, when the cine is first visible
             opened.warnings_shown = True
             for notice in notices_about(opened, self.project):
                 self.notice_raised.emit(notice)
@@ -235,7 +237,7 @@ class Workspace:
 
     def _on_opened(self, entry: CineEntry, cine: Cine, on_opened: OnOpened | None) -> None:
         same = self._entries.with_content(cine.content_hash)
-        if same is not None and same is not entry:  # a second name of a file, or the new place of a moved one
+        if same is not None and same is not entry:  # a second path of a file, or the new path of a moved one
             self._entries.remove(entry)
             self._chosen = same if entry is self._chosen else self._chosen
             entry = same
@@ -275,7 +277,8 @@ class Workspace:
     def open_project(self, path: Path) -> None:
         """Close the open project and open another one.
 
-        Its cines are listed. The one that was visible last is opened, and the annotated ones behind it.
+        Its cines are listed. The one that was last visible is opened, and the annotated ones in the
+        background.
         """
         if self.project is not None and path.resolve() == self.project.path:
             return
@@ -322,7 +325,7 @@ class Workspace:
         self.visible_cine_changed.emit()
 
     def close(self) -> None:
-        """Close everything at the end of the program; no signal is emitted any more."""
+        """Close everything at the end of the program; no further signal is emitted."""
         self._opener.close()
         self.saving.stop()
         for name, attribute in vars(type(self)).items():
@@ -363,14 +366,14 @@ class Workspace:
     def change_encoder(self, name: str) -> None:
         """Use another encoder from now on, also in later sessions.
 
-        The heads are fitted again; until then the previous masks stay visible.
+        The head is fitted again; until then the previous predictions stay visible.
 
         Raises
         ------
         EncoderError
-            If there is no encoder of that name. Nothing changes then.
+            If there is no encoder of that name; nothing changes.
         ProjectError
-            If the choice cannot be stored. Nothing changes then.
+            If the choice cannot be stored; nothing changes.
         """
         registry.choose(name)
         self.suggestions.clear()

@@ -327,7 +327,7 @@ def busy_is_said(empty_driver: WindowDriver) -> bool:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 20)
+    monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 20)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -358,7 +358,7 @@ def test_an_unavailable_engine_is_not_displayed_as_starting(driver: WindowDriver
 def test_stopping_a_resting_engine_does_not_kill_it(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
-    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
     driver.tell(Progress(driver.opened.id, 0, stage))
     driver.user.keys("Ctrl+.")
     driver.qtbot.wait(40)
@@ -368,7 +368,7 @@ def test_stopping_a_resting_engine_does_not_kill_it(
 def test_stopping_an_engine_that_is_starting_does_not_kill_it(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
     driver.user.keys("Ctrl+.")
     driver.qtbot.wait(40)
     assert "replace_engine" not in driver.session.calls
@@ -377,7 +377,7 @@ def test_stopping_an_engine_that_is_starting_does_not_kill_it(
 def test_an_engine_that_does_not_respond_is_killed(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.workspace.learner.CANCEL_PATIENCE_MS", 10)
+    monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
     driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
     driver.user.keys("Ctrl+.")
     driver.qtbot.waitUntil(lambda: "replace_engine" in driver.session.calls)
