@@ -8,7 +8,7 @@ from typing import Any
 
 from app.commands.progress import Progress
 from app.commands.report import Report, size
-from vjepa_core.encoder.catalogue import FASTEST_FPS
+from vjepa_core.encoder.catalogue import MAX_FPS
 from vjepa_core.encoder.checkpoints.family import CHOICES
 
 _PROGRESS_INTERVAL_S = 0.3
@@ -49,8 +49,8 @@ def _rate(argument: str) -> float:
         rate = float(argument)
     except ValueError:
         rate = 0.0
-    if not 1 <= rate <= FASTEST_FPS:
-        raise argparse.ArgumentTypeError(f"{argument} is not a number from 1 to {FASTEST_FPS:.0f}")
+    if not 1 <= rate <= MAX_FPS:
+        raise argparse.ArgumentTypeError(f"{argument} is not a number from 1 to {MAX_FPS:.0f}")
     return rate
 
 

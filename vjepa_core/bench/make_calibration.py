@@ -1,4 +1,4 @@
-"""Fit the shipped calibration: from confidence signs to expected Dice and error probability of pixels.
+"""Fit the shipped calibration: from confidence indicators to expected Dice and error probability of pixels.
 
 ``python -m vjepa_core.bench.make_calibration CAMUS.npz [OUT.json] [--cines N] [--frames T] [--drafts-only]``
 
@@ -65,9 +65,9 @@ def fit(seen: Sequence[Observation]) -> Calibration:
     """
     if not seen:
         raise BenchError("There are no observations for the calibration: use more cines.")
-    signs, dice = np.stack([one.signs for one in seen]), np.array([one.dice for one in seen])
-    frame = logistic(signs, dice, np.ones(len(seen)))
-    rows, many, wrong = _pixels(seen, sigmoid(frame(signs)))
+    indicators, dice = np.stack([one.indicators for one in seen]), np.array([one.dice for one in seen])
+    frame = logistic(indicators, dice, np.ones(len(seen)))
+    rows, many, wrong = _pixels(seen, sigmoid(frame(indicators)))
     pixel = logistic(rows, 1 - wrong / many, many)
     return Calibration(frame, pixel, *knots(pixel(rows), many, wrong))
 
@@ -78,7 +78,7 @@ def logistic(x: NDArray[np.float64], y: NDArray[np.float64], many: NDArray[np.fl
     Parameters
     ----------
     x : ndarray of float
-        Signs, shape (N, signs).
+        Indicators, shape (N, indicators).
     y : ndarray of float
         Targets 0..1, shape (N,).
     many : ndarray of float
@@ -122,7 +122,7 @@ def _newton(
 def _pixels(
     seen: Sequence[Observation], expected: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return signs, number of pixels and number of wrong pixels for every non-empty cell of every frame."""
+    """Return indicators, number of pixels and number of wrong pixels of each non-empty cell and frame."""
     softmax, carried = np.meshgrid(
         *((e[:-1] + e[1:]) / 2 for e in (SOFTMAX_EDGES, CARRIED_EDGES)), indexing="ij"
     )
@@ -230,7 +230,7 @@ def calibrate(seen: Sequence[Observation], out: Path, checksum: str, *, keep: bo
     kept = {situation: one for situation, one in read(out).items() if not groups[situation]} if keep else {}
     before = json.loads(out.read_text(encoding="utf-8"))["about"] if kept else {}
     about = {
-        "what": "expected Dice of a frame and probability that a pixel is wrong, from signs of trust",
+        "what": "expected Dice of a frame and probability that a pixel is wrong, from confidence indicators",
         "made by": "python -m vjepa_core.bench.make_calibration",
         "cines": "phantoms, and pseudo-cines of CAMUS's training patients; 1 to 3 frames annotated",
         "drafts": "stills of every other CAMUS validation patient",

@@ -30,8 +30,8 @@ class Observation:
         Number of the cine, and number of its annotated frames.
     dice : float
         True mean Dice at the resolution of the image.
-    signs : ndarray of float
-        Result of `frame_signs`, shape (5,).
+    indicators : ndarray of float
+        Result of `frame_indicators`, shape (5,).
     cells : ndarray of float
         Number of pixels of the head's grid and number of wrong ones, by softmax (`SOFTMAX_EDGES`) and carried
         probability of the predicted label (`CARRIED_EDGES`), shape (23, 5, 2).
@@ -46,7 +46,7 @@ class Observation:
     cine: int
     annotated: int
     dice: float
-    signs: NDArray[np.float64]
+    indicators: NDArray[np.float64]
     cells: NDArray[np.float64]
     expected: dict[str, float]
     pixels: dict[str, NDArray[np.float64]]

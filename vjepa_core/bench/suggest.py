@@ -15,7 +15,7 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.assessment import label_image
-from vjepa_core.fewshot.confidence import trust
+from vjepa_core.fewshot.confidence import estimate_errors
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
 from vjepa_core.fewshot.starter import load_starter
@@ -140,7 +140,9 @@ class _CineToAnnotate:
             chosen.append(int(gain.argmax()))
             row = self.row(chosen)
             frames = range(study.n_frames)
-            doubt = 1.0 - trust(study, frames, self._predict(chosen), carried=not self.fit).dice.numpy()
+            doubt = (
+                1.0 - estimate_errors(study, frames, self._predict(chosen), carried=not self.fit).dice.numpy()
+            )
             yield {**row, "gain": float(gains(similarities, doubt, chosen).max())}
 
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:

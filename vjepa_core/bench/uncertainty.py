@@ -25,11 +25,11 @@ from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.calibration import Calibration
 from vjepa_core.fewshot.confidence import (
     SOFTMAX_FLOOR,
+    estimate_errors,
     frame_confidence,
-    frame_signs,
-    pixel_signs,
+    frame_indicators,
+    pixel_indicators,
     situation,
-    trust,
 )
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
@@ -74,15 +74,15 @@ def observe(
     truth : sequence of ndarray
         Label images (h, w) of the frames.
     carried, calibration
-        As for `trust`.
+        As for `estimate_errors`.
     **where
         `kind`, `cine` and `annotated` of the observations.
     """
     classes = tuple(CLASSES)
     prior = study.prior(frames, probabilities.shape[1])
-    signs = frame_signs(study, frames, probabilities, prior)
-    found = trust(study, frames, probabilities, carried=carried, calibration=calibration)
-    of_pixels = pixel_signs(probabilities, prior, found.dice.numpy())
+    indicators = frame_indicators(study, frames, probabilities, prior)
+    found = estimate_errors(study, frames, probabilities, carried=carried, calibration=calibration)
+    of_pixels = pixel_indicators(probabilities, prior, found.dice.numpy())
     softmax = probabilities.float().amax(1).numpy()
     plain = frame_confidence(probabilities)
     inside = _inside(study.box)
@@ -97,11 +97,11 @@ def observe(
             continue
         right = drawn == true
         near = known & _near_border(drawn, true)
-        both = {"ours": 1.0 - found.wrong[i].numpy(), "softmax": softmax[i]}
+        both = {"ours": 1.0 - found.doubt[i].numpy(), "softmax": softmax[i]}
         yield Observation(
             situation=situation(study, carried=carried),
             dice=real,
-            signs=signs[i],
+            indicators=indicators[i],
             cells=_cells(of_pixels[i][known], right[known]),
             expected={"ours": float(found.dice[i]), "softmax": float(plain[i])},
             pixels={
@@ -259,11 +259,11 @@ def observe_stills(
     on_progress("stills", len(stills), len(stills))
 
 
-def _cells(signs: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    cell, size = np.zeros(len(signs), np.intp), 1
-    for sign, edges in zip(signs.T, (SOFTMAX_EDGES, CARRIED_EDGES), strict=False):
+def _cells(indicators: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    cell, size = np.zeros(len(indicators), np.intp), 1
+    for indicator, edges in zip(indicators.T, (SOFTMAX_EDGES, CARRIED_EDGES), strict=False):
         n = len(edges) - 1
-        cell = cell * n + np.clip(np.searchsorted(edges, sign, side="right") - 1, 0, n - 1)
+        cell = cell * n + np.clip(np.searchsorted(edges, indicator, side="right") - 1, 0, n - 1)
         size *= n
     counts = [np.bincount(cell, weights, size) for weights in (None, ~right)]
     shape = (len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2)

@@ -16,9 +16,9 @@ from vjepa_core.resources import resource_path
 DEFAULT_ENCODER = "apical-vits16"
 UNTRAINED_ENCODER = "apical-vits16-untrained"
 """The same architecture with its random initial weights, the baseline for trained encoders."""
-DEEPEST, WIDEST = 128, 1 << 14
+MAX_DEPTH, MAX_WIDTH = 128, 1 << 14
 """Upper bounds on blocks and channels, far above every encoder of the family."""
-FASTEST_FPS = 1000.0
+MAX_FPS = 1000.0
 
 _MAX_CARD_BYTES = 1 << 20
 
@@ -145,9 +145,11 @@ def read_card(file: Path) -> EncoderCard:
         card.name,
         isinstance(card.trained, bool),
         card.path is None or (card.path.name.strip(".") and card.path != file.parent),
-        architecture.depth <= DEEPEST and architecture.embed_dim <= WIDEST and architecture.mlp_dim <= WIDEST,
+        architecture.depth <= MAX_DEPTH
+        and architecture.embed_dim <= MAX_WIDTH
+        and architecture.mlp_dim <= MAX_WIDTH,
         card.parameters >= 0 and 0 <= card.seed < 1 << 63,
-        math.isfinite(card.fps) and 0 < card.fps <= FASTEST_FPS,
+        math.isfinite(card.fps) and 0 < card.fps <= MAX_FPS,
         card.depths and all(type(depth) is int and 0 <= depth < architecture.depth for depth in card.depths),
     )
     if not all(valid):

@@ -23,7 +23,7 @@ from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.heart_shape import ShapeModel
 from vjepa_core.fewshot.overlap import agreement
-from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE, PreparedCine
+from vjepa_core.fewshot.prepared_cine import MAX_OUTSIDE, PreparedCine
 from vjepa_core.fewshot.recogniser import Evidence, ViewSpace, value_or
 
 N_EXAMINED = 5
@@ -52,7 +52,7 @@ def predicts_as_well(evidence: Evidence, reference: Evidence) -> bool:
         (evidence.certainty, reference.certainty),
         (value_or(evidence.agreement, 1.0), value_or(reference.agreement, 1.0)),
     ]
-    is_inside = evidence.outside <= max(MOST_OUTSIDE, reference.outside)
+    is_inside = evidence.outside <= max(MAX_OUTSIDE, reference.outside)
     return is_inside and all(value >= MIN_SHARE * expected for value, expected in pairs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.fewshot.findings import Finding, Review, allowed_pieces, capped
+from vjepa_core.fewshot.findings import CineFindings, Finding, allowed_pieces, capped
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import Suggestion, frame_embeddings, next_frame, similarity
 from vjepa_core.preprocessing import Letterbox
@@ -30,8 +30,8 @@ class PredictedFrames:
         (B, K, grid, grid) float, background and classes.
     masks : array
         (B, height, width) uint8 label images of the region.
-    wrong : Tensor
-        (B, grid, grid) float, probability that the label of a pixel is wrong.
+    doubt : Tensor
+        (B, grid, grid) float, probability that the predicted label of a pixel is wrong.
     expected_dice : dict
         Expected Dice by frame: of these frames, and of neighbours whose findings have changed.
     """
@@ -39,7 +39,7 @@ class PredictedFrames:
     frames: list[int]
     probabilities: Tensor
     masks: NDArray[np.uint8]
-    wrong: Tensor
+    doubt: Tensor
     expected_dice: dict[int, float]
 
 
@@ -73,7 +73,7 @@ class Assessment:
         self._dice: dict[int, float] = {}  # not capped by findings
         self._reported_dice: dict[int, float] = {}
         self._current: set[int] = set()  # frames predicted since `invalidate`
-        self._review: Review | None = None
+        self._cine_findings: CineFindings | None = None
         self._similarity: NDArray[np.float32] | None = None
         self._suggestion: Suggestion | None = None  # valid until labels or predictions change
 
@@ -105,14 +105,14 @@ class Assessment:
         """
         self._suggestion = None
         self._dice.update(zip(frames, dice.tolist(), strict=True))
-        if self._review is None:
-            self._review = Review(self._cine.sector, fps=self._fps, left_heart=self._left_heart)
+        if self._cine_findings is None:
+            self._cine_findings = CineFindings(self._cine.sector, fps=self._fps, left_heart=self._left_heart)
         labels = self._cine.labels.values()
         # Without labels, the number of pieces is known for the left heart only.
         allowed = allowed_pieces(labels, self._classes) if labels or self._left_heart else None
         values = np.array([0, *self._classes], np.uint8)
         self._current.update(frames)
-        changed = self._review.update(frames, values[probabilities.max(1).indices.numpy()], allowed)
+        changed = self._cine_findings.update(frames, values[probabilities.max(1).indices.numpy()], allowed)
         reported = (*frames, *sorted((changed & self._current) - set(frames)))
         expected = {frame: self.expected_dice(frame) for frame in reported}
         self._reported_dice.update(expected)
@@ -124,9 +124,9 @@ class Assessment:
 
     def findings(self, frame: int) -> tuple[Finding, ...]:
         """Return the reasons to distrust the prediction of a frame; none for an annotated frame."""
-        if self._review is None or frame in self._cine.labels or frame in self._damaged:
+        if self._cine_findings is None or frame in self._cine.labels or frame in self._damaged:
             return ()
-        return self._review.of(frame)
+        return self._cine_findings.of(frame)
 
     def suggestion(self) -> Suggestion:
         """Return the frame to outline next, given the expected Dice of every frame."""

@@ -1,8 +1,9 @@
 """Calibrated confidence: expected Dice of frames and error probability of pixels.
 
-The softmax of a head is overconfident. The maps from confidence signs to expected Dice and error probability
-were fitted on data with known labels and are stored in `resources/calibration.json` (written by
-`vjepa_core.bench.make_calibration`). Every map is monotone: a higher sign never lowers the confidence.
+The softmax of a head is overconfident. The maps from confidence indicators to expected Dice and error
+probability were fitted on data with known labels and are stored in `resources/calibration.json` (written by
+`vjepa_core.bench.make_calibration`). Every map is monotone: a larger indicator never decreases the expected
+Dice or increases the error probability.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from vjepa_core.resources import resource_path
 
 SHIPPED = "calibration.json"
 
-FRAME_SIGNS = ("soft", "weakest", "returned", "agreed", "near")
-"""Confidence signs of a frame; see `vjepa_core.fewshot.confidence.frame_signs`."""
+FRAME_INDICATORS = ("soft", "weakest", "returned", "agreed", "near")
+"""Confidence indicators of a frame; see `vjepa_core.fewshot.confidence.frame_indicators`."""
 
-PIXEL_SIGNS = ("softmax", "carried", "frame")
-"""Confidence signs of a pixel: nines of its softmax, carried probability of its label, nines of the frame's
-Dice."""
+PIXEL_INDICATORS = ("softmax", "carried", "frame")
+"""Confidence indicators of a pixel: nines of the softmax, carried probability of the label, and nines of the
+expected Dice of the frame."""
 
 
 class Situation(StrEnum):
@@ -55,22 +56,22 @@ def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Linear:
-    """Weighted sum of signs.
+    """Weighted sum of indicators.
 
     Attributes
     ----------
     bias : float
         Constant term.
     weights : tuple of float
-        Non-negative weights in the order of the signs.
+        Non-negative weights in the order of the indicators.
     """
 
     bias: float
     weights: tuple[float, ...]
 
-    def __call__(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the weighted sum of signs (..., n), with the result (...)."""
-        return np.asarray(signs @ np.array(self.weights) + self.bias, np.float64)
+    def __call__(self, indicators: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the weighted sum of indicators (..., n), with the result (...)."""
+        return np.asarray(indicators @ np.array(self.weights) + self.bias, np.float64)
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class Calibration:
     Attributes
     ----------
     frame : Linear
-        Map from `FRAME_SIGNS` to the logit of the expected Dice.
+        Map from `FRAME_INDICATORS` to the logit of the expected Dice.
     pixel : Linear
-        Map from `PIXEL_SIGNS` to a score.
+        Map from `PIXEL_INDICATORS` to a score.
     scores, wrong : tuple of float
         Knots of the map from score to error probability. Scores increase, probabilities do not.
     """
@@ -92,13 +93,13 @@ class Calibration:
     scores: tuple[float, ...]
     wrong: tuple[float, ...]
 
-    def expected_dice(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the expected mean Dice of frames, (B,) in 0..1, from their signs (B, 5)."""
-        return sigmoid(self.frame(signs))
+    def expected_dice(self, indicators: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the expected mean Dice of frames, (B,) in 0..1, from their indicators (B, 5)."""
+        return sigmoid(self.frame(indicators))
 
-    def error_probability(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the probability that the label of a pixel is wrong, (...), from its signs (..., 3)."""
-        return np.asarray(np.interp(self.pixel(signs), self.scores, self.wrong), np.float64)
+    def error_probability(self, indicators: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the probability that the label of a pixel is wrong, (...), from its indicators (..., 3)."""
+        return np.asarray(np.interp(self.pixel(indicators), self.scores, self.wrong), np.float64)
 
 
 @cache
@@ -132,9 +133,9 @@ def write(path: Path, calibration: Mapping[Situation, Calibration], about: Mappi
     """Write rounded maps and a description of their data."""
     situations = {
         situation.value: {
-            "frame": _as_dict(one.frame, FRAME_SIGNS),
+            "frame": _as_dict(one.frame, FRAME_INDICATORS),
             "pixel": {
-                **_as_dict(one.pixel, PIXEL_SIGNS),
+                **_as_dict(one.pixel, PIXEL_INDICATORS),
                 "scores": [round(value, 4) for value in one.scores],
                 "wrong": [round(value, 6) for value in one.wrong],
             },
@@ -157,13 +158,15 @@ def _parse(stored: Mapping[str, Any]) -> Calibration:
     non_increasing = all(a >= b for a, b in pairwise(wrong))
     if not scores or len(scores) != len(wrong) or not increasing or not non_increasing:
         raise ValueError("the map from score to error probability is not monotone")
-    return Calibration(_linear(stored["frame"], FRAME_SIGNS), _linear(pixel, PIXEL_SIGNS), scores, wrong)
+    return Calibration(
+        _linear(stored["frame"], FRAME_INDICATORS), _linear(pixel, PIXEL_INDICATORS), scores, wrong
+    )
 
 
 def _linear(stored: Mapping[str, Any], names: tuple[str, ...]) -> Linear:
-    """Parse a weighted sum; a missing sign has the weight 0."""
+    """Parse a weighted sum; a missing indicator has the weight 0."""
     remaining = dict(stored["weights"])
     weights = tuple(float(remaining.pop(name, 0.0)) for name in names)
     if remaining or min(weights) < 0 or not np.isfinite([stored["bias"], *weights]).all():
-        raise ValueError("unknown signs or invalid weights")
+        raise ValueError("unknown indicators or invalid weights")
     return Linear(float(stored["bias"]), weights)

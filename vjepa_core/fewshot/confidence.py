@@ -1,7 +1,7 @@
-"""Trust in a prediction: the expected Dice of a frame, and the probability that a label is wrong.
+"""Expected errors of predictions: the expected Dice of a frame, and the doubt of its pixels.
 
 The softmax of the head, the carried labels and their agreement are the inputs of a calibration. None of them
-needs another run of the head.
+requires another pass of the head.
 """
 
 from __future__ import annotations
@@ -18,88 +18,91 @@ from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shippe
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4
-"""Smallest distance of Dice and softmax from 1 in `nines`."""
+"""Minimum distance of Dice and softmax from 1 in `nines`."""
 
 MIN_LABELLED_SHARE = 0.98
-"""Smallest share of labelled pixels from which the Dice of an annotated frame is measured."""
+"""Minimum fraction of labelled pixels for which the Dice of an annotated frame is measured."""
 
 
 @dataclass(frozen=True, eq=False)
-class Trust:
-    """Trust in predictions of some frames.
+class ErrorEstimate:
+    """Expected errors of the predictions of some frames.
 
     Attributes
     ----------
     dice : (B,) float
         Expected mean Dice of the predicted structures of each frame; 0 if there are none.
-    wrong : (B, grid, grid) float
+    doubt : (B, grid, grid) float
         Probability that the predicted label of a pixel is wrong.
     """
 
     dice: Tensor
-    wrong: Tensor
+    doubt: Tensor
 
 
-def trust(
+def estimate_errors(
     cine: PreparedCine,
     frames: Sequence[int],
     probabilities: Tensor,
     *,
     carried: bool = False,
     calibration: Calibration | None = None,
-) -> Trust:
-    """Return the trust in a prediction.
+) -> ErrorEstimate:
+    """Estimate the errors of predictions.
 
     Parameters
     ----------
     cine : PreparedCine
+        Cine with its labels.
     frames : sequence of int
+        Frame numbers.
     probabilities : (len(frames), K, grid, grid) float
         Prediction of these frames; background and classes.
     carried : bool
-        True if it is not of a head, but the labels of this cine carried along the motion.
+        True if the prediction consists of carried labels of this cine instead of the output of a head.
     calibration : Calibration, optional
-        By default the bundled one for this situation.
+        Default: the shipped one for the situation.
 
     Returns
     -------
-    Trust
+    ErrorEstimate
     """
     maps = calibration or shipped_calibration()[situation(cine, carried=carried)]
     prior = cine.prior(frames, probabilities.shape[1])
-    dice = maps.expected_dice(frame_signs(cine, frames, probabilities, prior))
+    dice = maps.expected_dice(frame_indicators(cine, frames, probabilities, prior))
     for row, frame in enumerate(frames):
         measured = _measured_dice(cine, frame, probabilities[row])
         dice[row] = dice[row] if measured is None else measured
-    # The pixels of a frame without structures are judged with its Dice before that is set to 0.
-    wrong = maps.error_probability(pixel_signs(probabilities, prior, dice))
-    drawn = (probabilities.max(1).indices > 0).flatten(1).any(1).numpy()
-    return Trust(
-        torch.from_numpy(np.where(drawn, dice, 0.0)).float().clamp(0, 1), torch.from_numpy(wrong).float()
+    # On a frame without structures, the doubt is computed from its Dice before that is set to 0.
+    doubt = maps.error_probability(pixel_indicators(probabilities, prior, dice))
+    has_structure = (probabilities.max(1).indices > 0).flatten(1).any(1).numpy()
+    return ErrorEstimate(
+        torch.from_numpy(np.where(has_structure, dice, 0.0)).float().clamp(0, 1),
+        torch.from_numpy(doubt).float(),
     )
 
 
-def confidence(cine: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
-    """Return the expected mean Dice of each frame, (len(frames),) in 0..1, see `trust`."""
-    return trust(cine, frames, probabilities).dice
+def expected_dice(cine: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:
+    """Return the expected mean Dice of each frame, (len(frames),) in 0..1; see `estimate_errors`."""
+    return estimate_errors(cine, frames, probabilities).dice
 
 
 def situation(cine: PreparedCine, *, carried: bool = False) -> Situation:
-    """Return the situation in which this cine is predicted."""
+    """Return the situation of predictions of a cine."""
     if carried:
         return Situation.CARRIED
     return Situation.FITTED if _outlined_frames(cine) else Situation.DRAFT
 
 
-def frame_signs(
+def frame_indicators(
     cine: PreparedCine, frames: Sequence[int], probabilities: Tensor, prior: Tensor
 ) -> NDArray[np.float64]:
-    """Return the inputs of the calibration for frames, (B, 5); more is better.
+    """Return the inputs of the calibration for frames, (B, 5); larger values are better.
 
-    The columns are: nines of the Dice expected from the softmax, mean and least of the predicted structures;
-    nines of `motion_confidence`; nines of the soft Dice between predicted and carried labels; minus the
-    logarithm of 1 plus the number of frames to the nearest outlined one. The last three are 0 in a cine
-    without labels.
+    The columns are: nines of the Dice expected from the softmax, mean and minimum over the predicted
+    structures; nines of `motion_confidence`; nines of the soft Dice between predicted and carried labels;
+    minus the logarithm of 1 plus the number of frames to the nearest outlined one. The last three are 0 in a
+    cine without labels.
 
     Parameters
     ----------
@@ -107,21 +110,21 @@ def frame_signs(
         Prediction, and carried labels.
     """
     soft = soft_dice(probabilities)
-    drawn = ~soft.isnan()
-    mean, least = soft.nanmean(1).nan_to_num(0.0), torch.where(drawn, soft, torch.inf).amin(1)
-    signs = np.zeros((len(frames), 5))
-    signs[:, 0] = nines(mean.numpy(), DICE_FLOOR)
-    signs[:, 1] = nines(torch.where(drawn.any(1), least, 0.0).numpy(), DICE_FLOOR)
+    present = ~soft.isnan()
+    mean, least = soft.nanmean(1).nan_to_num(0.0), torch.where(present, soft, torch.inf).amin(1)
+    indicators = np.zeros((len(frames), 5))
+    indicators[:, 0] = nines(mean.numpy(), DICE_FLOOR)
+    indicators[:, 1] = nines(torch.where(present.any(1), least, 0.0).numpy(), DICE_FLOOR)
     outlined = _outlined_frames(cine)
     if outlined:
-        signs[:, 2] = nines(motion_confidence(cine, frames).numpy(), DICE_FLOOR)
-        signs[:, 3] = nines(_agreement(probabilities, prior).numpy(), DICE_FLOOR)
-        signs[:, 4] = [-np.log1p(min(abs(source - frame) for source in outlined)) for frame in frames]
-    return signs
+        indicators[:, 2] = nines(motion_confidence(cine, frames).numpy(), DICE_FLOOR)
+        indicators[:, 3] = nines(_agreement(probabilities, prior).numpy(), DICE_FLOOR)
+        indicators[:, 4] = [-np.log1p(min(abs(source - frame) for source in outlined)) for frame in frames]
+    return indicators
 
 
-def pixel_signs(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inputs of the calibration for pixels, (B, grid, grid, 3), see `calibration.PIXEL_SIGNS`.
+def pixel_indicators(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inputs of the calibration for pixels, `PIXEL_INDICATORS`, (B, grid, grid, 3).
 
     Parameters
     ----------
@@ -131,17 +134,17 @@ def pixel_signs(probabilities: Tensor, prior: Tensor, dice: NDArray[np.float64])
     """
     best, label = probabilities.float().max(1)
     carried = prior.gather(1, label[:, None])[:, 0]
-    signs = np.empty((*best.shape, 3))
-    signs[..., 0] = nines(best.numpy(), SOFTMAX_FLOOR)
-    signs[..., 1] = carried.numpy()
-    signs[..., 2] = nines(dice, DICE_FLOOR)[:, None, None]
-    return signs
+    indicators = np.empty((*best.shape, 3))
+    indicators[..., 0] = nines(best.numpy(), SOFTMAX_FLOOR)
+    indicators[..., 1] = carried.numpy()
+    indicators[..., 2] = nines(dice, DICE_FLOOR)[:, None, None]
+    return indicators
 
 
 def soft_dice(probabilities: Tensor) -> Tensor:
-    """Return the Dice of each class expected from the softmax, (B, K - 1); NaN for classes without a pixel.
+    """Return the Dice of each class expected from the softmax, (B, K - 1); NaN for classes without pixels.
 
-    If every pixel is right with its predicted probability, a mask m from probabilities p has the expected
+    If the probabilities are correct, a mask m from probabilities p has the expected
     overlap sum(p m) with the truth, so its Dice is about 2 sum(p m) / (sum p + sum m).
     """
     p = probabilities.float()
@@ -169,14 +172,15 @@ def frame_confidence(probabilities: Tensor) -> Tensor:
 def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
     """Return the soft Dice of the nearest label with itself, carried to a frame and back.
 
-    2 sum(min(a, b)) / (sum a + sum b) over all structures, on the head's grid. If the tissue cannot be
+    It is 2 sum(min(a, b)) / (sum a + sum b) over all structures, on the head's grid. If the tissue cannot be
     tracked, the label does not return to its position.
 
     Parameters
     ----------
     cine : PreparedCine
-        With at least one frame on which a structure is outlined.
+        Cine with at least one frame on which a structure is outlined.
     frames : sequence of int
+        Frame numbers.
 
     Returns
     -------
@@ -196,14 +200,14 @@ def motion_confidence(cine: PreparedCine, frames: Sequence[int]) -> Tensor:
 
 
 def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
-    """Soft Dice of the predicted structures with the carried ones, (B,); 1 if neither has any."""
+    """Return the soft Dice of predicted and carried structures, (B,); 1 if neither has any."""
     p, q = probabilities[:, 1:].float(), prior[:, 1:]
     both, total = torch.minimum(p, q).sum((1, 2, 3)), p.sum((1, 2, 3)) + q.sum((1, 2, 3))
     return torch.where(total > 1e-3, 2 * both / total.clamp_min(1e-3), 1.0)
 
 
 def _measured_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> float | None:
-    """Dice with the outlines of this frame; None if not every structure is outlined, or it is scribbled."""
+    """Return the Dice with the outlines of a frame; None if not every structure is outlined."""
     label = cine.labels.get(frame)
     outlined = _outlined_frames(cine)
     if label is None or not outlined:

@@ -36,24 +36,24 @@ Of 200 predictions on CAMUS validation images by nets fitted to phantoms only, t
 mean Dice of 0.63, the others 0.77. No outline of the training patients has a finding.
 """
 
-SMALLEST = 12
-"""Smallest structure, piece or hole, pixels of the head's grid."""
+MIN_PIXELS = 12
+"""Minimum size of a structure, piece or hole in pixels of the head's grid."""
 
-PIECE = 0.04
-"""Smallest piece or hole, as a share of the structure."""
+MIN_PIECE_SHARE = 0.04
+"""Minimum size of a piece or hole as a fraction of the structure."""
 
-ENCLOSED = 0.7
-"""Smallest share of the cavity's rim that borders on wall or atrium; outlined hearts have more."""
+MIN_ENCLOSED = 0.7
+"""Minimum fraction of the cavity's rim next to wall or atrium; outlined hearts have more."""
 
-MOST_OUTSIDE = 0.15
-"""Largest share of the structures outside the sector; it is 11 % at most for outlined hearts."""
+MAX_OUTSIDE = 0.15
+"""Maximum fraction of the structures outside the sector; at most 11 % for outlined hearts."""
 
-JUMP, JUMP_A_SECOND = 1.3, 4.0
-"""Largest factor between an area and that of neighbouring frames, and its growth exponent per second between
-frames: ventricles change by less than e^4 per second."""
+MAX_JUMP, LOG_JUMP_PER_SECOND = 1.3, 4.0
+"""Maximum ratio of an area to that of neighbouring frames, and the increase of its logarithm per second: the
+area of a ventricle changes by a factor of less than e^4 per second."""
 
-REACH = 2
-"""Number of neighbours on either side."""
+NEIGHBOURS = 2
+"""Number of neighbouring frames on either side for comparison of areas."""
 
 
 def findings(mask: NDArray[np.uint8], *, left_heart: bool, allowed: Mapping[int, int] | None) -> set[Finding]:
@@ -73,16 +73,16 @@ def findings(mask: NDArray[np.uint8], *, left_heart: bool, allowed: Mapping[int,
     if allowed is not None:
         for value in np.unique(mask[mask > 0]).tolist():
             part = (mask == value).astype(np.uint8)
-            least = max(SMALLEST, PIECE * int(part.sum()))
-            if pieces(part, least) > max(allowed.get(value, 1), 1):
+            min_pixels = max(MIN_PIXELS, MIN_PIECE_SHARE * int(part.sum()))
+            if pieces(part, min_pixels) > max(allowed.get(value, 1), 1):
                 found.add(Finding.PIECES)
-            if left_heart and value in (LV, LA) and _has_hole(part, least):
+            if left_heart and value in (LV, LA) and _has_hole(part, min_pixels):
                 found.add(Finding.HOLE)
     if left_heart:
         cavity, around = (mask == LV).astype(np.uint8), np.isin(mask, (MYO, LA))
-        if cavity.sum() >= SMALLEST and (mask == MYO).sum() >= SMALLEST:
+        if cavity.sum() >= MIN_PIXELS and (mask == MYO).sum() >= MIN_PIXELS:
             rim = (cv2.dilate(cavity, np.ones((3, 3), np.uint8)) > 0) & (cavity == 0)
-            if (rim & around).sum() < ENCLOSED * rim.sum():
+            if (rim & around).sum() < MIN_ENCLOSED * rim.sum():
                 found.add(Finding.UNENCLOSED)
     return found
 
@@ -105,10 +105,10 @@ def allowed_pieces(labels: Iterable[FrameLabel], classes: Sequence[int]) -> dict
     return most
 
 
-def pieces(part: NDArray[np.uint8], least: float = SMALLEST) -> int:
-    """Return the number of connected pieces of a binary image (h, w) with at least `least` pixels."""
+def pieces(part: NDArray[np.uint8], min_pixels: float = MIN_PIXELS) -> int:
+    """Return the number of connected pieces of a binary image (h, w) with at least `min_pixels` pixels."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
-    return int((stats[1:, cv2.CC_STAT_AREA] >= least).sum())
+    return int((stats[1:, cv2.CC_STAT_AREA] >= min_pixels).sum())
 
 
 def capped(dice: float, found: Iterable[Finding]) -> float:
@@ -116,7 +116,7 @@ def capped(dice: float, found: Iterable[Finding]) -> float:
     return min(dice, CAP) if any(True for _ in found) else dice
 
 
-class Review:
+class CineFindings:
     """Findings of the predicted frames of one cine, updated as frames are predicted.
 
     Parameters
@@ -153,13 +153,15 @@ class Review:
         -------
         set of int
         """
-        near = {f + k for f in frames for k in range(-REACH, REACH + 1)} & (self._own.keys() | set(frames))
+        near = {f + k for f in frames for k in range(-NEIGHBOURS, NEIGHBOURS + 1)} & (
+            self._own.keys() | set(frames)
+        )
         before = {frame: self.of(frame) for frame in near}
         for frame, mask in zip(frames, masks, strict=True):
             own = findings(mask, left_heart=self._left_heart, allowed=allowed)
             structures = mask > 0
             outside = int((structures & ~self._sector).sum())
-            if outside > MOST_OUTSIDE * max(int(structures.sum()), 1):
+            if outside > MAX_OUTSIDE * max(int(structures.sum()), 1):
                 own.add(Finding.OUTSIDE)
             self._own[frame] = own
             values, counts = np.unique(mask[structures], return_counts=True)
@@ -174,20 +176,20 @@ class Review:
         return tuple(reason for reason in Finding if reason in found)
 
     def _jumps(self, frame: int) -> bool:
-        others = [f for k in range(1, REACH + 1) for f in (frame - k, frame + k) if f in self._areas]
+        others = [f for k in range(1, NEIGHBOURS + 1) for f in (frame - k, frame + k) if f in self._areas]
         if len(others) < 2:  # with two frames it is unknown which one is wrong
             return False
-        limit = JUMP * np.exp(JUMP_A_SECOND * self._seconds)
+        limit = MAX_JUMP * np.exp(LOG_JUMP_PER_SECOND * self._seconds)
         values = set(self._areas[frame]).union(*(self._areas[f] for f in others))
         for value in values:
             here = self._areas[frame].get(value, 0)
             there = median(self._areas[f].get(value, 0) for f in others)
-            if max(here, there) >= 4 * SMALLEST and max(here, there) > limit * max(min(here, there), 1):
+            if max(here, there) >= 4 * MIN_PIXELS and max(here, there) > limit * max(min(here, there), 1):
                 return True
         return False
 
 
-def _has_hole(part: NDArray[np.uint8], least: float) -> bool:
+def _has_hole(part: NDArray[np.uint8], min_pixels: float) -> bool:
     contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(part), contours, -1, (1,), cv2.FILLED)
-    return pieces(np.asarray(filled - part, np.uint8), least) > 0
+    return pieces(np.asarray(filled - part, np.uint8), min_pixels) > 0

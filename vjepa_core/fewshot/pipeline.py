@@ -19,7 +19,7 @@ from vjepa_core.encoder.precision import inference_device
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.assessment import Assessment, PredictedFrames, label_image
 from vjepa_core.fewshot.bounded_cache import BoundedCache
-from vjepa_core.fewshot.confidence import Trust, trust
+from vjepa_core.fewshot.confidence import ErrorEstimate, estimate_errors
 from vjepa_core.fewshot.draft import Draft, blend_with_draft, fill_from_draft, predict_with_draft
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import PartialFeatures
@@ -349,23 +349,25 @@ class CinePipeline:
                 known = known & self.prepared.outlined_classes
             if not known.all():
                 probabilities = fill_from_draft(probabilities, self.draft(frames), known)
-        return self._finish(frames, probabilities, trust(self.prepared, frames, probabilities))
+        return self._finish(frames, probabilities, estimate_errors(self.prepared, frames, probabilities))
 
     def carry(self, frames: list[int]) -> PredictedFrames:
         """Predict frames from the labels and the motion alone, without a head."""
         probabilities = self.prepared.prior(frames, 1 + len(self.classes))
         if self.draft is not None and self.draft.has(frames):
             probabilities = blend_with_draft(probabilities, self.prepared, frames, self.draft)
-        return self._finish(frames, probabilities, trust(self.prepared, frames, probabilities, carried=True))
+        return self._finish(
+            frames, probabilities, estimate_errors(self.prepared, frames, probabilities, carried=True)
+        )
 
-    def _finish(self, frames: list[int], probabilities: Tensor, found: Trust) -> PredictedFrames:
+    def _finish(self, frames: list[int], probabilities: Tensor, errors: ErrorEstimate) -> PredictedFrames:
         cine = self.prepared
         masks = np.stack([label_image(maps, self._box, self.classes, cine.inside) for maps in probabilities])
-        wrong = found.wrong
+        doubt = errors.doubt
         damaged = [frame in self._damaged for frame in frames]
-        masks[damaged], wrong[damaged] = 0, 0
-        expected = self.assessment.update(frames, probabilities, found.dice)
-        return PredictedFrames(frames, probabilities, masks, wrong, expected)
+        masks[damaged], doubt[damaged] = 0, 0
+        expected = self.assessment.update(frames, probabilities, errors.dice)
+        return PredictedFrames(frames, probabilities, masks, doubt, expected)
 
 
 def prepare_cine(

@@ -21,7 +21,7 @@ from vjepa_core.preprocessing import Letterbox
 if TYPE_CHECKING:
     from vjepa_core.fewshot.features import CineFeatures
 
-MOST_OUTSIDE = 0.25
+MAX_OUTSIDE = 0.25
 """The detected sector is rejected if more than this fraction of the outlined pixels lies outside it.
 
 Experts continue walls slightly beyond the sector: at most 11 % of the pixels in CAMUS training images.
@@ -250,4 +250,4 @@ def _contradicted(sector: NDArray[np.bool_], labels: Iterable[FrameLabel]) -> bo
     outside = cv2.resize((~sector).astype(np.float32), (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_AREA)
     outlined = [label.target[..., 1:].sum(-1) * label.weight for label in labels]
     total = sum(float(one.sum()) for one in outlined)
-    return sum(float((one * outside).sum()) for one in outlined) > MOST_OUTSIDE * total > 0
+    return sum(float((one * outside).sum()) for one in outlined) > MAX_OUTSIDE * total > 0

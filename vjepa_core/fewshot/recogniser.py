@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vjepa_core.fewshot.prepared_cine import MOST_OUTSIDE
+from vjepa_core.fewshot.prepared_cine import MAX_OUTSIDE
 from vjepa_core.resources import resource_path
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Recogniser:
 
         It is minus infinity if much of the prediction lies outside the sector.
         """
-        if evidence.outside > MOST_OUTSIDE:
+        if evidence.outside > MAX_OUTSIDE:
             return -float("inf")
         return float(self.weights @ evidence_features(evidence) + self.bias)
 

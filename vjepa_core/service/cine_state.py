@@ -1,4 +1,4 @@
-"""State of one cine in the engine: pipeline, mapped output, and frames that await a prediction."""
+"""State of one cine in the engine: pipeline, mapped output, and frames to predict."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class CineState:
     Parameters
     ----------
     request : OpenCine
+        Request that opened the cine.
     frames : uint8 array (T, 224, 224)
-        Copied.
+        Letterboxed frames, which are copied.
     positions : BoundedCache, optional
         Cache of carried positions, shared between cines.
 
@@ -37,23 +38,23 @@ class CineState:
         Revision of the labels.
     visible_frame : int
     is_fitted : bool
-        The present head was fitted to these labels.
+        True if the current head was fitted to these labels.
     has_masks : bool
-        The client has the masks that the present head predicted.
+        True if the program has the masks predicted by the current head.
     has_failed : bool
-        An error occurred in this cine; it is left out until new labels or `Resume`.
+        True if a job failed on this cine, which is then excluded until new labels or `Resume`.
     had_labels : bool
-        All labels of the cine were removed.
+        True if all labels of the cine were removed.
     predicted_by : Head or None
         Head of the newest final masks.
     recognised_by : tuple or None
-        A fitted head, and whether it recognises the cine.
+        A fitted head, and True if it applies to the cine.
     embedding : array or None
         See `vjepa_core.fewshot.applicability.cine_embedding`.
     waiting : set of int
-        Frames that await a prediction.
+        Frames to predict.
     shows_fit : bool
-        Masks of a head fitted to labels of this cine have been shown.
+        True if masks from labels of this cine, carried or predicted, were reported.
     """
 
     def __init__(
@@ -121,12 +122,12 @@ class CineState:
     def is_unlabelled_example(self) -> bool:
         """True if a fit to other cines may use this one without labels.
 
-        Not after its labels were removed: the head would be fitted to what it had learned from them.
+        False after its labels were removed, because the predictions as targets would depend on these labels.
         """
         return self.is_prepared and not self.is_labelled and not self.had_labels
 
     def set_labels(self, request: SetLabels, pixels: NDArray[np.uint8] | None) -> None:
-        """Replace all labels by those of a revision."""
+        """Replace all labels by those of a new revision."""
         self.revision, self.recognised_by = request.revision, None
         images = pixels if pixels is not None else ()
         stated = None
@@ -162,16 +163,16 @@ class CineState:
             self.predict_all()
 
     def predict_all(self) -> None:
-        """Let every frame await a prediction."""
+        """Request predictions of all frames."""
         self.waiting = set(range(self.n_frames))
         self.pipeline.invalidate()
 
     def next_frames(self) -> list[int]:
-        """Return the waiting frames nearest to the visible one."""
+        """Return the next frames to predict, nearest to the visible one."""
         return self._nearest(self.waiting)
 
     def next_preview_frames(self) -> list[int]:
-        """Return the visible frame and the nearest ones without a preview; all frames take turns."""
+        """Return the visible frame and the nearest frames without a preview, until every frame had one."""
         waiting = set(range(self.n_frames)) - self._previewed - {self.visible_frame}
         if not waiting:
             self._previewed.clear()
@@ -189,7 +190,7 @@ class CineState:
         return self._write(predicted)
 
     def carry_labels(self) -> Iterator[dict[int, float]]:
-        """Write labels carried along the motion, a few frames at a time, outward from the visible frame."""
+        """Write carried labels, a few frames at a time from the visible frame; yield the expected Dice."""
         frames = sorted(range(self.n_frames), key=lambda f: abs(f - self.visible_frame))
         for start in range(0, len(frames), PREDICT_FRAMES):
             yield self._write(self.pipeline.carry(frames[start : start + PREDICT_FRAMES]))
@@ -206,5 +207,5 @@ class CineState:
         self.shows_fit = True
         self._masks[predicted.frames] = predicted.masks
         if self._doubts is not None:
-            self._doubts[predicted.frames] = (255 * predicted.wrong).round().byte().numpy()
+            self._doubts[predicted.frames] = (255 * predicted.doubt).round().byte().numpy()
         return predicted.expected_dice

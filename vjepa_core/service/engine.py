@@ -1,7 +1,7 @@
-"""The engine process: owns torch and the GPU, receives requests from a pipe and sends reports.
+"""The engine process, which uses torch and the GPU, receives requests from a pipe and sends reports.
 
-One thread receives requests, the other one runs jobs: see `jobs` for the work, `scheduler` for its order and
-`requests` for what requests change.
+One thread receives requests, another one runs jobs: see `jobs` for the jobs, `scheduler` for their order and
+`requests` for the effects of requests.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Engine:
     Parameters
     ----------
     connection : Connection
-        Pipe to the client.
+        Pipe to the program.
     cache_folder : Path
         Folder of the feature cache.
     scratch_folder : Path
@@ -47,7 +47,7 @@ class Engine:
     encoder : str
         Name of the encoder.
     encoder_folders : sequence of Path, optional
-        Folders with encoder cards. By default those of the bundled encoders.
+        Folders with encoder cards; default: the shipped encoders.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Engine:
         except Exception as error:
             logger.exception("the encoder could not be loaded")
             self._report_encoder_failure(error)
-            # If the process ended, the client would start another one, again and again.
+            # Do not end: the program would start new processes repeatedly.
             while not isinstance(self.inbox.next(), Shutdown):
                 pass
             return
@@ -115,20 +115,20 @@ class Engine:
             if not isinstance(job, SuggestJob):
                 self.state.needs_suggestion = True
             job.run(self._should_yield)
-        except Exception as error:  # an error in one cine or library must not end the engine
-            logger.exception("work failed")
+        except Exception as error:  # an error must not end the engine
+            logger.exception("a job failed")
             self._handle_failure(error)
         return True
 
     def _should_yield(self, job: Job) -> bool:
-        """Handle new requests; return whether another job should be run now."""
+        """Handle new requests; return True if another job should run now."""
         if not self.inbox.arrived.is_set():
             return self._is_closing
         self._handle_requests()
         return self._is_closing or not job.is_same(self._scheduler.next_job())
 
     def _handle_failure(self, error: Exception) -> None:
-        """Leave out the cine that failed, or stop, until `Resume` or new labels."""
+        """Exclude the cine that failed, or stop all jobs, until `Resume` or new labels."""
         state = self.state
         cine = error.cine if isinstance(error, CineError) else None
         cause = error.__cause__ or error
@@ -162,7 +162,7 @@ def serve(
     encoder: str,
     encoder_folders: Sequence[str] | None = None,
 ) -> None:
-    """Run an engine; the entry point of its process. For the parameters see `Engine`."""
+    """Run an engine; entry point of the process. See `Engine` for the parameters."""
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(5)  # the user interface has priority

@@ -46,16 +46,18 @@ class EngineState:
     cines : dict
         Open cines by id.
     visible_id : int
-        The visible cine. Until the client sets it, the one opened last.
+        Id of the visible cine; until the program sets it, of the cine opened last.
     is_visible_set : bool
+        True once the program has set the visible cine.
     is_cancelled : bool
-        All work is stopped until `Resume`, new labels or a new cine.
+        True if no job runs until `Resume` or new labels.
     is_closing : bool
+        True after `Shutdown`.
     needs_suggestion : bool
-        True until the suggestion was updated after other work.
+        True if the suggestion has to be updated after requests or other jobs.
     running_fit : RunningFit or None
     interrupted_fit : Fit or None
-        A fit that new labels have interrupted; the next one continues from its head.
+        Fit that new labels have interrupted; the next fit continues from its head.
     """
 
     reporter: Reporter
@@ -74,7 +76,7 @@ class EngineState:
 
     @property
     def visible(self) -> CineState | None:
-        """The visible cine, or any open one if that is not open."""
+        """The visible cine, or any other open cine if it is not open; None without open cines."""
         return self.cines.get(self.visible_id) or next(iter(self.cines.values()), None)
 
     @property
@@ -88,11 +90,11 @@ class EngineState:
         return [cine for cine in self.cines.values() if cine.is_labelled and not cine.has_failed]
 
     def interrupt_fit(self) -> None:
-        """End the fit in progress; the next one continues from its head."""
+        """End the fit in progress; the next fit continues from its head."""
         if self.running_fit is not None and self.running_fit.fit.done_steps:
             self.interrupted_fit = self.running_fit.fit
         self.running_fit = None
 
     def discard_fit(self) -> None:
-        """End the fit in progress and discard what it has learned."""
+        """End the fit in progress and discard its head."""
         self.running_fit = self.interrupted_fit = None

@@ -1,4 +1,4 @@
-"""The heads of the engine: the starter head, the fitted head, and the choice between them for a cine."""
+"""The heads of the engine: starter head and fitted head, and the choice between them for each cine."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ logger = logging.getLogger(__name__)
 
 
 class Heads:
-    """Chooses the head that predicts a cine.
+    """Chooses the head for predictions of a cine.
 
     Parameters
     ----------
     card : EncoderCard
-        The engine's encoder.
+        Card of the engine's encoder.
     device : torch.device
+        Device of the heads.
     starter : Starter, optional
-        Starter head over this encoder.
+        Starter head for this encoder.
     recogniser : Recogniser, optional
-        Recogniser over this encoder.
+        Recogniser for this encoder.
 
     Attributes
     ----------
     fitted : Head or None
         Newest fitted or restored head.
     fitted_revisions : dict
-        Revision of the labels of each cine that it was fitted to.
+        Revision of the labels to which it was fitted, by cine.
     recognition : Recognition
     """
 
@@ -59,7 +60,7 @@ class Heads:
             starter.head.to(device)
 
     def restore(self, path: Path, revisions: dict[int, int]) -> None:
-        """Use a saved head, unless it is of an older version or over another encoder."""
+        """Use a saved head, unless it is from an older version or for another encoder."""
         try:
             head = load_head(path)
         except OlderHeadError as error:
@@ -70,15 +71,15 @@ class Heads:
             self.recognition.restore(path)
 
     def drop_other_classes(self, classes: tuple[int, ...]) -> None:
-        """Drop the fitted head if it draws other structures."""
+        """Drop the fitted head if it predicts other structures."""
         if self.fitted is not None and self.fitted.config.classes != classes:
             self.fitted, self.fitted_revisions = None, {}
 
     def head_for(self, cine: CineState, cines: Collection[CineState]) -> Head | None:
-        """Return the head that predicts a cine, None if there is none.
+        """Return the head for predictions of a cine, or None.
 
         A cine without labels keeps its draft while at most one other cine is labelled. A restored head whose
-        labels no longer exist predicts nothing.
+        labels no longer exist is not used.
         """
         if cine.is_labelled:
             return self.fitted
@@ -95,36 +96,36 @@ class Heads:
         return None
 
     def keeps_draft(self, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Return whether the starter head predicts a cine: it is unlabelled, and so are almost all others."""
+        """Return True if the starter head predicts a cine: it and all other cines but one are unlabelled."""
         is_first = self.fitted is None or sum(other.is_labelled for other in cines) <= 1
         return not cine.is_labelled and is_first and self.recognition.starter_applies(cine)
 
     def is_unrecognised(self, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Return whether there are heads, and none of them recognises this cine."""
+        """Return True if there is a head but none applies to this cine."""
         if cine.is_labelled or not cine.is_prepared or self.head_for(cine, cines) is not None:
             return False
         return self.fitted is not None or cine.pipeline.starter_applies is False
 
     def is_draft(self, head: Head | None) -> bool:
-        """Return whether a head is the starter head."""
+        """Return True if a head is the starter head."""
         return self._starter is not None and head is self._starter.head
 
     def resting_stage(self, cine: CineState, cines: Collection[CineState]) -> Stage:
-        """Return the stage to report when nothing is left to do for a cine."""
+        """Return the stage to report for a cine without further jobs."""
         head = self.head_for(cine, cines)
         if head is None:
             return Stage.NOT_RECOGNISED if self.is_unrecognised(cine, cines) else Stage.WAITING
         return Stage.DRAFT if self.is_draft(head) else Stage.UP_TO_DATE
 
     def initial_head(self, cine: CineState, interrupted: Fit | None) -> Head:
-        """Return a copy of the head that a fit starts from: the newest one, the starter head or a new one.
+        """Return the head from which a fit starts: a copy of the newest or the starter head, or a new head.
 
         Parameters
         ----------
         cine : CineState
-            A cine of the fit.
+            One of the cines of the fit.
         interrupted : Fit, optional
-            A fit that new labels have interrupted.
+            Fit that new labels have interrupted.
         """
         newest = self.fitted if interrupted is None else interrupted.averaged
         if newest is not None:

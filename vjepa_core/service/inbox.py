@@ -1,4 +1,4 @@
-"""Requests from the client, received in a thread so that they interrupt work within one step."""
+"""Requests from the program, received in a thread, so that they can interrupt a job within one step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Inbox:
     Parameters
     ----------
     connection : Connection
-        Pipe to the client; its end is received as `Shutdown`.
+        Pipe to the program; if it is closed, `Shutdown` is received.
     reporter : Reporter
-        Acknowledges `Cancel` at once, as the present step may take long.
+        Used to acknowledge `Cancel` at once, because the current step may take long.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Inbox:
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start to receive."""
+        """Start the receiving thread."""
         threading.Thread(target=self._receive, name="listener", daemon=True).start()
 
     def waiting(self) -> Iterator[Request]:

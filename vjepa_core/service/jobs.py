@@ -1,7 +1,7 @@
 """The jobs of the engine.
 
-A job is run in short pieces. After each, the engine handles the requests that have arrived and chooses the
-next job anew, so that a job is interrupted by one that has become more urgent.
+Jobs run in short parts. After each, the engine handles new requests and chooses the next job, so that a more
+urgent job interrupts the current one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREVIEW_INTERVAL_S = 0.6
 
 
 class CineError(Exception):
-    """An error in the work on one cine; the cause is the error itself.
+    """A job failed on one cine; `__cause__` is the original error.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class CineError(Exception):
 
 @contextlib.contextmanager
 def attributed_to(cine: CineState) -> Iterator[None]:
-    """Raise any error as `CineError` of this cine."""
+    """Convert any error to a `CineError` for this cine."""
     try:
         yield
     except CineError:
@@ -49,13 +49,13 @@ def attributed_to(cine: CineState) -> Iterator[None]:
 
 
 class Job(ABC):
-    """A kind of work.
+    """A unit of work of the engine.
 
     Parameters
     ----------
     state : EngineState
     cine : CineState, optional
-        The cine that it is about.
+        Cine of the job.
     """
 
     def __init__(self, state: EngineState, cine: CineState | None = None) -> None:
@@ -63,29 +63,29 @@ class Job(ABC):
 
     @abstractmethod
     def run(self, should_yield: Callable[[Job], bool]) -> None:
-        """Do a piece of work.
+        """Run a part of the job.
 
         Parameters
         ----------
         should_yield : callable
-            Handles the requests that have arrived, and returns whether another job than the given one should
-            be run now. For long pieces of work.
+            Handles new requests and returns True if another job than the given one should run now. For parts
+            that take long.
         """
 
     def is_same(self, other: Job | None) -> bool:
-        """Return whether another job is the same work."""
+        """Return True if another job has the same type and cine."""
         return type(self) is type(other) and other is not None and self.cine is other.cine
 
 
 class PrepareJob(Job):
-    """Computes motion and features of a cine, and whether the starter head applies to it."""
+    """Computes motion and features of a cine, and decides if the starter head applies to it."""
 
     def __init__(self, state: EngineState, cine: CineState) -> None:
         super().__init__(state, cine)
         self._cine = cine
 
     def run(self, should_yield: Callable[[Job], bool]) -> None:
-        """Prepare the cine until it is done or another job is more urgent."""
+        """Prepare the cine until it is complete or another job is more urgent."""
         state, cine = self.state, self._cine
         stages = {"motion": Stage.MOTION, "features": Stage.FEATURES}
 
@@ -107,7 +107,7 @@ class PrepareJob(Job):
 
 
 class CompleteLabelsJob(Job):
-    """Gives pixels that scribbles leave open a guess."""
+    """Estimates labels for the unlabelled pixels of scribbled frames."""
 
     def __init__(self, state: EngineState, cine: CineState) -> None:
         super().__init__(state, cine)
@@ -121,10 +121,10 @@ class CompleteLabelsJob(Job):
 
 
 class FitJob(Job):
-    """Fits a head to the labels of all cines that are prepared, and previews the visible cine."""
+    """Fits a head to the labels of all prepared cines and predicts previews of the visible cine."""
 
     def run(self, should_yield: Callable[[Job], bool]) -> None:
-        """Do one step."""
+        """Run one step of the fit."""
         visible = self.state.visible
         if visible is None:
             return
@@ -138,7 +138,7 @@ class FitJob(Job):
             self._preview(running, visible)
 
     def _begin(self, visible: CineState) -> RunningFit:
-        """Start from the newest head; a short fit suffices if it was fitted to some of the labels."""
+        """Begin a fit from the newest head; it is short if the head was fitted to some of the labels."""
         state = self.state
         fitted = [cine for cine in state.labelled_cines if cine.is_prepared]
         cines = [cine.pipeline.prepared for cine in fitted]
@@ -161,7 +161,7 @@ class FitJob(Job):
         return running
 
     def _unlabelled(self) -> list[CineState]:
-        """Unlabelled cines that resemble the labelled ones."""
+        """Return the unlabelled cines that resemble the labelled ones."""
         cines = self.state.all_cines
         usable = [cine for cine in cines if cine.is_unlabelled_example and not cine.has_failed]
         return [cine for cine in usable if self.state.heads.recognition.resembles(cine, cines)]
@@ -179,7 +179,7 @@ class FitJob(Job):
         running.last_preview = time.monotonic()
 
     def _finish(self, running: RunningFit, visible: CineState, loss: float) -> None:
-        """Save the head and let all cines await its predictions."""
+        """Save the head and request its predictions for all cines."""
         state, heads = self.state, self.state.heads
         fit, fitted = running.fit, running.cines
         heads.fitted = fit.averaged
@@ -201,7 +201,7 @@ class FitJob(Job):
 
 
 class PredictJob(Job):
-    """Predicts the frames of a cine that await a prediction, outward from the visible one."""
+    """Predicts the waiting frames of a cine, outward from the visible one."""
 
     def __init__(self, state: EngineState, cine: CineState, head: Head) -> None:
         super().__init__(state, cine)
@@ -223,7 +223,7 @@ class PredictJob(Job):
 
 
 class SuggestJob(Job):
-    """Suggests the frame to outline next, and reports that nothing else is left to do."""
+    """Suggests the frame to outline next and reports that no other job is left."""
 
     def run(self, should_yield: Callable[[Job], bool]) -> None:
         """Update suggestion and resting stage."""
@@ -239,7 +239,7 @@ class SuggestJob(Job):
         state.needs_suggestion = False
 
     def _suggest(self, visible: CineState) -> None:
-        """Report the suggestion, unless no head recognises the cine; such cines are not suggested either."""
+        """Report a suggestion; none if no head applies to the cine. Such cines are not suggested either."""
         state, heads = self.state, self.state.heads
         with attributed_to(visible):
             is_unrecognised = heads.is_unrecognised(visible, state.all_cines)
@@ -259,7 +259,7 @@ class SuggestJob(Job):
 
 
 def report_carried(state: EngineState, cine: CineState) -> None:
-    """Write and report the labels of a cine as motion carries them to all frames."""
+    """Write and report the carried labels of all frames of a cine."""
     with attributed_to(cine):
         for predicted in cine.carry_labels():
             state.reporter.predicted(cine, predicted, final=False)

@@ -1,7 +1,7 @@
-"""Messages between the client and the engine process: frozen dataclasses without arrays, free of torch.
+"""Messages between the program and the engine process: frozen dataclasses without arrays or torch.
 
-Pixels are exchanged in files that both sides map into memory (`SharedArray`). Every result names the cine and
-the revision of the labels that it belongs to. The texts that users read are composed by the client.
+Pixels are exchanged in files that both sides map into memory (`SharedArray`). Every result contains the
+cine and the revision of its labels. Texts for the user are composed by the program.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ class SharedArray:
     Attributes
     ----------
     path : str
+        Path of the file.
     shape : tuple of int
+        Shape of the array.
     """
 
     path: str
@@ -38,11 +40,11 @@ class SharedArray:
         return cls(str(path), shape)
 
     def open(self, *, writable: bool = False) -> NDArray[np.uint8]:
-        """Map the array; it stays valid after the file is deleted (on Windows, until it is closed)."""
+        """Map the array, which stays valid if the file is deleted (Windows refuses that while it is mapped)."""
         return np.memmap(self.path, dtype=np.uint8, mode="r+" if writable else "r", shape=self.shape)
 
     def delete(self) -> None:
-        """Delete the file, if it exists and is not mapped on Windows."""
+        """Delete the file if it exists; errors, such as for a mapped file on Windows, are ignored."""
         try:
             Path(self.path).unlink(missing_ok=True)
         except OSError:
@@ -50,7 +52,7 @@ class SharedArray:
 
 
 DOUBT_SIZE = 112
-"""Side of the grid on which the probability of a wrong label is reported: the grid of the head."""
+"""Side of the grid of doubts, which is the grid of the head."""
 
 
 # Requests
@@ -117,11 +119,10 @@ class SetLabels:
     labels : SharedArray or None
         (len(frames), h, w) label images of the region; the engine copies them and reports `LabelsReceived`.
     is_fitted : bool
-        True if the present head was fitted to exactly these labels and predicted the masks that the client
-        has of this cine: nothing has to be done.
+        True if the current head was fitted to exactly these labels and predicted the masks of this cine that
+        the program has, so that no job is needed.
     stated : tuple, optional
-        For each frame, the label values that were outlined on it or stated to be absent; by default those
-        that have a pixel.
+        For each frame, the label values for which it is annotated; default: those that occur in the image.
     """
 
     cine_id: int
@@ -142,14 +143,14 @@ class SetVisibleFrame:
 
 @dataclass(frozen=True)
 class PredictAgain:
-    """Predict every frame of a cine again, for doubts and findings that the client does not have."""
+    """Predict every frame of a cine again, because the program lacks its doubts and findings."""
 
     cine_id: int
 
 
 @dataclass(frozen=True)
 class RestoreHead:
-    """Use a head that was saved earlier; `revisions` are the (cine, revision) pairs that it was fitted to."""
+    """Use a saved head; `revisions` are the (cine, revision) pairs to which it was fitted."""
 
     path: str
     revisions: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # the path identifies the head
@@ -162,7 +163,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue after `Cancel`; with `retry_failed`, also with cines that were left out after an error."""
+    """Continue after `Cancel`; with `retry_failed`, include cines that were excluded after an error."""
 
     retry_failed: bool = True
 
@@ -203,7 +204,7 @@ class Stage(StrEnum):
 
 
 RESTING = (Stage.WAITING, Stage.DRAFT, Stage.NOT_RECOGNISED, Stage.UP_TO_DATE, Stage.CANCELLED)
-"""Stages in which the engine does nothing."""
+"""Stages in which the engine is idle."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ class LabelsReceived:
 
 @dataclass(frozen=True)
 class CancelReceived:
-    """`Cancel` was received; the engine stops after the present step."""
+    """`Cancel` was received; the engine stops after the current step."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ class Predicted:
     confidence : tuple of float
         Expected mean Dice of each frame.
     final : bool
-        True if the fit to this revision is complete and the masks stay until the next fit.
+        True if the masks stay until the next fit; False for previews and carried labels.
     draft : bool
         True if the starter head predicted them.
     findings : tuple of tuple of str
@@ -303,7 +304,7 @@ class HeadReady:
         File of the head.
     encoder, encoder_checksum : str
     revisions : tuple of (int, int)
-        The (cine, revision) pairs that the head was fitted to.
+        The (cine, revision) pairs to which the head was fitted.
     steps : int
     loss : float
         Loss of the last step.
@@ -322,8 +323,8 @@ class FailureKind(StrEnum):
 
     ENGINE = "engine"  # the engine cannot work at all; the detail is a sentence for the user
     ENCODER = "encoder"  # the encoder cannot be loaded
-    LEARNING = "learning"  # learning stops until `Resume`
-    CINE = "cine"  # the cine is left out until `Resume` or new labels
+    LEARNING = "learning"  # all jobs stop until `Resume`
+    CINE = "cine"  # the cine is excluded until `Resume` or new labels
     OPEN_CINE = "open cine"  # the request has to be sent again
     SET_LABELS = "set labels"  # the request has to be sent again
     REQUEST = "request"
@@ -340,7 +341,7 @@ class Failed:
         Cause in one line, without a full stop.
     out_of_memory : bool
     cine_id : int or None
-        The cine concerned.
+        Cine that is affected.
     """
 
     kind: FailureKind

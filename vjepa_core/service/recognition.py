@@ -1,4 +1,4 @@
-"""Decides which head may predict which cine of the engine: applicability comes before confidence."""
+"""Applicability of heads to the cines of the engine."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ class Recognition:
     Parameters
     ----------
     starter : Starter, optional
-        Starter head over the engine's encoder.
+        Starter head for the engine's encoder.
     recogniser : Recogniser, optional
-        Recogniser over the engine's encoder; without it, only the predictions of a fitted head are evidence.
+        Recogniser for the engine's encoder; without it, the evidence is limited to predictions.
     """
 
     def __init__(self, starter: Starter | None, recogniser: Recogniser | None) -> None:
         self._starter, self._recogniser = starter, recogniser
-        self._fitted_to: ReferenceCines | None = None  # cines that the newest head was fitted to
+        self._fitted_to: ReferenceCines | None = None  # cines of the newest fit
         self._reference: tuple[Head, Evidence] | None = None  # of a fitted head on a cine of its fit
 
     def restore(self, head_file: Path) -> None:
-        """Read the cines that a saved head was fitted to."""
+        """Read the cines to which a saved head was fitted."""
         self._fitted_to = ReferenceCines.of_head(head_file)
 
     def remember_fit(self, cines: Collection[CineState]) -> ReferenceCines | None:
-        """Remember, and return, the cines that a new head was fitted to."""
+        """Store and return the cines to which a new head was fitted."""
         self._fitted_to = self.reference_cines(cines)
         return self._fitted_to
 
     def starter_applies(self, cine: CineState) -> bool:
-        """Return whether the starter head applies to a cine; False before the cine is prepared."""
+        """Return True if the starter head applies to a cine; False before the cine is prepared."""
         if self._starter is None or not cine.left_heart or not cine.is_prepared:
             return False
         return cine.pipeline.check_starter(self._starter)
 
     def reference_cines(self, cines: Collection[CineState]) -> ReferenceCines | None:
-        """Return the labelled cines; without any, those that the newest head was fitted to."""
+        """Return the labelled cines or, if there are none, those of the newest fit."""
         labelled = [cine for cine in cines if cine.is_labelled and cine.is_prepared]
         if not labelled:
             return self._fitted_to
@@ -56,7 +56,7 @@ class Recognition:
         return ReferenceCines(embeddings, tuple(map(self.starter_applies, labelled)))
 
     def recognises(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Return whether a fitted head applies to a cine; always true for a labelled cine."""
+        """Return True if a fitted head applies to a cine; always True for a labelled cine."""
         if cine.is_labelled:
             return True
         if cine.recognised_by is None or cine.recognised_by[0] is not head:
@@ -65,7 +65,7 @@ class Recognition:
         return cine.recognised_by[1]
 
     def resembles(self, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Return whether a cine shows the same kind of image as the labelled ones."""
+        """Return True if a cine shows the same view as the labelled ones."""
         reference = self.reference_cines(cines)
         if reference is None or not cine.is_prepared:
             return False
@@ -78,9 +78,9 @@ class Recognition:
         )
 
     def _predicts_well(self, head: Head, cine: CineState, cines: Collection[CineState]) -> bool:
-        """Return whether a head predicts as well as on a cine of its fit; True if none of these is open."""
+        """Return True if a head predicts as well as on a labelled cine, or if there is no labelled cine."""
         if self.starter_applies(cine):
-            return True  # verified already
+            return True  # already verified
         labelled = next((one for one in cines if one.is_labelled and one.is_prepared), None)
         if labelled is None:
             return True

@@ -1,4 +1,4 @@
-"""Reports from the engine to its client."""
+"""Reports from the engine to the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import Predicted, Progress, Report, Stage, Suggested
 
 PROGRESS_INTERVAL_S = 0.05
-"""Shortest time between two progress reports of a stage."""
+"""Minimum time between two progress reports in seconds."""
 
 
 class Reporter:
@@ -19,19 +19,19 @@ class Reporter:
     Parameters
     ----------
     connection : Connection
-        Pipe to the client.
+        Pipe to the program.
 
     Attributes
     ----------
     is_broken : bool
-        True once the client has closed the pipe.
+        True once the program has closed the pipe.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.is_broken = False
         self._connection = connection
         self._lock = threading.Lock()
-        self._resting: Progress | None = None  # reported last, unless there was other progress since
+        self._resting: Progress | None = None  # last report, unless there was other progress since
         self._suggested: Suggested | None = None
         self._last_progress = 0.0
 
@@ -55,7 +55,7 @@ class Reporter:
         self.send(Progress(cine.cine_id, cine.revision, stage, done, total, loss))
 
     def resting(self, cine: CineState | None, stage: Stage) -> None:
-        """Report that there is nothing to do, once."""
+        """Report that the engine is idle, once."""
         progress = Progress(cine.cine_id, cine.revision, stage) if cine else Progress(0, 0, stage)
         if progress != self._resting:
             self._resting = progress
@@ -70,7 +70,7 @@ class Reporter:
         self.send(Predicted(cine.cine_id, cine.revision, frames, dice, final, draft, findings))
 
     def suggested(self, suggested: Suggested) -> None:
-        """Report a suggestion, unless it is the same as before."""
+        """Report a suggestion, unless it is unchanged."""
         if suggested != self._suggested:
             self._suggested = suggested
             self.send(suggested)

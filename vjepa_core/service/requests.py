@@ -1,4 +1,4 @@
-"""Handling of the client's requests."""
+"""Handling of the program's requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vjepa_core.service.messages import (
 logger = logging.getLogger(__name__)
 
 POSITIONS_BYTES = 384 << 20
-"""Size of the cache of carried positions, for all cines together."""
+"""Size in bytes of the cache of carried positions, for all cines together."""
 
 
 class RequestHandler:
@@ -70,7 +70,7 @@ class RequestHandler:
                 if request.cine_id in state.cines:
                     state.cines[request.cine_id].visible_frame = request.frame
             case PredictAgain():
-                if request.cine_id in state.cines:  # else it was closed, or has not arrived
+                if request.cine_id in state.cines:  # otherwise it was closed or is not open yet
                     state.cines[request.cine_id].predict_all()
             case RestoreHead():
                 state.heads.restore(Path(request.path), dict(request.revisions))
@@ -98,7 +98,7 @@ class RequestHandler:
         cine = state.cines[request.cine_id]
         was_labelled = cine.is_labelled
         cine.set_labels(request, None if request.labels is None else request.labels.open())
-        # The head that was fitted to these labels may have been rejected.
+        # The head that was fitted to these labels may not have been restored.
         is_fitted = request.is_fitted or heads.fitted_revisions.get(request.cine_id) == request.revision
         cine.is_fitted = is_fitted and heads.fitted is not None
         cine.has_masks = cine.has_masks and cine.is_fitted
@@ -108,14 +108,14 @@ class RequestHandler:
             state.reporter.send(LabelsReceived(request.labels))
         state.interrupt_fit()
         if not was_labelled and not cine.is_labelled and not request.is_fitted:
-            cine.predict_all()  # no structure was named, but the masks belong to another revision
+            cine.predict_all()  # still unlabelled, but the masks belong to another revision
         cine.had_labels = (was_labelled or cine.had_labels) and not cine.is_labelled
         if was_labelled and not cine.is_labelled and cine.left_heart:
             self._forget_fit(cine)
         state.is_cancelled = False
 
     def _forget_fit(self, cine: CineState) -> None:
-        """Discard what the head has learned from a cine whose last label was removed."""
+        """Fit again without a cine whose last label was removed; without other labels, discard the head."""
         state = self._state
         others = [other for other in state.all_cines if other.is_labelled]
         for other in others:

@@ -1,4 +1,4 @@
-"""The choice of the engine's next job."""
+"""Choice of the engine's next job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vjepa_core.service.jobs import (
 class Scheduler:
     """Chooses the most urgent job: the visible cine comes before other cines.
 
-    Priorities, the most urgent first: prepare the visible cine, complete scribbles, fit, predict the visible
+    Jobs, the most urgent first: prepare the visible cine, complete scribbles, fit, predict the visible
     cine, prepare other cines with labels, suggest the next frame.
 
     Parameters

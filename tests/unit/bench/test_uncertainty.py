@@ -32,7 +32,7 @@ RNG = np.random.default_rng(0)
 
 
 def seen(
-    signs: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float
+    indicators: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float
 ) -> Observation:
     """One frame whose rate of wrong pixels halves in each further bin of softmax."""
     cells = np.zeros((len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2))
@@ -42,7 +42,7 @@ def seen(
     good, bad = reliability(np.full(100, 0.9), right), reliability(np.full(100, 0.99), right)
     pixels = {"ours": good, "softmax": bad, "ours near borders": good, "softmax near borders": bad}
     expected = {"ours": ours, "softmax": softmax}
-    return Observation("phantom", Situation.FITTED, cine, 1, dice, signs, cells, expected, pixels)
+    return Observation("phantom", Situation.FITTED, cine, 1, dice, indicators, cells, expected, pixels)
 
 
 def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
@@ -51,7 +51,7 @@ def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
     found = logistic(x[:, :2], sigmoid(0.5 + x[:, :2] @ np.array([1.0, 0.3])), np.ones(3000))
     assert found.weights == pytest.approx((1.0, 0.3), abs=0.05)
     assert logistic(x, y, np.ones(3000)).weights[2] == 0
-    # A constant sign has no information.
+    # A constant indicator has no information.
     assert logistic(np.column_stack([x[:, 0], np.zeros(3000)]), y, np.ones(3000)).weights[1] == 0
 
 
@@ -70,11 +70,11 @@ def test_shares_of_wrong_pixels_fall_with_the_score() -> None:
 
 
 def test_a_fitted_map_expects_the_observed_values() -> None:
-    signs = RNG.uniform(0, 4, (200, 5))
-    signs[:, 4] *= -1
-    dice = sigmoid(0.5 + 0.5 * signs[:, 2] + 0.3 * signs[:, 4])
-    maps = fit([seen(s, d, ours=d, softmax=0.99) for s, d in zip(signs, dice, strict=True)])
-    assert np.abs(maps.expected_dice(signs) - dice).max() < 0.01
+    indicators = RNG.uniform(0, 4, (200, 5))
+    indicators[:, 4] *= -1
+    dice = sigmoid(0.5 + 0.5 * indicators[:, 2] + 0.3 * indicators[:, 4])
+    maps = fit([seen(s, d, ours=d, softmax=0.99) for s, d in zip(indicators, dice, strict=True)])
+    assert np.abs(maps.expected_dice(indicators) - dice).max() < 0.01
     sure = maps.error_probability(np.array([[0.2, 1.0, 3.0], [4.0, 1.0, 3.0]]))
     assert sure[0] > 0.3
     assert sure[1] < 0.05
@@ -86,8 +86,8 @@ def test_maps_of_other_situations_can_be_kept(tmp_path: Path) -> None:
     out = tmp_path / "calibration.json"
     shutil.copyfile(resource_path(SHIPPED), out)
     drafts = [
-        replace(seen(signs, 0.8, ours=0.8, softmax=0.9), situation=Situation.DRAFT)
-        for signs in RNG.uniform(0, 4, (20, 5))
+        replace(seen(indicators, 0.8, ours=0.8, softmax=0.9), situation=Situation.DRAFT)
+        for indicators in RNG.uniform(0, 4, (20, 5))
     ]
     with pytest.raises(BenchError, match="more cines"):
         calibrate(drafts, out, "today")

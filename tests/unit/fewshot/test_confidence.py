@@ -14,7 +14,13 @@ from torch import Tensor
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot import calibration
 from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped_calibration, write
-from vjepa_core.fewshot.confidence import confidence, frame_signs, situation, soft_dice, trust
+from vjepa_core.fewshot.confidence import (
+    estimate_errors,
+    expected_dice,
+    frame_indicators,
+    situation,
+    soft_dice,
+)
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.service.messages import DOUBT_SIZE
@@ -31,11 +37,11 @@ def sharpened(prior: Tensor, power: float) -> Tensor:
 @pytest.mark.parametrize("situation", Situation)
 def test_the_bundled_calibration_is_monotone_and_between_0_and_1(situation: Situation) -> None:
     maps = shipped_calibration()[situation]
-    signs = np.random.default_rng(0).uniform(-3, 7, (200, 5))
-    dice = maps.expected_dice(signs)
+    indicators = np.random.default_rng(0).uniform(-3, 7, (200, 5))
+    dice = maps.expected_dice(indicators)
     assert ((dice > 0) & (dice < 1)).all()
     for k in range(5):
-        better = signs.copy()
+        better = indicators.copy()
         better[:, k] += 1
         assert (maps.expected_dice(better) >= dice).all()
     of_pixels = np.random.default_rng(1).uniform(0, 7, (200, 3))
@@ -49,18 +55,21 @@ def test_the_bundled_calibration_is_monotone_and_between_0_and_1(situation: Situ
 
 def test_a_more_certain_head_is_trusted_more(study: PreparedCine) -> None:
     uncertain, certain = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
-    assert trust(study, [2, 3], certain).wrong.mean() < trust(study, [2, 3], uncertain).wrong.mean()
+    assert (
+        estimate_errors(study, [2, 3], certain).doubt.mean()
+        < estimate_errors(study, [2, 3], uncertain).doubt.mean()
+    )
     study.labels = {}
-    one, other = trust(study, [2, 3], uncertain), trust(study, [2, 3], certain)
+    one, other = estimate_errors(study, [2, 3], uncertain), estimate_errors(study, [2, 3], certain)
     assert (other.dice > one.dice).all()
-    assert other.wrong.mean() < one.wrong.mean()
-    assert other.wrong.shape == (2, GRID_SIZE, GRID_SIZE)
+    assert other.doubt.mean() < one.doubt.mean()
+    assert other.doubt.shape == (2, GRID_SIZE, GRID_SIZE)
 
 
 def test_doubt_is_highest_at_borders(study: PreparedCine) -> None:
     predicted = sharpened(study.prior([3], 3), 2.0)
     drawn = predicted[0].argmax(0) > 0
-    wrong = trust(study, [3], predicted).wrong[0]
+    wrong = estimate_errors(study, [3], predicted).doubt[0]
     assert wrong[0, 0] < 0.02
     border = drawn ^ torch.roll(drawn, 1, 0)
     assert wrong[border].mean() > 5 * wrong[~border].mean()
@@ -69,46 +78,46 @@ def test_doubt_is_highest_at_borders(study: PreparedCine) -> None:
 def test_disagreement_with_the_carried_label_reduces_trust(study: PreparedCine) -> None:
     predicted = study.prior([3], 3)
     moved = torch.roll(predicted, 14, 3)
-    with_it, against_it = (trust(study, [3], p) for p in (predicted, moved))
+    with_it, against_it = (estimate_errors(study, [3], p) for p in (predicted, moved))
     assert against_it.dice < with_it.dice
-    assert against_it.wrong.mean() > with_it.wrong.mean()
+    assert against_it.doubt.mean() > with_it.doubt.mean()
 
 
 def test_the_dice_of_an_outlined_frame_is_measured(study: PreparedCine, heart: Heart) -> None:
     truth = study.prior([0], 3)
-    assert confidence(study, [0], truth)[0] == 1
+    assert expected_dice(study, [0], truth)[0] == 1
     shifted = torch.roll(truth, 6, 3)
     drawn, real = shifted[0].argmax(0), truth[0].argmax(0)
     each = [2 * ((drawn == k) & (real == k)).sum() / ((drawn == k).sum() + (real == k).sum()) for k in (1, 2)]
-    assert confidence(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
+    assert expected_dice(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
     # The Dice of a scribbled frame is not measured.
     scribble = np.where(np.arange(heart[1][0].shape[1]) < 70, heart[1][0], 255).astype(np.uint8)
     study.labels[0] = frame_label(scribble, study.box, (1, 2))
-    assert confidence(study, [0], truth)[0] < 1
+    assert expected_dice(study, [0], truth)[0] < 1
     # A structure that is outlined on another frame only may be present here.
     study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
-    assert confidence(study, [0], truth)[0] < 1
+    assert expected_dice(study, [0], truth)[0] < 1
     # Nor of one that is predicted and outlined nowhere on this cine.
     study.labels = {0: study.labels[0]}
-    assert confidence(study, [0], truth)[0] < 1
+    assert expected_dice(study, [0], truth)[0] < 1
     single = truth.clone()
     single[:, 0] += single[:, 2]
     single[:, 2] = 0
-    assert confidence(study, [0], single)[0] == 1
+    assert expected_dice(study, [0], single)[0] == 1
 
 
 def test_predictions_of_nothing_of_one_class_and_of_no_frames(study: PreparedCine) -> None:
     nothing = torch.zeros(1, 3, GRID_SIZE, GRID_SIZE)
     nothing[:, 0] = 1
-    found = trust(study, [3], nothing)
+    found = estimate_errors(study, [3], nothing)
     assert found.dice[0] == 0
-    assert torch.isfinite(found.wrong).all()
+    assert torch.isfinite(found.doubt).all()
     one = nothing.clone()
     one[0, :, 40:70, 40:70] = torch.tensor([0.1, 0.9, 0.0])[:, None, None]
     assert soft_dice(one)[0].isnan().tolist() == [False, True]
     study.labels = {}
-    assert 0 < confidence(study, [3], one)[0] < 1
-    assert confidence(study, [], nothing[:0]).shape == (0,)
+    assert 0 < expected_dice(study, [3], one)[0] < 1
+    assert expected_dice(study, [], nothing[:0]).shape == (0,)
 
 
 def test_the_situation_of_a_prediction(study: PreparedCine, heart: Heart) -> None:
@@ -116,9 +125,11 @@ def test_the_situation_of_a_prediction(study: PreparedCine, heart: Heart) -> Non
     assert situation(study, carried=True) is Situation.CARRIED
     study.labels = {0: frame_label(np.zeros_like(heart[1][0]), study.box, (1, 2))}
     assert situation(study) is Situation.DRAFT
-    signs = frame_signs(study, [3], torch.full((1, 3, GRID_SIZE, GRID_SIZE), 1 / 3), study.prior([3], 3))
-    assert signs.shape == (1, 5)
-    assert not signs[:, 2:].any()
+    indicators = frame_indicators(
+        study, [3], torch.full((1, 3, GRID_SIZE, GRID_SIZE), 1 / 3), study.prior([3], 3)
+    )
+    assert indicators.shape == (1, 5)
+    assert not indicators[:, 2:].any()
 
 
 def test_a_calibration_is_saved_and_loaded(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.unit.fewshot.beating import CAVITY, WALL, dice
 from tests.unit.fewshot.conftest import CLASSES
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import CoreError
-from vjepa_core.fewshot.confidence import confidence
+from vjepa_core.fewshot.confidence import expected_dice
 from vjepa_core.fewshot.fit import FitConfig
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import segment
@@ -54,7 +54,7 @@ def test_an_empty_frame_is_annotated_and_carried(study: PreparedCine, heart: Hea
     # A structure predicted on it is known to be wrong.
     answer = torch.zeros(1, 3, *prior.shape[2:])
     answer[:, CAVITY] = 1
-    assert float(confidence(study, [6], answer)[0]) == 0
+    assert float(expected_dice(study, [6], answer)[0]) == 0
 
 
 def test_an_empty_frame_does_not_add_structures(study: PreparedCine, heart: Heart) -> None:

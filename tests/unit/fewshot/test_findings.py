@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vjepa_core.bench.representation import phantom_stills
-from vjepa_core.fewshot.findings import CAP, Finding, Review, allowed_pieces, capped, findings
+from vjepa_core.fewshot.findings import CAP, CineFindings, Finding, allowed_pieces, capped, findings
 from vjepa_core.fewshot.prepared_cine import frame_label
 from vjepa_core.preprocessing import Letterbox
 
@@ -73,33 +73,33 @@ def whole() -> NDArray[np.bool_]:
 
 
 def test_a_jump_of_an_area_is_found_on_the_deviating_frame() -> None:
-    review = Review(whole(), fps=30, left_heart=True)
+    cine_findings = CineFindings(whole(), fps=30, left_heart=True)
     small = cv2.resize(heart(), (80, 80), interpolation=cv2.INTER_NEAREST)
     blob = np.zeros((GRID, GRID), np.uint8)
     blob[16:96, 16:96] = small
     masks = np.stack([heart(), heart(), blob, heart(), heart()])
-    review.update([0, 1], masks[:2], {})
-    review.update([2], masks[2:3], {})
-    changed = review.update([3, 4], masks[3:], {})
-    assert [review.of(frame) for frame in range(5)] == [(), (), (Finding.JUMP,), (), ()]
+    cine_findings.update([0, 1], masks[:2], {})
+    cine_findings.update([2], masks[2:3], {})
+    changed = cine_findings.update([3, 4], masks[3:], {})
+    assert [cine_findings.of(frame) for frame in range(5)] == [(), (), (Finding.JUMP,), (), ()]
     assert {3, 4} <= changed
-    assert 2 not in changed or review.of(2) == (Finding.JUMP,)
-    assert 2 in review.update([2], masks[:1], {})
-    assert review.of(2) == ()
+    assert 2 not in changed or cine_findings.of(2) == (Finding.JUMP,)
+    assert 2 in cine_findings.update([2], masks[:1], {})
+    assert cine_findings.of(2) == ()
 
 
 def test_a_beating_ventricle_does_not_jump() -> None:
-    review = Review(whole(), fps=25, left_heart=True)
+    cine_findings = CineFindings(whole(), fps=25, left_heart=True)
     for frame in range(25):
         mask, size = np.zeros((GRID, GRID), np.uint8), 20 + 4 * np.cos(2 * np.pi * frame / 25)
         cv2.ellipse(mask, (56, 50), (int(size), int(1.4 * size)), 0, 0, 360, (1,), -1)
-        review.update([frame], mask[None], {})
-    assert all(Finding.JUMP not in review.of(frame) for frame in range(25))
+        cine_findings.update([frame], mask[None], {})
+    assert all(Finding.JUMP not in cine_findings.of(frame) for frame in range(25))
 
 
 def test_structures_outside_the_sector_are_found() -> None:
     sector = np.zeros((224, 224), bool)
     sector[:, :100] = True
-    review = Review(sector, fps=30, left_heart=True)
-    review.update([0], heart()[None], {})
-    assert Finding.OUTSIDE in review.of(0)
+    cine_findings = CineFindings(sector, fps=30, left_heart=True)
+    cine_findings.update([0], heart()[None], {})
+    assert Finding.OUTSIDE in cine_findings.of(0)

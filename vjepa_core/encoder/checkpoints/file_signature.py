@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vjepa_core.errors import EncoderError
 
-WAY_OUT = "choose a V-JEPA checkpoint (.pt, .pth.tar or .safetensors)"
+CHOOSE_CHECKPOINT = "choose a V-JEPA checkpoint (.pt, .pth.tar or .safetensors)"
 HEAD = 4096
 """Number of bytes at the start of a file that `reject_other_files` inspects."""
 
@@ -67,7 +67,7 @@ def reject_other_files(name: str, head: bytes) -> None:
             raise EncoderError(f"{name} is a compressed archive: unpack it and choose the checkpoint in it.")
     for offset, magic, description in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
-            raise EncoderError(f"{name} is {description}, not a checkpoint: {WAY_OUT}.")
+            raise EncoderError(f"{name} is {description}, not a checkpoint: {CHOOSE_CHECKPOINT}.")
     # An ONNX model starts with its version and the name of the program that wrote it.
     if head[0] == 0x08 and (
         name.lower().endswith(".onnx") or b"pytorch" in head[:64] or b"onnx" in head[:64]

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
-from vjepa_core.encoder.checkpoints.file_signature import HEAD, WAY_OUT, reject_other_files
+from vjepa_core.encoder.checkpoints.file_signature import CHOOSE_CHECKPOINT, HEAD, reject_other_files
 from vjepa_core.encoder.checkpoints.names import printable_name
 from vjepa_core.encoder.checkpoints.torch_file import PICKLE, ZIP, read_torch_file
 from vjepa_core.errors import EncoderError
@@ -125,7 +125,7 @@ def _tensors(path: Path, head: bytes) -> tuple[dict[str, Tensor], str]:
         return read_torch_file(
             path, mapped=False
         ), "A PyTorch file in the format before 2020, with tensors only"
-    raise EncoderError(f"{path.name} is not a known type of weight file: {WAY_OUT}.")
+    raise EncoderError(f"{path.name} is not a known type of weight file: {CHOOSE_CHECKPOINT}.")
 
 
 def _is_safetensors(head: bytes) -> bool:

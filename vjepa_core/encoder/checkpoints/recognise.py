@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vjepa_core.encoder.architecture import Architecture, Form, default_depths
-from vjepa_core.encoder.catalogue import DEEPEST, WIDEST
+from vjepa_core.encoder.catalogue import MAX_DEPTH, MAX_WIDTH
 from vjepa_core.encoder.checkpoints import names
 from vjepa_core.encoder.checkpoints.family import (
     LICENCES,
@@ -192,7 +192,7 @@ def _sizes(file: str, tensors: Mapping[str, Tensor], hugging_face: bool) -> Size
         )
     (fc1,) = names.stored_names("blocks.0.mlp.fc1.weight", hugging_face)
     hidden = tensors[fc1].shape[0] if fc1 in tensors and tensors[fc1].ndim else 4 * shape[0]
-    if depth > DEEPEST or max(shape[0], hidden) > WIDEST:
+    if depth > MAX_DEPTH or max(shape[0], hidden) > MAX_WIDTH:
         raise EncoderError(
             f"{file} contains an encoder of {depth} blocks and width {shape[0]}, larger than any of the "
             "V-JEPA family: choose a V-JEPA checkpoint."

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from vjepa_core.encoder.architecture import Architecture, Form, published_heads
-from vjepa_core.encoder.catalogue import WIDEST, EncoderCard
+from vjepa_core.encoder.catalogue import MAX_WIDTH, EncoderCard
 from vjepa_core.encoder.checkpoints.family import forms_of
 from vjepa_core.encoder.checkpoints.read import Checkpoint
 from vjepa_core.errors import EncoderError
@@ -140,7 +140,7 @@ def assumed_heads(name: str, sizes: Sizes, form: Form) -> tuple[int, str]:
 def training_image_size(checkpoint: Checkpoint, hugging_face: bool, form: Form) -> int:
     """Return the side of the training images in pixels; it matters only if a position table is stored."""
     size = checkpoint.config.get("crop_size") if hugging_face else None
-    if isinstance(size, int) and 0 < size <= WIDEST:
+    if isinstance(size, int) and 0 < size <= MAX_WIDTH:
         return size
     in_name = re.search(r"(?<!\d)(224|256|336|384|512)(?!\d)", checkpoint.name)
     return int(in_name[1]) if in_name else _IMAGE_SIZE[form]

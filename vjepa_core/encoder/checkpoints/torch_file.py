@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
+from vjepa_core.encoder.checkpoints.file_signature import CHOOSE_CHECKPOINT
 from vjepa_core.errors import EncoderError
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
@@ -93,7 +93,9 @@ def _check_zip(path: Path) -> None:
             "choose the checkpoint from which it was exported."
         )
     if "data.pkl" not in names:
-        raise EncoderError(f"{path.name} is a zip archive without tensors: unpack it, or {WAY_OUT}.")
+        raise EncoderError(
+            f"{path.name} is a zip archive without tensors: unpack it, or {CHOOSE_CHECKPOINT}."
+        )
     # Memory mapping requires uncompressed, unencrypted members.
     if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & _ENCRYPTED for m in members):
         raise EncoderError(

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from vjepa_core.encoder.checkpoints.file_signature import WAY_OUT
+from vjepa_core.encoder.checkpoints.file_signature import CHOOSE_CHECKPOINT
 from vjepa_core.encoder.checkpoints.names import printable_name
 from vjepa_core.errors import EncoderError
 
@@ -34,14 +34,14 @@ def reject_without_encoder(file: str, tensors: Mapping[str, Tensor]) -> NoReturn
     """Raise EncoderError for a checkpoint without an encoder, with a description of its contents."""
     reject_other_models(file, tensors)
     if not tensors:
-        raise EncoderError(f"{file} contains no named tensors: {WAY_OUT}.")
+        raise EncoderError(f"{file} contains no named tensors: {CHOOSE_CHECKPOINT}.")
     for pattern, description in _NOT_AN_ENCODER:
         if _any_matches(pattern, tensors):
-            raise EncoderError(f"{file} contains {description}: {WAY_OUT}.")
+            raise EncoderError(f"{file} contains {description}: {CHOOSE_CHECKPOINT}.")
     first = printable_name(min(tensors))
     raise EncoderError(
         f"{file} contains {len(tensors)} tensors ({first}, ...), but no encoder of the V-JEPA family: "
-        f"{WAY_OUT}."
+        f"{CHOOSE_CHECKPOINT}."
     )
 
 
@@ -53,10 +53,13 @@ def reject_other_models(file: str, names: Collection[str]) -> None:
             "encoder and import those."
         )
     if _any_matches(_VIDEOMAE, names):
-        raise EncoderError(f"{file} contains a VideoMAE, which has a different architecture: {WAY_OUT}.")
+        raise EncoderError(
+            f"{file} contains a VideoMAE, which has a different architecture: {CHOOSE_CHECKPOINT}."
+        )
     if _any_matches(_CLASS_TOKEN, names):
         raise EncoderError(
-            f"{file} contains an image transformer with a class token, such as ViT, DINO or CLIP: {WAY_OUT}."
+            f"{file} contains an image transformer with a class token, such as ViT, DINO or CLIP: "
+            f"{CHOOSE_CHECKPOINT}."
         )
 
 
