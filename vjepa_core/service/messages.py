@@ -40,7 +40,7 @@ class SharedArray:
         return cls(str(path), shape)
 
     def open(self, *, writable: bool = False) -> NDArray[np.uint8]:
-        """Map the array, which stays valid if the file is deleted (Windows refuses that while it is mapped)."""
+        """Map the array; it stays valid if the file is deleted, which Windows allows after unmapping only."""
         return np.memmap(self.path, dtype=np.uint8, mode="r+" if writable else "r", shape=self.shape)
 
     def delete(self) -> None:
