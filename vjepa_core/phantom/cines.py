@@ -130,7 +130,7 @@ def _generate(
 ) -> PhantomBatch:
     heart, beat = draw_heart(draw, view), draw_beat(draw, frames, fps)
     reach = heart.apex_z + heart.length + heart.atrium_length * draw.uniform(0.7, 1.3)
-    # The imaging depth often exceeds the heart.
+    # The imaging depth often exceeds that of the heart.
     reach = reach + draw.chance(0.3) * draw.uniform(0.0, 60.0)
     scanner = draw_scanner(
         draw, (reach + 4.0).clamp(max=200.0), max(192, 3 * size // 2), max(96, 3 * size // 4)

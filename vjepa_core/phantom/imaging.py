@@ -88,7 +88,7 @@ def draw_scanner(draw: RandomValues, depth: Tensor, rows: int, columns: int) -> 
     clutter = torch.maximum(u(-26.0, -8.0) - r * u(0.5, 1.1), u(-60.0, -36.0) - r * u(0.0, 0.08)) + ringing
     clutter = clutter - u(0.0, 6.0) * (theta - u(-0.8, 0.8)) ** 2
     clutter = clutter + u(0.0, 7.0) * _patches(draw, rows, columns, (7, 5))
-    hard = chance(0.4)  # some manufacturers use high contrast, others many grey levels
+    high_contrast = chance(0.4)  # some manufacturers use high contrast, others many grey levels
     return Scanner(
         near=near,
         depth=depth,
@@ -103,9 +103,9 @@ def draw_scanner(draw: RandomValues, depth: Tensor, rows: int, columns: int) -> 
         streaks=_patches(draw, rows, columns, (45, 9)),
         clutter=clutter,
         noise=u(-66.0, -50.0) + u(0.0, 12.0) * down**2,
-        span=u(50.0, 80.0) - hard * 12.0,
-        gain=u(-10.0, 2.0) + 3.0 * hard,
-        gamma=draw.normal(1.15, 0.2, 0.8, 1.7) + 0.4 * hard,
+        span=u(50.0, 80.0) - high_contrast * 12.0,
+        gain=u(-10.0, 2.0) + 3.0 * high_contrast,
+        gamma=draw.normal(1.15, 0.2, 0.8, 1.7) + 0.4 * high_contrast,
         compound=chance(0.8) * u(0.5, 1.2),
         persistence=chance(0.5) * u(0.0, 0.4),
     )
@@ -171,8 +171,8 @@ def insonify(
     _, t, rows, columns = level.shape
     fresh = draw.noise(2, t, rows, columns).transpose(0, 1)
     still = draw.noise(4, 1, rows, columns).transpose(0, 1)
-    turn = 1.5 * seconds  # clutter changes slowly as well
-    still = torch.cos(turn) * still[:2] + torch.sin(turn) * still[2:]
+    phase = 1.5 * seconds  # clutter changes slowly as well
+    still = torch.cos(phase) * still[:2] + torch.sin(phase) * still[2:]
     gain = scanner.loss + scanner.beams
     field = _amplitude(level + gain) * torch.lerp(speckle, fresh, blood)
     # Smooth interfaces reflect in phase, by their change along the beam.
@@ -180,7 +180,8 @@ def insonify(
     field[0] += scanner.specular * glint * edge * _amplitude(level.clamp(min=-30.0) + gain + 6.0)
     field = field + _amplitude(scanner.clutter + 0.3 * gain) * still
     field = _focus(scanner, field)
-    # Receiver noise has the pulse's band but knows no beam: taken from the fresh numbers, shuffled.
+    # Receiver noise has the spectrum of the pulse but is independent of the beam; the numbers of the blood
+    # are reused, shifted and swapped.
     field = field + _amplitude(scanner.noise) * fresh.roll((rows // 3, columns // 2), (-2, -1)).flip(0)
     power = (field * field).sum(0)
     power = _blur(power, scanner.compound, scanner.compound)
@@ -208,8 +209,8 @@ def scan_convert(scanner: Scanner, grey: Tensor, x: Tensor, z: Tensor) -> Tensor
     """
     r, angle = (x * x + z * z).sqrt(), torch.atan2(x, z)
     grid = torch.stack([angle / scanner.half_angle, 2.0 * (r - scanner.near) / scanner.depth - 1.0], -1)
-    found = functional.grid_sample(grey, grid[:, 0], padding_mode="border", align_corners=False)
-    return found * in_sector(scanner, x, z)
+    image = functional.grid_sample(grey, grid[:, 0], padding_mode="border", align_corners=False)
+    return image * in_sector(scanner, x, z)
 
 
 def in_sector(scanner: Scanner, x: Tensor, z: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def locate(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> MaterialPosition:
     roof = heart.length + heart.atrium_length
     in_atrium = heart.length + (s - annulus) * heart.atrium_length / (roof - annulus)
     s0 = torch.where(s < annulus, s / torch.where(s < 0, 1.0, stretch), torch.where(s < roof, in_atrium, s))
-    # Motion decreases outside the wall: immediately in the lung, beyond the right heart on the other side.
+    # Motion decreases outside the wall: immediately on the side of the lung, beyond the right heart on the
+    # other.
     reach = heart.width.at(is_right) + heart.wall.at(is_right) + 6.0
     reach = reach + torch.where(is_right, 0.0, (1.0 - heart.view) * heart.rv_width)
     s0 = s + (s0 - s) * (1.0 - smoothstep((u.abs() - reach) / 30.0))

@@ -53,16 +53,16 @@ class Scatterers:
         """
         b, t, h, w = position.u.shape
         grid = torch.stack([_unit(position.u, _U_MM), _unit(position.s, _S_MM)], -1).view(b, t * h, w, 2)
-        found = functional.grid_sample(
+        sampled = functional.grid_sample(
             self.field, grid.to(self.field.dtype), padding_mode="reflection", align_corners=False
         )
-        found = found.view(b, 6, t, h, w)
-        turn = self.renewal * seconds
+        sampled = sampled.view(b, 6, t, h, w)
+        angle = self.renewal * seconds
         # Bilinear interpolation reduces the variance of white noise to 4/9 on average.
         now = 1.5 * (
-            torch.cos(turn).unsqueeze(1) * found[:, 0:2] + torch.sin(turn).unsqueeze(1) * found[:, 2:4]
+            torch.cos(angle).unsqueeze(1) * sampled[:, 0:2] + torch.sin(angle).unsqueeze(1) * sampled[:, 2:4]
         )
-        return now.transpose(0, 1), found[:, 4], found[:, 5]
+        return now.transpose(0, 1), sampled[:, 4], sampled[:, 5]
 
 
 def draw_scatterers(draw: RandomValues) -> Scatterers:

@@ -42,8 +42,8 @@ def contact_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> NDA
         for j, image in enumerate(row):
             scale = side / max(image.shape[:2])
             h, w = (max(1, round(n * scale)) for n in image.shape[:2])
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            fitted = cv2.resize(image, (w, h), interpolation=way)
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            fitted = cv2.resize(image, (w, h), interpolation=interpolation)
             top, left = i * side + (side - h) // 2, j * side + (side - w) // 2
             sheet[top : top + h, left : left + w] = fitted if fitted.ndim == 3 else fitted[..., None]
     return sheet

@@ -15,9 +15,9 @@ from vjepa_core.phantom.motion import MaterialPosition
 from vjepa_core.phantom.valves import leaflets
 
 EDGE_MM = 0.9
-"""Width of a soft interface, so that motion of less than a sample is smooth."""
+"""Width of a soft interface in mm, so that motion of less than a sample is smooth."""
 OUTSIDE = -9.0
-"""Half-width in mm that represents the absence of a cavity."""
+"""Half-width in mm that is used where there is no cavity."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def draw_tissue_levels(draw: RandomValues) -> TissueLevels:
 
 
 def echogenicity(
-    heart: Heart, beat: Beat, look: TissueLevels, position: MaterialPosition, noise: LevelNoise
+    heart: Heart, beat: Beat, levels: TissueLevels, position: MaterialPosition, noise: LevelNoise
 ) -> tuple[Tensor, Tensor]:
     """Compute scattering level and fraction of blood at every point.
 
@@ -99,7 +99,7 @@ def echogenicity(
         Anatomy.
     beat : Beat
         Contraction and valve opening.
-    look : TissueLevels
+    levels : TissueLevels
         Scattering levels.
     position : MaterialPosition
         Material positions on a grid whose rows are along the beams.
@@ -122,48 +122,54 @@ def echogenicity(
     # Around the heart: non-uniform tissue, brightest at the pericardium next to lung and diaphragm.
     beyond = r - position.epi
     level = (
-        _mix(look.outside.left, look.outside.right, rightness)
-        + look.unevenness * broad
-        + look.streakiness * streaks
+        _mix(levels.outside.left, levels.outside.right, rightness)
+        + levels.unevenness * broad
+        + levels.streakiness * streaks
     )
-    level = level - look.apical_dark * (1.0 - smoothstep(share * 2.2))
+    level = level - levels.apical_dark * (1.0 - smoothstep(share * 2.2))
     basal = smoothstep(share * 2.0 - 0.9) * torch.exp(-(s - heart.length).clamp(min=0.0) / 30.0)
-    level = level + look.basal_glow * basal * torch.exp(-beyond.clamp(min=0.0) / 22.0)
+    level = level + levels.basal_glow * basal * torch.exp(-beyond.clamp(min=0.0) / 22.0)
     lined = heart.view + (1.0 - heart.view) * rightness
     glow = bump((beyond - 2.0) / 2.6) * lined * (0.3 + 0.7 * smoothstep(share * 1.6))
     # The same bright line is behind the atrium.
     behind = bump((s - heart.length - heart.atrium_length - 3.0 - 2.0 * broad) / 4.5)
     behind = behind * torch.sigmoid((38.0 - r) / 6.0)
-    line = look.pericardium + 0.7 * look.unevenness * broad + look.streakiness * streaks
+    line = levels.pericardium + 0.7 * levels.unevenness * broad + levels.streakiness * streaks
     level = _mix(level, line, torch.maximum(glow, behind))
 
-    muscle = _mix(torch.where(heart.view > 0, look.wall, look.septum), look.wall, rightness)
-    muscle = muscle + 0.7 * look.unevenness * broad + look.patchiness * fine
-    gap = bump((share - look.dropout_at.at(right)) / look.dropout_width)
-    muscle = muscle - _mix(look.dropout.left, look.dropout.right, rightness) * gap
+    muscle = _mix(torch.where(heart.view > 0, levels.wall, levels.septum), levels.wall, rightness)
+    muscle = muscle + 0.7 * levels.unevenness * broad + levels.patchiness * fine
+    gap = bump((share - levels.dropout_at.at(right)) / levels.dropout_width)
+    muscle = muscle - _mix(levels.dropout.left, levels.dropout.right, rightness) * gap
     # Walls parallel to the beam are weak, because they reflect little back to the probe.
     facing = torch.diff(beyond, dim=-2, append=beyond[..., -1:, :]).abs()
     facing = (facing / facing.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-3)).clamp(0.0, 1.0)
-    muscle = muscle + look.annulus * bump((s - heart.length) / 6.0)
-    muscle = _mix(look.atrial_wall + look.patchiness * fine + look.unevenness * broad, muscle, ventricle)
-    muscle = muscle - look.fibres * (1.0 - facing) ** 6
+    muscle = muscle + levels.annulus * bump((s - heart.length) / 6.0)
+    muscle = _mix(
+        levels.atrial_wall + levels.patchiness * fine + levels.unevenness * broad, muscle, ventricle
+    )
+    muscle = muscle - levels.fibres * (1.0 - facing) ** 6
     inside = torch.sigmoid((torch.where(position.epi > 0.01, position.epi, OUTSIDE) - r) / EDGE_MM)
     level = _mix(level, muscle, inside)
 
     right_blood, right_wall = _right_heart(heart, beat, position, fine)
-    level = _mix(level, look.wall + 4.0 + look.patchiness * fine + look.streakiness * streaks, right_wall)
+    level = _mix(
+        level, levels.wall + 4.0 + levels.patchiness * fine + levels.streakiness * streaks, right_wall
+    )
 
     # Trabeculae make the visible inner border irregular; the label stays smooth, as in manual outlines.
     endo = torch.where(position.endo > 0.01, position.endo, OUTSIDE)
-    endo = endo - look.trabeculae * fine.clamp(min=-0.5) * ventricle
+    endo = endo - levels.trabeculae * fine.clamp(min=-0.5) * ventricle
     cavity = torch.sigmoid((endo - r) / EDGE_MM)
-    shape = bump((r / position.endo.clamp(min=1.0) - 0.68) / 0.17) * bump((share - look.papillary_at) / 0.13)
-    muscle_in_blood = look.papillary.at(right) * shape * (0.6 + 0.4 * fine).clamp(0.0, 1.0) * ventricle
+    shape = bump((r / position.endo.clamp(min=1.0) - 0.68) / 0.17) * bump(
+        (share - levels.papillary_at) / 0.13
+    )
+    muscle_in_blood = levels.papillary.at(right) * shape * (0.6 + 0.4 * fine).clamp(0.0, 1.0) * ventricle
     blood = torch.maximum(cavity, right_blood * (1.0 - inside)) * (1.0 - muscle_in_blood)
-    haze = look.atrial_haze * (1.0 + 0.5 * broad) * (1.0 - ventricle)
-    level = _mix(level, look.blood + haze, blood)
+    haze = levels.atrial_haze * (1.0 + 0.5 * broad) * (1.0 - ventricle)
+    level = _mix(level, levels.blood + haze, blood)
     leaf = leaflets(heart, beat, position)
-    return _mix(level, look.valve + 1.5 * look.patchiness * fine, leaf), blood * (1.0 - leaf)
+    return _mix(level, levels.valve + 1.5 * levels.patchiness * fine, leaf), blood * (1.0 - leaf)
 
 
 def _right_heart(heart: Heart, beat: Beat, position: MaterialPosition, fine: Tensor) -> tuple[Tensor, Tensor]:

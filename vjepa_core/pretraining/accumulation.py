@@ -31,13 +31,13 @@ class GradientAccumulator:
         The training objective.
     model : Module
         The objective, or DDP around it.
-    reader : TeacherRunner
+    teacher_runner : TeacherRunner
         The teacher.
-    micro : int
+    max_clips : int
         Maximum number of clips in one pass; halved permanently if they do not fit into memory.
     bf16 : bool
         Autocast to bfloat16.
-    alone : bool
+    single_process : bool
         True if there is no other process.
     """
 
@@ -59,7 +59,7 @@ class GradientAccumulator:
 
         Parameters
         ----------
-        draw : Batch
+        batch : Batch
             Clips, masks and other inputs of the step.
         weights : mapping of str to float
             Weight of each term of the loss.
@@ -98,14 +98,14 @@ class GradientAccumulator:
         n = len(batch.clips)
         sums: dict[str, Tensor] = {}
         features = []
-        places = probe_positions(patchify(batch.clips, TUBELET, PATCH)[0])
+        positions = probe_positions(patchify(batch.clips, TUBELET, PATCH)[0])
         for start in range(0, n, self.max_clips):
             part = batch.part(start, min(start + self.max_clips, n))
             share = len(part.clips) / n
             with self._unsynced(last=start + self.max_clips >= n):
                 with torch.autocast(part.clips.device.type, torch.bfloat16, enabled=self.bf16):
                     targets, tokens = self.teacher_runner(self.objective.targets, part.clips)
-                    features.append(probe_tokens(tokens, places))
+                    features.append(probe_tokens(tokens, positions))
                     terms: dict[str, Tensor] = self.model(part, targets)
                     loss = weighted_sum(terms, weights)
                 (loss * share).backward()

@@ -1,6 +1,6 @@
 """Augmentations that imitate differences between ultrasound machines, patients and operators.
 
-They run on the device of the clips. Each effect is drawn once per clip and is the same for all its frames,
+They run on the device of the clips. Each effect is drawn once per clip and is equal in all its frames,
 except speckle and haze, which change slowly with time. There is no left-right flip, because it would mirror
 the heart. The strengths are design choices of this project.
 """
@@ -76,7 +76,7 @@ class Augment:
         n, frames, height, width = clips.shape
         device = clips.device
         grey = clips.float() / 255
-        lit = grey.amax(1, keepdim=True)  # letterbox bars and the outside of the sector stay black
+        lit = grey.amax(1, keepdim=True)  # letterbox bars and pixels outside the sector stay black
         angle, radius = beam_coordinates(n, height, width, generator, device)
 
         loss = self.attenuation * _half(n, generator, device) * _sign(n, generator, device)

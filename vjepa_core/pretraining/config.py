@@ -123,9 +123,9 @@ class PretrainConfig:
     optimiser : OptimiserConfig
         Optimiser and schedules.
     precision : {"auto", "bf16", "fp32"}
-        "auto" is bf16 on a GPU that supports it and on a CPU where it was measured to be faster, else fp32.
+        "auto" is bf16 on a GPU that supports it and on a CPU on which it is faster, otherwise fp32.
     compile : bool
-        Compile the blocks; takes a minute or two at the start.
+        Compile the blocks, which takes a minute or two at the start.
     shard : bool
         Shard weights and optimiser state over the processes (FSDP) instead of replicating them, for encoders
         that do not fit on one GPU.
@@ -209,8 +209,8 @@ class PretrainConfig:
                 "and pool 1",
             ),
         ]
-        for wrong, sentence in problems:
-            if wrong:
+        for is_invalid, sentence in problems:
+            if is_invalid:
                 raise PretrainingError(f"The configuration is invalid: {sentence}.")
 
     @property
@@ -224,7 +224,7 @@ def _windows_only(task: LocalisationConfig) -> bool:
 
 
 def small_config() -> PretrainConfig:
-    """Return a configuration that runs on two CPU cores in minutes, to check the setup only."""
+    """Return a configuration that runs on two CPU cores in minutes, only to check the setup."""
     return PretrainConfig(
         architecture="vit_tiny_patch16_224_t2",
         size=112,
@@ -321,9 +321,9 @@ def _value(kind: Any, old: Any, value: Any, name: str) -> Any:
         raise PretrainingError(f"{name} must be one of {', '.join(typing.get_args(kind))}.")
     elif typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
-        open_ended = len(inner) == 2 and inner[1] is Ellipsis
-        if isinstance(value, list | tuple) and (open_ended or len(value) == len(inner)):
-            kinds = [inner[0]] * len(value) if open_ended else inner
+        any_length = len(inner) == 2 and inner[1] is Ellipsis
+        if isinstance(value, list | tuple) and (any_length or len(value) == len(inner)):
+            kinds = [inner[0]] * len(value) if any_length else inner
             return tuple(_value(k, _BLANK.get(k), v, name) for k, v in zip(kinds, value, strict=True))
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

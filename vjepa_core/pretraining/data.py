@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 CLIP_FRAMES = 16
 SHARES: Mapping[str, float] = {"echo": 0.25, "pseudo": 0.4, "lung": 0.2, "still": 0.15}
-"""Fraction of each group in a batch. The fraction of a missing group goes to the others, that of "pseudo" to
-"still"."""
+"""Fraction of each group in a batch. The fraction of a missing group is distributed among the others, that of
+"pseudo" is added to "still"."""
 MIN_FPS = 8.0
 """Minimum frame rate in Hz at which a heartbeat is visible."""
 
@@ -39,7 +39,7 @@ Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class LoadedCine:
-    """Group, frame rate (Hz) and number of frames of a cine in memory."""
+    """Group, frame rate in Hz and number of frames of a cine in memory."""
 
     group: str
     fps: float
@@ -142,15 +142,15 @@ def load_frames(
         The cines in the order of their frames.
     """
     frames = np.empty((n_frames, side, side), np.uint8)
-    held: list[LoadedCine] = []
+    loaded: list[LoadedCine] = []
     done = 0
     for cine, source in cines:
         height, width = source.shape[1:]
         box = Letterbox.fit(height, width, side)
         frames[done : done + len(source)] = box.apply(source)
-        held.append(cine)
+        loaded.append(cine)
         done += len(source)
-    return torch.from_numpy(frames[:done]).to(device), held
+    return torch.from_numpy(frames[:done]).to(device), loaded
 
 
 def load_clips(
@@ -193,10 +193,10 @@ def load_clips(
     folders = [packed] if isinstance(packed, str | Path) else list(packed)
     if not folders:
         raise PretrainingError("No packed set was given: name at least one.")
-    device, began = torch.device(device), time.perf_counter()
+    device, started = torch.device(device), time.perf_counter()
     sets = [PackedSet(folder) for folder in folders]
     transform = Augment() if augment is None else augment
-    slow = min(MIN_FPS, target_fps)
+    min_fps = min(MIN_FPS, target_fps)
     groups = {group for group, share in shares.items() if share > 0}
     parts: list[tuple[ClipSource, float]] = []
 
@@ -216,13 +216,19 @@ def load_clips(
             device,
         )
         share = sum(shares[group] for group in {c.group for c in cines})
-        held = CineClipSource(
-            frames, cines, shares=shares, rates=(slow, target_fps), size=size, clip=clip, transform=transform
+        clips = CineClipSource(
+            frames,
+            cines,
+            shares=shares,
+            rates=(min_fps, target_fps),
+            size=size,
+            clip=clip,
+            transform=transform,
         )
-        parts.append((held, share))
+        parts.append((clips, share))
         log.info("%d frames of %d cines loaded, %.0f MB", len(frames), len(cines), frames.numel() / 1e6)
     if bank is not None:
-        pseudo = PseudoSource(bank, rates=(slow, target_fps), clip=clip, transform=transform)
+        pseudo = PseudoSource(bank, rates=(min_fps, target_fps), clip=clip, transform=transform)
         parts.append((pseudo, shares["pseudo"]))
         log.info("%d pairs registered for pseudo-cines", len(bank))
     if not parts:
@@ -231,7 +237,7 @@ def load_clips(
             f"The packed sets contain no cine to train on: they contain the groups "
             f"{', '.join(found) or 'none'}, and shares are set for {', '.join(sorted(groups)) or 'none'}."
         )
-    log.info("loaded in %.1f s", time.perf_counter() - began)
+    log.info("loaded in %.1f s", time.perf_counter() - started)
     if len(parts) == 1:
         return parts[0][0]
     return MixedSource([source for source, _ in parts], [share for _, share in parts])

@@ -79,12 +79,12 @@ class LabelledPhantoms:
             chosen = torch.randint(len(self.sources), (1,), generator=generator, device=generator.device)
             source = self.sources[int(chosen)]
         n = n * self.longest // source.frames
-        made = source.labelled(n, generator)
-        theta = crop_affine(n, generator, made.frames.device, scale=self.scale, degrees=self.degrees)
-        size = made.frames.shape[-1]
-        clips = self.augment(resample(made.frames, theta, size), generator)
+        phantoms = source.labelled(n, generator)
+        theta = crop_affine(n, generator, phantoms.frames.device, scale=self.scale, degrees=self.degrees)
+        size = phantoms.frames.shape[-1]
+        clips = self.augment(resample(phantoms.frames, theta, size), generator)
         grid = functional.affine_grid(theta, [n, 1, size, size], align_corners=False)
-        labels = functional.grid_sample(made.masks.float(), grid, mode="nearest", align_corners=False)
+        labels = functional.grid_sample(phantoms.masks.float(), grid, mode="nearest", align_corners=False)
         return clips, labels.to(torch.uint8)
 
 

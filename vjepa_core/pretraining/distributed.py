@@ -77,6 +77,6 @@ def init_distributed(device: torch.device | None = None) -> Iterator[World]:
     finally:
         dist.destroy_process_group()
         if device.type == "cpu":
-            # Gloo's threads may still release tensors, which needs the interpreter. If it ended in the
-            # meantime, the process would abort.
+            # Gloo's threads may still release tensors, which requires the interpreter; if it had ended, the
+            # process would abort.
             time.sleep(_LAST_TENSORS_S)

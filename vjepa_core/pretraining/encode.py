@@ -1,8 +1,8 @@
 """Encode selected tokens of grey clips at several depths during training.
 
 The results equal `VisionTransformer3D.forward_features(normalise(clips), keep)`, but pixels stay uint8 until
-a token is needed, and the three equal colour channels are folded into the weights. A student that sees a
-tenth of the tokens thus processes a thirtieth of the values.
+a token is needed, and the three equal colour channels are folded into the weights. A student with a tenth of
+the tokens thus processes a thirtieth of the values.
 """
 
 from __future__ import annotations

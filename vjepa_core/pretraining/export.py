@@ -39,11 +39,11 @@ def trained_encoder(
     state = checkpoint.load(run)
     config: PretrainConfig = with_values(PretrainConfig(), state["config"])
     encoder = create_encoder(config.architecture)
-    own = "student."
+    prefix = "student."
     weights = (
         state["teacher"]
         if which == "teacher"
-        else {k.removeprefix(own): v for k, v in state["objective"].items() if k.startswith(own)}
+        else {k.removeprefix(prefix): v for k, v in state["objective"].items() if k.startswith(prefix)}
     )
     encoder.load_state_dict(weights)
     copy_clip_embedding_to_stills(encoder)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from vjepa_core.pretraining.errors import PretrainingError
 
 _POLL_S = 0.2
-_PATIENCE_S = 60.0
+_SAVE_TIMEOUT_S = 60.0
 
 
 def launch(command: Sequence[str], devices: int, nodes: int = 1) -> int:
@@ -82,7 +82,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
         else:
             failed = next((child.returncode for child in children if child.returncode), 0)
         # After an interrupt, the other processes may still be saving.
-        deadline = time.monotonic() + (_PATIENCE_S if failed == 130 else 1.0)
+        deadline = time.monotonic() + (_SAVE_TIMEOUT_S if failed == 130 else 1.0)
         while failed and any(child.poll() is None for child in children) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
     finally:

@@ -1,10 +1,10 @@
 """3D localisation task: predict the distance of two tokens along time, height and width.
 
-An MLP gets a pair of the student's tokens. Dr-Loc (Liu et al., NeurIPS 2021, arXiv 2106.03746) defines this
-task for the final tokens of an image; here the grid has three axes. Its absolute L1, signed and cross-entropy
-variants and its pooling to a coarser grid are options.
+The input of an MLP is a pair of the student's tokens. Dr-Loc (Liu et al., NeurIPS 2021, arXiv 2106.03746)
+defines this task for the final tokens of an image; here the grid has three axes. Its absolute L1, signed and
+cross-entropy variants and its pooling to a coarser grid are options.
 
-The task teaches something only if the position of a token cannot be derived from its position embedding. The
+The task is useful only if the position of a token cannot be derived from its position embedding. The
 option `where` selects the tokens of a pair:
 
 `inside`
@@ -14,7 +14,7 @@ option `where` selects the tokens of a pair:
     Pairs of tokens of an additional pass without position embedding. Positions cannot leak, but the encoder
     is trained in a mode in which it is never used.
 `windows`
-    Pairs across two passes, each of which sees a window of the clip at a random offset. Rotary attention
+    Pairs across two passes, each on a window of the clip at a random offset. Rotary attention
     depends on differences of positions only, so a pass over a window at one offset equals a pass over a crop
     of the clip: the position embedding does not contain the offset. It has to be inferred from the image, and
     the encoder runs as in normal use.
@@ -58,7 +58,7 @@ class LocalisationConfig:
     hidden : int
         Width of the MLP's two hidden layers.
     pool : int
-        Average tokens over pool x pool positions of the plane first; 1 disables pooling.
+        Average tokens over pool x pool positions of the plane before pairing; 1 disables pooling.
     window : float
         Fraction of each axis that a window covers; more than 0.5, so that two windows overlap.
     visible : float

@@ -21,8 +21,8 @@ class StepLog:
     run : Path
         Folder of the run.
     steps : int
-        Number of steps in the checkpoint: lines of later steps, written before the program was killed, are
-        removed, and also an incomplete line at the end. 0 starts a new log.
+        Number of steps in the checkpoint; 0 starts a new log. Lines of later steps, which were written before
+        the program was killed, and an incomplete last line are removed.
     """
 
     def __init__(self, run: Path, steps: int) -> None:

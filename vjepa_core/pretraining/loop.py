@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 MAX_BAD_STEPS = 5
 _HEALTH = ("feature_std", "effective_rank", "top_share", "position_share", "grad_norm")
 # Fields that may change when a run is resumed.
-_FREE = {"steps", "micro_batch", "precision", "compile", "shard", "checkpoint_every", "start_from"}
+_MUTABLE = {"steps", "micro_batch", "precision", "compile", "shard", "checkpoint_every", "start_from"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Trainer:
             raise PretrainingError("The loss term truth requires a source of labelled clips.")
         self.config, self.source, self.run, self.world = config, source, run, world
         self.labelled = labelled
-        self.done = self.bad = 0
+        self.done = self.consecutive_bad = 0
         self.monitor = CollapseMonitor()
         state = self._open(resume)
         student = build_student(config if state is None else _from_scratch(config), folders)
@@ -150,7 +150,7 @@ class Trainer:
             self._restore(state)
         on_gpu = world.device.type == "cuda"
         fast = inference_dtype(world.device) == torch.bfloat16
-        # Measurements may differ between processes: use the result of the majority for all.
+        # Measurements may differ between processes: all use the result of the majority.
         auto = float(world.mean(torch.tensor(float(fast), device=world.device))) > 0.5
         if state is not None:  # keep the precision of the run; older checkpoints do not store it
             auto = auto and bool(state.get("bf16", on_gpu))
@@ -185,15 +185,15 @@ class Trainer:
                     log.warning("%s", sentence)
                 step_log.write(entry)
                 on_step(entry)
-            if self.bad >= min(MAX_BAD_STEPS, self.config.steps):
+            if self.consecutive_bad >= min(MAX_BAD_STEPS, self.config.steps):
                 raise PretrainingError(
-                    f"The loss was not finite in {self.bad} consecutive steps, up to step {self.done}: "
-                    "start a new run with a lower learning rate or precision fp32."
+                    f"The loss was not finite in {self.consecutive_bad} consecutive steps, "
+                    f"up to step {self.done}: start a new run with a lower learning rate or precision fp32."
                 )
             # A skipped step does not change the weights. During a run, the older checkpoint is then kept,
-            # because this may be the start of a failure; at the end there is no later step that could save.
+            # because the run may be about to fail; at the end, the checkpoint is always written.
             ends = stopped or self.done == self.config.steps
-            due = self.done % self.config.checkpoint_every == 0 and not self.bad
+            due = self.done % self.config.checkpoint_every == 0 and not self.consecutive_bad
             if (ends or due) and (self.world.is_main or self.sharded):
                 self.save()
         return Outcome(self.done, self.done >= self.config.steps, entry)
@@ -217,18 +217,18 @@ class Trainer:
         waited = time.perf_counter() - started
         weights = {name: getattr(config, name).at(index, config.steps) for name in self.objective.terms}
         weights.setdefault("jepa", 0.0)
-        draw = self.objective.draw(clips, self.generator, labelled, moving)
-        found = self.accumulator.gradients(draw, weights)
+        batch = self.objective.draw(clips, self.generator, labelled, moving)
+        results = self.accumulator.gradients(batch, weights)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in self.objective.parameters() if p.requires_grad], config.optimiser.clip
         )
         if self.sharded:
             norm = full_norm(norm)
         lr, momentum_now = self._schedule(index)
-        # All numbers of the step together, for one synchronisation of processes and device only.
+        # All numbers of the step together, so that processes and device are synchronised only once.
         stop_requested = torch.tensor(float(should_stop()), device=world.device)
-        names = [*found, "grad_norm", "stop"]
-        values = world.mean(torch.stack([*found.values(), norm.detach(), stop_requested]).float()).tolist()
+        names = [*results, "grad_norm", "stop"]
+        values = world.mean(torch.stack([*results.values(), norm.detach(), stop_requested]).float()).tolist()
         numbers: dict[str, Any] = dict(zip(names, values, strict=True))
         finite = math.isfinite(numbers["loss"]) and math.isfinite(numbers["grad_norm"])
         sentences = []
@@ -236,9 +236,9 @@ class Trainer:
             self.optimiser.step()
             update_teacher(self.teacher, self.objective.student, momentum_now)
             sentences = self.monitor.update(numbers)
-            self.bad = 0
+            self.consecutive_bad = 0
         else:
-            self.bad += 1
+            self.consecutive_bad += 1
             sentences = [f"Step {index + 1} was skipped: its loss or gradient was not finite."]
         self.done += 1
         stop = numbers.pop("stop") > 0
@@ -376,7 +376,7 @@ def _from_scratch(config: PretrainConfig) -> PretrainConfig:
 def _check_same_config(stored: dict[str, Any], new: dict[str, Any]) -> None:
     old = as_dict(with_values(PretrainConfig(), stored))  # an older version may have stored fewer fields
     different = sorted(
-        key for key in old.keys() | new.keys() if key not in _FREE and old.get(key) != new.get(key)
+        key for key in old.keys() | new.keys() if key not in _MUTABLE and old.get(key) != new.get(key)
     )
     if different:
         raise PretrainingError(

@@ -2,9 +2,10 @@
 
 Numbers of blocks, scales and aspect ratios are those of V-JEPA (Bardes et al., 2024: short-range 8 blocks of
 0.15, long-range 2 of 0.7, aspect 0.75 to 1.5, all frames). In V-JEPA, the number of tokens is that of the
-smallest mask of a batch. That changes at every step, requires synchronisation with the device, and leaves few
-visible tokens in a large batch. Here the number of tokens is fixed when the sampler is created. Each clip
-uses the first of a few candidate masks that is large enough, and excess tokens are dropped at random.
+smallest mask of a batch. This number changes at every step, requires synchronisation with the device, and
+leaves few visible tokens in a large batch. Here the number of tokens is fixed when the sampler is created.
+Each clip uses the first of a few candidate masks that is large enough, and excess tokens are dropped at
+random.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MULTIPLE = 8  # numbers of tokens for which attention kernels are fast
 
 @dataclass(frozen=True)
 class BlockMask:
-    """Kind of mask: the union of random boxes.
+    """Kind of mask, which is the union of random boxes.
 
     Attributes
     ----------
@@ -156,7 +157,7 @@ class MaskSampler:
         first = fits.int().argmax(-1)  # the first that fits, or candidate 0
         chosen = hidden[torch.arange(n, device=hidden.device), first].float()
         # Allowed tokens score 1 to 2, others 0 to 1: the highest scores are a random choice of allowed
-        # tokens, filled up with others in the rare clips that have too few. The two sets stay disjoint.
+        # tokens, completed with others in the rare clips that have too few. The two sets stay disjoint.
         score = torch.rand((2, *chosen.shape), generator=generator, device=chosen.device)
         visible = (score[0] + 1 - chosen).topk(context, sorted=False).indices
         goal = (score[1] + chosen).scatter(1, visible, -1.0)

@@ -15,7 +15,7 @@ _POSITIONS = 32
 _LIT = 16  # minimum grey level of the brightest pixel of a tubelet
 _HISTORY = 50  # number of previous steps for comparison
 _MIN_STD = 0.1
-_MIN_RANK = 5.0  # chosen; an untrained ViT-Ti has about 70 on clips of 8 frames of 112 pixels
+_MIN_RANK = 5.0  # design choice; an untrained ViT-Ti has about 70 on clips of 8 frames of 112 pixels
 _DROP = 0.5
 _HYSTERESIS = 1.5  # a warning ends when its value exceeds the limit by this factor
 
@@ -90,7 +90,7 @@ def feature_statistics(tokens: Tensor) -> dict[str, Tensor]:
 
 
 class CollapseMonitor:
-    """Compares statistics with those of the last steps and returns warnings, each once until it ends."""
+    """Compares statistics with those of previous steps and returns warnings, each once until it ends."""
 
     def __init__(self) -> None:
         self._past: dict[str, deque[float]] = {
@@ -115,7 +115,7 @@ class CollapseMonitor:
                 "Raise the EMA momentum or lower the learning rate.",
             ),
             "rank": (
-                # Not in the first steps: an untrained encoder may start with a low rank.
+                # Not in the first steps, because an untrained encoder may start with a low rank.
                 old_rank is not None and low("rank", rank, _MIN_RANK),
                 f"The features use {rank:.1f} directions only: the encoder is collapsing. "
                 "Lower the learning rate, or start again with another seed.",

@@ -51,11 +51,12 @@ class Batch:
     labelled : tuple of Tensor
         Labelled clips and their labels, each (L, T, H, W), uint8; empty without labels.
     labelled_share : float
-        Number of labelled clips of the step divided by the number of other clips.
+        Number of labelled clips divided by the number of other clips of the step.
     target_windows : tuple of Tensor
         Token indices that define the localisation targets: `windows`, unless the targets are unrelated.
     views : tuple of Tensor
-        The clips as augmented for each of the two windows, (B, T, H, W), uint8; empty if both use `clips`.
+        Clips with separate augmentation for each of the two windows, each (B, T, H, W), uint8; empty if both
+        windows use `clips`.
     moving : Tensor, optional
         False for repeated still images, shape (B,), bool.
     """
@@ -177,37 +178,37 @@ class Objective(nn.Module):
         normed = [layer_norm(level, level.shape[-1:]) for level in levels]
         return torch.cat(normed, -1), levels[-1]
 
-    def forward(self, draw: Batch, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, targets: Tensor) -> dict[str, Tensor]:
         """Compute the unweighted loss terms: scalars by name."""
-        tubelets, grid = patchify(draw.clips, TUBELET, PATCH)
-        hidden, visible, drawn, sides = [], [], [], []
-        for kind, masks in enumerate(draw.masks):
+        tubelets, grid = patchify(batch.clips, TUBELET, PATCH)
+        jepa, ctx, pixels, sides = [], [], [], []
+        for kind, masks in enumerate(batch.masks):
             levels = encode(self.student, tubelets, grid, keep=masks.context, depths=self.depths)
             at_hidden, at_visible = self.predictor(torch.cat(levels, -1), masks, kind)
             latent = at_hidden[..., : self.latents].float()
-            hidden.append(l1_loss(latent, _rows(targets, masks.target).float()))
+            jepa.append(l1_loss(latent, _rows(targets, masks.target).float()))
             if "ctx" in self.terms:
                 latent = at_visible[..., : self.latents].float()
-                visible.append(l1_loss(latent, _rows(targets, masks.context).float()))
+                ctx.append(l1_loss(latent, _rows(targets, masks.context).float()))
             if "pixels" in self.terms:
                 grey = _rows(tubelets, masks.target).float()
-                drawn.append(mse_loss(at_hidden[..., self.latents :].float(), _standard(grey)))
+                pixels.append(mse_loss(at_hidden[..., self.latents :].float(), _standard(grey)))
             sides.append(Side(levels[-1], masks.context))
-        terms = {"jepa": torch.stack(hidden).mean()}
-        if visible:
-            terms["ctx"] = torch.stack(visible).mean()
-        if drawn:
-            terms["pixels"] = torch.stack(drawn).mean()
+        terms = {"jepa": torch.stack(jepa).mean()}
+        if ctx:
+            terms["ctx"] = torch.stack(ctx).mean()
+        if pixels:
+            terms["pixels"] = torch.stack(pixels).mean()
         if self.localiser is not None:
             losses = [
-                self.localiser(first, second, draw.pairs, draw.moving)
-                for first, second in self._pairs(draw, tubelets, sides)
+                self.localiser(first, second, batch.pairs, batch.moving)
+                for first, second in self._pairs(batch, tubelets, sides)
             ]
             terms["loc"] = torch.stack(losses).mean()
         if self.truth is not None:
-            # Passes are averaged by their number of clips; correct for the number of labelled clips.
-            share = len(draw.labelled[0]) / (draw.labelled_share * len(draw.clips))
-            terms["truth"] = share * self._truth(self.truth, *draw.labelled)
+            # Passes are weighted by their number of clips; correct for their number of labelled clips.
+            share = len(batch.labelled[0]) / (batch.labelled_share * len(batch.clips))
+            terms["truth"] = share * self._truth(self.truth, *batch.labelled)
         return terms
 
     def _truth(self, head: DenseLabelHead, clips: Tensor, labels: Tensor) -> Tensor:
@@ -217,23 +218,23 @@ class Objective(nn.Module):
         loss: Tensor = head(encode(self.student, tubelets, grid, depths=self.depths), labels, grid)
         return loss
 
-    def _pairs(self, draw: Batch, tubelets: Tensor, sides: Sequence[Side]) -> list[tuple[Side, Side]]:
+    def _pairs(self, batch: Batch, tubelets: Tensor, sides: Sequence[Side]) -> list[tuple[Side, Side]]:
         """Return the two sides of the localisation pairs."""
         last = self.depths[-1:]
         where = self.config.localisation.where
         if where == "inside":
             return [(side, side) for side in sides]
         if where == "unplaced":
-            keep = draw.masks[0].context
+            keep = batch.masks[0].context
             (tokens,) = encode(
                 self.student, tubelets, self.grid, keep=keep, depths=last, with_positions=False
             )
             return [(Side(tokens, keep), Side(tokens, keep))]
-        views = [patchify(view, TUBELET, PATCH)[0] for view in draw.views] or [tubelets, tubelets]
+        views = [patchify(view, TUBELET, PATCH)[0] for view in batch.views] or [tubelets, tubelets]
         windows = [
             Side(encode(self.student, view, self.grid, keep=window, depths=last)[0], target)
             for view, window, target in zip(
-                views, draw.windows, draw.target_windows or draw.windows, strict=True
+                views, batch.windows, batch.target_windows or batch.windows, strict=True
             )
         ]
         return [(windows[0], windows[1])]

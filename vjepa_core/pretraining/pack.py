@@ -18,13 +18,13 @@ from vjepa_core.pretraining.shards import ShardWriter
 Frames = NDArray[np.uint8]
 
 MIN_SIDE = 16
-_SAMPLED = 24
+_MAX_EXAMINED = 24  # frames
 _MIN_CHANGE = 5.0  # grey levels between the darkest and the brightest frame, blurred
 _LIT = 8.0
 _MIN_AREA = 0.02  # fraction of the image: smaller regions are not tissue
 _TEXT_LEVEL = 80.0  # grey level
 _MAX_TEXT_AREA = 0.01  # fraction of the image: larger regions are not text
-_RIM = 32  # shorter side of the image divided by the width of the rim
+_RIM_RATIO = 32  # shorter side of the image divided by the width of the rim
 
 
 class RawCine(NamedTuple):
@@ -39,7 +39,7 @@ class RawCine(NamedTuple):
     fps : float
         Frame rate in Hz; 0 for a still image or if unknown.
     group : str
-        Kind of cine, for sampling weights and terms of use: "echo", "lung", "still", ...
+        Kind of cine, which determines sampling weight and terms of use: "echo", "lung", "still", ...
     masks : ndarray of uint8, optional
         Label images, shape (T, h, w).
     pixel_aspect : float
@@ -129,12 +129,12 @@ def pack_cines(
     with ShardWriter(Path(out), size=size, quality=quality, codec=codec, terms=terms) as writer:
         for item in cines:
             cine = _checked(RawCine(*item))
-            kept, fps = subsample_frames(len(cine.frames), cine.fps, limits.get(cine.group, GroupLimit()))
+            chosen, fps = subsample_frames(len(cine.frames), cine.fps, limits.get(cine.group, GroupLimit()))
             aspect = cine.pixel_aspect
-            frames = downscale(cine.frames[kept], size, pixel_aspect=aspect)
+            frames = downscale(cine.frames[chosen], size, pixel_aspect=aspect)
             masks = cine.masks
             if masks is not None:
-                masks = downscale(masks[kept], size, labels=True, pixel_aspect=aspect)
+                masks = downscale(masks[chosen], size, labels=True, pixel_aspect=aspect)
             writer.add(cine.name, frames, fps, cine.group, masks)
             count[cine.group] = count.get(cine.group, 0) + 1
             frames_of[cine.group] = frames_of.get(cine.group, 0) + len(frames)
@@ -213,7 +213,7 @@ def isolate_ultrasound(frames: Frames) -> Frames:
     ndarray of uint8
         Shape (T, h', w'), cropped; the unchanged frames if no ultrasound image is found.
     """
-    stack = frames[np.unique(np.linspace(0, len(frames) - 1, _SAMPLED).round().astype(int))]
+    stack = frames[np.unique(np.linspace(0, len(frames) - 1, _MAX_EXAMINED).round().astype(int))]
     brightest = stack.max(0).astype(np.float32)
     moves = len(stack) > 2
     signal = brightest - stack.min(0) if moves else brightest
@@ -246,12 +246,12 @@ def sector_mask(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _disc(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a disc-shaped structuring element with the radius of half a rim."""
-    size = max(5, round(2 * min(image.shape) / _RIM) | 1)
+    size = max(5, round(2 * min(image.shape) / _RIM_RATIO) | 1)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _text(static: NDArray[np.bool_], hull: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the small static bright parts; large ones are tissue close to the probe."""
+    """Return the small static bright parts, 0 or 1; large ones are tissue close to the probe."""
     near = np.ones((3, 3), np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         cv2.dilate(static.astype(np.uint8), near, iterations=2)
@@ -262,7 +262,7 @@ def _text(static: NDArray[np.bool_], hull: NDArray[np.uint8]) -> NDArray[np.uint
 
 
 def _body(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Close gaps of speckle, then remove text, ticks and traces."""
+    """Close gaps in speckle, then remove text, ticks and traces; return 0 or 1."""
     size = max(3, round(min(mask.shape) / 60))
     small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))

@@ -2,8 +2,8 @@
 
 Sharding is for encoders that do not fit on one GPU with their optimiser state. The large matrices of each
 block of student, predictor and teacher are gathered when the block runs and freed afterwards; all other
-weights are gathered for the whole pass. Matrices are sent in bfloat16 if the run computes in bfloat16, to
-which autocast would convert them anyway; gradients are reduced in float32. Checkpoints have the same format
+weights are gathered for the whole pass. Matrices are gathered in bfloat16 if the run uses bfloat16, because
+autocast would convert them anyway; gradients are reduced in float32. Checkpoints have the same format
 with and without sharding.
 
 FSDP is imported late, because a run without sharding does not need its several hundred modules.
@@ -75,7 +75,7 @@ def _shard(objective: Objective, teacher_runner: TeacherRunner, world: World, *,
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(world.device.type, (world.size,))
-    # Do not cast inputs: autocast does.
+    # Do not cast inputs, because autocast does.
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     policy = half if bf16 else MixedPrecisionPolicy()
     # One block after the other, so that only one is on the device unsharded.
@@ -83,7 +83,7 @@ def _shard(objective: Objective, teacher_runner: TeacherRunner, world: World, *,
         modules = [block.get_submodule(name) for name in ("attn", "mlp")]
         fully_shard(modules, mesh=mesh, mp_policy=policy)
     fully_shard(objective, mesh=mesh)
-    # The teacher has no backward pass, after which its weights would be freed.
+    # Free the weights after the forward pass, because the teacher has no backward pass.
     fully_shard(teacher_runner, mesh=mesh, reshard_after_forward=True)
 
 

@@ -66,7 +66,9 @@ class Predictor(nn.Module):
         for token in self.mask_tokens:
             nn.init.trunc_normal_(token, std=_STD)
         blocks = (module for module in self.blocks if isinstance(module, Block))
-        for number, block in enumerate(blocks, 1):  # keeps the scale of residual sums constant with depth
+        for number, block in enumerate(
+            blocks, 1
+        ):  # so that the scale of residual sums does not grow with depth
             for last in (block.attn.proj, block.mlp.fc2):
                 last.weight.data.div_((2 * number) ** 0.5)
 

@@ -1,8 +1,7 @@
-"""Measure position leaks of the localisation task: how well an MLP solves it on a frozen encoder.
+"""Measure position leaks of the localisation task, by training an MLP for it on a frozen encoder.
 
-If the MLP solves the task on the features of an encoder that was never trained on it, the task teaches
-nothing. Run the probe on real clips and, as a control, on noise, which contains no information except
-positions.
+If the MLP solves the task on the features of an encoder that was never trained on it, the task is useless.
+Run the probe on real clips and, as a control, on noise, which contains no information except positions.
 """
 
 from __future__ import annotations
@@ -136,15 +135,15 @@ class _ViewEncoder:
     def _encode(self, clips: Tensor) -> tuple[Side, Side]:
         tubelets, self.grid = patchify(clips, TUBELET, PATCH)
         if self.config.where == "windows":  # without the augmentation of `vary_windows`
-            keeps: tuple[Tensor, ...] = draw_windows(self.grid, len(clips), self.generator, self.config)
+            visible: tuple[Tensor, ...] = draw_windows(self.grid, len(clips), self.generator, self.config)
         else:
-            keeps = (MaskSampler(self.grid, [LONG_RANGE])(len(clips), self.generator)[0].context,)
+            visible = (MaskSampler(self.grid, [LONG_RANGE])(len(clips), self.generator)[0].context,)
         positions = self.config.where != "unplaced"
         last = (len(self.encoder.blocks) - 1,)
         sides = [
             Side(
                 encode(self.encoder, tubelets, self.grid, keep=k, depths=last, with_positions=positions)[0], k
             )
-            for k in keeps
+            for k in visible
         ]
         return sides[0], sides[-1]

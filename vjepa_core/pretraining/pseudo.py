@@ -1,9 +1,9 @@
 """Pseudo-cines: synthetic heartbeats between two labelled still images of one patient and view.
 
-A velocity field deforms the outlines at end-diastole (ED) to those at end-systole (ES); see `registration`. A
-fraction of the deformation brings both still images and both label images to any moment of the heartbeat.
-Everything runs in torch on the device, so that training generates new heartbeats at every step and stores the
-still images only.
+A velocity field deforms the outlines at end-diastole (ED) to those at end-systole (ES); see `registration`.
+With a fraction of the deformation, both still images and both label images are moved to any moment of the
+heartbeat. Everything runs in torch on the device, so that training generates new heartbeats at every step and
+stores the still images only.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PairBank:
     ----------
     images, masks : Tensor
         Images and labels 0..3, ED then ES, shape (P, 2, H, W), uint8.
-    fans : Tensor
+    sectors : Tensor
         1 inside the ultrasound sector, 0 outside, shape (P, 2, H, W), uint8.
     velocity : Tensor
         Result of `register`, shape (P, 2, g, g), float32.
@@ -68,7 +68,7 @@ class PairBank:
 
     images: Tensor
     masks: Tensor
-    fans: Tensor
+    sectors: Tensor
     velocity: Tensor
     names: tuple[str, ...]
 
@@ -113,7 +113,7 @@ class PairBank:
         if not names:
             return None
         images = np.empty((len(names), 2, size, size), np.uint8)
-        masks, fans = np.empty_like(images), np.empty_like(images)
+        masks, sectors = np.empty_like(images), np.empty_like(images)
         maps = np.empty((len(names), 2, len(SHAPES), size, size), np.float16)
         for p, name in enumerate(names):
             for k, moment in enumerate(("ED", "ES")):
@@ -121,7 +121,7 @@ class PairBank:
                 height, width = image.shape
                 box = Letterbox.fit(height, width, size)
                 images[p, k], masks[p, k] = box.apply(image[None])[0], box.apply_labels(mask)
-                fans[p, k] = sector_mask(images[p, k])
+                sectors[p, k] = sector_mask(images[p, k])
                 maps[p, k] = signed_distance(masks[p, k])
         device = torch.device(device)
         fields = [
@@ -131,7 +131,7 @@ class PairBank:
         return cls(
             torch.from_numpy(images).to(device),
             torch.from_numpy(masks).to(device),
-            torch.from_numpy(fans).to(device),
+            torch.from_numpy(sectors).to(device),
             torch.cat(fields),
             tuple(names),
         )
@@ -155,7 +155,7 @@ class PairBank:
         return cls.from_stills(stills, size=size, device=device, limit=limit)
 
     def render(
-        self, pairs: Tensor, way: Tensor, base: Tensor, drift: Tensor, *, with_masks: bool = False
+        self, pairs: Tensor, contraction: Tensor, base: Tensor, drift: Tensor, *, with_masks: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Render frames of some pairs at given contractions.
 
@@ -163,7 +163,7 @@ class PairBank:
         ----------
         pairs : Tensor
             Indices of the pairs, shape (n,), int64.
-        way : Tensor
+        contraction : Tensor
             Contraction from ED (0) to ES (1), shape (n, T), float32.
         base : Tensor
             Sampling position of each pixel in -1..1, shape (n, H, W, 2). The sector is fixed in this frame.
@@ -179,10 +179,10 @@ class PairBank:
         labels : Tensor or None
             Shape (n, T, H, W), uint8.
         """
-        n, frames = way.shape
+        n, frames = contraction.shape
         at = (base[:, None] + drift).flatten(0, 1)
         velocity = self.velocity[pairs].repeat_interleave(frames, 0)
-        share = way.reshape(-1, 1, 1, 1)
+        share = contraction.reshape(-1, 1, 1, 1)
         own = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
         images, labels, coverage = (base.new_zeros(()) for _ in range(3))
         for k, (part, weight) in enumerate(((share, 1 - share), (share - 1, share))):
@@ -190,26 +190,26 @@ class PairBank:
             # The field is sampled at the pixel's position, and the image at the displaced position.
             shift = functional.grid_sample(field, at, padding_mode="border", align_corners=False)
             there = at + shift.permute(0, 2, 3, 1)
-            still = torch.stack([self.images[pairs, k], self.fans[pairs, k]], 1).float()
-            grey, inside = _read(still.repeat_interleave(frames, 0), there).split(1, 1)
+            still = torch.stack([self.images[pairs, k], self.sectors[pairs, k]], 1).float()
+            grey, inside = _sample(still.repeat_interleave(frames, 0), there).split(1, 1)
             # Where the deformation reaches outside the sector of one image, only the other image is used.
             inside = inside * weight.clamp(min=1e-3)
             images, coverage = images + grey * inside, coverage + inside
             if with_masks:
                 hot = functional.one_hot(self.masks[pairs, k].long().clamp(max=CLASSES - 1), CLASSES)
                 hot = hot.permute(0, 3, 1, 2).float().repeat_interleave(frames, 0)
-                labels = labels + weight * _read(hot, there)
+                labels = labels + weight * _sample(hot, there)
         images = images / coverage.clamp(min=1e-4)
         # Mixing two speckle patterns reduces their contrast: restore it.
         coarse = functional.avg_pool2d(images, 9, 1, 4, count_include_pad=False)
         contrast = (share.square() + (1 - share).square()).rsqrt()
         shape = (n, frames, *base.shape[1:3])
         out = (coarse + (images - coarse) * contrast).view(shape)
-        out = out * _read(self.fans[pairs].amax(1, keepdim=True).float(), base)
+        out = out * _sample(self.sectors[pairs].amax(1, keepdim=True).float(), base)
         return out, labels.argmax(1).to(torch.uint8).view(shape) if with_masks else None
 
 
-def _read(maps: Tensor, at: Tensor) -> Tensor:
+def _sample(maps: Tensor, at: Tensor) -> Tensor:
     return functional.grid_sample(maps, at, padding_mode="zeros", align_corners=False)
 
 
@@ -252,17 +252,17 @@ class PseudoSource:
         pace = uniform(n, *self.beats, generator, device) / 60 / uniform(n, *self.rates, generator, device)
         start = torch.rand(n, generator=generator, device=device)
         systole = uniform(n, 0.32, 0.45, generator, device)[:, None]
-        way = contraction_curve(
+        contraction = contraction_curve(
             start[:, None] + pace[:, None] * torch.arange(self.clip, device=device), systole
         )
         theta = crop_affine(n, generator, device, degrees=10.0)
         base = functional.affine_grid(theta, [n, 1, side, side], align_corners=False)
-        moved = drift(n, self.clip, generator, device)
+        shifts = drift(n, self.clip, generator, device)
         strength = uniform(n, 0.0, 0.12, generator, device)
         grain = speckle(strength, (self.clip, side, side), generator, uniform(n, 0.0, 0.5, generator, device))
         clips = torch.cat(
             [
-                to_uint8(self.bank.render(pairs[p], way[p], base[p], moved[p])[0] * grain[p].exp())
+                to_uint8(self.bank.render(pairs[p], contraction[p], base[p], shifts[p])[0] * grain[p].exp())
                 for p in torch.arange(n, device=device).split(_CHUNK)
             ]
         )
@@ -283,7 +283,7 @@ class PseudoCine:
     frames: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     fps: float
-    way: NDArray[np.float32]
+    contraction: NDArray[np.float32]
 
 
 def pseudo_cine(
@@ -320,16 +320,16 @@ def pseudo_cine(
     """
     device, side = bank.images.device, bank.images.shape[-1]
     generator = torch.Generator(device).manual_seed(seed)
-    way = contraction_curve(torch.arange(frames, device=device)[None] * (beats_per_minute / 60 / fps))
-    base, moved = pixel_grid(side, side, device), sway * drift(1, frames, generator, device)
+    contraction = contraction_curve(torch.arange(frames, device=device)[None] * (beats_per_minute / 60 / fps))
+    base, shifts = pixel_grid(side, side, device), sway * drift(1, frames, generator, device)
     strength = torch.full((1,), grain, device=device)
     noise = speckle(strength, (frames, side, side), generator, torch.full_like(strength, 0.3))
     index = torch.tensor([pair], device=device)
     images, labels = [], []
     for part in torch.arange(frames, device=device).split(16):
-        grey, mask = bank.render(index, way[:, part], base, moved[:, part], with_masks=True)
+        grey, mask = bank.render(index, contraction[:, part], base, shifts[:, part], with_masks=True)
         images.append(to_uint8(grey * noise[:, part].exp())[0])
         labels.append(torch.as_tensor(mask)[0])
     return PseudoCine(
-        torch.cat(images).cpu().numpy(), torch.cat(labels).cpu().numpy(), fps, way[0].cpu().numpy()
+        torch.cat(images).cpu().numpy(), torch.cat(labels).cpu().numpy(), fps, contraction[0].cpu().numpy()
     )

@@ -1,8 +1,8 @@
 """Register the outlines of two label images with a stationary velocity field.
 
-The exponential of the field, for any fraction of the deformation, is invertible and consistent from both
-ends: scaling and squaring after Arsigny et al., MICCAI 2006; log-domain demons after Vercauteren et al.,
-MICCAI 2008, here on signed distance maps instead of grey levels.
+For any fraction of the deformation, the exponential of the field is invertible and consistent in both
+directions: scaling and squaring after Arsigny et al., MICCAI 2006; log-domain demons after Vercauteren et
+al., MICCAI 2008, here on signed distance maps instead of grey levels.
 """
 
 from __future__ import annotations

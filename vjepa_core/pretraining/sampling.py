@@ -168,8 +168,8 @@ def resample(clips: Tensor, theta: Tensor, size: int) -> Tensor:
         # Frames take the place of channels in grid_sample, because they share the grid.
         shape = [len(clips[part]), clips.shape[1], size, size]
         grid = functional.affine_grid(theta[part], shape, align_corners=False)
-        taken = functional.grid_sample(clips[part].float(), grid, align_corners=False)
-        out[part] = to_uint8(taken)
+        sampled = functional.grid_sample(clips[part].float(), grid, align_corners=False)
+        out[part] = to_uint8(sampled)
     return out
 
 

@@ -19,7 +19,7 @@ def learning_rate(step: int, steps: int, *, start: float, peak: float, end: floa
 
 
 def momentum(step: int, steps: int, start: float, end: float) -> float:
-    """Return the EMA momentum, linear as in V-JEPA; with `start` = `end` constant as in V-JEPA 2."""
+    """Return the EMA momentum, linear as in V-JEPA; constant if `start` equals `end`, as in V-JEPA 2."""
     return start + (end - start) * min(step / max(steps - 1, 1), 1.0)
 
 

@@ -85,7 +85,7 @@ class ShardWriter:
         self._out = out
         self._head = {"size": size, "quality": quality, "codec": codec, "terms": dict(terms or {})}
         self._suffix, flag = _CODECS[codec]
-        self._how = [flag, quality]
+        self._parameters = [flag, quality]
         self._cines: list[PackedCine] = []
         self._shards: dict[str, str] = {}
         self._parts: list[bytes] = []
@@ -110,7 +110,7 @@ class ShardWriter:
         masks: NDArray[np.uint8] | None = None,
     ) -> None:
         """Append a cine (T, h, w), uint8, and optional label images of the same shape."""
-        encoded = [_encode(self._suffix, frame, self._how) for frame in frames]
+        encoded = [_encode(self._suffix, frame, self._parameters) for frame in frames]
         labels = [_encode(".png", mask, []) for mask in masks] if masks is not None else []
         offset = sum(map(len, self._parts))
         self._cines.append(
@@ -244,13 +244,13 @@ class PackedSet:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Return True for a file of an incomplete packing: a shard without an index."""
+    """Return True for a file of an incomplete set: a shard without an index, or an unfinished index."""
     shard = path.name.startswith("shard_") and path.suffix == ".bin"
     return (shard or unfinished_name(path) == INDEX) and not (path.parent / INDEX).exists()
 
 
-def _encode(suffix: str, image: NDArray[np.uint8], how: list[int]) -> bytes:
-    ok, data = cv2.imencode(suffix, image, how)
+def _encode(suffix: str, image: NDArray[np.uint8], parameters: list[int]) -> bytes:
+    ok, data = cv2.imencode(suffix, image, parameters)
     if not ok:
         raise PretrainingError(f"OpenCV cannot write {suffix} on this machine: choose another codec.")
     return data.tobytes()

@@ -195,7 +195,7 @@ def test_a_step_with_a_nan_loss_is_skipped(
     assert "skipped" in entry["warnings"][0]
     entry, _ = trainer.step()
     assert not entry["skipped"]
-    assert trainer.bad == 0
+    assert trainer.consecutive_bad == 0
 
 
 def test_many_nan_losses_end_the_run_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
 
 def test_fields_that_may_change_exist() -> None:
     fields = set(PretrainConfig.__dataclass_fields__)
-    assert fields >= loop._FREE
+    assert fields >= loop._MUTABLE
 
 
 @pytest.mark.parametrize(("stored", "used"), [(True, True), (False, False), (None, False)])

@@ -53,14 +53,14 @@ def dice(a: np.ndarray, b: np.ndarray, label: int) -> float:
 
 def test_contraction_curve() -> None:
     phase = torch.linspace(0, 1, 1001)
-    way = contraction_curve(phase)
-    assert way.min() >= -1e-6
-    assert way.max() <= 1 + 1e-6
-    assert abs(float(way[0])) < 1e-6
-    assert abs(float(way[-1])) < 1e-6
-    assert float(phase[way.argmax()]) < 0.5  # systole is the shorter part
-    assert way.diff().abs().max() < 0.01
-    torch.testing.assert_close(contraction_curve(phase + 3), way, atol=1e-4, rtol=0)
+    contraction = contraction_curve(phase)
+    assert contraction.min() >= -1e-6
+    assert contraction.max() <= 1 + 1e-6
+    assert abs(float(contraction[0])) < 1e-6
+    assert abs(float(contraction[-1])) < 1e-6
+    assert float(phase[contraction.argmax()]) < 0.5  # systole is the shorter part
+    assert contraction.diff().abs().max() < 0.01
+    torch.testing.assert_close(contraction_curve(phase + 3), contraction, atol=1e-4, rtol=0)
 
 
 def test_registration_matches_both_images() -> None:
@@ -93,7 +93,7 @@ def test_cine_of_a_pair(pairs: PairBank) -> None:
     cine = pseudo_cine(pairs, 0, frames=24, fps=24.0, beats_per_minute=60.0, grain=0.0, sway=0.0)
     assert cine.frames.shape == cine.masks.shape == (24, SIDE, SIDE)
     assert cine.frames.dtype == cine.masks.dtype == np.uint8
-    last = int(cine.way.argmax())
+    last = int(cine.contraction.argmax())
     ed, es = heart(1.0)[1], heart(0.65)[1]
     for label in (1, 2, 3):
         assert dice(cine.masks[0], ed, label) > 0.9
@@ -132,7 +132,7 @@ def test_real_pairs_are_registered(data_dir: Path) -> None:
     assert len(found) == 4
     cine = pseudo_cine(found, 1, frames=12, fps=12.0, beats_per_minute=60.0, sway=0.0)
     still = found.masks[1].numpy()
-    last = int(cine.way.argmax())
+    last = int(cine.contraction.argmax())
     for label in (1, 2):
         assert dice(cine.masks[0], still[0], label) > 0.95
         assert dice(cine.masks[last], still[1], label) > 0.88
