@@ -61,7 +61,7 @@ PROBES = 5
 """Approximate number of measurements during a run."""
 STOP_AFTER, STOP_BELOW = 0.3, 0.05
 """After this fraction of its run, A must not score lower than the untrained encoder by more than this."""
-ASKED, RUNS, SCORES, PROBED = "asked.json", "runs", "scores", "probes.jsonl"
+SETTINGS, RUNS, SCORES, PROBED = "asked.json", "runs", "scores", "probes.jsonl"
 
 
 def arm_config(arm: str, base: PretrainConfig) -> PretrainConfig:
@@ -153,8 +153,8 @@ def run(
         If `out` contains scores of another configuration, or the features of A collapse.
     """
     jobs = [(arm, arm_config(arm, replace(base, seed=seed)), seed) for seed in seeds for arm in arms]
-    asked = {"config": as_dict(base), "protocol": asdict(protocol), **(about or {})}
-    _open(out, json.loads(json.dumps(asked)))
+    settings = {"config": as_dict(base), "protocol": asdict(protocol), **(about or {})}
+    _open(out, json.loads(json.dumps(settings)))
     for done, (arm, config, seed) in enumerate(jobs):
         on_progress("arms", done, len(jobs))
         name = f"{arm}-{seed}"
@@ -196,7 +196,7 @@ def report(out: Path) -> dict[str, Any]:
         If `out` contains no experiment.
     """
     try:
-        asked = json.loads((out / ASKED).read_text(encoding="utf-8"))
+        settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
         files = sorted((out / SCORES).glob("*.json"))
         found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         rows = [{"arm": one["arm"], "seed": one["seed"], **row} for one in found for row in one["rows"]]
@@ -208,7 +208,7 @@ def report(out: Path) -> dict[str, Any]:
         (row["arm"], row["seed"]): row["mean"]
         for row in rows
         if row["encoder"] in ("teacher", "start")
-        and (row["head"], row["patients"]) == ("linear", asked["protocol"]["primary_patients"])
+        and (row["head"], row["patients"]) == ("linear", settings["protocol"]["primary_patients"])
     }
     unfinished = {}
     for folder in sorted((out / RUNS).glob("*")):
@@ -224,8 +224,8 @@ def report(out: Path) -> dict[str, Any]:
                 "probes": probes(folder),
             }
     return {
-        "config": asked["config"],
-        "protocol": asked["protocol"],
+        "config": settings["config"],
+        "protocol": settings["protocol"],
         "rows": rows,
         "summary": _summary(rows),
         "compared": {f"{a} - {b}": _differences(primary, a, b) for a, b in ("DA", "DC", "BA", "AU")},
@@ -297,7 +297,7 @@ def _train(
 
 
 class _Probe:
-    """Measures the primary score a few times during a run and stores it in `probes.jsonl`."""
+    """Computes the primary score a few times during a run and appends it to `probes.jsonl`."""
 
     def __init__(
         self,
@@ -335,8 +335,8 @@ class _Probe:
             return
         found: dict[str, float] = {"step": done}
         for which, encoder in encoders.items():
-            of = score(encoder.to(self.device), self.known, self.scored, self.protocol, seed=self.seed)
-            found[which] = of[0]["mean"]
+            rows = score(encoder.to(self.device), self.known, self.scored, self.protocol, seed=self.seed)
+            found[which] = rows[0]["mean"]
         with (self.folder / PROBED).open("a", encoding="utf-8") as out:
             out.write(json.dumps(found) + "\n")
         start = next((one["start"] for one in probes(self.folder) if "start" in one), None)
@@ -369,16 +369,16 @@ def _last(folder: Path) -> dict[str, Any]:
     return {name: statistics.fmean(those) for name, those in values.items() if those}
 
 
-def _open(out: Path, asked: dict[str, Any]) -> None:
+def _open(out: Path, settings: dict[str, Any]) -> None:
     """Prepare the folder; raise BenchError if it contains scores of another configuration."""
     for folder in (out / RUNS, out / SCORES):
         folder.mkdir(parents=True, exist_ok=True)
-    if (out / ASKED).exists():
-        before = json.loads((out / ASKED).read_text(encoding="utf-8"))
-        other = sorted(key for key in before.keys() | asked.keys() if before.get(key) != asked.get(key))
+    if (out / SETTINGS).exists():
+        before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        other = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
         if other:
             raise BenchError(
                 f"{out} contains scores with another {', '.join(other)}: use the same, or another folder."
             )
     else:
-        write_atomically(out / ASKED, lambda to: to.write(json.dumps(asked, indent=2).encode()))
+        write_atomically(out / SETTINGS, lambda to: to.write(json.dumps(settings, indent=2).encode()))

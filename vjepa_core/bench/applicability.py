@@ -1,4 +1,4 @@
-"""Applicability benchmark: on which images the starter head and a fitted head predict."""
+"""Applicability benchmark: images on which the starter head and a fitted head are applied."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class ProjectHead:
-    """Head fitted to one cine, with the cines it was fitted on and its evidence there."""
+    """Head fitted to one cine, with that cine as reference and its evidence on it."""
 
     head: Head
     known: ReferenceCines
@@ -57,7 +57,7 @@ class ProjectHead:
 
 @dataclass(frozen=True)
 class Decision:
-    """Heads that predict on an image, and the evidence of the starter head."""
+    """Decision about each head on an image, with the evidence of the starter head."""
 
     kind: str
     name: str
@@ -75,16 +75,16 @@ def first_frames(frames: NDArray[np.uint8], fps: float, clips: int = 1) -> NDArr
 def project_head(example: Example, encoder: LoadedEncoder, starter: Starter, *, seed: int = 0) -> ProjectHead:
     """Fit a head to two frames of an apical cine, with predictions of the starter head as labels."""
     pipeline = _pipeline(example, encoder)
-    study = pipeline.prepared
+    prepared = pipeline.prepared
     frames = sorted({0, len(example.frames) // 3})
-    drawn = predict(starter.head, study, frames)
-    outlines = [label_image(one, study.box, LEFT_HEART) for one in drawn]
-    apical = starter.applies(study)
-    known = ReferenceCines(cine_embedding(study)[None], (apical,))
+    drawn = predict(starter.head, prepared, frames)
+    outlines = [label_image(one, prepared.box, LEFT_HEART) for one in drawn]
+    apical = starter.applies(prepared)
+    known = ReferenceCines(cine_embedding(prepared)[None], (apical,))
     pipeline.set_labels(dict(zip(frames, outlines, strict=True)))
     found = pipeline.fit(encoder[1], FitConfig(seed=seed), starter)
     pipeline.set_labels({})
-    return ProjectHead(found.head, known, gather_evidence(found.head, study))
+    return ProjectHead(found.head, known, gather_evidence(found.head, prepared))
 
 
 def decide(
@@ -94,37 +94,37 @@ def decide(
     project: ProjectHead | None,
     on_progress: Callable[[str, int, int], None],
 ) -> Iterator[Decision]:
-    """Decide for every image which heads predict on it."""
+    """Decide for every image which heads apply to it."""
     for n, example in enumerate(examples):
         on_progress(example.kind, n, 0)
-        study = _pipeline(example, encoder).prepared
+        prepared = _pipeline(example, encoder).prepared
         recogniser = starter.recogniser
         views = None if recogniser is None else recogniser.views
-        evidence = gather_evidence(starter.head, study, shapes=starter.shapes, views=views)
+        evidence = gather_evidence(starter.head, prepared, shapes=starter.shapes, views=views)
         score = rule_score(evidence) if recogniser is None else recogniser.score(evidence)
         draws = {DRAFT: score > 0}
         if project is not None and recogniser is not None:
-            draws |= _project(study, project, recogniser, apical=score > 0)
+            draws |= _project(prepared, project, recogniser, apical=score > 0)
         yield Decision(example.kind, example.name, example.apical, draws, score, vars(evidence))
 
 
 def _project(
-    study: PreparedCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
+    prepared: PreparedCine, project: ProjectHead, recogniser: Recogniser, *, apical: bool
 ) -> dict[str, bool]:
-    """Decide if a fitted head predicts, for structures of the left heart and for other structures."""
-    seen = cine_embedding(study)
-    like = {
-        LEFT: resembles(recogniser, project.known, seen, apical=apical),
-        OWN: resembles(recogniser, project.known, seen, apical=None),
+    """Decide if a fitted head applies, for structures of the left heart and for other structures."""
+    embedding = cine_embedding(prepared)
+    resembling = {
+        LEFT: resembles(recogniser, project.known, embedding, apical=apical),
+        OWN: resembles(recogniser, project.known, embedding, apical=None),
     }
-    if not (like[OWN] or (like[LEFT] and not apical)):
-        return like
-    well = predicts_as_well(gather_evidence(project.head, study), project.own)
-    return {LEFT: like[LEFT] and (apical or well), OWN: like[OWN] and well}
+    if not (resembling[OWN] or (resembling[LEFT] and not apical)):
+        return resembling
+    well = predicts_as_well(gather_evidence(project.head, prepared), project.own)
+    return {LEFT: resembling[LEFT] and (apical or well), OWN: resembling[OWN] and well}
 
 
 def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Count the images of each kind on which each head predicts, with the names of wrong decisions."""
+    """Count the images of each kind to which each head applies, with the names of wrong decisions."""
     groups: dict[tuple[str, bool, str], list[Decision]] = {}
     for one in decisions:
         for head in one.draws:

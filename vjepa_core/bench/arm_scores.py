@@ -97,9 +97,13 @@ def score(
     rows = []
     for done, (head, n) in enumerate(jobs):
         on_progress("heads", done, len(jobs))
-        of = np.isin(train.patients, order[:n])
+        rows_of_patients = np.isin(train.patients, order[:n])
         fitted = fit_on_tokens(
-            HEADS[head], known[torch.from_numpy(of)], train.masks[of], seed=seed, steps=protocol.head_steps
+            HEADS[head],
+            known[torch.from_numpy(rows_of_patients)],
+            train.masks[rows_of_patients],
+            seed=seed,
+            steps=protocol.head_steps,
         )
         predicted = predict_on_tokens(fitted, test, scored.masks.shape[-1])
         rows.append({"head": head, "patients": n, **dice(predicted, scored.masks)})

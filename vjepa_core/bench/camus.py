@@ -82,7 +82,7 @@ def load_camus(path: Path) -> tuple[Stills, Stills]:
 
 
 def _split(arrays: np.lib.npyio.NpzFile, name: str) -> Stills:
-    images, masks, names = (arrays[f"{name}_{what}"] for what in ("img", "mask", "name"))
+    images, masks, names = (arrays[f"{name}_{field}"] for field in ("img", "mask", "name"))
     if (
         images.dtype != np.uint8
         or images.ndim != 3

@@ -32,7 +32,7 @@ CARRIED: Mapping[str, tuple[Callable[..., NDArray[np.uint8]], str]] = {
     ),
     "nearest mask": (flow.copied, "copied unchanged"),
 }
-"""Methods that carry labels without learning, with a description."""
+"""Methods that carry labels by name, with their functions and descriptions."""
 
 FROM_SCRATCH = "head from scratch"
 FROM_PHANTOMS = "head pre-trained on phantoms, no human label"

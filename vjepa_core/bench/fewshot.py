@@ -1,6 +1,6 @@
 """Benchmark with few labels on CAMUS: the program's head compared with alternative methods in one run.
 
-A row with k patients is fitted on the labelled images of k training patients. Our head may also use
+A row with k patients is fitted to the labelled images of k training patients. Our head may also use
 unlabelled images of other training patients. No method uses the scored patients.
 """
 
@@ -30,12 +30,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """Method that gives one row of the table.
+    """Method of one row of the table.
 
     Attributes
     ----------
     what : str
-        Name of the row. The others are compared with `OURS`.
+        Name of the row; the row `OURS` is compared with all others.
     method : Baseline
         The method.
     tokens : EncodedStills, optional
@@ -56,7 +56,7 @@ class Entry:
 def run(
     train: Stills,
     scored: Stills,
-    contestants: Sequence[Entry],
+    entries: Sequence[Entry],
     *,
     patients: Sequence[int],
     seeds: Sequence[int],
@@ -69,8 +69,8 @@ def run(
     Parameters
     ----------
     train, scored : Stills
-        Square images. Methods are fitted on random patients of `train`.
-    contestants : sequence of Entry
+        Square images. Methods are fitted to random patients of `train`.
+    entries : sequence of Entry
         Methods in order; `OURS` must precede those whose budget is its time.
     patients : sequence of int
         Numbers of patients; with the same seed, smaller sets are subsets of larger ones.
@@ -96,16 +96,16 @@ def run(
     BenchError
         If there are too few patients, the images are not square, or a budget "ours" has no row `OURS`.
     """
-    validate(train, scored, contestants, patients)
-    jobs = [(count, one, seed) for count in patients for seed in seeds for one in contestants]
+    validate(train, scored, entries, patients)
+    jobs = [(count, one, seed) for count in patients for seed in seeds for one in entries]
     own_s: dict[tuple[int, int], float] = {}
     rows: list[dict[str, Any]] = []
     try:
-        for done, (count, contestant, seed) in enumerate(jobs):
-            stage = f"{_patients(count)}, seed {seed}: {contestant.what}"
+        for done, (count, entry, seed) in enumerate(jobs):
+            stage = f"{_patients(count)}, seed {seed}: {entry.what}"
             on_progress(stage, done, len(jobs))
             few = choose_patients(train, count, seed)
-            one = _among(contestant, train, few, seed)
+            one = _with_unlabelled(entry, train, few, seed)
             budget_s = own_s[count, seed] if one.budget_s == "ours" else one.budget_s
             row = {
                 "patients": count,
@@ -142,7 +142,7 @@ def subsample(stills: Stills, count: int) -> Stills:
     return Stills(stills.images[rows], stills.masks[rows], stills.patients[rows])
 
 
-def validate(train: Stills, scored: Stills, contestants: Sequence[Entry], patients: Sequence[int]) -> None:
+def validate(train: Stills, scored: Stills, entries: Sequence[Entry], patients: Sequence[int]) -> None:
     """Raise BenchError if the arguments of `run` are invalid."""
     available = len(np.unique(train.patients))
     if not patients or min(patients) < 1 or max(patients) > available:
@@ -153,19 +153,19 @@ def validate(train: Stills, scored: Stills, contestants: Sequence[Entry], patien
         if stills.images.shape[1] != stills.images.shape[2]:
             raise BenchError("The images are not square: give the .npz with images of 224 x 224 pixels.")
     before: set[str] = set()
-    for one in contestants:
+    for one in entries:
         if one.budget_s == "ours" and OURS not in before:
             raise BenchError(f"{one.what} has the time of ours as budget: add our row, or give a budget.")
         before.add(one.what)
 
 
-def _among(one: Entry, train: Stills, few: Stills, seed: int) -> Entry:
-    """Add unlabelled images to our head; return other methods unchanged."""
+def _with_unlabelled(one: Entry, train: Stills, few: Stills, seed: int) -> Entry:
+    """Add unlabelled images if the method is our head; return other methods unchanged."""
     if not isinstance(one.method, HeadOnStills):
         return one
-    method = one.method.among(unlabelled_images(train, few, seed), len(few))
-    seen = 0 if method.unlabelled is None else len(method.unlabelled)
-    note = f"while labels are few, {seen} unlabelled stills of other training patients" if seen else ""
+    method = one.method.with_unlabelled(unlabelled_images(train, few, seed), len(few))
+    count = 0 if method.unlabelled is None else len(method.unlabelled)
+    note = f"while labels are few, {count} unlabelled stills of other training patients" if count else ""
     return replace(one, method=method, note="; ".join(filter(None, (one.note, note))))
 
 
@@ -228,9 +228,9 @@ def differences(rows: Sequence[Mapping[str, Any]], by: Sequence[str] = ("patient
         condition = (*(row[key] for key in by), row["what"])
         scores.setdefault(condition, {})[row["seed"], row.get("cine")] = row["mean"]
     found = []
-    for condition, unlabelled_images in scores.items():
+    for condition, dice_by_seed in scores.items():
         ours = scores.get((*condition[:-1], OURS), {})
-        pairs = [(ours[seed], dice) for seed, dice in unlabelled_images.items() if seed in ours]
+        pairs = [(ours[seed], dice) for seed, dice in dice_by_seed.items() if seed in ours]
         # The Dice is None on a cine whose scored frames show no structure.
         paired = [own - dice for own, dice in pairs if own is not None and dice is not None]
         if condition[-1] != OURS and paired:

@@ -123,8 +123,8 @@ class _AnnotatedCine:
         """Return a row with the scores of masks (T, h, w) on the other labelled frames."""
         rest = [frame for frame in sorted(self.of.labels) if frame not in self.annotated]
         truth = np.stack([self.of.labels[frame] for frame in rest])
-        silent = truth == UNLABELLED
-        scores = score(np.where(silent, 0, masks[rest]), np.where(silent, 0, truth), mm=self.of.mm)
+        unlabelled = truth == UNLABELLED
+        scores = score(np.where(unlabelled, 0, masks[rest]), np.where(unlabelled, 0, truth), mm=self.of.mm)
         where = {"kind": self.of.kind, "cine": self.cine, "frames": len(self.annotated)}
         return {**where, "annotated": list(self.annotated), "scored": len(rest), **measured, **scores}
 

@@ -27,7 +27,7 @@ ROWS: Mapping[str, str] = {
     "forest-filters": "forest on filters",
     "forest-features": "forest on our features",
 }
-"""Command-line names and names of the rows."""
+"""Names of the rows by their command-line names."""
 
 CARRY = "flow"
 """Command-line name of all rows that carry labels, within cines only."""
@@ -45,12 +45,12 @@ class RowSelection:
     Attributes
     ----------
     rows : collection of str
-        Names in `WORDS`.
+        Names in `ROW_NAMES`.
     encoder : callable
         Returns the encoder and its card for `BUNDLED` or `RANDOM`; called when first needed.
     budget_s : float, optional
-        Maximum seconds of each fit of ours and of the U-Net with equal time; default: ours takes the steps of
-        the program, and the U-Net the time of ours.
+        Maximum seconds of each fit of ours and of the U-Net with equal time; default: the steps of the
+        program for ours, and the time of ours for the U-Net.
     converged_s : float
         Maximum seconds of the converged U-Net; 0 omits it.
 

@@ -26,7 +26,7 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames, phantom_
 from vjepa_core.label_image import UNLABELLED
 
 OURS, PEER = "ours", "forest on our features"
-STAND_INS = "made-up outlines"
+MADE_UP_OUTLINES = "made-up outlines"
 """Kind of a cine with labels that do not match its content."""
 
 FIRST, CORRECTION = "first annotation", "correction"
@@ -87,13 +87,13 @@ class AnnotatedCine:
         A frame without a mask counts as empty.
         """
         known = [frame for frame in frames if frame in self.cine.labels]
-        if not known or self.cine.kind == STAND_INS:
+        if not known or self.cine.kind == MADE_UP_OUTLINES:
             return None
         truth = np.stack([self.cine.labels[frame] for frame in known])
         nothing = np.zeros(truth.shape[1:], np.uint8)
-        silent = truth == UNLABELLED
+        unlabelled = truth == UNLABELLED
         drawn = np.stack([masks.get(frame, nothing) for frame in known])
-        found = dice(np.where(silent, 0, drawn), np.where(silent, 0, truth))["mean"]
+        found = dice(np.where(unlabelled, 0, drawn), np.where(unlabelled, 0, truth))["mean"]
         return None if np.isnan(found) else found
 
 
@@ -106,7 +106,7 @@ def with_phantom_labels(frames: NDArray[np.uint8], fps: float, pixel_aspect: flo
         frame: np.asarray(cv2.resize(heart[i], shape, interpolation=cv2.INTER_NEAREST), np.uint8)
         for i, frame in enumerate(at)
     }
-    return ScoredCine(frames, fps, labels, STAND_INS, pixel_aspect=pixel_aspect)
+    return ScoredCine(frames, fps, labels, MADE_UP_OUTLINES, pixel_aspect=pixel_aspect)
 
 
 def _furthest(frames: Sequence[int], annotated: Sequence[int]) -> int:
@@ -311,13 +311,13 @@ def forest(
 
     def run_peer(case: AnnotatedCine) -> list[Response]:
         with tempfile.TemporaryDirectory(prefix="apical-bench-") as folder:
-            given, drawn = Path(folder) / "given.npz", Path(folder) / "drawn.npz"
+            input_file, output_file = Path(folder) / "input.npz", Path(folder) / "output.npz"
             annotated = sorted(case.annotations[-1].annotated)
             labels = np.stack([case.cine.labels[frame] for frame in annotated])
-            np.savez(given, frames=case.cine.frames, annotated=annotated, labels=labels)
+            np.savez(input_file, frames=case.cine.frames, annotated=annotated, labels=labels)
             task = Task(
-                str(given),
-                str(drawn),
+                str(input_file),
+                str(output_file),
                 str(features),
                 encoder,
                 tuple(str(one) for one in encoder_folders),
@@ -333,7 +333,7 @@ def forest(
                 error=BenchError,
                 killed="The system ended the forest, probably for lack of memory: close other programs.",
             )
-            with np.load(drawn) as arrays:
+            with np.load(output_file) as arrays:
                 all_masks = [np.asarray(arrays[f"masks{step}"]) for step in range(len(result["responses"]))]
         return [
             Response(

@@ -71,20 +71,20 @@ def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlop
         student = create_encoder(config.architecture)
     objective = build_objective(student, config)
     clip = torch.empty((1, config.frames, config.size, config.size), dtype=torch.uint8)
-    draw = objective.draw(clip, torch.Generator())
+    batch = objective.draw(clip, torch.Generator())
     t, h, w = config.grid
     tokens = t * h * w
-    lists = [(masks.context.shape[1], masks.target.shape[1]) for masks in draw.masks]
+    lists = [(masks.context.shape[1], masks.target.shape[1]) for masks in batch.masks]
     if every_token:
         lists = [(tokens, 0) for _ in lists]
 
     own_passes: list[int] = []
     if objective.localiser is not None and config.localisation.where == "windows":
-        own_passes = [window.shape[1] for window in draw.windows]
+        own_passes = [window.shape[1] for window in batch.windows]
     elif objective.localiser is not None and config.localisation.where == "unplaced":
         own_passes = [lists[0][0]]
     pairings = len(lists) if config.localisation.where == "inside" else 1
-    localisation = sum(_trained(student, seen) for seen in own_passes)
+    localisation = sum(_trained(student, visible) for visible in own_passes)
     if objective.localiser is not None:
         localisation += 3 * pairings * config.localisation.pairs * _per_row(objective.localiser.parameters())
 
@@ -97,8 +97,8 @@ def clip_flops(config: PretrainConfig, *, every_token: bool = False) -> ClipFlop
         truth = round(config.truth_share * (sum(each) / len(each) + linear))
     return ClipFlops(
         teacher=_patches(student, tokens) + _blocks(student.blocks, tokens, student.embed_dim),
-        student=sum(_trained(student, seen) for seen, _ in lists),
-        predictor=sum(_predictor(objective.predictor, seen, hidden) for seen, hidden in lists),
+        student=sum(_trained(student, visible) for visible, _ in lists),
+        predictor=sum(_predictor(objective.predictor, visible, hidden) for visible, hidden in lists),
         localisation=localisation,
         truth=truth,
     )
@@ -122,7 +122,7 @@ def _trained(encoder: VisionTransformer3D, tokens: int) -> int:
     return 2 * _patches(encoder, tokens) + 3 * _blocks(encoder.blocks, tokens, encoder.embed_dim)
 
 
-def _predictor(predictor: Predictor, seen: int, hidden: int) -> int:
-    tokens = seen + hidden
-    ends = seen * _per_row(predictor.embed.parameters()) + tokens * _per_row(predictor.proj.parameters())
+def _predictor(predictor: Predictor, visible: int, hidden: int) -> int:
+    tokens = visible + hidden
+    ends = visible * _per_row(predictor.embed.parameters()) + tokens * _per_row(predictor.proj.parameters())
     return 3 * (ends + _blocks(predictor.blocks, tokens, predictor.norm.normalized_shape[0]))

@@ -29,9 +29,9 @@ class Task:
 
     Attributes
     ----------
-    given : str
+    input_file : str
         Input file (.npz) with `frames` (T, h, w) uint8, `annotated` (N,) and their `labels` (N, h, w).
-    drawn : str
+    output_file : str
         Output file (.npz) for the masks (T, h, w) after each annotation: `masks0`, `masks1`...
     features : str
         Folder of the feature cache.
@@ -49,8 +49,8 @@ class Task:
         Height of a pixel divided by its width.
     """
 
-    given: str
-    drawn: str
+    input_file: str
+    output_file: str
     features: str
     encoder: str
     encoder_folders: tuple[str, ...]
@@ -89,7 +89,7 @@ def measure(task: Task) -> dict[str, Any]:
     BenchError
         If scikit-learn is not installed.
     """
-    with np.load(task.given) as arrays:
+    with np.load(task.input_file) as arrays:
         frames = arrays["frames"]
         labels = dict(zip(arrays["annotated"].tolist(), arrays["labels"], strict=True))
     box = Letterbox.fit(*frames.shape[1:], pixel_aspect=task.pixel_aspect)
@@ -118,7 +118,7 @@ def measure(task: Task) -> dict[str, Any]:
         times, masks = _fit_and_predict(forest, box, boxed, known, visible=one["visible"], seed=task.seed)
         responses.append(times)
         drawn[f"masks{number}"] = masks
-    np.savez(Path(task.drawn), **drawn)  # type: ignore[arg-type]
+    np.savez(Path(task.output_file), **drawn)  # type: ignore[arg-type]
     return {"responses": responses}
 
 
@@ -132,18 +132,18 @@ def _fit_and_predict(
     seed: int,
 ) -> tuple[dict[str, float], NDArray[np.uint8]]:
     """Return times in seconds and the masks (T, h, w) of the region."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     targets = np.stack([box.apply_labels(label) for label in labels.values()])
     model = forest.fit(boxed[list(labels)], targets, seed=seed)
-    fit_s = time.perf_counter() - began
+    fit_s = time.perf_counter() - started
     masks = np.zeros((len(boxed), box.height, box.width), np.uint8)
     preview_s = 0.0
     for frame in sorted(range(len(boxed)), key=lambda frame: abs(frame - visible)):
         square = model.predict(boxed[frame][None])[0]
         shares = np.stack([square == value for value in range(model.outputs)]).astype(np.float32)
         masks[frame] = box.invert(shares).argmax(0)
-        preview_s = preview_s or time.perf_counter() - began
-    return {"fit_s": fit_s, "preview_s": preview_s, "whole_s": time.perf_counter() - began}, masks
+        preview_s = preview_s or time.perf_counter() - started
+    return {"fit_s": fit_s, "preview_s": preview_s, "whole_s": time.perf_counter() - started}, masks
 
 
 def main() -> int:

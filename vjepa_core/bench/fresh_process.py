@@ -37,7 +37,7 @@ def run_in_process(
     error : type
         Exception type for the error message of the process.
     killed : str
-        Error message if the system killed the process, probably for lack of memory.
+        Error message if the process was killed, probably for lack of memory.
     on_line : callable
         Called with every line.
 

@@ -74,7 +74,7 @@ def features(
 
 
 class LinearHead(nn.Module):
-    """Head with a 1x1 convolution on the last tokens and bilinear interpolation."""
+    """Head that consists of a 1x1 convolution on the last tokens and bilinear interpolation."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -151,16 +151,16 @@ def as_prepared_cines(
 ) -> list[PreparedCine]:
     """Convert still images to cines of one frame for the program's head; with `masks`, annotated."""
     box = Letterbox.fit(images.shape[1], images.shape[2], INPUT_SIZE)
-    boxed, studies = box.apply(images), []
+    boxed, prepared_cines = box.apply(images), []
     for i in range(len(images)):
         features = CineFeatures(tokens[i][:, None], torch.zeros(1, dtype=torch.float64))
-        study = PreparedCine(
+        prepared = PreparedCine(
             i, box, boxed[i : i + 1], features, Motion(boxed[i : i + 1], grid_size=GRID_SIZE)
         )
         if masks is not None:
-            study.labels = {0: frame_label(masks[i], box, tuple(CLASSES))}
-        studies.append(study)
-    return studies
+            prepared.labels = {0: frame_label(masks[i], box, tuple(CLASSES))}
+        prepared_cines.append(prepared)
+    return prepared_cines
 
 
 def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: int = 8) -> Head:
@@ -185,7 +185,7 @@ def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: in
             carried_share=0.0,
             prior_dropout=1.0,
             prior_dropout_many=1.0,
-            both_from=len(tokens) + 1,  # without the image network, because the encoder is evaluated
+            both_from=len(tokens) + 1,  # without the image net, because the encoder is evaluated
             seed=seed,
         )
         fit = Fit(head, as_prepared_cines(stills.images, tokens, stills.masks), config, warm=False)
@@ -196,9 +196,11 @@ def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: in
 
 def predict_head(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> NDArray[np.uint8]:
     """Predict label images (N, H, W) uint8."""
-    predictions: Sequence[Tensor] = [predict(head, study, [0]) for study in as_prepared_cines(images, tokens)]
-    grown = [
+    predictions: Sequence[Tensor] = [
+        predict(head, prepared, [0]) for prepared in as_prepared_cines(images, tokens)
+    ]
+    upsampled = [
         functional.interpolate(prediction, images.shape[1:], mode="bilinear", align_corners=False).argmax(1)
         for prediction in predictions
     ]
-    return torch.cat(grown).to(torch.uint8).numpy()
+    return torch.cat(upsampled).to(torch.uint8).numpy()

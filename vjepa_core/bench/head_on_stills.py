@@ -34,7 +34,7 @@ def for_stills() -> FitConfig:
 
 @dataclass(frozen=True)
 class HeadOnStills:
-    """The head of the program on an encoder; the time is that of the fit, without features.
+    """The head of the program on features of an encoder; its time does not include the features.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class HeadOnStills:
     config: FitConfig = field(default_factory=for_stills)
     unlabelled: NDArray[np.uint8] | None = None
 
-    def among(self, unlabelled: NDArray[np.uint8], labels: int) -> HeadOnStills:
+    def with_unlabelled(self, unlabelled: NDArray[np.uint8], labels: int) -> HeadOnStills:
         """Return a copy with unlabelled images if a fit to the given number of labels uses them."""
         useful = self.config.unlabelled_places(labels) > 0 and labels >= self.config.both_from
         return replace(self, unlabelled=unlabelled if useful and len(unlabelled) else None)
@@ -72,15 +72,15 @@ class HeadOnStills:
         others = self.unlabelled
         of_others = None if others is None else self.tokens(others)
         watch = Stopwatch(budget_s)
-        studies = as_prepared_cines(images, tokens, masks)
+        prepared_cines = as_prepared_cines(images, tokens, masks)
         unlabelled = [] if others is None or of_others is None else as_prepared_cines(others, of_others)
         config = replace(self.config.for_labels(len(images), len(images)), seed=seed)
         with torch.random.fork_rng(devices=[]):
-            head = first_head(self.tokens, seed=seed).to(inference_device())
+            head = initial_head(self.tokens, seed=seed).to(inference_device())
             if budget_s is not None:
-                each = _seconds_a_step(head, studies, unlabelled, config)
+                each = _seconds_per_step(head, prepared_cines, unlabelled, config)
                 config = replace(config, steps=max(1, int((budget_s - watch.seconds) / each)))
-            fit = Fit(head, studies, config, warm=False, unlabelled=unlabelled)
+            fit = Fit(head, prepared_cines, config, warm=False, unlabelled=unlabelled)
             while not fit.done and (not fit.done_steps or watch.share < 1):
                 if should_stop():
                     raise Cancelled
@@ -100,18 +100,18 @@ def phantom_head(tokens: EncodedStills) -> Head | None:
     return None if starter is None else starter.head
 
 
-def first_head(tokens: EncodedStills, *, seed: int) -> Head:
+def initial_head(tokens: EncodedStills, *, seed: int) -> Head:
     """Return the initial head of a fit, which was not fitted to labels of patients."""
     found = phantom_head(tokens)
     return new_head(tokens.card, tuple(CLASSES), seed=seed) if found is None else found
 
 
-def _seconds_a_step(
-    head: Head, studies: list[PreparedCine], unlabelled: list[PreparedCine], config: FitConfig
+def _seconds_per_step(
+    head: Head, prepared_cines: list[PreparedCine], unlabelled: list[PreparedCine], config: FitConfig
 ) -> float:
     """Measure the seconds per step, so that the learning rate schedule ends within the budget."""
     shortest = replace(config, steps=_TRIAL_STEPS + 1)
-    trial = Fit(copy.deepcopy(head), studies, shortest, warm=False, unlabelled=unlabelled)
+    trial = Fit(copy.deepcopy(head), prepared_cines, shortest, warm=False, unlabelled=unlabelled)
     trial.step()  # the first step is slower than the others
     start = time.perf_counter()
     for _ in range(_TRIAL_STEPS):

@@ -1,4 +1,4 @@
-"""Benchmark of position information in the features of frozen encoders, on held-out cines."""
+"""Benchmark of the position information in features of frozen encoders, on held-out cines."""
 
 from __future__ import annotations
 

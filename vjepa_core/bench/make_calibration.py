@@ -51,11 +51,11 @@ RIDGE = 1e-3
 
 KNOTS = 24
 
-_FIRST = 0xCA11B << 8
+_FIRST_SEED = 0xCA11B << 8
 """First seed of phantoms that are not used by any benchmark."""
 
 
-def fit(seen: Sequence[Observation]) -> Calibration:
+def fit(observations: Sequence[Observation]) -> Calibration:
     """Fit the maps of one situation.
 
     Raises
@@ -63,16 +63,17 @@ def fit(seen: Sequence[Observation]) -> Calibration:
     BenchError
         If there are no observations.
     """
-    if not seen:
+    if not observations:
         raise BenchError("There are no observations for the calibration: use more cines.")
-    indicators, dice = np.stack([one.indicators for one in seen]), np.array([one.dice for one in seen])
-    frame = logistic(indicators, dice, np.ones(len(seen)))
-    rows, many, wrong = _pixels(seen, sigmoid(frame(indicators)))
-    pixel = logistic(rows, 1 - wrong / many, many)
-    return Calibration(frame, pixel, *knots(pixel(rows), many, wrong))
+    indicators = np.stack([one.indicators for one in observations])
+    dice = np.array([one.dice for one in observations])
+    frame = logistic(indicators, dice, np.ones(len(observations)))
+    rows, counts, wrong = _pixels(observations, sigmoid(frame(indicators)))
+    pixel = logistic(rows, 1 - wrong / counts, counts)
+    return Calibration(frame, pixel, *knots(pixel(rows), counts, wrong))
 
 
-def logistic(x: NDArray[np.float64], y: NDArray[np.float64], many: NDArray[np.float64]) -> Linear:
+def logistic(x: NDArray[np.float64], y: NDArray[np.float64], row_weights: NDArray[np.float64]) -> Linear:
     """Fit a logistic regression with non-negative weights.
 
     Parameters
@@ -81,11 +82,11 @@ def logistic(x: NDArray[np.float64], y: NDArray[np.float64], many: NDArray[np.fl
         Indicators, shape (N, indicators).
     y : ndarray of float
         Targets 0..1, shape (N,).
-    many : ndarray of float
+    row_weights : ndarray of float
         Weight of each row, shape (N,).
     """
     use = np.ptp(x, axis=0) > 1e-9
-    share = many / many.sum()
+    share = row_weights / row_weights.sum()
     while True:
         found = _newton(np.column_stack([np.ones(len(x)), x[:, use]]), y, share)
         if not use.any() or found[1:].min() >= 0:
@@ -120,24 +121,24 @@ def _newton(
 
 
 def _pixels(
-    seen: Sequence[Observation], expected: NDArray[np.float64]
+    observations: Sequence[Observation], expected: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return indicators, number of pixels and number of wrong pixels of each non-empty cell and frame."""
     softmax, carried = np.meshgrid(
         *((e[:-1] + e[1:]) / 2 for e in (SOFTMAX_EDGES, CARRIED_EDGES)), indexing="ij"
     )
-    rows, many, wrong = [], [], []
-    for one, dice in zip(seen, expected, strict=True):
+    rows, counts, wrong = [], [], []
+    for one, dice in zip(observations, expected, strict=True):
         filled = one.cells[..., 0] > 0
         frame = np.full(int(filled.sum()), nines(np.array(dice), DICE_FLOOR))
         rows.append(np.column_stack([softmax[filled], carried[filled], frame]))
-        many.append(one.cells[filled][:, 0])
+        counts.append(one.cells[filled][:, 0])
         wrong.append(one.cells[filled][:, 1])
-    return np.concatenate(rows), np.concatenate(many), np.concatenate(wrong)
+    return np.concatenate(rows), np.concatenate(counts), np.concatenate(wrong)
 
 
 def knots(
-    scores: NDArray[np.float64], many: NDArray[np.float64], wrong: NDArray[np.float64]
+    scores: NDArray[np.float64], counts: NDArray[np.float64], wrong: NDArray[np.float64]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Compute a monotone map from score to error probability as scores and probabilities of a few knots.
 
@@ -146,16 +147,18 @@ def knots(
 
     Parameters
     ----------
-    scores, many, wrong : ndarray of float
+    scores, counts, wrong : ndarray of float
         Score, number of pixels and number of wrong pixels, shape (N,).
     """
     order = np.argsort(scores, kind="stable")
-    scores, many, wrong = scores[order], many[order], wrong[order]
+    scores, counts, wrong = scores[order], counts[order], wrong[order]
     knot = np.minimum(np.cumsum(wrong) / max(wrong.sum(), 1e-9) * KNOTS, KNOTS - 1).astype(int)
     merged: list[list[float]] = []  # sum of scores, pixels, wrong pixels
     for k in np.unique(knot):
         rows = knot == k
-        merged.append([float(scores[rows] @ many[rows]), float(many[rows].sum()), float(wrong[rows].sum())])
+        merged.append(
+            [float(scores[rows] @ counts[rows]), float(counts[rows].sum()), float(wrong[rows].sum())]
+        )
         while len(merged) > 1 and not _better(merged[-1], merged[-2]):
             last = merged.pop()
             merged[-1] = [a + b for a, b in zip(merged[-1], last, strict=True)]
@@ -188,29 +191,40 @@ def make(camus: Path, out: Path, *, cines: int, frames: int, drafts_only: bool =
     if starter is None:
         raise BenchError(f"There is no starter head for {encoder[1].name}: create one with make_starter.")
     head = starter.head.to(device)
-    seen: list[Observation] = []
+    observations: list[Observation] = []
     try:
         # Drafts first, because they are fast: a run that is stopped early has observations of all situations.
-        seen.extend(
-            observe_stills(split_by_patient(load_camus(camus)[1])[0], encoder, head, on_progress=_tell)
+        observations.extend(
+            observe_stills(
+                split_by_patient(load_camus(camus)[1])[0], encoder, head, on_progress=_print_progress
+            )
         )
-        made = [] if drafts_only else pseudo_cines(camus, cines, frames=frames, training=True)
-        made += [] if drafts_only else phantom_cines(cines, frames=frames, first=_FIRST)
+        cines_to_observe = [] if drafts_only else pseudo_cines(camus, cines, frames=frames, training=True)
+        cines_to_observe += [] if drafts_only else phantom_cines(cines, frames=frames, first=_FIRST_SEED)
         for count in (1, 2, 3):
-            seen.extend(
-                observe_cines(made, encoder, start=starter, counts=[count], carried=True, on_progress=_tell)
+            observations.extend(
+                observe_cines(
+                    cines_to_observe,
+                    encoder,
+                    start=starter,
+                    counts=[count],
+                    carried=True,
+                    on_progress=_print_progress,
+                )
             )
     except KeyboardInterrupt:
         sys.stderr.write("stopped: fitting to the observations so far\n")
-    return calibrate(seen, out, encoder[1].checksum, keep=drafts_only)
+    return calibrate(observations, out, encoder[1].checksum, keep=drafts_only)
 
 
-def calibrate(seen: Sequence[Observation], out: Path, checksum: str, *, keep: bool = False) -> dict[str, Any]:
+def calibrate(
+    observations: Sequence[Observation], out: Path, checksum: str, *, keep: bool = False
+) -> dict[str, Any]:
     """Fit and write the maps of every situation; return the description in the file.
 
     Parameters
     ----------
-    seen : sequence of Observation
+    observations : sequence of Observation
         Observations.
     out : Path
         Output file.
@@ -226,7 +240,9 @@ def calibrate(seen: Sequence[Observation], out: Path, checksum: str, *, keep: bo
     CoreError
         If maps are to be kept and `out` is damaged.
     """
-    groups = {situation: [one for one in seen if one.situation is situation] for situation in Situation}
+    groups = {
+        situation: [one for one in observations if one.situation is situation] for situation in Situation
+    }
     kept = {situation: one for situation, one in read(out).items() if not groups[situation]} if keep else {}
     before = json.loads(out.read_text(encoding="utf-8"))["about"] if kept else {}
     about = {
@@ -246,11 +262,11 @@ def calibrate(seen: Sequence[Observation], out: Path, checksum: str, *, keep: bo
     return about
 
 
-def _counts(seen: Sequence[Observation]) -> dict[str, int]:
-    return {"cines": len({(one.kind, one.cine) for one in seen}), "frames": len(seen)}
+def _counts(observations: Sequence[Observation]) -> dict[str, int]:
+    return {"cines": len({(one.kind, one.cine) for one in observations}), "frames": len(observations)}
 
 
-def _tell(stage: str, done: int, total: int) -> None:
+def _print_progress(stage: str, done: int, total: int) -> None:
     sys.stderr.write(f"{stage}: {done} of {total}\n")
 
 
@@ -261,5 +277,11 @@ if __name__ == "__main__":
     parser.add_argument("--cines", type=int, default=12, help="number of pseudo-cines and of phantoms")
     parser.add_argument("--frames", type=int, default=40, help="frames of each cine")
     parser.add_argument("--drafts-only", action="store_true", help="keep the maps of the other situations")
-    asked = parser.parse_args()
-    make(asked.camus, asked.out, cines=asked.cines, frames=asked.frames, drafts_only=asked.drafts_only)
+    arguments = parser.parse_args()
+    make(
+        arguments.camus,
+        arguments.out,
+        cines=arguments.cines,
+        frames=arguments.frames,
+        drafts_only=arguments.drafts_only,
+    )

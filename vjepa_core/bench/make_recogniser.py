@@ -42,7 +42,7 @@ SAME_VIEW = 0.95
 """Fraction of pairs of cines of the same view within `Recogniser.reach`."""
 
 _CLIP = 16
-_FIRST = 5000  # first seed of phantoms that are not used by any benchmark
+_FIRST_SEED = 5000  # first seed of phantoms that are not used by any benchmark
 
 
 def fit_recogniser(
@@ -69,10 +69,10 @@ def fit_recogniser(
     views = ViewSpace.of(embeddings)
     good = np.array([evidence_features(one) for one in (*apical, *varied)])
     bad = np.array([evidence_features(one) for one in (*others, *nothing)])
-    many = np.r_[np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))]
+    row_weights = np.r_[np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))]
     rows, truth = np.concatenate([good, bad]), np.r_[np.ones(len(good)), np.zeros(len(bad))]
     mean, scale = rows.mean(0), rows.std(0)
-    line = logistic((rows - mean) / scale, truth, many)
+    line = logistic((rows - mean) / scale, truth, row_weights)
     weights = np.array(line.weights) / scale
     scores = [np.array([evidence_features(one) for one in group]) @ weights for group in (apical, nothing)]
     limit = 0.5 * (np.quantile(scores[0], TAIL) + np.quantile(scores[1], 1 - TAIL))
@@ -118,13 +118,13 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     train, _ = load_camus(camus)
     every = Stills(train.images[::2], train.masks[::2], train.patients[::2])
     tokens = features(encoder[0], every.images)
-    rows = np.stack([cine_embedding(study) for study in as_prepared_cines(every.images, tokens)])
+    rows = np.stack([cine_embedding(prepared) for prepared in as_prepared_cines(every.images, tokens)])
     views = ViewSpace.of(rows)
 
-    def collect(what: str, studies: Iterator[PreparedCine]) -> list[Evidence]:
+    def collect(what: str, prepared_cines: Iterator[PreparedCine]) -> list[Evidence]:
         found = []
-        for study in studies:
-            found.append(gather_evidence(starter.head, study, shapes=starter.shapes, views=views))
+        for prepared in prepared_cines:
+            found.append(gather_evidence(starter.head, prepared, shapes=starter.shapes, views=views))
             sys.stderr.write(f"\r{what}: {len(found)}")
         sys.stderr.write("\n")
         return found
@@ -138,11 +138,11 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     )
     nothing = collect("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
     nothing += collect("videos", _videos(encoder, videos[::2]))
-    made = fit_recogniser(
+    fitted = fit_recogniser(
         rows, every.patients, apical=apical, varied=varied_found, others=others, nothing=nothing
     )
-    made.save(out, encoder[1].checksum)
-    return made
+    fitted.save(out, encoder[1].checksum)
+    return fitted
 
 
 def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[PreparedCine]:
@@ -150,7 +150,7 @@ def _stills(encoder: LoadedEncoder, images: NDArray[np.uint8]) -> Iterator[Prepa
 
 
 def _phantoms(encoder: LoadedEncoder, n: int) -> Iterator[PreparedCine]:
-    for cine in phantom_cines(n, frames=_CLIP, first=_FIRST):
+    for cine in phantom_cines(n, frames=_CLIP, first=_FIRST_SEED):
         yield prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
 
 
@@ -164,9 +164,9 @@ if __name__ == "__main__":
     parser.add_argument("camus", type=Path)
     parser.add_argument("videos", type=Path, nargs="*", help="videos without a heart")
     parser.add_argument("--out", type=Path, default=resource_path("heads", SHIPPED))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.manual_seed(0)
-    recogniser = make(asked.camus, asked.videos, asked.out)
+    recogniser = make(arguments.camus, arguments.videos, arguments.out)
     sys.stderr.write(
         f"weights {recogniser.weights}, bias {recogniser.bias:.2f}, reach {recogniser.reach:.2f}\n"
     )

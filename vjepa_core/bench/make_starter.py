@@ -4,9 +4,9 @@
 prints its Dice on the validation patients. The head fitted to phantoms only uses no human label; it is the
 start of the program's head in benchmarks with few patients of CAMUS.
 
-The image network of the head does not depend on the encoder. ``--net picture`` fits this network only.
-``--net features --with HEAD`` fits the network with features, starting from the image network of HEAD; this
-is all that is needed for a new encoder.
+The image net of the head does not depend on the encoder. ``--net picture`` fits this net only.
+``--net features --with HEAD`` fits the feature net, starting from the image net of HEAD, which is sufficient
+for a new encoder.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter, save_starter
 from vjepa_core.preprocessing import INPUT_SIZE
 
-TOLD_EVERY = 500
+REPORT_EVERY = 500
 
 
-class PictureFit(Fit):
-    """Fit of the image network.
+class ImageNetFit(Fit):
+    """Fit of the image net.
 
     Without features, images can be deformed, blurred and shadowed as for a network trained from scratch.
     """
@@ -89,7 +89,7 @@ def make(
     phantom_only: bool,
     steps: int,
     net: str = "both",
-    beside: Path | None = None,
+    image_net_head: Path | None = None,
 ) -> dict[str, float]:
     """Fit both networks one after the other, write the starter, and return its Dice on validation patients.
 
@@ -106,19 +106,19 @@ def make(
         Number of steps for each network.
     net : {"both", "features", "picture"}
         Networks to fit.
-    beside : Path, optional
-        Head with the image network to start from; with ``net="features"``.
+    image_net_head : Path, optional
+        Head with the image net from which the fit starts; with ``net="features"``.
     """
     train, scored = load_camus(camus)
-    made = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
-    sets: list[Stills] = [made] if phantom_only else [train, made]
+    phantoms = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
+    sets: list[Stills] = [phantoms] if phantom_only else [train, phantoms]
     device = inference_device()
     encoder, card = load_encoder(device=device, matrices=inference_dtype(device))
     encoded = EncodedStills(None if net == "picture" else encoder, card)
     tokens = torch.cat([encoded(stills.images) for stills in sets])
-    seen = encoded(scored.images)
+    scored_tokens = encoded(scored.images)
     masks = np.concatenate([stills.masks for stills in sets])
-    studies = as_prepared_cines(np.concatenate([stills.images for stills in sets]), tokens, masks)
+    prepared_cines = as_prepared_cines(np.concatenate([stills.images for stills in sets]), tokens, masks)
     shape = HeadConfig(tuple(CLASSES), card.name, card.checksum, tokens.shape[-1], tokens.shape[1])
     config = FitConfig(
         steps=steps,
@@ -129,41 +129,41 @@ def make(
         prior_dropout=0.6,
         prior_dropout_many=0.6,
         deform=0.03,
-        both_from=len(studies) + 1,
+        both_from=len(prepared_cines) + 1,
     )
     torch.manual_seed(0)
     head = Head(shape)
-    figures: dict[str, float] = {}
+    scores: dict[str, float] = {}
 
     def run(fit: Fit) -> Head:
-        nonlocal figures
+        nonlocal scores
         while not fit.done:
             loss = fit.step()
-            if fit.done_steps % TOLD_EVERY == 0 or fit.done:
-                figures = dice(predict_head(fit.averaged, scored.images, seen), scored.masks)
-                _tell(f"step {fit.done_steps}, loss {loss:.3f}", figures)
+            if fit.done_steps % REPORT_EVERY == 0 or fit.done:
+                scores = dice(predict_head(fit.averaged, scored.images, scored_tokens), scored.masks)
+                _print_scores(f"step {fit.done_steps}, loss {loss:.3f}", scores)
         return fit.averaged
 
-    if beside is not None:
-        head.image_net.load_state_dict(load_head(beside).image_net.state_dict())
+    if image_net_head is not None:
+        head.image_net.load_state_dict(load_head(image_net_head).image_net.state_dict())
     if net != "features":
-        head = run(PictureFit(head, studies, config))
+        head = run(ImageNetFit(head, prepared_cines, config))
     if net != "picture":
         head.feature_net.copy_weights(head.image_net)
-        head = run(Fit(head, studies, config, warm=False))
-    if net == "both" or beside is not None:
+        head = run(Fit(head, prepared_cines, config, warm=False))
+    if net == "both" or image_net_head is not None:
         head.in_use.fill_(True)
-        figures = dice(predict_head(head, scored.images, seen), scored.masks)
-        _tell("both nets", figures)
+        scores = dice(predict_head(head, scored.images, scored_tokens), scored.masks)
+        _print_scores("both nets", scores)
     small = [
         cv2.resize(mask, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_NEAREST) for mask in sets[0].masks
     ]
     save_starter(Starter(head, ShapeModel.fit(np.stack(small))), out)
-    return figures
+    return scores
 
 
-def _tell(what: str, figures: dict[str, float]) -> None:
-    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+def _print_scores(what: str, scores: dict[str, float]) -> None:
+    text = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     sys.stderr.write(f"{what}, Dice {text}\n")
 
 
@@ -175,16 +175,20 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--net", choices=["both", "features", "picture"], default="both")
     parser.add_argument(
-        "--with", dest="beside", type=Path, metavar="HEAD", help="head with the image network to start from"
+        "--with",
+        dest="image_net_head",
+        type=Path,
+        metavar="HEAD",
+        help="head with the image network to start from",
     )
-    asked = parser.parse_args()
-    if asked.beside is not None and asked.net != "features":
+    arguments = parser.parse_args()
+    if arguments.image_net_head is not None and arguments.net != "features":
         parser.error("--with HEAD requires --net features")
     make(
-        asked.camus,
-        asked.out,
-        phantom_only=asked.phantom_only,
-        steps=asked.steps,
-        net=asked.net,
-        beside=asked.beside,
+        arguments.camus,
+        arguments.out,
+        phantom_only=arguments.phantom_only,
+        steps=arguments.steps,
+        net=arguments.net,
+        image_net_head=arguments.image_net_head,
     )

@@ -52,23 +52,23 @@ class Observation:
     pixels: dict[str, NDArray[np.float64]]
 
 
-def reliability(sure: NDArray[Any], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def reliability(probability: NDArray[Any], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Compute a reliability table.
 
     Parameters
     ----------
-    sure : ndarray of float
-        Probability to be right, 0..1, shape (N,).
-    right : ndarray of bool
-        True if right, shape (N,).
+    probability : ndarray of float
+        Probability to be correct, 0..1, shape (N,).
+    correct : ndarray of bool
+        True if the label is correct, shape (N,).
 
     Returns
     -------
     ndarray of float
-        Number, sum of `sure` and number of `right` in each bin of `sure`, shape (15, 3).
+        Number, sum of `probability` and number of `correct` in each bin of `probability`, shape (15, 3).
     """
-    which = np.minimum((sure * BINS).astype(int), BINS - 1)
-    sums = [np.bincount(which, weights, BINS) for weights in (None, sure, right)]
+    which = np.minimum((probability * BINS).astype(int), BINS - 1)
+    sums = [np.bincount(which, weights, BINS) for weights in (None, probability, correct)]
     return np.stack(sums, 1).astype(np.float64)
 
 
@@ -98,7 +98,7 @@ def ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((np.cumsum(count) - (count + 1) / 2)[index], np.float64)
 
 
-def summary(seen: Sequence[Observation]) -> list[dict[str, Any]]:
+def summary(observations: Sequence[Observation]) -> list[dict[str, Any]]:
     """Summarise the frames of each kind and number of annotated frames, for ours and for softmax only.
 
     Returns
@@ -109,19 +109,19 @@ def summary(seen: Sequence[Observation]) -> list[dict[str, Any]]:
         cines), ``pixel_ece, border_ece``. Values without enough data are None.
     """
     groups: dict[tuple[Any, ...], list[Observation]] = {}
-    for one in seen:
+    for one in observations:
         groups.setdefault((one.kind, one.situation.value, one.annotated), []).append(one)
     return [
         {
             "kind": kind,
-            "situation": rests_on,
+            "situation": situation,
             "annotated": annotated,
             "cines": len({one.cine for one in members}),
             "frames": len(members),
             "dice": float(np.mean([one.dice for one in members])),
             **_figures(members, what),
         }
-        for (kind, rests_on, annotated), members in sorted(groups.items())
+        for (kind, situation, annotated), members in sorted(groups.items())
         for what in ("ours", "softmax")
     ]
 
@@ -169,9 +169,9 @@ def ratios(table: Sequence[dict[str, Any]]) -> dict[str, float]:
     found = {}
     for ours, softmax in zip(table[::2], table[1::2], strict=True):
         where = f"{ours['kind']}, {ours['annotated']} annotated"
-        for name, words in ERRORS.items():
+        for name, description in ERRORS.items():
             if ours[name] is not None and softmax[name] is not None:
-                found[f"{where}: {words}, softmax over ours"] = softmax[name] / max(ours[name], 1e-6)
+                found[f"{where}: {description}, softmax over ours"] = softmax[name] / max(ours[name], 1e-6)
         if ours["spearman"] is not None and softmax["spearman"] is not None:
             missed = (1 - softmax["spearman"]) / max(1 - ours["spearman"], 1e-6)
             found[f"{where}: 1 - rank correlation with true Dice, softmax over ours"] = missed

@@ -156,17 +156,17 @@ class _Bench:
     should_stop: Callable[[], bool]
 
     def rows(self, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-        study = self.pipeline.prepared
+        prepared = self.pipeline.prepared
         self.starter.head.to(inference_device())
         applies = self.pipeline.check_starter(self.starter)
-        draft = Draft(self.starter.head, study)
+        draft = Draft(self.starter.head, prepared)
         drafted = self._all(draft)
         for phase in (ED, ES):
             frame = self.phases.annotated(phase)
             self.pipeline.set_labels({frame: self.cine.labels[frame]})
             about = {"phase": phase, "annotated": frame, "applies": applies}
             yield self._row(DRAFT, drafted, phase, about)
-            carried = self._all(partial(study.prior, n_outputs=1 + len(CLASSES)))
+            carried = self._all(partial(prepared.prior, n_outputs=1 + len(CLASSES)))
             yield self._row(CARRIED, carried, phase, about)
             for seed in seeds:
                 yield from self._fitted(drafted, phase, {**about, "seed": seed})
@@ -212,9 +212,9 @@ class _Bench:
 
     def _score(self, frames: list[int], masks: list[NDArray[np.uint8]]) -> dict[str, Any]:
         truth = np.stack([self.cine.labels[frame] for frame in frames])
-        silent = truth == UNLABELLED
-        drawn = np.where(silent, 0, np.stack(masks))
-        return score(drawn, np.where(silent, 0, truth), mm=self.cine.mm)
+        unlabelled = truth == UNLABELLED
+        drawn = np.where(unlabelled, 0, np.stack(masks))
+        return score(drawn, np.where(unlabelled, 0, truth), mm=self.cine.mm)
 
 
 def summary_phases(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -130,19 +130,18 @@ class _CineToAnnotate:
 
     def suggested(self, most: int) -> Rows:
         """Annotate the suggested frame each time, among the labelled ones, and score."""
-        study = self.pipeline.prepared
-        similarities = similarity(frame_embeddings(study.computed_features, study.n_frames))
-        unknown = [frame for frame in range(study.n_frames) if frame not in self.cine.labels]
-        doubt, chosen = np.ones(study.n_frames), list[int]()
+        prepared = self.pipeline.prepared
+        similarities = similarity(frame_embeddings(prepared.computed_features, prepared.n_frames))
+        unknown = [frame for frame in range(prepared.n_frames) if frame not in self.cine.labels]
+        doubt, chosen = np.ones(prepared.n_frames), list[int]()
         while len(chosen) < most:
             gain = gains(similarities, doubt, chosen)
             gain[[*unknown, *chosen]] = -1.0
             chosen.append(int(gain.argmax()))
             row = self.row(chosen)
-            frames = range(study.n_frames)
-            doubt = (
-                1.0 - estimate_errors(study, frames, self._predict(chosen), carried=not self.fit).dice.numpy()
-            )
+            frames = range(prepared.n_frames)
+            errors = estimate_errors(prepared, frames, self._predict(chosen), carried=not self.fit)
+            doubt = 1.0 - errors.dice.numpy()
             yield {**row, "gain": float(gains(similarities, doubt, chosen).max())}
 
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:
@@ -152,8 +151,8 @@ class _CineToAnnotate:
             [label_image(predicted[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in rest]
         )
         truth = np.stack([self.cine.labels[frame] for frame in rest])
-        silent = truth == UNLABELLED
-        score = dice(np.where(silent, 0, masks), np.where(silent, 0, truth))["mean"]
+        unlabelled = truth == UNLABELLED
+        score = dice(np.where(unlabelled, 0, masks), np.where(unlabelled, 0, truth))["mean"]
         return {"frames": len(chosen), "annotated": list(chosen), "mean": score, "gain": None}
 
     def _predict(self, chosen: Sequence[int]) -> Tensor:

@@ -122,11 +122,11 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
     found = []
     for kind, by_cine in groups.items():
         cines = [one for one in by_cine.values() if len(one) > TURNS]
-        made = [cines[start : start + STUDY] for start in range(0, len(cines) - STUDY + 1, STUDY)]
-        if not made:
+        groups_of_cines = [cines[start : start + STUDY] for start in range(0, len(cines) - STUDY + 1, STUDY)]
+        if not groups_of_cines:
             continue
         needed: dict[str, list[float]] = {NEXT_CINE: [], IN_TURN: [], ANY_CINE: []}
-        for study in made:
+        for study in groups_of_cines:
             goal = statistics.fmean(one[TURNS - 1]["mean"] for one in study)
             needed[NEXT_CINE].append(
                 _annotate(study, goal, lambda s, k: [_gain(s[i], k[i]) for i in range(STUDY)])
@@ -144,15 +144,15 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def _annotate(study: list[list[Row]], goal: float, worth: Any) -> float:
-    """Return the number of labels until the mean Dice is reached, each given to the cine of largest worth."""
+def _annotate(study: list[list[Row]], goal: float, priority: Any) -> float:
+    """Return the number of labels, each in the cine of highest priority, until the goal is reached."""
     counts = [1] * len(study)
     while statistics.fmean(one[k - 1]["mean"] for one, k in zip(study, counts, strict=True)) < goal:
-        wanted = worth(study, counts)
+        priorities = priority(study, counts)
         free = [i for i, one in enumerate(study) if counts[i] < len(one)]
         if not free:
             return float(sum(counts) + 1)
-        counts[max(free, key=lambda i: wanted[i])] += 1
+        counts[max(free, key=lambda i: priorities[i])] += 1
     return float(sum(counts))
 
 

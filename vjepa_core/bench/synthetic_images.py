@@ -73,8 +73,8 @@ def other_views(
         rng = np.random.default_rng([seed, i])
         name = kinds[i % len(kinds)]
         lit = (image > 8).astype(np.uint8)
-        fan = np.asarray(cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8)
-        full = _continued(image, fan, rng)
+        sector = np.asarray(cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8)
+        full = _continued(image, sector, rng)
         ys, xs = np.nonzero(mask == 1)
         y, x = float(ys.mean()), float(xs.mean())
         if name == "turned":
@@ -92,18 +92,18 @@ def other_views(
             moved = cv2.warpAffine(moved, down, full.shape[::-1], borderMode=cv2.BORDER_REFLECT)
         else:
             moved = full[::-1]
-        made.append(np.where(fan > 0, moved, 0).clip(0, 255).astype(np.uint8))
+        made.append(np.where(sector > 0, moved, 0).clip(0, 255).astype(np.uint8))
         names.append(name)
     return np.stack(made), names
 
 
-def _continued(image: NDArray[np.uint8], fan: NDArray[np.uint8], rng: np.random.Generator) -> Grey:
+def _continued(image: NDArray[np.uint8], sector: NDArray[np.uint8], rng: np.random.Generator) -> Grey:
     """Extend the image beyond its sector with smooth grey levels and speckle."""
-    inside = fan.astype(np.float32)
+    inside = sector.astype(np.float32)
     weight = cv2.GaussianBlur(inside, (0, 0), 14) + 1e-4
     smooth = cv2.GaussianBlur(image * inside, (0, 0), 14) / weight
     grain = cv2.GaussianBlur(rng.standard_normal(image.shape).astype(np.float32), (0, 0), 1.2) * 0.9
-    return np.where(fan > 0, image, np.minimum(smooth * np.exp(grain), 255)).astype(np.float32)
+    return np.where(sector > 0, image, np.minimum(smooth * np.exp(grain), 255)).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, size: int) -> Grey:
@@ -174,7 +174,7 @@ def _plain(rng: np.random.Generator, size: int) -> Grey:
     return np.asarray(rng.uniform(10, 120) + ramp + rng.normal(0, 2, x.shape), np.float32)
 
 
-def _fan(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+def _sector(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     """Generate a random sector, 1 inside and 0 outside."""
     y, x = np.mgrid[:size, :size] / size
     top = rng.uniform(-0.3, 0.05)
@@ -194,12 +194,12 @@ def _speckle(rng: np.random.Generator, size: int) -> Grey:
     return np.asarray(90 + 28 * np.log(envelope / envelope.mean() + 1e-2), np.float32)
 
 
-def _speckled_fan(rng: np.random.Generator, size: int) -> Grey:
+def _speckled_sector(rng: np.random.Generator, size: int) -> Grey:
     gain = 1 + 0.5 * (_clouds(rng, size, 1.8) - 128) / 60
-    return _speckle(rng, size) * np.clip(gain, 0.1, 2) * _fan(rng, size)
+    return _speckle(rng, size) * np.clip(gain, 0.1, 2) * _sector(rng, size)
 
 
-def _fan_of_shapes(rng: np.random.Generator, size: int) -> Grey:
+def _sector_of_shapes(rng: np.random.Generator, size: int) -> Grey:
     """Generate dark and bright bodies in a sector of speckle."""
     gain = np.full((size, size), rng.uniform(0.5, 1.1), np.float32)
     for _ in range(int(rng.integers(2, 9))):
@@ -207,10 +207,10 @@ def _fan_of_shapes(rng: np.random.Generator, size: int) -> Grey:
         axes = tuple(int(v) for v in rng.uniform(0.04 * size, 0.25 * size, 2))
         grey = (float(rng.choice([0.08, 0.2, 1.5, 2.0])),)
         cv2.ellipse(gain, at, axes, float(rng.uniform(0, 180)), 0, 360, grey, -1)
-    return _speckle(rng, size) * cv2.GaussianBlur(gain, (0, 0), 2) * _fan(rng, size)
+    return _speckle(rng, size) * cv2.GaussianBlur(gain, (0, 0), 2) * _sector(rng, size)
 
 
-def _fan_of_lines(rng: np.random.Generator, size: int) -> Grey:
+def _sector_of_lines(rng: np.random.Generator, size: int) -> Grey:
     """Generate bright arcs at regular depths, as in lung ultrasound, and bright rays."""
     y, x = np.mgrid[:size, :size] / size
     depth = np.hypot(x - 0.5, y + 0.3)
@@ -219,11 +219,11 @@ def _fan_of_lines(rng: np.random.Generator, size: int) -> Grey:
     gain = gain + sum(np.exp(-(((depth - 0.35 - k * step) / 0.01) ** 2)) for k in range(6))
     rays = np.sin(rng.uniform(4, 16) * np.arctan2(x - 0.5, y + 0.3) + rng.random())
     gain = gain * (1 + 0.5 * (rays > rng.uniform(0.3, 0.9)))
-    return np.asarray(_speckle(rng, size) * gain * _fan(rng, size), np.float32)
+    return np.asarray(_speckle(rng, size) * gain * _sector(rng, size), np.float32)
 
 
-def _photograph_in_fan(rng: np.random.Generator, size: int) -> Grey:
-    return _leaves(rng, size) * _fan(rng, size)
+def _photograph_in_sector(rng: np.random.Generator, size: int) -> Grey:
+    return _leaves(rng, size) * _sector(rng, size)
 
 
 _KINDS: dict[str, Callable[[np.random.Generator, int], Grey]] = {
@@ -234,10 +234,10 @@ _KINDS: dict[str, Callable[[np.random.Generator, int], Grey]] = {
     "page": _page,
     "landscape": _landscape,
     "plain": _plain,
-    "speckled fan": _speckled_fan,
-    "fan of shapes": _fan_of_shapes,
-    "fan of lines": _fan_of_lines,
-    "leaves in a fan": _photograph_in_fan,
+    "speckled fan": _speckled_sector,
+    "fan of shapes": _sector_of_shapes,
+    "fan of lines": _sector_of_lines,
+    "leaves in a fan": _photograph_in_sector,
 }
 
 

@@ -52,7 +52,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def observe(
-    study: PreparedCine,
+    prepared: PreparedCine,
     frames: Sequence[int],
     probabilities: Tensor,
     truth: Sequence[NDArray[np.uint8]],
@@ -65,7 +65,7 @@ def observe(
 
     Parameters
     ----------
-    study : PreparedCine
+    prepared : PreparedCine
         Cine with the labels of other frames.
     frames : sequence of int
         Frame numbers.
@@ -79,36 +79,39 @@ def observe(
         `kind`, `cine` and `annotated` of the observations.
     """
     classes = tuple(CLASSES)
-    prior = study.prior(frames, probabilities.shape[1])
-    indicators = frame_indicators(study, frames, probabilities, prior)
-    found = estimate_errors(study, frames, probabilities, carried=carried, calibration=calibration)
-    of_pixels = pixel_indicators(probabilities, prior, found.dice.numpy())
+    prior = prepared.prior(frames, probabilities.shape[1])
+    indicators = frame_indicators(prepared, frames, probabilities, prior)
+    errors = estimate_errors(prepared, frames, probabilities, carried=carried, calibration=calibration)
+    of_pixels = pixel_indicators(probabilities, prior, errors.dice.numpy())
     softmax = probabilities.float().amax(1).numpy()
     plain = frame_confidence(probabilities)
-    inside = _inside(study.box)
+    inside = _inside(prepared.box)
     for i, image in enumerate(truth):
-        label = frame_label(image, study.box, classes)
+        label = frame_label(image, prepared.box, classes)
         drawn, true = probabilities[i].argmax(0).numpy(), label.target.argmax(-1)
         known = (label.weight > 0.5) & inside
-        mask = label_image(probabilities[i], study.box, classes)
-        silent = image == UNLABELLED
-        real = dice(np.where(silent, 0, mask)[None], np.where(silent, 0, image)[None])["mean"]
-        if np.isnan(real):
+        mask = label_image(probabilities[i], prepared.box, classes)
+        unlabelled = image == UNLABELLED
+        true_dice = dice(np.where(unlabelled, 0, mask)[None], np.where(unlabelled, 0, image)[None])["mean"]
+        if np.isnan(true_dice):
             continue
-        right = drawn == true
+        correct = drawn == true
         near = known & _near_border(drawn, true)
-        both = {"ours": 1.0 - found.doubt[i].numpy(), "softmax": softmax[i]}
+        both = {"ours": 1.0 - errors.doubt[i].numpy(), "softmax": softmax[i]}
         yield Observation(
-            situation=situation(study, carried=carried),
-            dice=real,
+            situation=situation(prepared, carried=carried),
+            dice=true_dice,
             indicators=indicators[i],
-            cells=_cells(of_pixels[i][known], right[known]),
-            expected={"ours": float(found.dice[i]), "softmax": float(plain[i])},
+            cells=_cells(of_pixels[i][known], correct[known]),
+            expected={"ours": float(errors.dice[i]), "softmax": float(plain[i])},
             pixels={
-                **{what: reliability(sure[known], right[known]) for what, sure in both.items()},
                 **{
-                    f"{what} near borders": reliability(sure[near], right[near])
-                    for what, sure in both.items()
+                    what: reliability(correct_probability[known], correct[known])
+                    for what, correct_probability in both.items()
+                },
+                **{
+                    f"{what} near borders": reliability(correct_probability[near], correct[near])
+                    for what, correct_probability in both.items()
                 },
             },
             **where,
@@ -171,7 +174,7 @@ def observe_cines(
                         should_stop=should_stop,
                     )
                 elif start is not None:
-                    study = prepare_cine(
+                    prepared = prepare_cine(
                         i,
                         cine.frames,
                         *encoder,
@@ -180,10 +183,10 @@ def observe_cines(
                         cache=cache,
                         should_stop=should_stop,
                     )
-                    case.draft(start.head, study, should_stop)
+                    case.draft(start.head, prepared, should_stop)
             except Cancelled:
                 return
-            yield from case.seen
+            yield from case.observations
         on_progress("cines", len(cases), len(cases))
 
 
@@ -192,30 +195,30 @@ class _ObservedCine:
 
     def __init__(self, cine: ScoredCine, number: int, annotated: list[int], carried: bool) -> None:
         self.annotated = annotated
-        self.seen: list[Observation] = []
+        self.observations: list[Observation] = []
         self._cine, self._carried = cine, carried
         self._where: dict[str, Any] = {"kind": cine.kind, "cine": number, "annotated": len(annotated)}
 
-    def watch(self, study: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> None:
+    def watch(self, prepared: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> None:
         """Compare predictions of some frames with their labels."""
         rest = [k for k, f in enumerate(frames) if f in self._cine.labels and f not in self.annotated]
         if not rest:
             return
         scored = [frames[k] for k in rest]
         truth = [self._cine.labels[frame] for frame in scored]
-        self.seen += observe(study, scored, probabilities[rest], truth, **self._where)
+        self.observations += observe(prepared, scored, probabilities[rest], truth, **self._where)
         if self._carried and self.annotated:
-            moved = study.prior(scored, probabilities.shape[1])
-            self.seen += observe(study, scored, moved, truth, carried=True, **self._where)
+            carried_labels = prepared.prior(scored, probabilities.shape[1])
+            self.observations += observe(prepared, scored, carried_labels, truth, carried=True, **self._where)
 
-    def draft(self, head: Head, study: PreparedCine, should_stop: Callable[[], bool]) -> None:
+    def draft(self, head: Head, prepared: PreparedCine, should_stop: Callable[[], bool]) -> None:
         """Predict all labelled frames with a head and compare them."""
         order = sorted(self._cine.labels)
         for first in range(0, len(order), PREDICT_FRAMES):
             if should_stop():
                 raise Cancelled
             chosen = order[first : first + PREDICT_FRAMES]
-            self.watch(study, chosen, predict(head, study, chosen))
+            self.watch(prepared, chosen, predict(head, prepared, chosen))
 
 
 def split_by_patient(stills: Stills) -> tuple[Stills, Stills]:
@@ -253,28 +256,26 @@ def observe_stills(
             return
         on_progress("stills", first, len(stills))
         part = stills.images[first : first + group]
-        for k, study in enumerate(as_prepared_cines(part, features(encoder[0], part))):
-            predicted, truth = predict(head, study, [0]), stills.masks[first + k]
-            yield from observe(study, [0], predicted, [truth], kind="still", cine=first + k, annotated=0)
+        for k, prepared in enumerate(as_prepared_cines(part, features(encoder[0], part))):
+            predicted, truth = predict(head, prepared, [0]), stills.masks[first + k]
+            yield from observe(prepared, [0], predicted, [truth], kind="still", cine=first + k, annotated=0)
     on_progress("stills", len(stills), len(stills))
 
 
-def _cells(indicators: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _cells(indicators: NDArray[np.float64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
     cell, size = np.zeros(len(indicators), np.intp), 1
     for indicator, edges in zip(indicators.T, (SOFTMAX_EDGES, CARRIED_EDGES), strict=False):
         n = len(edges) - 1
         cell = cell * n + np.clip(np.searchsorted(edges, indicator, side="right") - 1, 0, n - 1)
         size *= n
-    counts = [np.bincount(cell, weights, size) for weights in (None, ~right)]
+    counts = [np.bincount(cell, weights, size) for weights in (None, ~correct)]
     shape = (len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2)
     return np.stack(counts, -1).reshape(shape).astype(np.float64)
 
 
 def _near_border(drawn: NDArray[Any], true: NDArray[Any]) -> NDArray[np.bool_]:
-    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BORDER + 1, 2 * BORDER + 1))
-    near = [
-        cv2.morphologyEx(label.astype(np.uint8), cv2.MORPH_GRADIENT, round_) > 0 for label in (drawn, true)
-    ]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BORDER + 1, 2 * BORDER + 1))
+    near = [cv2.morphologyEx(label.astype(np.uint8), cv2.MORPH_GRADIENT, disc) > 0 for label in (drawn, true)]
     return np.asarray(near[0] | near[1])
 
 

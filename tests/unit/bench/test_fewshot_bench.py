@@ -24,7 +24,7 @@ from vjepa_core.bench.fewshot import (
     unlabelled_images,
 )
 from vjepa_core.bench.fewshot_rows import ROW_NAMES, ROWS, RowSelection, camus_note, start_note
-from vjepa_core.bench.head_on_stills import HeadOnStills, first_head, for_stills
+from vjepa_core.bench.head_on_stills import HeadOnStills, for_stills, initial_head
 from vjepa_core.bench.scores import hd95, interval, score, summary
 from vjepa_core.encoder.catalogue import EncoderCard, card
 from vjepa_core.encoder.initialise import initialise
@@ -286,10 +286,10 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
 def test_others_are_omitted_if_they_are_not_used(loaded: Loaded) -> None:
     own = HeadOnStills("ours", EncodedStills(*loaded))
     images = _stills(2).images
-    assert own.among(images, 20).unlabelled is images
-    assert own.among(images, 3).unlabelled is None  # one net
-    assert own.among(images, 160).unlabelled is None
-    assert own.among(images[:0], 20).unlabelled is None
+    assert own.with_unlabelled(images, 20).unlabelled is images
+    assert own.with_unlabelled(images, 3).unlabelled is None  # one net
+    assert own.with_unlabelled(images, 160).unlabelled is None
+    assert own.with_unlabelled(images[:0], 20).unlabelled is None
 
 
 def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
@@ -332,7 +332,9 @@ def test_a_row_states_the_start_of_its_head(loaded: Loaded) -> None:
 def test_no_row_starts_from_a_head_trained_on_camus() -> None:
     ships = load_head(resource_path("heads", SHIPPED)).state_dict()
     phantom = load_head(resource_path("heads", PHANTOM_ONLY)).state_dict()
-    first = first_head(EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0).state_dict()
+    first = initial_head(
+        EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0
+    ).state_dict()
     assert all(torch.equal(first[key], value) for key, value in phantom.items())
     assert not any(torch.equal(first[key], ships[key]) for key in first if key.endswith("weight"))
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vjepa_core.bench.frozen_features import as_prepared_cines
-from vjepa_core.bench.make_starter import PictureFit
+from vjepa_core.bench.make_starter import ImageNetFit
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.fewshot.fit import FitConfig, predict
 from vjepa_core.fewshot.head import Head, HeadConfig
@@ -19,7 +19,7 @@ def test_only_the_image_net_is_fitted_and_in_use() -> None:
     head = Head(HeadConfig((1, 2, 3), "none", "", 8, 2))
     others = [p.clone() for p in head.feature_net.parameters()]
     config = FitConfig(steps=12, batch=2, carried_share=0.0, prior_dropout=1.0, prior_dropout_many=1.0)
-    fit = PictureFit(head, studies, config)
+    fit = ImageNetFit(head, studies, config)
     losses = [fit.step() for _ in range(12)]
     assert fit.done
     assert np.isfinite(losses).all()

@@ -24,7 +24,7 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.label_image import UNLABELLED
 
 TREES = 100
-MOST_PIXELS = 30_000
+MAX_PIXELS = 30_000
 """Maximum number of training pixels in all images; within an image, classes are balanced."""
 
 PixelFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -39,7 +39,7 @@ class Forest:
     ----------
     name : str
         Name for the rows.
-    describe : Describe
+    describe : PixelFeatures
         Computes the features of pixels.
     trees : int
         Number of trees.
@@ -65,9 +65,9 @@ class Forest:
         for image, mask in zip(images, resize_images(masks, labels=True), strict=True):
             if should_stop():
                 raise Cancelled
-            rows = _some_pixels(mask.ravel(), MOST_PIXELS // len(images), random)
-            described = self.describe(image)
-            known.append(described.reshape(-1, described.shape[-1])[rows])
+            rows = _some_pixels(mask.ravel(), MAX_PIXELS // len(images), random)
+            features = self.describe(image)
+            known.append(features.reshape(-1, features.shape[-1])[rows])
             labels.append(mask.ravel()[rows])
         classifier.fit(np.concatenate(known), np.concatenate(labels))
         return ForestModel(
@@ -88,14 +88,14 @@ class ForestModel:
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Predict label images (N, H, W)."""
-        drawn = []
+        masks = []
         for image in images:
-            described = self.describe(image)
-            voted = self.classifier.predict_proba(described.reshape(-1, described.shape[-1]))
+            features = self.describe(image)
+            voted = self.classifier.predict_proba(features.reshape(-1, features.shape[-1]))
             maps = np.zeros((self.outputs, SIDE, SIDE), np.float32)
             maps[self.classifier.classes_] = voted.T.reshape(-1, SIDE, SIDE)
-            drawn.append(labels_from_probabilities(maps, images.shape[1:]))
-        return np.stack(drawn)
+            masks.append(labels_from_probabilities(maps, images.shape[1:]))
+        return np.stack(masks)
 
 
 def filters(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -131,10 +131,12 @@ def pixel_features(tokens_of: Callable[[NDArray[np.uint8]], Tensor]) -> PixelFea
     return describe
 
 
-def _some_pixels(labels: NDArray[np.uint8], most: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Choose about `most` pixels, balanced over classes, at least one per class; return their indices."""
+def _some_pixels(
+    labels: NDArray[np.uint8], max_pixels: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the indices of about `max_pixels` pixels, balanced over classes, at least one of each."""
     classes = [value for value in np.unique(labels) if value != UNLABELLED]
-    share = max(1, most // max(1, len(classes)))
+    share = max(1, max_pixels // max(1, len(classes)))
     chosen = [random.permutation(np.flatnonzero(labels == value))[:share] for value in classes]
     return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
 

@@ -37,7 +37,8 @@ def augment(images: Tensor, masks: Tensor, generator: Generator) -> tuple[Tensor
         masks[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
     labels = labels[:, 0].long() - 1
-    return standardise(_greys(moved.clamp(0, 1), generator)), labels.masked_fill(labels < 0, UNLABELLED)
+    greys = _augment_greys(moved.clamp(0, 1), generator)
+    return standardise(greys), labels.masked_fill(labels < 0, UNLABELLED)
 
 
 def standardise(images: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def sampling_grid(n: int, side: int, generator: Generator) -> Tensor:
     return grid + smooth.permute(0, 2, 3, 1)
 
 
-def _greys(x: Tensor, generator: Generator) -> Tensor:
+def _augment_greys(x: Tensor, generator: Generator) -> Tensor:
     n, _, h, w = x.shape
 
     def between(low: float, high: float) -> Tensor:

@@ -77,7 +77,7 @@ class UNet:
             while step < total and (not step or watch.share < 1):
                 if should_stop():
                     raise Cancelled
-                rate = LEARNING_RATE * _share_of_rate(step, max(step / total, watch.share))
+                rate = LEARNING_RATE * _rate_factor(step, max(step / total, watch.share))
                 for group in adam.param_groups:
                     group["lr"] = rate
                 if len(order) < BATCH:  # each image once per epoch
@@ -95,7 +95,7 @@ class UNet:
         return UNetModel(net.eval(), step, watch.seconds, f"{ended}, {_size(net)} weights")
 
 
-def _share_of_rate(step: int, progress: float) -> float:
+def _rate_factor(step: int, progress: float) -> float:
     warm = min(1.0, (1 + step) / _WARM_STEPS)
     return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
 
