@@ -12,7 +12,7 @@ LoadedEncoder = tuple[VisionTransformer3D, EncoderCard]
 
 
 def resolve_encoder(encoder: str | EncoderCard | LoadedEncoder) -> LoadedEncoder:
-    """Load a bundled encoder by name, or an encoder by its card, on the inference device.
+    """Load a shipped encoder by name, or an encoder by its card, on the inference device.
 
     An encoder that is already loaded is returned unchanged.
     """

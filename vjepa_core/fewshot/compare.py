@@ -122,7 +122,7 @@ def compare(
     config : FitConfig, optional
         Settings of a fit to up to four labels; its seed is replaced by `seed`.
     on_progress : callable
-        Receives (stage, done, total).
+        Called with (stage, done, total).
     should_stop : callable
         Called between pairs of frames, clips and steps.
 

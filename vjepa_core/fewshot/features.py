@@ -109,12 +109,12 @@ class ClipPlan:
         At most two clips contribute, so that the sum is bit-identical in any order.
         """
         inside = self.clip // 2
-        hat = np.minimum(np.arange(inside) + 1, inside - np.arange(inside)).astype(np.float64)
+        triangle = np.minimum(np.arange(inside) + 1, inside - np.arange(inside)).astype(np.float64)
         shares = np.zeros((len(self.starts), len(self.frames) // 2))
         for row, start in zip(shares, self.starts, strict=True):
-            row[start // 2 : start // 2 + inside] = hat
-        lesser = np.argsort(-shares, axis=0, kind="stable")[2:]
-        np.put_along_axis(shares, lesser, 0.0, axis=0)
+            row[start // 2 : start // 2 + inside] = triangle
+        smaller = np.argsort(-shares, axis=0, kind="stable")[2:]
+        np.put_along_axis(shares, smaller, 0.0, axis=0)
         return np.asarray(shares / shares.sum(0))
 
 
@@ -192,7 +192,7 @@ def extract(
     should_stop : callable, optional
         Called before each clip or batch of clips.
     order_from : int, optional
-        Clips are computed outward from this frame; by default from the start.
+        Clips are computed outward from this frame; default: in order of time.
     partial : PartialFeatures, optional
         Result of an earlier call for the same frames, encoder and rates that was cancelled; its clips are not
         computed again. Updated for the next call.

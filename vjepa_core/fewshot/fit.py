@@ -124,7 +124,7 @@ class Batch:
     prior: Tensor
     target: Tensor
     weight: Tensor
-    drawn: Tensor
+    stated: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -238,7 +238,7 @@ class Fit:
 
     def _optimise(self, batch: Batch) -> float:
         logits = self.head.forward_nets(batch.image, batch.tokens, batch.prior)
-        losses = [partial_label_loss(one, batch.target, batch.drawn, batch.weight) for one in logits]
+        losses = [partial_label_loss(one, batch.target, batch.stated, batch.weight) for one in logits]
         self._optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()  # the nets share no weights
         for weights in self._weights_by_net:
@@ -282,7 +282,7 @@ class Fit:
 
     def _assemble(self, frames: list[tuple[PreparedCine, int]]) -> Batch:
         k = self.head.config.n_outputs
-        target, weight, drawn = [], [], []
+        target, weight, stated = [], [], []
         pseudo = iter(self._pseudo_labels([(cine, frame) for cine, frame in frames if not cine.labels]))
         for cine, frame in frames:
             label = cine.labels.get(frame)
@@ -291,23 +291,23 @@ class Fit:
                 target.append(label_maps)
                 weight.append(label_weight)
                 # A structure that is not predicted may be present nevertheless.
-                drawn.append((label_maps * label_weight).amax((1, 2)) > 0)
+                stated.append((label_maps * label_weight).amax((1, 2)) > 0)
             elif label is None:
                 carried = cine.prior([frame], k)[0]
                 target.append(carried)
                 weight.append(self.config.carried_weight * (carried.sum(0) > 0.5))
-                drawn.append(cine.outlined_classes)
+                stated.append(cine.outlined_classes)
             else:
                 target.append(torch.from_numpy(label.target).permute(2, 0, 1))
                 weight.append(torch.from_numpy(label.weight))
-                drawn.append(torch.from_numpy(label.stated))
+                stated.append(torch.from_numpy(label.stated))
         return Batch(
             image=torch.cat([cine.image([frame]) for cine, frame in frames]),
             tokens=torch.cat([cine.tokens([frame]) for cine, frame in frames]).float(),
             prior=self._priors(frames),
             target=torch.stack(target),
             weight=torch.stack(weight),
-            drawn=torch.stack(drawn),
+            stated=torch.stack(stated),
         )
 
     def _pseudo_labels(self, frames: list[tuple[PreparedCine, int]]) -> list[tuple[Tensor, Tensor]]:
@@ -354,7 +354,7 @@ class Fit:
             prior=maps[:, :k],
             target=maps[:, k : 2 * k],
             weight=maps[:, 2 * k],
-            drawn=batch.drawn,
+            stated=batch.stated,
         )
 
 

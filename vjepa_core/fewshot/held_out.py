@@ -65,8 +65,8 @@ def choose_targets(
         Limits on the number of frames and cines.
     """
     candidates = {
-        cine: [Target(cine, f, scored) for f in sorted(drawn) if (scored := _scored(drawn, f, classes))]
-        for cine, drawn in labels.items()
+        cine: [Target(cine, f, scored) for f in sorted(images) if (scored := _scored(images, f, classes))]
+        for cine, images in labels.items()
     }
     if not any(candidates.values()):
         return _previews(labels, lengths, classes, labelled or labels)
@@ -80,9 +80,9 @@ def choose_targets(
     return [target for cine in labels if cine in counts for target in _spread(candidates[cine], counts[cine])]
 
 
-def _scored(drawn: Mapping[int, NDArray[np.uint8]], frame: int, classes: Sequence[int]) -> tuple[int, ...]:
-    present = np.unique(drawn[frame])
-    others = [np.unique(label) for other, label in drawn.items() if other != frame]
+def _scored(images: Mapping[int, NDArray[np.uint8]], frame: int, classes: Sequence[int]) -> tuple[int, ...]:
+    present = np.unique(images[frame])
+    others = [np.unique(label) for other, label in images.items() if other != frame]
     return tuple(value for value in classes if value in present and any(value in other for other in others))
 
 
@@ -92,9 +92,9 @@ def _previews(
     classes: Sequence[int],
     labelled: Mapping[int, Collection[int]],
 ) -> list[Target]:
-    for cine, drawn in labels.items():
+    for cine, images in labels.items():
         free = [Target(cine, frame, ()) for frame in range(lengths[cine]) if frame not in labelled[cine]]
-        if free and any(np.isin(label, classes).any() for label in drawn.values()):
+        if free and any(np.isin(label, classes).any() for label in images.values()):
             return _spread(free, _PREVIEWS)
     return []
 

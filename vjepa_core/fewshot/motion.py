@@ -63,7 +63,7 @@ class Motion:
     grid_size : int
         Side of the grid on which labels are carried.
     cache : BoundedCache, optional
-        Cache of positions, which several cines may share. By default one of `CACHE_BYTES`.
+        Cache of positions, which several cines may share; default: one of `CACHE_BYTES`.
     on_progress : callable, optional
         Called with (finished pairs of frames, total).
     should_stop : callable

@@ -113,7 +113,7 @@ class FeatureUNet(ImageUNet):
         self.feature_drop = nn.Dropout2d(0.6)
 
     def copy_weights(self, net: ImageUNet) -> None:
-        """Copy the weights of an image network."""
+        """Copy the weights of an image net."""
         self.load_state_dict({**self.state_dict(), **net.state_dict()})
 
     def add_features(self, x: Tensor, features: Tensor) -> Tensor:

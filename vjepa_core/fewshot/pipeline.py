@@ -174,7 +174,7 @@ class CinePipeline:
         visible : int, optional
             Features are computed outward from this frame.
         on_progress : callable
-            Receives (stage, done, total).
+            Called with (stage, done, total).
         should_stop : callable
             Called between pairs of frames and between clips.
 

@@ -97,7 +97,7 @@ def segment(
     damaged : collection of int
         Frames that could not be decoded, see `CinePipeline`.
     encoder : str, EncoderCard or (module, card), optional
-        Name of a bundled encoder, a card, or a loaded encoder. By default the bundled default encoder.
+        Name of a shipped encoder, a card, or a loaded encoder. Default: `DEFAULT_ENCODER`.
     start : Starter, optional
         Head from which the fit starts and whose draft is used where it applies; it must be for this encoder
         and these classes. Default: a new head.
@@ -110,7 +110,7 @@ def segment(
     config : FitConfig, optional
         Settings of the fit; its seed is replaced by `seed`.
     on_progress : callable
-        Receives (stage, done, total).
+        Called with (stage, done, total).
     on_prediction : callable, optional
         Receives every group of predicted frames.
     should_stop : callable
@@ -123,7 +123,7 @@ def segment(
     Raises
     ------
     CoreError
-        If frames, labels or start do not fit.
+        If frames, labels, classes or start are invalid.
     Cancelled
         If `should_stop` returned True.
     """
@@ -195,8 +195,8 @@ def _check_start(start: Starter | None, card: EncoderCard, classes: tuple[int, .
     config = start.head.config
     if (config.encoder_checksum, config.classes) != (card.checksum, classes):
         raise CoreError(
-            f"The head to start from reads {config.encoder} and draws the classes {config.classes}: "
-            f"start from another one, or from none, over {card.name} with the classes {classes}."
+            f"The starter head is for {config.encoder} and the classes {config.classes}: "
+            f"choose one for {card.name} and the classes {classes}, or none."
         )
 
 
@@ -206,7 +206,7 @@ def _check(
     if frames.dtype != np.uint8 or frames.ndim != 3 or 0 in frames.shape:
         raise CoreError(f"Frames must be grey and 8 bits deep, not {frames.dtype} of shape {frames.shape}.")
     if not labels:
-        raise CoreError("There is no labelled frame to learn from: outline at least one.")
+        raise CoreError("There is no labelled frame: outline at least one.")
     if not classes or len(set(classes)) < len(classes) or not all(0 < value < 255 for value in classes):
         raise CoreError(f"Label values must be different numbers from 1 to 254, not {classes}.")
     for frame, label in labels.items():
@@ -216,8 +216,8 @@ def _check(
             )
         if label.shape != frames.shape[1:]:
             raise CoreError(
-                f"The label of frame {frame} is {label.shape[1]}x{label.shape[0]} pixels, "
-                f"the picture {frames.shape[2]}x{frames.shape[1]}."
+                f"The label of frame {frame} is {label.shape[1]} x {label.shape[0]} pixels, "
+                f"the frames {frames.shape[2]} x {frames.shape[1]}."
             )
     if not any(np.isin(label, classes).any() for label in labels.values()):
         raise CoreError("No structure is outlined on the labelled frames: outline at least one.")

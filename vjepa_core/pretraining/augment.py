@@ -211,8 +211,8 @@ def haze(strength: Tensor, shape: tuple[int, int, int], generator: torch.Generat
 
 def contact_sheet(clips: Tensor, *, columns: int = 8, side: int = 160) -> NDArray[np.uint8]:
     """Return one image of clips (B, T, H, W) uint8: one row per clip with `columns` frames."""
-    moments = torch.linspace(0, clips.shape[1] - 1, min(columns, clips.shape[1])).round().long()
-    shown = clips[:, moments.to(clips.device)].float()
+    frame_numbers = torch.linspace(0, clips.shape[1] - 1, min(columns, clips.shape[1])).round().long()
+    shown = clips[:, frame_numbers.to(clips.device)].float()
     shown = functional.interpolate(shown, (side, side), mode="area")
     rows = functional.pad(to_uint8(shown), (1, 1, 1, 1), value=90).cpu().numpy()
     return np.ascontiguousarray(rows.transpose(0, 2, 1, 3).reshape(len(clips) * (side + 2), -1))

@@ -21,7 +21,7 @@ from vjepa_core.preprocessing import Letterbox
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pseudo import PairBank, PseudoSource
-from vjepa_core.pretraining.sampling import cine_weights, crop_affine, draw_indices, resample, sample_moments
+from vjepa_core.pretraining.sampling import cine_weights, crop_affine, draw_indices, resample, sample_frames
 from vjepa_core.pretraining.shards import PackedSet
 from vjepa_core.pretraining.source import ClipSource, MixedSource
 
@@ -109,8 +109,8 @@ class CineClipSource:
         """Return `n` clips and their `moving` flags (n,) bool, False for repeated still images."""
         cine = draw_indices(self._upper, n, generator)
         lengths = self._lengths[cine]
-        moments = sample_moments(lengths, self._fps[cine], self.clip, self.rates, generator)
-        clips = self.frames[self._starts[cine, None] + moments]
+        frame_numbers = sample_frames(lengths, self._fps[cine], self.clip, self.rates, generator)
+        clips = self.frames[self._starts[cine, None] + frame_numbers]
         theta = crop_affine(
             n, generator, self.device, scale=self.scale, aspect=self.aspect, degrees=self.degrees
         )

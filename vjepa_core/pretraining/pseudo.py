@@ -1,7 +1,7 @@
 """Pseudo-cines: synthetic heartbeats between two labelled still images of one patient and view.
 
 A velocity field deforms the outlines at end-diastole (ED) to those at end-systole (ES); see `registration`.
-With a fraction of the deformation, both still images and both label images are moved to any moment of the
+With a fraction of the deformation, both still images and both label images are moved to any phase of the
 heartbeat. Everything runs in torch on the device, so that training generates new heartbeats at every step and
 stores the still images only.
 """
@@ -106,9 +106,9 @@ class PairBank:
         """
         ends: dict[str, dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {}
         for name, image, mask in stills:
-            stem, _, moment = str(name).rpartition("_")
-            if stem and moment in ("ED", "ES") and (mask == CAVITY).any():
-                ends.setdefault(stem, {})[moment] = (image, mask)
+            stem, _, phase = str(name).rpartition("_")
+            if stem and phase in ("ED", "ES") and (mask == CAVITY).any():
+                ends.setdefault(stem, {})[phase] = (image, mask)
         names = [n for n, pair in ends.items() if len(pair) == 2 and _same_size(pair.values())][:limit]
         if not names:
             return None
@@ -116,8 +116,8 @@ class PairBank:
         masks, sectors = np.empty_like(images), np.empty_like(images)
         maps = np.empty((len(names), 2, len(SHAPES), size, size), np.float16)
         for p, name in enumerate(names):
-            for k, moment in enumerate(("ED", "ES")):
-                image, mask = ends[name][moment]
+            for k, phase in enumerate(("ED", "ES")):
+                image, mask = ends[name][phase]
                 height, width = image.shape
                 box = Letterbox.fit(height, width, size)
                 images[p, k], masks[p, k] = box.apply(image[None])[0], box.apply_labels(mask)

@@ -61,7 +61,7 @@ def uniform(n: int, low: float, high: float, generator: torch.Generator, device:
     return low + (high - low) * torch.rand(n, generator=generator, device=device)
 
 
-def sample_moments(
+def sample_frames(
     lengths: Tensor, fps: Tensor, clip: int, rates: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
     """Draw the frame numbers of clips with a random start and a random frame rate.
@@ -92,8 +92,8 @@ def sample_moments(
     # A short cine may start at any frame and is reversed at its end.
     room = torch.where(room >= 0, room, last)
     start = room * torch.rand(len(lengths), generator=generator, device=lengths.device)
-    moments = start[:, None] + step[:, None] * torch.arange(clip, device=lengths.device)
-    return reflect(moments.round().long(), lengths[:, None])
+    frame_numbers = start[:, None] + step[:, None] * torch.arange(clip, device=lengths.device)
+    return reflect(frame_numbers.round().long(), lengths[:, None])
 
 
 def reflect(index: Tensor, lengths: Tensor) -> Tensor:

@@ -180,7 +180,7 @@ def test_invalid_input_is_rejected_with_a_reason(heart: Heart, small_encoder: Lo
         ({}, "no labelled frame"),
         ({12: masks[0]}, "frame 12, but the cine has frames 0 to 11"),
         ({-1: masks[0]}, "frame -1"),
-        ({0: masks[0][:-1]}, "120x95 pixels, the picture 120x96"),
+        ({0: masks[0][:-1]}, "120 x 95 pixels, the frames 120 x 96"),
         ({0: np.zeros_like(masks[0])}, "No structure is outlined"),
         ({0: np.full_like(masks[0], 255)}, "No structure is outlined"),
     ):

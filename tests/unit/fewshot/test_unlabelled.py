@@ -93,7 +93,7 @@ def test_a_structure_without_predictions_is_not_unlearned(
     unlabelled = replace(study, labels={})
     fit = Fit(head, [study], BOTH, warm=True, unlabelled=[unlabelled])
     batch = fit._assemble([(unlabelled, 0)])
-    assert batch.drawn.tolist() == [[True, True, False]]
+    assert batch.stated.tolist() == [[True, True, False]]
 
 
 def test_pseudo_labels_change_the_fit(

@@ -11,7 +11,7 @@ from vjepa_core.pretraining.sampling import (
     draw_indices,
     reflect,
     resample,
-    sample_moments,
+    sample_frames,
     to_uint8,
 )
 
@@ -48,28 +48,28 @@ def test_reflect() -> None:
 
 def test_frames_have_the_drawn_rate() -> None:
     lengths, fps = torch.full((200,), 400), torch.full((200,), 60.0)
-    moments = sample_moments(lengths, fps, 16, (10.0, 30.0), seeded())
-    assert moments.min() >= 0
-    assert moments.max() < 400
-    span = (moments[:, -1] - moments[:, 0]) / 15
+    frame_numbers = sample_frames(lengths, fps, 16, (10.0, 30.0), seeded())
+    assert frame_numbers.min() >= 0
+    assert frame_numbers.max() < 400
+    span = (frame_numbers[:, -1] - frame_numbers[:, 0]) / 15
     assert span.min() >= 1.9  # 60 to 30 frames a second
     assert span.max() <= 6.1  # 60 to 10
     assert span.max() - span.min() > 3  # the rate varies
-    assert moments[:, 0].unique().numel() > 50  # and so does the start
+    assert frame_numbers[:, 0].unique().numel() > 50  # and so does the start
 
 
 def test_slow_cines_are_not_slowed_further() -> None:
-    moments = sample_moments(torch.full((50,), 100), torch.full((50,), 5.0), 16, (8.0, 30.0), seeded())
-    assert (moments.diff(dim=1) == 1).all()
-    unknown = sample_moments(torch.full((50,), 100), torch.zeros(50), 16, (8.0, 30.0), seeded())
+    frame_numbers = sample_frames(torch.full((50,), 100), torch.full((50,), 5.0), 16, (8.0, 30.0), seeded())
+    assert (frame_numbers.diff(dim=1) == 1).all()
+    unknown = sample_frames(torch.full((50,), 100), torch.zeros(50), 16, (8.0, 30.0), seeded())
     assert (unknown.diff(dim=1) == 1).all()
 
 
 def test_short_cines_and_still_images() -> None:
-    moments = sample_moments(torch.tensor([5, 1]), torch.tensor([30.0, 0.0]), 16, (30.0, 30.0), seeded())
-    assert moments[0].max() == 4
-    assert (moments[0].diff().abs() == 1).all()
-    assert (moments[1] == 0).all()
+    frame_numbers = sample_frames(torch.tensor([5, 1]), torch.tensor([30.0, 0.0]), 16, (30.0, 30.0), seeded())
+    assert frame_numbers[0].max() == 4
+    assert (frame_numbers[0].diff().abs() == 1).all()
+    assert (frame_numbers[1] == 0).all()
 
 
 def test_crops_are_inside_and_have_the_requested_area() -> None:
