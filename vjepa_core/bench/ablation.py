@@ -161,7 +161,7 @@ def run(
         file = out / SCORES / f"{name}.json"
         if file.exists():
             continue
-        found: dict[str, Any] = {"arm": arm, "seed": seed, "steps": 0, "rows": []}
+        result: dict[str, Any] = {"arm": arm, "seed": seed, "steps": 0, "rows": []}
         encoders: dict[str, VisionTransformer3D] = {"start": build_student(config).eval()}
         if arm != "U":
             folder = out / RUNS / name
@@ -171,11 +171,11 @@ def run(
             report_step = partial(on_progress, f"{name}: step")
             _train(config, source, folder, device=device, probe=probe, on_progress=report_step)
             encoders = {which: trained_encoder(folder, which)[0] for which in ("teacher", "student")}
-            found |= {"steps": config.steps, "log": _last(folder)}
+            result |= {"steps": config.steps, "log": _last(folder)}
         for which, encoder in encoders.items():
             rows = score(encoder.to(device), train, scored, protocol, seed=seed, on_progress=on_progress)
-            found["rows"] += [{"encoder": which, **row} for row in rows]
-        text = json.dumps(found, indent=1)
+            result["rows"] += [{"encoder": which, **row} for row in rows]
+        text = json.dumps(result, indent=1)
         write_atomically(file, lambda to, text=text: to.write(text.encode()))
     on_progress("arms", len(jobs), len(jobs))
 
@@ -198,8 +198,8 @@ def report(out: Path) -> dict[str, Any]:
     try:
         settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
         files = sorted((out / SCORES).glob("*.json"))
-        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        rows = [{"arm": one["arm"], "seed": one["seed"], **row} for one in found for row in one["rows"]]
+        results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        rows = [{"arm": one["arm"], "seed": one["seed"], **row} for one in results for row in one["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(
             f"{out} contains no readable experiment: give the folder that was given to --out."
@@ -260,7 +260,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
     order = list(ARMS)
-    found = []
+    summary = []
     for group in sorted(groups, key=lambda g: (order.index(g[0]), *g[1:])):
         members = groups[group]
         one = dict(zip(keys, group, strict=True)) | {"seeds": len(members)}
@@ -268,8 +268,8 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             values = [member[key] for member in members]
             one[key] = statistics.fmean(values)
             one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
-        found.append(one)
-    return found
+        summary.append(one)
+    return summary
 
 
 def _train(
@@ -333,17 +333,17 @@ class _Probe:
             encoders = {which: trained_encoder(self.folder, which)[0] for which in ("teacher", "student")}
         else:
             return
-        found: dict[str, float] = {"step": done}
+        scores: dict[str, float] = {"step": done}
         for which, encoder in encoders.items():
             rows = score(encoder.to(self.device), self.known, self.scored, self.protocol, seed=self.seed)
-            found[which] = rows[0]["mean"]
+            scores[which] = rows[0]["mean"]
         with (self.folder / PROBED).open("a", encoding="utf-8") as out:
-            out.write(json.dumps(found) + "\n")
+            out.write(json.dumps(scores) + "\n")
         start = next((one["start"] for one in probes(self.folder) if "start" in one), None)
         late = done >= STOP_AFTER * self.config.steps
-        if self.arm == "A" and start is not None and late and found["teacher"] < start - STOP_BELOW:
+        if self.arm == "A" and start is not None and late and scores["teacher"] < start - STOP_BELOW:
             raise BenchError(
-                f"V-JEPA scores {100 * found['teacher']:.1f} after {done} of {self.config.steps} steps, "
+                f"V-JEPA scores {100 * scores['teacher']:.1f} after {done} of {self.config.steps} steps, "
                 f"the untrained encoder {100 * start:.1f}: its features have collapsed. Lower optimiser.lr, "
                 "in another folder."
             )

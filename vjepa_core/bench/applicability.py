@@ -82,9 +82,9 @@ def project_head(example: Example, encoder: LoadedEncoder, starter: Starter, *, 
     apical = starter.applies(prepared)
     known = ReferenceCines(cine_embedding(prepared)[None], (apical,))
     pipeline.set_labels(dict(zip(frames, outlines, strict=True)))
-    found = pipeline.fit(encoder[1], FitConfig(seed=seed), starter)
+    fitted = pipeline.fit(encoder[1], FitConfig(seed=seed), starter)
     pipeline.set_labels({})
-    return ProjectHead(found.head, known, gather_evidence(found.head, prepared))
+    return ProjectHead(fitted.head, known, gather_evidence(fitted.head, prepared))
 
 
 def decide(

@@ -110,12 +110,12 @@ def dice(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> dict[str, fl
     predicted, truth : ndarray of uint8
         Label images, shape (N, h, w). An image without a class in `truth` does not count for that class.
     """
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     for value, name in CLASSES.items():
         predicted_mask, true_mask = predicted == value, truth == value
         size = true_mask.sum((1, 2))
         overlap = (predicted_mask & true_mask).sum((1, 2))
         present = size > 0
         scores = 2 * overlap[present] / (predicted_mask.sum((1, 2)) + size)[present]
-        found[name] = float(scores.mean()) if present.any() else float("nan")
-    return {**found, "mean": float(np.nanmean(list(found.values())))}
+        means[name] = float(scores.mean()) if present.any() else float("nan")
+    return {**means, "mean": float(np.nanmean(list(means.values())))}

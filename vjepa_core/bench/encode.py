@@ -56,12 +56,12 @@ def sides(device: str, dtype: str) -> list[Side]:
 
     The peer uses float32. If ours uses bfloat16, both are also measured in the other precision.
     """
-    found = [Side(OURS, dtype), Side(PEER, "float32")]
+    rows = [Side(OURS, dtype), Side(PEER, "float32")]
     if dtype != "float32":
-        found += [Side(OURS, "float32"), Side(PEER, dtype)]
+        rows += [Side(OURS, "float32"), Side(PEER, dtype)]
     if device == "cuda":
-        found.append(Side(OURS, dtype, compiled=True))
-    return found
+        rows.append(Side(OURS, dtype, compiled=True))
+    return rows
 
 
 def run(
@@ -211,9 +211,9 @@ def _label(name: str, batch: int, architectures: Sequence[str], batches: Sequenc
     return label if len(batches) == 1 else f"{label}, {batch} clips"
 
 
-def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
-    seconds = [value / batch for one in found for value in one["seconds"]]
-    known = [one for one in found if None not in (one["peak_bytes"], one["before_bytes"])]
+def _figures(passes: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
+    seconds = [value / batch for one in passes for value in one["seconds"]]
+    known = [one for one in passes if None not in (one["peak_bytes"], one["before_bytes"])]
     return {
         "passes": len(seconds),
         "clip_s": median(seconds),
@@ -222,14 +222,16 @@ def _figures(found: Sequence[dict[str, Any]], batch: int) -> dict[str, Any]:
         "peak_bytes": max((one["peak_bytes"] for one in known), default=None),
         "before_bytes": max((one["before_bytes"] for one in known), default=None),
         "encoder_bytes": max((one["peak_bytes"] - one["before_bytes"] for one in known), default=None),
-        "weight_bytes": found[0]["weight_bytes"],
+        "weight_bytes": passes[0]["weight_bytes"],
     }
 
 
-def _difference(own: NDArray[np.float32], reference: NDArray[np.float32] | None) -> dict[str, float | None]:
+def _difference(
+    tokens: NDArray[np.float32], reference: NDArray[np.float32] | None
+) -> dict[str, float | None]:
     if reference is None:
         return {"largest_difference": None, "relative_difference": None}
-    difference = own.astype(np.float64) - reference
+    difference = tokens.astype(np.float64) - reference
     return {
         "largest_difference": float(np.abs(difference).max()),
         "relative_difference": float(np.linalg.norm(difference) / np.linalg.norm(reference)),

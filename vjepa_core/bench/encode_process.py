@@ -91,17 +91,17 @@ def measure(task: Task) -> dict[str, Any]:
     clips = normalise(torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device))
 
     def once() -> tuple[float, Tensor]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         tokens = encode(clips)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - began, tokens
+        return time.perf_counter() - start, tokens
 
     _, tokens = once()
     seconds: list[float] = []
     while len(seconds) < _MIN_PASSES or (sum(seconds) < task.seconds and len(seconds) < _MAX_PASSES):
-        took, tokens = once()
-        seconds.append(took)
+        duration, tokens = once()
+        seconds.append(duration)
     peak = peak_memory(device)
     np.save(task.tokens, tokens.float().cpu().numpy())
     return {

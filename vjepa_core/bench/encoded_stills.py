@@ -44,10 +44,10 @@ class EncodedStills:
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
         if new and self._encoder is not None:
-            began = time.perf_counter()
-            found = features(self._encoder, images[list(new.values())])
-            self._seconds += time.perf_counter() - began
-            self._known.update(zip(new, found, strict=True))
+            start = time.perf_counter()
+            tokens = features(self._encoder, images[list(new.values())])
+            self._seconds += time.perf_counter() - start
+            self._known.update(zip(new, tokens, strict=True))
         return keys
 
     def __call__(self, images: NDArray[np.uint8]) -> Tensor:

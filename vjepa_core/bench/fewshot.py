@@ -188,9 +188,9 @@ def _measured(
             read += len(one.method.unlabelled)
         features_s, encoding_s = one.tokens.cost(read), one.tokens.cost(len(scored))
     model = one.method.fit(few.images, few.masks, seed=seed, budget_s=budget_s, should_stop=should_stop)
-    began = time.perf_counter()
+    start = time.perf_counter()
     predicted = model.predict(scored.images)
-    predict_s = time.perf_counter() - began + encoding_s
+    predict_s = time.perf_counter() - start + encoding_s
     return {
         "what": one.what,
         "encoder": None if one.tokens is None else one.tokens.name,
@@ -227,7 +227,7 @@ def differences(rows: Sequence[Mapping[str, Any]], by: Sequence[str] = ("patient
     for row in rows:
         condition = (*(row[key] for key in by), row["what"])
         scores.setdefault(condition, {})[row["seed"], row.get("cine")] = row["mean"]
-    found = []
+    rows_of_differences = []
     for condition, dice_by_seed in scores.items():
         ours = scores.get((*condition[:-1], OURS), {})
         pairs = [(ours[seed], dice) for seed, dice in dice_by_seed.items() if seed in ours]
@@ -236,28 +236,28 @@ def differences(rows: Sequence[Mapping[str, Any]], by: Sequence[str] = ("patient
         if condition[-1] != OURS and paired:
             ahead, half = interval(paired)
             one = dict(zip(by, condition[:-1], strict=True))
-            found.append({**one, "over": condition[-1], "ahead": ahead, "ahead_95": half})
-    return found
+            rows_of_differences.append({**one, "over": condition[-1], "ahead": ahead, "ahead_95": half})
+    return rows_of_differences
 
 
 def ratios(summary: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return ratios to ours: errors (1 - mean Dice), and the fit time of the converged U-Net."""
     ours = {row["patients"]: row for row in summary if row["what"] == OURS}
-    found = {}
+    ratios_to_ours = {}
     for row in summary:
         base = ours.get(row["patients"])
         if base is None or row["what"] == OURS:
             continue
         label = _patients(row["patients"])
-        found[f"{label}: error (1 - Dice) of {row['what']} over ours"] = _over(
+        ratios_to_ours[f"{label}: error (1 - Dice) of {row['what']} over ours"] = _over(
             1 - row["mean"], 1 - base["mean"]
         )
         if row["what"] == CONVERGED:
-            took = base["features_s"] + base["fit_s"]
-            found[f"{label}: seconds to fit of {row['what']} over ours with its features"] = _over(
-                row["fit_s"], took
+            our_seconds = base["features_s"] + base["fit_s"]
+            ratios_to_ours[f"{label}: seconds to fit of {row['what']} over ours with its features"] = _over(
+                row["fit_s"], our_seconds
             )
-    return found
+    return ratios_to_ours
 
 
 def _patients(count: int) -> str:

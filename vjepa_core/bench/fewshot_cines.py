@@ -121,12 +121,20 @@ class _AnnotatedCine:
 
     def row(self, masks: NDArray[np.uint8], **measured: Any) -> dict[str, Any]:
         """Return a row with the scores of masks (T, h, w) on the other labelled frames."""
-        rest = [frame for frame in sorted(self.of.labels) if frame not in self.annotated]
-        truth = np.stack([self.of.labels[frame] for frame in rest])
+        scored_frames = [frame for frame in sorted(self.of.labels) if frame not in self.annotated]
+        truth = np.stack([self.of.labels[frame] for frame in scored_frames])
         unlabelled = truth == UNLABELLED
-        scores = score(np.where(unlabelled, 0, masks[rest]), np.where(unlabelled, 0, truth), mm=self.of.mm)
+        scores = score(
+            np.where(unlabelled, 0, masks[scored_frames]), np.where(unlabelled, 0, truth), mm=self.of.mm
+        )
         where = {"kind": self.of.kind, "cine": self.cine, "frames": len(self.annotated)}
-        return {**where, "annotated": list(self.annotated), "scored": len(rest), **measured, **scores}
+        return {
+            **where,
+            "annotated": list(self.annotated),
+            "scored": len(scored_frames),
+            **measured,
+            **scores,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +168,7 @@ class _Bench:
         carry, note = CARRIED[what]
         started = time.perf_counter()
         masks = carry(case.of.frames, case.labels, should_stop=self.should_stop)
-        spent = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         return case.row(
             masks,
             what=what,
@@ -169,15 +177,15 @@ class _Bench:
             budget_s=None,
             features_s=0.0,
             fit_s=0.0,
-            predict_s=spent,
+            predict_s=seconds,
             steps=0,
             note=note,
         )
 
     def _own(self, number: int, one: EncoderRow, case: _AnnotatedCine, seed: int) -> dict[str, Any]:
         prepared_s, cache = self._prepared(number, one, case)
-        start, words = one.start(case.of.kind)
-        found = segment(
+        start, start_note = one.start(case.of.kind)
+        segmentation = segment(
             case.of.frames,
             case.labels,
             tuple(CLASSES),
@@ -191,16 +199,16 @@ class _Bench:
             should_stop=self.should_stop,
         )
         return case.row(
-            found.masks,
+            segmentation.masks,
             what=one.what,
             encoder=one.name,
             seed=seed,
             budget_s=self.budget_s,
             features_s=prepared_s,
-            fit_s=found.seconds["fit"],
-            predict_s=found.seconds["predict"],
-            steps=found.steps,
-            note="; ".join(filter(None, (words, one.note))),
+            fit_s=segmentation.seconds["fit"],
+            predict_s=segmentation.seconds["predict"],
+            steps=segmentation.steps,
+            note="; ".join(filter(None, (start_note, one.note))),
         )
 
     def _prepared(self, number: int, one: EncoderRow, case: _AnnotatedCine) -> tuple[float, FeatureCache]:
@@ -233,7 +241,7 @@ class _Bench:
         model = one.method.fit(images, masks, seed=seed, budget_s=budget_s, should_stop=self.should_stop)
         started = time.perf_counter()
         predicted = model.predict(frames)
-        spent = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         return case.row(
             predicted,
             what=one.what,
@@ -242,7 +250,7 @@ class _Bench:
             budget_s=budget_s,
             features_s=features_s,
             fit_s=model.seconds,
-            predict_s=spent + encoding_s,
+            predict_s=seconds + encoding_s,
             steps=model.steps,
             note="; ".join(filter(None, (one.note, model.note))),
         )
@@ -301,7 +309,7 @@ def ratios_cines(table: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         Ratios for the best method that carries labels and for every method that learns; above 1, ours is
         better.
     """
-    found: dict[str, float] = {}
+    ratios_to_ours: dict[str, float] = {}
     known = [row for row in table if row["mean"] is not None]
     for own in (row for row in known if row["what"] == OURS):
         same = [row for row in known if (row["kind"], row["frames"]) == (own["kind"], own["frames"])]
@@ -309,8 +317,8 @@ def ratios_cines(table: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         carried = [errors.pop(what) for what in CARRIED if what in errors]
         if carried:
             errors = {"the best labels carried along": min(carried), **errors}
-        many = "frame" if own["frames"] == 1 else "frames"
+        unit = "frame" if own["frames"] == 1 else "frames"
         for what, error in errors.items():
-            name = f"{own['kind']} cines, {own['frames']} {many}: error (1 - Dice) of {what} over ours"
-            found[name] = error / max(1 - own["mean"], 1e-9)
-    return found
+            name = f"{own['kind']} cines, {own['frames']} {unit}: error (1 - Dice) of {what} over ours"
+            ratios_to_ours[name] = error / max(1 - own["mean"], 1e-9)
+    return ratios_to_ours

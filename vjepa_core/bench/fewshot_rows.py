@@ -83,40 +83,40 @@ class RowSelection:
 
     def on_stills(self) -> list[Entry]:
         """Return the rows for `vjepa_core.bench.fewshot.run`."""
-        found = []
+        entries = []
         for row in self.chosen:
             if row in _OWN_ENCODERS:
                 what, tokens = ROWS[row], self._tokens_for(row)
                 config = for_stills() if row != "ours-alone" else replace(for_stills(), unlabelled_share=0.0)
-                own = HeadOnStills(what, tokens, config)
+                method = HeadOnStills(what, tokens, config)
                 note = _note(start_note(tokens), camus_note(tokens.name))
-                found.append(Entry(what, own, tokens, self.budget_s, note))
-        return [*found, *self.learners()]
+                entries.append(Entry(what, method, tokens, self.budget_s, note))
+        return [*entries, *self.learners()]
 
     def within_cines(self) -> list[EncoderRow]:
         """Return our rows for `vjepa_core.bench.fewshot_cines.run_cines`."""
-        found = []
+        rows = []
         for row in self.chosen:
             if row in _OWN_ENCODERS and row != "ours-alone":  # within a cine, there are no other cines
                 module, card = self.encoder(_OWN_ENCODERS[row])
                 loaded = without_encoder(card) if row == "ours-blind" else (module, card)
                 name = None if row == "ours-blind" else card.name
-                found.append(EncoderRow(ROWS[row], loaded, camus_note(name)))
-        return found
+                rows.append(EncoderRow(ROWS[row], loaded, camus_note(name)))
+        return rows
 
     def learners(self) -> list[Entry]:
         """Return the other methods that learn, on still images and within cines."""
-        found = []
+        entries = []
         for row in self.chosen:
             what = ROWS[row]
             if row == "forest-features":
                 forest = Forest(what, pixel_features(self._tokens))
-                found.append(Entry(what, forest, self._tokens, note=camus_note(self._tokens.name)))
+                entries.append(Entry(what, forest, self._tokens, note=camus_note(self._tokens.name)))
             elif row == "forest-filters":
-                found.append(Entry(what, Forest(what, filters)))
+                entries.append(Entry(what, Forest(what, filters)))
             elif row not in _OWN_ENCODERS:
-                found.append(Entry(what, UNet(what), budget_s=self._unet_budget(row)))
-        return found
+                entries.append(Entry(what, UNet(what), budget_s=self._unet_budget(row)))
+        return entries
 
     def carried(self) -> list[str]:
         """Return the rows that carry labels within a cine."""

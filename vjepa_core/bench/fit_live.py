@@ -90,11 +90,11 @@ class AnnotatedCine:
         if not known or self.cine.kind == MADE_UP_OUTLINES:
             return None
         truth = np.stack([self.cine.labels[frame] for frame in known])
-        nothing = np.zeros(truth.shape[1:], np.uint8)
+        empty = np.zeros(truth.shape[1:], np.uint8)
         unlabelled = truth == UNLABELLED
-        drawn = np.stack([masks.get(frame, nothing) for frame in known])
-        found = dice(np.where(unlabelled, 0, drawn), np.where(unlabelled, 0, truth))["mean"]
-        return None if np.isnan(found) else found
+        drawn = np.stack([masks.get(frame, empty) for frame in known])
+        mean_dice = dice(np.where(unlabelled, 0, drawn), np.where(unlabelled, 0, truth))["mean"]
+        return None if np.isnan(mean_dice) else mean_dice
 
 
 def with_phantom_labels(frames: NDArray[np.uint8], fps: float, pixel_aspect: float = 1.0) -> ScoredCine:
@@ -178,25 +178,27 @@ def run(
     stopped : bool
         True if it was stopped.
     """
-    found: dict[tuple[int, str, int], list[Response]] = {}
+    responses_of: dict[tuple[int, str, int], list[Response]] = {}
     turns = list(itertools.product(range(rounds), enumerate(cases), sides))
     stopped = False
     try:
         for done, (number, (at, case), name) in enumerate(turns):
             on_progress(f"round {number + 1} of {rounds}, cine {at + 1}, {name}", done, len(turns))
             for step, response in enumerate(sides[name](case)):
-                found.setdefault((at, name, step), []).append(response)
+                responses_of.setdefault((at, name, step), []).append(response)
     except KeyboardInterrupt:
-        if len({name for _, name, _ in found}) < len(sides):
+        if len({name for _, name, _ in responses_of}) < len(sides):
             raise
         stopped = True
-    rows = [_row(at, name, step, cases[at], responses) for (at, name, step), responses in found.items()]
+    rows = [
+        _row(at, name, step, cases[at], responses) for (at, name, step), responses in responses_of.items()
+    ]
     return rows, stopped
 
 
 def _row(at: int, name: str, step: int, case: AnnotatedCine, responses: Sequence[Response]) -> dict[str, Any]:
     annotation = case.annotations[step]
-    rest = [frame for frame in sorted(case.cine.labels) if frame not in annotation.annotated]
+    scored_frames = [frame for frame in sorted(case.cine.labels) if frame not in annotation.annotated]
     visible = [annotation.visible]
 
     def of(what: str, how: Callable[[list[float]], float] = median) -> float | None:
@@ -216,13 +218,13 @@ def _row(at: int, name: str, step: int, case: AnnotatedCine, responses: Sequence
         "annotation": STEPS[step],
         "annotated": list(annotation.annotated),
         "visible": annotation.visible,
-        "scored": len(rest),
+        "scored": len(scored_frames),
         "rounds": len(responses),
         **{f"{what}_s": of(f"{what}_s") for what in ("carried", "preview", "gap", "whole")},
         **{f"{what}_most_s": of(f"{what}_s", max) for what in ("preview", "gap", "whole")},
         "dice_carried": agreement(carried, visible),
         "dice_preview": agreement([{annotation.visible: a.preview} for a in responses], visible),
-        "dice_rest": agreement([a.masks for a in responses], rest),
+        "dice_rest": agreement([a.masks for a in responses], scored_frames),
     }
 
 
@@ -231,7 +233,7 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
     Medians over the cines with both sides; above 1, ours is better.
     """
-    found: dict[str, float] = {}
+    ratios_to_ours: dict[str, float] = {}
     for step, (key, what) in itertools.product(STEPS, _COMPARED.items()):
         pairs = [
             (own[key], peer[key])
@@ -243,8 +245,8 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         ]  # fmt: skip
         if pairs:
             each = [own / peer if key == "dice_rest" else peer / own for own, peer in pairs]
-            found[f"{what}, {step}"] = median(each)
-    return found
+            ratios_to_ours[f"{what}, {step}"] = median(each)
+    return ratios_to_ours
 
 
 _COMPARED = {
@@ -265,11 +267,11 @@ def targets(rows: Sequence[Mapping[str, Any]], device: str) -> list[dict[str, An
         "gap_s": "longest time between previews of the visible frame",
         "whole_s": "the whole cine",
     }
-    found = []
+    rows_of_targets = []
     for key, limit in named:
         own = [row[key] for row in rows if row["side"] == OURS and row[key] is not None]
         if own:
-            found.append(
+            rows_of_targets.append(
                 {
                     "what": descriptions[key],
                     "limit_s": limit,
@@ -277,7 +279,7 @@ def targets(rows: Sequence[Mapping[str, Any]], device: str) -> list[dict[str, An
                     "met": max(own) <= limit,
                 }
             )
-    return found
+    return rows_of_targets
 
 
 def forest(

@@ -102,8 +102,8 @@ def phantom_head(tokens: EncodedStills) -> Head | None:
 
 def initial_head(tokens: EncodedStills, *, seed: int) -> Head:
     """Return the initial head of a fit, which was not fitted to labels of patients."""
-    found = phantom_head(tokens)
-    return new_head(tokens.card, tuple(CLASSES), seed=seed) if found is None else found
+    head = phantom_head(tokens)
+    return new_head(tokens.card, tuple(CLASSES), seed=seed) if head is None else head
 
 
 def _seconds_per_step(

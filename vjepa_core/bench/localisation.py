@@ -45,7 +45,7 @@ def clips_by_cine(
     BenchError
         If fewer than four cines are long enough.
     """
-    found = []
+    clips = []
     for folder in packed:
         for cine, frames, _ in PackedSet(folder).read(GROUPS):
             step = max(1, round(cine.fps / config.fps))
@@ -54,14 +54,14 @@ def clips_by_cine(
                 continue
             boxed = Letterbox.fit(frames.shape[1], frames.shape[2], config.size).apply(frames)
             starts = np.linspace(0, len(frames) - span, each).astype(int)
-            found.append(np.stack([boxed[start : start + span : step] for start in starts]))
-    if len(found) < 4:
+            clips.append(np.stack([boxed[start : start + span : step] for start in starts]))
+    if len(clips) < 4:
         raise BenchError(
-            f"{len(found)} cines are too few for a probe: give a packed set with at least four real cines."
+            f"{len(clips)} cines are too few for a probe: give a packed set with at least four real cines."
         )
     # A multiple of four, so that the held-out quarter consists of whole cines.
-    order = np.random.default_rng(0).permutation(len(found))[: min(cines, len(found)) // 4 * 4]
-    return torch.from_numpy(np.concatenate([found[i] for i in order]))
+    order = np.random.default_rng(0).permutation(len(clips))[: min(cines, len(clips)) // 4 * 4]
+    return torch.from_numpy(np.concatenate([clips[i] for i in order]))
 
 
 def probe_rows(

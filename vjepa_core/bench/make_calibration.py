@@ -88,13 +88,13 @@ def logistic(x: NDArray[np.float64], y: NDArray[np.float64], row_weights: NDArra
     use = np.ptp(x, axis=0) > 1e-9
     share = row_weights / row_weights.sum()
     while True:
-        found = _newton(np.column_stack([np.ones(len(x)), x[:, use]]), y, share)
-        if not use.any() or found[1:].min() >= 0:
+        coefficients = _newton(np.column_stack([np.ones(len(x)), x[:, use]]), y, share)
+        if not use.any() or coefficients[1:].min() >= 0:
             break
-        use[np.flatnonzero(use)[found[1:].argmin()]] = False
+        use[np.flatnonzero(use)[coefficients[1:].argmin()]] = False
     weights = np.zeros(x.shape[1])
-    weights[use] = found[1:]
-    return Linear(float(found[0]), tuple(weights.tolist()))
+    weights[use] = coefficients[1:]
+    return Linear(float(coefficients[0]), tuple(weights.tolist()))
 
 
 def _newton(

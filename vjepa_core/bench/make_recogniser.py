@@ -52,7 +52,7 @@ def fit_recogniser(
     apical: Sequence[Evidence],
     varied: Sequence[Evidence],
     others: Sequence[Evidence],
-    nothing: Sequence[Evidence],
+    without_heart: Sequence[Evidence],
 ) -> Recogniser:
     """Fit weights of the evidence and limits.
 
@@ -62,19 +62,21 @@ def fit_recogniser(
         Embeddings (N, D) and patients (N,) of training images.
     apical, varied : sequence of Evidence
         Evidence of apical views, and of apical views with a changed appearance.
-    others, nothing : sequence of Evidence
+    others, without_heart : sequence of Evidence
         Evidence of other views, and of images without a heart. The limit is set without `others`, some of
         which resemble apical views, and without `varied`, some of which are not recognisable.
     """
     views = ViewSpace.of(embeddings)
     good = np.array([evidence_features(one) for one in (*apical, *varied)])
-    bad = np.array([evidence_features(one) for one in (*others, *nothing)])
+    bad = np.array([evidence_features(one) for one in (*others, *without_heart)])
     row_weights = np.r_[np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))]
     rows, truth = np.concatenate([good, bad]), np.r_[np.ones(len(good)), np.zeros(len(bad))]
     mean, scale = rows.mean(0), rows.std(0)
     line = logistic((rows - mean) / scale, truth, row_weights)
     weights = np.array(line.weights) / scale
-    scores = [np.array([evidence_features(one) for one in group]) @ weights for group in (apical, nothing)]
+    scores = [
+        np.array([evidence_features(one) for one in group]) @ weights for group in (apical, without_heart)
+    ]
     limit = 0.5 * (np.quantile(scores[0], TAIL) + np.quantile(scores[1], 1 - TAIL))
     return Recogniser(views, weights, -float(limit), _reach(views, embeddings, patients))
 
@@ -122,12 +124,12 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     views = ViewSpace.of(rows)
 
     def collect(what: str, prepared_cines: Iterator[PreparedCine]) -> list[Evidence]:
-        found = []
+        evidence = []
         for prepared in prepared_cines:
-            found.append(gather_evidence(starter.head, prepared, shapes=starter.shapes, views=views))
-            sys.stderr.write(f"\r{what}: {len(found)}")
+            evidence.append(gather_evidence(starter.head, prepared, shapes=starter.shapes, views=views))
+            sys.stderr.write(f"\r{what}: {len(evidence)}")
         sys.stderr.write("\n")
-        return found
+        return evidence
 
     varied = imitate_other_scanners(train.images[8::20], seed=3)
     apical = collect("apical stills", _stills(encoder, train.images[::16]))
@@ -136,10 +138,10 @@ def make(camus: Path, videos: Sequence[Path], out: Path) -> Recogniser:
     others = collect(
         "other views", _stills(encoder, other_views(train.images[::4][::4], train.masks[::4][::4], seed=0)[0])
     )
-    nothing = collect("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
-    nothing += collect("videos", _videos(encoder, videos[::2]))
+    without_heart = collect("textures", _stills(encoder, textures(220, seed=100)[0][::4]))
+    without_heart += collect("videos", _videos(encoder, videos[::2]))
     fitted = fit_recogniser(
-        rows, every.patients, apical=apical, varied=varied_found, others=others, nothing=nothing
+        rows, every.patients, apical=apical, varied=varied_found, others=others, without_heart=without_heart
     )
     fitted.save(out, encoder[1].checksum)
     return fitted

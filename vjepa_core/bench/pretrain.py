@@ -60,10 +60,12 @@ def run(
     rounds = min(_ROUNDS, steps)
     for number in range(rounds):
         share = steps * (number + 1) // rounds - steps * number // rounds
-        for side, found in results.items():
+        for side, results_of_side in results.items():
             task = Task(as_dict(config), side == PEER, WARM_UP, share, tuple(str(path) for path in data))
-            found.append(_fresh_process(task, f"{side}, round {number + 1} of {rounds}", on_progress))
-    every = [result for found in results.values() for result in found]
+            results_of_side.append(
+                _fresh_process(task, f"{side}, round {number + 1} of {rounds}", on_progress)
+            )
+    every = [result for results_of_side in results.values() for result in results_of_side]
     first = every[0]
     rate = max(result["matrix_flops"] for result in every)
     rows = [
@@ -79,11 +81,11 @@ def run(
 
 
 def _row(
-    side: str, config: PretrainConfig, found: Sequence[dict[str, Any]], flops: ClipFlops, rate: float
+    side: str, config: PretrainConfig, results: Sequence[dict[str, Any]], flops: ClipFlops, rate: float
 ) -> dict[str, Any]:
-    seconds = [value for result in found for value in result["seconds"]]
-    waits = [value for result in found for value in result["waits"]]
-    peaks = [result["peak_bytes"] for result in found if result["peak_bytes"] is not None]
+    seconds = [value for result in results for value in result["seconds"]]
+    waits = [value for result in results for value in result["waits"]]
+    peaks = [result["peak_bytes"] for result in results if result["peak_bytes"] is not None]
     clips = config.batch / median(seconds)
     return {
         "side": side,
@@ -91,7 +93,7 @@ def _row(
         "frames": config.frames,
         "size": config.size,
         "batch": config.batch,
-        "micro_batch": min(result["micro_batch"] for result in found),
+        "micro_batch": min(result["micro_batch"] for result in results),
         "steps": len(seconds),
         "clips_per_second": clips,
         "median_s": median(seconds),

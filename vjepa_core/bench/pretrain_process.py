@@ -86,12 +86,12 @@ def measure(task: Task, run: Path, on_step: Callable[[int], None]) -> dict[str, 
             if device.type == "cuda":  # exclude the memory of the matrix products
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(device)
-        began = time.perf_counter()
+        start = time.perf_counter()
         entry, _ = trainer.step()
-        took = time.perf_counter() - began
+        duration = time.perf_counter() - start
         if number >= task.warm_up:
-            seconds.append(took)
-            waits.append(entry["data_wait"] * took)
+            seconds.append(duration)
+            waits.append(entry["data_wait"] * duration)
         on_step(number + 1)
     peak = peak_memory(device)
     return {

@@ -134,7 +134,7 @@ def _figures(members: Sequence[Observation], what: str) -> dict[str, Any]:
         rows = np.array([one.cine == cine for one in members])
         within.append(correlation(ranks(expected[rows]), ranks(true[rows])))
     known = [value for value in within if not np.isnan(value)]
-    found = {
+    values = {
         "expected": float(expected.mean()),
         "frame_ece": frame_error(expected, true),
         "pearson": correlation(expected, true),
@@ -143,7 +143,7 @@ def _figures(members: Sequence[Observation], what: str) -> dict[str, Any]:
         "pixel_ece": calibration_error(np.sum([one.pixels[what] for one in members], 0)),
         "border_ece": calibration_error(np.sum([one.pixels[f"{what} near borders"] for one in members], 0)),
     }
-    return {"what": what, **{name: None if np.isnan(value) else value for name, value in found.items()}}
+    return {"what": what, **{name: None if np.isnan(value) else value for name, value in values.items()}}
 
 
 ERRORS = {
@@ -166,13 +166,15 @@ def ratios(table: Sequence[dict[str, Any]]) -> dict[str, float]:
     dict
         Ratios; above 1, ours is better.
     """
-    found = {}
+    ratios_to_ours = {}
     for ours, softmax in zip(table[::2], table[1::2], strict=True):
         where = f"{ours['kind']}, {ours['annotated']} annotated"
         for name, description in ERRORS.items():
             if ours[name] is not None and softmax[name] is not None:
-                found[f"{where}: {description}, softmax over ours"] = softmax[name] / max(ours[name], 1e-6)
+                ratios_to_ours[f"{where}: {description}, softmax over ours"] = softmax[name] / max(
+                    ours[name], 1e-6
+                )
         if ours["spearman"] is not None and softmax["spearman"] is not None:
             missed = (1 - softmax["spearman"]) / max(1 - ours["spearman"], 1e-6)
-            found[f"{where}: 1 - rank correlation with true Dice, softmax over ours"] = missed
-    return found
+            ratios_to_ours[f"{where}: 1 - rank correlation with true Dice, softmax over ours"] = missed
+    return ratios_to_ours

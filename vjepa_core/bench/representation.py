@@ -104,29 +104,29 @@ def measure(
     test, rows = of(scored, "the scored stills"), []
     sets: list[tuple[float | str, Stills, Tensor]] = []
     if protocol.shares:
-        whole = of(train, "the training stills")
-        sets += [(share, train, whole) for share in protocol.shares]
+        all_tokens = of(train, "the training stills")
+        sets += [(share, train, all_tokens) for share in protocol.shares]
     if protocol.phantom:
-        made = phantom_stills(protocol.phantom, INPUT_SIZE)
-        sets.append((PHANTOM, made, of(made, "the phantom")))
+        phantoms = phantom_stills(protocol.phantom, INPUT_SIZE)
+        sets.append((PHANTOM, phantoms, of(phantoms, "the phantom")))
     jobs = [(kind, *one, seed) for kind in protocol.heads for one in sets for seed in protocol.seeds]
-    for done, (kind, share, stills, whole, seed) in enumerate(jobs):
+    for done, (kind, share, stills, all_tokens, seed) in enumerate(jobs):
         on_progress(f"{name}: heads", done, len(jobs))
         if isinstance(share, float):
             few = sample_patients(stills, share, seed)
-            tokens = whole[torch.from_numpy(np.isin(stills.patients, few.patients))]
+            tokens = all_tokens[torch.from_numpy(np.isin(stills.patients, few.patients))]
         else:
-            few, tokens = stills, whole
-        began = time.perf_counter()
+            few, tokens = stills, all_tokens
+        start = time.perf_counter()
         if kind == "linear":
             linear = fit_on_tokens(
                 LinearHead, tokens[:, -1], few.masks, seed=seed, steps=protocol.linear_steps
             )
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             predicted = predict_on_tokens(linear, test[:, -1], scored.masks.shape[-1])
         else:
             head = fit_head(few, tokens, seed=seed, steps=protocol.default_steps)
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             predicted = predict_head(head, scored.images, test)
         rows.append(
             {
@@ -162,12 +162,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["encoder"], row["head"], row["share"]), []).append(row)
-    found = []
+    rows_of_means = []
     for (encoder, head, share), members in groups.items():
         one: dict[str, Any] = {"encoder": encoder, "head": head, "share": share, "seeds": len(members)}
         for key in (*CLASSES.values(), "mean"):
             values = [member[key] for member in members]
             one[key] = statistics.fmean(values)
             one[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
-        found.append(one)
-    return found
+        rows_of_means.append(one)
+    return rows_of_means

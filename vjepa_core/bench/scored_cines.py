@@ -71,7 +71,7 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
     BenchError
         If a number is out of range.
     """
-    made = []
+    cines = []
     for seed in range(first, first + n):
         generator = torch.Generator().manual_seed(_PHANTOM_SEEDS + seed)
         try:
@@ -80,7 +80,7 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
             raise BenchError(f"Phantom cines cannot be generated: {error}.") from error
         height, width = batch.mm_per_px[0].tolist()
         square = abs(height - width) < 1e-3 * width
-        made.append(
+        cines.append(
             ScoredCine(
                 batch.frames[0].numpy(),
                 float(batch.fps[0]),
@@ -89,7 +89,7 @@ def phantom_cines(n: int, *, frames: int = 40, size: int = 224, first: int = 0) 
                 width if square else None,
             )
         )
-    return made
+    return cines
 
 
 def pseudo_cines(
@@ -120,17 +120,17 @@ def pseudo_cines(
     chosen: dict[str, str] = {}
     for i in np.random.default_rng(seed).permutation(len(stems)):
         chosen.setdefault(stems[i].split("_")[0], stems[i])
-    wanted = set(list(chosen.values())[:n])
+    chosen_stems = set(list(chosen.values())[:n])
     bank = PairBank.from_stills(
         (name, stills.images[i], stills.masks[i])
         for i, name in enumerate(names)
-        if name.rpartition("_")[0] in wanted
+        if name.rpartition("_")[0] in chosen_stems
     )
     if bank is None:
         raise BenchError(
             f"{camus} has no patient for a pseudo-cine: names must end in _ED and _ES, two for each view."
         )
-    made = [
+    cines = [
         pseudo_cine(bank, pair, frames=frames, fps=_PSEUDO_FPS, seed=seed + pair) for pair in range(len(bank))
     ]
-    return [ScoredCine(one.frames, one.fps, dict(enumerate(one.masks)), "pseudo") for one in made]
+    return [ScoredCine(one.frames, one.fps, dict(enumerate(one.masks)), "pseudo") for one in cines]

@@ -69,15 +69,15 @@ def score(
     dict
         ``LV, MYO, LA, mean`` (Dice 0..1), ``hd95_px`` with the same keys, and ``hd95_mm``, None without `mm`.
     """
-    found: dict[str, float] = {}
+    hausdorff: dict[str, float] = {}
     for value, name in CLASSES.items():
         present = [i for i in range(len(truth)) if (truth[i] == value).any()]
         distances = [hd95(predicted[i] == value, truth[i] == value) for i in present]
-        found[name] = statistics.fmean(distances) if distances else math.nan
-    known = [distance for distance in found.values() if not math.isnan(distance)]
-    found["mean"] = statistics.fmean(known) if known else math.nan
-    in_mm = None if mm is None else {name: distance * mm for name, distance in found.items()}
-    return {**dice(predicted, truth), "hd95_px": found, "hd95_mm": in_mm}
+        hausdorff[name] = statistics.fmean(distances) if distances else math.nan
+    known = [distance for distance in hausdorff.values() if not math.isnan(distance)]
+    hausdorff["mean"] = statistics.fmean(known) if known else math.nan
+    in_mm = None if mm is None else {name: distance * mm for name, distance in hausdorff.items()}
+    return {**dice(predicted, truth), "hd95_px": hausdorff, "hd95_mm": in_mm}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
@@ -112,7 +112,7 @@ def summary(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[dict[s
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in by), []).append(row)
-    found = []
+    rows_of_means = []
     for key, members in groups.items():
         notes = dict.fromkeys(row["note"] for row in members if row.get("note"))
         one: dict[str, Any] = {**dict(zip(by, key, strict=True)), "seeds": len(members)}
@@ -121,8 +121,8 @@ def summary(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[dict[s
             values = [_number(row.get(measure)) for row in members]
             known = [value for value in values if value is not None and not math.isnan(value)]
             one[measure], one[f"{measure}_95"] = interval(known) if known else (None, None)
-        found.append(one)
-    return found
+        rows_of_means.append(one)
+    return rows_of_means
 
 
 def _number(value: Any) -> float | None:

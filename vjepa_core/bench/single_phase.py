@@ -175,13 +175,13 @@ class _Bench:
         started = time.perf_counter()
         pipeline = self.pipeline
         config = FitConfig(seed=about["seed"])
-        found = pipeline.fit(self.encoder[1], config, self.starter, should_stop=self.should_stop)
+        fitted = pipeline.fit(self.encoder[1], config, self.starter, should_stop=self.should_stop)
         about["fit_s"] = time.perf_counter() - started
         if pipeline.draft is not None:
             pipeline.draft.store(self._shown, drafted)
-        blended = self._all(lambda part: pipeline.probabilities(found.head, part))
+        blended = self._all(lambda part: pipeline.probabilities(fitted.head, part))
         yield self._row(OURS, blended, phase, about)
-        alone = self._all(lambda part: predict(found.head, pipeline.prepared, part))
+        alone = self._all(lambda part: predict(fitted.head, pipeline.prepared, part))
         yield self._row(ALONE, alone, phase, about)
 
     @property
@@ -239,13 +239,13 @@ def summary_phases(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if row["applies"]:
             cines = groups.setdefault((row["kind"], row["phase"], row["what"]), {})
             cines.setdefault(row["cine"], []).append(row)
-    found = []
+    rows_of_means = []
     for (kind, phase, what), cines in groups.items():
         draft = groups.get((kind, phase, DRAFT), {})
         each = {cine: statistics.fmean(row["other"]["mean"] for row in own) for cine, own in cines.items()}
         over = [each[cine] - draft[cine][0]["other"]["mean"] for cine in cines if cine in draft]
         flat = [row for own in cines.values() for row in own]
-        found.append(
+        rows_of_means.append(
             {
                 "kind": kind,
                 "phase": phase,
@@ -258,7 +258,7 @@ def summary_phases(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "worst": min(over, default=None),
             }
         )
-    return found
+    return rows_of_means
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -146,11 +146,11 @@ class _CineToAnnotate:
 
     def row(self, chosen: Sequence[int]) -> dict[str, Any]:
         """Annotate these frames and score the others."""
-        predicted, rest = self._predict(chosen), sorted(set(self.cine.labels) - set(chosen))
+        predicted, scored_frames = self._predict(chosen), sorted(set(self.cine.labels) - set(chosen))
         masks = np.stack(
-            [label_image(predicted[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in rest]
+            [label_image(predicted[f], self.pipeline.prepared.box, tuple(CLASSES)) for f in scored_frames]
         )
-        truth = np.stack([self.cine.labels[frame] for frame in rest])
+        truth = np.stack([self.cine.labels[frame] for frame in scored_frames])
         unlabelled = truth == UNLABELLED
         score = dice(np.where(unlabelled, 0, masks), np.where(unlabelled, 0, truth))["mean"]
         return {"frames": len(chosen), "annotated": list(chosen), "mean": score, "gain": None}
@@ -161,19 +161,19 @@ class _CineToAnnotate:
         if key not in self._predictions:
             self._predictions.clear()  # only consecutive calls use the same frames
             pipeline.set_labels({f: self.cine.labels[f] for f in sorted(key)})
-            found = None
+            fitted = None
             if self.fit:
                 card, config = self.encoder[1], FitConfig(seed=self.seed)
                 starter = load_starter(card)
-                found = pipeline.fit(card, config, starter, should_stop=self.should_stop)
+                fitted = pipeline.fit(card, config, starter, should_stop=self.should_stop)
             parts = []
             for start in range(0, pipeline.n_frames, PREDICT_FRAMES):
                 if self.should_stop():
                     raise Cancelled
                 frames = range(start, min(start + PREDICT_FRAMES, pipeline.n_frames))
-                if found is None:
+                if fitted is None:
                     parts.append(pipeline.prepared.prior(frames, 1 + len(CLASSES)))
                 else:
-                    parts.append(pipeline.probabilities(found.head, frames))
+                    parts.append(pipeline.probabilities(fitted.head, frames))
             self._predictions[key] = torch.cat(parts)
         return self._predictions[key]

@@ -26,7 +26,7 @@ Curves = dict[str, list[list[float]]]
 
 def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Compute mean Dice by number of labels: ``kind, what, frames, cines, mean, mean_95``, over cines."""
-    found = []
+    rows_of_means = []
     for kind, cines in _by_kind(rows).items():
         for what in (SUGGESTED, EVEN, RANDOM):
             longest = max(len(curve) for one in cines.values() for curve in one[what])
@@ -38,8 +38,8 @@ def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 ]
                 mean, half = interval(values)
                 row = {"kind": kind, "what": what, "frames": count + 1, "cines": len(values)}
-                found.append({**row, "mean": mean, "mean_95": half})
-    return found
+                rows_of_means.append({**row, "mean": mean, "mean_95": half})
+    return rows_of_means
 
 
 def labels_needed(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -61,11 +61,11 @@ def labels_needed(rows: Sequence[Row]) -> list[dict[str, Any]]:
         of orders that reached it), ``spared`` (fraction of these labels saved by suggestions), ``fewer`` and
         ``fewer_95`` (paired difference per cine).
     """
-    found = []
+    table = []
     for kind, cines in _by_kind(rows).items():
         for target in (*TARGETS, EVEN, RANDOM):
-            found += _of_target(kind, target, list(cines.values()))
-    return found
+            table += _of_target(kind, target, list(cines.values()))
+    return table
 
 
 def _of_target(kind: str, target: float | str, cines: list[Curves]) -> list[dict[str, Any]]:
@@ -85,14 +85,14 @@ def _of_target(kind: str, target: float | str, cines: list[Curves]) -> list[dict
     tried = max(len(curve) for one in cines for curve in one[SUGGESTED])
     text = f"Dice {target:.2f}" if isinstance(target, float) else f"Dice of {min(AT, tried)}, {target}"
     ours = statistics.fmean(needed[SUGGESTED])
-    found = []
+    table = []
     for what, each in needed.items():
         mean, half = interval(each)
         fewer, fewer_half = interval([b - a for a, b in zip(needed[SUGGESTED], each, strict=True)])
         row = {"kind": kind, "target": text, "what": what, "cines": len(each)}
         row |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[what])}
-        found.append({**row, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
-    return found
+        table.append({**row, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
+    return table
 
 
 def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
     for row in rows:
         if row["what"] == SUGGESTED:
             groups.setdefault(row["kind"], {}).setdefault(row["cine"], []).append(row)
-    found = []
+    table = []
     for kind, by_cine in groups.items():
         cines = [one for one in by_cine.values() if len(one) > TURNS]
         groups_of_cines = [cines[start : start + STUDY] for start in range(0, len(cines) - STUDY + 1, STUDY)]
@@ -140,8 +140,8 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
         for what, each in needed.items():
             mean, half = interval(each)
             row = {"kind": kind, "what": what, "studies": len(each), "labels": mean, "labels_95": half}
-            found.append({**row, "spared": 1.0 - ours / mean})
-    return found
+            table.append({**row, "spared": 1.0 - ours / mean})
+    return table
 
 
 def _annotate(study: list[list[Row]], goal: float, priority: Any) -> float:
@@ -162,23 +162,23 @@ def _gain(cine: list[Row], count: int) -> float:
 
 def _by_kind(rows: Sequence[Row]) -> dict[str, dict[int, Curves]]:
     """Group Dice curves by kind, cine and choice, without cines that lack a choice."""
-    found: dict[str, dict[int, dict[str, dict[int, list[float]]]]] = {}
+    all_curves: dict[str, dict[int, dict[str, dict[int, list[float]]]]] = {}
     for row in rows:
-        one = found.setdefault(row["kind"], {}).setdefault(row["cine"], {})
+        one = all_curves.setdefault(row["kind"], {}).setdefault(row["cine"], {})
         one.setdefault(row["what"], {}).setdefault(row["draw"], []).append(row["mean"])
-    whole = {}
-    for kind, cines in found.items():
-        kept = {}
+    by_kind = {}
+    for kind, cines in all_curves.items():
+        complete = {}
         for cine, by_what in cines.items():
             curves = {what: list(by_draw.values()) for what, by_draw in by_what.items()}
             longest = max(len(curve) for each in curves.values() for curve in each)
             # The last order of a stopped run is incomplete.
             curves = {what: [c for c in each if len(c) == longest] for what, each in curves.items()}
             if all(curves.get(what) for what in (SUGGESTED, EVEN, RANDOM)):
-                kept[cine] = curves
-        if kept:
-            whole[kind] = kept
-    return whole
+                complete[cine] = curves
+        if complete:
+            by_kind[kind] = complete
+    return by_kind
 
 
 def _reached_with(each: list[list[float]], count: int) -> float:

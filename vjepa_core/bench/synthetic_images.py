@@ -39,13 +39,13 @@ def textures(n: int, *, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8],
         Kind of each image.
     """
     kinds = list(_KINDS)
-    made, names = [], []
+    images, names = [], []
     for i in range(n):
         name = kinds[i % len(kinds)]
         image = _KINDS[name](np.random.default_rng([seed, i]), size)
-        made.append(np.clip(image, 0, 255).astype(np.uint8))
+        images.append(np.clip(image, 0, 255).astype(np.uint8))
         names.append(name)
-    return np.stack(made), names
+    return np.stack(images), names
 
 
 def other_views(
@@ -68,7 +68,7 @@ def other_views(
         Kind of each image.
     """
     kinds = ("turned", "ring", "upside down")
-    made, names = [], []
+    views, names = [], []
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         rng = np.random.default_rng([seed, i])
         name = kinds[i % len(kinds)]
@@ -92,9 +92,9 @@ def other_views(
             moved = cv2.warpAffine(moved, down, full.shape[::-1], borderMode=cv2.BORDER_REFLECT)
         else:
             moved = full[::-1]
-        made.append(np.where(sector > 0, moved, 0).clip(0, 255).astype(np.uint8))
+        views.append(np.where(sector > 0, moved, 0).clip(0, 255).astype(np.uint8))
         names.append(name)
-    return np.stack(made), names
+    return np.stack(views), names
 
 
 def _continued(image: NDArray[np.uint8], sector: NDArray[np.uint8], rng: np.random.Generator) -> Grey:
@@ -116,8 +116,8 @@ def _clouds(rng: np.random.Generator, size: int, slope: float | None = None) -> 
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / size) ** slope
     phase = np.exp(2j * np.pi * rng.random(amplitude.shape))
-    made = np.fft.irfft2(amplitude * phase, (size, size))
-    return np.asarray(128 + 60 * (made - made.mean()) / made.std(), np.float32)
+    noise = np.fft.irfft2(amplitude * phase, (size, size))
+    return np.asarray(128 + 60 * (noise - noise.mean()) / noise.std(), np.float32)
 
 
 def _stripes(rng: np.random.Generator, size: int) -> Grey:

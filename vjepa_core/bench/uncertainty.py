@@ -201,12 +201,12 @@ class _ObservedCine:
 
     def watch(self, prepared: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> None:
         """Compare predictions of some frames with their labels."""
-        rest = [k for k, f in enumerate(frames) if f in self._cine.labels and f not in self.annotated]
-        if not rest:
+        scored_rows = [k for k, f in enumerate(frames) if f in self._cine.labels and f not in self.annotated]
+        if not scored_rows:
             return
-        scored = [frames[k] for k in rest]
+        scored = [frames[k] for k in scored_rows]
         truth = [self._cine.labels[frame] for frame in scored]
-        self.observations += observe(prepared, scored, probabilities[rest], truth, **self._where)
+        self.observations += observe(prepared, scored, probabilities[scored_rows], truth, **self._where)
         if self._carried and self.annotated:
             carried_labels = prepared.prior(scored, probabilities.shape[1])
             self.observations += observe(prepared, scored, carried_labels, truth, carried=True, **self._where)

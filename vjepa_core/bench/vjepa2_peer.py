@@ -77,8 +77,8 @@ def model_class() -> Callable[[VJEPA2Config], nn.Module]:
         from transformers import VJEPA2Model
     except ImportError as error:
         raise BenchError(MISSING) from error
-    found: Callable[[VJEPA2Config], nn.Module] = VJEPA2Model
-    return found
+    build: Callable[[VJEPA2Config], nn.Module] = VJEPA2Model
+    return build
 
 
 def peer_names(name: str, value: Tensor) -> dict[str, Tensor]:

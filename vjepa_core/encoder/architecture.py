@@ -74,11 +74,11 @@ class Architecture:
     @property
     def size(self) -> str:
         """Published name of the size ("large"), or its dimensions ("w96d4h2m384")."""
-        own = (self.embed_dim, self.depth, self.num_heads, self.mlp_dim)
+        dimensions = (self.embed_dim, self.depth, self.num_heads, self.mlp_dim)
         for name, (width, depth, heads, ratio) in _SIZES.items():
-            if own == (width, depth, _heads(name, heads, self.form), round(width * ratio)):
+            if dimensions == (width, depth, _heads(name, heads, self.form), round(width * ratio)):
                 return name
-        return "w{}d{}h{}m{}".format(*own)
+        return "w{}d{}h{}m{}".format(*dimensions)
 
     @property
     def name(self) -> str:
@@ -95,20 +95,20 @@ class Architecture:
         EncoderError
             If the name is not that of an architecture.
         """
-        found = _NAME.fullmatch(name)
-        if found is None or (found["w"] is None and found["size"] not in _SIZES):
+        match = _NAME.fullmatch(name)
+        if match is None or (match["w"] is None and match["size"] not in _SIZES):
             some = ", ".join(architectures()[:4])
             raise EncoderError(f"There is no encoder architecture {name[:80]}; choose for example {some}.")
-        form = cast(Form, found["form"] or "vjepa21")
-        if found["w"] is None:
-            width, depth, heads, ratio = _SIZES[found["size"]]
-            heads = _heads(found["size"], heads, form)
+        form = cast(Form, match["form"] or "vjepa21")
+        if match["w"] is None:
+            width, depth, heads, ratio = _SIZES[match["size"]]
+            heads = _heads(match["size"], heads, form)
         else:
-            width, depth, heads, hidden = (int(found[key]) for key in "wdhm")
+            width, depth, heads, hidden = (int(match[key]) for key in "wdhm")
             if min(width, depth, heads, hidden) < 1 or width % heads:
                 raise EncoderError(f"{name[:80]} is invalid: the heads do not divide the width.")
             ratio = hidden / width
-        patch, pixels, tubelet = (int(found[key]) for key in ("patch", "px", "t"))
+        patch, pixels, tubelet = (int(match[key]) for key in ("patch", "px", "t"))
         if min(patch, pixels, tubelet) < 1:
             raise EncoderError(f"{name[:80]} is invalid: patch, image and tubelet sizes must be positive.")
         return cls(width, depth, heads, ratio, patch, tubelet, pixels, form)

@@ -59,8 +59,8 @@ def weight_bytes(architecture: Architecture, matrix_bytes: int) -> int:
         patches += _patch_weights(architecture) // architecture.tubelet_size + dim
     linear = patches + depth * (_block_weights(architecture) + 5 * dim + hidden)
     output_norms = len(default_depths(depth)) if v21 else 1
-    rest = (depth * 2 + output_norms) * 2 * dim + 2 * dim * v21
-    return linear * matrix_bytes + rest * _FLOAT32
+    other_weights = (depth * 2 + output_norms) * 2 * dim + 2 * dim * v21
+    return linear * matrix_bytes + other_weights * _FLOAT32
 
 
 def clip_memory(

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard, card
+from vjepa_core.encoder import catalogue
+from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 from vjepa_core.encoder.initialise import initialise, state_checksum
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.precision import cast_matrices
@@ -51,42 +52,42 @@ def load_encoder(
     EncoderError
         If there is no such encoder, or its weights are missing, damaged or different from the card.
     """
-    found = card(name, folders)
-    return load_card(found, device, matrices=matrices), found
+    card = catalogue.card(name, folders)
+    return load_card(card, device, matrices=matrices), card
 
 
 def load_card(
-    found: EncoderCard, device: str | torch.device = "cpu", *, matrices: torch.dtype = torch.float32
+    card: EncoderCard, device: str | torch.device = "cpu", *, matrices: torch.dtype = torch.float32
 ) -> VisionTransformer3D:
     """Load the encoder of a card; see `load_encoder` for the other parameters and the errors."""
     # Do not allocate and initialise weights that are overwritten.
     with torch.device("meta"):
-        model = create_encoder(found.architecture)
-    if found.path is None:
+        model = create_encoder(card.architecture)
+    if card.path is None:
         model.to_empty(device="cpu")
-        initialise(model, found.seed)
-        if state_checksum(model.state_dict()) != found.checksum:
-            raise EncoderError(f"The weights of {found.name} do not match its card: reinstall the program.")
+        initialise(model, card.seed)
+        if state_checksum(model.state_dict()) != card.checksum:
+            raise EncoderError(f"The weights of {card.name} do not match its card: reinstall the program.")
         cast_matrices(model, matrices).to(device)
     else:
         cast_matrices(model, matrices)
-        _verify(found, found.path)
-        _read_weights(model, found.architecture, found.path, torch.device(device))
+        _verify(card, card.path)
+        _read_weights(model, card.architecture, card.path, torch.device(device))
     return model.eval().requires_grad_(False)
 
 
-def _verify(found: EncoderCard, path: Path) -> None:
+def _verify(card: EncoderCard, path: Path) -> None:
     try:
         with path.open("rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EncoderError(
-            f"The weights of {found.name} cannot be read from {path}: import them again, or choose another "
+            f"The weights of {card.name} cannot be read from {path}: import them again, or choose another "
             "encoder."
         ) from error
-    if checksum != found.checksum:
+    if checksum != card.checksum:
         raise EncoderError(
-            f"{path} is damaged or does not match the card of {found.name}: import it again, or choose "
+            f"{path} is damaged or does not match the card of {card.name}: import it again, or choose "
             "another encoder."
         )
 

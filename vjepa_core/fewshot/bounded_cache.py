@@ -33,10 +33,10 @@ class BoundedCache:
     def get(self, key: Hashable) -> NDArray[np.float32] | None:
         """Return the array stored under `key`, or None if it is not stored."""
         with self._lock:
-            found = self._arrays.get(key)
-            if found is not None:
+            array = self._arrays.get(key)
+            if array is not None:
                 self._arrays.move_to_end(key)
-            return found
+            return array
 
     def put(self, key: Hashable, array: NDArray[np.float32]) -> None:
         """Store an array; remove the least recently used ones if the limit is exceeded."""

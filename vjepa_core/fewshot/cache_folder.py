@@ -82,13 +82,13 @@ class CacheFolder:
 
     def entries(self) -> list[Entry]:
         """Return the stored files, least recently used first."""
-        found = []
+        entries = []
         for path in self._listed():
             if path.suffix == _SUFFIX:
                 with contextlib.suppress(OSError):  # removed in the meantime
                     status = path.stat()
-                    found.append(Entry(status.st_mtime, status.st_size, path))
-        return sorted(found)
+                    entries.append(Entry(status.st_mtime, status.st_size, path))
+        return sorted(entries)
 
     def size(self) -> int:
         """Return the total size of the stored files in bytes."""

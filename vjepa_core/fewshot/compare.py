@@ -201,11 +201,11 @@ class _Comparison:
 
     def _fits(self) -> dict[tuple[int, tuple[int, ...]], list[Target]]:
         """Group the targets by cine and frames to fit to; targets without a label share one fit."""
-        found: dict[tuple[int, tuple[int, ...]], list[Target]] = {}
+        fits: dict[tuple[int, tuple[int, ...]], list[Target]] = {}
         for target in self.targets:
             frames = tuple(sorted(f for f in self.cines[target.cine].labels if f != target.frame))
-            found.setdefault((target.cine, frames), []).append(target)
-        return found
+            fits.setdefault((target.cine, frames), []).append(target)
+        return fits
 
     def _compute_features(self, i: int, loaded: LoadedEncoder) -> None:
         n, place = len(self.pipelines), ""

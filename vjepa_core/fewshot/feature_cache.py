@@ -133,15 +133,15 @@ class FeatureCache(CacheFolder):
         if not self.max_bytes or not path.is_file():
             return None
         try:
-            found = _read(path, key)
+            features = _read(path, key)
         except OSError as error:  # removed in the meantime, or locked by its writer
             log.debug("cached features cannot be read: %s", error.strerror)
             return None
-        if found is None:
+        if features is None:
             remove(path)
             return None
         touch(path)
-        return found
+        return features
 
     def put(self, key: str, features: CineFeatures) -> bool:
         """Store features; return False if the disk is full or the folder cannot be written."""

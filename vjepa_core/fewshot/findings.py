@@ -96,13 +96,13 @@ def allowed_pieces(labels: Iterable[FrameLabel], classes: Sequence[int]) -> dict
     classes : sequence of int
         Label values, in the order of the classes of the labels.
     """
-    most: dict[int, int] = {}
+    max_pieces: dict[int, int] = {}
     for label in labels:
         for k, value in enumerate(classes, start=1):
             if label.stated[k]:
                 count = pieces((label.target[..., k] > 0.5).astype(np.uint8))
-                most[value] = max(most.get(value, 0), count)
-    return most
+                max_pieces[value] = max(max_pieces.get(value, 0), count)
+    return max_pieces
 
 
 def pieces(part: NDArray[np.uint8], min_pixels: float = MIN_PIXELS) -> int:

@@ -120,13 +120,13 @@ class Motion:
         if source in self._sources:
             return self._smooth_position(frame, source)
         key = self._token, frame, source
-        found = self._cache.get(key)
-        if found is None:
+        position = self._cache.get(key)
+        if position is None:
             chain = self._chain(source, range(min(frame, source), max(frame, source) + 1))[frame]
             direct = self._register(frame, source, chain)
-            found = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chain
-            self._cache.put(key, found)
-        return found
+            position = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chain
+            self._cache.put(key, position)
+        return position
 
     def _smooth_position(self, frame: int, source: int) -> Grid:
         start = frame - frame % BLOCK_FRAMES
@@ -136,8 +136,8 @@ class Motion:
         """Return smoothed positions in `source` of up to `BLOCK_FRAMES` frames, (N, grid, grid, 2)."""
         self._sources.add(source)
         key = self._token, "block", source, start
-        found = self._cache.get(key)
-        if found is None:
+        positions = self._cache.get(key)
+        if positions is None:
             stop = min(start + BLOCK_FRAMES, self.n_frames)
             # Each round of averaging uses one more frame on either side.
             wide = range(max(0, start - SMOOTHING_ROUNDS), min(stop + SMOOTHING_ROUNDS, self.n_frames))
@@ -148,11 +148,11 @@ class Motion:
             chained = np.stack([chain[t] for t in wide])
             mixed = REGISTERED_SHARE * direct + (1 - REGISTERED_SHARE) * chained
             # Copied, because a view would keep the rest in memory.
-            found = np.array(mixed[start - wide.start : stop - wide.start])
+            positions = np.array(mixed[start - wide.start : stop - wide.start])
             if start <= source < stop:
-                found[source - start] = self._identity
-            self._cache.put(key, found)
-        return found
+                positions[source - start] = self._identity
+            self._cache.put(key, positions)
+        return positions
 
     def _registered(self, frame: int, source: int, start: Grid) -> Grid:
         """Return the result of `_register`, cached for frames that two blocks need."""
@@ -160,11 +160,11 @@ class Motion:
         if SMOOTHING_ROUNDS <= within < BLOCK_FRAMES - SMOOTHING_ROUNDS:
             return self._register(frame, source, start)
         key = self._token, "registered", frame, source
-        found = self._cache.get(key)
-        if found is None:
-            found = self._register(frame, source, start)
-            self._cache.put(key, found)
-        return found
+        position = self._cache.get(key)
+        if position is None:
+            position = self._register(frame, source, start)
+            self._cache.put(key, position)
+        return position
 
     def smooth(self, maps: NDArray[np.float32], *, first: int = 0) -> NDArray[np.float32]:
         """Average maps of consecutive frames with their neighbours after warping these along the motion.
@@ -211,8 +211,8 @@ class Motion:
         offset = cv2.resize(start - self._identity, (edge, edge), interpolation=cv2.INTER_LINEAR)
         offset = np.asarray(offset * (edge / self.grid_size), dtype=np.float32)
         with self._lock:
-            found = self._flow.calc(self._frames[frame], self._frames[source], offset)
-        return self._shrink(np.asarray(found, np.float32)) + self._identity
+            flow = self._flow.calc(self._frames[frame], self._frames[source], offset)
+        return self._shrink(np.asarray(flow, np.float32)) + self._identity
 
     def carry(
         self,

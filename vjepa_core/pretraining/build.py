@@ -39,11 +39,11 @@ def build_student(config: PretrainConfig, folders: Sequence[Path] | None = None)
         student = create_encoder(config.architecture)
         initialise(student, config.seed)
         return student
-    found = card(config.start_from, folders)
-    if found.architecture != config.architecture:
+    start_card = card(config.start_from, folders)
+    if start_card.architecture != config.architecture:
         raise PretrainingError(
-            f"{found.name} has the architecture {found.architecture}, but the run is configured for "
-            f"{config.architecture}: use the same architecture."
+            f"{start_card.name} has the architecture {start_card.architecture}, but the run is configured "
+            f"for {config.architecture}: use the same architecture."
         )
     student, _ = load_encoder(config.start_from, folders=folders)
     return student.train().requires_grad_(True)

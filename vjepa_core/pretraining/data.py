@@ -232,10 +232,10 @@ def load_clips(
         parts.append((pseudo, shares["pseudo"]))
         log.info("%d pairs registered for pseudo-cines", len(bank))
     if not parts:
-        found = sorted({c.group for s in sets for c in s.cines})
+        available = sorted({c.group for s in sets for c in s.cines})
         raise PretrainingError(
             f"The packed sets contain no cine to train on: they contain the groups "
-            f"{', '.join(found) or 'none'}, and shares are set for {', '.join(sorted(groups)) or 'none'}."
+            f"{', '.join(available) or 'none'}, and shares are set for {', '.join(sorted(groups)) or 'none'}."
         )
     log.info("loaded in %.1f s", time.perf_counter() - started)
     if len(parts) == 1:

@@ -96,12 +96,12 @@ def labelled_source(config: PretrainConfig, device: torch.device) -> LabelledSou
     return LabelledPhantoms(longest, lengths=config.truth_frames)
 
 
-def with_phantom(own: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
+def with_phantom(source: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
     """Mix `own` with the configured fraction of unlabelled phantom clips."""
     if not config.phantom:
-        return own
+        return source
     phantom = PhantomSource(config.frames, config.size, device)
-    return MixedSource([own, phantom], [1 - config.phantom, config.phantom])
+    return MixedSource([source, phantom], [1 - config.phantom, config.phantom])
 
 
 class DenseLabelHead(nn.Module):

@@ -183,10 +183,10 @@ class PairBank:
         at = (base[:, None] + drift).flatten(0, 1)
         velocity = self.velocity[pairs].repeat_interleave(frames, 0)
         share = contraction.reshape(-1, 1, 1, 1)
-        own = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
+        field_grid = pixel_grid(velocity.shape[2], velocity.shape[3], velocity.device)
         images, labels, coverage = (base.new_zeros(()) for _ in range(3))
         for k, (part, weight) in enumerate(((share, 1 - share), (share - 1, share))):
-            field = exponential(velocity * part, own)
+            field = exponential(velocity * part, field_grid)
             # The field is sampled at the pixel's position, and the image at the displaced position.
             shift = functional.grid_sample(field, at, padding_mode="border", align_corners=False)
             there = at + shift.permute(0, 2, 3, 1)

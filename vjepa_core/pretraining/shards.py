@@ -209,10 +209,12 @@ class PackedSet:
         PretrainingError
             If a file cannot be read or is damaged.
         """
-        wanted = None if groups is None else set(groups)
+        selected = None if groups is None else set(groups)
         with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
             for shard in self._shards:
-                chosen = [c for c in self.cines if c.shard == shard and (wanted is None or c.group in wanted)]
+                chosen = [
+                    c for c in self.cines if c.shard == shard and (selected is None or c.group in selected)
+                ]
                 if not chosen:
                     continue
                 data = self._bytes(shard)

@@ -113,7 +113,7 @@ def test_a_starter_of_other_classes_or_another_encoder_is_rejected(
         new_head(small_encoder[1], (1, 2, 3)),
         new_head(replace(small_encoder[1], checksum="another"), (1, 2)),
     ):
-        with pytest.raises(CoreError, match="from none"):
+        with pytest.raises(CoreError, match="or none"):
             run(frames, {0: masks[0]}, small_encoder, start=StubStarter(head))
 
 

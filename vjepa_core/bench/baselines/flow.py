@@ -101,15 +101,15 @@ def _positions(
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = frames.shape[1:]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    own = np.stack([x, y], axis=-1)
-    yield source, own
+    identity = np.stack([x, y], axis=-1)
+    yield source, identity
     for step, end in ((1, max(reached)), (-1, min(reached))):
-        at = own
+        at = identity
         for frame in range(source + step, end + step, step):
             if should_stop():
                 raise Cancelled
             to = frame - step if chained else source
-            moved = own + flow.calc(frames[frame], frames[to], None)  # type: ignore[call-overload]
+            moved = identity + flow.calc(frames[frame], frames[to], None)  # type: ignore[call-overload]
             at = _sample(at, moved) if chained else moved
             yield frame, at
 

@@ -108,8 +108,8 @@ def filters(image: NDArray[np.uint8]) -> NDArray[np.float32]:
             "or choose other rows."
         ) from error
     small = resize_images(image[None])[0]
-    found = multiscale_basic_features(small, sigma_min=0.5, sigma_max=16)
-    return np.asarray(found, np.float32)
+    features = multiscale_basic_features(small, sigma_min=0.5, sigma_max=16)
+    return np.asarray(features, np.float32)
 
 
 def pixel_features(tokens_of: Callable[[NDArray[np.uint8]], Tensor]) -> PixelFeatures:

@@ -67,13 +67,13 @@ def _blocks(file: str, key: str, parts: tuple[Tensor, ...]) -> Iterator[memoryvi
     """Yield the bytes of a weight, a few megabytes at a time."""
     dtype = _common_dtype(parts)
     for part in parts:
-        whole = part.to(dtype).contiguous()
-        if not torch.isfinite(whole).all():
+        values = part.to(dtype).contiguous()
+        if not torch.isfinite(values).all():
             raise EncoderError(
                 f"{file} has infinite or NaN values in {key[:80]}, so it is damaged: "
                 "download or copy it again."
             )
-        content = whole.reshape(-1).view(torch.uint8).numpy().data
+        content = values.reshape(-1).view(torch.uint8).numpy().data
         for start in range(0, len(content), _BLOCK):
             yield content[start : start + _BLOCK]
 

@@ -184,12 +184,14 @@ def _card(path: Path) -> tuple[EncoderCard | None, str]:
     try:
         card = read_card(file)
         with path.open("rb") as weights:
-            own = card.path == path and hashlib.file_digest(weights, "sha256").hexdigest() == card.checksum
+            matches = (
+                card.path == path and hashlib.file_digest(weights, "sha256").hexdigest() == card.checksum
+            )
     except (EncoderError, OSError):
         return (
             None,
             f"{file.name} in the same folder cannot be read as an encoder card and is ignored.",
         )
-    if not own:
+    if not matches:
         return None, f"{file.name} in the same folder is the card of other weights and is ignored."
     return card, ""
