@@ -45,5 +45,5 @@ def _windows_memory() -> int | None:
         ]
 
     status = Status(length=ctypes.sizeof(Status))
-    is_known = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
-    return int(status.total) if is_known else None
+    succeeded = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return int(status.total) if succeeded else None

@@ -49,8 +49,8 @@ class _InPlacePredictor(Predictor):
     def forward(self, context: Tensor, masks: Masks, kind: int) -> tuple[Tensor, Tensor]:
         tokens = self.embed(context)
         width = tokens.shape[-1]
-        blank = self.mask_tokens[kind].to(tokens.dtype).expand(*masks.target.shape, -1)
-        tokens = tokens.scatter(1, masks.target.unsqueeze(-1).expand(-1, -1, width), blank)
+        mask_tokens = self.mask_tokens[kind].to(tokens.dtype).expand(*masks.target.shape, -1)
+        tokens = tokens.scatter(1, masks.target.unsqueeze(-1).expand(-1, -1, width), mask_tokens)
         rope = rope_table(self.grid, self.head_dim, "interleaved", tokens.device)
         for block in self.blocks:
             tokens = block(tokens, rope)

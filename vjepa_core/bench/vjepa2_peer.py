@@ -37,7 +37,7 @@ def create_ours(architecture: Architecture, dtype: torch.dtype, seed: int = 0) -
 def create_peer(
     architecture: Architecture, dtype: torch.dtype, frames: int, size: int, seed: int = 0
 ) -> nn.Module:
-    """Create VJEPA2Model in `dtype` with the weights of `ours` for the same seed, on the CPU.
+    """Create VJEPA2Model in `dtype` with the weights of `create_ours` for the same seed, on the CPU.
 
     Its input is (B, T, 3, H, W). Attention is torch's fused kernel. The predictor is removed, which is not
     used with `skip_predictor=True`; this reduces the measured memory.

@@ -133,7 +133,7 @@ def read_card(file: Path) -> EncoderCard:
             description=_text(raw, "description"),
             trained=raw["trained"],
             checksum=_text(raw, "checksum"),
-            # Always in the folder of the card, even if the card contains another path.
+            # Only the name is used: the file is in the folder of the card.
             path=None if raw["file"] is None else file.parent / Path(_text(raw, "file")).name,
             seed=int(raw.get("seed", 0)),
             fps=float(raw["fps"]),

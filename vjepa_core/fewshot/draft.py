@@ -1,9 +1,10 @@
 """The draft: predictions of the starter head without labels, and their use beside a fitted head.
 
-A head fitted to one outlined frame has seen one phase of the cardiac cycle. Near the other phase it depends
-on the label carried there by motion, which lags behind where optical flow fails to track the tissue. The
-starter head was fitted to many hearts in both phases: its outlines follow another rater, but also the beat.
-Where a prediction has changed less since the annotated frame than the draft has, the draft replaces it.
+A head fitted to one outlined frame is fitted to one phase of the cardiac cycle. Near the other phase it
+depends on the label carried there by motion, which lags behind where optical flow fails to track the tissue.
+The starter head was fitted to many hearts in both phases: its outlines resemble those of other raters, but
+follow the beat. Where a prediction has changed less since the annotated frame than the draft has, the draft
+replaces it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.overlap import MIN_AGREEMENT, agreement
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
 
-OTHER_PHASE = (0.05, 0.15)
+PHASE_CHANGE = (0.05, 0.15)
 """Changes of the draft since the annotated frame (1 - mean Dice) at which it starts to contribute, and at
 which it contributes fully."""
 
-MISSED = 0.04
+MAX_LAG = 0.04
 """If a prediction changes less than the draft by this much (1 - mean Dice), the draft replaces it."""
 
-UNSTEADY = 0.05
+DRAFT_JITTER = 0.05
 """Difference of the draft between neighbouring frames (1 - mean Dice) that occurs without motion."""
 
 
@@ -158,10 +159,10 @@ def draft_share(
     for own, other in zip(probabilities.argmax(1).numpy(), drafted.argmax(1).numpy(), strict=True):
         nearest = min(references, key=lambda one: one.change_of_draft(other))
         expected = nearest.change_of_draft(other)
-        low, high = OTHER_PHASE
+        low, high = PHASE_CHANGE
         distance = np.clip((expected - low) / (high - low), 0.0, 1.0)
-        missed = np.clip((expected - nearest.change_of_prediction(own)) / MISSED, 0.0, 1.0)
-        shares.append(distance * missed if nearest.agrees else 0.0)
+        lag = np.clip((expected - nearest.change_of_prediction(own)) / MAX_LAG, 0.0, 1.0)
+        shares.append(distance * lag if nearest.agrees else 0.0)
     return torch.tensor(shares, dtype=torch.float32)
 
 
@@ -177,7 +178,7 @@ class _Reference:
         self.agrees = agreement(self._draft, self._label) >= MIN_AGREEMENT
         # If the draft errs on this frame only, it differs from its neighbours without any motion.
         differences = [1.0 - agreement(self._draft, self._stated_only(one)) for one in around]
-        self._error = max(0.0, min(differences, default=0.0) - UNSTEADY)
+        self._error = max(0.0, min(differences, default=0.0) - DRAFT_JITTER)
 
     def change_of_draft(self, drafted: NDArray[np.int64]) -> float:
         """Return the change of the draft from this frame to another one, 1 - mean Dice."""

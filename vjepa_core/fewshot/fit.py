@@ -91,7 +91,7 @@ class FitConfig:
     seed: int = 0
 
     def active_nets(self, n: int, cines: int) -> tuple[bool, bool]:
-        """Return whether the feature net and the image net are fitted to `n` annotated frames."""
+        """Return True for each of feature net and image net that is fitted to `n` frames of `cines` cines."""
         many = cines >= self.both_from
         return not many or n < self.alone_from, many
 
@@ -246,7 +246,7 @@ class Fit:
         self._optimizer.step()
         self._schedule.step()
         self.done_steps += 1
-        # Early in a fit the average follows closely, or it would be dominated by the initial weights.
+        # Early in a fit, the decay is smaller, so that the initial weights do not dominate the average.
         decay = min(self.config.ema, (1 + self.done_steps) / (6 + self.done_steps))
         with torch.no_grad():
             torch._foreach_lerp_(self._means, self._weights, 1 - decay)

@@ -82,7 +82,7 @@ def sector_on_region(sector: NDArray[np.bool_], box: Letterbox) -> NDArray[np.bo
     )
     padded = np.pad(inner, ((box.top, below), (box.left, right)), mode="edge")
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # Outside the square counts as inside the sector, so that the rim of the square is not eroded.
+    # Pixels beyond the square count as inside the sector, so that the rim of the square is not eroded.
     shrunk = cv2.erode(padded.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=(1,))
     return np.asarray(box.invert(shrunk[None].astype(np.float32))[0] > 0.5)
 

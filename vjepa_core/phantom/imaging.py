@@ -171,7 +171,7 @@ def insonify(
     _, t, rows, columns = level.shape
     fresh = draw.noise(2, t, rows, columns).transpose(0, 1)
     still = draw.noise(4, 1, rows, columns).transpose(0, 1)
-    phase = 1.5 * seconds  # clutter changes slowly as well
+    phase = 1.5 * seconds  # clutter also changes slowly
     still = torch.cos(phase) * still[:2] + torch.sin(phase) * still[2:]
     gain = scanner.loss + scanner.beams
     field = _amplitude(level + gain) * torch.lerp(speckle, fresh, blood)

@@ -97,7 +97,7 @@ def labelled_source(config: PretrainConfig, device: torch.device) -> LabelledSou
 
 
 def with_phantom(source: ClipSource, config: PretrainConfig, device: torch.device) -> ClipSource:
-    """Mix `own` with the configured fraction of unlabelled phantom clips."""
+    """Mix `source` with the configured fraction of unlabelled phantom clips."""
     if not config.phantom:
         return source
     phantom = PhantomSource(config.frames, config.size, device)

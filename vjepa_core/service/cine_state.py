@@ -34,9 +34,11 @@ class CineState:
     Attributes
     ----------
     pipeline : CinePipeline
+        Preparation, labels and predictions of the cine.
     revision : int
         Revision of the labels.
     visible_frame : int
+        Visible frame, around which frames are predicted first.
     is_fitted : bool
         True if the current head was fitted to these labels.
     has_masks : bool
@@ -48,9 +50,9 @@ class CineState:
     predicted_by : Head or None
         Head of the newest final masks.
     recognised_by : tuple or None
-        A fitted head, and True if it applies to the cine.
+        The fitted head of the last decision, and True if it applies to the cine.
     embedding : array or None
-        See `vjepa_core.fewshot.applicability.cine_embedding`.
+        Result of `vjepa_core.fewshot.applicability.cine_embedding`; None until it is needed.
     waiting : set of int
         Frames to predict.
     shows_fit : bool

@@ -198,7 +198,7 @@ class Stage(StrEnum):
     PREDICTING = "predicting"
     WAITING = "waiting"  # for labels
     DRAFT = "draft"  # predicted by the starter head; nothing is outlined yet
-    NOT_RECOGNISED = "not recognised"  # by any head; waiting for labels as well
+    NOT_RECOGNISED = "not recognised"  # by any head; also waiting for labels
     UP_TO_DATE = "up to date"
     CANCELLED = "cancelled"
 
