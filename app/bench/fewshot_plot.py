@@ -77,7 +77,7 @@ def _lines(by_labels: Any, by_seconds: Any, rows: list[dict[str, Any]], style: d
     dice = [row["mean"] for row in rows]
     spread = [row["mean_95"] or 0.0 for row in rows]
     by_labels.errorbar([labels(row) for row in rows], dice, spread, label=rows[0]["what"], capsize=2, **style)
-    # Methods that only propagate labels have no fit; for them, the time of the prediction is used.
+    # Methods that only carry labels have no fit; for them, the time of the prediction is used.
     seconds = [row["features_s"] + row["fit_s"] or row["predict_s"] for row in rows]
     by_seconds.plot(seconds, dice, **{**style, "linewidth": 0.8})
     for row, position, value in zip(rows, seconds, dice, strict=True):

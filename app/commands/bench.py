@@ -17,7 +17,7 @@ from app.domain.errors import ApicalError
 BENCHMARKS: dict[str, str] = {
     "decode": "decoding of whole cines, against pydicom's default decoder",
     "encode": "time of the encoder per clip, against VJEPA2Model with the same weights",
-    "representation": "frozen encoders on CAMUS: Dice of heads trained on them",
+    "representation": "frozen encoders on CAMUS: Dice of heads fitted to their features",
     "ablation": "effect of the localisation task: encoders with different objectives, on CAMUS",
     "fit": "time from an annotation to its effect, against a random forest on the same features",
     "fewshot": "few labels: the program against a U-Net, random forests and optical flow",

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--patients", type=int, nargs="+", default=[8, 40, 400], metavar="N", help="labelled patients"
     )
     parser.add_argument(
-        "--head-steps", type=int, default=400, metavar="N", help="training steps of each head"
+        "--head-steps", type=int, default=400, metavar="N", help="steps of the fit of each head"
     )
     parser.add_argument(
         "--phantoms",

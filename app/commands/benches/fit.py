@@ -136,7 +136,7 @@ def text(result: dict[str, Any]) -> str:
         "",
         f"Medians of {rounds} round{'s'[: rounds - 1]}; seconds from the annotation, with the features in",
         "the cache. The visible frame is the one furthest from the annotated frames.",
-        "CARRIED: its first mask from labels propagated along motion. PREVIEW: its first mask from a fitted",
+        "CARRIED: its first mask from labels carried by motion. PREVIEW: its first mask from a fitted",
         "head. Both Dice are those of this frame.",
         "LONGEST GAP: between two masks of this frame. WHOLE CINE: all last masks are complete.",
         "REST: mean Dice of the last masks on all labelled frames that are not annotated.",

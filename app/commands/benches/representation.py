@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
     parser.add_argument(
-        "--phantom", type=int, default=0, metavar="N", help="also heads trained only on N phantom images"
+        "--phantom", type=int, default=0, metavar="N", help="also heads fitted to N phantom images alone"
     )
     parser.add_argument(
-        "--head-steps", type=int, default=150, metavar="N", help="training steps of the program's head"
+        "--head-steps", type=int, default=150, metavar="N", help="steps of the fit of the program's head"
     )
 
 
@@ -86,4 +86,4 @@ def _check(args: argparse.Namespace) -> None:
     if args.seeds < 1 or args.head_steps < 1 or args.phantom < 0:
         raise ApicalError("--seeds and --head-steps must be at least 1, --phantom at least 0.")
     if not args.shares and not args.phantom:
-        raise ApicalError("There is no data to train a head: give --shares or --phantom.")
+        raise ApicalError("There is no data to fit a head to: give --shares or --phantom.")

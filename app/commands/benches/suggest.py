@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit",
         action="store_true",
-        help="fit a head after each label (default: propagate labels along motion)",
+        help="fit a head after each label (default: carry labels by motion)",
     )
     parser.add_argument(
         "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
@@ -110,7 +110,7 @@ def text(result: dict[str, Any]) -> str:
     method = (
         "a head fitted after each label"
         if result["mode"] == "fit"
-        else "labels propagated along motion, without a fit"
+        else "labels carried by motion, without a fit"
     )
     parts = [f"Scored with {method}."]
     parts += early_end_note(result)

@@ -31,7 +31,7 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     words = ["bench", "suggest", "--phantom", "1", "--frames", "2", "--draws", "1"]
     assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
     table = capsys.readouterr().out
-    assert "propagated along motion" in table
+    assert "carried by motion" in table
     assert "SAVED" in table
     output = json.loads(result.read_text())
     assert output["name"] == "suggest"

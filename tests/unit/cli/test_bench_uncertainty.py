@@ -31,7 +31,7 @@ def carried(
     on_prediction: Any,
     **_: Any,
 ) -> None:
-    """Replace a fit by labels propagated along motion."""
+    """Replace a fit by labels carried by motion."""
     box = Letterbox.fit(*frames.shape[1:])
     boxed = box.apply(frames)
     study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
