@@ -51,9 +51,9 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
     paths : sequence of Path
         Cines, folders or projects to open.
     demo : bool
-        Open the demo instead.
+        True to open the demo instead.
     screenshot : Path, optional
-        Write a picture of the finished demo to this PNG file without showing the window, and return.
+        PNG file to which a picture of the finished demo is written; the window is not shown.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def run(paths: Sequence[Path], *, demo: bool = False, screenshot: Path | None = 
 
 @contextlib.contextmanager
 def report_faults(window: MainWindow) -> Iterator[None]:
-    """Report unexpected errors in log and banner; Python would print them, possibly with patient data."""
+    """Report unexpected errors in log and banner instead of printing them, possibly with patient data."""
     before, before_in_threads = sys.excepthook, threading.excepthook
 
     def in_window(_kind: object, error: BaseException, _trace: object) -> None:

@@ -75,7 +75,7 @@ class _Message(QFrame):
 class Banner(QWidget):
     """Displays up to three messages, the newest on top.
 
-    Further warnings and errors wait until others are dismissed; further information is dropped.
+    Further warnings and errors wait until others are dismissed; further messages of level INFO are dropped.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:

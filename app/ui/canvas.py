@@ -1,4 +1,4 @@
-"""The canvas: mouse and keyboard on the drawing canvas."""
+"""The canvas: mouse and keyboard input for the drawing canvas."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ ZOOM_PER_NOTCH = 1.2
 class CineCanvas(DrawingCanvas):
     """Turns mouse and keyboard input into strokes, zoom, levels and frame steps.
 
-    Left button: active tool. Wheel: previous or next frame; with Shift annotated frame, with Ctrl zoom at the
-    pointer. Middle button, or Alt and left button: move the picture. Right button: window and level.
+    Left button: active tool. Wheel: previous or next frame; with Shift, annotated frame; with Ctrl, zoom at
+    the pointer. Middle button, or Alt and left button: move the picture. Right button: window and level.
     """
 
     frame_step = Signal(int)
@@ -41,7 +41,7 @@ class CineCanvas(DrawingCanvas):
         super().__init__(parent)
         self.setAccessibleName("Picture")
         self._closed_at = -math.inf  # time at which the pointer closed an outline
-        self._held: Button | None = None  # button of another drag in progress: pan, or window and level
+        self._held: Button | None = None  # button held for panning, or for window and level
         self._last_position = QPointF()
         self._wheel_delta = 0
         self.set_tool(PAN)
@@ -57,7 +57,7 @@ class CineCanvas(DrawingCanvas):
     # Mouse
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Start a stroke, or panning or window and level, by the button and the tool."""
+        """Start a stroke, panning, or a change of window and level, depending on button and tool."""
         event.accept()
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         if self._frame is None or self._held is not None or self._dragging:
@@ -108,13 +108,13 @@ class CineCanvas(DrawingCanvas):
             if event.buttons() & Button.LeftButton:
                 self._gesture.drag(self._pointer, self._snap_distance())
                 self._after_gesture_input()
-            else:  # another window received the release
+            else:  # the release went to another window
                 self._release_gesture()
         self._update_marks()
         self._emit_hover()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """End what the pressed button started."""
+        """End the stroke or movement of the released button."""
         event.accept()
         if event.button() == self._held:
             self._release_held()
@@ -135,7 +135,7 @@ class CineCanvas(DrawingCanvas):
         event.accept()
         if self._frame is None or self._dragging or self._held is not None:
             return
-        # Some systems turn the axis of the wheel while Alt or Shift is held.
+        # Some systems swap the axes of the wheel while Alt or Shift is held.
         delta = event.angleDelta().y() or event.angleDelta().x()
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._zoom(ZOOM_PER_NOTCH ** (delta / WHEEL_NOTCH), event.position())
@@ -211,12 +211,12 @@ class CineCanvas(DrawingCanvas):
         elif event.key() == Key.Key_Backspace:
             self.step_outline_back()
         elif self._gesture_group is not self._group:
-            self.outline_waits.emit(self._gesture_key)  # it is on another cine: show it first
+            self.outline_waits.emit(self._gesture_key)  # the outline is on another cine: show it first
         elif not self._dragging:
             self.finish_outline()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """End what a pressed button started."""
+        """End the stroke or movement of a pressed button."""
         if self._dragging:  # the release may never arrive
             self._release_gesture()
         self._release_held()

@@ -1,4 +1,4 @@
-"""Signals of a child process, from polling it in the UI thread."""
+"""Signals of a child process, which is polled in the UI thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ChildMonitor(QObject):
     """Polls a child process, and emits its progress and its end."""
 
     polled = Signal()
-    # Stage, done, total; numbers are not ints of Qt, which the bytes of a large file would overflow.
+    # Stage, done, total. The numbers are objects: byte counts of large files would overflow an int of Qt.
     progress = Signal(str, object, object)
     ended = Signal(object)  # Child
 

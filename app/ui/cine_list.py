@@ -13,7 +13,7 @@ from app.workspace.cine_entry import CineEntry, CineState
 
 
 class CineList(QWidget):
-    """One row per cine: file name, frames, annotated frames, and a mark on the one worth outlining next.
+    """One row per cine: file name, frames and annotated frames; the cine worth outlining next is marked.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class CineList(QWidget):
         for row, entry in enumerate(self._entries):
             marked = entry is self._suggested
             shown = (f"{entry.name}\n{_details(entry)}", _tooltip(entry, marked), marked)
-            if shown != self._shown[row]:  # only what changed: a project may have hundreds of cines
+            if shown != self._shown[row]:  # update only changed rows: a project may have hundreds of cines
                 self._shown[row] = shown
                 item = self.rows.item(row)
                 item.setText(shown[0])

@@ -23,7 +23,7 @@ from app.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class FrameKey:
-    """A frame of a cine; identifies where a stroke belongs."""
+    """A frame of a cine, to which a stroke belongs."""
 
     opened: OpenedCine
     frame: int
@@ -54,7 +54,7 @@ class CinePresenter:
         self._view_state = view_state
 
     def show(self) -> None:
-        """Display the visible cine, or that none is open."""
+        """Display the visible cine, or an empty canvas if there is none."""
         canvas, opened = self._canvas, self._workspace.visible_cine
         canvas.finish_stroke()
         canvas.set_label_set(self._workspace.label_set)
@@ -70,7 +70,7 @@ class CinePresenter:
             self._tools.choose_tool(PAN)  # an accidental click on a new picture must not draw
             opened.was_shown = True
         cine = opened.cine
-        # Picture first: this frame has been decoded when the file was opened, or is decoded here, alone.
+        # Show the picture first: this frame is decoded already, or is the only one to decode now.
         canvas.set_pixel_aspect(cine.pixel_aspect)
         self.show_picture(opened.frame)
         canvas.reset_view()
@@ -105,7 +105,7 @@ class CinePresenter:
         self._review.show_findings(findings_to_review(opened))
 
     def _discard_outline(self) -> None:
-        """Drop an unfinished outline whose cine was closed, and say so."""
+        """Discard an unfinished outline whose cine was closed, and report it."""
         key = self._canvas.unfinished_outline()
         if isinstance(key, FrameKey):
             self._canvas.cancel_stroke()

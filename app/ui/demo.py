@@ -47,7 +47,7 @@ def capture(app: QApplication, window: MainWindow, target: Path) -> int:
             app.processEvents()
             time.sleep(0.01)
             if time.monotonic() - started > CAPTURE_LIMIT_S and _has_prediction(window):
-                break  # on a slow machine a preliminary prediction is sufficient
+                break  # on a slow machine a preview is sufficient
             if time.monotonic() - started > 4 * CAPTURE_LIMIT_S:
                 raise ApicalError("Learning did not finish in time: run `apical doctor` to find out why.")
         app.processEvents()

@@ -1,4 +1,4 @@
-"""A labelled picture with drawing tools: strokes in progress, and the edits that they result in."""
+"""A labelled picture with drawing tools: gestures, and the strokes that result from them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DrawingCanvas(LabelledPicture):
     edited = Signal(object)  # FinishedStroke, once per stroke, at its end
     stroke_in_progress = Signal(bool)
     brush_radius_changed = Signal(float)
-    nothing_behind = Signal()  # drawing behind changed nothing: other structures cover the area
+    nothing_behind = Signal()  # drawing behind had no effect: other structures cover the area
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,11 +81,11 @@ class DrawingCanvas(LabelledPicture):
         Parameters
         ----------
         image : numpy.ndarray or None
-            Grey values (height, width) uint8; None where no cine is open.
+            Grey values (height, width) uint8; None if no cine is open.
         key : object
             Identifies the frame in `FinishedStroke.key`.
         group : object
-            Identifies the cine; frames of one cine share their coordinates.
+            Identifies the cine; frames of one cine share coordinates.
         """
         self.finish_stroke()
         self._key, self._group = key, group
@@ -102,7 +102,7 @@ class DrawingCanvas(LabelledPicture):
         masks : FrameMasks
             Annotation and prediction; call this after every `set_frame`.
         outdated : bool
-            True where the prediction is older than the latest annotation.
+            True if the prediction is outdated.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class DrawingCanvas(LabelledPicture):
         return self._tool
 
     def set_active_structure(self, value: int) -> None:
-        """Set the structure to draw; an unfinished outline keeps its own."""
+        """Set the structure to draw; an unfinished outline keeps its structure."""
         self._active_structure = value
         self._update_mark_colour()
         self._update_marks()
@@ -179,7 +179,7 @@ class DrawingCanvas(LabelledPicture):
         return self._radius
 
     def step_brush_radius(self, steps: int) -> None:
-        """Grow (positive) or shrink the brush in steps of a fifth, at least half a pixel each."""
+        """Enlarge (positive) or shrink the brush in steps of a fifth, at least half a pixel each."""
         radius = self._radius
         for _ in range(abs(steps)):
             change = max(0.5, radius * 0.2)
@@ -187,13 +187,13 @@ class DrawingCanvas(LabelledPicture):
         self.set_brush_radius(round(radius * 2) / 2)
 
     def set_behind(self, behind: bool) -> None:
-        """Protect other structures: draw only where there is none, erase only the active one."""
+        """Protect other structures: draw only on pixels without one, erase only the active one."""
         self._behind = behind
         if isinstance(self._gesture, OutlineGesture):
             self._gesture.settings.behind = behind
 
     def set_corrections(self, on: bool) -> None:
-        """Start strokes from the prediction of their structure (True), or from the annotation alone."""
+        """Start strokes from the prediction of their structure (True) or from the annotation alone."""
         self._starts_from_prediction = on
 
     def set_scribbles(self, on: bool) -> None:
@@ -203,13 +203,13 @@ class DrawingCanvas(LabelledPicture):
     # Strokes
 
     def finish_stroke(self) -> None:
-        """Finish the brush stroke in progress, if any, and emit its edit."""
+        """Finish the brush stroke in progress, if any, and emit it."""
         if isinstance(self._gesture, BrushGesture):
             self._gesture.finish()
             self._end_gesture()
 
     def finish_outline(self) -> None:
-        """Close the unfinished outline, if any, and emit its edit, also if another frame is visible."""
+        """Close the unfinished outline, if any, and emit its stroke, even if another frame is visible."""
         if isinstance(self._gesture, OutlineGesture):
             self._gesture.finish()
             self._end_gesture()
@@ -240,7 +240,7 @@ class DrawingCanvas(LabelledPicture):
         return self._gesture_key == self._key
 
     def _snap_distance(self) -> float:
-        """Distance in image columns below which two points count as the same."""
+        """Return the distance in image columns below which two points count as the same."""
         return SNAP_DISTANCE / self._scale
 
     def _begin_gesture(self) -> None:

@@ -49,7 +49,7 @@ class Editing:
         self._layers = layers
         self._navigation = navigation
         self._actions = actions
-        self._outline_message = ""  # shown in the banner about an unfinished outline
+        self._outline_message = ""  # message in the banner about an unfinished outline
         # Frame of the brush stroke in progress, and its prediction when the stroke began.
         self._stroke_start: tuple[FrameKey, Prediction | None] | None = None
         # Frame, masks and prediction visible when the accept button was pressed.
@@ -75,7 +75,7 @@ class Editing:
         )
 
     def update_actions(self) -> None:
-        """Enable undo and redo where there is a stroke to undo or to redo."""
+        """Enable undo and redo if there is an edit to undo or redo."""
         opened = self._workspace.visible_cine
         layer = None if opened is None else opened.recorder.layer
         self._actions["undo"].setEnabled(layer is not None and layer.can_undo)
@@ -107,7 +107,7 @@ class Editing:
             self._go_to(key)
 
     def explain_unfinished_outline(self) -> None:
-        """Say that an unfinished outline blocks other strokes, and offer to show it."""
+        """Report that an unfinished outline blocks other strokes, and offer to show it."""
         key = self._canvas.unfinished_outline()
         if isinstance(key, FrameKey):
             self._dismiss_outline_message()
@@ -115,7 +115,7 @@ class Editing:
                 f"The outline on frame {key.frame} of {key.opened.cine.path.name} is not finished: "
                 "press Enter there to fill it, or Esc to discard it."
             )
-            action = ("Show it", lambda: self._go_to(key))
+            action = ("Show the outline", lambda: self._go_to(key))
             self._banner.show_message(self._outline_message, Level.WARNING, action)
 
     def _dismiss_outline_message(self) -> None:
@@ -128,7 +128,7 @@ class Editing:
         self._navigation.go_to(key.frame)
 
     def _turn_draw_behind_off(self) -> None:
-        """Drawing behind could change nothing here: let the next stroke draw over other structures."""
+        """Turn off drawing behind after it had no effect; the next stroke covers other structures."""
         self._tools.set_behind(False)
         self._banner.show_message(
             "Nothing was drawn: 'Draw behind' does not change other structures, and they cover this area. "
@@ -144,7 +144,7 @@ class Editing:
             self._step_history(self._workspace.editor.undo)
 
     def redo(self) -> None:
-        """Redo the last undone stroke and show its frame."""
+        """Redo the most recently undone stroke and show its frame."""
         self._step_history(self._workspace.editor.redo)
 
     def _step_history(self, step: Callable[[], int | None]) -> None:
@@ -183,7 +183,7 @@ class Editing:
         self._change_frame(self._workspace.editor.clear)
 
     def mark_empty(self) -> None:
-        """Annotate the visible frame as empty: no structure is on it."""
+        """Mark the visible frame as empty: it shows no structure."""
         self._change_frame(self._workspace.editor.mark_empty)
 
     def remove_islands(self) -> None:

@@ -39,11 +39,11 @@ class FileDialogs:
         )
 
     def update_actions(self) -> None:
-        """Enable saving where a project is open."""
+        """Enable saving if a project is open."""
         self._actions["save_project_as"].setEnabled(self._workspace.project is not None)
 
     def _folder(self) -> str:
-        """Folder of the visible cine: the most likely place of the next one."""
+        """Return the folder of the visible cine, where the next cine most likely is."""
         opened = self._workspace.visible_cine
         return "" if opened is None else str(opened.cine.path.parent)
 

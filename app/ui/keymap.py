@@ -1,4 +1,4 @@
-"""Actions and their keys: the default `keymap.json`, and a user's changes to it."""
+"""Actions and their keys: the defaults in `keymap.json`, and the user's changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOUSE = (
     ("Move the picture", "middle button, or Alt + left"),
     ("Grey levels: drag sideways for window, up and down for level", "right button"),
     ("Close an outline", "double click, Enter, or click its start"),
-    ("Remove the last corner, discard a stroke", "Backspace, Esc"),
+    ("Remove the last corner; discard the outline or stroke", "Backspace; Esc"),
 )
 """Mouse actions on the picture, which cannot be changed."""
 
@@ -42,7 +42,7 @@ class Keymap:
     Attributes
     ----------
     warning : str or None
-        Why the user's file could not be used.
+        Reason why the user's file could not be used; None if it was used or does not exist.
     """
 
     def __init__(self, actions: tuple[Action, ...], warning: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A frame with its masks (drawn, accepted, predicted) and their doubt."""
+"""A frame with its masks (drawn, accepted, predicted) and the doubt of the prediction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabelledPicture(PictureView):
     drawn, accepted, predicted : LabelLayer
         Masks by their provenance.
     doubt : DoubtLayer
-        Where the prediction may be wrong.
+        Doubt of the prediction.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -57,7 +57,7 @@ class LabelledPicture(PictureView):
         self.predicted.set_labels(prediction)
 
     def set_doubt(self, doubt: Frame | None) -> None:
-        """Display the probability that the prediction is wrong, (height, width) uint8, times 255; or None."""
+        """Display doubt, the probability of a wrong label times 255, (height, width) uint8; or None."""
         self._doubt_image = doubt
         self.doubt.show(doubt if self._shown[1] and not self._peeking else None)
 
@@ -92,7 +92,7 @@ class LabelledPicture(PictureView):
             self._apply_shown()
 
     def _is_peek(self, event: QKeyEvent) -> bool:
-        if event.type() == QEvent.Type.KeyRelease:  # Shift or Ctrl may have changed since
+        if event.type() == QEvent.Type.KeyRelease:  # the modifiers may have changed since the press
             return self._peeking and event.key() == self._peek_held
         is_peek = any(QKeySequence(event.keyCombination()) == keys for keys in self._peek_keys)
         if is_peek:

@@ -29,7 +29,7 @@ class LayerPresenter:
     Attributes
     ----------
     doubt_visible : bool
-        True where the picture shows where the prediction may be wrong.
+        True if doubt is displayed.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class LayerPresenter:
         self._canvas.set_doubt(opened.doubt(frame) if self.doubt_visible else None)
         if not self._player.is_playing():
             self._describe(opened, masks)
-        elif self._learning.frame_text.text():  # during playback texts change too fast to be read
+        elif self._learning.frame_text.text():  # during playback, texts would change too fast to be read
             self._learning.show_frame_text("", can_accept=False)
             self._learning.show_islands(0)
             self._tools.show_states({})
 
     def _describe(self, opened: OpenedCine, masks: FrameMasks) -> None:
-        """Show the state of each structure, and enable what can be done with the frame."""
+        """Show the state of each structure, and enable the possible commands."""
         label_set, predicted = self._workspace.label_set, masks.predicted
         can_accept = predicted is not None and bool(predicted.any())
         self._learning.show_frame_text(describe_frame(opened, masks, label_set), can_accept=can_accept)
@@ -95,19 +95,19 @@ class LayerPresenter:
         self._status.show_hidden("" if visible else f"Masks hidden ({keys})" if keys else "Masks hidden")
 
     def toggle_doubt(self) -> None:
-        """Show or hide where the prediction may be wrong."""
+        """Show or hide doubt."""
         self.show_doubt(not self.doubt_visible)
 
     def show_doubt(self, visible: bool) -> None:
-        """Show or hide where the prediction may be wrong."""
+        """Show or hide doubt."""
         self.doubt_visible = visible
         self._actions["toggle_uncertainty"].setChecked(visible)
-        self._learning.uncertainty.setChecked(visible)
+        self._learning.doubt.setChecked(visible)
         self.show()
         self.fetch_doubt()
 
     def fetch_doubt(self) -> None:
-        """Have doubt computed for a reopened cine: projects store masks without doubt."""
+        """Request doubt for a reopened cine: projects store predictions without doubt."""
         learner, opened = self._workspace.learner, self._workspace.visible_cine
         progress = learner.last_progress
         if self.doubt_visible and opened is not None and progress and progress.stage in RESTING:

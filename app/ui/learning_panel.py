@@ -42,8 +42,8 @@ DICE_HELP = (
     "(identical). Calibrated on other hearts; it can be wrong for a heart that differs from them."
 )
 DOUBT_HELP = (
-    "Green haze: the prediction may be wrong here, and the border may lie anywhere within it; wide areas are "
-    "hatched. Borders without haze are likely to be correct."
+    "Green shading: the prediction may be wrong here, and the border may lie anywhere within the shaded "
+    "area; wide areas are also hatched. Borders without shading are likely to be correct."
 )
 
 
@@ -69,7 +69,7 @@ def describe_details(progress: Progress) -> str:
 
 
 def describe_stopping(progress: Progress) -> str:
-    """Return the state while the engine finishes the work in progress before it stops."""
+    """Return the state while the engine finishes its current step before it stops."""
     _, unit = WORKING.get(progress.stage, ("", "step"))
     return f"Stopping after the current {unit}"
 
@@ -84,13 +84,13 @@ class LearningPanel(QWidget):
     Attributes
     ----------
     state, frame_text : QLabel
-        State of learning; what the visible frame holds.
+        State of learning; content of the visible frame.
     stop, accept, remove_islands : QPushButton
         Stop or resume learning; accept the prediction; remove small islands.
-    uncertainty : QCheckBox
-        Show where the prediction may be wrong.
+    doubt : QCheckBox
+        Show doubt, where the prediction may be wrong.
     suggestion, review : QLabel
-        What to outline next; frames whose prediction is implausible.
+        Suggestion of what to outline next; frames with findings.
     """
 
     cancelled = Signal()
@@ -98,7 +98,7 @@ class LearningPanel(QWidget):
     accepted = Signal()
     islands_removed = Signal()
     encoders_wanted = Signal()
-    uncertainty_wanted = Signal(bool)
+    doubt_toggled = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -120,9 +120,9 @@ class LearningPanel(QWidget):
         self.frame_text.setStyleSheet(f"color: {theme.MUTED};")
         self.frame_text.setWordWrap(True)
         self.frame_text.setToolTip(f"<qt>{DICE_HELP}</qt>")
-        self.uncertainty = QCheckBox("Show uncertain areas")
-        self.uncertainty.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.uncertainty.clicked.connect(self.uncertainty_wanted)
+        self.doubt = QCheckBox("Show uncertain areas")
+        self.doubt.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.doubt.clicked.connect(self.doubt_toggled)
         self.suggestion = SuggestionLine()
         self.review = ReviewLine()
         self.accept = _button("Accept this frame", self.accepted)
@@ -151,7 +151,7 @@ class LearningPanel(QWidget):
         column.addWidget(self.remove_islands)
         column.addWidget(self.suggestion)
         column.addWidget(self.review)
-        column.addWidget(self.uncertainty)
+        column.addWidget(self.doubt)
         column.addWidget(self._encoder)
         column.addStretch(1)
 
@@ -178,7 +178,7 @@ class LearningPanel(QWidget):
         progress : Progress
             Latest report.
         other_cine : str
-            File name of the cine in work where it is not the visible one.
+            File name of the cine that the engine works on, if it is not the visible one.
         seconds_left : float, optional
             Remaining time of the stage.
         """
@@ -206,7 +206,7 @@ class LearningPanel(QWidget):
         self.stop.setEnabled(is_stopped or not (is_resting or progress.stage is Stage.STARTING))
 
     def show_stopping(self, progress: Progress) -> None:
-        """Show that the engine stops after the work in progress."""
+        """Show that the engine stops after its current step."""
         self.state.setText(describe_stopping(progress))
         self.stop.setEnabled(False)
 
@@ -234,7 +234,7 @@ class LearningPanel(QWidget):
         self.remove_islands.setVisible(count > 0)
 
     def show_frame_text(self, text: str, *, can_accept: bool) -> None:
-        """Show what the visible frame holds, and whether its prediction can be accepted."""
+        """Show the content of the visible frame, and enable accepting its prediction."""
         self.frame_text.setText(text)
         self.accept.setEnabled(can_accept)
 

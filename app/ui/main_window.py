@@ -40,7 +40,7 @@ from app.workspace.workspace import Workspace
 
 EMPTY = "Open a cine: press Ctrl+O, or drop a file here"
 CONFIRM_MS = 60_000
-"""Closing again within this time confirms that unsaved work is discarded."""
+"""Time within which closing again confirms that unsaved work is discarded."""
 PANEL_WIDTH = 254
 
 
@@ -78,7 +78,7 @@ class MainWindow(QMainWindow):
 
     @property
     def visible_cine(self) -> OpenedCine | None:
-        """The displayed cine, or None."""
+        """The visible cine, or None."""
         return self.workspace.visible_cine
 
     # Construction
@@ -104,9 +104,7 @@ class MainWindow(QMainWindow):
         self._dock("Tools", self.tools, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._dock("Cines", self.cine_list, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._dock("Learning", self.learning, Qt.DockWidgetArea.RightDockWidgetArea)
-        self.learning.uncertainty.setToolTip(
-            f"<qt>{self.keymap.hint('toggle_uncertainty')}. {DOUBT_HELP}</qt>"
-        )
+        self.learning.doubt.setToolTip(f"<qt>{self.keymap.hint('toggle_uncertainty')}. {DOUBT_HELP}</qt>")
         hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
         self.learning.suggestion.setToolTip("\n".join(hints))
         self.actions_by_id = create_actions(self.keymap, self)
@@ -190,7 +188,7 @@ class MainWindow(QMainWindow):
         learning.suggestion.cine_wanted.connect(navigation.go_to_suggested_cine)
         learning.review.frame_wanted.connect(navigation.go_to)
         learning.encoders_wanted.connect(self.dialogs.show_encoders)
-        learning.uncertainty_wanted.connect(self.layers.show_doubt)
+        learning.doubt_toggled.connect(self.layers.show_doubt)
         self.cine_list.chosen.connect(navigation.choose)
         self.player_bar.player.playing_changed.connect(lambda _: self.layers.show())
 
@@ -272,7 +270,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self.dialogs.close_all()
-        self.hide()  # immediately: ending the engine may take a moment
+        self.hide()  # hide at once: ending the engine may take a moment
         self.workspace.close()
         super().closeEvent(event)
 

@@ -1,4 +1,4 @@
-"""Contents of the menu bar."""
+"""Menu bar of the main window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves between frames and between cines."""
+"""Navigation between frames and between cines."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Navigation:
         self.show_frame(frame)
 
     def step(self, by: int) -> None:
-        """Go `by` frames forward (positive) or back; single steps wrap around where playback loops."""
+        """Go `by` frames forward (positive) or back; single steps wrap around if playback loops."""
         opened = self._workspace.visible_cine
         if opened is not None:
             frame = opened.frame + by

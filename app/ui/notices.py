@@ -46,7 +46,7 @@ def notice_text(notice: n.Notice) -> str:
         case n.EngineBusy() | n.EngineRestarted() | n.EngineUnavailable() | n.LearningFailed():
             return _engine_text(notice)
         case n.ProjectSaved(path):
-            return f"The project is now {path.name} in {path.parent}."
+            return f"Project saved as {path.name} in {path.parent}."
         case n.Remark(text):
             return text
         case n.ProjectFailed(reason) | n.FolderNotRead(reason) | n.CineNotOpened(reason):
@@ -58,8 +58,8 @@ def notice_text(notice: n.Notice) -> str:
             )
         case n.FilesDropped(count, project_name):
             return (
-                f"{count} {'files were' if count > 1 else 'file was'} still being opened for the previous "
-                f"project and left out of {project_name}: open them again to add them."
+                f"{count} {'files were' if count > 1 else 'file was'} still being opened, and not added to "
+                f"{project_name}: open {'them' if count > 1 else 'it'} again."
             )
         case n.CineWarning(cine_name, text):
             return f"{cine_name}: {text}"
@@ -75,9 +75,7 @@ def _engine_text(
 ) -> str:
     match notice:
         case n.EngineBusy():
-            return (
-                "The learning engine is still finishing its current step; on this computer that takes long."
-            )
+            return "The learning engine is still finishing its current step; this takes a while here."
         case n.EngineRestarted():
             return "The learning engine ended unexpectedly and was restarted; no annotation is lost."
         case n.LearningFailed(reason, cine_name):
@@ -87,12 +85,13 @@ def _engine_text(
                 return reason
             if out_of_memory:
                 advice = (
-                    "The system ended it, most likely for lack of memory: close other programs, then resume."
+                    "The system ended it, most likely for lack of memory: close other programs, "
+                    "then resume learning."
                 )
             else:
-                advice = "Resume to try again, or choose another encoder."
+                advice = "Resume learning to try again, or choose another encoder."
             return (
-                "The learning engine ended unexpectedly three times. You can continue drawing without it. "
+                "The learning engine ended unexpectedly three times. You can continue to draw without it. "
                 f"{advice}"
             )
 

@@ -125,8 +125,8 @@ class LabelLayer:
     def set_labels(self, labels: Frame | None) -> None:
         """Display a label image (height, width) uint8, or None."""
         before, self.labels = self.labels, labels
-        # Predictions of other frames arrive many times a second: skip what is displayed already. The same
-        # array may have been modified in place, so only a different one is compared.
+        # Predictions of other frames arrive many times a second: skip labels that are displayed already. The
+        # same array may have been modified in place, so only a different array is compared.
         both = labels is not None and before is not None and labels is not before
         if both and np.array_equal(labels, before):  # type: ignore[arg-type]
             return
@@ -144,7 +144,7 @@ class LabelLayer:
             item.setVisible(visible)
             if visible:
                 path = outline_path(labels, value, drawn)
-                # Early predictions are full of specks, and their outlines would be slow to draw.
+                # Early predictions are full of small islands, whose outlines would be slow to draw.
                 pen = item.pen()
                 pen.setWidthF(self.style.width if path.elementCount() < MAX_WIDE_PEN_POINTS else 1.0)
                 item.setPen(pen)
@@ -182,8 +182,8 @@ def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPai
     value : int
         Structure.
     drawn : collection of int
-        Structures with an outline. Borders shared with them are left out: two dashed lines side by side would
-        look like a solid one.
+        Structures whose outlines are drawn already. Borders shared with them are left out: two dashed lines
+        side by side would look like a solid one.
     """
     mask = (labels == value).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
@@ -208,7 +208,7 @@ def outline_path(labels: Frame, value: int, drawn: Collection[int] = ()) -> QPai
 
 
 def _neighbourhood(labels: Frame, values: Collection[int]) -> NDArray[np.uint8]:
-    """Return 1 on the pixels of these structures and next to them, else 0."""
+    """Return 1 on and near the pixels of these structures, else 0; (height, width) uint8."""
     lut = np.zeros(256, np.uint8)
     lut[list(values)] = 1
     return cv2.dilate(lut[labels], np.ones((5, 5), np.uint8)).astype(np.uint8, copy=False)
@@ -217,8 +217,8 @@ def _neighbourhood(labels: Frame, values: Collection[int]) -> NDArray[np.uint8]:
 def _visible_points(shared: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return 1 for the points of a closed contour that are drawn, else 0.
 
-    Shared points are left out, and short stretches between them, which would make a solid outline look
-    dashed.
+    Shared points and the short stretches between them are left out: the stretches would make a solid outline
+    look dashed.
     """
     if not shared.any():
         return np.ones_like(shared)
@@ -240,45 +240,45 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class DoubtLayer:
-    """Green haze where the prediction may be wrong; wide areas are hatched as well.
+    """Green shading of areas in which the prediction may be wrong; wide areas are also hatched.
 
-    Every border has a thin line of doubt, so hatching starts at a minimum width.
+    Every border has a thin line of doubt, so only areas of a minimum width are hatched.
     """
 
     COLOUR = QColor(206, 236, 84)
-    MIN_PROBABILITY, MAX_PROBABILITY = 0.18, 0.5  # the haze begins, and is opaque
+    MIN_PROBABILITY, MAX_PROBABILITY = 0.18, 0.5  # at which the shading begins, and at which it is strongest
     OPACITY = 0.6
     HATCHED_PROBABILITY = 0.3
     HATCHED_WIDTH = 2.2  # in pixels of the engine's grid
 
     def __init__(self, view: pg.ViewBox) -> None:
-        self._haze = SharpImage(smooth=True)
-        self._haze.setZValue(PREDICTION.z + 0.5)  # between its fill and its outline
+        self._shading = SharpImage(smooth=True)
+        self._shading.setZValue(PREDICTION.z + 0.5)  # between its fill and its outline
         lut = np.zeros((256, 4), np.uint8)
         lut[:, :3] = self.COLOUR.red(), self.COLOUR.green(), self.COLOUR.blue()
         share = (np.arange(256) / 255 - self.MIN_PROBABILITY) / (self.MAX_PROBABILITY - self.MIN_PROBABILITY)
         lut[:, 3] = np.round(255 * self.OPACITY * np.clip(share, 0, 1))
-        self._haze.setLookupTable(lut)
+        self._shading.setLookupTable(lut)
         self._hatch = QGraphicsPathItem()
         self._hatch.setPen(QPen(Qt.PenStyle.NoPen))
         self._hatch.setBrush(QBrush(self.COLOUR, Qt.BrushStyle.BDiagPattern))
         self._hatch.setZValue(PREDICTION.z + 0.6)
-        for item in (self._haze, self._hatch):
+        for item in (self._shading, self._hatch):
             item.hide()
             view.addItem(item, ignoreBounds=True)
 
     @property
     def is_visible(self) -> bool:
         """True while doubt is displayed."""
-        return bool(self._haze.isVisible())
+        return bool(self._shading.isVisible())
 
     def show(self, doubt: Frame | None) -> None:
-        """Display the probability of an error, (height, width) uint8, times 255; or None."""
-        for item in (self._haze, self._hatch):
+        """Display doubt, the probability of a wrong label times 255, (height, width) uint8; or None."""
+        for item in (self._shading, self._hatch):
             item.setVisible(doubt is not None)
         if doubt is None:
             return
-        self._haze.setImage(doubt, autoLevels=False, levels=(0, 255))
+        self._shading.setImage(doubt, autoLevels=False, levels=(0, 255))
         width = max(3, round(self.HATCHED_WIDTH * max(doubt.shape) / DOUBT_SIZE))
         shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
         hatched = cv2.morphologyEx(
@@ -339,7 +339,7 @@ class ToolMarks:
         pointer : (float, float) or None
             End of a line from the last vertex.
         closing : bool
-            True where the next click closes the outline: the line then ends at the first vertex.
+            True if the next click closes the outline; the line then ends at the first vertex.
         faint : bool
             True for an outline that belongs to another frame.
         """

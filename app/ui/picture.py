@@ -16,7 +16,7 @@ from app.ui.overlay import SharpImage
 from app.workspace.painting import Point
 
 MAX_SCALE = 40.0  # screen pixels per column of the image
-SHARP_PIXELS_SCALE = 8.0  # magnification from which pixels are not interpolated
+SHARP_PIXELS_SCALE = 8.0  # scale from which pixels are not interpolated
 FULL_WINDOW, FULL_LEVEL = 255.0, 127.5
 
 
@@ -44,8 +44,8 @@ class PictureView(pg.GraphicsView):
 
         self._frame: Frame | None = None
         self._window, self._level = FULL_WINDOW, FULL_LEVEL
-        # The intended view, which the view box follows, also when the widget is resized. The scale is the one
-        # of columns; that of rows is the scale times the aspect.
+        # The intended view, which the view box follows even when the widget is resized. The scale is that of
+        # columns; the scale of rows is the scale times the aspect.
         self._fit, self._centre, self._scale = True, (0.0, 0.0), 1.0
         self._aspect = 1.0
 

@@ -13,7 +13,7 @@ class QtDispatcher(QObject):
     _posted = Signal(object)
 
     def __init__(self) -> None:
-        # The application owns it: the last Python reference may be dropped in a worker thread.
+        # Owned by the application, because the last Python reference may be dropped in a worker thread.
         super().__init__(QCoreApplication.instance())
         self._posted.connect(self._run, Qt.ConnectionType.QueuedConnection)
 

@@ -1,4 +1,4 @@
-"""A line with links to the frames whose prediction is implausible."""
+"""A line with links to the frames with findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 from app.ui import theme
 
 MAX_LISTED = 6
-"""Further frames are only counted."""
+"""Number of frames that are listed; further ones are only counted."""
 
 
 class ReviewLine(QLabel):
@@ -32,7 +32,7 @@ class ReviewLine(QLabel):
         Parameters
         ----------
         findings : mapping of int to sequence of str
-            What is implausible about the prediction of each frame.
+            Findings on the prediction of each frame, as texts.
         """
         frames = sorted(frame for frame, reasons in findings.items() if reasons)
         links = [

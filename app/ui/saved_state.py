@@ -43,7 +43,7 @@ class ViewState:
         self._workspace.save_view({**view, "canvas": canvas})
 
     def save_soon(self) -> None:
-        """Store them once nothing has changed for a moment."""
+        """Store them after a short time without further changes."""
         self._timer.start()
 
 
@@ -68,7 +68,7 @@ def save_window(window: QWidget, layers: LayerPresenter) -> None:
 
 
 def _settings() -> QSettings | None:
-    """Open the settings file in the folder of all settings, so that APICAL_HOME moves it too."""
+    """Return the settings file, in the folder that APICAL_HOME can move; None if it cannot be used."""
     try:
         return QSettings(str(paths.config_dir() / "window.ini"), QSettings.Format.IniFormat)
     except ProjectError:

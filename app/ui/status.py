@@ -1,4 +1,4 @@
-"""The status bar: state of learning, pixel under the pointer, calibration, saved or not."""
+"""The status bar: state of learning, pixel under the pointer, calibration, unsaved strokes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class StatusLine:
     Attributes
     ----------
     engine, opening, hidden, hover, scale, saved : QLabel
-        State of learning; cines being opened; that masks are hidden; pixel under the pointer; calibration;
-        unsaved strokes.
+        State of learning; number of cines being opened; note that masks are hidden; pixel under the pointer;
+        calibration; unsaved strokes.
     """
 
     def __init__(self, bar: QStatusBar) -> None:
@@ -46,7 +46,7 @@ class StatusLine:
         self.engine.setText(text)
 
     def show_opening(self, count: int) -> None:
-        """Show how many cines are being opened."""
+        """Show the number of cines that are being opened."""
         self.opening.setText("" if count == 0 else f"Opening {count} cine{'s' if count > 1 else ''}")
 
     def show_hidden(self, text: str) -> None:
@@ -71,7 +71,7 @@ class StatusLine:
         self.hover.setText("" if pixel is None else f"x {pixel[0]}  y {pixel[1]}  grey {pixel[2]}")
 
     def show_saved(self, pending: int) -> None:
-        """Show that all strokes are saved, or how many are not."""
+        """Show the number of unsaved strokes, or that all are saved."""
         if pending:
             self.saved.setText(f"{pending} stroke{'s' if pending > 1 else ''} not saved")
             self.saved.setStyleSheet(f"color: {theme.ERROR};")

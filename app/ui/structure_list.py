@@ -1,4 +1,4 @@
-"""List of structures: which one is drawn, which ones are visible, and their state on the visible frame."""
+"""List of structures: the one to draw, the visible ones, and their states on the visible frame."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class SuggestionLine(QLabel):
 
 
 def suggestion_html(frame: int | None, visible: int, cine: str | None, *, outlined: bool) -> str:
-    """Return what is worth outlining next as HTML with links `FRAME` and `CINE`.
+    """Return the suggestion as HTML with links `FRAME` and `CINE`.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def suggestion_html(frame: int | None, visible: int, cine: str | None, *, outlin
     order = "next" if outlined else "first"
     lines = []
     if frame is None and outlined:
-        lines.append("This cine is learned well: more outlines would help little.")
+        lines.append("Enough is outlined on this cine: more outlines would help little.")
     elif frame == visible:
         lines.append(f"This frame is worth outlining {order}.")
     elif frame is not None:
         lines.append(f"Worth outlining {order}: {_link(FRAME, f'frame {frame}')}")
     if cine is not None:
-        text = "Continue with" if frame is None else "Outlines help more in"
+        text = "Continue with" if frame is None else "Outlines would help more in"
         lines.append(
             f"{text}<br>{_link(CINE, _shorten(cine))}"
         )  # a line of its own, so that it is not wrapped

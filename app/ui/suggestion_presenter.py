@@ -1,4 +1,4 @@
-"""Displays which frame and which cine are worth outlining next."""
+"""Displays the frame and the cine that are worth outlining next."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SuggestionPresenter:
 
     @property
     def cine(self) -> CineEntry | None:
-        """Suggested cine, or None where the current one is the best choice."""
+        """Suggested cine; None if the visible one is the best choice."""
         opened = self._workspace.visible_cine
         return None if opened is None else self._workspace.suggestions.cine(opened, self._workspace.entries)
 

@@ -22,7 +22,7 @@ FAINT = "#5b6570"
 ACCENT = "#5aa9c7"
 WARNING = "#d9a441"
 ERROR = "#e0705f"
-BETTER = "#7fc28a"  # a figure that is better than the one it is compared with
+BETTER = "#7fc28a"  # a value that is better than the one it is compared with
 
 _STYLESHEET = f"""
 QToolTip {{ color: {TEXT}; background: {RAISED}; border: 1px solid {LINE}; padding: 3px; }}
@@ -77,7 +77,7 @@ def _palette() -> QPalette:
 
 @cache
 def icon(name: str) -> QIcon:
-    """Return the icon `resources/icons/NAME.svg` in the text colour, fainter while disabled.
+    """Return the icon `resources/icons/<name>.svg` in the text colour, fainter while disabled.
 
     Raises
     ------

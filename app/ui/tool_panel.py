@@ -29,7 +29,7 @@ TOOL_HELP = {ERASER: ": removes all structures under it; with 'Draw behind', onl
 
 
 class ToolPanel(QWidget):
-    """Selects what the left mouse button draws on the picture.
+    """Selects the tool and structure that the left mouse button draws with.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class ToolPanel(QWidget):
         self.behind.setChecked(on)
 
     def toggle_behind(self) -> None:
-        """Switch drawing behind other structures."""
+        """Toggle drawing behind other structures."""
         self.behind.toggle()
 
     def show_radius(self, radius: float) -> None:

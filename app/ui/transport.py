@@ -45,7 +45,7 @@ def frame_at(times_ms: NDArray[np.float64], position_ms: float, *, loop: bool) -
 
 
 class Player(QObject):
-    """Emits the frame to display; frames are skipped where drawing is slow, to play in real time."""
+    """Emits the frame to display; if drawing is slow, frames are skipped to keep real time."""
 
     frame_changed = Signal(int)
     playing_changed = Signal(bool)
@@ -77,7 +77,7 @@ class Player(QObject):
             self._anchor()
 
     def set_loop(self, loop: bool) -> None:
-        """Continue from the start at the end (True), or stop there."""
+        """Set whether playback continues from the start after the end, or stops there."""
         self._anchor()
         self._loop = loop
 
@@ -95,7 +95,7 @@ class Player(QObject):
         return self._playing
 
     def play(self) -> None:
-        """Start playback at the visible frame, or at the first one if the end is reached."""
+        """Start playback at the visible frame, or at the first frame if the end was reached."""
         if self._playing or cine_duration(self._times) <= 0:
             return
         if not self._loop and self._current == len(self._times) - 1:
@@ -145,7 +145,7 @@ class Player(QObject):
         index = self._current
         end = float(self._times[index + 1] - self._times[0]) if index + 1 < len(self._times) else duration
         wait = (end - self._position() % duration) / self._speed
-        # At least one millisecond, so that other events are processed in between.
+        # Wait at least one millisecond, so that other events are processed in between.
         return max(1, int(np.ceil(wait)))
 
 

@@ -76,7 +76,7 @@ def test_a_well_learned_cine_is_reported(driver: WindowDriver) -> None:
     assert said(driver) == ""  # nothing is outlined: nothing is learnt
     driver.user.click(50, 50)
     suggest(driver, None)
-    assert "learned well" in said(driver)
+    assert "more outlines would help little" in said(driver)
     assert not driver.window.actions_by_id["suggested_frame"].isEnabled()
 
 

@@ -39,14 +39,14 @@ def test_doubt_is_hidden_until_it_is_switched_on(driver: WindowDriver) -> None:
     assert not shown(driver)
     driver.user.keys("U")
     assert shown(driver)
-    assert driver.window.learning.uncertainty.isChecked()
+    assert driver.window.learning.doubt.isChecked()
     assert driver.window.actions_by_id["toggle_uncertainty"].isChecked()
     driver.window.navigation.show_frame(1)
     assert shown(driver)
     driver.window.navigation.show_frame(2)  # nothing is predicted there
     assert not shown(driver)
     driver.window.navigation.show_frame(0)
-    driver.window.learning.uncertainty.click()
+    driver.window.learning.doubt.click()
     assert not shown(driver)
 
 
@@ -172,4 +172,4 @@ def test_the_choice_is_remembered(open_driver: Callable[[], WindowDriver], on: b
     empty_driver = open_driver()
     empty_driver.window.layers.show_doubt(on)  # with no cine open, too
     empty_driver.window.close()
-    assert open_driver().window.learning.uncertainty.isChecked() is on
+    assert open_driver().window.learning.doubt.isChecked() is on

@@ -1,1 +1,1 @@
-"""Dialog of the encoders: list, timing, comparison, import."""
+"""Encoder dialog: list, timing, comparison and import of encoders."""

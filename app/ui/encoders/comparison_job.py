@@ -27,7 +27,7 @@ class ComparisonJob(QObject):
 
     changed = Signal()  # a comparison has started or ended, or another project was opened
     progress = Signal(str, object, object)  # stage, done, total
-    refused = Signal(str)  # reason why the labels cannot be used
+    refused = Signal(str)  # reason why the comparison is not possible
     failed = Signal(str)
 
     def __init__(self, workspace: Workspace, parent: QObject | None = None) -> None:

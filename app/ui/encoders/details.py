@@ -74,7 +74,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 def _describe_result(result: EncoderResult, comparison: EncoderComparison) -> str:
     if result.dice is None:
-        return "too few frames are outlined"
+        return "not compared: too few frames are outlined"
     dice = ", ".join(f"{name} {dice:.3f}" for name, dice in result.dice_by_structure.items())
     if result.difference is None:
         return dice

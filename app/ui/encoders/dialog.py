@@ -1,4 +1,4 @@
-"""The dialog of the encoders."""
+"""The encoder dialog."""
 
 from __future__ import annotations
 

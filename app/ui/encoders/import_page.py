@@ -38,7 +38,7 @@ BAR_STEPS = 1000  # the bytes of a large file exceed the range of a progress bar
 
 
 class ImportPage(QWidget):
-    """Displays what a file contains, asks for name and licence, and imports it."""
+    """Displays the content of a file, asks for name and licence, and imports it."""
 
     imported = Signal(str)  # name
     closed = Signal()
@@ -91,7 +91,7 @@ class ImportPage(QWidget):
             align = Qt.AlignmentFlag.AlignTop if is_text else Qt.AlignmentFlag.AlignVCenter
             form.addWidget(self._rows[field], row, 0, align)
             form.addWidget(field, row, 1)
-        self.back, self.other = QPushButton("Back"), QPushButton("Another file...")
+        self.back, self.other = QPushButton("Back"), QPushButton("Choose another file...")
         self.start = QPushButton("Import")
         self.back.clicked.connect(self._back)
         self.other.clicked.connect(self.another_wanted)
@@ -118,7 +118,7 @@ class ImportPage(QWidget):
         return self._importing and self._monitor.child is not None
 
     def inspect(self, file: Path) -> None:
-        """Find out what a file contains."""
+        """Inspect the content of a file."""
         self.stop()
         self._file, self._found, self._family = file, {}, ""
         self.family.setProperty("asked", False)
@@ -126,7 +126,7 @@ class ImportPage(QWidget):
         self._start_inspection("")
 
     def stop(self) -> bool:
-        """Stop the running work; True if that was an import, of which nothing remains."""
+        """Stop the running work; return True if it was an import, whose files are then removed."""
         was_importing = self.importing
         if was_importing:
             self._monitor.detach()
@@ -207,14 +207,14 @@ class ImportPage(QWidget):
         elif child.exit_code == STOPPED:
             self._say("Stopped. Nothing was imported.")
         elif child.exit_code == 0:
-            self._say("The file could not be read: try again.", theme.ERROR)
+            self._say("The file was not read: try again.", theme.ERROR)
         else:
             self._say(without_options(child.error_message()), theme.ERROR)
             if not importing and self._found:  # the chosen release does not fit: back to the previous one
                 self.family.setCurrentIndex(self.family.findData(_family(self._found)))
         self._show()
 
-    # What is shown
+    # Display
 
     def _back(self) -> None:
         if self.importing:

@@ -20,8 +20,8 @@ from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.errors import CoreError
 
 HELP = (
-    "The encoder extracts features from the cine; a small head learns your outlines from these features. "
-    "If you change the encoder, your outlines stay, and open cines are learned again."
+    "The encoder extracts features from the cine; a small network learns your outlines from these features. "
+    "If you change the encoder, your outlines stay, and open cines are analysed again."
 )
 
 
@@ -92,7 +92,7 @@ class ListPage(QWidget):
         column.addLayout(buttons)
 
     def stop(self) -> bool:
-        """Stop measuring and comparing; True if a comparison was running."""
+        """Stop timing and comparing; return True if a comparison was running."""
         self.timing.stop()
         return self.comparison.stop()
 
@@ -144,7 +144,7 @@ class ListPage(QWidget):
         )
         outlined = self.comparison.has_labels()
         self.compare.setEnabled(busy or (outlined and len(self.entries) > 1))
-        self.compare.setToolTip("" if outlined else "First open a cine and outline a structure on two frames")
+        self.compare.setToolTip("" if outlined else "Open a cine and outline a structure on two frames first")
         self.compare_pair.setEnabled(entry is not None and entry.is_usable and not entry.in_use)
         self.compare_pair.setText(f"{entry.name} with the current encoder" if entry else "Selected encoder")
         self.compare_all.setText(f"All {len(self._comparable())} encoders")
@@ -159,7 +159,7 @@ class ListPage(QWidget):
             ask(
                 self,
                 f"{entry.name} is too large for this machine. Use it anyway?",
-                "Learning may be very slow, or fail because the memory is full.",
+                "Learning may be very slow, or fail for lack of memory.",
                 ("Use anyway", lambda: self._change(entry.name)),
                 ("Cancel", None),
             )
@@ -172,8 +172,8 @@ class ListPage(QWidget):
         except (ApicalError, CoreError) as error:
             self.failed.emit(str(error))
             return
-        learning = "" if self._workspace.visible_cine is None else ": open cines are being learned again"
-        self.done.emit(f"Now using {name}{learning}.")
+        analysis = "" if self._workspace.visible_cine is None else ": open cines are being analysed again"
+        self.done.emit(f"{name} is now in use{analysis}.")
         self.refresh()
 
     def _comparable(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Time of each encoder for the visible cine, measured in a child process."""
+"""Time that each encoder needs for the visible cine, measured in a child process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TimingJob(QObject):
 
     @property
     def device(self) -> str:
-        """Device of the measurement; '' before it."""
+        """Device on which the encoders were timed; '' before the measurement."""
         return str(self._results.get(self._cine, {}).get("device", ""))
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class TimingJob(QObject):
         self._measure()
 
     def restart(self) -> None:
-        """Discard all measurements, after encoders were added or removed."""
+        """Discard all measurements and measure again, after encoders were added or removed."""
         self._results.clear()
         self._monitor.kill()
         self._measure()
@@ -113,6 +113,6 @@ class TimingJob(QObject):
         self.changed.emit()
 
     def _fail(self, reason: str) -> None:
-        self._results[self._cine] = {}  # do not repeat it
+        self._results[self._cine] = {}  # do not measure this cine again
         self.error = reason
-        self.failed.emit(f"The times were not measured: {reason}")
+        self.failed.emit(f"The encoders were not timed: {reason}")

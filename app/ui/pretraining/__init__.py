@@ -1,1 +1,1 @@
-"""Pre-train on my cines: choose them, watch the training, see before and after, keep or throw away."""
+"""Pre-training dialog: choose cines, train, compare the encoders, keep or discard the new one."""

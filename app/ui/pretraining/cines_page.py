@@ -1,4 +1,4 @@
-"""First step: choose cines, initial encoder and duration, and check what will be used."""
+"""First step: choose cines, initial encoder and duration, and check the cines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, EncoderCard
 LENGTHS_S = (600, 1200, 3600, 4 * 3600, 8 * 3600)
 MIN_STEPS = 20
 PRIVACY = (
-    "Only the ultrasound region is used: from the tags of the file or, in a video, from what moves. "
+    "Only the ultrasound region is used; it is stated by the file or, in a video, detected from motion. "
     "No data leaves this machine."
 )
 
@@ -129,7 +129,7 @@ class CinesPage(QWidget):
     # Contents
 
     def refresh(self, cines: Iterable[CineEntry]) -> None:
-        """Update cines and encoders; the selection stays where it still exists."""
+        """Update cines and encoders; the selection is kept if it still exists."""
         self.sources.show_project(cines)
         previous = self.encoder.currentText()
         cards, errors = registry.cards()
@@ -194,7 +194,7 @@ class CinesPage(QWidget):
             self.panel.show_text(child.error_message(), theme.WARNING)
 
     def _discard_estimate(self) -> None:
-        """Discard the estimate: it does not apply to the present selection."""
+        """Discard the estimate, which does not apply to a changed selection."""
         if self._monitor.child is not None:
             self._monitor.kill()
         self.estimate = {}
@@ -202,7 +202,7 @@ class CinesPage(QWidget):
         self.check.setEnabled(chosen)
         self.check.setText("See what will be used")
         self.panel.show_text(
-            "Next: see what will be used, and how long it takes."
+            "Next: see what will be used, and how long the training takes."
             if chosen
             else "Select or add at least one cine.",
             theme.MUTED,

@@ -91,7 +91,7 @@ class ComparisonPage(QWidget):
         if project is None:
             self.again.hide()
             self._say(
-                "Open a cine with outlines to compare the encoders on it, or decide without a comparison.",
+                "Not compared: open a cine with outlines first, or decide without a comparison.",
                 theme.WARNING,
             )
             return

@@ -107,7 +107,7 @@ class PretrainingDialog(QDialog):
         self.training.start(run)
 
     def show_comparison(self, run: Run) -> None:
-        """Show the third step; a run that ends while the dialog is closed waits until it is opened."""
+        """Show the third step; a run that ends while the dialog is closed is offered later."""
         if not self.isVisible():
             return
         if run.card is None:
@@ -133,7 +133,7 @@ class PretrainingDialog(QDialog):
             return
         self.show_cines()
         self.banner.show_message(
-            f"{name} was kept and is now used: open cines are being learned again.",
+            f"{name} was kept and is now in use: open cines are being analysed again.",
             Level.INFO,
         )
 
@@ -186,7 +186,7 @@ class PretrainingDialog(QDialog):
     # Window
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Start with the choice of cines unless a run is in progress."""
+        """Show the first step unless a run is in progress."""
         super().showEvent(event)
         if not event.spontaneous() and not self.training.running:
             self.show_cines()
@@ -196,7 +196,7 @@ class PretrainingDialog(QDialog):
         self.close()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Stop the search and the comparison; a run in progress saves and pauses."""
+        """Stop the check and the comparison; a run in progress saves and pauses."""
         self.cines.stop()
         self.comparison.stop()
         if self.training.running:

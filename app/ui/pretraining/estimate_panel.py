@@ -1,4 +1,4 @@
-"""Estimate of a run: used and skipped cines, and the time that it takes."""
+"""Estimate of a run: used and skipped cines, and its duration."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class EstimatePanel(QWidget):
 
 
 def _warnings(estimate: Mapping[str, Any], steps: int) -> list[str]:
-    """Return what a user should know before hours of training."""
+    """Return warnings about a run that is too short or has too few cines."""
     warnings, clips = [], steps * estimate["batch"]
     if clips < USUAL_CLIPS:
         usual_time = format_duration(USUAL_CLIPS / estimate["clips_per_second"])

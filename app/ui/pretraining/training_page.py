@@ -39,7 +39,7 @@ class TrainingPage(QWidget):
         self._monitor = ChildMonitor(self)
         self._monitor.polled.connect(self._read_log)
         self._monitor.ended.connect(self._on_ended)
-        self._stopping = ""  # reason of a requested stop: "pause" or "keep"
+        self._stopping = ""  # purpose of a requested stop: "pause" or "keep"
         self._crashed = False
         self._rates: deque[float] = deque(maxlen=20)
         self._batch = self._step = 0
@@ -99,7 +99,7 @@ class TrainingPage(QWidget):
         self._show()
 
     def detach(self) -> None:
-        """Let the run save and pause, also if the window closes meanwhile."""
+        """Let the run save and pause by itself, even if the window closes meanwhile."""
         child = self._monitor.child
         if child is not None:
             self._stopping = self._stopping or "pause"
@@ -117,7 +117,7 @@ class TrainingPage(QWidget):
         self._show()
 
     def ask_to_cancel(self) -> None:
-        """Ask whether to keep what has been trained so far."""
+        """Ask the user to keep or discard the run so far."""
         if self.run is None:
             return
         if not (self.run.has_checkpoint or self._step):
@@ -132,8 +132,8 @@ class TrainingPage(QWidget):
         ask(
             self,
             "Keep what has been trained so far?",
-            f"{format_count(self._step, 'step')} of {self.run.plan.steps:,} are done. If you keep it, the "
-            "run ends here, and its encoder is compared as it is.",
+            f"{format_count(self._step, 'step')} of {self.run.plan.steps:,} are done. If you keep the "
+            "result, the run ends here and its encoder is compared.",
             ("Keep", self._keep),
             ("Discard", self.discard),
             ("Continue training", None),

@@ -107,7 +107,7 @@ def test_a_measurement_that_fails_is_not_repeated(bench: Bench, driver: WindowDr
     bench.end(2, sentence="The cine is gone: open it from its new place.")
     bench.rest()
     assert len(bench.asked("time")) == 1
-    assert bench.told == ["The times were not measured: The cine is gone: open it from its new place."]
+    assert bench.told == ["The encoders were not timed: The cine is gone: open it from its new place."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "not measured"
 
 
@@ -130,7 +130,7 @@ def test_use_changes_the_engine_at_once(bench: Bench, driver: WindowDriver) -> N
     assert driver.session is not before
     assert (driver.session.encoder, registry.chosen()) == ("mine", "mine")
     assert bench.cell("mine", "In use") == "True"
-    assert "Now using mine" in bench.told[0]
+    assert "mine is now in use" in bench.told[0]
 
 
 def test_an_encoder_that_is_too_big_is_used_only_after_a_question(bench: Bench) -> None:

@@ -94,7 +94,7 @@ def test_without_a_project_the_page_asks_to_open_a_cine(comparing: tuple[Trainer
     trainer.empty_driver.workspace.close_project()
     begun = len(trainer.children)
     trainer.dialog.show_comparison(run)
-    assert "Open a cine" in trainer.dialog.comparison.state.text()
+    assert "open a cine" in trainer.dialog.comparison.state.text()
     assert len(trainer.children) == begun
 
 
