@@ -28,7 +28,7 @@ from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, LabelError, ProjectError
 from app.domain.labels import LabelSet
 from app.encoders import registry
-from app.engine.region import decode_frames
+from app.engine.region_geometry import decode_frames
 from vjepa_core.atomic import write_text
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.label_image import structure_mask

@@ -1,1 +1,1 @@
-"""The user's encoders: list, import and jobs."""
+"""The user's encoders: list, import, comparison, and their commands in child processes."""

@@ -15,11 +15,11 @@ import numpy as np
 from app.domain.cine import Cine, Frame
 from app.domain.errors import ApicalError
 from app.engine.exchange import Exchange
-from app.engine.region import RegionGeometry, decode_frames
+from app.engine.region_geometry import RegionGeometry, decode_frames
 from app.engine.texts import sending_failure_text
 from vjepa_core.errors import Cancelled
 from vjepa_core.label_image import structure_mask
-from vjepa_core.preprocessing import INPUT_SIZE
+from vjepa_core.letterbox import INPUT_SIZE
 from vjepa_core.service.messages import (
     DOUBT_SIZE,
     CloseCine,

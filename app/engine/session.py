@@ -21,7 +21,7 @@ from app.engine.events import (
 )
 from app.engine.exchange import Exchange
 from app.engine.process import EngineProcess
-from app.engine.region import RegionGeometry
+from app.engine.region_geometry import RegionGeometry
 from app.engine.texts import failure_text, finding_text
 from vjepa_core.service.messages import (
     Cancel,

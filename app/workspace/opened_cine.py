@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from app.domain.cine import Cine, Frame
 from app.domain.prediction import Prediction
 from app.domain.shown_mask import FrameMasks
-from app.engine.region import RegionGeometry
+from app.engine.region_geometry import RegionGeometry
 from app.storage.project import Project
 from app.storage.recorder import Recorder
 from app.storage.records import CineRecord

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from app.domain.cine import Frame
 from tests.property.label_images import label_images
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 letterboxes = st.builds(
-    lambda height, width, size, aspect: Letterbox.fit(height, width, size, pixel_aspect=aspect),
+    lambda height, width, size, aspect: Letterbox.for_image(height, width, size, pixel_aspect=aspect),
     st.integers(1, 300),
     st.integers(1, 300),
     st.sampled_from((28, 56, 112, 224)),
@@ -30,7 +30,7 @@ def test_the_picture_fits_the_square_and_is_centred(box: Letterbox) -> None:
 
 @given(letterboxes, st.floats(0.25, 4.0))
 def test_proportions_are_kept_to_half_a_pixel(box: Letterbox, aspect: float) -> None:
-    fitted = Letterbox.fit(box.height, box.width, box.size, pixel_aspect=aspect)
+    fitted = Letterbox.for_image(box.height, box.width, box.size, pixel_aspect=aspect)
     sides = box.height * aspect, box.width
     longest = max(sides)
     for inner, side in zip((fitted.inner_height, fitted.inner_width), sides, strict=True):
@@ -73,7 +73,7 @@ def test_positions_return_to_their_source_pixel(box: Letterbox) -> None:
 @given(label_images(st.integers(1, 12), st.integers(1, 12)), st.floats(0.25, 4.0))
 def test_labels_of_the_square_are_labels_of_the_picture(label: Frame, aspect: float) -> None:
     height, width = label.shape
-    box = Letterbox.fit(height, width, 56, pixel_aspect=aspect)
+    box = Letterbox.for_image(height, width, 56, pixel_aspect=aspect)
     square = box.apply_labels(label, fill=255)
     assert set(np.unique(square[box.inner])) <= set(np.unique(label))
     outside = np.ones(square.shape, bool)

@@ -14,7 +14,7 @@ from vjepa_core.bench.frozen_features import features
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.preprocessing import INPUT_SIZE
+from vjepa_core.letterbox import INPUT_SIZE
 
 
 class EncodedStills:

@@ -20,7 +20,7 @@ from vjepa_core.encoder.precision import inference_device, inference_dtype
 from vjepa_core.errors import CoreError
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import CineFeatures
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def measure(task: Task) -> dict[str, Any]:
     with np.load(task.input_file) as arrays:
         frames = arrays["frames"]
         labels = dict(zip(arrays["annotated"].tolist(), arrays["labels"], strict=True))
-    box = Letterbox.fit(*frames.shape[1:], pixel_aspect=task.pixel_aspect)
+    box = Letterbox.for_image(*frames.shape[1:], pixel_aspect=task.pixel_aspect)
     boxed = box.apply(frames)
     device = inference_device()
     module, card = load_encoder(

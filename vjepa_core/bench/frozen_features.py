@@ -19,7 +19,7 @@ from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.preprocessing import INPUT_SIZE, Letterbox
+from vjepa_core.letterbox import INPUT_SIZE, Letterbox
 from vjepa_core.pretraining.encode import encode, patchify
 
 N_OUTPUTS = 1 + len(CLASSES)
@@ -150,7 +150,7 @@ def as_prepared_cines(
     images: NDArray[np.uint8], tokens: Tensor, masks: NDArray[np.uint8] | None = None
 ) -> list[PreparedCine]:
     """Convert still images to cines of one frame for the program's head; with `masks`, annotated."""
-    box = Letterbox.fit(images.shape[1], images.shape[2], INPUT_SIZE)
+    box = Letterbox.for_image(images.shape[1], images.shape[2], INPUT_SIZE)
     boxed, prepared_cines = box.apply(images), []
     for i in range(len(images)):
         features = CineFeatures(tokens[i][:, None], torch.zeros(1, dtype=torch.float64))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vjepa_core.bench.camus import BenchError
 from vjepa_core.encoder.vit import VisionTransformer3D
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.pretraining.config import PretrainConfig
 from vjepa_core.pretraining.localisation import LocalisationConfig
 from vjepa_core.pretraining.probe import position_probe
@@ -52,7 +52,7 @@ def clips_by_cine(
             span = (config.frames - 1) * step + 1
             if len(frames) < span:
                 continue
-            boxed = Letterbox.fit(frames.shape[1], frames.shape[2], config.size).apply(frames)
+            boxed = Letterbox.for_image(frames.shape[1], frames.shape[2], config.size).apply(frames)
             starts = np.linspace(0, len(frames) - span, each).astype(int)
             clips.append(np.stack([boxed[start : start + span : step] for start in starts]))
     if len(clips) < 4:

@@ -32,7 +32,8 @@ from vjepa_core.bench.uncertainty import (
 )
 from vjepa_core.encoder.load import load_encoder
 from vjepa_core.encoder.precision import inference_device, inference_dtype
-from vjepa_core.fewshot.calibration import (
+from vjepa_core.fewshot.confidence import DICE_FLOOR
+from vjepa_core.fewshot.dice_calibration import (
     SHIPPED,
     Calibration,
     Linear,
@@ -42,7 +43,6 @@ from vjepa_core.fewshot.calibration import (
     sigmoid,
     write,
 )
-from vjepa_core.fewshot.confidence import DICE_FLOOR
 from vjepa_core.fewshot.starter import load_starter
 from vjepa_core.resources import resource_path
 

@@ -36,7 +36,7 @@ from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig, load_head
 from vjepa_core.fewshot.heart_shape import ShapeModel
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter, save_starter
-from vjepa_core.preprocessing import INPUT_SIZE
+from vjepa_core.letterbox import INPUT_SIZE
 
 REPORT_EVERY = 500
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.fewshot.calibration import Situation
+from vjepa_core.fewshot.dice_calibration import Situation
 
 BINS = 15
 """Number of bins of an expected calibration error: equal intervals of 0..1 for pixels, and groups of equal

@@ -22,8 +22,8 @@ from vjepa_core.bench.frozen_features import (
     predict_on_tokens,
 )
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.letterbox import INPUT_SIZE
 from vjepa_core.phantom import make_cines
-from vjepa_core.preprocessing import INPUT_SIZE
 
 HeadKind = Literal["linear", "default"]
 Progress = Callable[[str, int, int], None]

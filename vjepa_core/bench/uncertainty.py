@@ -22,7 +22,6 @@ from vjepa_core.bench.scored_cines import ScoredCine, annotated_frames
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.assessment import label_image
-from vjepa_core.fewshot.calibration import Calibration
 from vjepa_core.fewshot.confidence import (
     SOFTMAX_FLOOR,
     estimate_errors,
@@ -31,6 +30,7 @@ from vjepa_core.fewshot.confidence import (
     pixel_indicators,
     situation,
 )
+from vjepa_core.fewshot.dice_calibration import Calibration
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
@@ -39,7 +39,7 @@ from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.segmenter import segment
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.label_image import UNLABELLED
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 BORDER = 3
 """Maximum distance from a predicted or true border, in pixels of the head's grid, that counts as near."""

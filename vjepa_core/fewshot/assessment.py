@@ -12,7 +12,7 @@ from torch import Tensor
 from vjepa_core.fewshot.findings import CineFindings, Finding, allowed_pieces, capped
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import Suggestion, frame_embeddings, next_frame, similarity
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 USUAL_DOUBT = 0.05
 """Assumed 1 - Dice of a frame without a prediction, in a cine with labels."""

@@ -15,8 +15,8 @@ from vjepa_core.encoder.precision import cast_matrices, inference_dtype
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.errors import EncoderError
 from vjepa_core.fewshot.features import CLIP_FRAMES, GPU_BATCH, extract
+from vjepa_core.letterbox import INPUT_SIZE
 from vjepa_core.memory import machine_memory
-from vjepa_core.preprocessing import INPUT_SIZE
 
 _BLOCKS = 2
 _DEPTHS = 4

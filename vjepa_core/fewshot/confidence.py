@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.fewshot.calibration import Calibration, Situation, nines, shipped_calibration
+from vjepa_core.fewshot.dice_calibration import Calibration, Situation, nines, shipped_calibration
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 
 DICE_FLOOR, SOFTMAX_FLOOR = 0.002, 1e-4

@@ -30,7 +30,7 @@ from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine, frame_label
 from vjepa_core.fewshot.scribbles import complete_labels, is_open
 from vjepa_core.fewshot.starter import Starter, new_head
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); the stages are "motion", "features", "fit" and "predict"."""
@@ -120,7 +120,7 @@ class CinePipeline:
         damaged: Collection[int] = (),
     ) -> CinePipeline:
         """Create the pipeline of frames (T, h, w) uint8 of the ultrasound region, which are letterboxed."""
-        box = Letterbox.fit(*frames.shape[1:], pixel_aspect=pixel_aspect)
+        box = Letterbox.for_image(*frames.shape[1:], pixel_aspect=pixel_aspect)
         boxed = box.apply(frames)
         return cls(boxed, box, classes, fps=fps, cine_id=cine_id, left_heart=left_heart, damaged=damaged)
 

@@ -16,7 +16,7 @@ from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.sector import find_sector, sector_on_region
 from vjepa_core.label_image import UNLABELLED
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.features import CineFeatures

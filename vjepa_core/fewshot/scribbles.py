@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head
 from vjepa_core.fewshot.prepared_cine import FrameLabel, PreparedCine
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 ESTIMATE_WEIGHT = 0.3
 """Weight of an estimated pixel relative to a labelled one."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 MIN_LEVEL = 8
 """Minimum difference in grey level between sector and black; more than coding noise."""

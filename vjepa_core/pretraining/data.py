@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.pretraining.augment import Augment
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.pseudo import PairBank, PseudoSource
@@ -146,7 +146,7 @@ def load_frames(
     done = 0
     for cine, source in cines:
         height, width = source.shape[1:]
-        box = Letterbox.fit(height, width, side)
+        box = Letterbox.for_image(height, width, side)
         frames[done : done + len(source)] = box.apply(source)
         loaded.append(cine)
         done += len(source)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.pretraining.errors import PretrainingError
 from vjepa_core.pretraining.shards import ShardWriter
 
@@ -180,7 +180,7 @@ def downscale(frames: Frames, size: int, *, labels: bool = False, pixel_aspect: 
     longest = round(max(height * min(1.0, pixel_aspect), width * min(1.0, 1.0 / pixel_aspect)))
     if longest <= size and pixel_aspect == 1.0:
         return np.ascontiguousarray(frames)
-    box = Letterbox.fit(height, width, min(size, longest), pixel_aspect=pixel_aspect)
+    box = Letterbox.for_image(height, width, min(size, longest), pixel_aspect=pixel_aspect)
     squares = np.stack([box.apply_labels(frame) for frame in frames]) if labels else box.apply(frames)
     return np.ascontiguousarray(squares[(slice(None), *box.inner)])
 

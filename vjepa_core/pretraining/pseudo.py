@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.pretraining.augment import speckle
 from vjepa_core.pretraining.pack import sector_mask
 from vjepa_core.pretraining.registration import (
@@ -119,7 +119,7 @@ class PairBank:
             for k, phase in enumerate(("ED", "ES")):
                 image, mask = ends[name][phase]
                 height, width = image.shape
-                box = Letterbox.fit(height, width, size)
+                box = Letterbox.for_image(height, width, size)
                 images[p, k], masks[p, k] = box.apply(image[None])[0], box.apply_labels(mask)
                 sectors[p, k] = sector_mask(images[p, k])
                 maps[p, k] = signed_distance(masks[p, k])

@@ -15,7 +15,7 @@ from vjepa_core.fewshot.findings import Finding
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
 from vjepa_core.fewshot.suggest import Suggestion
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.service.messages import OpenCine, SetLabels
 
 
@@ -76,7 +76,7 @@ class CineState:
         self.shows_fit = False
         self._previewed: set[int] = set()  # by the fit in progress
         copied = np.array(frames)
-        box = Letterbox.fit(
+        box = Letterbox.for_image(
             request.region_height,
             request.region_width,
             size=copied.shape[1],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QObject, Signal
 
 from app.domain.errors import ApicalError
-from app.encoders import jobs
+from app.encoders import child_commands
 from app.encoders.comparison import (
     EncoderComparison,
     comparison_record,
@@ -68,7 +68,7 @@ class ComparisonJob(QObject):
             return
         self._revisions = self._label_revisions()
         try:
-            self._monitor.watch(jobs.start_comparison(names, project.path))
+            self._monitor.watch(child_commands.start_comparison(names, project.path))
         except ApicalError as error:
             self.failed.emit(str(error))
         self.changed.emit()

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from app import paths
 from app.domain.errors import ApicalError
-from app.encoders import jobs
+from app.encoders import child_commands
 from app.encoders.command_text import without_options
 from app.formatting import format_parameters, format_size
 from app.processes.child import STOPPED, Child
@@ -144,7 +144,7 @@ class ImportPage(QWidget):
         self._importing, self._inspected_family = False, family
         self._say("Reading the file")
         try:
-            self._monitor.watch(jobs.start_inspection(self._file, family))
+            self._monitor.watch(child_commands.start_inspection(self._file, family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()
@@ -185,7 +185,7 @@ class ImportPage(QWidget):
             licence = self.licence.text().strip()
             changed = "" if licence == self._found.get("licence") else licence
             name = self.name.text().strip()
-            self._monitor.watch(jobs.start_import(self._file, name, changed, self._family))
+            self._monitor.watch(child_commands.start_import(self._file, name, changed, self._family))
         except ApicalError as error:
             self._say(str(error), theme.ERROR)
         self._show()

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from app.domain.errors import ApicalError
-from app.encoders import jobs
+from app.encoders import child_commands
 from app.processes.child import STOPPED, Child
 from app.ui.child_monitor import ChildMonitor
 from app.workspace.workspace import Workspace
@@ -95,7 +95,7 @@ class TimingJob(QObject):
         ):
             self.error = ""
             try:
-                self._monitor.watch(jobs.start_timing(cine))
+                self._monitor.watch(child_commands.start_timing(cine))
             except ApicalError as error:
                 self._fail(str(error))
         self.changed.emit()

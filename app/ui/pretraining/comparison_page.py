@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app.domain.errors import ApicalError
-from app.encoders import jobs, registry
+from app.encoders import child_commands, registry
 from app.pretraining.runs import COMPARISON, Run
 from app.processes.child import STOPPED, Child
 from app.storage.project import Project
@@ -98,7 +98,8 @@ class ComparisonPage(QWidget):
         try:
             before = run.plan.encoder or registry.chosen()
             encoders = [before, str(run.card)]
-            self._monitor.watch(jobs.start_comparison(encoders, project.path, run.folder / COMPARISON))
+            child = child_commands.start_comparison(encoders, project.path, run.folder / COMPARISON)
+            self._monitor.watch(child)
         except (ApicalError, CoreError) as error:
             self.failed.emit(str(error))
             return

@@ -110,7 +110,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
         made.append(FakeChild(words, run))
         return made[-1]
 
-    monkeypatch.setattr("app.encoders.jobs.Child", make)
+    monkeypatch.setattr("app.encoders.child_commands.Child", make)
     monkeypatch.setattr("app.ui.child_monitor.POLL_MS", POLL_MS)
     return made
 

@@ -39,7 +39,7 @@ class Here(FakeChild):
 
 @pytest.fixture
 def here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("app.encoders.jobs.Child", Here)
+    monkeypatch.setattr("app.encoders.child_commands.Child", Here)
     return bench
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_none_gets_a_sentence(here: Bench, tmp_path: Path) -> Non
 def test_the_command_in_a_process_of_its_own(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.encoders.jobs.Child", _only_imports(Child))
+    monkeypatch.setattr("app.encoders.child_commands.Child", _only_imports(Child))
     page = bench.dialog.importer
     bench.dialog.import_file(checkpoint_files.write("v-jepa-2", tmp_path, "ours.pt"))
     bench.qtbot.waitUntil(page.start.isEnabled, timeout=PATIENCE_MS)

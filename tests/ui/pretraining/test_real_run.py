@@ -32,7 +32,7 @@ def test_a_short_run(
     estimate, comparison = FakeChild([]), FakeChild([])
     estimate.exit_code, estimate.told = 0, FOUND  # its own test has a real one
     monkeypatch.setattr("app.pretraining.runs.Plan.start_estimate", lambda _: estimate)
-    monkeypatch.setattr("app.encoders.jobs.start_comparison", lambda *_: comparison)
+    monkeypatch.setattr("app.encoders.child_commands.start_comparison", lambda *_: comparison)
     config = tmp_path / "small.toml"
     config.write_text(SMALL)
     empty_driver.open(write_film(tmp_path / "heart.mp4"), cines=1)

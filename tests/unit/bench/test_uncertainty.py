@@ -25,7 +25,7 @@ from vjepa_core.bench.reliability import (
     summary,
 )
 from vjepa_core.bench.uncertainty import CARRIED_EDGES, SOFTMAX_EDGES, split_by_patient
-from vjepa_core.fewshot.calibration import SHIPPED, Situation, read, shipped_calibration, sigmoid
+from vjepa_core.fewshot.dice_calibration import SHIPPED, Situation, read, shipped_calibration, sigmoid
 from vjepa_core.resources import resource_path
 
 RNG = np.random.default_rng(0)

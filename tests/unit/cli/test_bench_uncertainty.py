@@ -18,7 +18,7 @@ from vjepa_core.errors import Cancelled
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 N = 5  # frames of a cine
 
@@ -32,7 +32,7 @@ def carried(
     **_: Any,
 ) -> None:
     """Replace a fit by labels carried by motion."""
-    box = Letterbox.fit(*frames.shape[1:])
+    box = Letterbox.for_image(*frames.shape[1:])
     boxed = box.apply(frames)
     study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
     study.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}

@@ -220,7 +220,7 @@ def test_control_characters_on_a_card_are_replaced(tmp_path: Path) -> None:
 
 def test_listing_encoders_does_not_import_torch() -> None:
     code = (
-        "import sys; from vjepa_core.encoder.catalogue import available; import vjepa_core.preprocessing; "
+        "import sys; from vjepa_core.encoder.catalogue import available; import vjepa_core.letterbox; "
         "assert available()[0]; sys.exit('torch' in sys.modules)"
     )
     assert (

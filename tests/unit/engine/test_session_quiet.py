@@ -504,7 +504,7 @@ def test_an_error_while_sending_is_reported_and_sending_is_tried_again(
         raise TypeError("unsupported operand")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.engine.region.Letterbox.apply", fault)
+        patch.setattr("app.engine.region_geometry.Letterbox.apply", fault)
         harness.session.open_cine(7, make_cine(), (1,))
         harness.settle()
     (failed,) = harness.events

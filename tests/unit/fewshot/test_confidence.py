@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa_core.errors import CoreError
-from vjepa_core.fewshot import calibration
-from vjepa_core.fewshot.calibration import Calibration, Linear, Situation, read, shipped_calibration, write
+from vjepa_core.fewshot import dice_calibration
 from vjepa_core.fewshot.confidence import (
     estimate_errors,
     expected_dice,
     frame_indicators,
     situation,
     soft_dice,
+)
+from vjepa_core.fewshot.dice_calibration import (
+    Calibration,
+    Linear,
+    Situation,
+    read,
+    shipped_calibration,
+    write,
 )
 from vjepa_core.fewshot.head import GRID_SIZE
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
@@ -164,4 +171,4 @@ def test_a_damaged_calibration_is_refused_in_one_sentence(tmp_path: Path, key: s
 
 def test_the_grid_of_doubts_is_that_of_the_head() -> None:
     assert DOUBT_SIZE == GRID_SIZE
-    assert calibration.shipped_calibration() is shipped_calibration()
+    assert dice_calibration.shipped_calibration() is shipped_calibration()

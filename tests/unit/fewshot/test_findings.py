@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vjepa_core.bench.representation import phantom_stills
 from vjepa_core.fewshot.findings import CAP, CineFindings, Finding, allowed_pieces, capped, findings
 from vjepa_core.fewshot.prepared_cine import frame_label
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 GRID = 112
 
@@ -54,7 +54,7 @@ def test_pieces_of_a_few_pixels_are_ignored() -> None:
 def test_structures_outlined_in_pieces_may_be_predicted_in_pieces() -> None:
     leaflets = np.zeros((GRID, GRID), np.uint8)
     leaflets[40:44, 20:40] = leaflets[40:44, 60:80] = 5
-    label = frame_label(leaflets, Letterbox.fit(GRID, GRID), (5,))
+    label = frame_label(leaflets, Letterbox.for_image(GRID, GRID), (5,))
     allowed = allowed_pieces([label], (5,))
     assert allowed == {5: 2}
     assert findings(leaflets, left_heart=False, allowed=allowed) == set()

@@ -15,7 +15,7 @@ from vjepa_core.fewshot.motion import Motion
 from vjepa_core.fewshot.prepared_cine import PreparedCine, frame_label
 from vjepa_core.fewshot.sector import find_sector, sector_on_region
 from vjepa_core.fewshot.segmenter import segment
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 HEIGHT, WIDTH = 300, 400
 
@@ -40,7 +40,7 @@ def speckled(inside: NDArray[np.bool_], frames: int = 6, seed: int = 0) -> NDArr
 
 @pytest.mark.parametrize("half_angle", [0.45, 0.7])
 def test_a_sector_is_found_with_an_accuracy_of_about_a_pixel(half_angle: float) -> None:
-    truth, box = fan(half_angle), Letterbox.fit(HEIGHT, WIDTH)
+    truth, box = fan(half_angle), Letterbox.for_image(HEIGHT, WIDTH)
     found = sector_on_region(find_sector(box.apply(speckled(truth)), box), box)
     kernel = np.ones((9, 9), np.uint8)
     assert not (found & ~cv2.dilate(truth.astype(np.uint8), kernel).astype(bool)).any()
@@ -50,7 +50,7 @@ def test_a_sector_is_found_with_an_accuracy_of_about_a_pixel(half_angle: float) 
 
 @pytest.mark.parametrize("grey", [0, 3, 90])
 def test_without_a_black_surround_or_an_image_it_is_the_whole_region(grey: int) -> None:
-    box = Letterbox.fit(HEIGHT, WIDTH)
+    box = Letterbox.for_image(HEIGHT, WIDTH)
     picture = np.full((1, HEIGHT, WIDTH), grey, np.uint8)
     assert sector_on_region(find_sector(box.apply(picture), box), box).all()
     lit = np.random.default_rng(1).integers(20, 200, (2, HEIGHT, WIDTH)).astype(np.uint8)
@@ -58,14 +58,14 @@ def test_without_a_black_surround_or_an_image_it_is_the_whole_region(grey: int) 
 
 
 def test_the_bars_of_the_letterbox_are_excluded() -> None:
-    box = Letterbox.fit(HEIGHT, WIDTH)
+    box = Letterbox.for_image(HEIGHT, WIDTH)
     sector = find_sector(box.apply(np.full((1, HEIGHT, WIDTH), 90, np.uint8)), box)
     assert not sector[: box.top].any()
     assert sector[box.inner].all()
 
 
 def test_labels_are_limited_to_the_sector() -> None:
-    box = Letterbox.fit(HEIGHT, WIDTH)
+    box = Letterbox.for_image(HEIGHT, WIDTH)
     everywhere = torch.zeros(2, 112, 112)
     everywhere[1] = 1
     assert label_image(everywhere, box, (7,)).all()
@@ -86,7 +86,7 @@ def test_segment_predicts_nothing_outside_the_sector(small_encoder: LoadedEncode
 
 
 def study(frames: NDArray[np.uint8]) -> PreparedCine:
-    box = Letterbox.fit(HEIGHT, WIDTH)
+    box = Letterbox.for_image(HEIGHT, WIDTH)
     boxed = box.apply(frames)
     features = CineFeatures(torch.zeros(1, 1, 14, 14, 4), torch.zeros(1, dtype=torch.float64))
     return PreparedCine(1, box, boxed, features, Motion(boxed, grid_size=112))

@@ -24,7 +24,7 @@ from vjepa_core.fewshot.scribbles import complete_labels
 from vjepa_core.fewshot.segmenter import Segmentation, segment
 from vjepa_core.fewshot.starter import Starter, new_head
 from vjepa_core.label_image import UNLABELLED
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=4)
@@ -196,7 +196,7 @@ def test_invalid_input_is_rejected_with_a_reason(heart: Heart, small_encoder: Lo
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (61, 37), (224, 224), (50, 50)])
 def test_a_label_is_preserved_by_the_grid(height: int, width: int) -> None:
     masks = beating(1, height, width)[1]
-    box = Letterbox.fit(height, width)
+    box = Letterbox.for_image(height, width)
     target = torch.from_numpy(frame_label(masks[0], box, (1, 2)).target).permute(2, 0, 1)
     back = label_image(target, box, (1, 2))
     for value in (1, 2):

@@ -12,7 +12,7 @@ from app.domain.cine import Box, Calibration, Frame
 from app.domain.prediction import Prediction
 from app.workspace.opened_cine import OpenedCine
 from tests.unit.engine.conftest import HEIGHT, WIDTH, make_cine
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 
 def opened(labels: dict[int, Frame]) -> OpenedCine:
@@ -32,7 +32,7 @@ def test_doubts_cover_the_region_in_its_true_proportions() -> None:
     cine = opened({})
     cine.cine = dataclasses.replace(cine.cine, calibration=Calibration(0.2, 0.3, "test"))
     cine.predictions[0] = Prediction.of(np.ones((HEIGHT, WIDTH), np.uint8), 0.5, 0)
-    box = Letterbox.fit(80, 100, pixel_aspect=1.5)
+    box = Letterbox.for_image(80, 100, pixel_aspect=1.5)
     doubt = np.zeros((112, 112), np.uint8)
     doubt[56:, box.left // 2 + 1 : 56] = 200  # the lower left quarter of the picture in the square
     cine.doubts[0] = doubt

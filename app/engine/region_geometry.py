@@ -1,4 +1,4 @@
-"""Geometry of the ultrasound region: full frames, the region, and the letterboxed square of the encoder."""
+"""Geometry of the ultrasound region (frame, region, letterboxed square), and decoding of every frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import CineError
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RegionGeometry:
     def of(cls, cine: Cine) -> RegionGeometry:
         """Return the geometry of a cine's region."""
         region = cine.region
-        box = Letterbox.fit(region.height, region.width, pixel_aspect=cine.pixel_aspect)
+        box = Letterbox.for_image(region.height, region.width, pixel_aspect=cine.pixel_aspect)
         return cls(cine.height, cine.width, region, box)
 
     def letterbox(self, frame: Frame) -> Frame:

@@ -44,7 +44,9 @@ class Letterbox:
     left: int
 
     @classmethod
-    def fit(cls, height: int, width: int, size: int = INPUT_SIZE, *, pixel_aspect: float = 1.0) -> Letterbox:
+    def for_image(
+        cls, height: int, width: int, size: int = INPUT_SIZE, *, pixel_aspect: float = 1.0
+    ) -> Letterbox:
         """Compute the letterbox for images of `height` x `width` pixels.
 
         Parameters
@@ -60,7 +62,7 @@ class Letterbox:
         Raises
         ------
         ValueError
-            If a side or the aspect ratio is not positive.
+            If a side or the pixel aspect is not positive.
         """
         if min(height, width, size) < 1 or not 0 < pixel_aspect < math.inf:
             raise ValueError(
@@ -136,7 +138,7 @@ class Letterbox:
             If the maps are not square.
         """
         if maps.ndim != 3 or maps.shape[1] != maps.shape[2]:
-            raise ValueError(f"expected maps (K, g, g) of the square of {self.size}, got {maps.shape}")
+            raise ValueError(f"expected maps of shape (K, g, g) that cover the square, got {maps.shape}")
         sy, sx = self.scale
         shrink = maps.shape[1] / self.size
         # The centre of source pixel x is at (x + 1/2) sx + left in the square, and at `shrink` times that

@@ -13,7 +13,7 @@ from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.loaded import LoadedEncoder
 from vjepa_core.fewshot.compare import LabelledCine
 from vjepa_core.fewshot.pipeline import prepare_cine
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 from vjepa_core.pretraining.pack import downscale
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import OpenCine, SetLabels, SharedArray
@@ -35,8 +35,8 @@ def disk(height: int, width: int, aspect: float, radius: float = 0.3) -> NDArray
 def test_results_for_square_pixels_are_unchanged(height: int, width: int) -> None:
     rng = np.random.default_rng(height)
     frames = rng.integers(0, 256, (2, height, width)).astype(np.uint8)
-    box = Letterbox.fit(height, width, pixel_aspect=1.0)
-    assert box == Letterbox.fit(height, width)
+    box = Letterbox.for_image(height, width, pixel_aspect=1.0)
+    assert box == Letterbox.for_image(height, width)
     scale = 224 / max(height, width)
     inner = max(1, round(width * scale)), max(1, round(height * scale))
     how = cv2.INTER_AREA if inner[0] * inner[1] < height * width else cv2.INTER_LINEAR
@@ -51,7 +51,7 @@ def test_results_for_square_pixels_are_unchanged(height: int, width: int) -> Non
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize(("height", "width"), [(600, 800), (90, 200), (500, 120)])
 def test_a_disk_is_round_in_the_square(height: int, width: int, aspect: float) -> None:
-    box = Letterbox.fit(height, width, pixel_aspect=aspect)
+    box = Letterbox.for_image(height, width, pixel_aspect=aspect)
     assert max(box.inner_height, box.inner_width) == 224
     assert box.inner_height / box.inner_width == pytest.approx(height * aspect / width, rel=0.02)
     round_one = disk(height, width, aspect)
@@ -65,7 +65,7 @@ def test_a_disk_is_round_in_the_square(height: int, width: int, aspect: float) -
 def test_no_aliasing_if_one_axis_shrinks_and_the_other_grows() -> None:
     stripes = np.zeros((1, 400, 100), np.uint8)
     stripes[:, ::2] = 200
-    box = Letterbox.fit(400, 100, pixel_aspect=0.25)
+    box = Letterbox.for_image(400, 100, pixel_aspect=0.25)
     assert box.inner_height < 400
     assert box.inner_width > 100
     assert np.ptp(box.apply(stripes)[0][box.inner]) < 60
@@ -74,7 +74,7 @@ def test_no_aliasing_if_one_axis_shrinks_and_the_other_grows() -> None:
 def test_an_aspect_must_be_positive() -> None:
     for aspect in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="aspect"):
-            Letterbox.fit(30, 40, pixel_aspect=aspect)
+            Letterbox.for_image(30, 40, pixel_aspect=aspect)
 
 
 def test_a_squeezed_cine_is_segmented_like_the_original(small_encoder: LoadedEncoder) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from vjepa_core.encoder.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
-from vjepa_core.preprocessing import Letterbox
+from vjepa_core.letterbox import Letterbox
 
 SHAPES = [(600, 800), (800, 600), (224, 224), (240, 320), (112, 112), (97, 411), (708, 1016)]
 
@@ -32,7 +32,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_labels_are_preserved_by_letterbox_and_inverse(height: int, width: int) -> None:
     labels = ventricle(height, width)
-    box = Letterbox.fit(height, width)
+    box = Letterbox.for_image(height, width)
     square = box.apply_labels(labels)
     back = box.invert(np.stack([square == c for c in range(3)]).astype(np.float32)).argmax(0)
     # At 224 pixels over the long side, a thin wall of a very wide picture is only a few pixels across.
@@ -46,13 +46,13 @@ def test_labels_are_preserved_by_letterbox_and_inverse(height: int, width: int) 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_images_and_labels_are_aligned(height: int, width: int) -> None:
     labels = ventricle(height, width)
-    box = Letterbox.fit(height, width)
+    box = Letterbox.for_image(height, width)
     picture = box.apply((labels == 1).astype(np.uint8)[None] * 255)[0]
     assert dice(picture > 127, box.apply_labels(labels) == 1) > 0.99
 
 
 def test_a_ramp_is_preserved_by_letterbox_and_inverse() -> None:
-    box = Letterbox.fit(300, 400)
+    box = Letterbox.for_image(300, 400)
     y, x = np.mgrid[:224, :224] + 0.5
     back = box.invert(np.stack((y, x)))
     expected_y = box.top + (np.arange(300) + 0.5) * box.scale[0]
@@ -63,7 +63,7 @@ def test_a_ramp_is_preserved_by_letterbox_and_inverse() -> None:
 
 
 def test_the_image_is_centred_and_the_bars_are_filled() -> None:
-    box = Letterbox.fit(600, 800)
+    box = Letterbox.for_image(600, 800)
     assert (box.inner_height, box.inner_width, box.top, box.left) == (168, 224, 28, 0)
     squares = box.apply(np.full((2, 600, 800), 200, np.uint8))
     assert squares.shape == (2, 224, 224)
@@ -78,34 +78,34 @@ def test_the_image_is_centred_and_the_bars_are_filled() -> None:
 def test_unlabelled_pixels_stay_unlabelled() -> None:
     labels = np.full((300, 300), 255, np.uint8)
     labels[:150] = 3
-    square = Letterbox.fit(300, 300).apply_labels(labels)
+    square = Letterbox.for_image(300, 300).apply_labels(labels)
     assert set(np.unique(square)) == {3, 255}
 
 
 def test_probabilities_still_sum_to_one() -> None:
-    box = Letterbox.fit(333, 500)
+    box = Letterbox.for_image(333, 500)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (224, 224)).transpose(2, 0, 1)
     np.testing.assert_allclose(box.invert(probabilities).sum(0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 1000), (1000, 1)])
 def test_images_with_a_side_of_one_pixel(height: int, width: int) -> None:
-    box = Letterbox.fit(height, width)
+    box = Letterbox.for_image(height, width)
     assert box.apply(np.full((1, height, width), 9, np.uint8)).max() == 9
     assert box.invert(np.ones((1, 224, 224))).shape == (1, height, width)
 
 
 def test_invalid_arrays_are_rejected() -> None:
-    box = Letterbox.fit(30, 40)
+    box = Letterbox.for_image(30, 40)
     with pytest.raises(ValueError, match="cannot fit"):
-        Letterbox.fit(0, 40)
+        Letterbox.for_image(0, 40)
     with pytest.raises(ValueError, match="30 x 40"):
         box.apply(np.zeros((1, 40, 30), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
         box.apply(np.zeros((1, 30, 40), np.uint16))
     with pytest.raises(ValueError, match="30 x 40"):
         box.apply_labels(np.zeros((1, 30, 40), np.uint8))
-    with pytest.raises(ValueError, match="224"):
+    with pytest.raises(ValueError, match="cover the square"):
         box.invert(np.zeros((2, 30, 40), np.float32))
 
 

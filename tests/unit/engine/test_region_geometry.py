@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.domain.errors import CineError
-from app.engine.region import RegionGeometry, decode_frames
+from app.engine.region_geometry import RegionGeometry, decode_frames
 from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, make_cine
 
 
