@@ -49,7 +49,7 @@ class WindowDriver:
             assert len(self.workspace.opened_cines) == cines
 
     def open_listed(self) -> None:
-        """Open the cines that are listed only, and show again the one that was visible."""
+        """Open the cines that are only listed, then show the cine that was visible before."""
         visible = self.workspace.selected
         for entry in self.workspace.entries:
             if entry.state is CineState.LISTED:
@@ -59,6 +59,7 @@ class WindowDriver:
             self.workspace.choose(visible)
 
     def settle(self) -> None:
+        """Wait until no file is being opened."""
         self.qtbot.waitUntil(lambda: self.workspace.opening == 0, timeout=20_000)
 
     @property
@@ -81,22 +82,27 @@ class WindowDriver:
         return [text for level, text in self.window.banner.messages() if level is Level.ERROR]
 
     def drawn(self, frame: int) -> Frame:
+        """Return the annotation of a frame, or background without one."""
         label = self.opened.recorder.layer.label(frame)
         return np.zeros((HEIGHT, WIDTH), np.uint8) if label is None else label
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Emit an event of the session."""
         self.session.on_event(event)
         self.qtbot.wait(1)
 
     def predict(self, masks: dict[int, Frame], *, revision: int | None = None, **more: Any) -> None:
         """Emit predictions, by default for the current labels."""
-        now = self.opened.recorder.layer.revision
+        current = self.opened.recorder.layer.revision
         expected_dice = dict.fromkeys(masks, 0.8)
         cine_id = more.get("cine_id", self.opened.id)
-        self.tell(
+        self.emit(
             PredictedMasks(
-                cine_id, now if revision is None else revision, masks, expected_dice, more.get("final", True)
+                cine_id,
+                current if revision is None else revision,
+                masks,
+                expected_dice,
+                more.get("final", True),
             )
         )
 
@@ -110,25 +116,26 @@ def square(value: int, x0: int = 30, y0: int = 30, size: int = 20) -> Frame:
 
 @pytest.fixture
 def open_driver(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], WindowDriver]]:
-    """Return a function that opens windows; all are closed after the test, and nothing may be left behind."""
+    """Return a function that opens windows; they are closed after the test, which must leak nothing."""
     monkeypatch.setattr("app.workspace.learner.LearningSession", QuietSession)
     QuietSession.made.clear()
     drivers: list[WindowDriver] = []
 
-    def make() -> WindowDriver:
+    def open_window() -> WindowDriver:
         drivers.append(WindowDriver(qtbot))
         return drivers[-1]
 
-    yield make
-    for empty_driver in drivers:
-        empty_driver.window.close()
-        empty_driver.window.close()  # the second time gives unsaved strokes up
-        empty_driver.window.deleteLater()
+    yield open_window
+    for driver in drivers:
+        driver.window.close()
+        driver.window.close()  # the second time discards unsaved strokes
+        driver.window.deleteLater()
     assert leaked() == []
 
 
 @pytest.fixture
 def empty_driver(open_driver: Callable[[], WindowDriver]) -> WindowDriver:
+    """A window without an open cine."""
     return open_driver()
 
 

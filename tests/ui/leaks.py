@@ -1,4 +1,4 @@
-"""Windows, threads and processes that a test has left behind."""
+"""Windows, threads and processes that a test leaks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 
 from PySide6.QtWidgets import QApplication
 
-OURS = ("open", "cine-sender", "engine-reader", "apical-decode")
-PATIENCE_S = 10.0
+THREAD_PREFIXES = ("open", "cine-sender", "engine-reader", "apical-decode")
+GRACE_PERIOD_S = 10.0
 
 
 def leaked() -> list[str]:
     """Return the names of what still exists after a grace period."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + GRACE_PERIOD_S
     while (found := _found()) and time.monotonic() < until:
         QApplication.processEvents()
         time.sleep(0.02)
@@ -22,7 +22,7 @@ def leaked() -> list[str]:
 
 
 def _found() -> list[str]:
-    threads = [t.name for t in threading.enumerate() if t.name.startswith(OURS)]
+    threads = [t.name for t in threading.enumerate() if t.name.startswith(THREAD_PREFIXES)]
     processes = [p.name for p in multiprocessing.active_children()]
     windows = [type(w).__name__ for w in QApplication.topLevelWidgets() if w.isVisible()]
     return threads + processes + windows

@@ -64,12 +64,12 @@ def test_an_unknown_encoder_changes_nothing(driver: WindowDriver) -> None:
 
 
 def test_the_panel_describes_the_training_of_the_encoder(mine: str, driver: WindowDriver) -> None:
-    driver.tell(Ready("cpu", "mine", "abc", True))
+    driver.emit(Ready("cpu", "mine", "abc", True))
     texts = [label.text() for label in driver.window.learning.findChildren(QLabel)]
     (text,) = [text for text in texts if "mine" in text]
     assert "mine, V-JEPA 2.1, on CPU" in text
     assert "Trained for 20 steps." in text
-    driver.tell(Ready("cpu", DEFAULT_ENCODER, "abc", False))
+    driver.emit(Ready("cpu", DEFAULT_ENCODER, "abc", False))
     texts = [label.text() for label in driver.window.learning.findChildren(QLabel)]
     assert any("Untrained encoder" in text for text in texts)
 
@@ -85,11 +85,11 @@ TROUBLE = [
 def test_engine_errors_are_removed_when_learning_resumes(driver: WindowDriver, event: Event) -> None:
     for again in (
         lambda: driver.user.keys("Ctrl+R"),
-        lambda: driver.tell(Ready("cpu", "an encoder", "checksum", True)),
+        lambda: driver.emit(Ready("cpu", "an encoder", "checksum", True)),
         lambda: driver.workspace.change_encoder(DEFAULT_ENCODER),
         driver.workspace.close_project,
     ):
-        driver.tell(event)
+        driver.emit(event)
         assert len(driver.messages) == 1
         again()
         assert driver.messages == []
@@ -98,8 +98,8 @@ def test_engine_errors_are_removed_when_learning_resumes(driver: WindowDriver, e
 
 def test_other_messages_stay_when_learning_resumes(driver: WindowDriver) -> None:
     driver.workspace.notice_raised.emit(ProjectFailed("The disk is full."))
-    driver.tell(EngineNotStarted("The encoder is too big."))
+    driver.emit(EngineNotStarted("The encoder is too big."))
     driver.user.keys("Ctrl+R")
     assert driver.messages == ["The disk is full."]
-    driver.tell(EngineNotStarted("The encoder is too big."))
+    driver.emit(EngineNotStarted("The encoder is too big."))
     assert driver.messages == ["The encoder is too big.", "The disk is full."]

@@ -1,4 +1,4 @@
-"""Opening of files, folders and projects, valid and invalid."""
+"""Opening valid and invalid files, folders and projects."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def empty(folder: Path) -> Path:
 
 
 def jpeg_xl(folder: Path) -> Path:
-    stand_in = "1.2.840.10008.1.2.4.100"  # pydicom writes no syntax that it does not know
+    stand_in = "1.2.840.10008.1.2.4.100"  # pydicom refuses to write a syntax it does not know
     pixels = [b"\xff\x0a" + bytes(50)]
     path = write(folder / "xl.dcm", dataset(1, 96, 128, "MONOCHROME2"), pixels, UID(stand_in))
     path.write_bytes(path.read_bytes().replace(stand_in.encode(), b"1.2.840.10008.1.2.4.110", 1))
     return path
 
 
-def no_cine_inside(folder: Path) -> Path:
+def folder_without_cines(folder: Path) -> Path:
     (folder / "papers").mkdir()
     (folder / "papers" / "notes.txt").write_text("x")
     return folder / "papers"
@@ -51,8 +51,10 @@ def missing_project(folder: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("make", [missing, empty, jpeg_xl, no_cine_inside, damaged_project, missing_project])
-def test_a_bad_file_is_named_and_the_work_goes_on(
+@pytest.mark.parametrize(
+    "make", [missing, empty, jpeg_xl, folder_without_cines, damaged_project, missing_project]
+)
+def test_an_invalid_path_is_reported_by_name_and_drawing_continues(
     driver: WindowDriver, tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
     driver.user.click(60, 50)
@@ -70,7 +72,7 @@ def test_a_bad_file_is_named_and_the_work_goes_on(
     assert driver.opened.recorder.pending == 0
 
 
-def test_a_bad_file_stays_in_the_list_with_the_reason_and_is_skipped_by_the_keys(
+def test_an_invalid_file_stays_in_the_list_with_the_reason_and_is_skipped_by_keys(
     empty_driver: WindowDriver, tmp_path: Path
 ) -> None:
     files = [grey_cine(tmp_path / f"{name}.dcm", n=n) for name, n in (("a", 3), ("b", 4), ("c", 5))]
@@ -90,11 +92,11 @@ def test_a_bad_file_stays_in_the_list_with_the_reason_and_is_skipped_by_the_keys
     assert empty_driver.opened.cine.path == files[1]
 
 
-def test_a_good_file_is_opened_beside_a_bad_one(empty_driver: WindowDriver, tmp_path: Path) -> None:
-    good = grey_cine(tmp_path / "good.dcm")
-    empty_driver.open(no_cine_inside(tmp_path), missing(tmp_path), good, cines=1)
+def test_a_valid_file_is_opened_despite_invalid_paths(empty_driver: WindowDriver, tmp_path: Path) -> None:
+    valid = grey_cine(tmp_path / "valid.dcm")
+    empty_driver.open(folder_without_cines(tmp_path), missing(tmp_path), valid, cines=1)
     assert len(empty_driver.messages) == 2
-    assert empty_driver.opened.cine.path == good
+    assert empty_driver.opened.cine.path == valid
 
 
 def test_annotations_in_another_project_are_reported(open_driver: OpenDriver, tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_annotations_in_another_project_are_reported(open_driver: OpenDriver, tm
     assert "another project" not in str(second.window.banner.messages())
 
 
-def test_a_cine_comes_back_from_the_project_that_it_was_drawn_on_in(
+def test_a_cine_is_opened_in_the_project_that_has_its_annotations(
     open_driver: OpenDriver, tmp_path: Path
 ) -> None:
     drawn, other = grey_cine(tmp_path / "drawn.dcm"), grey_cine(tmp_path / "other.dcm", n=7)
@@ -125,26 +127,26 @@ def test_a_cine_comes_back_from_the_project_that_it_was_drawn_on_in(
     first.user.click(60, 50)
     first.window.close()
     second = open_driver()
-    second.open(other, drawn, cines=2)  # a newer project that knows it as well, with nothing drawn
+    second.open(other, drawn, cines=2)  # a newer project has the cine too, without annotations
     second.window.close()
     third = open_driver()
     third.open(drawn, cines=1)
     assert third.annotated == (0,)
 
 
-def test_saving_over_another_project_is_asked_of_its_whole_name(
+def test_the_save_dialog_adds_the_suffix_of_projects(
     driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    suffixes: list[str] = []
 
     def choose(dialog: QFileDialog) -> bool:
-        asked.append(dialog.defaultSuffix())
+        suffixes.append(dialog.defaultSuffix())
         dialog.selectFile(str(tmp_path / "study"))
         return True
 
     monkeypatch.setattr(QFileDialog, "exec", choose)
     driver.window.files.save_project_as()
-    assert asked == ["apical"]
+    assert suffixes == ["apical"]
     assert (tmp_path / "study.apical").exists()
 
 
@@ -155,7 +157,7 @@ def test_a_project_open_elsewhere_is_refused(driver: WindowDriver, tmp_path: Pat
         assert driver.window.visible_cine is not None
 
 
-def test_the_project_that_is_open_may_be_opened_again(driver: WindowDriver) -> None:
+def test_opening_the_open_project_again_changes_nothing(driver: WindowDriver) -> None:
     assert driver.workspace.project is not None
     opened = driver.opened
     driver.open(driver.workspace.project.path, cines=1)
@@ -172,7 +174,7 @@ def test_a_cine_whose_project_is_open_elsewhere_is_refused(open_driver: OpenDriv
     assert second.window.visible_cine is None
 
 
-def test_a_folder_of_cines(empty_driver: WindowDriver, tmp_path: Path) -> None:
+def test_every_cine_of_a_folder_is_opened_once(empty_driver: WindowDriver, tmp_path: Path) -> None:
     for n in (3, 4, 5):
         grey_cine(tmp_path / f"cine{n}.dcm", n=n)
     (tmp_path / "notes.txt").write_text("x")
@@ -180,20 +182,20 @@ def test_a_folder_of_cines(empty_driver: WindowDriver, tmp_path: Path) -> None:
     assert [o.cine.n_frames for o in empty_driver.workspace.opened_cines] == [3, 4, 5]
     assert empty_driver.opened.cine.n_frames == 3
     assert empty_driver.window.cine_list.rows.count() == 3
-    empty_driver.open(tmp_path, cines=3)  # twice is once
+    empty_driver.open(tmp_path, cines=3)  # a second time adds nothing
 
 
-def test_changing_between_cines_does_not_send_labels_again(
+def test_switching_between_cines_does_not_send_labels_again(
     empty_driver: WindowDriver, tmp_path: Path
 ) -> None:
     first, second = grey_cine(tmp_path / "a.dcm"), grey_cine(tmp_path / "b.dcm", n=7)
     empty_driver.open(first, second, cines=2)
     empty_driver.user.click(60, 50)
-    told = len(empty_driver.session.labels)
+    sent = len(empty_driver.session.labels)
     for _ in range(4):
         empty_driver.window.navigation.step_cine(1)
-    assert told == 1
-    assert len(empty_driver.session.labels) == told
+    assert sent == 1
+    assert len(empty_driver.session.labels) == sent
 
 
 def test_two_cines_keep_their_own_strokes_and_frames(empty_driver: WindowDriver, tmp_path: Path) -> None:
@@ -224,7 +226,9 @@ def test_an_unfinished_stroke_is_applied_to_its_own_cine(empty_driver: WindowDri
     assert b.recorder.layer.annotated_frames == ()
 
 
-def test_a_cine_comes_back_with_its_work(open_driver: OpenDriver, cine_file: Path) -> None:
+def test_a_reopened_cine_has_its_annotations_history_and_view(
+    open_driver: OpenDriver, cine_file: Path
+) -> None:
     first = open_driver()
     first.open(cine_file)
     first.user.keys("P", "2", "Right", "Right")
@@ -287,7 +291,7 @@ def test_a_missing_file_is_reported_and_its_annotations_are_kept(
     assert second.annotated == (0,)
 
 
-def test_a_project_saved_elsewhere_is_continued_there(
+def test_strokes_after_saving_elsewhere_are_stored_there(
     open_driver: OpenDriver, cine_file: Path, tmp_path: Path
 ) -> None:
     first = open_driver()
@@ -320,8 +324,8 @@ def test_a_damaged_frame_is_reported_and_the_others_are_displayed(
     assert empty_driver.annotated == (3,)
 
 
-def test_results_of_a_previous_session_are_ignored(driver: WindowDriver, tmp_path: Path) -> None:
-    """What an engine said of one project never reaches another, although both count cines from 1."""
+def test_reports_of_a_previous_session_are_ignored(driver: WindowDriver, tmp_path: Path) -> None:
+    """A report on one project never reaches another, although both number their cines from 1."""
     other = tmp_path / "other.apical"
     Project.create(other).close()
     old = driver.session
@@ -335,7 +339,7 @@ def test_results_of_a_previous_session_are_ignored(driver: WindowDriver, tmp_pat
     assert driver.workspace.project.latest_head() is None
 
 
-def test_a_cine_still_opening_does_not_land_in_the_next_project(
+def test_a_cine_that_is_still_opening_is_not_added_to_the_next_project(
     empty_driver: WindowDriver, tmp_path: Path
 ) -> None:
     path = grey_cine(tmp_path / "a.dcm")
@@ -344,7 +348,7 @@ def test_a_cine_still_opening_does_not_land_in_the_next_project(
     empty_driver.workspace.save_as(first)
     Project.create(second).close()
     empty_driver.workspace.open_paths([second])
-    empty_driver.workspace.open_paths([first])  # its cine is under way when the next one comes
+    empty_driver.workspace.open_paths([first])  # its cine is still opening when the next project is opened
     empty_driver.workspace.open_paths([second])
     empty_driver.settle()
     assert empty_driver.workspace.project is not None

@@ -197,7 +197,7 @@ def test_r_fits_the_picture(driver: WindowDriver) -> None:
 
 
 def test_keys_of_the_learning(driver: WindowDriver) -> None:
-    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
+    driver.emit(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
     driver.user.keys("Ctrl+.")
     driver.user.keys("Ctrl+R")
     assert driver.session.calls == ["cancel", "resume"]

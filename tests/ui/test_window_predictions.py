@@ -222,7 +222,7 @@ def test_undoing_everything_takes_the_predictions_away(driver: WindowDriver) -> 
 
 def test_stored_predictions_and_head_are_restored_without_a_new_fit(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
-    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({f: square(1) for f in range(12)})
     path, old = driver.opened.cine.path, driver.session
     assert driver.workspace.project is not None
@@ -240,7 +240,7 @@ def test_stored_predictions_and_head_are_restored_without_a_new_fit(driver: Wind
 
 def test_an_incomplete_prediction_is_fitted_again(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
-    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({f: square(1) for f in range(7)})
     assert driver.workspace.project is not None
     project = driver.workspace.project.path
@@ -271,7 +271,7 @@ def test_stored_masks_refer_to_their_head(driver: WindowDriver, monkeypatch: pyt
     driver.user.click(20, 20)
     driver.predict({0: square(1)})
     assert drawn_by(driver, 0) is None
-    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({1: square(1)})
     latest = project.latest_head()
     assert latest is not None
@@ -281,7 +281,7 @@ def test_stored_masks_refer_to_their_head(driver: WindowDriver, monkeypatch: pyt
         raise ProjectError("The disk is full: free some space.")
 
     monkeypatch.setattr(project, "save_head", refuse)
-    driver.tell(HeadFitted(b"another", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.emit(HeadFitted(b"another", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({2: square(1)})
     assert drawn_by(driver, 2) is None
 
@@ -289,7 +289,7 @@ def test_stored_masks_refer_to_their_head(driver: WindowDriver, monkeypatch: pyt
 def test_masks_of_a_lost_head_refer_to_none(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     for place, blob in enumerate((b"a head", None)):
-        driver.tell(HeadFitted(blob, "encoder", "checksum", {driver.opened.id: 1}))
+        driver.emit(HeadFitted(blob, "encoder", "checksum", {driver.opened.id: 1}))
         driver.predict({place: square(1)})
     assert [drawn_by(driver, 0) is None, drawn_by(driver, 1) is None] == [False, True]
 
@@ -299,12 +299,12 @@ def test_predictions_refer_to_a_restored_head_only_if_the_engine_uses_it(
     driver: WindowDriver, checksum: str, named: bool
 ) -> None:
     driver.user.click(20, 20)
-    driver.tell(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
+    driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     assert driver.workspace.project is not None
     project = driver.workspace.project.path
     driver.workspace.close_project()
     driver.open(project, cines=1)
-    driver.tell(Ready("cpu", "encoder", checksum, True))
+    driver.emit(Ready("cpu", "encoder", checksum, True))
     driver.predict({5: square(1)})
     assert (drawn_by(driver, 5) is not None) is named
 
@@ -321,7 +321,7 @@ def test_predictions_refer_to_a_restored_head_only_if_the_engine_uses_it(
 def test_engine_errors_are_displayed_and_drawing_continues(
     driver: WindowDriver, event: Event, words: str, level: Level
 ) -> None:
-    driver.tell(event)
+    driver.emit(event)
     ((told, text), *_) = driver.window.banner.messages()
     assert words in text
     assert told is level
@@ -334,20 +334,20 @@ def test_engine_errors_are_displayed_and_drawing_continues(
 
 
 def test_the_status_line_shows_the_state_of_learning(driver: WindowDriver) -> None:
-    driver.tell(Ready("cpu", "an encoder", "checksum", False))
+    driver.emit(Ready("cpu", "an encoder", "checksum", False))
     for progress, words in (
         (Progress(1, 0, Stage.FEATURES, 12, 38), "Analysing the cine, 31 %"),
         (Progress(1, 0, Stage.FITTING, 0, 120), "Learning, 0 %"),
         (Progress(1, 0, Stage.FITTING, 40, 120, 0.3), "Learning, 33 %"),
         (Progress(1, 0, Stage.UP_TO_DATE), "Ready"),
     ):
-        driver.tell(progress)
+        driver.emit(progress)
         assert driver.window.status.engine.text() == words
 
 
 @pytest.mark.parametrize("event", [EngineNotStarted("The encoder is too big."), EngineDied(-9, False)])
 def test_an_unavailable_engine_is_not_displayed_as_starting(driver: WindowDriver, event: Event) -> None:
-    driver.tell(event)
+    driver.emit(event)
     assert driver.window.status.engine.text() == "Learning stopped"
     driver.user.keys("Ctrl+R")
     assert driver.session.calls == ["resume"]
@@ -359,7 +359,7 @@ def test_stopping_a_resting_engine_does_not_kill_it(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
-    driver.tell(Progress(driver.opened.id, 0, stage))
+    driver.emit(Progress(driver.opened.id, 0, stage))
     driver.user.keys("Ctrl+.")
     driver.qtbot.wait(40)
     assert "replace_engine" not in driver.session.calls
@@ -378,7 +378,7 @@ def test_an_engine_that_does_not_respond_is_killed(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
-    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
+    driver.emit(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
     driver.user.keys("Ctrl+.")
     driver.qtbot.waitUntil(lambda: "replace_engine" in driver.session.calls)
 

@@ -287,8 +287,8 @@ def test_frames_are_not_described_during_playback(driver: WindowDriver) -> None:
 def test_progress_on_another_cine_names_that_cine(driver: WindowDriver, tmp_path: Path) -> None:
     driver.open(grey_cine(tmp_path / "other.dcm", n=5, seed=3), cines=2)
     other = next(o for o in driver.workspace.opened_cines if o is not driver.opened)
-    driver.tell(Progress(other.id, 0, Stage.MOTION, 4, 5))
+    driver.emit(Progress(other.id, 0, Stage.MOTION, 4, 5))
     name = other.cine.path.name
     assert driver.window.status.engine.text() == f"{name}: Analysing the motion, 80 %"
-    driver.tell(Progress(driver.opened.id, 0, Stage.MOTION, 4, 5))
+    driver.emit(Progress(driver.opened.id, 0, Stage.MOTION, 4, 5))
     assert driver.window.status.engine.text() == "Analysing the motion, 80 %"

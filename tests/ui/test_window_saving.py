@@ -14,35 +14,35 @@ from tests.ui.conftest import WindowDriver, square
 from tests.unit.readers.dicom_oracle import grey_cine
 
 
-def refuse(empty_driver: WindowDriver, on: bool = True) -> None:
-    """Let SQLite refuse every write, as on a full or read-only disk."""
-    assert empty_driver.workspace.project is not None
-    for connection in (empty_driver.workspace.project._human, empty_driver.workspace.project._computed):
-        connection._sqlite.execute(f"PRAGMA query_only = {'ON' if on else 'OFF'}")
+def set_writable(driver: WindowDriver, writable: bool) -> None:
+    """Make SQLite accept or refuse every write, as on a full or read-only disk."""
+    assert driver.workspace.project is not None
+    for connection in (driver.workspace.project._human, driver.workspace.project._computed):
+        connection._sqlite.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
 
 
-def status(empty_driver: WindowDriver) -> list[str]:
-    return [label.text() for label in empty_driver.window.statusBar().findChildren(QLabel)]
+def status_texts(driver: WindowDriver) -> list[str]:
+    return [label.text() for label in driver.window.statusBar().findChildren(QLabel)]
 
 
-def button(empty_driver: WindowDriver, text: str) -> QPushButton:
-    return next(b for b in empty_driver.window.banner.findChildren(QPushButton) if b.text() == text)
+def button(driver: WindowDriver, text: str) -> QPushButton:
+    return next(b for b in driver.window.banner.findChildren(QPushButton) if b.text() == text)
 
 
 def test_strokes_wait_while_the_project_cannot_be_written(driver: WindowDriver) -> None:
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(40, 40)
     driver.user.keys("Right")
     driver.user.click(60, 40)
     assert driver.annotated == (0, 1)
-    assert "2 strokes not saved" in status(driver)
+    assert "2 strokes not saved" in status_texts(driver)
     assert [text for text in driver.messages if "Not saved yet" in text]
     button(driver, "Try again").click()
-    assert "2 strokes not saved" in status(driver)
+    assert "2 strokes not saved" in status_texts(driver)
     assert driver.messages
-    refuse(driver, False)
+    set_writable(driver, True)
     button(driver, "Try again").click()
-    assert "Saved" in status(driver)
+    assert "Saved" in status_texts(driver)
     assert driver.messages == []
     assert driver.workspace.project is not None
     assert set(driver.workspace.project.annotations(driver.opened.id)) == {0, 1}
@@ -50,12 +50,12 @@ def test_strokes_wait_while_the_project_cannot_be_written(driver: WindowDriver) 
 
 def test_undo_works_while_the_project_cannot_be_written(driver: WindowDriver) -> None:
     driver.user.click(40, 40)
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(60, 40)
     driver.user.keys("Ctrl+Z", "Ctrl+Z")
     assert driver.annotated == ()
     assert driver.workspace.saving.pending == 3
-    refuse(driver, False)
+    set_writable(driver, True)
     driver.workspace.saving.retry()
     assert driver.workspace.project is not None
     assert driver.workspace.project.annotations(driver.opened.id) == {}
@@ -63,16 +63,16 @@ def test_undo_works_while_the_project_cannot_be_written(driver: WindowDriver) ->
 
 def test_saving_is_retried_automatically(driver: WindowDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.workspace.saving.RETRY_MS", 20)
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(40, 40)
-    refuse(driver, False)
-    driver.qtbot.waitUntil(lambda: "Saved" in status(driver))
+    set_writable(driver, True)
+    driver.qtbot.waitUntil(lambda: "Saved" in status_texts(driver))
     assert driver.messages == []
     assert not driver.workspace.saving.is_retrying
 
 
 def test_closing_with_unsaved_strokes_warns_once(driver: WindowDriver) -> None:
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(40, 40)
     assert not driver.window.close()
     assert driver.window.isVisible()
@@ -84,9 +84,9 @@ def test_closing_with_unsaved_strokes_warns_once(driver: WindowDriver) -> None:
 
 
 def test_closing_saves_waiting_strokes_without_a_warning(driver: WindowDriver) -> None:
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(40, 40)
-    refuse(driver, False)
+    set_writable(driver, True)
     assert driver.workspace.project is not None
     path = driver.workspace.project.path
     assert driver.window.close()
@@ -94,18 +94,18 @@ def test_closing_saves_waiting_strokes_without_a_warning(driver: WindowDriver) -
         assert set(project.annotations(1)) == {0}
 
 
-def test_saving_elsewhere_takes_the_waiting_strokes_along(driver: WindowDriver, tmp_path: Path) -> None:
-    refuse(driver)
+def test_saving_elsewhere_includes_the_waiting_strokes(driver: WindowDriver, tmp_path: Path) -> None:
+    set_writable(driver, False)
     driver.user.click(40, 40)
     driver.workspace.save_as(tmp_path / "elsewhere.apical")
-    assert "Saved" in status(driver)
+    assert "Saved" in status_texts(driver)
     driver.user.click(60, 40)
     assert driver.window.close()
     with Project.open(tmp_path / "elsewhere.apical") as project:
         assert project.layer(1).revision == 2
 
 
-def test_a_file_that_is_no_project_is_not_overwritten(driver: WindowDriver, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_project_is_not_overwritten(driver: WindowDriver, tmp_path: Path) -> None:
     (tmp_path / "thesis.apical").write_text("not a project")
     driver.workspace.save_as(tmp_path / "thesis.apical")
     assert "thesis.apical" in driver.messages[0]
@@ -114,38 +114,38 @@ def test_a_file_that_is_no_project_is_not_overwritten(driver: WindowDriver, tmp_
     assert driver.opened.recorder.pending == 0
 
 
-def test_another_project_waits_for_unsaved_strokes(driver: WindowDriver, tmp_path: Path) -> None:
+def test_another_project_is_opened_only_after_strokes_are_saved(driver: WindowDriver, tmp_path: Path) -> None:
     Project.create(tmp_path / "other.apical").close()
-    refuse(driver)
+    set_writable(driver, False)
     driver.user.click(40, 40)
     before = driver.workspace.project
     driver.open(tmp_path / "other.apical", cines=1)
     assert driver.workspace.project is before
     assert "other.apical" in driver.messages[0]
-    refuse(driver, False)
+    set_writable(driver, True)
     driver.open(tmp_path / "other.apical", cines=0)
     assert driver.workspace.project is not before
 
 
-def test_a_home_that_cannot_be_written_is_reported(
+def test_an_unwritable_home_folder_is_reported(
     open_driver: Callable[[], WindowDriver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "file" / "home"))
-    empty_driver = open_driver()
-    empty_driver.open(grey_cine(tmp_path / "a.dcm"), cines=0)
-    assert "APICAL_HOME" in empty_driver.messages[0]
+    driver = open_driver()
+    driver.open(grey_cine(tmp_path / "a.dcm"), cines=0)
+    assert "APICAL_HOME" in driver.messages[0]
 
 
 def test_predictions_that_cannot_be_stored_are_still_displayed(driver: WindowDriver) -> None:
-    refuse(driver)
+    set_writable(driver, False)
     driver.predict({0: square(1)})
     assert driver.opened.predictions[0].mask.any()
     driver.window.view_state.save()
     assert driver.messages == []
 
 
-def test_the_window_remembers_its_place_in_its_own_home(driver: WindowDriver) -> None:
+def test_the_window_stores_its_position_in_the_home_folder(driver: WindowDriver) -> None:
     driver.window.close()
     home = Path(os.environ["APICAL_HOME"])
     assert [file for file in (home / "config").iterdir() if "window" in file.name]

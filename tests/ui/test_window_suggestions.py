@@ -16,7 +16,7 @@ def suggest(
     empty_driver: WindowDriver, frame: int | None, *, cine: int | None = None, revision: int | None = None
 ) -> None:
     now = empty_driver.opened.revision if revision is None else revision
-    empty_driver.tell(Suggested(empty_driver.opened.id, now, frame, cine))
+    empty_driver.emit(Suggested(empty_driver.opened.id, now, frame, cine))
 
 
 def said(empty_driver: WindowDriver) -> str:
@@ -83,7 +83,7 @@ def test_a_well_learned_cine_is_reported(driver: WindowDriver) -> None:
 def test_nothing_is_suggested_about_a_picture_that_is_not_recognised(two: WindowDriver) -> None:
     suggest(two, None)
     assert marked(two) == [1]
-    two.tell(Progress(two.opened.id, two.opened.revision, Stage.NOT_RECOGNISED))
+    two.emit(Progress(two.opened.id, two.opened.revision, Stage.NOT_RECOGNISED))
     assert said(two) == ""
     assert marked(two) == []
 

@@ -27,7 +27,7 @@ def predict(empty_driver: WindowDriver, *frames: int, doubts: bool = True) -> No
     masks = {frame: square(1, x0=30, size=40) for frame in frames}
     known = {frame: doubtful() for frame in frames if doubts}
     sure = dict.fromkeys(masks, 0.87)
-    empty_driver.tell(PredictedMasks(empty_driver.opened.id, revision, masks, sure, True, doubts=known))
+    empty_driver.emit(PredictedMasks(empty_driver.opened.id, revision, masks, sure, True, doubts=known))
 
 
 def shown(empty_driver: WindowDriver) -> bool:
@@ -139,7 +139,7 @@ def test_masks_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver
     project, cine = driver.window.workspace.project, driver.opened.id
     assert project is not None
     assert driver.opened.predictions
-    driver.tell(Progress(cine, driver.opened.revision, Stage.NOT_RECOGNISED))
+    driver.emit(Progress(cine, driver.opened.revision, Stage.NOT_RECOGNISED))
     assert driver.opened.predictions == {}
     assert driver.opened.doubts == {}
     assert project.predictions(cine) == {}
@@ -149,21 +149,21 @@ def test_masks_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver
 
 def test_stored_masks_are_predicted_again_when_doubt_is_shown(driver: WindowDriver) -> None:
     predict(driver, 0, 1, doubts=False)
-    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    driver.emit(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
     assert "predict_again" not in driver.session.calls
     driver.user.keys("U")
     assert driver.session.calls.count("predict_again") == 1
     predict(driver, 0, 1)
-    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    driver.emit(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
     assert driver.session.calls.count("predict_again") == 1
 
 
 def test_doubt_is_not_requested_while_the_engine_is_working(driver: WindowDriver) -> None:
     predict(driver, 0, doubts=False)
-    driver.tell(Progress(driver.opened.id, 0, Stage.FITTING, 1, 9))
+    driver.emit(Progress(driver.opened.id, 0, Stage.FITTING, 1, 9))
     driver.user.keys("U")
     assert "predict_again" not in driver.session.calls
-    driver.tell(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
+    driver.emit(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
     assert "predict_again" in driver.session.calls
 
 

@@ -63,7 +63,7 @@ class Bench:
 
     def rest(self) -> None:
         """The engine has nothing to do."""
-        self.empty_driver.tell(Progress(0, 0, Stage.WAITING))
+        self.empty_driver.emit(Progress(0, 0, Stage.WAITING))
 
     def asked(self, action: str) -> list[FakeChild]:
         """Children that were asked for `apical encoders ACTION`."""

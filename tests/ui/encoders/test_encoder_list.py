@@ -79,11 +79,11 @@ def test_time_is_measured_once_the_engine_rests_and_for_each_cine_once(
 
 def test_timing_waits_until_learning_has_ended(open_bench: Callable[[], Bench], driver: WindowDriver) -> None:
     bench = open_bench()
-    driver.tell(Progress(3, 40, Stage.FITTING))
+    driver.emit(Progress(3, 40, Stage.FITTING))
     bench.dialog.list.timing.restart()
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
     before = len(bench.asked("time"))
-    driver.tell(Progress(0, 0, Stage.UP_TO_DATE))
+    driver.emit(Progress(0, 0, Stage.UP_TO_DATE))
     assert len(bench.asked("time")) == before + 1
 
 
@@ -92,7 +92,7 @@ def test_an_engine_that_cannot_start_is_reported_and_timing_does_not_need_it(
 ) -> None:
     bench = open_bench()
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "after learning"
-    driver.tell(EngineNotStarted("The encoder is too big: choose a smaller one."))
+    driver.emit(EngineNotStarted("The encoder is too big: choose a smaller one."))
     assert bench.told == ["The encoder is too big: choose a smaller one."]
     assert bench.cell(DEFAULT_ENCODER, "Time for this cine") == "measuring..."
     bench.dialog.close()
