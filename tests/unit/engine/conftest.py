@@ -1,4 +1,4 @@
-"""Small cines in memory, and sessions that must leave no thread or file behind."""
+"""Small cines in memory, and sessions that must not leave a thread or file behind."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from vjepa_core.encoder.catalogue import DEFAULT_ENCODER
 from vjepa_core.service.messages import Progress, Stage
 
 FRAMES, HEIGHT, WIDTH = 8, 90, 120
-WAIT_S = 240.0  # generous: the machine may be busy with other things
+WAIT_S = 240.0  # generous, because the machine may be busy
 
 
-class Pictures:
-    """Frames with a beating disk; some may be damaged, and decoding may wait for a gate."""
+class DiskFrames:
+    """Frames with a beating disk; some may be damaged, and decoding may wait for an event."""
 
     def __init__(self, damaged: tuple[int, ...] = (), gate: threading.Event | None = None) -> None:
         self.damaged, self.gate = damaged, gate
@@ -71,7 +71,7 @@ def make_cine(**options: Any) -> Cine:
         view=None,
         pixel_format="grey",
         warnings=(),
-        source=Pictures(**options),
+        source=DiskFrames(**options),
     )
 
 
@@ -104,7 +104,7 @@ class EventLog:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., EventLog]]:
-    """A function that starts a session with a new engine and returns its events."""
+    """Return a function that starts a session with a new engine and returns its events."""
     logs: list[EventLog] = []
 
     def start_session(encoder: str = DEFAULT_ENCODER) -> EventLog:

@@ -1,4 +1,4 @@
-"""Frames, their region and the letterboxed square; what damaged frames are replaced with."""
+"""Frames, their region, the letterboxed square, and the replacement of damaged frames."""
 
 from __future__ import annotations
 

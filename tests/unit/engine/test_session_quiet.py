@@ -1,4 +1,4 @@
-"""Requests that a session sends, with a fake engine: no process, no torch."""
+"""Requests that a session sends, with a fake engine, without a process or torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.engine.events import EngineDied, EngineNotStarted, LearningFailure, Pre
 from app.engine.exchange import Exchange
 from app.engine.process import _wait_for_shutdown
 from app.engine.session import LearningSession
-from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, Pictures, disk, make_cine
+from tests.unit.engine.conftest import FRAMES, HEIGHT, WIDTH, DiskFrames, disk, make_cine
 from vjepa_core.service.messages import (
     DOUBT_SIZE,
     Cancel,
@@ -121,7 +121,7 @@ def test_non_square_pixels_are_sent_in_true_proportions(harness: Harness) -> Non
     assert (lit.any(1).sum(), lit.any(0).sum()) == (224, 187)  # 80 rows of 0.3 mm, 100 columns of 0.2 mm
 
 
-def test_masks_are_returned_at_full_size(harness: Harness) -> None:
+def test_masks_are_returned_at_the_size_of_the_frame(harness: Harness) -> None:
     harness.annotate()
     (opened,) = harness.engine.of(OpenCine)
     opened.masks.open(writable=True)[4] = 2
@@ -156,7 +156,7 @@ def test_an_outdated_or_unknown_result_is_dropped(harness: Harness, cine: int, r
     assert harness.events == []
 
 
-def test_a_suggestion_for_the_present_labels_is_reported(harness: Harness) -> None:
+def test_a_suggestion_for_the_latest_labels_is_reported(harness: Harness) -> None:
     harness.annotate(revision=2)
     sent = Suggested(7, 2, 4, 9)
     harness.engine.report(sent)
@@ -198,7 +198,7 @@ def test_everything_is_sent_to_a_new_engine_in_order(harness: Harness) -> None:
     assert Path(sent[0].path).read_bytes() == b"weights"
     assert sent[2].revision == 4
     assert harness.engine.of(SetVisibleFrame)[-1] == SetVisibleFrame(7, 3)
-    assert not Path(lost.frames.path).exists()  # nobody will take it any more
+    assert not Path(lost.frames.path).exists()  # no engine will read it
     assert Path(sent[1].frames.path).exists()
 
 
@@ -207,7 +207,7 @@ def test_a_cine_is_sent_once_if_the_engine_dies_during_decoding(harness: Harness
     cine = make_cine(gate=gate)
     harness.session.open_cine(7, cine, (1,))
     harness.session.set_labels(7, 1, {0: disk(0)})
-    assert isinstance(cine.source, Pictures)
+    assert isinstance(cine.source, DiskFrames)
     assert cine.source.started.wait(10)
     harness.engine.kill()
     gate.set()
@@ -224,7 +224,7 @@ def test_no_engine_is_started_after_three_quick_deaths_until_resume(harness: Har
     assert [e.restarted for e in harness.events] == [True, True, False]
     assert len(FakeEngine.instances) == 3
     assert harness.session.engine_pid is None
-    harness.session.set_labels(7, 2, {2: disk(2), 3: disk(3)})  # drawing goes on
+    harness.session.set_labels(7, 2, {2: disk(2), 3: disk(3)})  # the user keeps drawing
     harness.session.set_visible_frame(7, 1)
     harness.session.cancel()
     harness.session.resume()
@@ -276,7 +276,7 @@ def test_an_engine_that_cannot_start_is_reported_and_replaced_on_resume(harness:
 
 def test_resume_during_a_death_starts_one_engine(harness: Harness) -> None:
     first = harness.engine
-    first.alive = False  # dead, and its reader has not noticed yet
+    first.alive = False  # dead, but its reader has not noticed yet
     harness.session.resume()
     first._on_death(first, -9)
     assert len(FakeEngine.instances) == 2
@@ -296,7 +296,7 @@ def test_cancel_persists_after_a_crash(harness: Harness) -> None:
     harness.engine.kill()
     harness.settle()
     assert isinstance(harness.engine.requests[-1], Cancel)
-    harness.session.set_labels(7, 2, {})  # a stroke goes on
+    harness.session.set_labels(7, 2, {})  # a change of labels resumes
     harness.engine.kill()
     harness.settle()
     assert not harness.engine.of(Cancel)
@@ -386,7 +386,7 @@ def test_a_cine_closed_during_decoding_is_not_sent(harness: Harness) -> None:
     gate = threading.Event()
     cine = make_cine(gate=gate)
     harness.session.open_cine(7, cine, (1,))
-    assert isinstance(cine.source, Pictures)
+    assert isinstance(cine.source, DiskFrames)
     assert cine.source.started.wait(10)
     harness.session.close_cine(7)
     gate.set()
@@ -440,7 +440,7 @@ def test_the_exchange_deletes_abandoned_folders_only(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
-def test_an_exchange_that_cannot_be_created_is_reported_with_a_way_out(tmp_path: Path) -> None:
+def test_an_exchange_that_cannot_be_created_is_reported_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ProjectError, match="APICAL_HOME"):
         Exchange(tmp_path / "file" / "exchange")
@@ -486,7 +486,7 @@ def test_a_lost_request_is_sent_again_on_resume(harness: Harness) -> None:
     (lost,) = harness.engine.of(OpenCine)
     harness.session.resume()
     harness.settle()
-    assert len(harness.engine.of(OpenCine, SetLabels)) == 2  # it has them
+    assert len(harness.engine.of(OpenCine, SetLabels)) == 2  # the engine has received them
     harness.engine.report(Failed(FailureKind.OPEN_CINE, "cause", cine_id=7))
     assert not Path(lost.frames.path).exists()
     harness.session.resume()
@@ -518,12 +518,12 @@ def test_an_error_while_sending_is_reported_and_sending_is_tried_again(
 
 def test_the_visible_cine_is_sent_before_others(harness: Harness) -> None:
     gate = threading.Event()
-    behind = make_cine(gate=gate)
-    harness.session.open_cine(7, behind, (1,))
+    waiting = make_cine(gate=gate)
+    harness.session.open_cine(7, waiting, (1,))
     harness.session.set_labels(7, 1, {0: disk(0)})
     harness.session.open_cine(8, make_cine(), (1,))
-    assert isinstance(behind.source, Pictures)
-    assert behind.source.started.wait(10)
+    assert isinstance(waiting.source, DiskFrames)
+    assert waiting.source.started.wait(10)
     harness.session.open_cine(9, make_cine(), (1,))
     harness.session.set_labels(9, 4, {2: disk(2)})
     harness.session.set_visible_frame(9, 0)
@@ -547,7 +547,7 @@ def test_the_revisions_of_the_head_are_sent_to_a_new_engine(harness: Harness, tm
 
 
 def test_a_process_that_cannot_work_reports_the_reason_and_waits_for_shutdown() -> None:
-    """If it ended, that would be taken for a crash."""
+    """If it exited, that would be treated as a crash."""
     ours, theirs = multiprocessing.Pipe()
     why = (
         "The learning engine cannot run (ImportError: no torch); what is known is in a log, please report it."
@@ -574,13 +574,13 @@ def test_a_new_cine_resumes_without_failed_cines(harness: Harness) -> None:
 def test_no_files_are_left_on_a_full_disk(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     allocate, calls = Exchange.allocate, []
 
-    def full_at_last(exchange: Exchange, shape: tuple[int, ...]) -> Any:
+    def full_at_third_file(exchange: Exchange, shape: tuple[int, ...]) -> Any:
         calls.append(shape)
         if len(calls) == 3:
             raise ProjectError("The cache folder is full: free some space there.")
         return allocate(exchange, shape)
 
-    monkeypatch.setattr(Exchange, "allocate", full_at_last)
+    monkeypatch.setattr(Exchange, "allocate", full_at_third_file)
     harness.session.open_cine(7, make_cine(), (1,))
     harness.settle()
     assert [type(event) for event in harness.events] == [LearningFailure]

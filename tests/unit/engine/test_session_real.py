@@ -1,4 +1,4 @@
-"""A session over a real engine process, on a small cine."""
+"""A session with a real engine process, on a small cine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def overlap(masks: PredictedMasks, frame: int) -> float:
 
 
 def fitted_at(log: EventLog, revision: int) -> Callable[[], bool]:
-    """Return a condition: every frame has its final mask of a revision and the engine rests."""
+    """Return a check that every frame has its final mask of a revision and the engine is idle."""
 
     def check() -> bool:
         final = {f for m in log.of(PredictedMasks) if m.final and m.revision == revision for f in m.masks}
@@ -45,7 +45,7 @@ def test_fit_crash_replay_cancel_and_resume(start: Start) -> None:
     session = log.session
     session.open_cine(1, make_cine(), (1, 2, 3))
     session.set_labels(1, 1, {0: disk(0)})
-    # The engine dies in the middle of the first fit: a new one does it all again, from the same labels.
+    # The engine dies during the first fit; a new one fits the same labels again.
     log.wait(lambda: log.at(Stage.FITTING))
     first = session.engine_pid
     session.kill_engine()
@@ -59,7 +59,7 @@ def test_fit_crash_replay_cancel_and_resume(start: Start) -> None:
     assert np.mean([overlap(m, f) for m in last for f in m.masks]) > 0.7
     whole = log.at(Stage.FITTING)[0].total
 
-    # Stopped in the next fit, it keeps the head that it had, and goes on from there.
+    # If the next fit is cancelled, the head is kept, and the fit after that continues from it.
     before = len(log.events)
     session.set_labels(1, 2, {0: disk(0), 5: disk(5)})
     log.wait(lambda: log.at(Stage.FITTING, before))
@@ -72,9 +72,9 @@ def test_fit_crash_replay_cancel_and_resume(start: Start) -> None:
     assert log.of(HeadFitted)[-1].revisions == {1: 2}
     assert not [m for m in log.events[before:] if isinstance(m, PredictedMasks) and m.revision != 2]
     assert log.of(LearningFailure) == []
-    # What was passed through the exchange is gone; the room of masks and doubts, and the head, stay.
-    left = sorted(p.suffix for p in session._exchange.folder.iterdir() if p.suffix != ".lock")
-    assert left == [".safetensors", ".u8", ".u8"]
+    # Only the files of masks and doubts and the head remain in the exchange folder.
+    remaining = sorted(p.suffix for p in session._exchange.folder.iterdir() if p.suffix != ".lock")
+    assert remaining == [".safetensors", ".u8", ".u8"]
 
 
 def test_a_cine_opened_after_cancel_is_prepared(start: Start) -> None:
@@ -115,13 +115,13 @@ def test_three_quick_deaths_then_resume(start: Start) -> None:
 
 def test_requests_do_not_block_while_the_engine_starts(start: Start) -> None:
     log = start()
-    for n in range(5000):  # far more than a pipe holds
+    for n in range(5000):  # far more than fit into a pipe
         log.session.set_visible_frame(1, n)
     assert log.of(Ready) == []
     log.wait(lambda: log.of(Ready))
 
 
-def test_close_during_feature_extraction_leaves_nothing(start: Start) -> None:
+def test_close_during_feature_extraction_leaves_no_files(start: Start) -> None:
     log = start()
     log.session.open_cine(1, make_cine(), (1, 2, 3))
     log.wait(lambda: log.at(Stage.FEATURES) or log.at(Stage.MOTION))

@@ -1,4 +1,4 @@
-"""A cine that no head recognises gets no masks, no suggestion, and is not used in fits."""
+"""A cine that no head recognises gets no masks and no suggestion, and is not used in fits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tests.unit.service.test_service import (
     FRAMES,
     SIZE,
-    Client,
+    Driver,
     StubStarter,
-    client,
+    driver,
     features,
     left_heart,
     with_starter,
@@ -36,82 +36,82 @@ from vjepa_core.service.messages import (
 )
 from vjepa_core.service.recognition import Recognition
 
-__all__ = ["client", "features", "with_starter"]
+__all__ = ["driver", "features", "with_starter"]
 
 
-def strange(client: Client, cine: int) -> OpenCine:
+def letters(driver: Driver, cine: int) -> OpenCine:
     """A cine that shows a page of letters."""
     page = textures(5, seed=3)[0][4]
     frames: NDArray[np.uint8] = np.repeat(page[None], FRAMES, axis=0)
-    return replace(client.open(cine), frames=client.share(f"strange{cine}", frames))
+    return replace(driver.open(cine), frames=driver.share(f"letters{cine}", frames))
 
 
-def predicted(client: Client, cine: int, since: int = 0) -> list[Predicted]:
-    return [p for p in client.of(Predicted, since) if p.cine_id == cine]
+def predicted(driver: Driver, cine: int, since: int = 0) -> list[Predicted]:
+    return [p for p in driver.of(Predicted, since) if p.cine_id == cine]
 
 
-def test_a_fitted_head_predicts_similar_cines_only(client: Client) -> None:
-    client.send(client.open(1), client.labels(1, 0, 3))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    client.send(strange(client, 2), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    assert predicted(client, 2) == []
-    assert [reported for reported in client.of(Suggested) if reported.cine_id == 2] == [
+def test_a_fitted_head_predicts_similar_cines_only(driver: Driver) -> None:
+    driver.send(driver.open(1), driver.labels(1, 0, 3))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(letters(driver, 2), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    assert predicted(driver, 2) == []
+    assert [reported for reported in driver.of(Suggested) if reported.cine_id == 2] == [
         Suggested(2, 0, None, None)
     ]
-    since = len(client.reports)
-    client.send(client.open(3), SetVisibleFrame(3, 0))
-    client.wait(lambda: {f for p in predicted(client, 3) for f in p.frames} == set(range(FRAMES)))
-    client.send(SetVisibleFrame(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1, since)
-    assert all(reported.next_cine_id != 2 for reported in client.of(Suggested, since))
+    since = len(driver.reports)
+    driver.send(driver.open(3), SetVisibleFrame(3, 0))
+    driver.wait(lambda: {f for p in predicted(driver, 3) for f in p.frames} == set(range(FRAMES)))
+    driver.send(SetVisibleFrame(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1, since)
+    assert all(reported.next_cine_id != 2 for reported in driver.of(Suggested, since))
 
 
 def test_an_unrecognised_cine_is_predicted_once_it_is_outlined(
-    client: Client,
+    driver: Driver,
 ) -> None:
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    client.send(strange(client, 2), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    since = len(client.reports)
-    client.send(client.labels(1, 0, cine=2))
-    client.wait_for(Stage.UP_TO_DATE, 1, since)
-    drawn = {f for p in predicted(client, 2, since) if p.final for f in p.frames}
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(letters(driver, 2), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    since = len(driver.reports)
+    driver.send(driver.labels(1, 0, cine=2))
+    driver.wait_for(Stage.UP_TO_DATE, 1, since)
+    drawn = {f for p in predicted(driver, 2, since) if p.final for f in p.frames}
     assert drawn == set(range(FRAMES))
 
 
 def test_an_unrecognised_cine_gets_no_previews(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(False)
-    client.send(left_heart(client, 1), replace(strange(client, 2), left_heart=True), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    client.send(client.labels(1, 0, cine=1))
-    client.wait(lambda: client.of(HeadReady))
-    since = len(client.reports)
-    client.wait_for(Stage.NOT_RECOGNISED, since=since)
-    assert predicted(client, 2) == []
+    driver, _ = with_starter(False)
+    driver.send(left_heart(driver, 1), replace(letters(driver, 2), left_heart=True), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    driver.send(driver.labels(1, 0, cine=1))
+    driver.wait(lambda: driver.of(HeadReady))
+    since = len(driver.reports)
+    driver.wait_for(Stage.NOT_RECOGNISED, since=since)
+    assert predicted(driver, 2) == []
 
 
-def test_the_file_of_a_head_contains_its_reference_cines(client: Client, tmp_path: Path) -> None:
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    path = Path(client.of(HeadReady)[-1].path)
+def test_the_file_of_a_head_contains_its_reference_cines(driver: Driver, tmp_path: Path) -> None:
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    path = Path(driver.of(HeadReady)[-1].path)
     again = Recognition(None, None)
     again.restore(path)
     known = again.reference_cines([])
     assert known is not None
     assert len(known.embeddings) == 1
     bare = tmp_path / "bare"
-    save_head(client.engine.state.heads.fitted, bare)  # type: ignore[arg-type]
-    client.send(RestoreHead(str(bare)))
+    save_head(driver.engine.state.heads.fitted, bare)  # type: ignore[arg-type]
+    driver.send(RestoreHead(str(bare)))
     again.restore(bare)
     assert again.reference_cines([]) is None
 
 
 def test_a_finding_is_reported_and_caps_the_expected_dice(
-    client: Client,
+    driver: Driver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A cavity in two pieces, with a certain softmax."""
@@ -127,9 +127,9 @@ def test_a_finding_is_reported_and_caps_the_expected_dice(
         return in_pieces.expand(len(frames), -1, -1, -1)
 
     monkeypatch.setattr(pipeline, "predict_with_draft", predict)
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    final = [p for p in client.of(Predicted) if p.final]
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    final = [p for p in driver.of(Predicted) if p.final]
     reported = {f: (c, r) for p in final for f, c, r in zip(p.frames, p.confidence, p.findings, strict=True)}
     assert reported[0][1] == ()  # outlined by a human
     for frame in range(1, FRAMES):
@@ -137,29 +137,29 @@ def test_a_finding_is_reported_and_caps_the_expected_dice(
         assert reported[frame][1] == ("pieces",)
 
 
-def test_masks_are_inside_the_sector(client: Client) -> None:
+def test_masks_are_inside_the_sector(driver: Driver) -> None:
     y, x = np.mgrid[:224, :224]
     inside = np.abs(x - 112) < 0.6 * (y + 4)
     grain = np.random.default_rng(0).integers(40, 200, (FRAMES, 224, 224))
     frames = np.where(inside, grain, 0).astype(np.uint8)
     label = np.zeros((1, SIZE, SIZE), np.uint8)
-    label[0, 20:40, 8:40] = 1  # across the edge of the fan
-    opened = replace(client.open(1), frames=client.share("fan", frames))
-    request = replace(client.labels(1, 0), labels=client.share("across", label))
-    client.send(opened, request)
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    label[0, 20:40, 8:40] = 1  # across the edge of the sector
+    opened = replace(driver.open(1), frames=driver.share("fan", frames))
+    request = replace(driver.labels(1, 0), labels=driver.share("across", label))
+    driver.send(opened, request)
+    driver.wait_for(Stage.UP_TO_DATE, 1)
     small = cv2.resize(inside.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    masks = np.array(client.masks[1].open())
+    masks = np.array(driver.masks[1].open())
     assert masks.any()
     assert not (masks[:, small == 0] > 0).any()
 
 
-def test_an_unrecognised_cine_is_not_used_as_an_unlabelled_example(client: Client) -> None:
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    client.send(strange(client, 2), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    works = client.engine.state.cines
+def test_an_unrecognised_cine_is_not_used_as_an_unlabelled_example(driver: Driver) -> None:
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(letters(driver, 2), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    works = driver.engine.state.cines
     assert isinstance(works[2], CineState)
     assert works[2].is_unlabelled_example
-    assert not client.engine.state.heads.recognition.resembles(works[2], list(works.values()))
+    assert not driver.engine.state.heads.recognition.resembles(works[2], list(works.values()))

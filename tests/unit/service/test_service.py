@@ -66,8 +66,8 @@ def image(index: int, size: int) -> NDArray[np.uint8]:
     return image
 
 
-class Client:
-    """An engine in a thread, and the client's end of its pipe."""
+class Driver:
+    """An engine in a thread, driven through the program's end of its pipe."""
 
     def __init__(self, folder: Path, features: Path, encoder: str = DEFAULT_ENCODER, **more: Any) -> None:
         self.folder = folder
@@ -126,11 +126,11 @@ class Client:
                 self.reports.append(self.pipe.recv())
 
     def wait_for(self, stage: Stage, revision: int | None = None, since: int = 0) -> None:
-        def there() -> bool:
+        def is_reported() -> bool:
             found = [p for p in self.of(Progress, since) if p.stage is stage]
             return any(revision in (None, p.revision) for p in found)
 
-        self.wait(there)
+        self.wait(is_reported)
 
     def end(self) -> None:
         self.send(Shutdown())
@@ -142,123 +142,123 @@ class Client:
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Feature cache shared by all tests, whose cines are the same."""
+    """Feature cache shared by all tests, which use the same cines."""
     return tmp_path_factory.mktemp("features")
 
 
 @pytest.fixture
-def client(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def driver(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
-    client = Client(tmp_path, features)
-    yield client
-    client.end()
+    driver = Driver(tmp_path, features)
+    yield driver
+    driver.end()
 
 
-def test_the_engine_reports_its_encoder_and_waits_for_labels(client: Client) -> None:
-    client.send(client.open())
-    client.wait_for(Stage.WAITING)
-    (ready,) = client.of(Ready)
+def test_the_engine_reports_its_encoder_and_waits_for_labels(driver: Driver) -> None:
+    driver.send(driver.open())
+    driver.wait_for(Stage.WAITING)
+    (ready,) = driver.of(Ready)
     assert ready.encoder == DEFAULT_ENCODER
-    assert client.of(CineReceived) == [CineReceived(1)]
-    assert client.of(Predicted) == []
+    assert driver.of(CineReceived) == [CineReceived(1)]
+    assert driver.of(Predicted) == []
 
 
-def test_the_whole_cine_is_predicted_outward_from_the_visible_frame(client: Client) -> None:
-    client.send(client.open(), SetVisibleFrame(1, 5), client.labels(1, 0, 3))
-    client.wait_for(Stage.UP_TO_DATE)
-    (received,) = client.of(LabelsReceived)
+def test_the_whole_cine_is_predicted_outward_from_the_visible_frame(driver: Driver) -> None:
+    driver.send(driver.open(), SetVisibleFrame(1, 5), driver.labels(1, 0, 3))
+    driver.wait_for(Stage.UP_TO_DATE)
+    (received,) = driver.of(LabelsReceived)
     assert received.labels.path.endswith("labels1-1")
-    final = [p for p in client.of(Predicted) if p.final]
+    final = [p for p in driver.of(Predicted) if p.final]
     assert final[0].frames[0] == 5
     assert sorted(f for p in final for f in p.frames) == list(range(FRAMES))
-    assert {p.revision for p in client.of(Predicted)} == {1}
+    assert {p.revision for p in driver.of(Predicted)} == {1}
     assert all(0 <= c <= 1 for p in final for c in p.confidence)
-    (head,) = client.of(HeadReady)
+    (head,) = driver.of(HeadReady)
     assert head.revisions == ((1, 1),)
     assert Path(head.path).exists()
-    assert set(np.unique(client.masks[1].open())) <= {0, 1, 2, 3}
-    assert client.doubts[1].open().any(axis=(1, 2)).all()  # every frame has some doubt
+    assert set(np.unique(driver.masks[1].open())) <= {0, 1, 2, 3}
+    assert driver.doubts[1].open().any(axis=(1, 2)).all()  # every frame has some doubt
 
 
-def test_the_fit_is_reported_before_the_first_masks(client: Client) -> None:
+def test_the_fit_is_reported_before_the_first_masks(driver: Driver) -> None:
     """On a busy machine the first masks take seconds; progress must be visible before."""
-    client.send(client.open())
-    client.wait_for(Stage.WAITING)
-    since = len(client.reports)
-    client.send(client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    relevant = [report for report in client.reports[since:] if isinstance(report, Progress | Predicted)]
+    driver.send(driver.open())
+    driver.wait_for(Stage.WAITING)
+    since = len(driver.reports)
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    relevant = [report for report in driver.reports[since:] if isinstance(report, Progress | Predicted)]
     assert relevant[0] == Progress(1, 1, Stage.FITTING, 0, 8)
     assert isinstance(relevant[1], Predicted)
 
 
-def test_stored_masks_are_predicted_again_on_request(client: Client) -> None:
-    client.send(client.open(), client.labels(1, 0, 3))
-    client.wait_for(Stage.UP_TO_DATE)
-    before, since = np.array(client.masks[1].open()), len(client.reports)
-    client.doubts[1].open(writable=True)[...] = 0
-    client.send(PredictAgain(1))
-    client.wait_for(Stage.UP_TO_DATE, since=since)
-    assert not client.of(HeadReady, since)
-    assert sorted(f for p in client.of(Predicted, since) for f in p.frames) == list(range(FRAMES))
-    assert np.array_equal(client.masks[1].open(), before)
-    assert client.doubts[1].open().any(axis=(1, 2)).all()
+def test_stored_masks_are_predicted_again_on_request(driver: Driver) -> None:
+    driver.send(driver.open(), driver.labels(1, 0, 3))
+    driver.wait_for(Stage.UP_TO_DATE)
+    before, since = np.array(driver.masks[1].open()), len(driver.reports)
+    driver.doubts[1].open(writable=True)[...] = 0
+    driver.send(PredictAgain(1))
+    driver.wait_for(Stage.UP_TO_DATE, since=since)
+    assert not driver.of(HeadReady, since)
+    assert sorted(f for p in driver.of(Predicted, since) for f in p.frames) == list(range(FRAMES))
+    assert np.array_equal(driver.masks[1].open(), before)
+    assert driver.doubts[1].open().any(axis=(1, 2)).all()
 
 
-def test_a_second_fit_is_short_and_reports_its_revision(client: Client) -> None:
-    client.send(client.open(), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.reports)
-    client.send(client.labels(2, 0, 4))
-    client.wait_for(Stage.UP_TO_DATE, 2)
-    fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
+def test_a_second_fit_is_short_and_reports_its_revision(driver: Driver) -> None:
+    driver.send(driver.open(), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(driver.reports)
+    driver.send(driver.labels(2, 0, 4))
+    driver.wait_for(Stage.UP_TO_DATE, 2)
+    fits = [p for p in driver.of(Progress, since) if p.stage is Stage.FITTING]
     assert {(p.total, p.revision) for p in fits} == {(3, 2)}
-    assert {p.revision for p in client.of(Predicted, since)} == {2}
+    assert {p.revision for p in driver.of(Predicted, since)} == {2}
 
 
-def test_cancel_and_resume(client: Client) -> None:
-    client.send(client.open())
-    client.wait_for(Stage.WAITING)
-    client.send(client.labels(1, 0), Cancel())
-    client.wait_for(Stage.CANCELLED)
-    assert client.of(HeadReady) == []
-    client.send(Resume())
-    client.wait_for(Stage.UP_TO_DATE)
-    assert len(client.of(HeadReady)) == 1
+def test_cancel_and_resume(driver: Driver) -> None:
+    driver.send(driver.open())
+    driver.wait_for(Stage.WAITING)
+    driver.send(driver.labels(1, 0), Cancel())
+    driver.wait_for(Stage.CANCELLED)
+    assert driver.of(HeadReady) == []
+    driver.send(Resume())
+    driver.wait_for(Stage.UP_TO_DATE)
+    assert len(driver.of(HeadReady)) == 1
 
 
-def test_new_labels_resume_after_cancel(client: Client) -> None:
-    client.send(client.open(), Cancel())
-    client.wait_for(Stage.CANCELLED)
-    client.send(client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE)
+def test_new_labels_resume_after_cancel(driver: Driver) -> None:
+    driver.send(driver.open(), Cancel())
+    driver.wait_for(Stage.CANCELLED)
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE)
 
 
-def test_fitted_labels_need_their_head(client: Client) -> None:
+def test_fitted_labels_need_their_head(driver: Driver) -> None:
     """If the head is rejected, the labels are fitted again."""
-    client.send(client.open(), client.labels(5, 0, is_fitted=True))
-    client.wait_for(Stage.UP_TO_DATE)
-    assert client.of(HeadReady)[0].revisions == ((1, 5),)
+    driver.send(driver.open(), driver.labels(5, 0, is_fitted=True))
+    driver.wait_for(Stage.UP_TO_DATE)
+    assert driver.of(HeadReady)[0].revisions == ((1, 5),)
 
 
-def test_a_restored_head_makes_a_fit_unnecessary(client: Client) -> None:
-    client.send(client.open(), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.reports)
-    client.send(RestoreHead(client.of(HeadReady)[0].path), client.labels(2, 0, 1, is_fitted=True))
-    client.wait_for(Stage.UP_TO_DATE, 2)
-    assert Stage.FITTING not in client.stages(since)
-    assert client.of(Failed) == []
+def test_a_restored_head_makes_a_fit_unnecessary(driver: Driver) -> None:
+    driver.send(driver.open(), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE)
+    since = len(driver.reports)
+    driver.send(RestoreHead(driver.of(HeadReady)[0].path), driver.labels(2, 0, 1, is_fitted=True))
+    driver.wait_for(Stage.UP_TO_DATE, 2)
+    assert Stage.FITTING not in driver.stages(since)
+    assert driver.of(Failed) == []
 
 
-def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path, features: Path) -> None:
-    client.send(client.open(), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE)
-    old = client.of(HeadReady)[0]
+def test_a_head_over_another_encoder_is_not_used(driver: Driver, tmp_path: Path, features: Path) -> None:
+    driver.send(driver.open(), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE)
+    old = driver.of(HeadReady)[0]
     own = tmp_path / "own"
     own.mkdir()
-    card = write_own_encoder(own)
-    other = Client(own, features, "own", encoder_folders=[resource_path("encoders"), own])
+    card = write_user_encoder(own)
+    other = Driver(own, features, "own", encoder_folders=[resource_path("encoders"), own])
     try:
         other.send(RestoreHead(old.path), other.open(), other.labels(1, 0, is_fitted=True))
         other.wait_for(Stage.UP_TO_DATE)
@@ -272,16 +272,16 @@ def test_a_head_over_another_encoder_is_not_used(client: Client, tmp_path: Path,
         other.end()
 
 
-def test_a_head_of_an_older_version_is_not_used(client: Client, tmp_path: Path) -> None:
+def test_a_head_of_an_older_version_is_not_used(driver: Driver, tmp_path: Path) -> None:
     save_file({}, str(tmp_path / "old"), metadata={"format": "apical-head-1"})
-    client.send(RestoreHead(str(tmp_path / "old")), client.open(), client.labels(1, 0, is_fitted=True))
-    client.wait_for(Stage.UP_TO_DATE)
-    assert len(client.of(HeadReady)) == 1  # the labels were fitted again
-    assert client.of(Failed) == []
+    driver.send(RestoreHead(str(tmp_path / "old")), driver.open(), driver.labels(1, 0, is_fitted=True))
+    driver.wait_for(Stage.UP_TO_DATE)
+    assert len(driver.of(HeadReady)) == 1  # the labels were fitted again
+    assert driver.of(Failed) == []
 
 
 class StubStarter:
-    """A starter with an untrained head, which applies or not as given."""
+    """A starter with an untrained head that applies or not, as specified."""
 
     def __init__(self, card: EncoderCard, applies: bool) -> None:
         self.head = new_head(card, (1, 2, 3))
@@ -301,11 +301,11 @@ class StubStarter:
 @pytest.fixture
 def with_starter(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: Path
-) -> Iterator[Callable[[bool], tuple[Client, list[StubStarter]]]]:
-    """A function that starts a client whose engine has a starter head."""
-    clients: list[Client] = []
+) -> Iterator[Callable[[bool], tuple[Driver, list[StubStarter]]]]:
+    """Return a function that starts an engine with a starter head."""
+    clients: list[Driver] = []
 
-    def start(applies: bool) -> tuple[Client, list[StubStarter]]:
+    def start(applies: bool) -> tuple[Driver, list[StubStarter]]:
         starters: list[StubStarter] = []
 
         def load(card: EncoderCard) -> StubStarter:
@@ -314,38 +314,38 @@ def with_starter(
 
         monkeypatch.setattr(engine, "load_starter", load)
         monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=8, warm_steps=3))
-        clients.append(Client(tmp_path, features))
+        clients.append(Driver(tmp_path, features))
         return clients[0], starters
 
     yield start
-    for client in clients:
-        client.end()
+    for driver in clients:
+        driver.end()
 
 
 def test_a_draft_is_predicted_before_any_label_and_after_all_are_removed(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, starters = with_starter(True)
-    client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT)
-    assert {f for p in client.of(Predicted) for f in p.frames} == set(range(FRAMES))
-    assert client.of(HeadReady) == []
-    client.send(client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.reports)
-    client.send(client.labels(2))
-    client.wait_for(Stage.DRAFT, 2, since)
-    again = [p for p in client.reports[since:] if isinstance(p, Predicted)]
+    driver, starters = with_starter(True)
+    driver.send(replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.DRAFT)
+    assert {f for p in driver.of(Predicted) for f in p.frames} == set(range(FRAMES))
+    assert driver.of(HeadReady) == []
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(driver.reports)
+    driver.send(driver.labels(2))
+    driver.wait_for(Stage.DRAFT, 2, since)
+    again = [p for p in driver.reports[since:] if isinstance(p, Predicted)]
     assert {f for p in again for f in p.frames} == set(range(FRAMES))
     assert starters[0].n_calls == 1
 
 
 def test_a_draft_is_not_replaced_by_carried_labels(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT)
+    driver, _ = with_starter(True)
+    driver.send(replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.DRAFT)
     carried: list[int] = []
     carry = CineState.carry_labels
 
@@ -354,221 +354,221 @@ def test_a_draft_is_not_replaced_by_carried_labels(
         return carry(work)
 
     monkeypatch.setattr(CineState, "carry_labels", count)
-    client.send(client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
     assert carried == []
 
 
 def test_structures_that_are_not_outlined_on_a_cine_come_from_its_draft(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = with_starter(True)
+    driver, _ = with_starter(True)
     calls: list[tuple[int, list[bool]]] = []
 
     def record(found: torch.Tensor, draft: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        calls.append((client.engine.state.visible_id, known.tolist()))
+        calls.append((driver.engine.state.visible_id, known.tolist()))
         return fill_from_draft(found, draft, known)
 
     monkeypatch.setattr("vjepa_core.fewshot.pipeline.fill_from_draft", record)
-    everything = replace(client.labels(1, 0), stated=((1, 2, 3),))
-    cavity = replace(client.labels(1, 0, cine=2), stated=((1,),))
-    client.send(replace(client.open(), left_heart=True), replace(client.open(2), left_heart=True))
-    client.send(everything, cavity, SetVisibleFrame(2, 0))
-    client.wait(lambda: any(p.final and p.cine_id == 2 and p.revision == 1 for p in client.of(Predicted)))
+    everything = replace(driver.labels(1, 0), stated=((1, 2, 3),))
+    cavity = replace(driver.labels(1, 0, cine=2), stated=((1,),))
+    driver.send(replace(driver.open(), left_heart=True), replace(driver.open(2), left_heart=True))
+    driver.send(everything, cavity, SetVisibleFrame(2, 0))
+    driver.wait(lambda: any(p.final and p.cine_id == 2 and p.revision == 1 for p in driver.of(Predicted)))
     assert (2, [True, True, False, False]) in calls
     assert all(known == [True, True, False, False] for cine, known in calls if cine == 2)
 
 
-def test_structures_stated_to_be_absent_reach_the_labels(client: Client) -> None:
-    client.send(client.open(), replace(client.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    labels = client.engine.state.cines[1].pipeline.labels
+def test_structures_stated_to_be_absent_reach_the_labels(driver: Driver) -> None:
+    driver.send(driver.open(), replace(driver.labels(1, 0, 3), stated=((1, 3), (1, 2, 3))))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    labels = driver.engine.state.cines[1].pipeline.labels
     assert labels[0].stated.tolist() == [True, True, False, True]
     assert labels[3].stated.tolist() == [True, True, True, True]
     assert labels[0].target[..., 3].max() == 0
 
 
 def test_a_draft_is_predicted_again_after_labels_without_a_structure(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT)
-    since = len(client.reports)
-    client.send(client.labels(1))
-    client.wait_for(Stage.DRAFT, 1, since)
-    again = [p for p in client.of(Predicted, since) if p.revision == 1]
+    driver, _ = with_starter(True)
+    driver.send(replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.DRAFT)
+    since = len(driver.reports)
+    driver.send(driver.labels(1))
+    driver.wait_for(Stage.DRAFT, 1, since)
+    again = [p for p in driver.of(Predicted, since) if p.revision == 1]
     assert {f for p in again for f in p.frames} == set(range(FRAMES))
 
 
-def test_predicting_a_cine_again_before_it_has_arrived_is_no_error(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+def test_predicting_a_cine_again_before_it_has_arrived_is_not_an_error(
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(PredictAgain(7), replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT)
-    assert client.of(Failed) == []
+    driver, _ = with_starter(True)
+    driver.send(PredictAgain(7), replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.DRAFT)
+    assert driver.of(Failed) == []
 
 
 @pytest.mark.parametrize("applies", [True, False])
 def test_a_scribble_is_completed_by_the_starter_head_only_if_it_applies(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
     monkeypatch: pytest.MonkeyPatch,
     applies: bool,
 ) -> None:
     heads: list[object] = []
 
-    def complete(study: PreparedCine, head: object) -> dict[int, FrameLabel]:
+    def complete(cine: PreparedCine, head: object) -> dict[int, FrameLabel]:
         heads.append(head)
-        return dict(study.labels)
+        return dict(cine.labels)
 
     monkeypatch.setattr("vjepa_core.fewshot.pipeline.complete_labels", complete)
-    client, starters = with_starter(applies)
-    client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
+    driver, starters = with_starter(applies)
+    driver.send(replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
     scribble = np.full((1, SIZE, SIZE), 255, np.uint8)
     scribble[0, 10:20, 10:20] = 1
-    client.send(SetLabels(1, 1, (0,), client.share("scribble", scribble)))
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(SetLabels(1, 1, (0,), driver.share("scribble", scribble)))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
     assert heads
     assert all(head is (starters[0].head if applies else None) for head in heads)
 
 
 def test_there_is_no_draft_if_the_starter_head_does_not_apply(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(False)
-    client.send(replace(client.open(), left_heart=True))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    assert client.of(Predicted) == []
-    client.send(client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    driver, _ = with_starter(False)
+    driver.send(replace(driver.open(), left_heart=True))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    assert driver.of(Predicted) == []
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
 
 
 def test_there_is_no_draft_of_other_structures(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, starters = with_starter(True)
-    client.send(client.open())
-    client.wait_for(Stage.WAITING)
-    assert client.of(Predicted) == []
+    driver, starters = with_starter(True)
+    driver.send(driver.open())
+    driver.wait_for(Stage.WAITING)
+    assert driver.of(Predicted) == []
     assert starters[0].n_calls == 0
 
 
 def test_a_fit_starts_from_a_copy_of_the_starter_head(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, starters = with_starter(True)
-    client.wait(lambda: bool(starters))
+    driver, starters = with_starter(True)
+    driver.wait(lambda: bool(starters))
     before = {name: value.clone() for name, value in starters[0].head.state_dict().items()}
-    client.send(replace(client.open(), left_heart=True), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(replace(driver.open(), left_heart=True), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
     after = starters[0].head.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_after_one_label_the_draft_is_used_where_only_it_follows_the_beat(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    request = replace(client.open(), left_heart=True)
-    client.send(request)
-    client.wait_for(Stage.DRAFT)
+    driver, _ = with_starter(True)
+    request = replace(driver.open(), left_heart=True)
+    driver.send(request)
+    driver.wait_for(Stage.DRAFT)
     grid = np.hypot(*(np.mgrid[:GRID_SIZE, :GRID_SIZE] - GRID_SIZE / 2))
-    radii = [SIZE // 4, SIZE // 4, 20, 25, 25, 25]  # of the region's pixels: the pictures hardly change
+    radii = [SIZE // 4, SIZE // 4, 20, 25, 25, 25]  # in pixels of the region; the frames hardly change
     inside = torch.from_numpy(np.stack([grid < radius * GRID_SIZE / SIZE for radius in radii])).float()
-    work = client.engine.state.cines[1]
+    work = driver.engine.state.cines[1]
     assert work.pipeline.draft is not None
     work.pipeline.draft.store(range(FRAMES), torch.stack([1 - inside, inside, 0 * inside, 0 * inside], 1))
     label = (np.hypot(*(np.mgrid[:SIZE, :SIZE] - SIZE / 2)) < SIZE // 4).astype(np.uint8)
-    client.send(SetLabels(1, 1, (0,), client.share("one", label[None])))
-    client.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(SetLabels(1, 1, (0,), driver.share("one", label[None])))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
     areas = (request.masks.open() == 1).sum((1, 2))
     assert areas[0] == pytest.approx(np.pi * 15**2, rel=0.15)
     assert areas[4] == pytest.approx(np.pi * 25**2, rel=0.05)
 
 
 def test_a_cine_keeps_its_draft_while_one_other_is_outlined(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(replace(client.open(1), left_heart=True), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    client.send(replace(client.open(2), left_heart=True), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.DRAFT)
+    driver, _ = with_starter(True)
+    driver.send(replace(driver.open(1), left_heart=True), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    driver.send(replace(driver.open(2), left_heart=True), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.DRAFT)
 
 
-def left_heart(client: Client, cine: int) -> OpenCine:
-    return replace(client.open(cine), left_heart=True)
+def left_heart(driver: Driver, cine: int) -> OpenCine:
+    return replace(driver.open(cine), left_heart=True)
 
 
 def test_a_cine_whose_labels_are_removed_gets_a_draft_and_the_others_a_fit(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(left_heart(client, 1), left_heart(client, 2))
-    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(2, 0))
-    client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
-    client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.reports)
-    client.send(client.labels(2, cine=2))
-    client.wait_for(Stage.DRAFT, 2, since)
-    drawn = [p for p in client.of(Predicted, since) if p.cine_id == 2 and p.revision == 2]
+    driver, _ = with_starter(True)
+    driver.send(left_heart(driver, 1), left_heart(driver, 2))
+    driver.send(driver.labels(1, 0, cine=1), driver.labels(1, 2, cine=2), SetVisibleFrame(2, 0))
+    driver.wait(lambda: any(len(h.revisions) == 2 for h in driver.of(HeadReady)))
+    driver.wait_for(Stage.UP_TO_DATE)
+    since = len(driver.reports)
+    driver.send(driver.labels(2, cine=2))
+    driver.wait_for(Stage.DRAFT, 2, since)
+    drawn = [p for p in driver.of(Predicted, since) if p.cine_id == 2 and p.revision == 2]
     assert {f for p in drawn for f in p.frames} == set(range(FRAMES))
     assert all(p.draft for p in drawn if p.final)
-    assert dict(client.of(HeadReady, since)[-1].revisions) == {1: 1}
+    assert dict(driver.of(HeadReady, since)[-1].revisions) == {1: 1}
 
 
 def test_without_any_labels_every_cine_gets_a_draft_again(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, _ = with_starter(True)
-    client.send(left_heart(client, 1), left_heart(client, 2), left_heart(client, 3))
-    client.send(client.labels(1, 0, cine=1), client.labels(1, 2, cine=2), SetVisibleFrame(3, 0))
-    client.wait(lambda: any(p.cine_id == 3 and p.final and not p.draft for p in client.of(Predicted)))
-    client.wait_for(Stage.UP_TO_DATE)
-    since = len(client.reports)
-    client.send(client.labels(2, cine=1), client.labels(2, cine=2), SetVisibleFrame(3, 1))
-    client.wait_for(Stage.DRAFT, None, since)
-    drafts = [p for p in client.of(Predicted, since) if p.cine_id == 3 and p.draft]
+    driver, _ = with_starter(True)
+    driver.send(left_heart(driver, 1), left_heart(driver, 2), left_heart(driver, 3))
+    driver.send(driver.labels(1, 0, cine=1), driver.labels(1, 2, cine=2), SetVisibleFrame(3, 0))
+    driver.wait(lambda: any(p.cine_id == 3 and p.final and not p.draft for p in driver.of(Predicted)))
+    driver.wait_for(Stage.UP_TO_DATE)
+    since = len(driver.reports)
+    driver.send(driver.labels(2, cine=1), driver.labels(2, cine=2), SetVisibleFrame(3, 1))
+    driver.wait_for(Stage.DRAFT, None, since)
+    drafts = [p for p in driver.of(Predicted, since) if p.cine_id == 3 and p.draft]
     assert {f for p in drafts for f in p.frames} == set(range(FRAMES))
 
 
 def test_a_cine_without_labels_does_not_discard_a_restored_head(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]], tmp_path: Path
 ) -> None:
-    client, starters = with_starter(True)
-    client.wait(lambda: bool(starters))
+    driver, starters = with_starter(True)
+    driver.wait(lambda: bool(starters))
     save_head(starters[0].head, tmp_path / "kept.safetensors")
-    client.send(RestoreHead(str(tmp_path / "kept.safetensors")))
-    client.send(left_heart(client, 1), client.labels(2, cine=1))  # removed before the project was closed
-    client.send(left_heart(client, 2), client.labels(1, 0, cine=2, is_fitted=True), SetVisibleFrame(2, 0))
-    client.wait_for(Stage.UP_TO_DATE)
-    assert client.of(HeadReady) == []
+    driver.send(RestoreHead(str(tmp_path / "kept.safetensors")))
+    driver.send(left_heart(driver, 1), driver.labels(2, cine=1))  # removed before the project was closed
+    driver.send(left_heart(driver, 2), driver.labels(1, 0, cine=2, is_fitted=True), SetVisibleFrame(2, 0))
+    driver.wait_for(Stage.UP_TO_DATE)
+    assert driver.of(HeadReady) == []
 
 
 def test_a_restored_head_without_labelled_cines_predicts_nothing(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]], tmp_path: Path
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]], tmp_path: Path
 ) -> None:
-    client, starters = with_starter(False)
-    client.wait(lambda: bool(starters))
+    driver, starters = with_starter(False)
+    driver.wait(lambda: bool(starters))
     save_head(starters[0].head, tmp_path / "kept.safetensors")
-    client.send(RestoreHead(str(tmp_path / "kept.safetensors")), left_heart(client, 1))
-    client.wait_for(Stage.NOT_RECOGNISED)
-    assert client.of(Predicted) == []
+    driver.send(RestoreHead(str(tmp_path / "kept.safetensors")), left_heart(driver, 1))
+    driver.wait_for(Stage.NOT_RECOGNISED)
+    assert driver.of(Predicted) == []
 
 
 def test_a_draft_is_replaced_once_two_other_cines_are_labelled(
-    with_starter: Callable[[bool], tuple[Client, list[StubStarter]]],
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
 ) -> None:
-    client, starters = with_starter(True)
-    client.wait(lambda: bool(starters))
-    client.send(left_heart(client, 1))
-    client.wait_for(Stage.DRAFT)
-    client.send(left_heart(client, 2), left_heart(client, 3), SetVisibleFrame(1, 0))
-    client.send(client.labels(1, 0, cine=2), client.labels(1, 2, cine=3))
-    client.wait_for(Stage.UP_TO_DATE)
-    last = {f: p.draft for p in client.of(Predicted) if p.cine_id == 1 and p.final for f in p.frames}
+    driver, starters = with_starter(True)
+    driver.wait(lambda: bool(starters))
+    driver.send(left_heart(driver, 1))
+    driver.wait_for(Stage.DRAFT)
+    driver.send(left_heart(driver, 2), left_heart(driver, 3), SetVisibleFrame(1, 0))
+    driver.send(driver.labels(1, 0, cine=2), driver.labels(1, 2, cine=3))
+    driver.wait_for(Stage.UP_TO_DATE)
+    last = {f: p.draft for p in driver.of(Predicted) if p.cine_id == 1 and p.final for f in p.frames}
     assert last == dict.fromkeys(range(FRAMES), False)
 
 
@@ -587,18 +587,18 @@ def test_an_encoder_that_cannot_be_loaded_is_reported_once(
         raise error
 
     monkeypatch.setattr(engine, "load_encoder", load)
-    client = Client(tmp_path, tmp_path)
+    driver = Driver(tmp_path, tmp_path)
     try:
-        client.wait(lambda: bool(client.of(Failed)))
-        (failed,) = client.of(Failed)
+        driver.wait(lambda: bool(driver.of(Failed)))
+        (failed,) = driver.of(Failed)
         assert expected in failure_text(failed, "any")
-        assert client.thread.is_alive()
+        assert driver.thread.is_alive()
     finally:
-        client.end()
-    assert not client.thread.is_alive()
+        driver.end()
+    assert not driver.thread.is_alive()
 
 
-def write_own_encoder(folder: Path) -> dict[str, Any]:
+def write_user_encoder(folder: Path) -> dict[str, Any]:
     """Write a tiny encoder with its card, as trained by a user."""
     architecture = "vit_tiny_patch16_224_t2"
     torch.manual_seed(1)
@@ -611,25 +611,25 @@ def write_own_encoder(folder: Path) -> dict[str, Any]:
     return card
 
 
-def test_another_cine_is_predicted_when_it_becomes_visible(client: Client) -> None:
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE)
-    client.send(client.open(2), SetVisibleFrame(2, 3))
-    client.wait(
-        lambda: {f for p in client.of(Predicted) if p.cine_id == 2 for f in p.frames} == set(range(6))
+def test_another_cine_is_predicted_when_it_becomes_visible(driver: Driver) -> None:
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE)
+    driver.send(driver.open(2), SetVisibleFrame(2, 3))
+    driver.wait(
+        lambda: {f for p in driver.of(Predicted) if p.cine_id == 2 for f in p.frames} == set(range(6))
     )
-    assert next(p for p in client.of(Predicted) if p.cine_id == 2).frames[0] == 3
+    assert next(p for p in driver.of(Predicted) if p.cine_id == 2).frames[0] == 3
 
 
-def test_labels_of_two_cines_are_fitted_together(client: Client) -> None:
-    client.send(client.open(1), client.open(2))
-    client.send(client.labels(1, 0, cine=1), client.labels(4, 2, cine=2))
-    client.wait(lambda: any(len(h.revisions) == 2 for h in client.of(HeadReady)))
-    assert dict(client.of(HeadReady)[-1].revisions) == {1: 1, 2: 4}
+def test_labels_of_two_cines_are_fitted_together(driver: Driver) -> None:
+    driver.send(driver.open(1), driver.open(2))
+    driver.send(driver.labels(1, 0, cine=1), driver.labels(4, 2, cine=2))
+    driver.wait(lambda: any(len(h.revisions) == 2 for h in driver.of(HeadReady)))
+    assert dict(driver.of(HeadReady)[-1].revisions) == {1: 1, 2: 4}
 
 
 def test_cines_without_labels_are_used_if_both_nets_are_fitted(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(both_from=1, both_steps=8, warm_steps=3))
     used: list[list[int]] = []
@@ -637,53 +637,53 @@ def test_cines_without_labels_are_used_if_both_nets_are_fitted(
     class RecordingFit(Fit):
         def __init__(self, *args: Any, unlabelled: Sequence[PreparedCine], **words: Any) -> None:
             super().__init__(*args, unlabelled=unlabelled, **words)
-            used.append([study.cine_id for study in unlabelled])
+            used.append([cine.cine_id for cine in unlabelled])
 
     monkeypatch.setattr(jobs, "Fit", RecordingFit)
-    client.send(client.open(2))
-    client.wait_for(Stage.WAITING)
-    client.send(client.open(1), client.labels(1, 0, 3))
-    client.wait_for(Stage.UP_TO_DATE, revision=1)
+    driver.send(driver.open(2))
+    driver.wait_for(Stage.WAITING)
+    driver.send(driver.open(1), driver.labels(1, 0, 3))
+    driver.wait_for(Stage.UP_TO_DATE, revision=1)
     assert used == [[2]]
-    client.send(client.labels(1, 0, cine=2), client.labels(2, cine=2))  # outlined, and removed
-    client.send(client.labels(2, 0, 4))
-    client.wait(lambda: any(head.revisions == ((1, 2),) for head in client.of(HeadReady)))
+    driver.send(driver.labels(1, 0, cine=2), driver.labels(2, cine=2))  # outlined, and removed
+    driver.send(driver.labels(2, 0, 4))
+    driver.wait(lambda: any(head.revisions == ((1, 2),) for head in driver.of(HeadReady)))
     assert used[-1] == []
 
 
 def test_many_labels_are_fitted_by_the_image_net_only(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = FitConfig(steps=8, both_from=1, both_steps=4, warm_steps=3, alone_from=2)
     monkeypatch.setattr(jobs, "FitConfig", lambda: many)
-    client.send(client.open())
+    driver.send(driver.open())
     for revision, frames, total, in_use in (
         (1, (0, 3), 10, [False, True]),
         (2, (0, 3, 5), 6, [False, True]),  # continues from the fitted head
         (3, (0,), 4, [True, True]),  # the other net was not fitted to these labels
     ):
-        since = len(client.reports)
-        client.send(client.labels(revision, *frames))
-        client.wait_for(Stage.UP_TO_DATE, revision)
-        fits = [p for p in client.of(Progress, since) if p.stage is Stage.FITTING]
+        since = len(driver.reports)
+        driver.send(driver.labels(revision, *frames))
+        driver.wait_for(Stage.UP_TO_DATE, revision)
+        fits = [p for p in driver.of(Progress, since) if p.stage is Stage.FITTING]
         assert {p.total for p in fits} == {total}
-        assert load_head(Path(client.of(HeadReady)[-1].path)).in_use.tolist() == in_use
-    assert client.of(Failed) == []
+        assert load_head(Path(driver.of(HeadReady)[-1].path)).in_use.tolist() == in_use
+    assert driver.of(Failed) == []
 
 
-def test_a_closed_cine_is_removed(client: Client) -> None:
-    client.send(client.open(1), client.labels(1, 0))
-    client.wait_for(Stage.FITTING)
-    client.send(CloseCine(1), CloseCine(77), client.open(2))
-    client.wait_for(Stage.WAITING)
-    assert client.of(Failed) == []
+def test_a_closed_cine_is_removed(driver: Driver) -> None:
+    driver.send(driver.open(1), driver.labels(1, 0))
+    driver.wait_for(Stage.FITTING)
+    driver.send(CloseCine(1), CloseCine(77), driver.open(2))
+    driver.wait_for(Stage.WAITING)
+    assert driver.of(Failed) == []
 
 
-def test_bad_requests_are_reported_and_do_not_stop_the_engine(client: Client, tmp_path: Path) -> None:
+def test_bad_requests_are_reported_and_do_not_stop_the_engine(driver: Driver, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"no head")
     gone = SharedArray(str(tmp_path / "gone"), (FRAMES, 224, 224))
-    opened = client.open()
-    client.send(
+    opened = driver.open()
+    driver.send(
         RestoreHead(str(tmp_path / "bad")),
         RestoreHead(str(tmp_path / "gone")),
         OpenCine(9, gone, gone, SIZE, SIZE, 30.0, (1,)),
@@ -691,12 +691,12 @@ def test_bad_requests_are_reported_and_do_not_stop_the_engine(client: Client, tm
         opened,
         SetLabels(1, 1, (0, 1), SharedArray(opened.frames.path, (1, SIZE, SIZE))),
     )
-    client.wait(lambda: len(client.of(Failed)) == 5)
-    client.send(client.labels(2, 0))
-    client.wait_for(Stage.UP_TO_DATE, 2)
+    driver.wait(lambda: len(driver.of(Failed)) == 5)
+    driver.send(driver.labels(2, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 2)
 
 
-def test_a_failed_job_is_reported_and_not_repeated(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_job_is_reported_and_not_repeated(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
     def fail(*_: object) -> None:
@@ -705,29 +705,29 @@ def test_a_failed_job_is_reported_and_not_repeated(client: Client, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(CineState, "predict", fail)
-        client.send(client.open(), client.labels(1, 0))
-        client.wait_for(Stage.CANCELLED)
+        driver.send(driver.open(), driver.labels(1, 0))
+        driver.wait_for(Stage.CANCELLED)
     assert len(calls) == 1
-    (failed,) = client.of(Failed)
+    (failed,) = driver.of(Failed)
     assert "out of memory" in failure_text(failed, "any")
     assert failure_text(failed, "any").endswith(".")
-    client.send(Resume())
-    client.wait_for(Stage.UP_TO_DATE)
+    driver.send(Resume())
+    driver.wait_for(Stage.UP_TO_DATE)
 
 
-def test_removed_labels_start_no_fit(client: Client) -> None:
-    client.send(client.open(), client.labels(1, 0))
-    client.wait_for(Stage.UP_TO_DATE, 1)
-    since = len(client.reports)
-    client.send(client.labels(2))
-    client.wait_for(Stage.UP_TO_DATE, 2, since)
-    assert Stage.FITTING not in client.stages(since)
-    assert client.of(Predicted, since) == []
+def test_removed_labels_start_no_fit(driver: Driver) -> None:
+    driver.send(driver.open(), driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    since = len(driver.reports)
+    driver.send(driver.labels(2))
+    driver.wait_for(Stage.UP_TO_DATE, 2, since)
+    assert Stage.FITTING not in driver.stages(since)
+    assert driver.of(Predicted, since) == []
 
 
 def test_the_end_of_the_pipe_ends_the_engine(tmp_path: Path, features: Path) -> None:
-    client = Client(tmp_path, features)
-    client.send(client.open())
-    client.pipe.close()
-    client.thread.join(TIMEOUT_S)
-    assert not client.thread.is_alive()
+    driver = Driver(tmp_path, features)
+    driver.send(driver.open())
+    driver.pipe.close()
+    driver.thread.join(TIMEOUT_S)
+    assert not driver.thread.is_alive()

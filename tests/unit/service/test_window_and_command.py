@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.service.test_service import FRAMES, Client, image
+from tests.unit.service.test_service import FRAMES, Driver, image
 from vjepa_core.encoder.catalogue import DEFAULT_ENCODER, card
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.fit import FitConfig
@@ -41,19 +41,19 @@ def test_window_and_command_give_the_same_masks(
     labelled: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> None:
     monkeypatch.setattr(jobs, "FitConfig", lambda: FitConfig(steps=4))
-    client = Client(tmp_path, tmp_path / "features")
+    driver = Driver(tmp_path, tmp_path / "features")
     try:
         frames = np.stack([image(index, 224) for index in range(FRAMES)])
-        request = replace(client.open(), frames=client.share("pictures", frames), left_heart=True)
+        request = replace(driver.open(), frames=driver.share("frames", frames), left_heart=True)
         request = replace(request, region_height=224, region_width=224)
         request = replace(request, masks=SharedArray.create(tmp_path / "masks", (FRAMES, 224, 224)))
         labels = {frame: labelled(frames[frame]) for frame in (1, 4)}
-        shared = client.share("labels", np.stack(list(labels.values())))
-        client.send(request, replace(client.labels(1, *labels), labels=shared))
-        client.wait_for(Stage.UP_TO_DATE, 1)
-        drawn = np.array(request.masks.open())
+        shared = driver.share("labels", np.stack(list(labels.values())))
+        driver.send(request, replace(driver.labels(1, *labels), labels=shared))
+        driver.wait_for(Stage.UP_TO_DATE, 1)
+        predicted = np.array(request.masks.open())
     finally:
-        client.end()
+        driver.end()
     encoder = card(DEFAULT_ENCODER)
     starter = load_starter(encoder)
     assert starter is not None
@@ -67,5 +67,5 @@ def test_window_and_command_give_the_same_masks(
         cache=FeatureCache(tmp_path / "features"),
         config=FitConfig(steps=4),
     )
-    assert drawn.any()
-    assert (drawn != found.masks).mean() < 1e-4  # other groups of frames round differently
+    assert predicted.any()
+    assert (predicted != found.masks).mean() < 1e-4  # frames are grouped differently, which affects rounding
