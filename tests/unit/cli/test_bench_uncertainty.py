@@ -34,10 +34,10 @@ def carried(
     """Replace a fit by labels carried by motion."""
     box = Letterbox.for_image(*frames.shape[1:])
     boxed = box.apply(frames)
-    study = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
-    study.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}
+    prepared = PreparedCine(0, box, boxed, None, Motion(boxed, grid_size=GRID_SIZE))
+    prepared.labels = {frame: frame_label(label, box, classes) for frame, label in labels.items()}
     for frame in range(len(frames)):
-        on_prediction(study, [frame], study.prior([frame], 1 + len(classes)))
+        on_prediction(prepared, [frame], prepared.prior([frame], 1 + len(classes)))
 
 
 @pytest.fixture(autouse=True)

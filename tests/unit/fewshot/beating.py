@@ -16,7 +16,9 @@ def beating(
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     noise = rng.normal(0, 1, (3 * height, 3 * width)).astype(np.float32)
-    texture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.5), np.float32) * 5  # about unit deviation
+    texture = (
+        np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.5), np.float32) * 5
+    )  # standard deviation of about 1
     sector = np.abs(np.arctan2(x - width / 2, y + 4)) < 0.75
     frames, masks = [], []
     for t in range(n_frames):
@@ -30,8 +32,8 @@ def beating(
         map_y = (y - 0.55 * height) * stretch + 1.5 * height
         speckle = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR)
         level = np.choose(mask, [70.0, 20.0, 150.0])
-        picture = level * np.exp(0.3 * speckle) * sector + rng.normal(0, 3, sector.shape)
-        frames.append(np.clip(picture, 0, 255).astype(np.uint8))
+        image = level * np.exp(0.3 * speckle) * sector + rng.normal(0, 3, sector.shape)
+        frames.append(np.clip(image, 0, 255).astype(np.uint8))
         masks.append(mask * sector.astype(np.uint8))
     return np.stack(frames), np.stack(masks)
 

@@ -40,7 +40,9 @@ def heart() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 @pytest.fixture
-def study(heart: tuple[NDArray[np.uint8], NDArray[np.uint8]], small_encoder: LoadedEncoder) -> PreparedCine:
+def prepared(
+    heart: tuple[NDArray[np.uint8], NDArray[np.uint8]], small_encoder: LoadedEncoder
+) -> PreparedCine:
     """Return the beating heart with frames 0 and 6 annotated."""
     frames, masks = heart
     cine = prepare_cine(0, frames, *small_encoder, fps=30)

@@ -135,25 +135,25 @@ def test_a_fitted_head_must_predict_as_well_as_on_its_own_cine() -> None:
 
 def test_the_embedding_hardly_depends_on_the_phase(encoder: LoadedEncoder, starter: Starter) -> None:
     (cine,) = phantom_cines(1, frames=20, first=70)
-    study = prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
+    prepared = prepare_cine(0, cine.frames, *encoder, fps=cine.fps)
     assert starter.recogniser is not None
     views = starter.recogniser.views
-    early, late = (cine_embedding(study, [frame]) for frame in (0, 12))
+    early, late = (cine_embedding(prepared, [frame]) for frame in (0, 12))
     assert views.between(early, late) < 0.5 * starter.recogniser.reach
-    assert starter.applies(study)
+    assert starter.applies(prepared)
 
 
 @pytest.mark.parametrize("kind", range(11))
-def test_textures_are_rejected(encoder: LoadedEncoder, starter: Starter, kind: int) -> None:
-    picture = textures(11, seed=31)[0][kind]
-    study = prepare_cine(0, picture[None], *encoder, fps=0)
-    assert not starter.applies(study)
+def test_textures_are_not_recognised(encoder: LoadedEncoder, starter: Starter, kind: int) -> None:
+    image = textures(11, seed=31)[0][kind]
+    prepared = prepare_cine(0, image[None], *encoder, fps=0)
+    assert not starter.applies(prepared)
 
 
 def test_an_empty_prediction_gives_no_evidence(small_encoder: LoadedEncoder) -> None:
-    """An unfitted head draws nothing without carried labels."""
-    study = prepare_cine(0, speckled(fan(), frames=2), *small_encoder, fps=30)
-    evidence = gather_evidence(new_head(small_encoder[1], (1, 2)), study)
+    """An unfitted head predicts no structure without carried labels."""
+    prepared = prepare_cine(0, speckled(fan(), frames=2), *small_encoder, fps=30)
+    evidence = gather_evidence(new_head(small_encoder[1], (1, 2)), prepared)
     assert np.isnan(evidence.agreement)
     assert np.isnan(evidence.view)
     assert evidence.certainty == 0

@@ -36,7 +36,7 @@ Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def sharpened(prior: Tensor, power: float) -> Tensor:
-    """Probabilities with the same largest class, surer for a higher power."""
+    """Probabilities with the same largest class, more certain for a higher power."""
     p = prior.clamp_min(1e-3) ** power
     return p / p.sum(1, keepdim=True)
 
@@ -60,80 +60,85 @@ def test_the_bundled_calibration_is_monotone_and_between_0_and_1(situation: Situ
         assert (maps.error_probability(better) <= wrong).all()
 
 
-def test_a_more_certain_head_is_trusted_more(study: PreparedCine) -> None:
-    uncertain, certain = (sharpened(study.prior([2, 3], 3), power) for power in (1.0, 4.0))
+def test_a_more_certain_head_has_a_higher_expected_dice(prepared: PreparedCine) -> None:
+    uncertain, certain = (sharpened(prepared.prior([2, 3], 3), power) for power in (1.0, 4.0))
     assert (
-        estimate_errors(study, [2, 3], certain).doubt.mean()
-        < estimate_errors(study, [2, 3], uncertain).doubt.mean()
+        estimate_errors(prepared, [2, 3], certain).doubt.mean()
+        < estimate_errors(prepared, [2, 3], uncertain).doubt.mean()
     )
-    study.labels = {}
-    one, other = estimate_errors(study, [2, 3], uncertain), estimate_errors(study, [2, 3], certain)
+    prepared.labels = {}
+    one, other = estimate_errors(prepared, [2, 3], uncertain), estimate_errors(prepared, [2, 3], certain)
     assert (other.dice > one.dice).all()
     assert other.doubt.mean() < one.doubt.mean()
     assert other.doubt.shape == (2, GRID_SIZE, GRID_SIZE)
 
 
-def test_doubt_is_highest_at_borders(study: PreparedCine) -> None:
-    predicted = sharpened(study.prior([3], 3), 2.0)
-    drawn = predicted[0].argmax(0) > 0
-    wrong = estimate_errors(study, [3], predicted).doubt[0]
+def test_doubt_is_highest_at_borders(prepared: PreparedCine) -> None:
+    predicted = sharpened(prepared.prior([3], 3), 2.0)
+    mask = predicted[0].argmax(0) > 0
+    wrong = estimate_errors(prepared, [3], predicted).doubt[0]
     assert wrong[0, 0] < 0.02
-    border = drawn ^ torch.roll(drawn, 1, 0)
+    border = mask ^ torch.roll(mask, 1, 0)
     assert wrong[border].mean() > 5 * wrong[~border].mean()
 
 
-def test_disagreement_with_the_carried_label_reduces_trust(study: PreparedCine) -> None:
-    predicted = study.prior([3], 3)
+def test_disagreement_with_the_carried_label_reduces_the_expected_dice(prepared: PreparedCine) -> None:
+    predicted = prepared.prior([3], 3)
     moved = torch.roll(predicted, 14, 3)
-    with_it, against_it = (estimate_errors(study, [3], p) for p in (predicted, moved))
+    with_it, against_it = (estimate_errors(prepared, [3], p) for p in (predicted, moved))
     assert against_it.dice < with_it.dice
     assert against_it.doubt.mean() > with_it.doubt.mean()
 
 
-def test_the_dice_of_an_outlined_frame_is_measured(study: PreparedCine, heart: Heart) -> None:
-    truth = study.prior([0], 3)
-    assert expected_dice(study, [0], truth)[0] == 1
+def test_the_dice_of_an_outlined_frame_is_measured(prepared: PreparedCine, heart: Heart) -> None:
+    truth = prepared.prior([0], 3)
+    assert expected_dice(prepared, [0], truth)[0] == 1
     shifted = torch.roll(truth, 6, 3)
-    drawn, real = shifted[0].argmax(0), truth[0].argmax(0)
-    each = [2 * ((drawn == k) & (real == k)).sum() / ((drawn == k).sum() + (real == k).sum()) for k in (1, 2)]
-    assert expected_dice(study, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
+    predicted, real = shifted[0].argmax(0), truth[0].argmax(0)
+    each = [
+        2 * ((predicted == k) & (real == k)).sum() / ((predicted == k).sum() + (real == k).sum())
+        for k in (1, 2)
+    ]
+    assert expected_dice(prepared, [0], shifted)[0] == pytest.approx(float(np.mean(each)), abs=0.02)
     # The Dice of a scribbled frame is not measured.
     scribble = np.where(np.arange(heart[1][0].shape[1]) < 70, heart[1][0], 255).astype(np.uint8)
-    study.labels[0] = frame_label(scribble, study.box, (1, 2))
-    assert expected_dice(study, [0], truth)[0] < 1
+    prepared.labels[0] = frame_label(scribble, prepared.box, (1, 2))
+    assert expected_dice(prepared, [0], truth)[0] < 1
     # A structure that is outlined on another frame only may be present here.
-    study.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), study.box, (1, 2))
-    assert expected_dice(study, [0], truth)[0] < 1
-    # Nor of one that is predicted and outlined nowhere on this cine.
-    study.labels = {0: study.labels[0]}
-    assert expected_dice(study, [0], truth)[0] < 1
+    prepared.labels[0] = frame_label(np.where(heart[1][0] == 1, 1, 0).astype(np.uint8), prepared.box, (1, 2))
+    assert expected_dice(prepared, [0], truth)[0] < 1
+    # So may a structure that is predicted but not outlined anywhere on this cine.
+    prepared.labels = {0: prepared.labels[0]}
+    assert expected_dice(prepared, [0], truth)[0] < 1
     single = truth.clone()
     single[:, 0] += single[:, 2]
     single[:, 2] = 0
-    assert expected_dice(study, [0], single)[0] == 1
+    assert expected_dice(prepared, [0], single)[0] == 1
 
 
-def test_predictions_of_nothing_of_one_class_and_of_no_frames(study: PreparedCine) -> None:
+def test_predictions_without_a_structure_with_one_class_and_without_frames_are_estimated(
+    prepared: PreparedCine,
+) -> None:
     nothing = torch.zeros(1, 3, GRID_SIZE, GRID_SIZE)
     nothing[:, 0] = 1
-    found = estimate_errors(study, [3], nothing)
+    found = estimate_errors(prepared, [3], nothing)
     assert found.dice[0] == 0
     assert torch.isfinite(found.doubt).all()
     one = nothing.clone()
     one[0, :, 40:70, 40:70] = torch.tensor([0.1, 0.9, 0.0])[:, None, None]
     assert soft_dice(one)[0].isnan().tolist() == [False, True]
-    study.labels = {}
-    assert 0 < expected_dice(study, [3], one)[0] < 1
-    assert expected_dice(study, [], nothing[:0]).shape == (0,)
+    prepared.labels = {}
+    assert 0 < expected_dice(prepared, [3], one)[0] < 1
+    assert expected_dice(prepared, [], nothing[:0]).shape == (0,)
 
 
-def test_the_situation_of_a_prediction(study: PreparedCine, heart: Heart) -> None:
-    assert situation(study) is Situation.FITTED
-    assert situation(study, carried=True) is Situation.CARRIED
-    study.labels = {0: frame_label(np.zeros_like(heart[1][0]), study.box, (1, 2))}
-    assert situation(study) is Situation.DRAFT
+def test_the_situation_of_a_prediction(prepared: PreparedCine, heart: Heart) -> None:
+    assert situation(prepared) is Situation.FITTED
+    assert situation(prepared, carried=True) is Situation.CARRIED
+    prepared.labels = {0: frame_label(np.zeros_like(heart[1][0]), prepared.box, (1, 2))}
+    assert situation(prepared) is Situation.DRAFT
     indicators = frame_indicators(
-        study, [3], torch.full((1, 3, GRID_SIZE, GRID_SIZE), 1 / 3), study.prior([3], 3)
+        prepared, [3], torch.full((1, 3, GRID_SIZE, GRID_SIZE), 1 / 3), prepared.prior([3], 3)
     )
     assert indicators.shape == (1, 5)
     assert not indicators[:, 2:].any()

@@ -1,4 +1,4 @@
-"""One outlined phase must not make the other phase worse than the draft was."""
+"""One outlined phase must not make the other phase worse than its draft."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def maps(cine: PreparedCine, masks: Iterable[NDArray[np.uint8]]) -> Tensor:
 
 
 def drafted(cine: PreparedCine, head: Head, masks: Iterable[NDArray[np.uint8]]) -> Draft:
-    """A draft that shows these label images."""
-    made = Draft(head, cine)
-    made.store(range(cine.n_frames), maps(cine, masks))
-    return made
+    """A draft with these label images."""
+    draft = Draft(head, cine)
+    draft.store(range(cine.n_frames), maps(cine, masks))
+    return draft
 
 
 def head_of(encoder: LoadedEncoder) -> Head:
@@ -64,10 +64,10 @@ def test_the_draft_replaces_a_carried_label_that_lags_behind(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     head = head_of(small_encoder)  # untrained: its prediction is the carried label
-    made = drafted(still, head_of(small_encoder), truth)
+    draft = drafted(still, head_of(small_encoder), truth)
     frames = range(12)
     alone = [label_image(one, still.box, CLASSES) for one in predict(head, still, frames)]
-    shown = [label_image(one, still.box, CLASSES) for one in predict_with_draft(head, still, frames, made)]
+    shown = [label_image(one, still.box, CLASSES) for one in predict_with_draft(head, still, frames, draft)]
     for value in CLASSES:
         assert dice(alone[NARROW], truth[NARROW], value) < 0.9
         assert dice(shown[NARROW], truth[NARROW], value) > 0.97
@@ -78,32 +78,32 @@ def test_the_draft_replaces_a_carried_label_that_lags_behind(
 def test_a_prediction_that_follows_the_beat_is_not_replaced(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
-    made = drafted(still, head_of(small_encoder), truth)
+    draft = drafted(still, head_of(small_encoder), truth)
     follows = maps(still, truth)
-    assert draft_share(follows, made(range(12)), still, range(12), made).max() < 0.05
+    assert draft_share(follows, draft(range(12)), still, range(12), draft).max() < 0.05
     stays = maps(still, [truth[WIDE]] * 12)
-    share = draft_share(stays, made(range(12)), still, range(12), made)
+    share = draft_share(stays, draft(range(12)), still, range(12), draft)
     assert share[NARROW] > 0.9
     assert share[WIDE] == 0
-    assert torch.equal(blend_with_draft(stays[[WIDE]], still, [WIDE], made), stays[[WIDE]])
+    assert torch.equal(blend_with_draft(stays[[WIDE]], still, [WIDE], draft), stays[[WIDE]])
 
 
 def test_with_both_phases_outlined_the_draft_is_not_used(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
-    made = drafted(still, head_of(small_encoder), truth)
+    draft = drafted(still, head_of(small_encoder), truth)
     still.labels[NARROW] = frame_label(truth[NARROW], still.box, CLASSES)
     stays = maps(still, [truth[WIDE]] * 6 + [truth[NARROW]] * 6)
-    assert draft_share(stays, made(range(12)), still, range(12), made)[NARROW] == 0
+    assert draft_share(stays, draft(range(12)), still, range(12), draft)[NARROW] == 0
 
 
 def test_a_draft_that_disagrees_with_the_outlines_is_not_used(
     still: PreparedCine, truth: NDArray[np.uint8], small_encoder: LoadedEncoder
 ) -> None:
     elsewhere = [np.roll(mask, 40, axis=1) for mask in truth]
-    made = drafted(still, head_of(small_encoder), elsewhere)
+    draft = drafted(still, head_of(small_encoder), elsewhere)
     stays = maps(still, [truth[WIDE]] * 12)
-    assert torch.equal(blend_with_draft(stays, still, range(12), made), stays)
+    assert torch.equal(blend_with_draft(stays, still, range(12), draft), stays)
 
 
 def test_an_error_of_the_draft_on_the_annotated_frame_has_no_effect(
@@ -112,9 +112,9 @@ def test_an_error_of_the_draft_on_the_annotated_frame_has_no_effect(
     """One wrong draft looks like motion on all other frames."""
     masks = [truth[WIDE]] * 12
     masks[WIDE] = truth[4]
-    made = drafted(still, head_of(small_encoder), masks)
+    draft = drafted(still, head_of(small_encoder), masks)
     stays = maps(still, [truth[WIDE]] * 12)
-    share = draft_share(stays, made(range(12)), still, range(12), made)
+    share = draft_share(stays, draft(range(12)), still, range(12), draft)
     assert share.max() < 0.1
 
 
@@ -123,8 +123,8 @@ def test_classes_that_are_not_outlined_are_not_blended_in(
 ) -> None:
     only = np.where(truth[WIDE] == 1, 1, 0).astype(np.uint8)
     still.labels = {WIDE: frame_label(only, still.box, CLASSES)}
-    made = drafted(still, head_of(small_encoder), truth)
-    found = blend_with_draft(maps(still, [only] * 12), still, range(12), made)
+    draft = drafted(still, head_of(small_encoder), truth)
+    found = blend_with_draft(maps(still, [only] * 12), still, range(12), draft)
     torch.testing.assert_close(found.sum(1), torch.ones(12, 112, 112))
     assert found[:, 2].max() == 0
     assert 1 in found[NARROW].argmax(0)
@@ -141,13 +141,13 @@ def test_a_draft_is_computed_once_per_frame_without_the_labels(
         return predict(head, cine, frames)
 
     monkeypatch.setattr(drafts, "predict", record)
-    made = Draft(head_of(small_encoder), still)
-    assert not made.has([3])
-    first = made([3, 2])
-    torch.testing.assert_close(made([2, 3, 4])[:2], first.flip(0))
+    draft = Draft(head_of(small_encoder), still)
+    assert not draft.has([3])
+    first = draft([3, 2])
+    torch.testing.assert_close(draft([2, 3, 4])[:2], first.flip(0))
     assert calls == [[2, 3], [4]]
-    made([0, 1])
-    assert made.has([3])  # and the annotated frame and its neighbour
+    draft([0, 1])
+    assert draft.has([3])  # computed along with the annotated frame
 
 
 def test_segment_uses_the_draft_in_the_other_phase(

@@ -140,7 +140,7 @@ def test_every_flipped_bit_is_detected(cache: FeatureCache) -> None:
         broken[place] ^= 1 << place % 8
         path.write_bytes(broken)
         found = cache.get("a")
-        # Some bits of a header are of no meaning, white space among them.
+        # Some bits of a header have no meaning, such as those of white space.
         assert found is None or torch.equal(found.values, features().values), place
         assert found is None or place < len(whole) - features().values.nbytes
 
@@ -149,7 +149,7 @@ def test_the_least_recently_used_are_removed_first(cache: FeatureCache) -> None:
     for age, name in ((300, "a"), (200, "b"), (100, "c")):
         cache.put(name, features())
         aged(cache, name, age)
-    assert cache.get("a") is not None  # now the latest
+    assert cache.get("a") is not None  # now the most recently used
     cache.max_bytes = cache.size() + 100
     assert cache.put("d", features())
     assert cache.get("b") is None
@@ -184,7 +184,7 @@ def test_files_that_cannot_be_removed_count_towards_the_limit(
     assert cache.clear() == (0, 0, 1)
 
 
-def test_a_disabled_cache(tmp_path: Path) -> None:
+def test_a_disabled_cache_stores_and_returns_nothing(tmp_path: Path) -> None:
     FeatureCache(tmp_path / "features", GIB).put("a", features(1))
     off = FeatureCache(tmp_path / "features", 0)
     assert torch.equal(off.get_or_make("a", lambda: features(2)).values, features(2).values)
@@ -194,7 +194,7 @@ def test_a_disabled_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "cap"),
+    ("text", "cap"),
     [
         ("", DEFAULT_CAP),
         ("20", 20 * GIB),
@@ -206,8 +206,8 @@ def test_a_disabled_cache(tmp_path: Path) -> None:
         ("plenty", DEFAULT_CAP),
     ],
 )
-def test_the_limit_can_be_set(said: str, cap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CAP_VARIABLE, said)
+def test_the_limit_can_be_set(text: str, cap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CAP_VARIABLE, text)
     assert FeatureCache(tmp_path).max_bytes == cap
 
 
@@ -223,12 +223,12 @@ def test_free_disk_space_is_reserved(cache: FeatureCache, monkeypatch: pytest.Mo
     assert cache.limit(0) == 0
     assert not cache.put("a", features())
 
-    # What lies there already gives way where others filled the disk.
+    # Existing entries are removed if other programs have filled the disk.
     disk = Disk(20 * GIB, 0, 20 * GIB)
     for age, name in ((200, "a"), (100, "b")):
         assert cache.put(name, features())
         aged(cache, name, age)
-    disk = Disk(20 * GIB, 0, GIB + 500)  # too little for a third one
+    disk = Disk(20 * GIB, 0, GIB + 500)  # too little for a third entry
     assert cache.put("c", features())
     assert [entry.path.stem for entry in cache.entries()] == ["b", "c"]
     disk = Disk(20 * GIB, 0, GIB - cache.size() + 800)
@@ -336,7 +336,7 @@ def test_the_key_depends_on_everything_that_determines_features() -> None:
         feature_key(frames, CARD, fps=30.0, matrices=torch.bfloat16),
         feature_key(frames, dataclasses.replace(CARD, checksum="other"), fps=30.0),
         feature_key(frames, dataclasses.replace(CARD, depths=(2, 8)), fps=30.0),
-        # The same weights, read in the form of another release.
+        # The same weights, interpreted as those of another release.
         feature_key(
             frames, dataclasses.replace(CARD, architecture="vit_giant_patch16_224_t2.vjepa1"), fps=30.0
         ),

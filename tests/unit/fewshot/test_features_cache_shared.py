@@ -39,14 +39,14 @@ def stress(folder: str, seed: int, barrier: Barrier, faults: multiprocessing.Que
             key = dice.randrange(KEYS)
             found = cache.get_or_make(str(key), lambda key=key: features(key))  # type: ignore[misc]
             held = [*held[-3:], (key, found)]
-            # Also those from before, which another process may have evicted or replaced since.
+            # Earlier features must stay intact even if another process has evicted or replaced them.
             for wanted, kept in held:
                 if not bool((kept.values == wanted).all()):
                     faults.put(f"{wanted} became {kept.values.unique()}")
             match dice.randrange(40):
                 case 0:
                     cache.clear()
-                case 1:  # as by a failing disk, on a file of its own: those in use are mapped
+                case 1:  # a failing disk; in a separate file, because files in use are mapped
                     path = cache.path(str(key))
                     damaged = path.with_suffix(f".damaged{seed}")
                     damaged.write_bytes(bytes(17_000))
@@ -78,7 +78,7 @@ def test_processes_that_write_evict_clear_and_damage_get_correct_features(tmp_pa
         said.append(faults.get())
     assert said == []
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    # Each process may have been one file over the cap; the next one to write sets that right.
+    # Each process may have exceeded the limit by one file; the next write corrects that.
     cache = FeatureCache(tmp_path, ROOM * 17_000)
     cache.put("last", features(7))
     assert cache.size() <= cache.max_bytes

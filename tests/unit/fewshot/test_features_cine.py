@@ -1,4 +1,4 @@
-"""Features of a whole cine: which clips, how they are blended, and what is asked of them."""
+"""Features of a whole cine: its clips, their blending, and the order of extraction."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_plan_covers_every_frame(frames: int, stride: int) -> None:
     assert set(range(0, frames, stride)) == set(plan.frames)
 
 
-def test_clip_centres_weigh_most() -> None:
+def test_frames_at_the_centre_of_a_clip_have_the_largest_weight() -> None:
     weights = plan_clips(32).weights
     middle_clip = weights[1]
     assert middle_clip.argmax() in (7, 8)
@@ -78,7 +78,7 @@ def test_features_have_one_entry_for_each_tubelet(encoder: VisionTransformer3D, 
     assert features.at(frames / 2).shape == (2, 2, 2, 24)
 
 
-def test_one_clip_is_the_encoders_own_output(encoder: VisionTransformer3D) -> None:
+def test_features_of_a_single_clip_equal_the_output_of_the_encoder(encoder: VisionTransformer3D) -> None:
     from vjepa_core.encoder.normalise import normalise
 
     frames = cine(16)
@@ -104,7 +104,7 @@ def test_the_order_of_clips_does_not_matter(encoder: VisionTransformer3D, frames
     assert torch.equal(a.values, b.values)
 
 
-def test_the_requested_frame_is_final_first(encoder: VisionTransformer3D) -> None:
+def test_the_requested_frame_is_completed_first(encoder: VisionTransformer3D) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
     final = extract(
         encoder,
@@ -123,20 +123,20 @@ def test_the_requested_frame_is_final_first(encoder: VisionTransformer3D) -> Non
 
 
 def test_progress_counts_clips_and_extraction_can_be_cancelled(encoder: VisionTransformer3D) -> None:
-    told: list[tuple[int, int]] = []
-    extract(encoder, cine(40), fps=30, depths=DEPTHS, on_progress=lambda *step: told.append(step))
-    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-    told.clear()
+    progress: list[tuple[int, int]] = []
+    extract(encoder, cine(40), fps=30, depths=DEPTHS, on_progress=lambda *step: progress.append(step))
+    assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    progress.clear()
     with pytest.raises(Cancelled):
         extract(
             encoder,
             cine(40),
             fps=30,
             depths=DEPTHS,
-            on_progress=lambda *step: told.append(step),
-            should_stop=lambda: len(told) > 2,
+            on_progress=lambda *step: progress.append(step),
+            should_stop=lambda: len(progress) > 2,
         )
-    assert told[-1] == (2, 4)
+    assert progress[-1] == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fitting a head: what it learns, what it leaves alone, and its file."""
+"""Fits of a head: steps, batches, classes, and its file."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 QUICK = FitConfig(steps=12, warm_steps=6)
 
 
-def fitted(study: PreparedCine, encoder: LoadedEncoder, config: FitConfig = QUICK) -> Fit:
-    fit = Fit(new_head(encoder[1], (1, 2)), [study], config, warm=False)
+def fitted(prepared: PreparedCine, encoder: LoadedEncoder, config: FitConfig = QUICK) -> Fit:
+    fit = Fit(new_head(encoder[1], (1, 2)), [prepared], config, warm=False)
     while not fit.done:
         fit.step()
     return fit
 
 
-def test_a_new_head_predicts_the_carried_label(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
+def test_a_new_head_predicts_the_carried_label(prepared: PreparedCine, small_encoder: LoadedEncoder) -> None:
     head = new_head(small_encoder[1], (1, 2)).eval()
-    answer = predict(head, study, [3])
-    assert torch.equal(answer.argmax(1), study.prior([3], 3).argmax(1))
+    prediction = predict(head, prepared, [3])
+    assert torch.equal(prediction.argmax(1), prepared.prior([3], 3).argmax(1))
 
 
 def test_a_fit_is_repeatable_and_ends_after_its_steps(
-    study: PreparedCine, small_encoder: LoadedEncoder
+    prepared: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
-    one, two = fitted(study, small_encoder), fitted(study, small_encoder)
+    one, two = fitted(prepared, small_encoder), fitted(prepared, small_encoder)
     assert one.done_steps == one.total == QUICK.steps
     for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_batches_are_assembled_during_the_previous_step(
-    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[int, bool]] = []
     whole = Fit._batch
@@ -60,19 +60,19 @@ def test_batches_are_assembled_during_the_previous_step(
         return whole(fit, step)
 
     monkeypatch.setattr(Fit, "_batch", watched)
-    one = fitted(study, small_encoder)
+    one = fitted(prepared, small_encoder)
     assert made == [(0, True), *((step, False) for step in range(1, QUICK.steps))]
 
     monkeypatch.setattr(Fit, "_prefetch", lambda fit, step: contextlib.nullcontext())
     made.clear()
-    two = fitted(study, small_encoder)
+    two = fitted(prepared, small_encoder)
     assert made == [(step, True) for step in range(QUICK.steps)]
     for a, b in zip(one.averaged.parameters(), two.averaged.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_the_cines_are_not_read_between_two_steps(
-    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, under_way = Fit._batch, threading.Event()
 
@@ -84,13 +84,13 @@ def test_the_cines_are_not_read_between_two_steps(
         return batch
 
     monkeypatch.setattr(Fit, "_batch", slow)
-    fit = Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+    fit = Fit(new_head(small_encoder[1], (1, 2)), [prepared], QUICK, warm=False)
     fit.step()
     assert not under_way.is_set()
 
 
 def test_an_error_in_a_batch_is_raised_by_the_previous_step(
-    study: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedCine, small_encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Fit._batch
 
@@ -100,91 +100,95 @@ def test_an_error_in_a_batch_is_raised_by_the_previous_step(
         return whole(fit, step)
 
     monkeypatch.setattr(Fit, "_batch", third_fails)
-    fit = Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+    fit = Fit(new_head(small_encoder[1], (1, 2)), [prepared], QUICK, warm=False)
     fit.step()
     with pytest.raises(MemoryError):
         fit.step()
 
 
-def test_a_warm_fit_continues_from_the_given_head(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
-    before = fitted(study, small_encoder)
-    warm = Fit(before.averaged, [study], QUICK, warm=True)
+def test_a_warm_fit_continues_from_the_given_head(
+    prepared: PreparedCine, small_encoder: LoadedEncoder
+) -> None:
+    before = fitted(prepared, small_encoder)
+    warm = Fit(before.averaged, [prepared], QUICK, warm=True)
     assert warm.total == QUICK.warm_steps
     frames = [2, 3]
-    first = predict(warm.averaged, study, frames)
-    torch.testing.assert_close(first, predict(before.averaged.eval(), study, frames))
+    first = predict(warm.averaged, prepared, frames)
+    torch.testing.assert_close(first, predict(before.averaged.eval(), prepared, frames))
 
 
-def test_more_labels_take_more_steps() -> None:
+def test_more_labels_need_more_steps() -> None:
     config = FitConfig(steps=80, warm_steps=40)
     lengths = [(one.steps, one.warm_steps) for one in map(config.for_labels, (1, 4, 16, 1600))]
     assert lengths == [(80, 40), (80, 40), (160, 80), (1600, 80)]
     across = [(one.steps, one.warm_steps) for one in (config.for_labels(n, n) for n in (4, 16, 81, 256))]
-    assert across == [(141, 40), (200, 80), (600, 160), (800, 160)]  # from 80 on, of one net
+    assert across == [(141, 40), (200, 80), (600, 160), (800, 160)]  # one net only from 80 on
 
 
 def test_a_head_with_new_classes_keeps_its_features_and_predicts_the_carried_label(
-    study: PreparedCine, small_encoder: LoadedEncoder
+    prepared: PreparedCine, small_encoder: LoadedEncoder
 ) -> None:
-    before = fitted(study, small_encoder).averaged
+    before = fitted(prepared, small_encoder).averaged
     other = with_new_classes(before, (4, 7, 9))
     assert other.config.classes == (4, 7, 9)
     assert other.config.encoder_checksum == before.config.encoder_checksum
     assert torch.equal(other.feature_net.feature_proj.weight, before.feature_net.feature_proj.weight)
-    picture = torch.randn(1, 3, 224, 224)
+    image = torch.randn(1, 3, 224, 224)
     nothing = torch.zeros(1, 4, 112, 112)
-    logits = other.eval()(picture, study.tokens([0]), nothing)
+    logits = other.eval()(image, prepared.tokens([0]), nothing)
     assert (logits == 0).all()
     again = with_new_classes(before, (4, 7, 9))
     for one, two in zip(other.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
 
 
-def test_a_fit_without_labels_is_rejected(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
-    study.labels = {}
+def test_a_fit_without_labels_is_rejected(prepared: PreparedCine, small_encoder: LoadedEncoder) -> None:
+    prepared.labels = {}
     with pytest.raises(ValueError, match="no annotated frame"):
-        Fit(new_head(small_encoder[1], (1, 2)), [study], QUICK, warm=False)
+        Fit(new_head(small_encoder[1], (1, 2)), [prepared], QUICK, warm=False)
 
 
 def test_a_class_that_was_not_outlined_is_not_predicted(
-    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
+    prepared: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     only_cavity = np.where(heart[1][0] == CAVITY, CAVITY, 0).astype(np.uint8)
-    study.labels = {0: frame_label(only_cavity, study.box, (1, 2))}
-    fit = fitted(study, small_encoder)
+    prepared.labels = {0: frame_label(only_cavity, prepared.box, (1, 2))}
+    fit = fitted(prepared, small_encoder)
     assert fit.averaged.active.tolist() == [True, True, False]
-    assert predict(fit.averaged, study, [5])[0, 2].max() < 1e-6
+    assert predict(fit.averaged, prepared, [5])[0, 2].max() < 1e-6
 
 
 def test_a_frame_with_one_structure_does_not_suppress_the_other(
-    study: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
+    prepared: PreparedCine, heart: Heart, small_encoder: LoadedEncoder
 ) -> None:
     masks = heart[1]
     only_cavity = np.where(masks[0] == CAVITY, CAVITY, 0).astype(np.uint8)
-    study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
-    fit = fitted(study, small_encoder, FitConfig(steps=30))
-    answers = predict(fit.averaged, study, [1, 3])
-    for frame, answer in zip((1, 3), answers, strict=True):
-        assert dice(label_image(answer, study.box, (1, 2)), masks[frame], WALL) > 0.75
+    prepared.labels[0] = frame_label(only_cavity, prepared.box, (1, 2))
+    fit = fitted(prepared, small_encoder, FitConfig(steps=30))
+    answers = predict(fit.averaged, prepared, [1, 3])
+    for frame, prediction in zip((1, 3), answers, strict=True):
+        assert dice(label_image(prediction, prepared.box, (1, 2)), masks[frame], WALL) > 0.75
 
 
-def test_a_fitted_head_segments_an_unlabelled_cine(study: PreparedCine, small_encoder: LoadedEncoder) -> None:
+def test_a_fitted_head_segments_an_unlabelled_cine(
+    prepared: PreparedCine, small_encoder: LoadedEncoder
+) -> None:
     frames, masks = beating(seed=5)
     other = prepare_cine(1, frames, *small_encoder, fps=30)
     config = FitConfig(steps=60, prior_dropout=0.7, carried_share=0.25)
-    fit = fitted(study, small_encoder, config)
-    answer = predict(fit.averaged, other, [0])[0]
-    assert dice(label_image(answer, other.box, (1, 2)), masks[0], CAVITY) > 0.6
+    fit = fitted(prepared, small_encoder, config)
+    prediction = predict(fit.averaged, other, [0])[0]
+    assert dice(label_image(prediction, other.box, (1, 2)), masks[0], CAVITY) > 0.6
 
 
 def test_a_head_is_saved_and_loaded(
-    study: PreparedCine, small_encoder: LoadedEncoder, tmp_path: Path
+    prepared: PreparedCine, small_encoder: LoadedEncoder, tmp_path: Path
 ) -> None:
-    fit = fitted(study, small_encoder)
+    fit = fitted(prepared, small_encoder)
     save_head(fit.averaged, tmp_path / "head.safetensors")
     back = load_head(tmp_path / "head.safetensors")
     assert back.config == fit.averaged.config
-    assert torch.equal(predict(back, study, [4]), predict(fit.averaged, study, [4]))
+    assert torch.equal(predict(back, prepared, [4]), predict(fit.averaged, prepared, [4]))
 
 
 def test_a_damaged_head_file_is_rejected_by_name(small_encoder: LoadedEncoder, tmp_path: Path) -> None:

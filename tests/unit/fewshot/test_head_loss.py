@@ -37,7 +37,7 @@ def test_a_structure_that_is_not_outlined_is_not_learned_as_background() -> None
     outside = logits.grad[0, :, :, 2:]
     torch.testing.assert_close(
         outside[0], outside[2]
-    )  # background and the open class are told apart by nothing
+    )  # nothing distinguishes background from the class that is not outlined
     assert (outside[1] > 0).all()  # the outlined class is pushed away
 
 

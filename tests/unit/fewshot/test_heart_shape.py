@@ -25,7 +25,7 @@ def shapes(masks: NDArray[np.uint8]) -> ShapeModel:
 
 def test_other_hearts_have_small_distances(shapes: ShapeModel, masks: NDArray[np.uint8]) -> None:
     distances = [shapes.distance(mask) for mask in masks[16:]]
-    assert np.median(distances) < 1.5 * shapes.limit  # learnt from 16 alone
+    assert np.median(distances) < 1.5 * shapes.limit  # fitted to 16 hearts only
     assert shapes.distance(masks[0]) < 2
 
 

@@ -35,7 +35,7 @@ def test_labels_are_preserved_by_letterbox_and_inverse(height: int, width: int) 
     box = Letterbox.for_image(height, width)
     square = box.apply_labels(labels)
     back = box.invert(np.stack([square == c for c in range(3)]).astype(np.float32)).argmax(0)
-    # At 224 pixels over the long side, a thin wall of a very wide picture is only a few pixels across.
+    # At 224 pixels over the long side, a thin wall of a very wide image is only a few pixels across.
     least = 0.98 if min(height, width) / max(height, width) > 0.5 else 0.95
     for c in (1, 2):
         assert dice(back == c, labels == c) > least
@@ -47,8 +47,8 @@ def test_labels_are_preserved_by_letterbox_and_inverse(height: int, width: int) 
 def test_images_and_labels_are_aligned(height: int, width: int) -> None:
     labels = ventricle(height, width)
     box = Letterbox.for_image(height, width)
-    picture = box.apply((labels == 1).astype(np.uint8)[None] * 255)[0]
-    assert dice(picture > 127, box.apply_labels(labels) == 1) > 0.99
+    image = box.apply((labels == 1).astype(np.uint8)[None] * 255)[0]
+    assert dice(image > 127, box.apply_labels(labels) == 1) > 0.99
 
 
 def test_a_ramp_is_preserved_by_letterbox_and_inverse() -> None:

@@ -20,22 +20,22 @@ Heart = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def drifting(n: int = 5, step: int = 6) -> NDArray[np.uint8]:
-    """A smooth random picture that drifts to the right by `step` pixels a frame."""
+    """A smooth random image that drifts to the right by `step` pixels a frame."""
     noise = np.random.default_rng(0).normal(0, 1, (224, 224 + n * step)).astype(np.float32)
-    picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
+    image = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
     start = n * step
-    return np.stack([picture[:, start - t * step : start - t * step + 224] for t in range(n)]).astype(
-        np.uint8
-    )
+    return np.stack([image[:, start - t * step : start - t * step + 224] for t in range(n)]).astype(np.uint8)
 
 
 def test_positions_follow_a_drift() -> None:
     positions = Motion(drifting(), grid_size=112).positions(0)
     middle = positions[:, 40:70, 50:70, 0] - np.arange(50, 70)
-    np.testing.assert_allclose(middle.mean((1, 2)), [0, -3, -6, -9, -12], atol=0.4)  # half the pixels: grid
+    np.testing.assert_allclose(
+        middle.mean((1, 2)), [0, -3, -6, -9, -12], atol=0.4
+    )  # the grid has half the pixels
 
 
-def test_carrying_there_and_back_is_almost_the_identity() -> None:
+def test_carrying_a_label_forward_and_back_is_almost_the_identity() -> None:
     motion = Motion(drifting(), grid_size=112)
     maps = np.zeros((112, 112, 1), np.float32)
     maps[40:70, 50:70] = 1
@@ -53,50 +53,50 @@ def test_motion_can_be_cancelled() -> None:
         Motion(drifting(), grid_size=112, should_stop=lambda: True)
 
 
-def test_a_carried_label_is_better_than_a_copied_one(study: PreparedCine, heart: Heart) -> None:
+def test_a_carried_label_is_better_than_a_copied_one(prepared: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
-    study.labels.pop(6)
-    carried = label_image(study.prior([6], 3)[0], study.box, (1, 2))
+    prepared.labels.pop(6)
+    carried = label_image(prepared.prior([6], 3)[0], prepared.box, (1, 2))
     assert dice(carried, masks[6], CAVITY) > dice(masks[0], masks[6], CAVITY) + 0.05
     assert dice(carried, masks[6], CAVITY) > 0.88
 
 
-def test_each_structure_is_carried_from_the_frames_that_have_it(study: PreparedCine, heart: Heart) -> None:
+def test_each_structure_is_carried_from_the_frames_that_have_it(prepared: PreparedCine, heart: Heart) -> None:
     masks = heart[1]
     only_cavity = np.where(masks[0] == CAVITY, masks[0], 0).astype(np.uint8)
-    study.labels[0] = frame_label(only_cavity, study.box, (1, 2))
-    prior = study.prior([0, 1], 3)
-    alone = frame_label(masks[0], study.box, (1, 2)).target[..., 2]
+    prepared.labels[0] = frame_label(only_cavity, prepared.box, (1, 2))
+    prior = prepared.prior([0, 1], 3)
+    alone = frame_label(masks[0], prepared.box, (1, 2)).target[..., 2]
     wall = prior[0, 2].numpy()
     # The wall on frame 0 comes from frame 6 only; the frame without it has no influence.
     assert 2 * np.minimum(wall, alone).sum() / (wall.sum() + alone.sum()) > 0.75
     torch.testing.assert_close(prior.sum(1), torch.ones(2, 112, 112), atol=1e-4, rtol=0)
 
 
-def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(study: PreparedCine) -> None:
-    study.labels.pop(6)
-    assert not study.prior([0], 3, leave_out=True).any()
-    study.labels = {}
-    assert not study.prior([0, 3], 3).any()
+def test_a_frame_without_other_labels_has_no_prior_when_its_own_is_left_out(prepared: PreparedCine) -> None:
+    prepared.labels.pop(6)
+    assert not prepared.prior([0], 3, leave_out=True).any()
+    prepared.labels = {}
+    assert not prepared.prior([0, 3], 3).any()
 
 
-def test_unlabelled_pixels_are_not_background(study: PreparedCine, heart: Heart) -> None:
+def test_unlabelled_pixels_are_not_background(prepared: PreparedCine, heart: Heart) -> None:
     label = heart[1][0].copy()
     label[:, :60] = 255
-    study.labels = {0: frame_label(label, study.box, (1, 2))}
-    prior = study.prior([0], 3)[0].sum(0)
+    prepared.labels = {0: frame_label(label, prepared.box, (1, 2))}
+    prior = prepared.prior([0], 3)[0].sum(0)
     assert prior[56, 20] == 0
     assert prior[56, 90] == pytest.approx(1)
 
 
-def test_confidence_decreases_if_the_tissue_cannot_be_tracked(heart: Heart, study: PreparedCine) -> None:
-    confidence = motion_confidence(study, [0, 1, 3])
+def test_confidence_decreases_if_the_tissue_cannot_be_tracked(heart: Heart, prepared: PreparedCine) -> None:
+    confidence = motion_confidence(prepared, [0, 1, 3])
     assert confidence[0] == 1
     assert ((confidence > 0.7) & (confidence <= 1)).all()
-    frames = study.frames.copy()
+    frames = prepared.frames.copy()
     frames[3] = np.random.default_rng(1).integers(0, 255, frames[3].shape)
-    study.motion = Motion(frames, grid_size=112)
-    assert motion_confidence(study, [3])[0] < confidence[2]
+    prepared.motion = Motion(frames, grid_size=112)
+    assert motion_confidence(prepared, [3])[0] < confidence[2]
 
 
 def test_the_expected_dice_follows_from_the_probabilities() -> None:
@@ -109,27 +109,27 @@ def test_the_expected_dice_follows_from_the_probabilities() -> None:
 
 
 def test_carried_labels_are_cached_until_labels_change(
-    study: PreparedCine, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedCine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, without = study.prior([3], 3), study.prior([0], 3, leave_out=True)
-    assert torch.equal(study.prior([3], 3), before)
-    assert not torch.equal(study.prior([0], 3), without)
-    assert torch.equal(study.prior([0], 3, leave_out=True), without)
-    known = study.labels.pop(6)
-    alone = study.prior([3], 3)
+    before, without = prepared.prior([3], 3), prepared.prior([0], 3, leave_out=True)
+    assert torch.equal(prepared.prior([3], 3), before)
+    assert not torch.equal(prepared.prior([0], 3), without)
+    assert torch.equal(prepared.prior([0], 3, leave_out=True), without)
+    known = prepared.labels.pop(6)
+    alone = prepared.prior([3], 3)
     assert not torch.equal(alone, before)
-    study.labels[6] = known
-    assert torch.equal(study.prior([3], 3), before)
+    prepared.labels[6] = known
+    assert torch.equal(prepared.prior([3], 3), before)
     monkeypatch.setattr("vjepa_core.fewshot.prepared_cine._MAX_CARRIED_FRAMES", 2)
-    study.free_carried()
+    prepared.free_carried()
     for frame in (1, 2, 3, 4):
-        study.prior([frame], 3)
-        assert len(study._carried) <= 2
-    assert torch.equal(study.prior([3], 3), before)
+        prepared.prior([frame], 3)
+        assert len(prepared._carried) <= 2
+    assert torch.equal(prepared.prior([3], 3), before)
 
 
 def carried_over(motion: Motion, labels: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Labels carried to every frame, and one pair of frames on the way there and back."""
+    """Labels carried to every frame, and one pair of frames carried forward and back."""
     known = {frame: np.ones_like(label) for frame, label in labels.items()}
     carried = [motion.carry(labels, known, frame) for frame in range(motion.n_frames)]
     return np.stack(
@@ -178,4 +178,4 @@ def test_the_cache_drops_the_least_recently_used_array() -> None:
     assert cache.nbytes == 2 * array.nbytes
     cache.put("d", np.zeros(4096, np.float32))
     assert cache.get("d") is None
-    assert cache.get("a") is array  # nothing has to go for what there is no room for at all
+    assert cache.get("a") is array  # an array that can never fit evicts nothing

@@ -27,7 +27,7 @@ def fan(half_angle: float = 0.7, reach: float = 285.0) -> NDArray[np.bool_]:
 
 
 def speckled(inside: NDArray[np.bool_], frames: int = 6, seed: int = 0) -> NDArray[np.uint8]:
-    """Return frames of a sector with a black cavity, coding noise around it and text beside it."""
+    """Return frames of a sector with a black cavity, coding noise around it and text next to it."""
     rng = np.random.default_rng(seed)
     made = np.hypot(*rng.normal(0, 40, (2, frames, HEIGHT, WIDTH)))
     made[:, 120:190, 180:230] = rng.uniform(0, 4, (frames, 70, 50))
@@ -51,8 +51,8 @@ def test_a_sector_is_found_with_an_accuracy_of_about_a_pixel(half_angle: float) 
 @pytest.mark.parametrize("grey", [0, 3, 90])
 def test_without_a_black_surround_or_an_image_it_is_the_whole_region(grey: int) -> None:
     box = Letterbox.for_image(HEIGHT, WIDTH)
-    picture = np.full((1, HEIGHT, WIDTH), grey, np.uint8)
-    assert sector_on_region(find_sector(box.apply(picture), box), box).all()
+    image = np.full((1, HEIGHT, WIDTH), grey, np.uint8)
+    assert sector_on_region(find_sector(box.apply(image), box), box).all()
     lit = np.random.default_rng(1).integers(20, 200, (2, HEIGHT, WIDTH)).astype(np.uint8)
     assert sector_on_region(find_sector(box.apply(lit), box), box).all()
 
@@ -77,15 +77,15 @@ def test_segment_predicts_nothing_outside_the_sector(small_encoder: LoadedEncode
     """A wall outlined across the edge of the sector is not predicted outside it on other frames."""
     truth = fan()
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.circle(label, (90, 160), 40, (1,), -1)  # the fan's edge runs through it
+    cv2.circle(label, (90, 160), 40, (1,), -1)  # crosses the edge of the sector
     assert ((label > 0) & ~truth).sum() > 0.1 * (label > 0).sum()
     found = segment(speckled(truth), {0: label}, (1,), fps=30, encoder=small_encoder, budget_s=0.0)
-    drawn = found.masks[2] > 0
-    assert drawn.any()
-    assert (drawn & ~truth).sum() < 0.01 * drawn.sum()
+    predicted = found.masks[2] > 0
+    assert predicted.any()
+    assert (predicted & ~truth).sum() < 0.01 * predicted.sum()
 
 
-def study(frames: NDArray[np.uint8]) -> PreparedCine:
+def prepared(frames: NDArray[np.uint8]) -> PreparedCine:
     box = Letterbox.for_image(HEIGHT, WIDTH)
     boxed = box.apply(frames)
     features = CineFeatures(torch.zeros(1, 1, 14, 14, 4), torch.zeros(1, dtype=torch.float64))
@@ -93,9 +93,9 @@ def study(frames: NDArray[np.uint8]) -> PreparedCine:
 
 
 def test_a_sector_that_contradicts_outlines_is_not_used() -> None:
-    cine = study(speckled(fan(), frames=2))
+    cine = prepared(speckled(fan(), frames=2))
     assert not cine.inside.all()
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
-    label[20:120, 5:60] = 1  # beside the fan
+    label[20:120, 5:60] = 1  # next to the sector
     cine.labels = {0: frame_label(label, cine.box, (1,))}
     assert cine.inside.all()

@@ -32,7 +32,7 @@ QUICK = FitConfig(steps=4)
 
 @dataclass(frozen=True, eq=False)
 class StubStarter(Starter):
-    """A starter that applies or not, as given."""
+    """A starter that applies or not, as specified."""
 
     shapes: ShapeModel = field(
         default_factory=lambda: ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
@@ -162,7 +162,7 @@ def test_segmentation_can_be_cancelled_in_any_stage(
     ("n", "height", "width", "labelled"),
     [(1, 40, 50, (0,)), (2, 48, 36, (0, 1)), (3, 30, 90, (0, 2)), (5, 12, 9, (4,))],
 )
-def test_short_cines_and_tiny_pictures(
+def test_short_cines_and_tiny_frames_are_segmented(
     n: int, height: int, width: int, labelled: tuple[int, ...], small_encoder: LoadedEncoder
 ) -> None:
     frames, masks = beating(n, height, width)

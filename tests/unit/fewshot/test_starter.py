@@ -1,4 +1,4 @@
-"""The head that ships: for which encoder, on which pictures, and how well."""
+"""The starter head: its encoder, the cines to which it applies, and its accuracy."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def cine_of(path: Path) -> PreparedCine:
         ("dicom/mglev1n-echocv__Image-43.dcm", True),
         ("clips/unity-a4c__echo.mp4", True),
         ("dicom/mglev1n-echocv__Image-20.dcm", False),  # short axis
-        ("clips/unity-plax__01-22744671.mp4", False),  # long axis, parasternal
-        ("lung/lung_145.mp4", False),  # what is drawn looks likely, but each net draws another heart
+        ("clips/unity-plax__01-22744671.mp4", False),  # parasternal long axis
+        ("lung/lung_145.mp4", False),  # each prediction is plausible, but the two nets disagree
     ],
 )
 def test_the_starter_head_applies_to_apical_views_only(
@@ -125,6 +125,6 @@ def test_the_starter_head_does_not_apply_if_its_nets_disagree(
     evidence = Evidence(agreement, 0.96 if applies else 0.7, 0.91, 0.5, 0.0, 1.2)
     monkeypatch.setattr("vjepa_core.fewshot.starter.gather_evidence", lambda *_, **__: evidence)
     images = phantom_stills(1, 224, seed=3).images
-    (study,) = as_prepared_cines(images, torch.zeros(1, 4, 14, 14, 384))
+    (prepared,) = as_prepared_cines(images, torch.zeros(1, 4, 14, 14, 384))
     tried = starter if shipped else replace(starter, recogniser=None)
-    assert tried.applies(study) is applies
+    assert tried.applies(prepared) is applies

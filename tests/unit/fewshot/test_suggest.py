@@ -50,7 +50,7 @@ def test_equal_frames_need_one_label(n: int) -> None:
 
 
 def test_without_labels_the_most_similar_frame_is_suggested_first() -> None:
-    # Most of the cine is at rest; two frames are elsewhere.
+    # Most frames are alike; two differ.
     seen = np.zeros((10, 2), np.float32)
     seen[:, 0] = np.linspace(0, 0.5, 10)
     seen[[3, 7]] = [[5, 0], [0, 5]]
@@ -79,7 +79,7 @@ def test_gains_are_changes_of_the_mean_dice() -> None:
     assert gain == pytest.approx([0.1, 0.02, 0.0, 0.04, 0.0])
 
 
-def test_doubt_that_is_not_finite_counts_as_one() -> None:
+def test_non_finite_doubt_counts_as_one() -> None:
     assert gains(np.eye(2, dtype=np.float32), [np.nan, 0.5]) == pytest.approx([0.5, 0.25])
 
 
@@ -115,10 +115,10 @@ def test_the_next_cine_is_the_one_of_the_largest_gain() -> None:
     assert next_cine({}) is None
 
 
-def test_frame_embeddings_are_centred(study: PreparedCine) -> None:
-    assert study.features is not None
-    seen = frame_embeddings(study.features, study.n_frames)
-    assert seen.shape == (study.n_frames, study.features.values.shape[-1])
+def test_frame_embeddings_are_centred(prepared: PreparedCine) -> None:
+    assert prepared.features is not None
+    seen = frame_embeddings(prepared.features, prepared.n_frames)
+    assert seen.shape == (prepared.n_frames, prepared.features.values.shape[-1])
     assert np.allclose(seen.mean(0), 0, atol=1e-4)
 
 
