@@ -1,4 +1,4 @@
-"""Choice of the encoder, and engine errors in the window."""
+"""Choosing an encoder, and engine errors in the window."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from vjepa_core.service.messages import Ready
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> str:
-    """An encoder of the user's own."""
+def own_encoder(tmp_path: Path) -> str:
+    """Return the name of an imported encoder."""
     return registry.keep(write_encoder(tmp_path / "run"), "mine").name
 
 
-def test_the_chosen_encoder_is_the_one_that_is_started(
-    mine: str, open_driver: Callable[[], WindowDriver], cine_file: Path
+def test_a_session_starts_with_the_chosen_encoder(
+    own_encoder: str, open_driver: Callable[[], WindowDriver], cine_file: Path
 ) -> None:
-    registry.choose(mine)
-    empty_driver = open_driver()
-    empty_driver.open(cine_file, cines=1)
-    assert empty_driver.session.encoder == "mine"
+    registry.choose(own_encoder)
+    driver = open_driver()
+    driver.open(cine_file, cines=1)
+    assert driver.session.encoder == "mine"
 
 
 def test_another_encoder_starts_a_new_session_with_all_cines_and_labels(
-    mine: str, driver: WindowDriver, tmp_path: Path
+    own_encoder: str, driver: WindowDriver, tmp_path: Path
 ) -> None:
     driver.open(grey_cine(tmp_path / "other.dcm", n=5, seed=3), cines=2)
     driver.user.click(50, 50)
     driver.predict({3: square(1)})
     before = driver.session
     assert before.encoder == DEFAULT_ENCODER
-    driver.workspace.change_encoder(mine)
+    driver.workspace.change_encoder(own_encoder)
     assert "close" in before.calls
     after = driver.session
     assert after is not before
@@ -50,7 +50,7 @@ def test_another_encoder_starts_a_new_session_with_all_cines_and_labels(
     assert after.looks[0] == (driver.opened.id, driver.opened.frame)
     assert after.has_cine(driver.opened.id)
     assert [(cine, revision) for cine, revision, *_ in after.labels] == [(driver.opened.id, 1)]
-    assert driver.opened.outdated == {3}  # shown as outdated until there are better ones
+    assert driver.opened.outdated == {3}  # shown as outdated until there are newer ones
     driver.workspace.change_encoder(DEFAULT_ENCODER)
     assert driver.session.encoder == DEFAULT_ENCODER
 
@@ -63,7 +63,7 @@ def test_an_unknown_encoder_changes_nothing(driver: WindowDriver) -> None:
     assert registry.chosen() == DEFAULT_ENCODER
 
 
-def test_the_panel_describes_the_training_of_the_encoder(mine: str, driver: WindowDriver) -> None:
+def test_the_panel_describes_the_training_of_the_encoder(own_encoder: str, driver: WindowDriver) -> None:
     driver.emit(Ready("cpu", "mine", "abc", True))
     texts = [label.text() for label in driver.window.learning.findChildren(QLabel)]
     (text,) = [text for text in texts if "mine" in text]
@@ -74,16 +74,16 @@ def test_the_panel_describes_the_training_of_the_encoder(mine: str, driver: Wind
     assert any("Untrained encoder" in text for text in texts)
 
 
-TROUBLE = [
+ERRORS = [
     EngineNotStarted("The encoder is too big."),
     EngineDied(-9, False),
     LearningFailure("The engine ran out of memory: close something."),
 ]
 
 
-@pytest.mark.parametrize("event", TROUBLE)
+@pytest.mark.parametrize("event", ERRORS)
 def test_engine_errors_are_removed_when_learning_resumes(driver: WindowDriver, event: Event) -> None:
-    for again in (
+    for resume in (
         lambda: driver.user.keys("Ctrl+R"),
         lambda: driver.emit(Ready("cpu", "an encoder", "checksum", True)),
         lambda: driver.workspace.change_encoder(DEFAULT_ENCODER),
@@ -91,7 +91,7 @@ def test_engine_errors_are_removed_when_learning_resumes(driver: WindowDriver, e
     ):
         driver.emit(event)
         assert len(driver.messages) == 1
-        again()
+        resume()
         assert driver.messages == []
         assert driver.workspace.learner.obstacle is None
 

@@ -18,13 +18,13 @@ from tests.unit.readers.dicom_oracle import grey_cine
 OpenDriver = Callable[[], WindowDriver]
 
 
-def test_an_unforeseen_error_names_the_file_and_the_log_but_not_the_patient(
+def test_an_unexpected_error_names_the_file_and_the_log_but_not_the_patient(
     driver: WindowDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fault(path: Path) -> None:
+    def fail(path: Path) -> None:
         raise RuntimeError("Smith^Secret")
 
-    monkeypatch.setattr("app.workspace.opener.open_cine", fault)
+    monkeypatch.setattr("app.workspace.opener.open_cine", fail)
     driver.open(grey_cine(tmp_path / "odd.dcm"))
     assert "odd.dcm could not be opened (RuntimeError)" in driver.messages[0]
     log = paths.log_file()
@@ -45,7 +45,7 @@ def test_an_internal_error_is_displayed_and_not_printed(
     assert "Secret" not in driver.messages[0] + "".join(capsys.readouterr())
 
 
-def test_an_error_in_a_callback_of_a_signal_is_reported_by_its_own_name(driver: WindowDriver) -> None:
+def test_an_error_in_a_signal_callback_is_reported_with_its_type(driver: WindowDriver) -> None:
     def fail() -> None:
         raise KeyError("x")
 
@@ -63,7 +63,7 @@ def test_an_error_in_a_callback_of_a_signal_is_reported_by_its_own_name(driver: 
 def test_a_cine_whose_name_is_not_utf8_is_opened_saved_and_found_again(
     empty_driver: WindowDriver, open_driver: OpenDriver, tmp_path: Path
 ) -> None:
-    """As unzipping an archive from Windows leaves it."""
+    """Such names result from unpacking an archive made on Windows."""
     path = tmp_path / os.fsdecode(b"herz_\xe4.dcm")
     grey_cine(tmp_path / "a.dcm").rename(path)
     empty_driver.open(local_path(str(tmp_path / "herz_\N{REPLACEMENT CHARACTER}.dcm")))

@@ -1,4 +1,4 @@
-"""Keys of the key map."""
+"""The effect of every key of the key map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vjepa_core.service.messages import Progress, Stage
     [
         (0, ["Right"], 1),
         (5, ["Left"], 4),
-        (11, ["Right"], 0),  # a loop goes round
+        (11, ["Right"], 0),  # wraps around
         (0, ["Left"], 11),
         (0, ["Down"], 10),
         (11, ["Up"], 1),
@@ -29,7 +29,9 @@ from vjepa_core.service.messages import Progress, Stage
         (3, ["Right", "Right", "Left"], 4),
     ],
 )
-def test_keys_that_move_through_time(driver: WindowDriver, start: int, keys: list[str], end: int) -> None:
+def test_navigation_keys_show_the_right_frame(
+    driver: WindowDriver, start: int, keys: list[str], end: int
+) -> None:
     driver.window.navigation.show_frame(start)
     driver.user.keys(*keys)
     assert driver.opened.frame == end
@@ -47,11 +49,11 @@ def test_shift_arrows_go_to_annotated_frames(driver: WindowDriver) -> None:
     assert driver.opened.frame == 7
     driver.user.keys("End", "Shift+Left")
     assert driver.opened.frame == 9
-    driver.user.keys("Shift+Right")  # none further on
+    driver.user.keys("Shift+Right")  # there is none after it
     assert driver.opened.frame == 9
 
 
-def test_space_plays_and_a_step_stops(driver: WindowDriver) -> None:
+def test_space_starts_and_stops_playback_and_a_step_stops_it(driver: WindowDriver) -> None:
     player = driver.window.player_bar.player
     driver.user.keys("Space")
     assert player.is_playing()
@@ -65,7 +67,7 @@ def test_space_plays_and_a_step_stops(driver: WindowDriver) -> None:
 
 
 @pytest.mark.parametrize(("key", "tool"), [("E", "eraser"), ("P", "polygon"), ("M", "pan"), ("B", "brush")])
-def test_a_key_takes_a_tool(driver: WindowDriver, key: str, tool: str) -> None:
+def test_keys_select_the_tool(driver: WindowDriver, key: str, tool: str) -> None:
     driver.user.keys("E", key)
     assert driver.window.canvas.tool() == tool
     button = driver.window.tools.findChild(QToolButton, f"tool_{tool}")
@@ -73,18 +75,18 @@ def test_a_key_takes_a_tool(driver: WindowDriver, key: str, tool: str) -> None:
     assert button.isChecked()
 
 
-def test_digits_choose_the_structure(driver: WindowDriver) -> None:
+def test_digits_select_the_structure(driver: WindowDriver) -> None:
     for digit, x in (("3", 40), ("2", 60), ("1", 80)):
         driver.user.keys(digit)
         driver.user.click(x, 50)
         assert driver.drawn(0)[50, x] == int(digit)
         assert driver.window.tools.active_structure() == int(digit)
-    driver.user.keys("7")  # there is no seventh
+    driver.user.keys("7")  # there is no structure 7
     driver.user.click(100, 50)
     assert driver.drawn(0)[50, 100] == 1
 
 
-def test_brackets_change_the_brush(driver: WindowDriver) -> None:
+def test_brackets_change_the_brush_radius(driver: WindowDriver) -> None:
     canvas = driver.window.canvas
     driver.user.keys("]")
     assert canvas.brush_radius() > 5.0
@@ -92,7 +94,7 @@ def test_brackets_change_the_brush(driver: WindowDriver) -> None:
     assert canvas.brush_radius() < 5.0
 
 
-def test_d_draws_behind(driver: WindowDriver) -> None:
+def test_d_switches_drawing_behind_on_and_off(driver: WindowDriver) -> None:
     driver.user.click(50, 50)
     driver.user.keys("2", "D")
     driver.user.click(53, 50)
@@ -103,7 +105,7 @@ def test_d_draws_behind(driver: WindowDriver) -> None:
     assert driver.drawn(0)[50, 50] == 2
 
 
-def test_x_hides_the_masks_and_tab_while_held(driver: WindowDriver) -> None:
+def test_x_toggles_the_masks_and_tab_hides_them_while_held(driver: WindowDriver) -> None:
     driver.user.click(50, 50)
     canvas = driver.window.canvas
     driver.user.keys("X")
@@ -116,7 +118,7 @@ def test_x_hides_the_masks_and_tab_while_held(driver: WindowDriver) -> None:
     assert (canvas.drawn.is_visible, canvas.predicted.is_visible) == (True, True)
 
 
-def test_hidden_masks_are_reported_and_shown_again_by_a_stroke_or_an_acceptance(driver: WindowDriver) -> None:
+def test_hidden_masks_are_reported_and_shown_again_by_a_stroke_or_by_accepting(driver: WindowDriver) -> None:
     status = driver.window.status
     driver.user.keys("X")
     assert "Masks hidden" in status.hidden.text()
@@ -129,7 +131,7 @@ def test_hidden_masks_are_reported_and_shown_again_by_a_stroke_or_an_acceptance(
     assert driver.window.canvas.drawn.is_visible
 
 
-def test_enter_accepts_and_undo_takes_it_back(driver: WindowDriver) -> None:
+def test_enter_accepts_a_prediction_and_undo_reverts_it(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.keys("Right", "Return")
@@ -150,7 +152,7 @@ def test_enter_without_a_prediction_does_nothing(driver: WindowDriver) -> None:
     assert not driver.window.actions_by_id["accept_prediction"].isEnabled()
 
 
-def test_enter_closes_an_outline_before_it_accepts(driver: WindowDriver) -> None:
+def test_enter_closes_an_outline_rather_than_accepting(driver: WindowDriver) -> None:
     driver.user.click(100, 80)
     driver.predict({1: square(3)})
     driver.user.keys("Right", "P", "1")
@@ -160,7 +162,7 @@ def test_enter_closes_an_outline_before_it_accepts(driver: WindowDriver) -> None
     assert driver.drawn(1)[35, 85] == 1
 
 
-def test_escape_drops_a_stroke(driver: WindowDriver) -> None:
+def test_escape_discards_a_stroke(driver: WindowDriver) -> None:
     driver.user.press(40, 40)
     driver.user.move(60, 40)
     driver.user.keys("Esc")
@@ -168,13 +170,13 @@ def test_escape_drops_a_stroke(driver: WindowDriver) -> None:
     assert driver.annotated == ()
 
 
-def test_undo_and_redo_are_grey_where_there_is_nothing(driver: WindowDriver) -> None:
-    table = driver.window.actions_by_id
-    assert (table["undo"].isEnabled(), table["redo"].isEnabled()) == (False, False)
+def test_undo_and_redo_are_enabled_only_when_they_apply(driver: WindowDriver) -> None:
+    actions = driver.window.actions_by_id
+    assert (actions["undo"].isEnabled(), actions["redo"].isEnabled()) == (False, False)
     driver.user.click(50, 50)
-    assert (table["undo"].isEnabled(), table["redo"].isEnabled()) == (True, False)
+    assert (actions["undo"].isEnabled(), actions["redo"].isEnabled()) == (True, False)
     driver.user.keys("Ctrl+Z")
-    assert (table["undo"].isEnabled(), table["redo"].isEnabled()) == (False, True)
+    assert (actions["undo"].isEnabled(), actions["redo"].isEnabled()) == (False, True)
     driver.user.keys("Ctrl+Z")
     assert driver.annotated == ()
 
@@ -188,7 +190,7 @@ def test_ctrl_delete_clears_a_frame_as_one_stroke(driver: WindowDriver) -> None:
     assert driver.drawn(0)[30, 30] == driver.drawn(0)[60, 90] == 1
 
 
-def test_r_fits_the_picture(driver: WindowDriver) -> None:
+def test_r_fits_the_frame_to_the_view(driver: WindowDriver) -> None:
     scale = driver.window.canvas.view_state()["scale"]
     driver.user.zoom(4, 60, 60)
     assert driver.window.canvas.view_state()["scale"] > scale
@@ -196,7 +198,7 @@ def test_r_fits_the_picture(driver: WindowDriver) -> None:
     assert driver.window.canvas.view_state()["scale"] == pytest.approx(scale)
 
 
-def test_keys_of_the_learning(driver: WindowDriver) -> None:
+def test_keys_stop_and_resume_learning(driver: WindowDriver) -> None:
     driver.emit(Progress(driver.opened.id, 0, Stage.FITTING, 3, 100))
     driver.user.keys("Ctrl+.")
     driver.user.keys("Ctrl+R")
@@ -204,12 +206,12 @@ def test_keys_of_the_learning(driver: WindowDriver) -> None:
 
 
 @pytest.mark.parametrize("key", ["?", "F1"])
-def test_the_sheet(driver: WindowDriver, key: str) -> None:
+def test_keys_show_one_shortcut_sheet_that_does_not_block_the_window(driver: WindowDriver, key: str) -> None:
     driver.user.keys(key)
-    driver.user.keys("F1")  # asked for again: the same one
+    driver.user.keys("F1")  # shows the same sheet
     (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, ShortcutSheet) and w.isVisible()]
     sheet.close()
-    driver.user.click(50, 50)  # it stops nothing
+    driver.user.click(50, 50)  # drawing still works
     assert driver.annotated == (0,)
 
 
@@ -221,7 +223,7 @@ def test_every_action_has_a_handler(driver: WindowDriver) -> None:
         assert action.receivers(SIGNAL("triggered(bool)")) == len(menus) + 1, name
 
 
-def test_keys_without_a_cine_do_no_harm(empty_driver: WindowDriver) -> None:
+def test_actions_without_a_cine_have_no_effect(empty_driver: WindowDriver) -> None:
     dialogs = {"open_files", "open_folder", "open_project", "save_project_as", "quit", "shortcuts"}
     for name, action in empty_driver.window.actions_by_id.items():
         if name not in dialogs:
@@ -231,6 +233,6 @@ def test_keys_without_a_cine_do_no_harm(empty_driver: WindowDriver) -> None:
     assert empty_driver.window.visible_cine is None
 
 
-def test_ctrl_q_closes(driver: WindowDriver) -> None:
+def test_ctrl_q_closes_the_window(driver: WindowDriver) -> None:
     driver.user.keys("Ctrl+Q")
     assert not driver.window.isVisible()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.ui.conftest import WindowDriver
 
 
-def test_a_stroke_stops_the_playing_and_stays_on_its_frame(driver: WindowDriver) -> None:
+def test_a_stroke_stops_playback_and_stays_on_its_frame(driver: WindowDriver) -> None:
     driver.user.keys("Space")
     driver.qtbot.waitUntil(lambda: driver.opened.frame > 2)
     driver.user.press(40, 40)

@@ -1,15 +1,19 @@
-"""Predictions and other messages of the engine in the window."""
+"""Predictions and other reports of the engine in the window."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 
 from app.domain.errors import ProjectError
 from app.engine.events import EngineDied, EngineNotStarted, Event, HeadFitted, LearningFailure
 from app.workspace.notice import Level
 from tests.ui.conftest import WindowDriver, square
+from tests.ui.user_input import LEFT
 from tests.unit.readers.dicom_oracle import grey_cine
 from vjepa_core.service.messages import Progress, Ready, Stage
 
@@ -19,12 +23,12 @@ def test_every_stroke_is_sent_with_its_revision(driver: WindowDriver) -> None:
     driver.user.keys("Right", "Right")
     driver.user.click(60, 60)
     driver.user.keys("Ctrl+Z")
-    told = [(revision, sorted(labels)) for _, revision, labels, _ in driver.session.labels]
-    assert told == [(1, [0]), (2, [0, 2]), (3, [0])]
-    assert not any(learnt for *_, learnt in driver.session.labels)
+    sent = [(revision, sorted(labels)) for _, revision, labels, _ in driver.session.labels]
+    assert sent == [(1, [0]), (2, [0, 2]), (3, [0])]
+    assert not any(is_fitted for *_, is_fitted in driver.session.labels)
 
 
-def test_a_prediction_is_shown_apart_from_what_was_drawn(driver: WindowDriver) -> None:
+def test_a_prediction_is_shown_separately_from_annotations(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.predict({0: square(1), 3: square(2)})
     driver.window.navigation.show_frame(3)
@@ -32,10 +36,10 @@ def test_a_prediction_is_shown_apart_from_what_was_drawn(driver: WindowDriver) -
     assert canvas.drawn.labels is None
     assert canvas.predicted.labels is not None
     assert np.array_equal(canvas.predicted.labels, square(2))
-    assert driver.annotated == (0,)  # nothing automatic ever writes an annotation
+    assert driver.annotated == (0,)  # a prediction never becomes an annotation by itself
 
 
-def test_a_stale_result_is_dropped(driver: WindowDriver) -> None:
+def test_a_prediction_of_another_revision_or_cine_is_dropped(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.user.click(90, 20)
     driver.predict({3: square(1)}, revision=1)
@@ -46,7 +50,7 @@ def test_a_stale_result_is_dropped(driver: WindowDriver) -> None:
     assert driver.opened.predictions == {}
 
 
-def test_a_new_stroke_marks_what_was_predicted_as_old(driver: WindowDriver) -> None:
+def test_a_new_stroke_marks_predictions_as_outdated(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.predict({f: square(1) for f in range(12)})
     assert driver.opened.outdated == set()
@@ -69,7 +73,7 @@ def test_a_drawn_structure_hides_its_prediction_on_that_frame(driver: WindowDriv
     assert set(np.unique(shown)) == {0, 1, 2}
 
 
-def test_accepting_keeps_what_was_drawn_on_that_frame(driver: WindowDriver) -> None:
+def test_accepting_keeps_the_drawn_structures_of_the_frame(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     drawn = driver.drawn(0).copy()
     driver.predict({0: square(1) + square(2, x0=80)})
@@ -77,7 +81,7 @@ def test_accepting_keeps_what_was_drawn_on_that_frame(driver: WindowDriver) -> N
     assert np.array_equal(driver.drawn(0), drawn + square(2, x0=80))
 
 
-def test_a_correction_starts_from_the_prediction_and_is_undone_by_one_step(driver: WindowDriver) -> None:
+def test_a_correction_starts_from_the_prediction_and_is_undone_in_one_step(driver: WindowDriver) -> None:
     driver.user.click(100, 80)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.keys("Right", "E")
@@ -92,7 +96,7 @@ def test_a_correction_starts_from_the_prediction_and_is_undone_by_one_step(drive
     assert np.array_equal(driver.drawn(1), corrected)
 
 
-def test_a_stroke_that_changes_no_pixel_marks_nothing(driver: WindowDriver) -> None:
+def test_a_stroke_that_changes_no_pixel_annotates_nothing(driver: WindowDriver) -> None:
     driver.user.click(100, 80)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.keys("Right")
@@ -123,7 +127,7 @@ def test_clicks_and_the_eraser_accept_nothing(
     assert [revision for _, revision, *_ in driver.session.labels] == [1]
 
 
-def test_strokes_beside_the_picture_and_lone_corners_accept_nothing(driver: WindowDriver) -> None:
+def test_strokes_outside_the_frame_and_single_corners_accept_nothing(driver: WindowDriver) -> None:
     driver.user.click(100, 80)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.keys("Right")
@@ -132,7 +136,7 @@ def test_strokes_beside_the_picture_and_lone_corners_accept_nothing(driver: Wind
     driver.user.click(40, 40)
     driver.user.keys("Return")
     driver.user.keys("2", "D", "B")
-    driver.user.drag([(35, 40), (45, 40)])  # behind the predicted structure: it may draw nothing there
+    driver.user.drag([(35, 40), (45, 40)])  # behind the predicted structure, where nothing can be drawn
     assert driver.annotated == (0,)
 
 
@@ -157,7 +161,7 @@ def test_corrections_can_be_turned_off(driver: WindowDriver) -> None:
     assert driver.drawn(1)[40, 40] == 0
 
 
-def test_a_stroke_corrects_what_is_shown_however_old(driver: WindowDriver) -> None:
+def test_a_stroke_corrects_the_shown_mask_even_if_it_is_outdated(driver: WindowDriver) -> None:
     driver.user.click(100, 80)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.click(100, 60)
@@ -168,7 +172,9 @@ def test_a_stroke_corrects_what_is_shown_however_old(driver: WindowDriver) -> No
     assert drawn[20, 100] == 1
 
 
-def test_predictions_that_arrive_under_a_stroke_leave_it_alone(driver: WindowDriver) -> None:
+def test_a_prediction_of_another_structure_that_arrives_during_a_stroke_changes_nothing(
+    driver: WindowDriver,
+) -> None:
     driver.user.click(100, 80)
     driver.user.keys("Right")
     driver.user.press(40, 40)
@@ -179,7 +185,7 @@ def test_predictions_that_arrive_under_a_stroke_leave_it_alone(driver: WindowDri
     assert driver.drawn(1)[40, 55] == 1
 
 
-def test_a_prediction_of_the_same_structure_that_arrives_under_a_stroke_changes_nothing(
+def test_a_prediction_of_the_same_structure_that_arrives_during_a_stroke_changes_nothing(
     driver: WindowDriver,
 ) -> None:
     driver.user.click(100, 80)
@@ -196,10 +202,6 @@ def test_a_prediction_of_the_same_structure_that_arrives_under_a_stroke_changes_
 
 
 def test_the_accept_button_accepts_what_was_seen_when_it_was_pressed(driver: WindowDriver) -> None:
-    from PySide6.QtTest import QTest
-
-    from tests.ui.user_input import LEFT
-
     driver.user.click(100, 80)
     driver.predict({1: square(1)})
     driver.user.keys("Right")
@@ -212,7 +214,7 @@ def test_the_accept_button_accepts_what_was_seen_when_it_was_pressed(driver: Win
     assert np.array_equal(driver.opened.masks(1).shown, square(1))
 
 
-def test_undoing_everything_takes_the_predictions_away(driver: WindowDriver) -> None:
+def test_undoing_everything_removes_the_predictions(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.predict({f: square(1) for f in range(12)})
     driver.user.keys("Ctrl+Z")
@@ -234,11 +236,11 @@ def test_stored_predictions_and_head_are_restored_without_a_new_fit(driver: Wind
     assert driver.session is not old
     assert driver.session.calls == ["restore_head"]
     assert np.array_equal(driver.opened.predictions[5].mask, square(1))
-    (told,) = driver.session.labels
-    assert (told[1], told[3]) == (1, True)
+    (sent,) = driver.session.labels
+    assert (sent[1], sent[3]) == (1, True)
 
 
-def test_an_incomplete_prediction_is_fitted_again(driver: WindowDriver) -> None:
+def test_a_cine_with_incomplete_predictions_is_fitted_again(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
     driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({f: square(1) for f in range(7)})
@@ -259,23 +261,25 @@ def test_previews_are_displayed_but_not_stored(driver: WindowDriver) -> None:
     assert set(driver.workspace.project.predictions(driver.opened.id)) == {3}
 
 
-def drawn_by(driver: WindowDriver, frame: int) -> int | None:
-    """The head that the project names for a kept mask."""
+def head_of(driver: WindowDriver, frame: int) -> int | None:
+    """Return the head that the project records for a stored prediction."""
     assert driver.workspace.project is not None
     return driver.workspace.project.predictions(driver.opened.id)[frame].head_id
 
 
-def test_stored_masks_refer_to_their_head(driver: WindowDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_predictions_refer_to_their_head(
+    driver: WindowDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = driver.workspace.project
     assert project is not None
     driver.user.click(20, 20)
     driver.predict({0: square(1)})
-    assert drawn_by(driver, 0) is None
+    assert head_of(driver, 0) is None
     driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({1: square(1)})
     latest = project.latest_head()
     assert latest is not None
-    assert drawn_by(driver, 1) == latest.id
+    assert head_of(driver, 1) == latest.id
 
     def refuse(_: object) -> int:
         raise ProjectError("The disk is full: free some space.")
@@ -283,20 +287,20 @@ def test_stored_masks_refer_to_their_head(driver: WindowDriver, monkeypatch: pyt
     monkeypatch.setattr(project, "save_head", refuse)
     driver.emit(HeadFitted(b"another", "encoder", "checksum", {driver.opened.id: 1}))
     driver.predict({2: square(1)})
-    assert drawn_by(driver, 2) is None
+    assert head_of(driver, 2) is None
 
 
-def test_masks_of_a_lost_head_refer_to_none(driver: WindowDriver) -> None:
+def test_predictions_of_a_head_that_cannot_be_stored_refer_to_none(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
-    for place, blob in enumerate((b"a head", None)):
+    for frame, blob in enumerate((b"a head", None)):
         driver.emit(HeadFitted(blob, "encoder", "checksum", {driver.opened.id: 1}))
-        driver.predict({place: square(1)})
-    assert [drawn_by(driver, 0) is None, drawn_by(driver, 1) is None] == [False, True]
+        driver.predict({frame: square(1)})
+    assert [head_of(driver, 0) is None, head_of(driver, 1) is None] == [False, True]
 
 
-@pytest.mark.parametrize(("checksum", "named"), [("checksum", True), ("another", False)])
+@pytest.mark.parametrize(("checksum", "is_used"), [("checksum", True), ("another", False)])
 def test_predictions_refer_to_a_restored_head_only_if_the_engine_uses_it(
-    driver: WindowDriver, checksum: str, named: bool
+    driver: WindowDriver, checksum: str, is_used: bool
 ) -> None:
     driver.user.click(20, 20)
     driver.emit(HeadFitted(b"a head", "encoder", "checksum", {driver.opened.id: 1}))
@@ -306,7 +310,7 @@ def test_predictions_refer_to_a_restored_head_only_if_the_engine_uses_it(
     driver.open(project, cines=1)
     driver.emit(Ready("cpu", "encoder", checksum, True))
     driver.predict({5: square(1)})
-    assert (drawn_by(driver, 5) is not None) is named
+    assert (head_of(driver, 5) is not None) is is_used
 
 
 @pytest.mark.parametrize(
@@ -322,9 +326,9 @@ def test_engine_errors_are_displayed_and_drawing_continues(
     driver: WindowDriver, event: Event, words: str, level: Level
 ) -> None:
     driver.emit(event)
-    ((told, text), *_) = driver.window.banner.messages()
+    ((shown_level, text), *_) = driver.window.banner.messages()
     assert words in text
-    assert told is level
+    assert shown_level is level
     driver.user.click(50, 50)
     assert driver.annotated == (0,)
     if level is Level.ERROR:
@@ -355,7 +359,7 @@ def test_an_unavailable_engine_is_not_displayed_as_starting(driver: WindowDriver
 
 
 @pytest.mark.parametrize("stage", [Stage.UP_TO_DATE, Stage.WAITING, Stage.CANCELLED])
-def test_stopping_a_resting_engine_does_not_kill_it(
+def test_stopping_an_idle_engine_does_not_kill_it(
     driver: WindowDriver, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     monkeypatch.setattr("app.workspace.learner.CONFIRM_TIMEOUT_MS", 10)
@@ -383,11 +387,10 @@ def test_an_engine_that_does_not_respond_is_killed(
     driver.qtbot.waitUntil(lambda: "replace_engine" in driver.session.calls)
 
 
-def test_predictions_of_the_other_cine_wait_for_it(empty_driver: WindowDriver, tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
-    empty_driver.open(grey_cine(folder / "a.dcm", n=5), grey_cine(folder / "b.dcm", n=9), cines=2)
+def test_predictions_of_another_cine_are_shown_once_it_is_visible(
+    empty_driver: WindowDriver, tmp_path: Path
+) -> None:
+    empty_driver.open(grey_cine(tmp_path / "a.dcm", n=5), grey_cine(tmp_path / "b.dcm", n=9), cines=2)
     a, b = empty_driver.workspace.opened_cines
     empty_driver.user.click(50, 50)
     empty_driver.user.keys("PgDown")

@@ -8,14 +8,14 @@ from tests.ui.conftest import WindowDriver, square
 from vjepa_core.label_image import UNLABELLED
 
 
-def scribbling(driver: WindowDriver) -> None:
+def toggle_scribbles(driver: WindowDriver) -> None:
     driver.window.tools.scribbles.click()
 
 
 def test_the_rest_of_the_frame_stays_unlabelled_and_the_eraser_labels_background(
     driver: WindowDriver,
 ) -> None:
-    scribbling(driver)
+    toggle_scribbles(driver)
     driver.user.click(20, 20)
     assert set(np.unique(driver.drawn(0))) == {1, UNLABELLED}
     driver.user.keys("E")
@@ -27,8 +27,8 @@ def test_the_rest_of_the_frame_stays_unlabelled_and_the_eraser_labels_background
     assert np.array_equal(labels[0], drawn)
 
 
-def test_it_is_undone_stroke_by_stroke_to_nothing(driver: WindowDriver) -> None:
-    scribbling(driver)
+def test_scribbles_are_undone_stroke_by_stroke(driver: WindowDriver) -> None:
+    toggle_scribbles(driver)
     driver.user.click(20, 20)
     driver.user.click(90, 60)
     driver.user.keys("Ctrl+Z")
@@ -39,19 +39,19 @@ def test_it_is_undone_stroke_by_stroke_to_nothing(driver: WindowDriver) -> None:
     assert set(np.unique(driver.drawn(0))) == {1, UNLABELLED}
 
 
-def test_a_frame_that_has_outlines_keeps_its_background(driver: WindowDriver) -> None:
+def test_a_scribble_on_a_fully_labelled_frame_keeps_its_background(driver: WindowDriver) -> None:
     driver.user.click(20, 20)
-    scribbling(driver)
+    toggle_scribbles(driver)
     driver.user.click(90, 60)
     assert set(np.unique(driver.drawn(0))) == {0, 1}
 
 
-def test_a_scribble_does_not_start_from_the_prediction_which_fills_unlabelled_pixels(
+def test_a_scribble_leaves_the_prediction_visible_without_starting_from_it(
     driver: WindowDriver,
 ) -> None:
     driver.user.click(100, 80)
     driver.predict({f: square(1) + square(2, x0=80) for f in range(12)})
-    scribbling(driver)
+    toggle_scribbles(driver)
     assert not driver.window.tools.correct.isEnabled()
     driver.user.keys("Right")
     driver.user.click(40, 40)
@@ -59,22 +59,22 @@ def test_a_scribble_does_not_start_from_the_prediction_which_fills_unlabelled_pi
     driver.predict({1: square(1) + square(2, x0=80)})
     shown = driver.window.canvas.predicted.labels
     assert shown is not None
-    assert shown[40, 40] == 1  # it agrees: no hole with a border of its own
+    assert shown[40, 40] == 1  # prediction and scribble agree, so there is no hole
     assert set(np.unique(shown)) == {0, 1, 2}
-    scribbling(driver)
+    toggle_scribbles(driver)
     assert driver.window.tools.correct.isEnabled()
 
 
-def test_accepting_fills_in_what_the_scribble_left_open(driver: WindowDriver) -> None:
-    scribbling(driver)
+def test_accepting_fills_the_unlabelled_pixels(driver: WindowDriver) -> None:
+    toggle_scribbles(driver)
     driver.user.click(40, 40)
     driver.predict({0: square(1) + square(2, x0=80)})
     driver.user.keys("Return")
     assert set(np.unique(driver.drawn(0))) == {0, 1, 2}
 
 
-def test_scribbles_come_back_with_their_project(driver: WindowDriver) -> None:
-    scribbling(driver)
+def test_scribbles_are_restored_with_their_project(driver: WindowDriver) -> None:
+    toggle_scribbles(driver)
     driver.user.click(20, 20)
     drawn = driver.drawn(0).copy()
     assert driver.workspace.project is not None

@@ -1,4 +1,4 @@
-"""Display of doubt: switched on and off, and remembered."""
+"""Display of doubt, expected Dice and findings."""
 
 from __future__ import annotations
 
@@ -16,50 +16,52 @@ from vjepa_core.service.messages import DOUBT_SIZE, Progress, Stage
 
 
 def doubtful(left: int = 40) -> Frame:
-    """Half wrong right of a column of the engine's grid."""
+    """Return a doubt of one half to the right of a column of the engine's grid."""
     grid = np.zeros((DOUBT_SIZE, DOUBT_SIZE), np.uint8)
     grid[:, left:] = 128
     return grid
 
 
-def predict(empty_driver: WindowDriver, *frames: int, doubts: bool = True) -> None:
-    revision = empty_driver.opened.revision
+def predict(driver: WindowDriver, *frames: int, doubts: bool = True) -> None:
+    revision = driver.opened.revision
     masks = {frame: square(1, x0=30, size=40) for frame in frames}
-    known = {frame: doubtful() for frame in frames if doubts}
-    sure = dict.fromkeys(masks, 0.87)
-    empty_driver.emit(PredictedMasks(empty_driver.opened.id, revision, masks, sure, True, doubts=known))
+    doubt_of_frames = {frame: doubtful() for frame in frames if doubts}
+    expected_dice = dict.fromkeys(masks, 0.87)
+    driver.emit(
+        PredictedMasks(driver.opened.id, revision, masks, expected_dice, True, doubts=doubt_of_frames)
+    )
 
 
-def shown(empty_driver: WindowDriver) -> bool:
-    return empty_driver.window.canvas.doubt.is_visible
+def doubt_is_visible(driver: WindowDriver) -> bool:
+    return driver.window.canvas.doubt.is_visible
 
 
 def test_doubt_is_hidden_until_it_is_switched_on(driver: WindowDriver) -> None:
     predict(driver, 0, 1)
-    assert not shown(driver)
+    assert not doubt_is_visible(driver)
     driver.user.keys("U")
-    assert shown(driver)
+    assert doubt_is_visible(driver)
     assert driver.window.learning.doubt.isChecked()
     assert driver.window.actions_by_id["toggle_uncertainty"].isChecked()
     driver.window.navigation.show_frame(1)
-    assert shown(driver)
+    assert doubt_is_visible(driver)
     driver.window.navigation.show_frame(2)  # nothing is predicted there
-    assert not shown(driver)
+    assert not doubt_is_visible(driver)
     driver.window.navigation.show_frame(0)
     driver.window.learning.doubt.click()
-    assert not shown(driver)
+    assert not doubt_is_visible(driver)
 
 
 def test_doubt_is_hidden_with_the_masks(driver: WindowDriver) -> None:
     predict(driver, 0)
     driver.user.keys("U", "X")
-    assert not shown(driver)
+    assert not doubt_is_visible(driver)
     driver.user.keys("X")
-    assert shown(driver)
+    assert doubt_is_visible(driver)
     QTest.keyPress(driver.window.canvas, Qt.Key.Key_Tab)
-    assert not shown(driver)
+    assert not doubt_is_visible(driver)
     QTest.keyRelease(driver.window.canvas, Qt.Key.Key_Tab)
-    assert shown(driver)
+    assert doubt_is_visible(driver)
 
 
 def test_doubt_is_placed_in_the_region_and_not_on_drawn_structures(driver: WindowDriver) -> None:
@@ -120,7 +122,7 @@ def test_implausible_predictions_are_listed_for_review(driver: WindowDriver) -> 
     assert "in pieces" in review.toolTip()
     review.linkActivated.emit("3")
     assert driver.opened.frame == 3
-    driver.user.keys("Return")  # a human takes responsibility for it
+    driver.user.keys("Return")  # a human accepts it
     assert not review.isVisible()
 
 
@@ -134,7 +136,7 @@ def test_a_frame_drawn_by_a_human_has_no_expected_dice(driver: WindowDriver) -> 
     assert "Dice" in driver.window.player_bar.timeline.describe(1)
 
 
-def test_masks_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver) -> None:
+def test_predictions_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver) -> None:
     predict(driver, 0, 1)
     project, cine = driver.window.workspace.project, driver.opened.id
     assert project is not None
@@ -147,7 +149,7 @@ def test_masks_of_a_cine_that_is_not_recognised_are_dropped(driver: WindowDriver
     assert driver.window.learning.frame_text.text() == "No prediction on this frame yet."
 
 
-def test_stored_masks_are_predicted_again_when_doubt_is_shown(driver: WindowDriver) -> None:
+def test_stored_frames_are_predicted_again_when_doubt_is_shown(driver: WindowDriver) -> None:
     predict(driver, 0, 1, doubts=False)
     driver.emit(Progress(driver.opened.id, 0, Stage.UP_TO_DATE))
     assert "predict_again" not in driver.session.calls
@@ -168,8 +170,8 @@ def test_doubt_is_not_requested_while_the_engine_is_working(driver: WindowDriver
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_the_choice_is_remembered(open_driver: Callable[[], WindowDriver], on: bool) -> None:
-    empty_driver = open_driver()
-    empty_driver.window.layers.show_doubt(on)  # with no cine open, too
-    empty_driver.window.close()
+def test_the_display_of_doubt_is_remembered(open_driver: Callable[[], WindowDriver], on: bool) -> None:
+    driver = open_driver()
+    driver.window.layers.show_doubt(on)  # also without an open cine
+    driver.window.close()
     assert open_driver().window.learning.doubt.isChecked() is on
