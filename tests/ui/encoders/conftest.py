@@ -1,4 +1,4 @@
-"""The dialog with a fake session and fake child processes."""
+"""The encoders dialog with a fake session and fake child processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.encoder.test_user_encoders import write_encoder
 from vjepa_core.service.messages import Progress, Stage
 
 POLL_MS = 20
-FOUND = {
+INSPECTED = {
     "name": "vitl",
     "family": "V-JEPA 2",
     "architecture": "vit_large_patch16_224_t2.vjepa2",
@@ -35,47 +35,48 @@ FOUND = {
 }
 
 
-def add_own(name: str, **more: Any) -> str:
-    """Add an imported encoder."""
+def add_imported(name: str, **more: Any) -> str:
+    """Write an imported encoder, and return its name."""
     card = write_encoder(paths.encoders_dir(), name)
     card.write_text(json.dumps({**json.loads(card.read_text()), **more}))
     return name
 
 
 def timed(name: str, **more: Any) -> dict[str, Any]:
-    """A row of `apical encoders time`."""
+    """Return a row of the output of `apical encoders time`."""
     row = {"name": name, "clip_s": 0.3, "clips": 40, "cine_s": 12.0, "memory_bytes": 3e8, "fits": True}
     return {**row, "note": None, **more}
 
 
-class Bench:
+class EncodersDriver:
     """Drives the dialog and the fake child processes."""
 
-    def __init__(self, qtbot: QtBot, empty_driver: WindowDriver, children: list[FakeChild]) -> None:
-        self.qtbot, self.empty_driver, self.children = qtbot, empty_driver, children
+    def __init__(self, qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> None:
+        self.qtbot, self.driver, self.children = qtbot, driver, children
         self.show()
-        found = empty_driver.window.findChild(EncodersDialog)
+        found = driver.window.findChild(EncodersDialog)
         assert found is not None
         self.dialog: EncodersDialog = found
 
     def show(self) -> None:
-        self.empty_driver.window.actions_by_id["encoders"].trigger()
+        self.driver.window.actions_by_id["encoders"].trigger()
 
-    def rest(self) -> None:
-        """The engine has nothing to do."""
-        self.empty_driver.emit(Progress(0, 0, Stage.WAITING))
+    def report_idle(self) -> None:
+        """Report that the engine is idle."""
+        self.driver.emit(Progress(0, 0, Stage.WAITING))
 
-    def asked(self, action: str) -> list[FakeChild]:
-        """Children that were asked for `apical encoders ACTION`."""
-        return [child for child in self.children if child.words[1] == action]
+    def children_for(self, action: str) -> list[FakeChild]:
+        """Return the children that were started for `apical encoders ACTION`."""
+        return [child for child in self.children if child.arguments[1] == action]
 
     def settle(self) -> None:
+        """Wait until the dialog has polled its children."""
         self.qtbot.wait(4 * POLL_MS)
 
-    def end(self, code: int, told: dict[str, Any] | None = None, sentence: str = "") -> None:
+    def end(self, code: int, output: dict[str, Any] | None = None, error: str = "") -> None:
         """End the newest child."""
         child = self.children[-1]
-        child.told, child.sentence, child.exit_code = told or {}, sentence, code
+        child.output, child.error, child.exit_code = output or {}, error, code
         self.settle()
 
     def cell(self, name: str, column: str) -> str:
@@ -91,14 +92,14 @@ class Bench:
     def names(self) -> list[str]:
         return [one.name for one in self.dialog.list.entries]
 
-    def answer(self, words: str) -> None:
-        """Click a button of the open question."""
+    def press_button(self, label: str) -> None:
+        """Press a button of the visible message box."""
         (box,) = (box for box in self.dialog.findChildren(QMessageBox) if box.isVisible())
-        next(button for button in box.buttons() if button.text() == words).click()
+        next(button for button in box.buttons() if button.text() == label).click()
         self.settle()
 
     @property
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [text for _, text in self.dialog.banner.messages()]
 
 
@@ -106,8 +107,8 @@ class Bench:
 def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
     made: list[FakeChild] = []
 
-    def make(words: Sequence[str], run: Path | None = None) -> FakeChild:
-        made.append(FakeChild(words, run))
+    def make(arguments: Sequence[str], run: Path | None = None) -> FakeChild:
+        made.append(FakeChild(arguments, run))
         return made[-1]
 
     monkeypatch.setattr("app.encoders.child_commands.Child", make)
@@ -116,14 +117,16 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
 
 
 @pytest.fixture
-def open_bench(qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> Callable[[], Bench]:
-    return lambda: Bench(qtbot, driver, children)
+def open_encoders(
+    qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]
+) -> Callable[[], EncodersDriver]:
+    return lambda: EncodersDriver(qtbot, driver, children)
 
 
 @pytest.fixture
-def bench(open_bench: Callable[[], Bench]) -> Bench:
-    """The dialog with an encoder of the user's own and a resting engine."""
-    add_own("mine", source={"file": "vitl.pt", "container": "ema_encoder", "assumed": ["16 heads."]})
-    made = open_bench()
-    made.rest()
-    return made
+def encoders(open_encoders: Callable[[], EncodersDriver]) -> EncodersDriver:
+    """The dialog with an imported encoder and an idle engine."""
+    add_imported("mine", source={"file": "vitl.pt", "container": "ema_encoder", "assumed": ["16 heads."]})
+    encoders = open_encoders()
+    encoders.report_idle()
+    return encoders

@@ -1,4 +1,4 @@
-"""The dialog with a fake session and fake child processes."""
+"""The pre-training dialog with a fake session and fake child processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.ui.pretraining.dialog import PretrainingDialog
 from tests.ui.conftest import WindowDriver
 
 POLL_MS = 20
-FOUND = {
+ESTIMATE = {
     "cines": 2,
     "frames": 60,
     "seconds_of_cine": 2.0,
@@ -33,44 +33,44 @@ FOUND = {
 
 
 class FakeChild:
-    """A child process that records requests; the test ends it."""
+    """A child process that records requests and ends when the test sets an exit code."""
 
-    def __init__(self, words: Sequence[str], run: Path | None = None) -> None:
-        self.words, self.run = list(words), run
+    def __init__(self, arguments: Sequence[str], run: Path | None = None) -> None:
+        self.arguments, self.run = list(arguments), run
         self.exit_code: int | None = None
-        self.said: list[str] = []
-        self.told: dict[str, Any] = {}
-        self.asked: list[str] = []
-        self.sentence = "It ended unexpectedly (code 1)."
+        self.lines: list[str] = []
+        self.output: dict[str, Any] = {}
+        self.requests: list[str] = []
+        self.error = "It ended unexpectedly (code 1)."
 
     def new_lines(self) -> list[str]:
-        said, self.said = self.said, []
-        return said
+        lines, self.lines = self.lines, []
+        return lines
 
     def result(self) -> dict[str, Any]:
-        return self.told
+        return self.output
 
     def error_message(self) -> str:
-        return self.sentence
+        return self.error
 
     def request_stop(self) -> None:
-        self.asked.append("stop")
+        self.requests.append("stop")
 
     def detach(self) -> None:
-        self.asked.append("leave")
+        self.requests.append("detach")
 
     def kill(self) -> None:
-        self.asked.append("kill")
+        self.requests.append("kill")
         self.exit_code = -9
 
 
-class Trainer:
+class PretrainingDriver:
     """Drives the dialog and the fake child processes."""
 
-    def __init__(self, qtbot: QtBot, empty_driver: WindowDriver, children: list[FakeChild]) -> None:
-        self.qtbot, self.empty_driver, self.children = qtbot, empty_driver, children
-        empty_driver.window.actions_by_id["pretrain"].trigger()
-        found = empty_driver.window.findChild(PretrainingDialog)
+    def __init__(self, qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> None:
+        self.qtbot, self.driver, self.children = qtbot, driver, children
+        driver.window.actions_by_id["pretrain"].trigger()
+        found = driver.window.findChild(PretrainingDialog)
         assert found is not None
         self.dialog: PretrainingDialog = found
 
@@ -79,21 +79,23 @@ class Trainer:
         return self.children[-1]
 
     def settle(self) -> None:
+        """Wait until the dialog has polled its child."""
         self.qtbot.wait(3 * POLL_MS)
 
-    def end(self, code: int, told: dict[str, Any] | None = None) -> None:
+    def end(self, code: int, output: dict[str, Any] | None = None) -> None:
         """End the newest child."""
-        self.child.told = told or {}
+        self.child.output = output or {}
         self.child.exit_code = code
         self.settle()
 
-    def find_out(self) -> None:
+    def estimate(self) -> None:
+        """Request an estimate, and end its child."""
         self.dialog.cines.check.click()
-        self.end(0, FOUND)
+        self.end(0, ESTIMATE)
 
-    def begin(self, steps: int = 40) -> Run:
-        """Start a run."""
-        self.find_out()
+    def start_run(self, steps: int = 40) -> Run:
+        """Request an estimate, and start a run."""
+        self.estimate()
         self.dialog.cines.length.setCurrentIndex(self.dialog.cines.length.count() - 1)
         self.dialog.cines.steps.setValue(steps)
         self.dialog.cines.start.click()
@@ -119,23 +121,23 @@ class Trainer:
         (run.folder / "config.json").write_text('{"batch": 4}')
         self.settle()
 
-    def answer(self, words: str) -> None:
-        """Click a button of the open question."""
+    def press_button(self, label: str) -> None:
+        """Press a button of the visible message box."""
         boxes = [box for box in self.dialog.findChildren(QMessageBox) if box.isVisible()]
         assert len(boxes) == 1
-        next(button for button in boxes[0].buttons() if button.text() == words).click()
+        next(button for button in boxes[0].buttons() if button.text() == label).click()
         self.settle()
 
     def reopen(self) -> None:
         self.dialog.close()
-        self.empty_driver.window.actions_by_id["pretrain"].trigger()
+        self.driver.window.actions_by_id["pretrain"].trigger()
 
     @property
-    def errors(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [text for _, text in self.dialog.banner.messages()]
 
 
-def left_behind(steps: int = 40, done: int = 0) -> Run:
+def create_unfinished_run(steps: int = 40, done: int = 0) -> Run:
     """Create a run that was stopped after some steps."""
     run = Run.create(Plan(("heart.dcm",), steps))
     if done:
@@ -147,21 +149,21 @@ def left_behind(steps: int = 40, done: int = 0) -> Run:
 
 
 def add_card(run: Run, steps: int) -> None:
-    """Write an encoder as an ended run exports it."""
+    """Write the card of the encoder that a run exports at its end."""
     folder = run.folder / "encoder"
     folder.mkdir(exist_ok=True)
     (folder / "new.json").write_text(json.dumps({"name": "new", "training": {"steps": steps}}))
 
 
-def write_film(path: Path, n: int = 12) -> Path:
-    """A bright disk that moves through grey noise, as a video."""
+def write_video(path: Path, n: int = 12) -> Path:
+    """Write a video of a bright disk that moves through grey noise."""
     rng = np.random.default_rng(0)
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (96, 96))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (96, 96))
     for i in range(n):
         frame = rng.integers(40, 90, (96, 96), dtype=np.uint8)
         cv2.circle(frame, (30 + 3 * i, 48), 14, 230, -1)
-        film.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
-    film.release()
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
     return path
 
 
@@ -169,8 +171,8 @@ def write_film(path: Path, n: int = 12) -> Path:
 def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
     made: list[FakeChild] = []
 
-    def make(words: Sequence[str], run: Path | None = None) -> FakeChild:
-        made.append(FakeChild(words, run))
+    def make(arguments: Sequence[str], run: Path | None = None) -> FakeChild:
+        made.append(FakeChild(arguments, run))
         return made[-1]
 
     monkeypatch.setattr("app.pretraining.runs.Child", make)
@@ -180,10 +182,12 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[FakeChild]:
 
 
 @pytest.fixture
-def open_trainer(qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]) -> Callable[[], Trainer]:
-    return lambda: Trainer(qtbot, driver, children)
+def open_pretraining(
+    qtbot: QtBot, driver: WindowDriver, children: list[FakeChild]
+) -> Callable[[], PretrainingDriver]:
+    return lambda: PretrainingDriver(qtbot, driver, children)
 
 
 @pytest.fixture
-def trainer(open_trainer: Callable[[], Trainer]) -> Trainer:
-    return open_trainer()
+def pretraining(open_pretraining: Callable[[], PretrainingDriver]) -> PretrainingDriver:
+    return open_pretraining()
