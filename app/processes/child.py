@@ -1,8 +1,8 @@
 """Run commands of the program in child processes that end with their parent.
 
-This is the parent's side; `app.child_main` runs in the child. A line on the child's standard input requests
-that it saves and stops after its current step. The end of that stream means the same. The operating system
-closes the stream however the parent ends, so no child keeps running unattended.
+This is the parent's side; `app.child_main` runs in the child. A line on the child's standard input asks it to
+save and stop after its current step. The end of that stream means the same. The operating system closes the
+stream however the parent ends, so no child keeps running unattended.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,8 +30,11 @@ CHILD_MODULE = "app.child_main"
 ERROR_PREFIX = "apical: "
 """Start of the last line on stderr of a command that failed."""
 _ROOT = Path(__file__).resolve().parents[2]
-# Killed by a shell; on Windows: access violation, out of memory.
-_KILLED = (137, 0xC0000005, 0xC0000017)
+# SIGKILL, also as reported by a shell; on Windows: out of memory.
+_OUT_OF_MEMORY = (-9, 137, 0xC0000017)
+_CRASH_SIGNALS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGTRAP")
+# On Windows: access violation.
+_CRASHED = (*(-getattr(signal, name) for name in _CRASH_SIGNALS if hasattr(signal, name)), 0xC0000005)
 
 
 class Child:
@@ -111,17 +115,22 @@ class Child:
         """Return a sentence with the reason for an exit code other than 0 and `STOPPED`."""
         if self._last_line.startswith(ERROR_PREFIX):
             return self._last_line.removeprefix(ERROR_PREFIX)
-        if (self.exit_code or 0) < 0 or self.exit_code in _KILLED:
-            return "It was ended from outside, perhaps because memory ran out: close other programs."
-        return f"It ended unexpectedly (code {self.exit_code})."
+        code = self.exit_code
+        if code in _OUT_OF_MEMORY:
+            return "It was killed, perhaps because memory ran out: close other programs."
+        if code in _CRASHED:
+            return "It crashed."
+        if (code or 0) < 0:
+            return "It was killed."
+        return f"It ended unexpectedly (code {code})."
 
     def request_stop(self) -> None:
-        """Request that the child saves and ends after its current step."""
+        """Ask the child to save and stop after its current step."""
         with contextlib.suppress(OSError, ValueError):  # ended, or detached
             _opened(self._process.stdin).write(b"stop\n")
 
     def detach(self) -> None:
-        """Request a stop and close the connection: the child saves and ends by itself."""
+        """Ask the child to save and stop, and close the connection: it ends by itself."""
         with contextlib.suppress(OSError):
             _opened(self._process.stdin).close()
 

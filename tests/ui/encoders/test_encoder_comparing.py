@@ -160,8 +160,8 @@ def test_unsuitable_labels_are_explained_without_an_error(annotated: EncodersDri
 
 def test_a_crash_is_reported(annotated: EncodersDriver) -> None:
     annotated.dialog.list.compare_all.trigger()
-    annotated.end(-9, error="It was ended from outside.")
-    assert annotated.messages == ["The comparison failed. It was ended from outside."]
+    annotated.end(-9, error="It was killed.")
+    assert annotated.messages == ["The comparison failed. It was killed."]
     assert annotated.dialog.list.compare.isEnabled()
 
 

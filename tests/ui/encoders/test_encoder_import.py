@@ -131,8 +131,8 @@ def test_closing_stops_an_import_and_reports_it(encoders: EncodersDriver, driver
 def test_a_killed_child_is_reported(encoders: EncodersDriver) -> None:
     _inspect(encoders)
     encoders.dialog.importer.start.click()
-    encoders.end(-9, error="It was ended from outside, perhaps because the memory was full.")
-    assert "memory was full" in encoders.dialog.importer.state.text()
+    encoders.end(-9, error="It was killed, perhaps because memory ran out.")
+    assert "memory ran out" in encoders.dialog.importer.state.text()
     assert encoders.dialog.importer.start.isEnabled()
 
 

@@ -221,6 +221,28 @@ def test_error_message_of_a_child() -> None:
     assert child.result() == {}
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "message"),
+    [
+        (-9, "It was killed, perhaps because memory ran out: close other programs."),
+        (137, "It was killed, perhaps because memory ran out: close other programs."),
+        (0xC0000017, "It was killed, perhaps because memory ran out: close other programs."),
+        (-15, "It was killed."),
+        (-11, "It crashed."),
+        (0xC0000005, "It crashed."),
+        (3, "It ended unexpectedly (code 3)."),
+    ],
+)
+def test_only_a_killed_child_is_a_matter_of_memory(
+    monkeypatch: pytest.MonkeyPatch, exit_code: int, message: str
+) -> None:
+    monkeypatch.setattr("app.processes.child.CHILD_MODULE", "this")  # a module that prints and ends
+    child = Child([])
+    assert _ended(child) == 0
+    monkeypatch.setattr(Child, "exit_code", exit_code)
+    assert child.error_message() == message
+
+
 def test_a_full_disk_is_one_sentence(
     demo_cine_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
