@@ -1,4 +1,4 @@
-"""Decoding of whole cines to grey, against pydicom's default decoder, alternating in new processes."""
+"""Decoding of whole cines to grey, compared with pydicom's default decoder, alternating in new processes."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def _fresh_process(side: str, file: Path) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        who = "Apical" if side == "ours" else "pydicom's default decoder"
-        raise CineError(f"{file.name} cannot be decoded by {who}; give a DICOM cine that both can read.")
+        program = "Apical" if side == "ours" else "pydicom's default decoder"
+        raise CineError(f"{file.name} cannot be decoded by {program}; give a DICOM cine that both can read.")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

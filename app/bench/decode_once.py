@@ -2,9 +2,10 @@
 
     python -m app.bench.decode_once ours|pydicom|pydicom-raw FILE
 
-The first run is cold (this process has not opened the file), the second warm. The times exclude all imports
-and include opening the file. "pydicom" is `pixel_array`, which ends at RGB; a conversion to grey would add to
-its time. "pydicom-raw" keeps the stored colour space, whose Y is grey: the fastest way to grey with pydicom.
+The first run is cold (this process has read only the header), the second warm. The times exclude all imports
+and include opening the file. "pydicom" is `pixel_array`, which returns RGB; a conversion to grey would add to
+its time. "pydicom-raw" keeps the stored colour space, whose Y channel is the grey image: pydicom's fastest
+way to grey frames.
 """
 
 from __future__ import annotations
@@ -85,12 +86,12 @@ def pydicom_raw(path: Path) -> dict[str, Any]:
     return {"seconds": seconds, "frames": int(ds.get("NumberOfFrames", 1) or 1), "shape": list(pixels.shape)}
 
 
-def main(who: str, path: Path) -> dict[str, Any]:
-    """Measure twice.
+def main(decoder: str, path: Path) -> dict[str, Any]:
+    """Measure decoding cold, then warm.
 
     Parameters
     ----------
-    who : str
+    decoder : str
         "ours", "pydicom" or "pydicom-raw".
     path : Path
 
@@ -99,15 +100,15 @@ def main(who: str, path: Path) -> dict[str, Any]:
     dict
         Keys: decoder (default plugin of pydicom), cold, warm.
     """
-    sides: dict[str, Callable[[Path], dict[str, Any]]] = {
+    measurements: dict[str, Callable[[Path], dict[str, Any]]] = {
         "ours": ours,
         "pydicom": pydicom_rgb,
         "pydicom-raw": pydicom_raw,
     }
-    measure = sides[who]
+    measure = measurements[decoder]
     syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
-    decoder = get_decoder(syntax) if syntax.is_encapsulated else None
-    plugins = decoder.available_plugins if decoder else ()
+    pydicom_decoder = get_decoder(syntax) if syntax.is_encapsulated else None
+    plugins = pydicom_decoder.available_plugins if pydicom_decoder else ()
     return {"decoder": plugins[0] if plugins else "built in", "cold": measure(path), "warm": measure(path)}
 
 

@@ -1,4 +1,4 @@
-"""Times from an annotation to the masks of the engine, measured as the window uses it."""
+"""Times from an annotation to the engine's masks, through the same session as the window."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from vjepa_core.bench.fit_live import AnnotatedCine, Annotation, Response
     from vjepa_core.bench.scored_cines import ScoredCine
 
-_CINE = 1
+_CINE_ID = 1
 _POLL_S = 0.2
 """Time between checks of the queue, so that Ctrl+C is handled."""
 
 
-def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[Response]]:
-    """Return the program's side of `vjepa_core.bench.fit_live.run`, with a new engine for each cine.
+def program_responses(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[Response]]:
+    """Return the function by which `vjepa_core.bench.fit_live.run` measures the program.
 
-    The time starts when a label is sent, after the features and the draft are complete, and ends when the
-    window could show a mask.
+    Each cine gets a new engine. The time starts when a label is sent, after the features and the draft are
+    complete, and ends when the window could show a mask.
 
     Parameters
     ----------
@@ -48,18 +48,18 @@ def window(cache_folder: Path, encoder: str) -> Callable[[AnnotatedCine], list[R
 
     def measure(case: AnnotatedCine) -> list[Response]:
         with _session(cache_folder, encoder) as (session, events):
-            session.set_visible_frame(_CINE, case.annotations[0].visible)
+            session.set_visible_frame(_CINE_ID, case.annotations[0].visible)
             session.open_cine(
-                _CINE, in_memory(case.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
+                _CINE_ID, in_memory(case.cine), LEFT_HEART.values, left_heart=LEFT_HEART.is_left_heart
             )
             _until(events, 0, *RESTING)
             responses = []
             for revision, annotation in enumerate(case.annotations, start=1):
-                session.set_visible_frame(_CINE, annotation.visible)
+                session.set_visible_frame(_CINE_ID, annotation.visible)
                 started = time.perf_counter()
-                session.set_labels(_CINE, revision, case.labels(annotation))
+                session.set_labels(_CINE_ID, revision, case.labels(annotation))
                 received = _until(events, revision, Stage.UP_TO_DATE)
-                responses.append(_Response.of(received, revision, started, annotation).to_response())
+                responses.append(_ResponseTimes.of(received, revision, started, annotation).to_response())
         return responses
 
     return measure
@@ -97,26 +97,26 @@ def _until(events: queue.SimpleQueue[Timed], revision: int, *stages: Stage) -> l
             raise ApicalError("The engine ended during the measurement: close other programs and try again.")
         if not isinstance(event, Progress) or event.stage not in stages:
             continue
-        if (event.cine_id, event.revision) == (_CINE, revision):
+        if (event.cine_id, event.revision) == (_CINE_ID, revision):
             return received
 
 
 @dataclass
-class _Response:
+class _ResponseTimes:
     """Times at which the mask of the visible frame changed, and the final masks."""
 
     started: float
     visible: int
-    shown: list[float] = field(default_factory=list)
+    shown_at: list[float] = field(default_factory=list)
     carried: tuple[float, Frame] | None = None
     preview: tuple[float, Frame] | None = None
     masks: dict[int, Frame] = field(default_factory=dict)
-    last: float = 0.0
+    last_mask_at: float = 0.0
 
     @classmethod
     def of(
         cls, received: Iterable[Timed], revision: int, started: float, annotation: Annotation
-    ) -> _Response:
+    ) -> _ResponseTimes:
         response = cls(started, annotation.visible)
         fitting = False
         for at, event in received:
@@ -129,11 +129,11 @@ class _Response:
     def _add(self, at: float, event: PredictedMasks, *, fitting: bool) -> None:
         if event.final:
             self.masks.update(event.masks)
-            self.last = at
+            self.last_mask_at = at
         mask = event.masks.get(self.visible)
         if mask is None:
             return
-        self.shown.append(at)
+        self.shown_at.append(at)
         # The engine reports its first step before it sends a mask of the fitted head.
         if fitting:
             self.preview = self.preview or (at, mask)
@@ -148,12 +148,12 @@ class _Response:
         return Response(
             self.preview[0] - self.started,
             self.preview[1],
-            self.last - self.started,
+            self.last_mask_at - self.started,
             self.masks,
             None if self.carried is None else self.carried[0] - self.started,
             None if self.carried is None else self.carried[1],
             max(
-                (after - before for before, after in zip(self.shown, self.shown[1:], strict=False)),
+                (after - before for before, after in zip(self.shown_at, self.shown_at[1:], strict=False)),
                 default=0.0,
             ),
         )

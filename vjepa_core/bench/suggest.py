@@ -29,7 +29,7 @@ def run_suggest(
     cines: Sequence[ScoredCine],
     encoder: LoadedEncoder,
     *,
-    most: int = 8,
+    max_frames: int = 8,
     draws: int = 4,
     fit: bool = False,
     seed: int = 0,
@@ -45,7 +45,7 @@ def run_suggest(
         Cines; those with fewer than two labelled frames are ignored.
     encoder : LoadedEncoder
         Encoder and card.
-    most : int
+    max_frames : int
         Maximum number of annotated frames; at least one labelled frame is left for scoring.
     draws : int
         Number of random orders.
@@ -74,7 +74,7 @@ def run_suggest(
     BenchError
         If there is nothing to score, or a number is out of range.
     """
-    if most < 1 or draws < 1:
+    if max_frames < 1 or draws < 1:
         raise BenchError("The numbers of labels and random orders must be at least 1.")
     usable = [(number, cine) for number, cine in enumerate(cines) if len(cine.labels) > 1]
     if not usable:
@@ -90,9 +90,9 @@ def run_suggest(
             )
             pipeline.prepare(*encoder, should_stop=should_stop)
             case = _CineToAnnotate(cine, pipeline, encoder, fit, seed, should_stop)
-            for done, (what, draw, order) in enumerate(_orders(case, most, draws, seed + number)):
+            for done, (choice, draw, order) in enumerate(_orders(case, max_frames, draws, seed + number)):
                 for row in order:
-                    rows.append({"kind": cine.kind, "cine": number, "what": what, "draw": draw, **row})
+                    rows.append({"kind": cine.kind, "cine": number, "what": choice, "draw": draw, **row})
                     on_row(rows[-1])
                 on_progress(stage, index * (draws + 2) + done + 1, total)
     except Cancelled:
@@ -103,17 +103,17 @@ def run_suggest(
 Rows = Iterator[dict[str, Any]]
 
 
-def _orders(case: _CineToAnnotate, most: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
+def _orders(case: _CineToAnnotate, max_frames: int, draws: int, seed: int) -> Iterator[tuple[str, int, Rows]]:
     """Yield every order of annotation: its name, its draw, and a row after each label."""
     labelled = sorted(case.cine.labels)
-    most = min(most, len(labelled) - 1)
-    yield SUGGESTED, 0, case.suggested(most)
+    max_frames = min(max_frames, len(labelled) - 1)
+    yield SUGGESTED, 0, case.suggested(max_frames)
     # Evenly spaced frames depend on their number, which is assumed to be known in advance.
-    yield EVEN, 0, (case.row(annotated_frames(labelled, count)) for count in range(1, most + 1))
+    yield EVEN, 0, (case.row(annotated_frames(labelled, count)) for count in range(1, max_frames + 1))
     random = np.random.default_rng(seed)
     for draw in range(draws):
-        order = random.permutation(labelled)[:most].tolist()
-        yield RANDOM, draw, (case.row(order[:count]) for count in range(1, most + 1))
+        order = random.permutation(labelled)[:max_frames].tolist()
+        yield RANDOM, draw, (case.row(order[:count]) for count in range(1, max_frames + 1))
 
 
 @dataclass(eq=False)
@@ -128,13 +128,13 @@ class _CineToAnnotate:
     should_stop: Callable[[], bool]
     _predictions: dict[frozenset[int], Tensor] = field(default_factory=dict)
 
-    def suggested(self, most: int) -> Rows:
+    def suggested(self, max_frames: int) -> Rows:
         """Annotate the suggested frame each time, among the labelled ones, and score."""
         prepared = self.pipeline.prepared
         similarities = similarity(frame_embeddings(prepared.computed_features, prepared.n_frames))
         unknown = [frame for frame in range(prepared.n_frames) if frame not in self.cine.labels]
         doubt, chosen = np.ones(prepared.n_frames), list[int]()
-        while len(chosen) < most:
+        while len(chosen) < max_frames:
             gain = gains(similarities, doubt, chosen)
             gain[[*unknown, *chosen]] = -1.0
             chosen.append(int(gain.argmax()))

@@ -28,16 +28,16 @@ def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Compute mean Dice by number of labels: ``kind, what, frames, cines, mean, mean_95``, over cines."""
     rows_of_means = []
     for kind, cines in _by_kind(rows).items():
-        for what in (SUGGESTED, EVEN, RANDOM):
-            longest = max(len(curve) for one in cines.values() for curve in one[what])
+        for choice in (SUGGESTED, EVEN, RANDOM):
+            longest = max(len(curve) for one in cines.values() for curve in one[choice])
             for count in range(longest):
                 values = [
-                    statistics.fmean(curve[count] for curve in one[what])
+                    statistics.fmean(curve[count] for curve in one[choice])
                     for one in cines.values()
-                    if all(len(curve) > count for curve in one[what])
+                    if all(len(curve) > count for curve in one[choice])
                 ]
                 mean, half = interval(values)
-                row = {"kind": kind, "what": what, "frames": count + 1, "cines": len(values)}
+                row = {"kind": kind, "what": choice, "frames": count + 1, "cines": len(values)}
                 rows_of_means.append({**row, "mean": mean, "mean_95": half})
     return rows_of_means
 
@@ -73,24 +73,24 @@ def _of_target(kind: str, target: float | str, cines: list[Curves]) -> list[dict
     reached: dict[str, list[bool]] = {SUGGESTED: [], EVEN: [], RANDOM: []}
     for one in cines:
         goal = target if isinstance(target, float) else _reached_with(one[target], AT)
-        when = {what: [_first(curve, goal) for curve in one[what]] for what in needed}
+        when = {choice: [_first(curve, goal) for curve in one[choice]] for choice in needed}
         if not any(at is not None for each in when.values() for at in each):
             continue
-        for what, found_at in when.items():
-            beyond = len(one[what][0]) + 1
-            needed[what].append(statistics.fmean(beyond if at is None else at for at in found_at))
-            reached[what] += [at is not None for at in found_at]
+        for choice, found_at in when.items():
+            beyond = len(one[choice][0]) + 1
+            needed[choice].append(statistics.fmean(beyond if at is None else at for at in found_at))
+            reached[choice] += [at is not None for at in found_at]
     if not needed[SUGGESTED]:
         return []
     tried = max(len(curve) for one in cines for curve in one[SUGGESTED])
     text = f"Dice {target:.2f}" if isinstance(target, float) else f"Dice of {min(AT, tried)}, {target}"
     ours = statistics.fmean(needed[SUGGESTED])
     table = []
-    for what, each in needed.items():
+    for choice, each in needed.items():
         mean, half = interval(each)
         fewer, fewer_half = interval([b - a for a, b in zip(needed[SUGGESTED], each, strict=True)])
-        row = {"kind": kind, "target": text, "what": what, "cines": len(each)}
-        row |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[what])}
+        row = {"kind": kind, "target": text, "what": choice, "cines": len(each)}
+        row |= {"labels": mean, "labels_95": half, "reached": statistics.fmean(reached[choice])}
         table.append({**row, "spared": 1.0 - ours / mean, "fewer": fewer, "fewer_95": fewer_half})
     return table
 
@@ -137,9 +137,9 @@ def studies(rows: Sequence[Row], *, seed: int = 0) -> list[dict[str, Any]]:
             ]
             needed[ANY_CINE].append(statistics.fmean(drawn))
         ours = statistics.fmean(needed[NEXT_CINE])
-        for what, each in needed.items():
+        for choice, each in needed.items():
             mean, half = interval(each)
-            row = {"kind": kind, "what": what, "studies": len(each), "labels": mean, "labels_95": half}
+            row = {"kind": kind, "what": choice, "studies": len(each), "labels": mean, "labels_95": half}
             table.append({**row, "spared": 1.0 - ours / mean})
     return table
 
@@ -169,12 +169,12 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, dict[int, Curves]]:
     by_kind = {}
     for kind, cines in all_curves.items():
         complete = {}
-        for cine, by_what in cines.items():
-            curves = {what: list(by_draw.values()) for what, by_draw in by_what.items()}
+        for cine, by_choice in cines.items():
+            curves = {choice: list(by_draw.values()) for choice, by_draw in by_choice.items()}
             longest = max(len(curve) for each in curves.values() for curve in each)
             # The last order of a stopped run is incomplete.
-            curves = {what: [c for c in each if len(c) == longest] for what, each in curves.items()}
-            if all(curves.get(what) for what in (SUGGESTED, EVEN, RANDOM)):
+            curves = {choice: [c for c in each if len(c) == longest] for choice, each in curves.items()}
+            if all(curves.get(choice) for choice in (SUGGESTED, EVEN, RANDOM)):
                 complete[cine] = curves
         if complete:
             by_kind[kind] = complete

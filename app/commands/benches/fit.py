@@ -50,7 +50,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
     import torch
 
-    from app.bench.live import window
+    from app.bench.live import program_responses
     from app.bench.machine import machine
     from app.encoders import registry
     from vjepa_core.bench import fit_live
@@ -61,7 +61,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     with tempfile.TemporaryDirectory(prefix="apical-bench-", ignore_cleanup_errors=True) as folder:
         cache = Path(folder)
         peer = fit_live.forest(cache / "features", encoder, registry.encoder_folders(), seed=args.seed)
-        sides = {fit_live.OURS: window(cache, encoder), fit_live.PEER: peer}
+        sides = {fit_live.OURS: program_responses(cache, encoder), fit_live.PEER: peer}
         rows, stopped = fit_live.run(annotated, sides, rounds=args.rounds, on_progress=on_progress)
     device = inference_device()
     about = machine("torch", "scikit-learn", "numpy", "opencv-python-headless")

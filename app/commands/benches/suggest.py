@@ -1,4 +1,4 @@
-"""Suggested frames: the labels needed to reach a Dice, against other choices of frames."""
+"""Suggested frames: labels needed to reach a target Dice, compared with other choices of frames."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         run_suggest(
             cines,
             encoder,
-            most=args.frames,
+            max_frames=args.frames,
             draws=args.draws,
             fit=args.fit,
             seed=args.seed,
@@ -160,10 +160,11 @@ def _plot(path: Path, result: dict[str, Any]) -> None:
     figure, axes = panels(1, max(len(kinds), 1))
     for panel, kind in zip(axes[0], kinds, strict=False):
         points = [point for point in result["curves"] if point["kind"] == kind]
-        for colour, what in zip(COLOURS, dict.fromkeys(point["what"] for point in points), strict=False):
-            line = [point for point in points if point["what"] == what]
+        choices = dict.fromkeys(point["what"] for point in points)
+        for colour, choice in zip(COLOURS, choices, strict=False):
+            line = [point for point in points if point["what"] == choice]
             frames, mean = [point["frames"] for point in line], [point["mean"] for point in line]
-            panel.plot(frames, mean, color=colour, marker="o", markersize=4, label=what)
+            panel.plot(frames, mean, color=colour, marker="o", markersize=4, label=choice)
         panel.set(xlabel="annotated frames", ylabel="mean Dice of the others", title=f"{kind} cines")
         panel.legend(frameon=False, fontsize="small")
     save(figure, path)

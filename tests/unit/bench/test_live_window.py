@@ -78,7 +78,7 @@ def ask(
 
     def start(says: Callable[[int, int], list[Event]]) -> Any:
         monkeypatch.setattr(Session, "says", staticmethod(says), raising=False)
-        return live.window(tmp_path, "any")(AnnotatedCine.of(cine()))
+        return live.program_responses(tmp_path, "any")(AnnotatedCine.of(cine()))
 
     return start
 

@@ -58,7 +58,7 @@ def cine(*labelled: int) -> ScoredCine:
 @pytest.fixture(scope="module")
 def rows(encoder: LoadedEncoder) -> Rows:
     """Cines with labels on all frames, on some, and on too few."""
-    return run_suggest([cine(), cine(3), cine(0, 2, 5)], encoder, most=3, draws=2)
+    return run_suggest([cine(), cine(3), cine(0, 2, 5)], encoder, max_frames=3, draws=2)
 
 
 def test_every_choice_is_scored_after_every_label(rows: Rows) -> None:
@@ -93,7 +93,7 @@ def test_with_a_fit_the_head_draws(encoder: LoadedEncoder, monkeypatch: pytest.M
         return fits[-1]
 
     monkeypatch.setattr(suggest, "FitConfig", short)
-    found = run_suggest([cine()], encoder, most=1, draws=1, fit=True, seed=5)
+    found = run_suggest([cine()], encoder, max_frames=1, draws=1, fit=True, seed=5)
     assert len(found) == 3
     assert [config.seed for config in fits] == [5, 5, 5]
 
@@ -101,7 +101,7 @@ def test_with_a_fit_the_head_draws(encoder: LoadedEncoder, monkeypatch: pytest.M
 def test_a_stopped_run_returns_the_rows_so_far(encoder: LoadedEncoder) -> None:
     found: Rows = []
     told = run_suggest(
-        [cine()], encoder, most=2, draws=1, on_row=found.append, should_stop=lambda: len(found) >= 3
+        [cine()], encoder, max_frames=2, draws=1, on_row=found.append, should_stop=lambda: len(found) >= 3
     )
     assert told == found
     assert len(told) == 3
@@ -109,7 +109,7 @@ def test_a_stopped_run_returns_the_rows_so_far(encoder: LoadedEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cines", "more"), [([], {}), ([cine(1)], {}), ([cine()], {"most": 0}), ([cine()], {"draws": 0})]
+    ("cines", "more"), [([], {}), ([cine(1)], {}), ([cine()], {"max_frames": 0}), ([cine()], {"draws": 0})]
 )
 def test_nothing_to_measure_is_rejected(
     encoder: LoadedEncoder, cines: list[ScoredCine], more: dict[str, int]
