@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _MEMORY_FRACTION = 0.8
 """Fraction of the memory that an encoder may use; the rest is for the system and other programs."""
 
-_NO_FIGURES: dict[str, Any] = {
+_NOT_MEASURED: dict[str, Any] = {
     "clip_s": None,
     "clips": None,
     "cine_s": None,
@@ -34,7 +34,7 @@ _NO_FIGURES: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the cine."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "cine", nargs="?", type=Path, metavar="CINE", help="also estimate the time for this cine"
     )
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Time every architecture once, on two blocks with random weights."""
-    length = None if args.cine is None else _length(args.cine)
+    frames_and_rate = None if args.cine is None else _frames_and_rate(args.cine)
 
     import torch
 
@@ -60,14 +60,14 @@ def run(args: argparse.Namespace) -> Report:
         cards, faults = registry.cards()
         for done, card in enumerate(cards):
             progress("Timing encoders", done, len(cards))
-            rows.append({"name": card.name, **_row(card, length, device, timed)})
-        rows += [{"name": stem, **_NO_FIGURES, "note": fault} for stem, fault in faults.items()]
+            rows.append({"name": card.name, **_row(card, frames_and_rate, device, timed)})
+        rows += [{"name": stem, **_NOT_MEASURED, "note": fault} for stem, fault in faults.items()]
         progress("Timing encoders", len(cards), len(cards))
     data = {"device": name, "encoders": rows}
-    return Report(data, _text(data, length is not None))
+    return Report(data, _text(data, frames_and_rate is not None))
 
 
-def _length(path: Path) -> tuple[int, float]:
+def _frames_and_rate(path: Path) -> tuple[int, float]:
     """Return the number of frames of a cine and their rate in Hz."""
     from app.readers.open import open_cine
 
@@ -78,17 +78,17 @@ def _length(path: Path) -> tuple[int, float]:
 
 def _row(
     card: EncoderCard,
-    length: tuple[int, float] | None,
+    frames_and_rate: tuple[int, float] | None,
     device: torch.device,
     timed: dict[Architecture, float],
 ) -> dict[str, Any]:
-    """Return the figures of one encoder; unknown ones are None, with the reason in `note`."""
+    """Return the figures of one encoder; those of `_NOT_MEASURED` stay, with the reason in `note`."""
     from vjepa_core.fewshot.clip_time import clip_seconds, device_memory, required_memory
     from vjepa_core.fewshot.features import plan_clips, temporal_stride
 
-    row = dict(_NO_FIGURES)
-    if length is not None:
-        n_frames, fps = length
+    row = dict(_NOT_MEASURED)
+    if frames_and_rate is not None:
+        n_frames, fps = frames_and_rate
         row["clips"] = len(plan_clips(n_frames, temporal_stride(fps, card.fps)).starts)
     where = "the GPU" if device.type == "cuda" else "this machine"
     try:
@@ -99,8 +99,8 @@ def _row(
             row["note"] = f"Its weight file {card.path} is missing: import it again, or remove the encoder."
         elif not row["fits"]:
             row["note"] = (
-                f"It needs about {size(needed)} of memory, but at most {_MEMORY_FRACTION:.0%} of the "
-                f"{size(total or 0)} of {where} are available: choose a smaller one."
+                f"It needs about {size(needed)} of memory, but an encoder may use at most "
+                f"{_MEMORY_FRACTION:.0%} of the {size(total or 0)} of {where}: choose a smaller encoder."
             )
         else:
             if architecture not in timed:

@@ -129,7 +129,7 @@ def check_name(name: str) -> None:
     if not valid or len(name) > _LONGEST_NAME:
         raise EncoderError(
             f"{name or 'An empty text'} is not a valid name for an encoder: use up to {_LONGEST_NAME} "
-            "letters, digits, dots, dashes and underscores."
+            "letters, digits, dots, dashes and underscores, and begin with a letter or digit."
         )
     # Some file systems ignore case.
     if name.lower() in {known.lower() for known in _taken(paths.encoders_dir())}:

@@ -62,7 +62,7 @@ def export_encoder(
     out : Path
         Folder for `NAME.safetensors` and `NAME.json`, for use with `load_encoder(folders=[...])`.
     name : str
-        Name of the encoder: letters, digits, dots, dashes and underscores.
+        Name of the encoder: letters, digits, dots, dashes and underscores, beginning with a letter or digit.
     licence, description : str
         Texts for the card.
 
@@ -78,7 +78,8 @@ def export_encoder(
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise PretrainingError(
-            f"{name} is not a valid encoder name: use letters, digits, dots and dashes only."
+            f"{name} is not a valid encoder name: use letters, digits, dots, dashes and underscores, "
+            "and begin with a letter or digit."
         )
     encoder, config, steps = trained_encoder(run)
     weights = {key: value.to(torch.float16).contiguous() for key, value in encoder.state_dict().items()}
@@ -86,7 +87,8 @@ def export_encoder(
         raise PretrainingError("The encoder has weights that do not fit into float16: train it again.")
     content = safetensors.torch.save(weights)
     start = f"Continued from {config.start_from}" if config.start_from else "Trained"
-    default = f"{start} with `apical pretrain` for {steps} steps of {config.batch} clips. Check every frame."
+    steps_text = f"{steps} steps of {config.batch} clips"
+    default = f"{start} with `apical pretrain` for {steps_text}. Check every predicted frame."
     card = {
         "name": name,
         "family": FAMILIES[encoder.architecture.form],

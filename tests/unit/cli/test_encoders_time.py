@@ -122,7 +122,7 @@ def test_encoders_that_cannot_be_timed_have_a_note(
         "gone": "is missing",
         "unknown": "unknown.json cannot be read",
         "uneven": "do not divide",
-        "large": "at most 80% of the 1.0 GiB of this machine are available",
+        "large": "an encoder may use at most 80% of the 1.0 GiB of this machine",
         "bad": "bad.json cannot be read",
     }.items():
         assert word in found[name]["note"]
