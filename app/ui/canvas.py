@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.domain.cine import Frame
 from app.ui.drawing_canvas import DrawingCanvas
-from app.workspace.gestures import PAN, POLYGON, OutlineGesture
+from app.workspace.gestures import OUTLINE, PAN, OutlineGesture
 
 Button = Qt.MouseButton
 Key = Qt.Key
@@ -35,7 +35,9 @@ class CineCanvas(DrawingCanvas):
     frame_step = Signal(int)
     annotated_step = Signal(int)
     hover = Signal(object)  # (x, y, grey value) or None
-    outline_waits = Signal(object)  # key of the frame whose outline must be finished before another stroke
+    blocked_by_outline = Signal(
+        object
+    )  # key of the frame whose outline must be finished before another stroke
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,9 +81,9 @@ class CineCanvas(DrawingCanvas):
     def _press_tool(self) -> None:
         if self._gesture is None:
             self._begin_gesture()
-        elif not self._outline_is_on_frame or self._tool != POLYGON:
+        elif not self._outline_is_on_frame or self._tool != OUTLINE:
             if len(self._gesture.polyline()) >= MIN_VERTICES:
-                self.outline_waits.emit(self._gesture_key)
+                self.blocked_by_outline.emit(self._gesture_key)
                 return
             self._drop_gesture()  # too few points to enclose anything
             self._begin_gesture()
@@ -124,7 +126,7 @@ class CineCanvas(DrawingCanvas):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Close an outline; with other tools, act as a second press."""
         outline = isinstance(self._gesture, OutlineGesture) and self._outline_is_on_frame
-        if event.button() == Button.LeftButton and outline and self._tool == POLYGON:
+        if event.button() == Button.LeftButton and outline and self._tool == OUTLINE:
             event.accept()
             self.finish_outline()
         else:  # two quick clicks of the brush are two strokes
@@ -211,7 +213,7 @@ class CineCanvas(DrawingCanvas):
         elif event.key() == Key.Key_Backspace:
             self.step_outline_back()
         elif self._gesture_group is not self._group:
-            self.outline_waits.emit(self._gesture_key)  # the outline is on another cine: show it first
+            self.blocked_by_outline.emit(self._gesture_key)  # the outline is on another cine: show it first
         elif not self._dragging:
             self.finish_outline()
 

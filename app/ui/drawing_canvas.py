@@ -17,8 +17,8 @@ from app.ui.overlay import ToolMarks
 from app.workspace.gestures import (
     BRUSH,
     ERASER,
+    OUTLINE,
     PAN,
-    POLYGON,
     TOOLS,
     BrushGesture,
     FinishedStroke,
@@ -48,10 +48,10 @@ class DrawingCanvas(LabelledPicture):
         Circle of the brush, and the unfinished outline.
     """
 
-    edited = Signal(object)  # FinishedStroke, once per stroke, at its end
+    stroke_finished = Signal(object)  # FinishedStroke, once per stroke, at its end
     stroke_in_progress = Signal(bool)
     brush_radius_changed = Signal(float)
-    nothing_behind = Signal()  # drawing behind had no effect: other structures cover the area
+    drew_nothing_behind = Signal()  # drawing behind had no effect: other structures cover the area
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -247,7 +247,7 @@ class DrawingCanvas(LabelledPicture):
         if self._frame is None:
             return
         settings = StrokeSettings(self._active_structure, self._behind, erase=self._tool == ERASER)
-        if self._tool == POLYGON:
+        if self._tool == OUTLINE:
             self._gesture = OutlineGesture(self._initial_masks(), settings)
         else:
             self._gesture = BrushGesture(
@@ -273,13 +273,13 @@ class DrawingCanvas(LabelledPicture):
         if result is before:
             self._show_masks()
             if shape.behind and shape.value and (shape.mask & (before.shown != shape.value)).any():
-                self.nothing_behind.emit()
+                self.drew_nothing_behind.emit()
             return
         if is_on_frame:
             self._masks = replace(self._masks, annotation=result.annotation, states=result.states)
             self._show_masks()
         changed = _changed_structures(before.shown, result.shown)
-        self.edited.emit(FinishedStroke(before.annotation, result, gesture.kind, key, changed))
+        self.stroke_finished.emit(FinishedStroke(before.annotation, result, gesture.kind, key, changed))
 
     def _after_gesture_input(self) -> None:
         gesture = self._gesture
@@ -314,7 +314,7 @@ class DrawingCanvas(LabelledPicture):
             points = gesture.polyline() if self._gesture_group is self._group else ()
             self.marks.show_line(points, None, False, faint=True)
         else:
-            pointer = self._pointer if self._tool == POLYGON else None
+            pointer = self._pointer if self._tool == OUTLINE else None
             closing = (
                 pointer is not None
                 and gesture.closes_at(pointer, self._snap_distance())

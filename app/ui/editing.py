@@ -18,7 +18,7 @@ from app.ui.learning_panel import LearningPanel
 from app.ui.navigation import Navigation
 from app.ui.tool_panel import ToolPanel
 from app.ui.transport import Player
-from app.workspace.gestures import ERASER, POLYGON, FinishedStroke
+from app.workspace.gestures import ERASER, OUTLINE, FinishedStroke
 from app.workspace.notice import Level
 from app.workspace.workspace import Workspace
 
@@ -54,10 +54,10 @@ class Editing:
         self._stroke_start: tuple[FrameKey, Prediction | None] | None = None
         # Frame, masks and prediction visible when the accept button was pressed.
         self._visible_at_press: tuple[FrameKey, FrameMasks, Prediction | None] | None = None
-        canvas.edited.connect(self.commit)
+        canvas.stroke_finished.connect(self.commit)
         canvas.stroke_in_progress.connect(self._on_stroke_in_progress)
-        canvas.outline_waits.connect(self.explain_unfinished_outline)
-        canvas.nothing_behind.connect(self._turn_draw_behind_off)
+        canvas.blocked_by_outline.connect(self.explain_unfinished_outline)
+        canvas.drew_nothing_behind.connect(self._turn_off_draw_behind)
         learning.accept.pressed.connect(self._remember_visible)
         learning.accepted.connect(self.accept_prediction)
         learning.islands_removed.connect(self.remove_islands)
@@ -84,25 +84,27 @@ class Editing:
     # Strokes
 
     def _on_stroke_in_progress(self, in_progress: bool) -> None:
-        """Pause playback, and show every structure that the stroke may change."""
+        """Pause playback and show every structure the stroke may change; at its end, dismiss the message."""
         if not in_progress:
             self._dismiss_outline_message()
             return
         opened = self._workspace.visible_cine
         self._player.pause()
-        if opened is not None and self._canvas.tool() != POLYGON:
+        if opened is not None and self._canvas.tool() != OUTLINE:
             self._stroke_start = FrameKey(opened, opened.frame), opened.predictions.get(opened.frame)
         self._layers.show_masks(True)
         erasing = self._canvas.tool() == ERASER
         self._tools.show_structures(None if erasing else {self._tools.active_structure()})
 
-    def commit(self, edit: FinishedStroke) -> None:
+    def commit(self, stroke: FinishedStroke) -> None:
         """Record a finished stroke and show its frame."""
-        key: FrameKey = edit.key  # type: ignore[assignment]
+        key: FrameKey = stroke.key  # type: ignore[assignment]
         start, self._stroke_start = self._stroke_start, None
         prediction = start[1] if start is not None and start[0] == key else None
-        self._workspace.editor.apply(key.opened, key.frame, edit.result, STROKE_KINDS[edit.kind], prediction)
-        self._tools.show_structures(set(edit.changed))
+        self._workspace.editor.apply(
+            key.opened, key.frame, stroke.result, STROKE_KINDS[stroke.kind], prediction
+        )
+        self._tools.show_structures(set(stroke.changed))
         if key.opened is not self._workspace.visible_cine or key.frame != key.opened.frame:
             self._go_to(key)
 
@@ -127,7 +129,7 @@ class Editing:
         self._navigation.show_cine(key.opened)
         self._navigation.go_to(key.frame)
 
-    def _turn_draw_behind_off(self) -> None:
+    def _turn_off_draw_behind(self) -> None:
         """Turn off drawing behind after it had no effect; the next stroke covers other structures."""
         self._tools.set_behind(False)
         self._banner.show_message(
@@ -139,12 +141,12 @@ class Editing:
     # Commands
 
     def undo(self) -> None:
-        """Remove the last point of an unfinished outline, or undo the last stroke and show its frame."""
+        """Remove the last point of an unfinished outline, or undo the last edit and show its frame."""
         if not self._canvas.step_outline_back():
             self._step_history(self._workspace.editor.undo)
 
     def redo(self) -> None:
-        """Redo the most recently undone stroke and show its frame."""
+        """Redo the most recently undone edit and show its frame."""
         self._step_history(self._workspace.editor.redo)
 
     def _step_history(self, step: Callable[[], int | None]) -> None:

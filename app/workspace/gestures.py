@@ -18,8 +18,8 @@ from app.domain.shown_mask import FrameMasks
 from app.workspace.painting import Mask, Point, path_length, polygon_mask, stamp_segment
 from vjepa_core.label_image import UNLABELLED, has_unlabelled, values_mask
 
-BRUSH, ERASER, POLYGON, PAN = "brush", "eraser", "polygon", "pan"
-TOOLS = (BRUSH, ERASER, POLYGON, PAN)
+BRUSH, ERASER, OUTLINE, PAN = "brush", "eraser", "polygon", "pan"
+TOOLS = (BRUSH, ERASER, OUTLINE, PAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +221,7 @@ class BrushGesture(Gesture):
 class OutlineGesture(Gesture):
     """An outline from clicks, freehand dragging, or both in turn; filled when it is closed."""
 
-    kind = POLYGON
+    kind = OUTLINE
     LONG_DRAG = 6.0  # multiple of `reach`; a first drag of this length is a complete freehand outline
 
     def __init__(self, masks: FrameMasks, settings: StrokeSettings) -> None:

@@ -26,7 +26,7 @@ OnOpened = Callable[[OpenedCine], object]
 
 
 @dataclass(eq=False)
-class _Job:
+class _Pending:
     run: Callable[[], None]
     entry: CineEntry | None = None
     by_user: bool = True
@@ -53,9 +53,9 @@ class Opener:
         self._dispatcher = dispatcher
         self._generation = 0
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
-        self._foreground: deque[_Job] = deque()
-        self._background: deque[_Job] = deque()
-        self._unfinished: set[_Job] = set()
+        self._foreground: deque[_Pending] = deque()
+        self._background: deque[_Pending] = deque()
+        self._unfinished: set[_Pending] = set()
         self._closed = False
 
     @property
@@ -65,34 +65,36 @@ class Opener:
 
     @property
     def requested(self) -> int:
-        """Number of those that the user asked for and that are not in the project."""
-        return sum(job.by_user and not (job.entry and job.entry.record) for job in self._unfinished)
+        """Number of unfinished requests of the user for files that are not in the project."""
+        return sum(
+            pending.by_user and not (pending.entry and pending.entry.record) for pending in self._unfinished
+        )
 
-    def search_folder(self, folder: Path, on_found: Callable[[list[Path]], object]) -> None:
+    def find_cines(self, folder: Path, on_found: Callable[[list[Path]], object]) -> None:
         """Find the cines of a folder, then call `on_found` with their paths."""
 
         def run() -> None:
             try:
                 files = cine_paths([folder])
             except ApicalError as error:
-                self._finish(job, generation, self.search_failed.emit, str(error))
+                self._finish(pending, generation, self.search_failed.emit, str(error))
             except OSError as error:
                 reason = f"{folder} cannot be read ({error.strerror}): check its permissions."
-                self._finish(job, generation, self.search_failed.emit, reason)
+                self._finish(pending, generation, self.search_failed.emit, reason)
             else:
-                self._finish(job, generation, on_found, files)
+                self._finish(pending, generation, on_found, files)
 
-        job, generation = _Job(run), self._generation
-        self._submit(job)
+        pending, generation = _Pending(run), self._generation
+        self._submit(pending)
 
     def locate(self, records: list[CineRecord], on_located: Callable[[dict[int, Path]], object]) -> None:
         """Find the files of cines whose paths are unknown, then call `on_located` with paths by cine id."""
 
         def run() -> None:
-            self._finish(job, generation, on_located, locate_beside_project(records))
+            self._finish(pending, generation, on_located, locate_beside_project(records))
 
-        job, generation = _Job(run, by_user=False), self._generation
-        self._submit(job)
+        pending, generation = _Pending(run, by_user=False), self._generation
+        self._submit(pending)
 
     def open(
         self,
@@ -116,28 +118,34 @@ class Opener:
                     assert record is not None  # noqa: S101 - an entry has a path or a record
                     cine = self._open_record(record, search_folder)
             except ApicalError as error:
-                self._finish(job, generation, self.failed.emit, entry, str(error))
+                self._finish(pending, generation, self.failed.emit, entry, str(error))
             except Exception as error:  # an unexpected error in a reader affects only this file
                 reason = f"{entry.name} could not be opened ({type(error).__name__}); {log_error(error)}"
-                self._finish(job, generation, self.failed.emit, entry, reason)
+                self._finish(pending, generation, self.failed.emit, entry, reason)
             else:
                 self._finish(
-                    job, generation, self.opened.emit, entry, cine, on_opened, dropped=cine.source.close
+                    pending,
+                    generation,
+                    self.opened.emit,
+                    entry,
+                    cine,
+                    on_opened,
+                    on_dropped=cine.source.close,
                 )
 
         record, generation = entry.record, self._generation
-        job = _Job(run, entry, by_user=not background)
-        self._submit(job)
+        pending = _Pending(run, entry, by_user=not background)
+        self._submit(pending)
 
     def prioritise(self, entry: CineEntry) -> None:
-        """Open a cine that waits in the background before all others."""
-        for job in list(self._background):
-            if job.entry is entry:
+        """Move a cine from the background to the end of the foreground queue."""
+        for pending in list(self._background):
+            if pending.entry is entry:
                 try:
-                    self._background.remove(job)
+                    self._background.remove(pending)
                 except ValueError:  # started in the meantime
                     return
-                self._foreground.append(job)
+                self._foreground.append(pending)
 
     def abandon(self) -> int:
         """Drop all requests and return the previous value of `requested`."""
@@ -176,9 +184,9 @@ class Opener:
             )
         return open_cine(found)
 
-    def _submit(self, job: _Job) -> None:
-        self._unfinished.add(job)
-        (self._foreground if job.by_user else self._background).append(job)
+    def _submit(self, pending: _Pending) -> None:
+        self._unfinished.add(pending)
+        (self._foreground if pending.by_user else self._background).append(pending)
         self._threads.submit(self._run_one)
         self.waiting_changed.emit(self.waiting)
 
@@ -187,30 +195,30 @@ class Opener:
             self._run_next(self._background)
 
     @staticmethod
-    def _run_next(jobs: deque[_Job]) -> bool:
+    def _run_next(queue: deque[_Pending]) -> bool:
         try:
-            job = jobs.popleft()
+            pending = queue.popleft()
         except IndexError:
             return False
-        job.run()
+        pending.run()
         return True
 
     def _finish(
         self,
-        job: _Job,
+        pending: _Pending,
         generation: int,
         emit: Callable[..., object],
         *outcome: object,
-        dropped: Callable[[], None] | None = None,
+        on_dropped: Callable[[], None] | None = None,
     ) -> None:
-        """Emit the outcome of a job in the thread of the user interface, or drop it after `abandon`."""
+        """Emit the outcome of a request in the thread of the user interface, or drop it after `abandon`."""
 
         def finish() -> None:
             if self._closed or generation != self._generation:
-                if dropped is not None:
-                    dropped()
+                if on_dropped is not None:
+                    on_dropped()
                 return
-            self._unfinished.discard(job)
+            self._unfinished.discard(pending)
             emit(*outcome)
             self.waiting_changed.emit(self.waiting)
 

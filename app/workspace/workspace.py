@@ -149,7 +149,7 @@ class Workspace:
             self._add_files(files, on_opened, show_first=files[0] == paths[0])
         for folder in (path for path in paths if path.is_dir()):
             on_found = partial(self._add_files, on_opened=on_opened, show_first=folder == paths[0])
-            self._opener.search_folder(folder, on_found)
+            self._opener.find_cines(folder, on_found)
 
     def choose(self, entry: CineEntry) -> None:
         """Open a cine of the list if necessary, and show it."""

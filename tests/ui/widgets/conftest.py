@@ -52,7 +52,7 @@ class MouseInput:
     def __init__(self, canvas: CineCanvas) -> None:
         self.canvas, self.viewport = canvas, canvas.viewport()
         self.edits: list[FinishedStroke] = []
-        canvas.edited.connect(self.edits.append)
+        canvas.stroke_finished.connect(self.edits.append)
 
     def at(self, x: float, y: float) -> QPoint:
         return self.canvas.map_from_image(x, y).toPoint()

@@ -142,7 +142,7 @@ def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, mouse: Mo
 
 def test_drawing_behind_reports_that_nothing_changed(canvas: CineCanvas, mouse: MouseInput) -> None:
     said: list[bool] = []
-    canvas.nothing_behind.connect(lambda: said.append(True))
+    canvas.drew_nothing_behind.connect(lambda: said.append(True))
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 3
     show(canvas, None, predicted)

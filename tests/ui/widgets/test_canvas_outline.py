@@ -88,7 +88,7 @@ def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, mouse: MouseInp
 
 def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
     told: list[object] = []
-    canvas.outline_waits.connect(told.append)
+    canvas.blocked_by_outline.connect(told.append)
     half_an_outline(canvas, mouse)
     canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 3, group="another cine")
     QTest.keyClick(canvas, Qt.Key.Key_Return)
@@ -121,7 +121,7 @@ def test_nothing_else_is_drawn_while_an_outline_waits(
     canvas: CineCanvas, mouse: MouseInput, where: str
 ) -> None:
     told: list[object] = []
-    canvas.outline_waits.connect(told.append)
+    canvas.blocked_by_outline.connect(told.append)
     half_an_outline(canvas, mouse)
     if where == "other frame":
         canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
