@@ -41,7 +41,7 @@ class SentCine:
     Attributes
     ----------
     cine : Cine
-    classes : tuple of int
+    label_values : tuple of int
         Label values of the structures.
     left_heart : bool
         True if they are the structures of the starter head.
@@ -64,7 +64,7 @@ class SentCine:
     """
 
     cine: Cine
-    classes: tuple[int, ...]
+    label_values: tuple[int, ...]
     left_heart: bool = False
     revision: int = 0
     labels: dict[int, Frame] | None = None
@@ -103,7 +103,8 @@ class CineSender:
     visible : SetVisibleFrame
         Visible cine and frame; this cine is sent before others.
     is_cancelled : bool
-        True while learning is stopped; a newly opened cine does not resume it.
+        True while learning is stopped; the session resets it when a cine is opened, when labels change and on
+        `resume`.
     """
 
     def __init__(
@@ -251,7 +252,7 @@ class CineSender:
                     region.height,
                     region.width,
                     cine.timing.fps,
-                    sent.classes,
+                    sent.label_values,
                     sent.left_heart,
                     doubts,
                     cine.pixel_aspect,

@@ -80,7 +80,7 @@ class LearningSession:
         self._head_revisions: tuple[tuple[int, int], ...] = ()  # (cine, revision) pairs it was fitted to
         self._is_closed = False
         self._is_ready = False  # the engine has reported `Ready`
-        self._is_unable = False  # the engine has reported that it cannot work
+        self._failed_to_start = False  # the engine has reported that it cannot work
         self._deaths: list[float] = []
         self._engine: EngineProcess | None = None
         self._start_engine()
@@ -93,7 +93,7 @@ class LearningSession:
     # Cines and labels
 
     def open_cine(
-        self, cine_id: int, cine: Cine, classes: tuple[int, ...], *, left_heart: bool = False
+        self, cine_id: int, cine: Cine, label_values: tuple[int, ...], *, left_heart: bool = False
     ) -> None:
         """Open a cine in the engine, in the background; learning is resumed.
 
@@ -101,14 +101,14 @@ class LearningSession:
         ----------
         cine_id : int
         cine : Cine
-        classes : tuple of int
+        label_values : tuple of int
             Label values of the structures.
         left_heart : bool
             True if these are LV cavity, LV myocardium and left atrium, for which the engine can predict a
             draft.
         """
         self._sender.is_cancelled = False
-        self._sender.add(cine_id, SentCine(cine, classes, left_heart))
+        self._sender.add(cine_id, SentCine(cine, label_values, left_heart))
 
     def has_cine(self, cine_id: int) -> bool:
         """Return True if a cine is open."""
@@ -155,7 +155,7 @@ class LearningSession:
         self._send(self._sender.visible)
 
     def predict_again(self, cine_id: int) -> None:
-        """Predict every frame of a cine again, for the doubts and findings that no project stores."""
+        """Predict all frames of a cine again, to restore doubts and findings, which projects do not store."""
         cine = self._sender.get(cine_id)
         if cine is not None and cine.is_sent:
             self._send(PredictAgain(cine_id))
@@ -183,7 +183,7 @@ class LearningSession:
         """Continue after `cancel` or a failure, with a new engine if there is none; send what was lost."""
         self._sender.is_cancelled = False
         with self._lock:
-            needs_engine = self._is_unable or self._engine is None or not self._engine.alive
+            needs_engine = self._failed_to_start or self._engine is None or not self._engine.alive
             if needs_engine:
                 self._deaths.clear()
                 self._discard_engine()
@@ -195,7 +195,7 @@ class LearningSession:
         self._send(Resume())
 
     def kill_engine(self) -> None:
-        """Kill the engine as if it had crashed."""
+        """Kill the engine; the session handles it as a crash. For tests."""
         if self._engine is not None:
             self._engine.kill()
 
@@ -252,7 +252,7 @@ class LearningSession:
     def _on_failed(self, report: Failed) -> None:
         text = failure_text(report, self._encoder)
         if not self._is_ready:
-            self._is_unable = True
+            self._failed_to_start = True
             self._on_event(EngineNotStarted(text))
             return
         if report.is_request_lost and report.cine_id is not None:
@@ -284,7 +284,7 @@ class LearningSession:
             report.cine_id,
             report.revision,
             {frame: geometry.on_frame(masks[frame]) for frame in report.frames},
-            dict(zip(report.frames, report.confidence, strict=True)),
+            dict(zip(report.frames, report.expected_dice, strict=True)),
             report.final,
             report.draft,
             {frame: np.array(doubts[frame]) for frame in report.frames},
@@ -306,7 +306,7 @@ class LearningSession:
         with self._lock:
             if self._is_closed:
                 return
-            self._is_ready = self._is_unable = False
+            self._is_ready = self._failed_to_start = False
             self._sender.reset()
             self._engine = EngineProcess(
                 cache_folder=self._cache_folder / "features",
@@ -319,9 +319,10 @@ class LearningSession:
     def _on_death(self, engine: EngineProcess, exit_code: int | None) -> None:
         with self._lock:
             if self._is_closed or engine is not self._engine:
-                return  # intended, or replaced already
+                return  # the session was closed, or the engine was already replaced
             now = time.monotonic()
-            if self._is_ready:  # an engine that dies during its start always counts
+            # After a death during the start, earlier deaths count however long ago they were.
+            if self._is_ready:
                 self._deaths = [death for death in self._deaths if now - death < QUICK_DEATH_S]
             self._deaths.append(now)
             restart = len(self._deaths) < MAX_QUICK_DEATHS

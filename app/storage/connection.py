@@ -13,7 +13,7 @@ from app.storage.errors import project_error
 
 
 class Connection:
-    """A connection in WAL mode that several threads may share.
+    """A connection, in WAL mode where possible, that several threads may share.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Connection:
             self._sqlite = sqlite3.connect(
                 path, timeout=timeout_s, isolation_level=None, check_same_thread=False
             )
-            # Without shared memory, SQLite uses its rollback journal, which is slower but equally safe.
+            # On a file system without shared memory, SQLite keeps its rollback journal: slower, equally safe.
             self._sqlite.execute("PRAGMA journal_mode = WAL")
             self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             self._sqlite.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")

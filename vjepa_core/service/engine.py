@@ -24,7 +24,7 @@ from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.service.engine_state import EngineState
 from vjepa_core.service.heads import Heads
 from vjepa_core.service.inbox import Inbox
-from vjepa_core.service.jobs import CineError, Job, SuggestJob
+from vjepa_core.service.jobs import Job, JobError, SuggestJob
 from vjepa_core.service.messages import Failed, FailureKind, Ready, Shutdown, Stage
 from vjepa_core.service.reporter import Reporter
 from vjepa_core.service.requests import RequestHandler
@@ -130,7 +130,7 @@ class Engine:
     def _handle_failure(self, error: Exception) -> None:
         """Exclude the cine that failed, or stop all jobs, until `Resume` or new labels."""
         state = self.state
-        cine = error.cine if isinstance(error, CineError) else None
+        cine = error.cine if isinstance(error, JobError) else None
         cause = error.__cause__ or error
         out_of_memory = is_lack_of_memory(cause)
         if cine is None or out_of_memory:

@@ -24,7 +24,7 @@ PREVIEW_INTERVAL_S = 0.6
 """Time between two predictions of the visible frame during a fit."""
 
 
-class CineError(Exception):
+class JobError(Exception):
     """A job failed on one cine; `__cause__` is the original error.
 
     Parameters
@@ -39,13 +39,13 @@ class CineError(Exception):
 
 @contextlib.contextmanager
 def attributed_to(cine: CineState) -> Iterator[None]:
-    """Convert any error to a `CineError` for this cine."""
+    """Convert any error to a `JobError` for this cine."""
     try:
         yield
-    except CineError:
+    except JobError:
         raise
     except Exception as error:
-        raise CineError(cine) from error
+        raise JobError(cine) from error
 
 
 class Job(ABC):
@@ -68,8 +68,8 @@ class Job(ABC):
         Parameters
         ----------
         should_yield : callable
-            Handles new requests and returns True if another job than the given one should run now. For parts
-            that take long.
+            Handles new requests and returns True if a job other than the given one should run now; called
+            during long parts.
         """
 
     def is_same(self, other: Job | None) -> bool:
@@ -103,7 +103,7 @@ class PrepareJob(Job):
 
         with attributed_to(cine), contextlib.suppress(Cancelled):
             cine.prepare(state.encoder, state.cache, on_progress=on_progress, should_stop=should_stop)
-            state.heads.recognition.starter_applies(cine)
+            state.heads.recognition.decide_starter(cine)
 
 
 class CompleteLabelsJob(Job):
@@ -116,7 +116,7 @@ class CompleteLabelsJob(Job):
     def run(self, should_yield: Callable[[Job], bool]) -> None:
         """Complete all labels of the cine."""
         with attributed_to(self._cine):
-            self.state.heads.recognition.starter_applies(self._cine)
+            self.state.heads.recognition.decide_starter(self._cine)
             self._cine.pipeline.complete_labels()
 
 
@@ -148,7 +148,8 @@ class FitJob(Job):
         if interrupted is not None:
             is_warm = is_warm or interrupted.done_steps >= config.steps - config.warm_steps
         head = state.heads.initial_head(visible, interrupted)
-        unlabelled = self._unlabelled() if config.active_nets(n_labels, len(cines))[1] else []
+        _, fits_image_net = config.active_nets(n_labels, len(cines))
+        unlabelled = self._unlabelled() if fits_image_net else []
         fit = Fit(
             head, cines, config, warm=is_warm, unlabelled=[cine.pipeline.prepared for cine in unlabelled]
         )
@@ -211,7 +212,7 @@ class PredictJob(Job):
         """Predict a few frames."""
         cine, heads, reporter = self._cine, self.state.heads, self.state.reporter
         with attributed_to(cine):
-            heads.recognition.starter_applies(cine)  # a fitted head's prediction may use the draft
+            heads.recognition.decide_starter(cine)  # a fitted head's prediction may use the draft
             is_draft, shows_fit = heads.is_draft(self._head), cine.shows_fit
             cine.predicted_by = self._head
             predicted = cine.predict(self._head, cine.next_frames())
@@ -226,7 +227,7 @@ class SuggestJob(Job):
     """Suggests the frame to outline next and reports that no other job is left."""
 
     def run(self, should_yield: Callable[[Job], bool]) -> None:
-        """Update suggestion and resting stage."""
+        """Report the suggestion and the resting stage."""
         state, cine = self.state, self.state.visible
         if cine is None:
             return
@@ -239,7 +240,10 @@ class SuggestJob(Job):
         state.needs_suggestion = False
 
     def _suggest(self, visible: CineState) -> None:
-        """Report a suggestion; none if no head applies to the cine. Such cines are not suggested either."""
+        """Report the frame to annotate next, and another cine if that would help more.
+
+        Cines that no head applies to get no suggestion and are not suggested.
+        """
         state, heads = self.state, self.state.heads
         with attributed_to(visible):
             is_unrecognised = heads.is_unrecognised(visible, state.all_cines)

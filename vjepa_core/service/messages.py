@@ -256,7 +256,7 @@ class Predicted:
     ----------
     cine_id, revision : int
     frames : tuple of int
-    confidence : tuple of float
+    expected_dice : tuple of float
         Expected mean Dice of each frame.
     final : bool
         True if the masks stay until the next fit; False for previews and carried labels.
@@ -269,7 +269,7 @@ class Predicted:
     cine_id: int
     revision: int
     frames: tuple[int, ...]
-    confidence: tuple[float, ...]
+    expected_dice: tuple[float, ...]
     final: bool
     draft: bool = False
     findings: tuple[tuple[str, ...], ...] = ()

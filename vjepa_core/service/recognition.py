@@ -47,6 +47,10 @@ class Recognition:
             return False
         return cine.pipeline.check_starter(self._starter)
 
+    def decide_starter(self, cine: CineState) -> None:
+        """Decide if the starter head applies to a cine, if the cine is prepared and this is undecided."""
+        self.starter_applies(cine)
+
     def reference_cines(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Return the labelled cines or, if there are none, those of the newest fit."""
         labelled = [cine for cine in cines if cine.is_labelled and cine.is_prepared]

@@ -130,7 +130,9 @@ def test_a_finding_is_reported_and_caps_the_expected_dice(
     driver.send(driver.open(1), driver.labels(1, 0))
     driver.wait_for(Stage.UP_TO_DATE, 1)
     final = [p for p in driver.of(Predicted) if p.final]
-    reported = {f: (c, r) for p in final for f, c, r in zip(p.frames, p.confidence, p.findings, strict=True)}
+    reported = {
+        f: (c, r) for p in final for f, c, r in zip(p.frames, p.expected_dice, p.findings, strict=True)
+    }
     assert reported[0][1] == ()  # outlined by a human
     for frame in range(1, FRAMES):
         assert reported[frame][0] <= CAP
