@@ -15,14 +15,14 @@ from app.domain.errors import ApicalError
 
 # Modules of app.commands.benches.
 BENCHMARKS: dict[str, str] = {
-    "decode": "decoding of whole cines, against pydicom's default decoder",
-    "encode": "time of the encoder per clip, against VJEPA2Model with the same weights",
+    "decode": "decoding of whole cines, compared with pydicom's default decoder",
+    "encode": "time of the encoder per clip, compared with VJEPA2Model with the same weights",
     "representation": "frozen encoders on CAMUS: Dice of heads fitted to their features",
     "ablation": "effect of the localisation task: encoders with different objectives, on CAMUS",
-    "fit": "time from an annotation to its effect, against a random forest on the same features",
-    "fewshot": "few labels: the program against a U-Net, random forests and optical flow",
-    "suggest": "labels saved by suggested frames, against random and evenly spaced frames",
-    "uncertainty": "expected Dice and doubts, against the softmax alone",
+    "fit": "time from an annotation to its effect, compared with a random forest on the same features",
+    "fewshot": "few labels: the program compared with a U-Net, random forests and optical flow",
+    "suggest": "labels saved by suggested frames, compared with random and evenly spaced frames",
+    "uncertainty": "expected Dice and doubts, compared with the softmax alone",
     "applicability": "masks on apical views, no masks on anything else",
     "localisation": "position information in encoders trained with and without the localisation task",
     "pretrain": "speed, utilisation and memory of pre-training",

@@ -20,7 +20,7 @@ PACKED = "packed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the output folder, the data and the settings of the experiment."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "--out",
         type=Path,
@@ -28,29 +28,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of runs and scores; continued if it exists",
     )
-    parser.add_argument("--report", action="store_true", help="only print the results in --out so far")
-    parser.add_argument("--camus", type=Path, metavar="FILE", help="CAMUS as .npz")
+    parser.add_argument(
+        "--report", action="store_true", help="only print the results that --out contains so far"
+    )
+    parser.add_argument("--camus", type=Path, metavar="FILE", help="CAMUS .npz file")
     parser.add_argument(
         "--data", type=Path, nargs="+", metavar="DATA", help="cines, folders of cines, packed sets"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="steps of arm D; the others use as many operations"
-    )
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds (default 5)")
-    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="default: U A C D B")
-    parser.add_argument(
-        "--patients", type=int, nargs="+", default=[8, 40, 400], metavar="N", help="labelled patients"
+        "--config", type=Path, metavar="FILE", help="TOML or JSON file, as for `apical pretrain`"
     )
     parser.add_argument(
-        "--head-steps", type=int, default=400, metavar="N", help="steps of the fit of each head"
+        "--steps", type=int, metavar="N", help="training steps of arm D; the others use as many operations"
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="number of seeds (default 5)")
+    parser.add_argument(
+        "--arms", nargs="+", default=[], metavar="ARM", help="arms to train (default: U A C D B)"
+    )
+    parser.add_argument(
+        "--patients",
+        type=int,
+        nargs="+",
+        default=[8, 40, 400],
+        metavar="N",
+        help="numbers of labelled patients (default 8 40 400)",
+    )
+    parser.add_argument(
+        "--head-steps", type=int, default=400, metavar="N", help="steps of the fit of each head (default 400)"
     )
     parser.add_argument(
         "--phantoms",
         type=int,
         default=300,
         metavar="N",
-        help="phantom cines added to DATA (default 300)",
+        help="number of phantom cines added to DATA (default 300)",
     )
 
 

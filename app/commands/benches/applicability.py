@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the images to use and the settings."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="CAMUS as .npz, of which the scored stills are used"
+        "--data", type=Path, metavar="FILE", help="CAMUS .npz file, of which the scored stills are used"
     )
     parser.add_argument(
         "--apical",
@@ -36,9 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--other", type=Path, nargs="+", default=[], metavar="PATH", help="other cines and images, or folders"
     )
-    parser.add_argument("--phantom", type=int, default=20, metavar="N", help="phantom cines (default 20)")
     parser.add_argument(
-        "--textures", type=int, default=55, metavar="N", help="synthetic textures and drawings (default 55)"
+        "--phantom", type=int, default=20, metavar="N", help="number of phantom cines (default 20)"
+    )
+    parser.add_argument(
+        "--textures",
+        type=int,
+        default=55,
+        metavar="N",
+        help="number of synthetic textures and drawings (default 55)",
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth file (default 1)")
     parser.add_argument(

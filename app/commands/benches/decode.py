@@ -1,4 +1,4 @@
-"""Decoding of whole cines, against pydicom's default decoder."""
+"""Decoding of whole cines, compared with pydicom's default decoder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the files and the number of repeats."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="DICOM cines (default: a synthetic one)"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="processes for each program (default 5)")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="number of processes for each program (default 5)"
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:

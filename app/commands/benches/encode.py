@@ -1,4 +1,4 @@
-"""Time and memory of the frozen encoder, against Hugging Face's VJEPA2Model with the same weights."""
+"""Time and memory of the frozen encoder, compared with Hugging Face's VJEPA2Model with the same weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORM = "_patch16_224_t2.vjepa2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the architectures, the clips and the device."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         *("--architecture", "--architectures"),
         dest="architectures",
@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="clips per batch (default 1, on a GPU 8)",
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="processes per row (default 3)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="number of processes per row (default 3)"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="device (default: the GPU if there is one)")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:

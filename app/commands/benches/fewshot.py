@@ -1,4 +1,4 @@
-"""Few labels: the program against alternatives, on CAMUS stills and within cines."""
+"""Few labels: the program compared with alternatives, on CAMUS stills and within cines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data, the numbers of labels and the rows."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="CAMUS as .npz; scored on its test set, else on val"
+        "--data", type=Path, metavar="FILE", help="CAMUS .npz file; scored on its test split, else on val"
     )
     parser.add_argument(
         "--cines",
@@ -37,16 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     default = ",".join(map(str, PATIENTS))
     parser.add_argument(
-        "--patients", type=_counts, metavar="LIST", help=f"annotated patients of CAMUS (default {default})"
+        "--patients",
+        type=_counts,
+        metavar="LIST",
+        help=f"numbers of annotated patients of CAMUS (default {default})",
     )
     parser.add_argument(
         "--frames",
         type=_counts,
         default=[1, 2, 3],
         metavar="LIST",
-        help="annotated frames of a cine (default 1,2,3)",
+        help="numbers of annotated frames of a cine (default 1,2,3)",
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds (default 3)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="first seed (default 0)")
     parser.add_argument(
         "--budget",
@@ -71,9 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="encoder (default: the bundled one)")
     parser.add_argument("--stills", type=int, metavar="N", help="score only this number of stills")
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
+        "--phantom",
+        type=int,
+        default=6,
+        metavar="N",
+        help="number of phantoms and, with --data, of pseudo-cines (default 6)",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of Dice by labels and by seconds")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="file for plots of Dice against labels and seconds"
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:

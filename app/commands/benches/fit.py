@@ -1,4 +1,4 @@
-"""Time from an annotation to its effect, against a random forest on the same features."""
+"""Time from an annotation to its effect, compared with a random forest on the same features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAMES = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the cines and the settings."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "cines",
         type=Path,
@@ -28,10 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cines, for which outlines are generated, or projects with outlines (default: a phantom)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="repeats, of which the median is taken (default 3)"
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="number of repeats, of which the median is taken (default 3)",
     )
     parser.add_argument(
-        "--frames", type=int, default=FRAMES, metavar="N", help=f"frames of the phantom (default {FRAMES})"
+        "--frames",
+        type=int,
+        default=FRAMES,
+        metavar="N",
+        help=f"number of frames of the phantom (default {FRAMES})",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the phantom and the forest (default 0)"

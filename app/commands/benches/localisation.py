@@ -15,19 +15,21 @@ UNTRAINED, PLAIN, LOCALISED = "untrained", "without the task", "with the task"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two runs, the data and the settings of the probe."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "--plain", type=Path, required=True, metavar="RUN", help="run of `apical pretrain` without the task"
     )
     parser.add_argument(
         "--localised", type=Path, required=True, metavar="RUN", help="the same run with the task"
     )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="PACKED", help="packed sets of cines"
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of the probe (default 3)")
     parser.add_argument(
         "--steps", type=int, default=500, metavar="N", help="training steps of the probe (default 500)"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of the losses")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="file for a plot of the losses")
 
 
 def measure(args: argparse.Namespace, on_progress: Callable[[str, int, int], None]) -> dict[str, Any]:

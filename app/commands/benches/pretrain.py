@@ -1,4 +1,4 @@
-"""Speed, utilisation and memory of pre-training, against a loop that encodes all tokens."""
+"""Speed, utilisation and memory of pre-training, compared with a loop that encodes all tokens."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the configuration, the steps and the data."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON, as for `apical pretrain`")
-    parser.add_argument("--steps", type=int, default=10, metavar="N", help="timed steps (default 10)")
+    """Add the arguments of the benchmark."""
     parser.add_argument(
-        "--data", type=Path, nargs="+", default=[], metavar="PACKED", help="packed sets (default: noise)"
+        "--config", type=Path, metavar="FILE", help="TOML or JSON file, as for `apical pretrain`"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10, metavar="N", help="number of timed steps (default 10)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PACKED",
+        help="packed sets of cines (default: noise)",
     )
 
 

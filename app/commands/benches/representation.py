@@ -12,14 +12,14 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data, the encoders and the settings of the heads."""
-    parser.add_argument("--camus", type=Path, required=True, metavar="FILE", help="CAMUS as .npz")
+    """Add the arguments of the benchmark."""
+    parser.add_argument("--camus", type=Path, required=True, metavar="FILE", help="CAMUS .npz file")
     parser.add_argument(
         "--encoder",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="default: the untrained and the default encoder",
+        help="encoders (default: the untrained and the default one)",
     )
     parser.add_argument(
         "--shares",
@@ -29,12 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="fractions of the patients (default 0.1 and 1)",
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds (default 3)")
     parser.add_argument(
-        "--phantom", type=int, default=0, metavar="N", help="also heads fitted to N phantom images alone"
+        "--phantom",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also measure heads fitted to N phantom images alone (default 0: none)",
     )
     parser.add_argument(
-        "--head-steps", type=int, default=150, metavar="N", help="steps of the fit of the program's head"
+        "--head-steps",
+        type=int,
+        default=150,
+        metavar="N",
+        help="steps of the fit of the program's head (default 150)",
     )
 
 

@@ -12,11 +12,13 @@ from app.domain.errors import ApicalError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the files and the settings."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="intact files, or folders of them"
     )
-    parser.add_argument("--files", type=int, default=5000, help="damaged files to open (default 5000)")
+    parser.add_argument(
+        "--files", type=int, default=5000, help="number of damaged files to open (default 5000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the damage (default 0)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for the files that caused a fault")
 

@@ -16,9 +16,12 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data and the settings."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="CAMUS as .npz, for pseudo-cines of test or val"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="CAMUS .npz file (test or val split) from which pseudo-cines are made",
     )
     parser.add_argument(
         "--cines", type=Path, nargs="+", default=[], metavar="PROJECT", help="projects with labelled cines"
@@ -29,17 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fit a head after each label (default: carry labels by motion)",
     )
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
+        "--phantom",
+        type=int,
+        default=6,
+        metavar="N",
+        help="number of phantoms and, with --data, of pseudo-cines (default 6)",
     )
     parser.add_argument(
-        "--frames", type=int, default=8, metavar="N", help="maximal number of annotated frames (default 8)"
+        "--frames", type=int, default=8, metavar="N", help="maximum number of annotated frames (default 8)"
     )
-    parser.add_argument("--draws", type=int, default=4, metavar="N", help="random orders (default 4)")
+    parser.add_argument(
+        "--draws", type=int, default=4, metavar="N", help="number of random orders (default 4)"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of random orders and fits (default 0)"
     )
     parser.add_argument("--encoder", metavar="NAME", help="encoder (default: the bundled one)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot of Dice by labels")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="file for a plot of Dice against the number of labels"
+    )
 
 
 def measure(args: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calibration of the expected Dice and the doubts, against the head's softmax alone."""
+"""Calibration of the expected Dice and the doubts, compared with the head's softmax alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data and the settings."""
+    """Add the arguments of the benchmark."""
     parser.add_argument(
         "--data",
         type=Path,
         metavar="FILE",
-        help="CAMUS as .npz, for drafts of its scored stills and pseudo-cines of their patients",
+        help="CAMUS .npz file, for drafts of its scored stills and pseudo-cines of their patients",
     )
     parser.add_argument(
         "--cines", type=Path, nargs="*", default=[], metavar="PROJECT", help="projects with labelled cines"
@@ -36,13 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(FRAMES),
         metavar="N",
-        help="annotated frames of a cine (default 1 2 3); 0 is the draft",
+        help="numbers of annotated frames of a cine (default 1 2 3); 0 is the draft",
     )
     parser.add_argument(
-        "--phantom", type=int, default=6, metavar="N", help="phantoms, and as many pseudo-cines (default 6)"
+        "--phantom",
+        type=int,
+        default=6,
+        metavar="N",
+        help="number of phantoms and, with --data, of pseudo-cines (default 6)",
     )
     parser.add_argument(
-        "--length", type=int, default=40, metavar="T", help="frames of each cine (default 40)"
+        "--length", type=int, default=40, metavar="T", help="number of frames of each cine (default 40)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of fits (default 0)")
 
