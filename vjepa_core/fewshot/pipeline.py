@@ -1,6 +1,7 @@
 """Segmentation of one cine, from frames and labels to masks.
 
-The engine process, `apical segment` and the benchmarks prepare, fit and predict through `CinePipeline`.
+The engine process, `apical segment` and the benchmarks prepare and predict through `CinePipeline`; the engine
+steps `Fit` itself.
 """
 
 from __future__ import annotations
