@@ -45,8 +45,8 @@ def stills(n: int = 8) -> Stills:
     return Stills(images, masks, np.array([f"patient{i // 2:04d}" for i in range(n)]))
 
 
-def go_on(out: Path, **options: Any) -> dict[str, Any]:
-    """A finished experiment with two arms, their start and one seed."""
+def run_experiment(out: Path, **options: Any) -> dict[str, Any]:
+    """Run or continue an experiment with two arms, their start and one seed."""
     clips = torch.from_numpy(stills().images)[:, None].expand(-1, 4, -1, -1).contiguous()
     options = {"arms": ARMS, "seeds": (0,), "protocol": PROTOCOL, **options}
     config = options.pop("config", base())
@@ -57,7 +57,7 @@ def go_on(out: Path, **options: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ablation")
-    go_on(out)
+    run_experiment(out)
     return out
 
 
@@ -126,11 +126,11 @@ def test_a_killed_experiment_continues_with_equal_scores(whole: Path, tmp_path: 
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from tests.unit.bench.test_ablation import go_on\n"
+        "from tests.unit.bench.test_ablation import run_experiment\n"
         "def die(stage, done, total):\n"
         "    if stage == 'D-0: step' and done == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "go_on(Path(sys.argv[1]), on_progress=die)\n"
+        "run_experiment(Path(sys.argv[1]), on_progress=die)\n"
     )
     threads = str(torch.get_num_threads())
     killed = subprocess.run(
@@ -143,9 +143,9 @@ def test_a_killed_experiment_continues_with_equal_scores(whole: Path, tmp_path: 
     part = ablation.report(tmp_path)
     assert {row["arm"] for row in part["rows"]} == {"U", "A"}
     assert {name: (one["step"], one["steps"]) for name, one in part["unfinished"].items()} == {"D-0": (1, 2)}
-    told: list[str] = []
-    found = go_on(tmp_path, on_progress=lambda stage, done, total: told.append(stage))
-    assert "A-0: step" not in told
+    stages: list[str] = []
+    found = run_experiment(tmp_path, on_progress=lambda stage, done, total: stages.append(stage))
+    assert "A-0: step" not in stages
     assert found["rows"] == ablation.report(whole)["rows"]
 
 
@@ -156,17 +156,18 @@ def test_a_run_is_measured_during_training(whole: Path) -> None:
 
 
 def test_an_invalid_experiment_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([0.5, 0.44, 0.6, 0.44, 0.6])  # the start, then teacher and student, twice
+    # The start, then teacher and student for each of two checkpoints.
+    scores = iter([0.5, 0.44, 0.6, 0.44, 0.6])
     monkeypatch.setattr(ablation, "score", lambda *_, **__: [{"mean": next(scores)}])
     with pytest.raises(BenchError, match=r"scores 44\.0 after 2 of 4 steps.*optimiser\.lr"):
-        go_on(tmp_path, arms=("A",))
+        run_experiment(tmp_path, arms=("A",))
 
 
 def test_scores_of_another_experiment_are_rejected(whole: Path) -> None:
     with pytest.raises(BenchError, match="another config"):
-        go_on(whole, config=base(steps=3))
+        run_experiment(whole, config=base(steps=3))
     with pytest.raises(BenchError, match="another protocol"):
-        go_on(whole, protocol=Protocol(frames=4, size=64, patients=(1,), primary_patients=1))
+        run_experiment(whole, protocol=Protocol(frames=4, size=64, patients=(1,), primary_patients=1))
 
 
 def test_a_folder_without_an_experiment_is_rejected(tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_folder_without_an_experiment_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("over_a", "over_c", "floor", "said"),
+    ("over_a", "over_c", "floor", "expected"),
     [
         ([0.03] * 5, [0.025] * 5, [0.1], "Met"),
         ([0.03] * 5, [0.01] * 5, [0.1], "Not met"),
@@ -189,9 +190,11 @@ def test_a_folder_without_an_experiment_is_rejected(tmp_path: Path) -> None:
         ([0.03] * 5, [0.03] * 5, [-0.1], "Not valid"),
     ],
 )
-def test_verdict(over_a: list[float], over_c: list[float], floor: list[float], said: str) -> None:
+def test_the_verdict_follows_from_the_differences(
+    over_a: list[float], over_c: list[float], floor: list[float], expected: str
+) -> None:
     def by_seed(values: list[float]) -> dict[str, float]:
         return {str(i): value for i, value in enumerate(values)}
 
     compared = {"D - A": by_seed(over_a), "D - C": by_seed(over_c), "A - U": by_seed(floor)}
-    assert ablation.verdict(compared).startswith(said)
+    assert ablation.verdict(compared).startswith(expected)

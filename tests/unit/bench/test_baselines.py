@@ -28,14 +28,14 @@ SMALL = (8, 8, 8, 16, 16, 8)
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Use one thread: such small nets gain nothing from more."""
+    """Use one thread, because small nets gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-def _pictures(n: int = 4, h: int = 96, w: int = 128) -> tuple[np.ndarray, np.ndarray]:
+def _images(n: int = 4, h: int = 96, w: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """A bright block of class 2 and a grey block of class 1 at random positions on black."""
     random = np.random.default_rng(0)
     images = random.integers(0, 25, (n, h, w)).astype(np.uint8)
@@ -62,7 +62,7 @@ def test_augmentation_moves_labels_with_their_images() -> None:
     torch.testing.assert_close(x.mean((1, 2, 3)), torch.zeros(16), atol=1e-4, rtol=0)
     bright = torch.stack([x[i, 0][y[i] == 1].mean() - x[i, 0][y[i] == 0].mean() for i in range(16)])
     assert (bright > 0.5).all()
-    assert set(y.unique().tolist()) == {0, 1, UNLABELLED}  # what comes in from outside is not background
+    assert set(y.unique().tolist()) == {0, 1, UNLABELLED}  # pixels from outside are not background
     assert not torch.equal(x[0], x[1])
 
 
@@ -78,14 +78,14 @@ def test_the_loss_excludes_unlabelled_pixels() -> None:
     assert dice_and_cross_entropy(sure, labels) < 0.01
 
 
-def test_a_unet_learns_and_repeats() -> None:
-    images, masks = _pictures()
+def test_a_unet_fits_its_images_and_is_reproducible() -> None:
+    images, masks = _images()
     method: Baseline = UNet(steps=24, channels=SMALL)
     model = method.fit(images, masks, seed=0)
-    answer = model.predict(images)
-    assert answer.shape == masks.shape
-    assert answer.dtype == np.uint8
-    assert _agree(answer, masks) > 0.8
+    prediction = model.predict(images)
+    assert prediction.shape == masks.shape
+    assert prediction.dtype == np.uint8
+    assert _agree(prediction, masks) > 0.8
     assert model.steps == 24
     assert "all steps" in model.note
 
@@ -94,8 +94,8 @@ def test_a_unet_learns_and_repeats() -> None:
     assert np.array_equal(first, again)
 
 
-def test_a_unet_is_stopped_by_time_after_a_step_at_least() -> None:
-    images, masks = _pictures(2)
+def test_a_time_budget_stops_a_unet_after_at_least_one_step() -> None:
+    images, masks = _images(2)
     model = UNet(channels=SMALL).fit(images, masks, seed=0, budget_s=0.0)
     assert model.steps == 1
     assert "stopped by time" in model.note
@@ -103,28 +103,28 @@ def test_a_unet_is_stopped_by_time_after_a_step_at_least() -> None:
         UNet(channels=SMALL).fit(images, masks, seed=0, should_stop=lambda: True)
 
 
-def test_more_labels_take_more_steps() -> None:
+def test_more_labels_need_more_steps() -> None:
     counts = [converged_steps(4 * patients) for patients in (1, 5, 40, 400)]
     assert counts == sorted(counts)
     assert counts[0] > 2000
 
 
-def test_a_forest_on_filters_tells_grey_from_bright() -> None:
-    images, masks = _pictures(2)
+def test_a_forest_on_filters_separates_grey_from_bright() -> None:
+    images, masks = _images(2)
     some = masks.copy()
     some[:, :20] = UNLABELLED
     model = Forest("filters", filters, trees=10).fit(images, some, seed=0)
-    answer = model.predict(images)
-    assert answer.shape == masks.shape
-    assert _agree(answer, masks) > 0.9
+    prediction = model.predict(images)
+    assert prediction.shape == masks.shape
+    assert _agree(prediction, masks) > 0.9
     assert model.steps == 10
 
 
 def test_a_forest_on_features_reads_tokens_and_grey() -> None:
-    images, masks = _pictures(2, 112, 112)
+    images, masks = _images(2, 112, 112)
 
-    def tokens_of(pictures: np.ndarray) -> torch.Tensor:
-        cells = torch.from_numpy(pictures).float().unflatten(1, (14, 8)).unflatten(3, (14, 8)).mean((2, 4))
+    def tokens_of(images: np.ndarray) -> torch.Tensor:
+        cells = torch.from_numpy(images).float().unflatten(1, (14, 8)).unflatten(3, (14, 8)).mean((2, 4))
         return cells[:, None, :, :, None].repeat(1, 2, 1, 1, 3).half()
 
     describe = pixel_features(tokens_of)
@@ -134,8 +134,8 @@ def test_a_forest_on_features_reads_tokens_and_grey() -> None:
     assert _agree(model.predict(images), masks) > 0.9
 
 
-def test_a_class_in_only_some_images() -> None:
-    images, masks = _pictures(2)
+def test_classes_may_be_missing_from_some_images() -> None:
+    images, masks = _images(2)
     masks[0][masks[0] == 1] = 0
     masks[1][masks[1] == 2] = 0
     found = Forest("filters", filters, trees=5).fit(images, masks, seed=0).predict(images[:1])
@@ -145,7 +145,7 @@ def test_a_class_in_only_some_images() -> None:
 
 
 def test_images_are_mapped_to_the_grid_and_back() -> None:
-    _, masks = _pictures(1)
+    _, masks = _images(1)
     small = resize_images(masks, labels=True)
     assert small.shape == (1, 112, 112)
     assert set(np.unique(small)) == set(np.unique(masks))
@@ -171,4 +171,4 @@ def test_a_missing_library_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(BenchError, match=r"pip install 'apical\[bench\]'"):
-        fit(*_pictures(1))  # type: ignore[operator]
+        fit(*_images(1))  # type: ignore[operator]

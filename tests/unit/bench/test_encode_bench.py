@@ -32,13 +32,13 @@ TINY = "vit_w48d2h2m96_patch8_32_t2.vjepa2"
 def test_the_peer_has_the_same_weights_and_gives_the_same_tokens() -> None:
     pytest.importorskip("transformers")
     architecture = Architecture.parse(TINY)
-    own, peer = create_ours(architecture, torch.float32), create_peer(architecture, torch.float32, 4, 32)
+    ours, peer = create_ours(architecture, torch.float32), create_peer(architecture, torch.float32, 4, 32)
     clip = torch.randn(2, 3, 4, 32, 32)
     expected = peer(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
-    torch.testing.assert_close(own(clip), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(clip), expected, atol=1e-5, rtol=0)
     assert expected.std() > 0.5
     assert peer.config._attn_implementation == "sdpa"  # type: ignore[union-attr]
-    bytes_of = [sum(weight.nbytes for weight in model.parameters()) for model in (own, peer)]
+    bytes_of = [sum(weight.nbytes for weight in model.parameters()) for model in (ours, peer)]
     assert bytes_of == [weight_bytes(architecture, 4)] * 2
     low = create_peer(architecture, torch.bfloat16, 4, 32)
     assert {weight.dtype for weight in low.parameters()} == {torch.bfloat16}
@@ -57,14 +57,15 @@ def test_half_precision_has_separate_rows() -> None:
 def test_a_process_measures_one_program(tmp_path: Path, peer: bool, dtype: str) -> None:
     pytest.importorskip("transformers")
     file = str(tmp_path / "tokens.npy")
-    told = measure(
+    measured = measure(
         Task(TINY, "cpu", frames=4, size=32, batch=2, seconds=0, peer=peer, dtype=dtype, tokens=file)
     )
-    assert len(told["seconds"]) == 3
-    assert all(value > 0 for value in told["seconds"])
-    assert "transformers.models.vjepa2.modeling_vjepa2" in sys.modules  # for either side, or memory misleads
+    assert len(measured["seconds"]) == 3
+    assert all(value > 0 for value in measured["seconds"])
+    # It is imported on both sides, so that their memory is comparable.
+    assert "transformers.models.vjepa2.modeling_vjepa2" in sys.modules
     full = weight_bytes(Architecture.parse(TINY), 4)
-    assert full / 2 <= told["weight_bytes"] <= full
+    assert full / 2 <= measured["weight_bytes"] <= full
     assert np.load(file).shape == (2, 32, 48)
     assert np.load(file).dtype == np.float32
 
@@ -74,7 +75,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """Replace processes by immediate results and record their arguments."""
     asked: list[Task] = []
 
-    def told(task: Task) -> dict[str, Any]:
+    def fake_process(task: Task) -> dict[str, Any]:
         asked.append(task)
         tokens = np.full((2, 4, 3), 2.0, np.float32)
         tokens[0, 0, 0] += 0.5 * (task.dtype == "bfloat16")
@@ -91,14 +92,14 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
             "threads": 2,
         }
 
-    monkeypatch.setattr(encode, "_fresh_process", told)
+    monkeypatch.setattr(encode, "_fresh_process", fake_process)
     monkeypatch.setattr(encode, "inference_dtype", lambda device: torch.bfloat16)
     monkeypatch.setattr(encode.importlib.util, "find_spec", lambda name: object())
     return asked
 
 
 def test_rows_and_ratios_from_the_results_of_processes(tasks: list[Task]) -> None:
-    heard: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     result = encode.run(
         [TINY],
         device="cpu",
@@ -106,12 +107,12 @@ def test_rows_and_ratios_from_the_results_of_processes(tasks: list[Task]) -> Non
         size=32,
         batches=[2],
         rounds=2,
-        on_progress=lambda *what: heard.append(what),
+        on_progress=lambda *what: progress.append(what),
     )
     assert [(task.peer, task.dtype) for task in tasks] == 2 * [
         *((False, "bfloat16"), (True, "float32"), (False, "float32"), (True, "bfloat16"))
     ]
-    assert [(done, total) for _, done, total in heard] == [(done, 8) for done in range(8)]
+    assert [(done, total) for _, done, total in progress] == [(done, 8) for done in range(8)]
     assert result.keys() == {"name", "machine", "rows", "ratios"}
     assert result["machine"]["matrix_flops"] == {"bfloat16": 8e9, "float32": 7e9}
     rows = {row["side"]: row for row in result["rows"]}
@@ -156,15 +157,15 @@ def test_a_failed_row_does_not_affect_the_others(
     missing: list[str],
     ratios: int,
 ) -> None:
-    well = encode._fresh_process
+    succeed = encode._fresh_process
 
-    def told(task: Task) -> dict[str, Any]:
+    def fake_process(task: Task) -> dict[str, Any]:
         if fails(task):
             tasks.append(task)
             raise BenchError("No compiler: install one.")
-        return well(task)
+        return succeed(task)
 
-    monkeypatch.setattr(encode, "_fresh_process", told)
+    monkeypatch.setattr(encode, "_fresh_process", fake_process)
     result = encode.run([TINY], device="cuda", frames=4, size=32, rounds=2)
     assert [row["side"] for row in result["rows"] if row["missing"] is not None] == missing
     assert len(tasks) == 9  # four sides twice, one once
@@ -174,13 +175,13 @@ def test_a_failed_row_does_not_affect_the_others(
     assert f"{missing[0]}: No compiler: install one." in text
 
 
-def test_if_nothing_was_measured_the_reason_is_reported(
+def test_the_reason_is_reported_if_nothing_was_measured(
     tasks: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(task: Task) -> dict[str, Any]:
+    def fake_process(task: Task) -> dict[str, Any]:
         raise BenchError("Too large: choose a smaller one.")
 
-    monkeypatch.setattr(encode, "_fresh_process", told)
+    monkeypatch.setattr(encode, "_fresh_process", fake_process)
     with pytest.raises(BenchError, match="Too large"):
         encode.run([TINY], device="cpu", frames=4, size=32)
 

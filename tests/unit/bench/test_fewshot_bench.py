@@ -40,7 +40,7 @@ Loaded = tuple[VisionTransformer3D, EncoderCard]
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Use one thread: such small nets gain nothing from more."""
+    """Use one thread, because small nets gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,11 +63,11 @@ def _stills(patients: int = 4, each: int = 2, side: int = 64, first: int = 0) ->
 
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
-    made = create_encoder("vit_tiny_patch16_224_t2")
-    initialise(made, 0)
+    encoder = create_encoder("vit_tiny_patch16_224_t2")
+    initialise(encoder, 0)
     architecture = "vit_tiny_patch16_224_t2"
-    tiny = replace(card(), architecture=architecture, name="tiny", checksum="-", depths=made.depths)
-    return made.eval(), tiny
+    tiny = replace(card(), architecture=architecture, name="tiny", checksum="-", depths=encoder.depths)
+    return encoder.eval(), tiny
 
 
 @dataclass
@@ -104,7 +104,7 @@ class _Copied:
         return np.stack([self.mask] * len(images))
 
 
-def test_hd95_by_hand() -> None:
+def test_hd95_equals_values_computed_by_hand() -> None:
     one, other = np.zeros((2, 40, 40), bool)
     one[10:20, 10:20], other[10:20, 13:23] = True, True
     assert hd95(one, one) == 0
@@ -131,7 +131,7 @@ def test_scores_exclude_structures_that_are_not_in_the_truth() -> None:
     assert score(guess, truth)["hd95_mm"] is None
 
 
-def test_an_interval_is_students() -> None:
+def test_an_interval_uses_the_t_distribution() -> None:
     assert interval([0.5]) == (0.5, None)
     mean, half = interval([0.4, 0.5, 0.6])
     assert mean == pytest.approx(0.5)
@@ -150,24 +150,24 @@ def test_sets_of_patients_are_nested() -> None:
 
 def test_rows_see_only_their_patients_and_baselines_get_our_time() -> None:
     ours, method = _Copy(), _Copy()
-    told: list[str] = []
+    stages: list[str] = []
     rows = run(
         _stills(4),
         _stills(2, first=50),
-        [Entry(OURS, ours, note="made up"), Entry("baseline", method, budget_s="ours")],
+        [Entry(OURS, ours, note="synthetic"), Entry("baseline", method, budget_s="ours")],
         patients=(1, 3),
         seeds=(0, 1),
-        on_progress=lambda stage, done, total: told.append(stage),
+        on_progress=lambda stage, done, total: stages.append(stage),
     )
     assert [row["patients"] for row in rows] == [1] * 4 + [3] * 4
     assert ours.seen == [(2, 0, None), (2, 1, None), (6, 0, None), (6, 1, None)]
     assert [budget for _, _, budget in method.seen] == [2.0] * 4
     first = rows[0]
-    assert first["note"] == "made up; a copy"
+    assert first["note"] == "synthetic; a copy"
     assert first["kind"] == "camus"
     assert first["hd95_mm"] is None
     assert 0 <= first["mean"] <= 1
-    assert told[0] == "1 patient, seed 0: ours"
+    assert stages[0] == "1 patient, seed 0: ours"
 
 
 def test_a_stop_returns_the_rows_so_far() -> None:
@@ -205,7 +205,7 @@ def _row(what: str, seed: int, mean: float, fit_s: float = 1.0) -> dict[str, obj
     return {"what": what, "encoder": None, "kind": "camus", "patients": 5, "seed": seed, **dice, **times}
 
 
-def test_seeds_together() -> None:
+def test_rows_of_several_seeds_are_summarised() -> None:
     rows = [_row(OURS, 0, 0.9), _row(OURS, 1, 0.8), _row(CONVERGED, 0, 0.8, 40), _row(CONVERGED, 1, 0.7, 40)]
     short = summary(rows, ("patients", "what"))
     assert [one["seeds"] for one in short] == [2, 2]
@@ -238,25 +238,25 @@ def test_features_are_computed_once(loaded: Loaded) -> None:
     assert blind.cost(4) == 0
 
 
-def test_our_head_takes_its_steps_or_its_time(loaded: Loaded) -> None:
+def test_our_head_is_fitted_for_its_steps_or_its_time(loaded: Loaded) -> None:
     stills = _stills(1)
-    own = HeadOnStills("ours", EncodedStills(*loaded), replace(for_stills(), steps=3))
-    model = own.fit(stills.images, stills.masks, seed=0)
+    ours = HeadOnStills("ours", EncodedStills(*loaded), replace(for_stills(), steps=3))
+    model = ours.fit(stills.images, stills.masks, seed=0)
     assert model.steps == 3
-    answer = model.predict(stills.images)
-    assert answer.shape == stills.masks.shape
-    assert np.array_equal(answer, own.fit(stills.images, stills.masks, seed=0).predict(stills.images))
-    assert own.fit(stills.images, stills.masks, seed=0, budget_s=0.0).steps == 1
+    prediction = model.predict(stills.images)
+    assert prediction.shape == stills.masks.shape
+    assert np.array_equal(prediction, ours.fit(stills.images, stills.masks, seed=0).predict(stills.images))
+    assert ours.fit(stills.images, stills.masks, seed=0, budget_s=0.0).steps == 1
     assert "alone" not in model.note
-    many = replace(own, config=replace(own.config, both_from=1, both_steps=1.0, alone_from=1))
+    many = replace(ours, config=replace(ours.config, both_from=1, both_steps=1.0, alone_from=1))
     assert many.fit(stills.images, stills.masks, seed=0).note == (
         "many labels, so image network only; all steps"
     )
     with pytest.raises(Cancelled):
-        own.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
+        ours.fit(stills.images, stills.masks, seed=0, should_stop=lambda: True)
 
 
-def test_others_are_stills_of_patients_who_are_not_among_the_few() -> None:
+def test_unlabelled_stills_are_of_patients_without_labels() -> None:
     stills = _stills(8)
     few = choose_patients(stills, 3, seed=1)
     found = unlabelled_images(stills, few, seed=1)
@@ -268,13 +268,13 @@ def test_others_are_stills_of_patients_who_are_not_among_the_few() -> None:
     assert not len(unlabelled_images(stills, stills, seed=1))
 
 
-def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> None:
+def test_our_row_uses_unlabelled_stills_and_their_features_count(loaded: Loaded) -> None:
     tokens = EncodedStills(*loaded)
     quick = replace(for_stills(), both_steps=1.0)
     rows = []
     for config in (quick, replace(quick, unlabelled_share=0.0)):
-        own = HeadOnStills("ours", tokens, config)
-        rows += run(_stills(4), _stills(1, first=9), [Entry(OURS, own, tokens)], patients=[2], seeds=[0])
+        ours = HeadOnStills("ours", tokens, config)
+        rows += run(_stills(4), _stills(1, first=9), [Entry(OURS, ours, tokens)], patients=[2], seeds=[0])
     among, without = rows
     assert among["steps"] == without["steps"] == 1
     assert among["features_s"] == pytest.approx(2 * without["features_s"], rel=0.5)
@@ -283,30 +283,30 @@ def test_our_row_looks_at_others_and_their_features_count(loaded: Loaded) -> Non
     assert "unlabelled" not in without["note"]
 
 
-def test_others_are_omitted_if_they_are_not_used(loaded: Loaded) -> None:
-    own = HeadOnStills("ours", EncodedStills(*loaded))
+def test_unlabelled_stills_are_omitted_if_they_are_not_used(loaded: Loaded) -> None:
+    ours = HeadOnStills("ours", EncodedStills(*loaded))
     images = _stills(2).images
-    assert own.with_unlabelled(images, 20).unlabelled is images
-    assert own.with_unlabelled(images, 3).unlabelled is None  # one net
-    assert own.with_unlabelled(images, 160).unlabelled is None
-    assert own.with_unlabelled(images[:0], 20).unlabelled is None
+    assert ours.with_unlabelled(images, 20).unlabelled is images
+    assert ours.with_unlabelled(images, 3).unlabelled is None  # one net
+    assert ours.with_unlabelled(images, 160).unlabelled is None
+    assert ours.with_unlabelled(images[:0], 20).unlabelled is None
 
 
-def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
+def test_a_selection_has_the_requested_rows(loaded: Loaded) -> None:
     asked: list[str] = []
 
     def encoder(which: str) -> Loaded:
         asked.append(which)
         return loaded
 
-    everyone = RowSelection(ROW_NAMES, encoder)
-    assert [one.what for one in everyone.on_stills()] == list(ROWS.values())
-    assert [one.what for one in everyone.within_cines()] == [
+    selection = RowSelection(ROW_NAMES, encoder)
+    assert [one.what for one in selection.on_stills()] == list(ROWS.values())
+    assert [one.what for one in selection.within_cines()] == [
         ROWS[row] for row in ("ours", "ours-random", "ours-blind")
     ]
-    assert everyone.carried()
-    own, alone, _, blind, quick, converged, _, forest = everyone.on_stills()
-    assert own.tokens is forest.tokens is alone.tokens
+    assert selection.carried()
+    ours, no_unlabelled, _, blind, quick, converged, _, forest = selection.on_stills()
+    assert ours.tokens is forest.tokens is no_unlabelled.tokens
     assert blind.tokens is not None
     assert blind.tokens.name is None
     assert (quick.budget_s, converged.budget_s) == ("ours", 1800.0)
@@ -315,7 +315,7 @@ def test_a_line_up_has_the_requested_rows(loaded: Loaded) -> None:
     method = RowSelection(("unet", "unet-converged"), encoder, budget_s=7.0, converged_s=0)
     assert [one.budget_s for one in method.on_stills()] == [7.0]
     assert not method.carried()
-    assert not asked  # no encoder is loaded for rows that need none
+    assert not asked  # rows without an encoder load none
     with pytest.raises(BenchError, match="no row magic: choose from ours"):
         RowSelection(("magic",), encoder)
 
@@ -325,22 +325,22 @@ def test_a_row_states_the_start_of_its_head(loaded: Loaded) -> None:
     assert not camus_note("tiny")
     assert start_note(EncodedStills(*loaded)) == "head from scratch"
     assert start_note(EncodedStills(None, card())) == "head from scratch"
-    shipped = EncodedStills(loaded[0], card())  # whose weights do not matter here
+    shipped = EncodedStills(loaded[0], card())  # the weights do not matter here
     assert start_note(shipped) == "head pre-trained on phantoms, no human label"
 
 
 def test_no_row_starts_from_a_head_trained_on_camus() -> None:
-    ships = load_head(resource_path("heads", SHIPPED)).state_dict()
+    shipped = load_head(resource_path("heads", SHIPPED)).state_dict()
     phantom = load_head(resource_path("heads", PHANTOM_ONLY)).state_dict()
     first = initial_head(
         EncodedStills(create_encoder("vit_tiny_patch16_224_t2"), card()), seed=0
     ).state_dict()
     assert all(torch.equal(first[key], value) for key, value in phantom.items())
-    assert not any(torch.equal(first[key], ships[key]) for key in first if key.endswith("weight"))
+    assert not any(torch.equal(first[key], shipped[key]) for key in first if key.endswith("weight"))
 
 
 @pytest.mark.parametrize(("n", "t"), [(3, 4.303), (18, 2.110), (31, 2.042)])
-def test_intervals_are_those_of_student(n: int, t: float) -> None:
+def test_intervals_match_tables_of_the_t_distribution(n: int, t: float) -> None:
     values = [float(i % 2) for i in range(n)]
     mean, half = interval(values)
     assert mean == pytest.approx(np.mean(values))
@@ -353,5 +353,5 @@ def test_a_cine_without_a_structure_to_score_is_not_compared() -> None:
         for cine, means in enumerate(((0.8, 0.7), (None, None)))
         for what, mean in zip((OURS, "flow"), means, strict=True)
     ]
-    (told,) = differences(rows, ("frames",))
-    assert told["ahead"] == pytest.approx(0.1)
+    (difference,) = differences(rows, ("frames",))
+    assert difference["ahead"] == pytest.approx(0.1)

@@ -84,10 +84,10 @@ def test_annotated_frames_are_spread_evenly() -> None:
             assert len(set(annotated_frames(range(labelled), count))) == count
 
 
-def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder: LoadedEncoder) -> None:
+def test_rows_are_measured_once_per_seed_and_rows_without_a_seed_only_once(encoder: LoadedEncoder) -> None:
     nothing = without_encoder(encoder[1])
     ours = [EncoderRow("ours", encoder), EncoderRow("no encoder", nothing, note="zeros")]
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     rows = run_cines(
         [_cine(mm=0.5)],
         ours=ours,
@@ -95,18 +95,18 @@ def test_every_row_is_measured_once_a_seed_and_those_without_a_seed_once(encoder
         counts=(2,),
         seeds=(0, 1),
         budget_s=0.01,
-        on_progress=lambda _, done, total: told.append((done, total)),
+        on_progress=lambda _, done, total: progress.append((done, total)),
     )
     assert [row["what"] for row in rows] == [*CARRIED, *(2 * ["ours", "no encoder", "oracle"])]
     assert [row["seed"] for row in rows] == [None] * len(CARRIED) + [0, 0, 0, 1, 1, 1]
-    assert told[0] == (0, len(rows))
-    assert told[-1] == (len(rows), len(rows))
+    assert progress[0] == (0, len(rows))
+    assert progress[-1] == (len(rows), len(rows))
     by_name = {row["what"]: row for row in rows}
-    own, blind, oracle = (by_name[what] for what in ("ours", "no encoder", "oracle"))
-    assert own["encoder"] == "small"
-    assert own["steps"] >= 1
-    assert own["features_s"] > 0
-    assert own["fit_s"] > 0
+    with_encoder, blind, oracle = (by_name[what] for what in ("ours", "no encoder", "oracle"))
+    assert with_encoder["encoder"] == "small"
+    assert with_encoder["steps"] >= 1
+    assert with_encoder["features_s"] > 0
+    assert with_encoder["fit_s"] > 0
     assert blind["encoder"] is None
     assert blind["note"] == "head from scratch; zeros"
     assert oracle["note"] == "a test; cheats"
@@ -134,17 +134,17 @@ def test_without_an_encoder_all_features_are_zeros_of_the_same_shape(encoder: Lo
     assert not blind.any()
 
 
-def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
+def test_a_baseline_sees_only_the_annotated_frames_and_gets_our_time_or_its_own_budget(
     encoder: LoadedEncoder,
 ) -> None:
-    at_ours, free, own = Oracle(), Oracle(), Oracle()
+    at_ours, free, fixed = Oracle(), Oracle(), Oracle()
     learners = [
         Entry("a", at_ours, budget_s="ours"),
         Entry("b", free),
-        Entry("c", own, budget_s=9.0),
+        Entry("c", fixed, budget_s=9.0),
     ]
     run_cines([_cine()], learners=learners, carried=(), counts=(1,), seeds=(5,), budget_s=2.0)
-    for method, budget in ((at_ours, 2.0), (free, None), (own, 9.0)):
+    for method, budget in ((at_ours, 2.0), (free, None), (fixed, 9.0)):
         ((images, masks, seed, budget_s),) = method.given
         assert (images == FRAMES[[4]]).all()
         assert (masks == MASKS[[4]]).all()
@@ -154,17 +154,17 @@ def test_a_rival_sees_the_annotated_frames_alone_and_takes_our_time_or_its_own(
 @pytest.mark.parametrize(
     ("kind", "words"), [("given", "shipped head"), ("phantom", "phantoms"), ("pseudo", "no human label")]
 )
-def test_fits_start_as_in_the_window_but_on_made_up_cines_from_a_head_that_saw_no_patient(
+def test_fits_start_as_in_the_window_or_on_synthetic_cines_from_a_head_without_patient_data(
     kind: str, words: str, encoder: LoadedEncoder
 ) -> None:
-    start, told = EncoderRow("ours", (encoder[0], card())).start(kind)
+    start, note = EncoderRow("ours", (encoder[0], card())).start(kind)
     assert start is not None
     assert start.head.config.encoder_checksum == card().checksum
-    assert words in told
+    assert words in note
     assert EncoderRow("ours", without_encoder(card())).start(kind) == (None, "head from scratch")
 
 
-def test_without_a_budget_a_baseline_gets_the_seconds_that_ours_took(
+def test_without_a_budget_a_baseline_gets_the_time_of_our_first_row(
     encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = functools.partial(segment, config=FitConfig(steps=1))
@@ -177,14 +177,14 @@ def test_without_a_budget_a_baseline_gets_the_seconds_that_ours_took(
         carried=(),
         counts=(1,),
     )
-    taken = rows[0]["features_s"] + rows[0]["fit_s"]
+    duration = rows[0]["features_s"] + rows[0]["fit_s"]
     assert rows[2]["what"] == "baseline"
-    assert rows[2]["budget_s"] == method.given[0][3] == taken
+    assert rows[2]["budget_s"] == method.given[0][3] == duration
     assert rows[0]["budget_s"] is None
     assert rows[0]["mean"] == rows[1]["mean"]  # the same seed, the same masks
 
 
-def test_a_frame_that_is_labelled_in_part_is_scored_in_that_part() -> None:
+def test_a_partly_labelled_frame_is_scored_only_where_it_is_labelled() -> None:
     labels = {frame: MASKS[frame].copy() for frame in range(3)}
     labels[2][:, 60:] = 255
     copied_then_moved = ScoredCine(np.tile(FRAMES[0], (3, 1, 1)), 0.0, labels)
@@ -208,7 +208,7 @@ def test_cines_with_too_few_labels_are_skipped() -> None:
         run_cines([many], learners=[Entry("a", Oracle(), budget_s="ours")])
 
 
-def test_a_stop_keeps_the_rows_so_far() -> None:
+def test_a_stopped_run_returns_the_rows_so_far() -> None:
     asked = itertools.count()
     rows = run_cines(
         [_cine()], carried=("nearest mask", "flow"), counts=(1, 2), should_stop=lambda: next(asked) >= 8
@@ -220,7 +220,7 @@ def test_a_stop_keeps_the_rows_so_far() -> None:
     ]
 
 
-def test_intervals_are_over_cines_and_kinds_stay_apart() -> None:
+def test_intervals_are_over_cines_and_kinds_are_separate() -> None:
     scores = {"LV": 0.9, "MYO": 0.8, "LA": 0.7, "hd95_px": {"mean": 2.0}, "hd95_mm": None, "steps": 1}
     times = {"features_s": 0.0, "fit_s": 1.0, "predict_s": 1.0, "note": ""}
 
@@ -242,7 +242,7 @@ def test_intervals_are_over_cines_and_kinds_stay_apart() -> None:
         ("given", "ours", 1),
     ]
     assert table[0]["mean"] == pytest.approx(0.91)
-    assert table[0]["mean_95"] == pytest.approx(12.71 * 0.01, rel=0.01)  # of two cines, not of four rows
+    assert table[0]["mean_95"] == pytest.approx(12.71 * 0.01, rel=0.01)  # from two cines, not from four rows
     assert table[0]["hd95_px"] == 2.0
     assert table[0]["hd95_mm"] is None
     assert ratios_cines(table) == {
@@ -257,7 +257,7 @@ def test_intervals_are_over_cines_and_kinds_stay_apart() -> None:
     assert ahead["phantom", "flow"]["ahead_95"] == pytest.approx(0.127, rel=0.01)
 
 
-def test_phantom_cines_are_one_a_seed_and_know_their_scale() -> None:
+def test_each_seed_gives_one_phantom_cine_with_a_pixel_size() -> None:
     two = phantom_cines(2, frames=2, size=64)
     (again,) = phantom_cines(1, frames=2, size=64, first=1)
     assert (two[1].frames == again.frames).all()
@@ -291,7 +291,7 @@ def _camus(path: Path, names: list[str]) -> Path:
     return path
 
 
-def test_pseudo_cines_are_one_a_patient(tmp_path: Path) -> None:
+def test_each_patient_gives_one_pseudo_cine(tmp_path: Path) -> None:
     names = [f"p{i}_{view}_{end}" for i in range(3) for view in ("2CH", "4CH") for end in ("ED", "ES")]
     cines = pseudo_cines(_camus(tmp_path / "a.npz", names), 2, frames=4)
     assert [cine.kind for cine in cines] == ["pseudo", "pseudo"]

@@ -29,13 +29,13 @@ def cine(n: int = 8, labelled: Sequence[int] | None = None, height: int = 48, wi
     return ScoredCine(frames, 30.0, labels if labelled is None else {i: labels[i] for i in labelled})
 
 
-def test_two_frames_are_annotated_and_the_furthest_scored_one_is_looked_at() -> None:
+def test_two_frames_are_annotated_and_the_furthest_scored_frame_is_visible() -> None:
     case = AnnotatedCine.of(cine(8))
     assert case.annotations == (Annotation((2,), 7), Annotation((2, 6), 0))
     assert sorted(case.labels(case.annotations[1])) == [2, 6]
-    # A labelled frame is looked at where one is left, however near.
+    # If a labelled frame is left, it is the visible one, even if it is near.
     assert AnnotatedCine.of(cine(8, (1, 3, 5))).annotations == (Annotation((1,), 3), Annotation((1, 5), 3))
-    # Of two labelled frames none is left to score.
+    # With only two labelled frames, none is left to score.
     two = AnnotatedCine.of(cine(8, (1, 3)))
     assert [a.annotated for a in two.annotations] == [(1,), (1, 3)]
     assert two.annotations[0].visible == 7
@@ -104,14 +104,14 @@ def test_rows_are_medians_and_ratios_over_one_are_in_our_favour() -> None:
         f"seconds to the whole cine, {CORRECTION}": 10,
         f"Dice on the rest of the cine, {CORRECTION}": 1,
     }
-    told = fit_live.targets(rows, "cpu")
-    assert [(one["measured_s"], one["limit_s"], one["met"]) for one in told] == [
+    targets = fit_live.targets(rows, "cpu")
+    assert [(one["measured_s"], one["limit_s"], one["met"]) for one in targets] == [
         *((4, 3, False), (0.5, 1, True), (8, 10, True))
     ]
     assert not fit_live.targets(rows, "cuda")[2]["met"]
 
 
-def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
+def test_ctrl_c_keeps_the_rounds_completed_by_both() -> None:
     calls = []
 
     def stops(after: int) -> dict[str, fit_live.Side]:
@@ -131,31 +131,32 @@ def test_ctrl_c_keeps_the_lessons_completed_by_both() -> None:
         fit_live.run([AnnotatedCine.of(cine())], stops(1), rounds=5)
 
 
-def test_outlines_are_generated_for_a_cine_without_any() -> None:
-    made = fit_live.with_phantom_labels(np.zeros((9, 60, 90), np.uint8), 25.0)
-    assert sorted(made.labels) == [2, 6]
+def test_outlines_are_generated_for_a_cine_without_labels() -> None:
+    generated = fit_live.with_phantom_labels(np.zeros((9, 60, 90), np.uint8), 25.0)
+    assert sorted(generated.labels) == [2, 6]
     assert all(
-        label.shape == (60, 90) and set(np.unique(label)) == {0, 1, 2, 3} for label in made.labels.values()
+        label.shape == (60, 90) and set(np.unique(label)) == {0, 1, 2, 3}
+        for label in generated.labels.values()
     )
-    assert len(AnnotatedCine.of(made).annotations) == 2
+    assert len(AnnotatedCine.of(generated).annotations) == 2
 
 
-def test_the_forest_learns_from_the_labels_and_draws_every_frame(tmp_path: Path) -> None:
+def test_the_forest_is_fitted_to_the_labels_and_predicts_every_frame(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     case = AnnotatedCine.of(cine(5))
     side = fit_live.forest(tmp_path / "features", UNTRAINED_ENCODER, [resource_path("encoders")], trees=4)
     first, correction = side(case)
-    for answer in (first, correction):
-        assert 0 < answer.preview_s <= answer.whole_s
-        assert sorted(answer.masks) == list(range(5))
-        found = case.dice(answer.masks, range(5))
+    for response in (first, correction):
+        assert 0 < response.preview_s <= response.whole_s
+        assert sorted(response.masks) == list(range(5))
+        found = case.dice(response.masks, range(5))
         assert found is not None
         assert found > 0.7
     assert np.array_equal(first.preview, first.masks[case.annotations[0].visible])
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == 1  # kept for the next round
 
 
-def test_errors_of_the_forest_s_process_are_one_sentence(
+def test_errors_of_the_forest_process_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(task: forest_process.Task) -> None:

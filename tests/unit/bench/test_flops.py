@@ -29,17 +29,17 @@ def _counted(config: PretrainConfig, *, every_token: bool = False) -> float:
     objective = build_objective(student, config)
     if every_token:
         use_every_token(objective)
-    pictures = clips(BATCH)
+    images = clips(BATCH)
     length = (config.truth_frames or (config.frames,))[0]
-    taught = pictures.flatten(0, 1).unflatten(0, (-1, length)).to("meta")
-    labelled = (taught, taught) if objective.truth is not None else ()
-    drawn = objective.draw(pictures, torch.Generator())
+    truth_clips = images.flatten(0, 1).unflatten(0, (-1, length)).to("meta")
+    labelled = (truth_clips, truth_clips) if objective.truth is not None else ()
+    drawn = objective.draw(images, torch.Generator())
     masks = [Masks(m.context.to("meta"), m.target.to("meta")) for m in drawn.masks]
     windows = tuple(window.to("meta") for window in drawn.windows)
     share = len(labelled[0]) / BATCH if labelled else 0.0
-    draw = Batch(pictures.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled, share)
+    draw = Batch(images.to("meta"), masks, windows, drawn.pairs.to("meta"), labelled, share)
     objective.to("meta")
-    # The attention of CPUs is not in torch's counter; the plain form is.
+    # Torch's counter does not know the attention kernel of CPUs, but the plain form.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         targets, _ = objective.targets(create_teacher(student), draw.clips)
         weighted_sum(objective(draw, targets), dict.fromkeys(objective.terms, 1.0)).backward()
@@ -61,7 +61,7 @@ def test_operations_equal_those_counted_by_torch(values: dict[str, Any]) -> None
     assert clip_flops(config).total == pytest.approx(_counted(config), rel=0.02)
 
 
-def test_so_is_the_count_of_the_loop_that_drops_no_token() -> None:
+def test_operations_of_the_loop_that_drops_no_token_equal_those_counted_by_torch() -> None:
     config = every_token_config(tiny())
     assert clip_flops(config, every_token=True).total == pytest.approx(
         _counted(config, every_token=True), rel=0.02

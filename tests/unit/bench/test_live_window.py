@@ -24,11 +24,11 @@ def masks(
     return PredictedMasks(1, revision, drawn, dict.fromkeys(frames, 1.0), final, draft)
 
 
-def answer_to(revision: int, visible: int) -> list[Event]:
+def events_after(revision: int, visible: int) -> list[Event]:
     rest = [frame for frame in range(8) if frame != visible]
     return [
-        masks(revision - 1, 9, visible),  # of the labels before
-        Progress(1, revision, Stage.FITTING, 0, 80),  # it begins; what comes next is still carried
+        masks(revision - 1, 9, visible),  # of the previous labels
+        Progress(1, revision, Stage.FITTING, 0, 80),  # the fit begins; the next masks are still carried
         masks(revision, 1, visible, 0),
         Progress(1, revision, Stage.FITTING, 1, 80, 1.0),
         masks(revision, 2, visible),
@@ -43,7 +43,7 @@ def answer_to(revision: int, visible: int) -> list[Event]:
 class Session:
     """Sends the given events at each revision; revision 0 is the opened cine."""
 
-    says: Callable[[int, int], list[Event]]
+    events_at: Callable[[int, int], list[Event]]
     closed = False
 
     def __init__(self, *, on_event: Callable[[Event], None], **_: Any) -> None:
@@ -56,14 +56,14 @@ class Session:
     def open_cine(self, cine_id: int, cine: Any, classes: Any, *, left_heart: bool) -> None:
         assert left_heart
         assert (cine.n_frames, cine.frame(3).shape, round(cine.timing.fps)) == (8, (48, 64), 30)
-        self._say(0)
+        self._emit(0)
 
     def set_labels(self, cine_id: int, revision: int, labels: Any) -> None:
         assert len(labels) == revision
-        self._say(revision)
+        self._emit(revision)
 
-    def _say(self, revision: int) -> None:
-        for event in Session.says(revision, self.visible):
+    def _emit(self, revision: int) -> None:
+        for event in Session.events_at(revision, self.visible):
             self._on_event(event)
 
     def close(self) -> None:
@@ -76,8 +76,8 @@ def ask(
 ) -> Callable[[Callable[[int, int], list[Event]]], Any]:
     monkeypatch.setattr(live, "LearningSession", Session)
 
-    def start(says: Callable[[int, int], list[Event]]) -> Any:
-        monkeypatch.setattr(Session, "says", staticmethod(says), raising=False)
+    def start(events_at: Callable[[int, int], list[Event]]) -> Any:
+        monkeypatch.setattr(Session, "events_at", staticmethod(events_at), raising=False)
         return live.program_responses(tmp_path, "any")(AnnotatedCine.of(cine()))
 
     return start
@@ -85,25 +85,25 @@ def ask(
 
 def test_the_preview_is_the_first_mask_after_a_step(ask: Any) -> None:
     draft = [masks(0, 7, 0, final=True, draft=True), Progress(1, 0, Stage.DRAFT)]
-    both = ask(lambda revision, visible: answer_to(revision, visible) if revision else draft)
+    both = ask(lambda revision, visible: events_after(revision, visible) if revision else draft)
     assert Session.closed
-    for answer in both:
-        assert answer.carried[0, 0] == 1
-        assert answer.preview[0, 0] == 2
-        assert 0 <= answer.carried_s <= answer.preview_s <= answer.whole_s
-        assert 0 <= answer.gap_s <= answer.whole_s
-        assert sorted(answer.masks) == list(range(8))
+    for response in both:
+        assert response.carried[0, 0] == 1
+        assert response.preview[0, 0] == 2
+        assert 0 <= response.carried_s <= response.preview_s <= response.whole_s
+        assert 0 <= response.gap_s <= response.whole_s
+        assert sorted(response.masks) == list(range(8))
     assert both[0].masks[7][0, 0] == 4
     assert both[0].masks[0][0, 0] == 5
 
 
-def test_without_propagated_labels(ask: Any) -> None:
-    def says(revision: int, visible: int) -> list[Event]:
-        return answer_to(revision, visible)[3:] if revision else [Progress(1, 0, Stage.NOT_RECOGNISED)]
+def test_without_carried_labels_the_first_mask_is_the_preview(ask: Any) -> None:
+    def events_at(revision: int, visible: int) -> list[Event]:
+        return events_after(revision, visible)[3:] if revision else [Progress(1, 0, Stage.NOT_RECOGNISED)]
 
-    for answer in ask(says):
-        assert (answer.carried, answer.carried_s) == (None, None)
-        assert answer.preview[0, 0] == 2
+    for response in ask(events_at):
+        assert (response.carried, response.carried_s) == (None, None)
+        assert response.preview[0, 0] == 2
 
 
 @pytest.mark.parametrize(

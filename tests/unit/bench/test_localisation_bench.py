@@ -21,7 +21,7 @@ CONFIG = with_values(small_config(), {"frames": 4, "size": 64})
 
 
 def _packed(folder: Path, lengths: list[int]) -> Path:
-    random = np.random.default_rng(0)  # each cine has a brightness of its own
+    random = np.random.default_rng(0)  # each cine has a different brightness
     cines = [
         RawCine(
             f"echo-{i}", (30 * i + random.integers(30, 60, (length, 64, 64))).astype(np.uint8), 30.0, "echo"
@@ -36,8 +36,8 @@ def test_clips_are_grouped_by_cine_and_short_cines_are_skipped(tmp_path: Path) -
     clips = clips_by_cine([_packed(tmp_path / "p", [12, 12, 3, 12, 12])], CONFIG, each=2)
     assert clips.shape == (8, 4, 64, 64)
     levels = clips.float().mean((1, 2, 3))
-    assert (levels[::2] - levels[1::2]).abs().max() < 5  # of one cine
-    assert (levels[::2].sort().values.diff() > 15).all()  # of different ones
+    assert (levels[::2] - levels[1::2]).abs().max() < 5  # two clips of one cine
+    assert (levels[::2].sort().values.diff() > 15).all()  # clips of different cines
 
 
 def test_too_few_cines_are_rejected(tmp_path: Path) -> None:

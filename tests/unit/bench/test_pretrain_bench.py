@@ -1,4 +1,4 @@
-"""The pre-training benchmark: its peer, its rows, its errors."""
+"""The pre-training benchmark: peer, rows and errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_peer_has_the_same_weights_and_terms_and_sees_all_tokens() -> None:
 def test_rows_and_ratios_from_the_results_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[Task] = []
 
-    def told(task: Task, *_: Any) -> dict[str, Any]:
+    def fake_process(task: Task, *_: Any) -> dict[str, Any]:
         tasks.append(task)
         second = 0.4 if task.every_token else 0.1
         return {
@@ -61,7 +61,7 @@ def test_rows_and_ratios_from_the_results_of_processes(monkeypatch: pytest.Monke
             "threads": 2,
         }
 
-    monkeypatch.setattr(pretrain, "_fresh_process", told)
+    monkeypatch.setattr(pretrain, "_fresh_process", fake_process)
     result = pretrain.run(tiny(), steps=5)
     assert [task.every_token for task in tasks] == [False, True, False, True]
     assert [task.steps for task in tasks] == [2, 2, 3, 3]

@@ -18,9 +18,9 @@ from vjepa_core.encoder.vit import VisionTransformer3D
 
 @pytest.fixture(scope="module")
 def encoder() -> VisionTransformer3D:
-    made = create_encoder("vit_tiny_patch16_224_t2")
-    initialise(made, 0)
-    return made.eval()
+    encoder = create_encoder("vit_tiny_patch16_224_t2")
+    initialise(encoder, 0)
+    return encoder.eval()
 
 
 def _stills(n: int = 8, side: int = 64) -> Stills:
@@ -47,15 +47,15 @@ def _write(path: Path, stills: Stills, scored: str, *, apart: bool = True) -> Pa
     return path
 
 
-def test_dice_by_hand() -> None:
+def test_dice_equals_values_computed_by_hand() -> None:
     truth = np.zeros((2, 4, 4), np.uint8)
     truth[0, :2], truth[1, :1], truth[0, 3] = 1, 1, 2
-    guess = truth.copy()
-    guess[0, 1], guess[0, 3] = 0, 3
-    found = dice(guess, truth)
+    prediction = truth.copy()
+    prediction[0, 1], prediction[0, 3] = 0, 3
+    found = dice(prediction, truth)
     assert found["LV"] == pytest.approx((2 * 4 / 12 + 1) / 2)
     assert found["MYO"] == 0
-    assert np.isnan(found["LA"])  # nowhere in the truth
+    assert np.isnan(found["LA"])  # not in the truth
     assert found["mean"] == pytest.approx((found["LV"] + 0) / 2)
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_camus_is_rejected(tmp_path: Path) -> None:
             load_camus(tmp_path / name)
 
 
-def test_shares_are_of_patients_and_reproducible() -> None:
+def test_fractions_are_of_patients_and_reproducible() -> None:
     stills = _stills(40)
     few = sample_patients(stills, 0.1, seed=1)
     assert len(set(few.patients.tolist())) == 2
@@ -101,7 +101,7 @@ def test_features_equal_those_of_the_encoder(encoder: VisionTransformer3D) -> No
     torch.testing.assert_close(found.float(), wanted, atol=5e-3, rtol=5e-3)
 
 
-def test_a_linear_head_learns_from_tokens() -> None:
+def test_a_linear_head_can_be_fitted_to_tokens() -> None:
     cells = np.random.default_rng(0).integers(0, 4, (32, 2, 2)).astype(np.uint8)
     masks = cells.repeat(32, 1).repeat(32, 2)
     tokens = torch.nn.functional.one_hot(torch.from_numpy(masks[:, 8::16, 8::16]).long(), 4)
@@ -121,7 +121,7 @@ def test_rows_for_every_head_share_and_seed(encoder: VisionTransformer3D) -> Non
     assert all(0 <= row["mean"] <= 1 for row in short)
 
 
-def test_phantom_stills_have_their_truth() -> None:
+def test_phantom_stills_have_label_images() -> None:
     made = phantom_stills(3, 64)
     assert made.images.shape == made.masks.shape == (3, 64, 64)
     assert set(np.unique(made.masks)) == {0, 1, 2, 3}

@@ -71,25 +71,25 @@ def test_every_row_is_scored_on_both_phases(encoder: LoadedEncoder, monkeypatch:
     starter = Starter(
         new_head(encoder[1], LEFT_HEART), ShapeModel(np.zeros(N_DESCRIPTORS), np.eye(N_DESCRIPTORS), 1.0)
     )
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     rows = run_phases(
         [ScoredCine(FRAMES, 30.0, dict(enumerate(MASKS)), mm=0.5)],
         encoder,
         starter,
         seeds=(3,),
-        on_progress=lambda _, done, total: told.append((done, total)),
+        on_progress=lambda _, done, total: progress.append((done, total)),
     )
     assert [(row["phase"], row["what"]) for row in rows] == [
         (phase, what) for phase in (ED, ES) for what in (DRAFT, CARRIED, OURS, ALONE)
     ]
-    assert told[0] == (0, 8)
-    assert told[-1] == (8, 8)
+    assert progress[0] == (0, 8)
+    assert progress[-1] == (8, 8)
     assert [row["seed"] for row in rows] == 2 * [None, None, 3, 3]
     for row in rows:
         assert row["applies"]
         assert row["annotated"] == (0 if row["phase"] == ED else 4)
         if row["what"] == DRAFT:
-            assert row["other"]["LV"] == 0  # an untrained head draws nothing without a label
+            assert row["other"]["LV"] == 0  # an untrained head predicts no structure without a label
         else:
             assert row["other"]["LV"] > 0.5
             assert row["same"]["LV"] > 0.8
@@ -121,7 +121,7 @@ def test_the_table_has_the_worst_cine_and_excludes_those_without_a_draft() -> No
     assert "-1.0" in said
 
 
-def test_phases_are_of_cines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_phases_require_cines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "fewshot", "--phases", "--data", "camus.npz"]) == 2
     assert "give --cines too" in capsys.readouterr().err
 

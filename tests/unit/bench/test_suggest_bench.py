@@ -72,10 +72,10 @@ def test_every_choice_is_scored_after_every_label(rows: Rows) -> None:
     assert all(len(set(row["annotated"])) == row["frames"] for row in rows)
 
 
-def test_frames_are_added_one_by_one_and_only_where_the_truth_is_known(rows: Rows) -> None:
+def test_frames_are_added_one_by_one_and_only_with_known_truth(rows: Rows) -> None:
     for what in (SUGGESTED, RANDOM):
         ours = [row for row in rows if row["cine"] == 2 and row["what"] == what and row["draw"] == 0]
-        assert [row["frames"] for row in ours] == [1, 2]  # one is left to score
+        assert [row["frames"] for row in ours] == [1, 2]  # one frame is left to score
         assert ours[0]["annotated"] == ours[1]["annotated"][:1]
         assert set(ours[1]["annotated"]) < {0, 2, 5}
 
@@ -85,7 +85,7 @@ def test_gain_is_given_only_for_suggestions(rows: Rows) -> None:
     assert all(row["gain"] >= 0 for row in rows if row["gain"] is not None)
 
 
-def test_with_a_fit_the_head_draws(encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_fit_every_row_fits_a_head(encoder: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[FitConfig] = []
 
     def short(**more: Any) -> FitConfig:
@@ -100,12 +100,12 @@ def test_with_a_fit_the_head_draws(encoder: LoadedEncoder, monkeypatch: pytest.M
 
 def test_a_stopped_run_returns_the_rows_so_far(encoder: LoadedEncoder) -> None:
     found: Rows = []
-    told = run_suggest(
+    returned = run_suggest(
         [cine()], encoder, max_frames=2, draws=1, on_row=found.append, should_stop=lambda: len(found) >= 3
     )
-    assert told == found
-    assert len(told) == 3
-    assert curves(told) == labels_needed(told) == []  # no cine has all choices
+    assert returned == found
+    assert len(returned) == 3
+    assert curves(returned) == labels_needed(returned) == []  # no cine has all choices
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_nothing_to_measure_is_rejected(
         run_suggest(cines, encoder, **more)  # type: ignore[arg-type]
 
 
-def made_up(by_what: dict[str, list[list[float]]], number: int = 0, gain: float = 0.01) -> Rows:
+def synthetic_rows(by_what: dict[str, list[list[float]]], number: int = 0, gain: float = 0.01) -> Rows:
     """Create the rows of one cine from curves of Dice."""
     return [
         {
@@ -137,14 +137,14 @@ def made_up(by_what: dict[str, list[list[float]]], number: int = 0, gain: float 
     ]
 
 
-def test_labels_needed_count_from_the_first_that_reaches() -> None:
-    told = labels_needed(
-        made_up({SUGGESTED: [[0.8, 0.96]], EVEN: [[0.94, 0.92]], RANDOM: [[0.8, 0.9], [0.91, 0.95]]})
+def test_labels_are_counted_until_the_target_is_first_reached() -> None:
+    needed = labels_needed(
+        synthetic_rows({SUGGESTED: [[0.8, 0.96]], EVEN: [[0.94, 0.92]], RANDOM: [[0.8, 0.9], [0.91, 0.95]]})
     )
-    by = {(one["target"], one["what"]): one for one in told}
+    by = {(one["target"], one["what"]): one for one in needed}
     at90 = {what: by["Dice 0.90", what]["labels"] for what in (SUGGESTED, EVEN, RANDOM)}
     assert at90 == {SUGGESTED: 2, EVEN: 1, RANDOM: 1.5}
-    assert by["Dice 0.95", EVEN]["labels"] == 3  # not reached: one more than were tried
+    assert by["Dice 0.95", EVEN]["labels"] == 3  # not reached, so one more than were tried
     assert by["Dice 0.95", EVEN]["reached"] == 0
     assert by["Dice 0.95", EVEN]["spared"] == pytest.approx(1 / 3)
     assert by["Dice 0.95", RANDOM]["reached"] == 0.5
@@ -153,24 +153,24 @@ def test_labels_needed_count_from_the_first_that_reaches() -> None:
     assert by["Dice of 2, evenly spaced", SUGGESTED]["labels"] == 2
 
 
-def test_the_next_cine_is_that_of_the_largest_gain() -> None:
+def test_the_cine_with_the_largest_gain_is_suggested_next() -> None:
     flat, steep = [0.9] * 4, [0.3, 0.5, 0.7, 0.9]
     rows = []
     for number, (curve, gain) in enumerate(((flat, 0.0), (steep, 0.1), (flat, 0.0))):
-        rows += made_up({SUGGESTED: [curve]}, number, gain)
+        rows += synthetic_rows({SUGGESTED: [curve]}, number, gain)
     by = {one["what"]: one for one in studies(rows)}
-    assert by[NEXT_CINE]["labels"] == 5  # three first ones, then two for the one that needs them
-    assert by[IN_TURN]["labels"] == 8  # the last of the third turn is not needed
+    assert by[NEXT_CINE]["labels"] == 5  # one per cine, then two for the cine that needs them
+    assert by[IN_TURN]["labels"] == 8  # the last label of the third turn is not needed
     assert 5 <= by[ANY_CINE]["labels"] <= 12
     assert by[IN_TURN]["spared"] == pytest.approx(3 / 8)
-    assert studies(rows[:4]) == []  # one cine is no study
+    assert studies(rows[:4]) == []  # one cine is not a study
 
 
 def test_curves_are_means_over_cines() -> None:
-    rows = made_up({what: [[0.8, 0.9]] for what in (SUGGESTED, EVEN, RANDOM)})
-    rows += made_up({what: [[0.6]] for what in (SUGGESTED, EVEN, RANDOM)}, 1)
-    told = [one for one in curves(rows) if one["what"] == EVEN]
-    assert [one["mean"] for one in told] == pytest.approx([0.7, 0.9])
-    assert [one["cines"] for one in told] == [2, 1]
-    assert np.isfinite(told[0]["mean_95"])
-    assert told[1]["mean_95"] is None
+    rows = synthetic_rows({what: [[0.8, 0.9]] for what in (SUGGESTED, EVEN, RANDOM)})
+    rows += synthetic_rows({what: [[0.6]] for what in (SUGGESTED, EVEN, RANDOM)}, 1)
+    even = [one for one in curves(rows) if one["what"] == EVEN]
+    assert [one["mean"] for one in even] == pytest.approx([0.7, 0.9])
+    assert [one["cines"] for one in even] == [2, 1]
+    assert np.isfinite(even[0]["mean_95"])
+    assert even[1]["mean_95"] is None

@@ -31,10 +31,10 @@ from vjepa_core.resources import resource_path
 RNG = np.random.default_rng(0)
 
 
-def seen(
+def observation(
     indicators: NDArray[np.float64], dice: float, *, cine: int = 0, ours: float, softmax: float
 ) -> Observation:
-    """One frame whose rate of wrong pixels halves in each further bin of softmax."""
+    """An observation of a frame whose fraction of wrong pixels halves from one softmax bin to the next."""
     cells = np.zeros((len(SOFTMAX_EDGES) - 1, len(CARRIED_EDGES) - 1, 2))
     cells[:, -1, 0] = 1000
     cells[:, -1, 1] = 500 * 0.5 ** np.arange(len(cells))
@@ -45,7 +45,7 @@ def seen(
     return Observation("phantom", Situation.FITTED, cine, 1, dice, indicators, cells, expected, pixels)
 
 
-def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
+def test_a_logistic_map_is_recovered_and_no_weight_is_negative() -> None:
     x = RNG.uniform(0, 3, (3000, 3))
     y = sigmoid(0.5 + x @ np.array([1.0, 0.3, -0.4]))
     found = logistic(x[:, :2], sigmoid(0.5 + x[:, :2] @ np.array([1.0, 0.3])), np.ones(3000))
@@ -55,7 +55,7 @@ def test_a_logistic_map_is_found_again_and_no_weight_is_negative() -> None:
     assert logistic(np.column_stack([x[:, 0], np.zeros(3000)]), y, np.ones(3000)).weights[1] == 0
 
 
-def test_shares_of_wrong_pixels_fall_with_the_score() -> None:
+def test_the_fraction_of_wrong_pixels_decreases_with_the_score() -> None:
     scores = RNG.uniform(0, 5, 500)
     wrong = RNG.binomial(100, 0.5 * np.exp(-scores)).astype(float)
     at, share = knots(scores, np.full(500, 100.0), wrong)
@@ -63,17 +63,17 @@ def test_shares_of_wrong_pixels_fall_with_the_score() -> None:
     assert all(a >= b for a, b in pairwise(share))
     assert np.interp(1.0, at, share) == pytest.approx(0.5 * math.exp(-1), abs=0.04)
     assert knots(np.zeros(3), np.ones(3), np.zeros(3)) == ((0.0,), (0.0,))
-    # Many pixels of one score share a knot: no two are at the same place.
+    # Many pixels with the same score share a knot, so that no two knots coincide.
     at, _ = knots(np.repeat([1.0, 2.0], 50), np.full(100, 10.0), np.repeat([5.0, 1.0], 50))
     assert (at[0], at[-1]) == (1.0, 2.0)
     assert np.diff(at).min() > 1e-3
 
 
-def test_a_fitted_map_expects_the_observed_values() -> None:
+def test_a_fitted_map_predicts_the_observed_values() -> None:
     indicators = RNG.uniform(0, 4, (200, 5))
     indicators[:, 4] *= -1
     dice = sigmoid(0.5 + 0.5 * indicators[:, 2] + 0.3 * indicators[:, 4])
-    maps = fit([seen(s, d, ours=d, softmax=0.99) for s, d in zip(indicators, dice, strict=True)])
+    maps = fit([observation(s, d, ours=d, softmax=0.99) for s, d in zip(indicators, dice, strict=True)])
     assert np.abs(maps.expected_dice(indicators) - dice).max() < 0.01
     sure = maps.error_probability(np.array([[0.2, 1.0, 3.0], [4.0, 1.0, 3.0]]))
     assert sure[0] > 0.3
@@ -86,7 +86,7 @@ def test_maps_of_other_situations_can_be_kept(tmp_path: Path) -> None:
     out = tmp_path / "calibration.json"
     shutil.copyfile(resource_path(SHIPPED), out)
     drafts = [
-        replace(seen(indicators, 0.8, ours=0.8, softmax=0.9), situation=Situation.DRAFT)
+        replace(observation(indicators, 0.8, ours=0.8, softmax=0.9), situation=Situation.DRAFT)
         for indicators in RNG.uniform(0, 4, (20, 5))
     ]
     with pytest.raises(BenchError, match="more cines"):
@@ -110,7 +110,7 @@ def test_errors_of_calibration() -> None:
     true = RNG.uniform(0.5, 1, 300)
     assert frame_error(true, true) == 0
     assert frame_error(true + 0.1, true) == pytest.approx(0.1)
-    # Right on average, but not where it matters.
+    # Correct on average, but not in every bin.
     assert frame_error(2 * true - true.mean(), true) > 0.05
 
 
@@ -126,7 +126,7 @@ def test_the_summary_and_its_ratios() -> None:
     dice = RNG.uniform(0.8, 1, 40)
     rows = summary(
         [
-            seen(
+            observation(
                 np.zeros(5), d, cine=i % 4, ours=d + RNG.normal() * 0.005, softmax=0.99 + RNG.normal() * 0.005
             )
             for i, d in enumerate(dice)
@@ -143,7 +143,7 @@ def test_the_summary_and_its_ratios() -> None:
 
 
 def test_one_frame_is_too_little_for_a_correlation() -> None:
-    rows = summary([seen(np.zeros(5), 0.9, ours=0.9, softmax=0.9)])
+    rows = summary([observation(np.zeros(5), 0.9, ours=0.9, softmax=0.9)])
     assert rows[0]["pearson"] is None
     assert len(ratios(rows)) == 3
 
