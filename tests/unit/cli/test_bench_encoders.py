@@ -70,12 +70,12 @@ def test_ablation_then_localisation_of_its_runs(
     assert capsys.readouterr().out == table
 
     runs = ["--plain", str(out / "runs" / "A-0"), "--localised", str(out / "runs" / "D-0")]
-    picture = tmp_path / "loc.png"
+    plot = tmp_path / "loc.png"
     words = ["bench", "localisation", *runs, "--data", str(packed), "--seeds", "1", "--steps", "5"]
-    words += ["--plot", str(picture)]
+    words += ["--plot", str(plot)]
     assert main(words) == 0
     assert "REDUCTION" in capsys.readouterr().out
-    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert plot.read_bytes()[:4] == b"\x89PNG"
     assert plots.main([str(out / "runs" / "A-0"), str(tmp_path / "run.svg")]) == 0
 
     swapped = ["--plain", runs[3], "--localised", runs[1]]
@@ -102,7 +102,7 @@ def test_a_folder_is_locked_by_one_command(
     [
         (["representation", "--camus", "none.npz"], "is not a CAMUS file"),
         (["representation", "--camus", "none.npz", "--shares", "2"], "--shares"),
-        (["representation", "--camus", "none.npz", "--shares"], "no data to train"),
+        (["representation", "--camus", "none.npz", "--shares"], "no data to fit a head to"),
         (["representation", "--camus", "none.npz", "--encoder", "nobody"], "nobody"),
         (["ablation", "--camus", "none.npz", "--data", ".", "--out", "w", "--arms", "Z"], "no arm Z"),
         (["ablation", "--camus", "none.npz", "--data", "none", "--out", "w"], "does not exist"),

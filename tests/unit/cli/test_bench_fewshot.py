@@ -19,7 +19,7 @@ from vjepa_core.bench.head_on_stills import HeadOnStills, for_stills
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Use one thread: such short fits gain nothing from more."""
+    """Use one thread, because short fits gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -41,18 +41,18 @@ def camus(tmp_path: Path) -> Path:
 
 
 def test_a_table_a_file_and_a_plot(camus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result, picture = tmp_path / "fewshot.json", tmp_path / "fewshot.png"
+    result, plot = tmp_path / "fewshot.json", tmp_path / "fewshot.png"
     words = ["bench", "fewshot", "--data", str(camus), "--seeds", "1", "--stills", "2", "--budget", "0.01"]
-    words += ["--rows", "unet", "ours-blind", "ours", "--json", str(result), "--plot", str(picture)]
+    words += ["--rows", "unet", "ours-blind", "ours", "--json", str(result), "--plot", str(plot)]
     assert main(words) == 0
     table = capsys.readouterr().out
     assert "CAMUS stills" in table
     assert "U-Net, our time" in table
-    assert "head " in table  # from where it starts
+    assert "head " in table  # the start of the fit
     found = json.loads(result.read_text())
     assert {"name", "machine", "rows", "summary", "differences", "ratios"} <= set(found)
     assert found["stopped"] is False
-    # 1 and 2 patients: the file has no more; ours first, independent of the arguments.
+    # Only 1 and 2 patients, because the file has no more; ours first, regardless of the arguments.
     assert len(found["rows"]) == 2 * 3
     assert [row["what"] for row in found["rows"][:3]] == [
         "ours",
@@ -61,7 +61,7 @@ def test_a_table_a_file_and_a_plot(camus: Path, tmp_path: Path, capsys: pytest.C
     ]
     assert {row["hd95_mm"] for row in found["rows"]} == {None}
     assert len(found["differences"]) == len(found["ratios"]) == 2 * 2
-    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_within_a_phantom_cine(
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_with_the_rows_so_far(
     words = ["bench", "fewshot", "--data", str(camus), "--patients", "1", "--rows", "ours-blind"]
     assert main([*words, "--stills", "1", "--budget", "0.01"]) == 0
     assert "Stopped early" in capsys.readouterr().out
-    assert main([*words, "--stills", "1", "--budget", "0.01"]) == 130  # nothing is there
+    assert main([*words, "--stills", "1", "--budget", "0.01"]) == 130  # there are no rows
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_late_error_is_reported_with_the_rows_so_far(
 
     monkeypatch.setattr("vjepa_core.bench.scored_cines.phantom_cines", none)
     words = ["bench", "fewshot", "--cines", "--rows", "flow", "ours-blind"]
-    assert main(words) == code  # nothing is there
+    assert main(words) == code  # there are no rows
     capsys.readouterr()
     result = tmp_path / "fewshot.json"
     words += ["--data", str(camus), "--patients", "1", "--seeds", "1", "--stills", "1", "--budget", "0.01"]
@@ -180,7 +180,7 @@ def test_more_patients_than_available(camus: Path, capsys: pytest.CaptureFixture
     assert "time of ours" in capsys.readouterr().err
 
 
-def test_fits_on_stills_use_no_propagated_labels() -> None:
+def test_fits_on_stills_use_no_carried_labels() -> None:
     config = for_stills()
     assert (config.carried_share, config.prior_dropout, config.prior_dropout_many) == (0.0, 1.0, 1.0)
 

@@ -21,11 +21,11 @@ def cases(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
     asked: list[AnnotatedCine] = []
 
     def side(second: float, *, carried: bool) -> Any:
-        def answer(case: AnnotatedCine) -> Any:
+        def respond(case: AnnotatedCine) -> Any:
             asked.append(case)
             return responses(case, second, carried=carried)
 
-        return answer
+        return respond
 
     monkeypatch.setattr(live, "window", lambda *_: side(1.0, carried=True))
     monkeypatch.setattr(fit_live, "forest", lambda *_, **__: side(20.0, carried=False))

@@ -27,9 +27,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result, picture = tmp_path / "suggest.json", tmp_path / "suggest.png"
+    result, plot = tmp_path / "suggest.json", tmp_path / "suggest.png"
     words = ["bench", "suggest", "--phantom", "1", "--frames", "2", "--draws", "1"]
-    assert main([*words, "--json", str(result), "--plot", str(picture)]) == 0
+    assert main([*words, "--json", str(result), "--plot", str(plot)]) == 0
     table = capsys.readouterr().out
     assert "carried by motion" in table
     assert "SAVED" in table
@@ -38,7 +38,7 @@ def test_a_table_a_file_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {row["what"] for row in output["rows"]} == {"suggested", "evenly spaced", "random"}
     assert len(output["curves"]) == 6
     assert all(ratio > 0 for ratio in output["ratios"].values())
-    assert picture.stat().st_size > 0
+    assert plot.stat().st_size > 0
 
 
 @pytest.mark.parametrize(

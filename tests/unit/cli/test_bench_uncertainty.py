@@ -63,7 +63,7 @@ def test_a_table_and_its_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "SPEARMAN" in captured
     assert "over 1 in our favour" in captured
     output = json.loads(out.read_text())
-    # Nothing drew a draft: there is no head for it.
+    # There are no drafts, because there is no head for them.
     assert [(r["annotated"], r["what"]) for r in output["rows"]] == [
         (1, "ours"),
         (1, "softmax"),

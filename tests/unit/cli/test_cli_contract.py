@@ -40,8 +40,8 @@ def _one_line(text: str) -> str:
         (["encoders", "check", "nobody"], "nobody"),
         (["bench"], "decode"),
         (["bench", "flying"], "flying"),
-        (["demo", "--screenshot", "picture.jpg"], ".png"),
-        (["demo", "--screenshot", "no/such/folder/picture.png"], "cannot be written"),
+        (["demo", "--screenshot", "demo.jpg"], ".png"),
+        (["demo", "--screenshot", "no/such/folder/demo.png"], "cannot be written"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(
@@ -220,10 +220,10 @@ def test_demo_with_a_screenshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(demo, "open_window", fake)
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    picture = tmp_path / "demo.png"
+    screenshot = tmp_path / "demo.png"
     assert cli.main(["demo"]) == 0
-    assert cli.main(["demo", "--screenshot", str(picture)]) == 0
-    assert asked == [(True, None), (True, picture)]
+    assert cli.main(["demo", "--screenshot", str(screenshot)]) == 0
+    assert asked == [(True, None), (True, screenshot)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")

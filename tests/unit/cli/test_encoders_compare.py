@@ -143,14 +143,14 @@ def test_compare_on_files(
     assert one["checksum"] == other["checksum"] != third["checksum"]
     assert "run and mine have the same weights." in found["note"]
     assert "2 left-out frames of 1 cine." in found["note"]
-    assert "untrained head" not in found["note"]  # no head ships over any of them
+    assert "untrained head" not in found["note"]  # none of them has a starter head
     assert one["difference"] is None
     assert third["difference"]["low"] <= third["difference"]["mean"] <= third["difference"]["high"]
     assert [p["frame"] for p in found["pictures"]] == [2, 6]
-    for picture in found["pictures"]:
-        assert set(picture["files"]) == {"mine", "run", "run (2)"}
-        truth = cv2.imread(picture["truth"])
-        drawn = cv2.imread(picture["files"]["mine"])
+    for image in found["pictures"]:
+        assert set(image["files"]) == {"mine", "run", "run (2)"}
+        truth = cv2.imread(image["truth"])
+        drawn = cv2.imread(image["files"]["mine"])
         assert truth is not None
         assert drawn is not None
         assert truth.shape == drawn.shape
@@ -175,7 +175,7 @@ def test_compare_on_a_project_that_is_open_in_the_window(
     assert before == after
 
 
-def drawn_alike(
+def predict_the_truth(
     cines: Mapping[int, LabelledCine],
     classes: tuple[int, ...],
     cards: Sequence[EncoderCard],
@@ -191,13 +191,13 @@ def drawn_alike(
     return [EncoderResult(card, predictions, 1.0) for card in cards]
 
 
-def test_a_note_says_that_fits_do_not_start_from_the_bundled_head(
+def test_a_note_states_that_fits_do_not_start_from_the_bundled_head(
     capsys: pytest.CaptureFixture[str],
     runs: list[Path],
     heart: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core, "compare", drawn_alike)
+    monkeypatch.setattr(core, "compare", predict_the_truth)
     ships = {DEFAULT_ENCODER: object()}
     monkeypatch.setattr("vjepa_core.fewshot.starter.load_starter", lambda card: ships.get(card.name))
     words = ("compare", DEFAULT_ENCODER, runs[0], "--cine", heart[0], "--labels", heart[1])
@@ -217,7 +217,7 @@ def test_scribbles_are_fitted_but_not_scored(
 
     def compared(cines: Mapping[int, LabelledCine], *more: Any, **_: object) -> list[EncoderResult]:
         seen.extend(cines.values())
-        return drawn_alike(cines, *more)
+        return predict_the_truth(cines, *more)
 
     monkeypatch.setattr(core, "compare", compared)
     labels = shutil.copytree(heart[1], tmp_path / "labels")
@@ -233,12 +233,9 @@ def test_scribbles_are_fitted_but_not_scored(
     for frame in (1, 3, 5, 7, 8):
         shutil.copy(labels / "frame_0004.png", labels / f"frame_{frame:04d}.png")
     out = tmp_path / "out"
-    pictures = report(capsys, *words, "--out", out)["pictures"]
-    assert [picture["frame"] for picture in pictures] == [
-        0,
-        6,
-        9,
-    ]  # pictures of predictions, also on frames without a label
+    images = report(capsys, *words, "--out", out)["pictures"]
+    # Images show predictions, also of frames without a label.
+    assert [image["frame"] for image in images] == [0, 6, 9]
     (labels / "frame_0002.png").unlink()
     refused(capsys, "contains only scribbles", *words)
 
@@ -251,8 +248,8 @@ def test_benchmarks_skip_scribbles_with_a_warning(project: Project, caplog: pyte
     (cine,) = project_cines(project.path, lambda *_: None)
     assert sorted(cine.labels) == [2, 6]
     assert "Scribbled frames of heart.apical are skipped: 1." in caplog.text
-    with from_project(project.path) as study:
-        assert sorted(study.cines[record.id].labels) == [2, 4, 6]
+    with from_project(project.path) as annotated:
+        assert sorted(annotated.cines[record.id].labels) == [2, 4, 6]
 
 
 def test_one_labelled_frame_gives_images_and_a_note(
@@ -308,12 +305,12 @@ def test_moved_cines_are_found_next_to_the_project_or_skipped(
             recorder.draw(1, np.zeros_like(label), "clear", "somebody")
             cine.source.close()
         cines[0].rename(tmp_path / "here" / "renamed.nii")
-        with from_project(opened.path) as study:
-            assert (len(study.cines), study.missing, study.n_outlined) == (2, 0, 2)
-            assert study.cines[1].cine.path.name == "renamed.nii"
+        with from_project(opened.path) as annotated:
+            assert (len(annotated.cines), annotated.missing, annotated.n_outlined) == (2, 0, 2)
+            assert annotated.cines[1].cine.path.name == "renamed.nii"
         cines[1].unlink()
-        with from_project(opened.path) as study:
-            assert (list(study.cines), study.missing) == ([1], 1)
+        with from_project(opened.path) as annotated:
+            assert (list(annotated.cines), annotated.missing) == ([1], 1)
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str, *words: object) -> None:

@@ -24,13 +24,13 @@ from tests.conftest import ROOT
 from vjepa_core.errors import EncoderError
 
 
-def answer(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+def import_report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     assert cli.main(["encoders", "import", *map(str, words), "--json"]) == 0
     content: dict[str, Any] = json.loads(capsys.readouterr().out)
     return content
 
 
-def own() -> list[str]:
+def kept_files() -> list[str]:
     return sorted(file.name for file in paths.encoders_dir().iterdir())
 
 
@@ -38,7 +38,7 @@ def test_look_describes_the_encoder_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkpoint_files.write("v-jepa-2", tmp_path)
-    found = answer(capsys, path, "--look")
+    found = import_report(capsys, path, "--look")
     assert found["name"] == "vitl"
     assert found["source"] == "vitl.pt"
     assert found["container"] == "target_encoder"
@@ -46,14 +46,14 @@ def test_look_describes_the_encoder_and_writes_nothing(
     assert (found["family"], found["dtype"], found["licence"]) == ("V-JEPA 2", "float32", "MIT")
     assert found["architecture"] == checkpoint_files.ARCHITECTURES["v-jepa-2"]
     assert all(line.endswith(".") for line in found["recognised"] + found["assumed"])
-    assert answer(capsys, path, "--look", "--family", "v-jepa")["family"] == "V-JEPA"
-    assert own() == []
+    assert import_report(capsys, path, "--look", "--family", "v-jepa")["family"] == "V-JEPA"
+    assert kept_files() == []
 
 
 def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = checkpoint_files.write("echojepa", tmp_path)
-    seen = answer(capsys, path, "--look")
-    done = answer(capsys, path)
+    seen = import_report(capsys, path, "--look")
+    done = import_report(capsys, path)
     assert seen.items() <= done.items()
     name = "vitl-kinetics-pt220-an55"
     card = registry.find(name)
@@ -69,11 +69,11 @@ def test_import_writes_the_encoder_and_its_card(tmp_path: Path, capsys: pytest.C
         "recognised": done["recognised"],
         "assumed": done["assumed"],
     }
-    assert own() == [f"{name}.json", f"{name}.safetensors"]
+    assert kept_files() == [f"{name}.json", f"{name}.safetensors"]
     assert cli.main(["encoders", "check", name]) == 0
     assert cli.main(["encoders", "choose", name]) == 0
     capsys.readouterr()
-    assert answer(capsys, path)["name"] == f"{name}-2"
+    assert import_report(capsys, path)["name"] == f"{name}-2"
 
 
 def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,18 +88,18 @@ def test_text_output_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_name_and_licence_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = checkpoint_files.write("v-jepa-2.1", tmp_path)
-    done = answer(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
+    done = import_report(capsys, path, "--name", "echo.v1", "--licence", " Our hospital,\n only ")
     assert (done["name"], done["licence"]) == ("echo.v1", "Our hospital, only")
     assert not any("Licence" in line for line in done["assumed"])
     assert registry.find("echo.v1").licence == "Our hospital, only"
-    as_it_was = answer(capsys, path, "--licence", "MIT")
-    assert any("Licence MIT" in line for line in as_it_was["assumed"])
+    again = import_report(capsys, path, "--licence", "MIT")
+    assert any("Licence MIT" in line for line in again["assumed"])
 
 
 @pytest.mark.parametrize("file", ["Ä ö.pt", "con.pt", "-.pt", "x" * 90 + ".pt", "a.b.safetensors.pt"])
 def test_invalid_names_are_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
     path = checkpoint_files.write("v-jepa-2.1", tmp_path, file)
-    name = answer(capsys, path)["name"]
+    name = import_report(capsys, path)["name"]
     assert registry.find(name).name == name
 
 
@@ -107,30 +107,32 @@ def test_files_with_generic_names_are_named_after_their_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")["name"]
+        import_report(capsys, checkpoint_files.write("hugging-face", tmp_path / "vjepa2-vitl"), "--look")[
+            "name"
+        ]
         == "vjepa2-vitl"
     )
     revision = "0123456789" * 4
     assert (
-        answer(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"]
+        import_report(capsys, checkpoint_files.write("hugging-face", tmp_path / revision), "--look")["name"]
         == "model"
     )
-    # Hugging Face's cache: links in a folder of a revision to files that are called after their checksums.
+    # Hugging Face's cache: links in a folder of a revision to files that are named after their checksums.
     model = tmp_path / "models--facebook--vjepa2-vitl-fpc64-256"
     linked = model / "snapshots" / revision / "model.safetensors"
     linked.parent.mkdir(parents=True)
     linked.symlink_to(
         checkpoint_files.write("hugging-face", model / "blobs").rename(model / "blobs" / "ab12")
     )
-    assert answer(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
+    assert import_report(capsys, linked, "--look")["name"] == "vjepa2-vitl-fpc64-256"
 
 
 def test_frame_rate_given_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = checkpoint_files.write("echojepa", tmp_path)
-    seen = answer(capsys, path, "--look")
+    seen = import_report(capsys, path, "--look")
     assert seen["fps"] == 30
     assert any("8 with ViT-L, at 24 with ViT-g" in line and "--fps" in line for line in seen["assumed"])
-    done = answer(capsys, path, "--fps", "24", "--name", "echo")
+    done = import_report(capsys, path, "--fps", "24", "--name", "echo")
     assert done["fps"] == registry.find("echo").fps == 24
     assert not any("--fps" in line for line in done["assumed"])
     for rate in ("0", "1001", "nan", "x", "-3"):
@@ -159,7 +161,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert captured.err.startswith("apical: ")
         assert message in captured.err
         assert captured.err.count("\n") == 1
-    assert own() == []
+    assert kept_files() == []
 
 
 def test_a_full_disk_is_detected_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_a_full_disk_is_detected_before_writing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ProjectError, match="where 0 MB are free: free some space"):
         importing.import_checkpoint(found, lambda *_: pytest.fail("it began"))
-    assert own() == []
+    assert kept_files() == []
 
 
 def test_files_of_a_killed_import_are_removed_by_the_next(
@@ -176,8 +178,8 @@ def test_files_of_a_killed_import_are_removed_by_the_next(
 ) -> None:
     (paths.encoders_dir() / ".vitl.safetensors.17-0.tmp").write_bytes(b"half")
     (paths.encoders_dir() / ".adding.lock").write_bytes(b"")
-    answer(capsys, checkpoint_files.write("v-jepa-2", tmp_path), "--name", "b")
-    assert own() == ["b.json", "b.safetensors"]
+    import_report(capsys, checkpoint_files.write("v-jepa-2", tmp_path), "--name", "b")
+    assert kept_files() == ["b.json", "b.safetensors"]
 
 
 def test_two_imports_at_once(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_two_imports_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["reading", "writing"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EncoderError, MemoryError])
-def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type[BaseException]) -> None:
+def test_a_stopped_import_leaves_no_files(tmp_path: Path, stage: str, error: type[BaseException]) -> None:
     def stop(at: str, done: int, total: int) -> None:
         if at == stage:
             raise error
@@ -200,7 +202,7 @@ def test_a_stopped_import_leaves_nothing(tmp_path: Path, stage: str, error: type
         importing.import_checkpoint(
             importing.inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), stop
         )
-    assert own() == []
+    assert kept_files() == []
 
 
 @pytest.fixture(scope="module")
@@ -229,15 +231,15 @@ def test_a_child_can_be_stopped_and_killed(large: Path) -> None:
     while stopped.exit_code is None:
         time.sleep(0.01)
     assert stopped.exit_code == STOPPED
-    assert own() == []
+    assert kept_files() == []
     killed = Child(words)
     until_written(killed)
     killed.kill()
-    assert all(name.startswith(".") for name in own())
+    assert all(name.startswith(".") for name in kept_files())
     assert (
         importing.import_checkpoint(importing.inspect_checkpoint(large), lambda *_: None)[0].name == "large"
     )
-    assert own() == ["large.json", "large.safetensors"]
+    assert kept_files() == ["large.json", "large.safetensors"]
 
 
 def test_help_needs_no_torch() -> None:

@@ -181,7 +181,7 @@ def test_a_cine_that_cannot_be_opened_is_one_line(
 
 
 def test_time_is_extrapolated_from_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a simulated clock: 1 s for a block, 0.25 s for a norm, 0.5 s for the rest of a clip."""
+    """Simulated clock: 1 s for a block, 0.25 s for a norm, 0.5 s for the rest of a clip."""
     now = [0.0]
     monkeypatch.setattr(clip_time.time, "perf_counter", lambda: now[0])
 
@@ -223,7 +223,7 @@ def test_operations_equal_those_counted_by_torch() -> None:
     architecture = Architecture.parse("vit_small_patch16_224_t2.vjepa2")
     with torch.device("meta"):
         model, clip = VisionTransformer3D(architecture), torch.empty(1, 3, 4, 64, 64)
-    # The attention of CPUs is not in torch's counter; the plain form is.
+    # Torch's counter does not know the attention kernel of CPUs, but the plain form.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(clip)
     assert counter.get_total_flops() == clip_flops(architecture, 4, 64)
@@ -242,7 +242,7 @@ def test_memory_grows_with_clips_and_precision() -> None:
     assert math.isclose((many - half) / 7, half - weight_bytes(architecture, 2), rel_tol=1e-6)
 
 
-def test_the_machine_has_memory() -> None:
+def test_the_memory_of_the_machine_is_known() -> None:
     there = clip_time.device_memory(CPU)
     assert there == machine_memory()
     assert there is None or there > 2**28

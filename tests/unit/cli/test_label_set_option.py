@@ -20,7 +20,7 @@ RIGHT_HEART = LabelSet("Right heart", (Structure(1, "RV cavity", (0, 0, 255)), S
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """The demo's labels in a folder of their own, without the myocardium."""
+    """The demo's labels in a separate folder, without the myocardium."""
     from PIL import Image
 
     folder = tmp_path / "labels"
@@ -37,7 +37,7 @@ def test_a_label_set_in_the_folder_of_labels_is_used(
     (labels / "label_set.json").write_text(label_set_to_json(RIGHT_HEART), encoding="utf-8")
     assert _segment(demo_cine_path, labels, tmp_path / "out") == 0
     assert calls[0]["classes"] == (1, 3)
-    assert calls[0]["start"] is None  # the starter head draws other structures
+    assert calls[0]["start"] is None  # the starter head predicts other structures
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["classes"] == {"1": "RV cavity", "3": "RA"}
     assert summary["started_from"] is None
@@ -79,7 +79,7 @@ def test_labels_outside_the_label_set_are_refused(
         (None, "cannot be read"),
     ],
 )
-def test_a_bad_label_set_is_one_sentence_with_a_way_out(
+def test_a_bad_label_set_is_one_sentence_with_a_remedy(
     content: str | None,
     reason: str,
     demo_cine_path: Path,

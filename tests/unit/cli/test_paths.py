@@ -52,7 +52,7 @@ def test_without_apical_home_the_standard_folder_of_the_system_is_used(
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
 @pytest.mark.parametrize("folder_of", FOLDERS)
-def test_folders_are_readable_by_their_owner_alone(
+def test_folders_are_readable_by_their_owner_only(
     folder_of: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "new"))

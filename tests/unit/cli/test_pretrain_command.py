@@ -98,14 +98,14 @@ def test_resume_without_a_checkpoint_starts_the_run(
     assert "starts from the beginning" in line
     assert str(run) in line
 
-    (run / "checkpoint.pt").unlink()  # killed before the first one: the run's own settings are kept
+    (run / "checkpoint.pt").unlink()  # killed before the first checkpoint; the settings of the run are kept
     settings = json.loads((run / "config.json").read_text())
     assert cli.main(words) == 0
     assert "starts from the beginning" in capsys.readouterr().err
     assert json.loads((run / "config.json").read_text()) == settings
     assert [entry["step"] for entry in read_log(run)] == [1, 2]
 
-    assert cli.main([*words, "--steps", "3"]) == 0  # and where there is one, the run goes on
+    assert cli.main([*words, "--steps", "3"]) == 0  # with a checkpoint, the run continues
     assert "beginning" not in capsys.readouterr().err
     assert [entry["step"] for entry in read_log(run)] == [1, 2, 3]
 

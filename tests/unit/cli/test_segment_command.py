@@ -114,7 +114,7 @@ def test_the_fit_starts_from_the_starter_head_as_in_the_window(
     assert json.loads((tmp_path / "summary.json").read_text())["started_from"] == "left-heart"
 
 
-def test_over_another_encoder_the_fit_starts_from_a_new_head(
+def test_with_another_encoder_the_fit_starts_from_a_new_head(
     demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--encoder", UNTRAINED_ENCODER) == 0
@@ -238,9 +238,9 @@ def test_a_damaged_frame_has_an_empty_mask_and_is_reported(
     from pydicom.encaps import encapsulate, generate_frames
 
     ds = dcmread(demo_cine_path)
-    pictures = list(generate_frames(ds.PixelData, number_of_frames=30))
-    pictures[6] = pictures[6][:200]
-    ds.PixelData = encapsulate(pictures)
+    jpegs = list(generate_frames(ds.PixelData, number_of_frames=30))
+    jpegs[6] = jpegs[6][:200]
+    ds.PixelData = encapsulate(jpegs)
     ds.save_as(tmp_path / "damaged.dcm")
     out = tmp_path / "out"
     assert _segment(tmp_path / "damaged.dcm", LABELS, out) == 0
