@@ -22,7 +22,7 @@ from vjepa_core.service.messages import Progress, Stage
 WAIT_MS = 240_000  # the machine may be busy
 
 
-class Desk:
+class ProgramDriver:
     """A window, simulated input, and every progress report of the engine."""
 
     def __init__(self, qtbot: QtBot, path: Path) -> None:
@@ -71,7 +71,7 @@ class Desk:
         return self.opened.predictions[frame].mask
 
     def wait_until_up_to_date(self) -> None:
-        """Wait until every frame is predicted for the present labels and the engine is idle."""
+        """Wait until every frame is predicted for the current labels and the engine is idle."""
 
         def is_up_to_date() -> bool:
             o, last = self.opened, self.workspace.learner.last_progress
@@ -87,16 +87,16 @@ class Desk:
 
 
 @pytest.fixture
-def open_desk(qtbot: QtBot) -> Iterator[Callable[[Path], Desk]]:
-    """Open windows on cines; they are closed at the end, and no thread, process or window may remain."""
-    desks: list[Desk] = []
+def open_program(qtbot: QtBot) -> Iterator[Callable[[Path], ProgramDriver]]:
+    """Return a function that opens a cine in a new window; afterwards nothing may have leaked."""
+    drivers: list[ProgramDriver] = []
 
-    def make(path: Path) -> Desk:
-        desks.append(Desk(qtbot, path))
-        return desks[-1]
+    def make(path: Path) -> ProgramDriver:
+        drivers.append(ProgramDriver(qtbot, path))
+        return drivers[-1]
 
     yield make
-    for desk in desks:
-        desk.window.close()
-        desk.window.deleteLater()
+    for driver in drivers:
+        driver.window.close()
+        driver.window.deleteLater()
     assert leaked() == []

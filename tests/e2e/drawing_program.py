@@ -1,4 +1,4 @@
-"""The program with simulated drawing until it is killed; started by test_kill.py."""
+"""The program, drawing simulated strokes until it is killed; started by test_kill.py."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.ui.user_input import UserInput
 STROKES_PER_FRAME = 3
 
 
-def draw_stroke(hand: UserInput, number: int) -> None:
+def draw_stroke(user: UserInput, number: int) -> None:
     """Draw a stroke whose position, frame and structure depend on its number."""
     x, y = 60 + 11 * (number % 17), 50 + 13 * (number % 11)
-    hand.keys(str(1 + number % 3))
-    hand.drag([(x, y), (x + 12, y + 4), (x + 20, y)])
+    user.keys(str(1 + number % 3))
+    user.drag([(x, y), (x + 12, y + 4), (x + 20, y)])
     if number % STROKES_PER_FRAME == STROKES_PER_FRAME - 1:
-        hand.keys("Right")
+        user.keys("Right")
 
 
 def main(path: Path) -> None:
@@ -33,10 +33,10 @@ def main(path: Path) -> None:
     workspace.open_paths([path])
     while window.visible_cine is None:
         QApplication.processEvents()
-    hand = UserInput(window)
-    hand.keys("B")
+    user = UserInput(window)
+    user.keys("B")
     for number in range(100_000):
-        draw_stroke(hand, number)
+        draw_stroke(user, number)
         # Printed once the stroke is visible.
         sys.stdout.write(f"{number + 1}\n")
         sys.stdout.flush()

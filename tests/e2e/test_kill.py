@@ -13,7 +13,7 @@ import pytest
 
 from app.storage.project import Project
 from app.storage.project_lookup import projects_in
-from tests.e2e.conftest import Desk
+from tests.e2e.conftest import ProgramDriver
 from tests.e2e.drawing_program import draw_stroke
 from tests.ui.user_input import dice
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_kill_during_drawing_loses_no_finished_stroke(
-    open_desk: Callable[[Path], Desk],
+    open_program: Callable[[Path], ProgramDriver],
     demo_cine_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -36,25 +36,25 @@ def test_a_kill_during_drawing_loses_no_finished_stroke(
         text=True,
         cwd=ROOT,
     )
-    seen = 0
+    n_drawn = 0
     try:
         assert program.stdout is not None
-        while seen < STROKES:
-            seen = int(program.stdout.readline())
+        while n_drawn < STROKES:
+            n_drawn = int(program.stdout.readline())
     finally:
         program.kill()
         rest, _ = program.communicate()
-    seen = max([seen, *map(int, rest.split())])  # strokes drawn until the process ended
+    n_drawn = max([n_drawn, *map(int, rest.split())])  # including strokes reported until the process ended
 
     (path,) = projects_in(home / "projects")
     with Project.open(path) as project:
         stored = project.layer(1)
         predictions = project.predictions(1)
-    assert seen <= stored.revision <= seen + 1
+    assert n_drawn <= stored.revision <= n_drawn + 1
     assert all(np.isfinite(p.expected_dice) for p in predictions.values())
 
     # Everything is restored, including the history.
-    reopened = open_desk(demo_cine_path)
+    reopened = open_program(demo_cine_path)
     found = reopened.opened.recorder.layer
     assert found.revision == stored.revision
     labels = found.labels
@@ -66,14 +66,14 @@ def test_a_kill_during_drawing_loses_no_finished_stroke(
     assert all(np.array_equal(reopened.drawn(frame), label) for frame, label in labels.items())
     reopened.window.close()
 
-    # The annotations are those that were drawn: the same strokes drawn again give the same masks.
+    # Drawing the same strokes again gives the same masks.
     monkeypatch.setenv("APICAL_HOME", str(tmp_path / "other-home"))
-    again = open_desk(demo_cine_path)
-    again.user.keys("B")
+    redrawn = open_program(demo_cine_path)
+    redrawn.user.keys("B")
     for number in range(stored.revision):
-        draw_stroke(again.user, number)
-    assert again.opened.recorder.layer.annotated_frames == tuple(labels)
+        draw_stroke(redrawn.user, number)
+    assert redrawn.opened.recorder.layer.annotated_frames == tuple(labels)
     for frame, label in labels.items():
         # Not pixel by pixel: the size of the displayed image may differ.
         for value in np.unique(label)[1:]:
-            assert dice(label, again.drawn(frame), value) > 0.8
+            assert dice(label, redrawn.drawn(frame), value) > 0.8

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import Desk
+from tests.e2e.conftest import ProgramDriver
 
 pytestmark = pytest.mark.slow
 
@@ -23,20 +23,20 @@ BORDERS = {
 
 @pytest.mark.data
 def test_two_outlines_segment_a_whole_clinical_cine(
-    open_desk: Callable[[Path], Desk], data_dir: Path
+    open_program: Callable[[Path], ProgramDriver], data_dir: Path
 ) -> None:
     path = data_dir / "dicom" / "mglev1n-echocv__Image-43.dcm"
     if not path.exists():
         pytest.skip(f"{path.name} is not in the data folder")
-    desk = open_desk(path)
+    driver = open_program(path)
     for frame, border in BORDERS.items():
-        desk.user.go_to(frame)
-        desk.user.keys("P", "1")
-        desk.user.drag([*border, border[0]])
-    desk.wait_until_up_to_date()
-    cine, drawn = desk.opened.cine, desk.drawn(0) == CAVITY
+        driver.user.go_to(frame)
+        driver.user.keys("P", "1")
+        driver.user.drag([*border, border[0]])
+    driver.wait_until_up_to_date()
+    cine, drawn = driver.opened.cine, driver.drawn(0) == CAVITY
     for frame in range(0, cine.n_frames, 6):
-        mask = desk.predicted(frame) == CAVITY
+        mask = driver.predicted(frame) == CAVITY
         assert 0.25 * drawn.sum() < mask.sum() < 1.5 * drawn.sum()
         # Blood is darker than the muscle around it.
         around = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool) & ~mask

@@ -47,7 +47,7 @@ def show(canvas: CineCanvas, annotation: Frame | None, prediction: Frame | None 
 
 
 class MouseInput:
-    """Moves the mouse in image pixels."""
+    """Sends mouse events at image coordinates, and records the edits."""
 
     def __init__(self, canvas: CineCanvas) -> None:
         self.canvas, self.viewport = canvas, canvas.viewport()

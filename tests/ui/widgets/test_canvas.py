@@ -56,14 +56,14 @@ def test_a_second_stroke_starts_from_the_first(canvas: CineCanvas, mouse: MouseI
 
 
 def test_an_annotation_is_never_modified_in_place(canvas: CineCanvas, mouse: MouseInput) -> None:
-    mine = np.zeros((HEIGHT, WIDTH), np.uint8)
-    show(canvas, mine, None)
+    annotation = np.zeros((HEIGHT, WIDTH), np.uint8)
+    show(canvas, annotation, None)
     mouse.drag((30, 30), (60, 60))
-    assert not mine.any()
-    assert mouse.edits[0].before is mine
+    assert not annotation.any()
+    assert mouse.edits[0].before is annotation
 
 
-def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(
+def test_the_eraser_removes_pixels_and_makes_no_edit_where_there_are_none(
     canvas: CineCanvas, mouse: MouseInput
 ) -> None:
     canvas.set_tool("eraser")
@@ -76,7 +76,7 @@ def test_eraser_removes_and_a_stroke_that_changes_nothing_is_no_edit(
     assert mouse.edits[0].after[10, 10] == 1
 
 
-def test_drawing_behind_spares_other_classes(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_drawing_behind_keeps_other_structures(canvas: CineCanvas, mouse: MouseInput) -> None:
     cavity = np.zeros((HEIGHT, WIDTH), np.uint8)
     cavity[50:70, 70:90] = 1
     show(canvas, cavity, None)
@@ -91,7 +91,7 @@ def test_drawing_behind_spares_other_classes(canvas: CineCanvas, mouse: MouseInp
     assert edit.after[45, 65 + 10] == 2
 
 
-def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_a_new_prediction_during_a_stroke_does_not_change_it(canvas: CineCanvas, mouse: MouseInput) -> None:
     mouse.press(30, 60)
     mouse.move(60, 60)
     show(canvas, None, np.ones((HEIGHT, WIDTH), np.uint8))
@@ -102,9 +102,7 @@ def test_a_new_prediction_in_mid_stroke_does_not_disturb_it(canvas: CineCanvas, 
     assert edit.after[10, 10] == 0
 
 
-def test_a_correction_starts_from_the_predicted_structure_alone(
-    canvas: CineCanvas, mouse: MouseInput
-) -> None:
+def test_a_correction_starts_only_from_the_predicted_structure(canvas: CineCanvas, mouse: MouseInput) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:40, 20:40] = 1
     predicted[60:90, 20:40] = 3
@@ -119,7 +117,7 @@ def test_a_correction_starts_from_the_predicted_structure_alone(
     assert edit.result.shown[70, 30] == 3
 
 
-def test_corrections_can_be_off(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_corrections_can_be_switched_off(canvas: CineCanvas, mouse: MouseInput) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:40, 20:40] = 1
     show(canvas, None, predicted)
@@ -129,7 +127,7 @@ def test_corrections_can_be_off(canvas: CineCanvas, mouse: MouseInput) -> None:
     assert edit.after[30, 30] == 0
 
 
-def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_a_stroke_that_changes_no_pixel_is_not_an_edit(canvas: CineCanvas, mouse: MouseInput) -> None:
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 1
     show(canvas, None, predicted)
@@ -141,18 +139,18 @@ def test_a_stroke_that_changes_no_pixel_is_no_edit(canvas: CineCanvas, mouse: Mo
 
 
 def test_drawing_behind_reports_that_nothing_changed(canvas: CineCanvas, mouse: MouseInput) -> None:
-    said: list[bool] = []
-    canvas.drew_nothing_behind.connect(lambda: said.append(True))
+    reports: list[bool] = []
+    canvas.drew_nothing_behind.connect(lambda: reports.append(True))
     predicted = np.zeros((HEIGHT, WIDTH), np.uint8)
     predicted[20:60, 20:60] = 3
     show(canvas, None, predicted)
     canvas.set_behind(True)
     mouse.click(40, 40)
     assert mouse.edits == []
-    assert said == [True]
+    assert reports == [True]
 
 
-def test_a_stroke_from_outside_the_picture_is_clipped(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_a_stroke_from_outside_the_frame_is_clipped(canvas: CineCanvas, mouse: MouseInput) -> None:
     mouse.drag((-10, 60), (10, 60))
     (edit,) = mouse.edits
     assert edit.after.shape == (HEIGHT, WIDTH)
@@ -177,7 +175,7 @@ def test_strokes_stay_under_the_pointer_when_zoomed_panned_and_resized(
     assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx(spot, abs=0.6)
 
 
-def test_the_pan_tool_moves_and_draws_nothing(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_the_pan_tool_moves_the_frame_and_draws_nothing(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("pan")
     start = mouse.at(80, 60)
     QTest.mousePress(mouse.viewport, LEFT, NONE, start)
@@ -187,7 +185,9 @@ def test_the_pan_tool_moves_and_draws_nothing(canvas: CineCanvas, mouse: MouseIn
     assert mouse.edits == []
 
 
-def test_wheel_steps_frames_and_touchpads_add_up(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_the_wheel_steps_frames_and_small_touchpad_movements_add_up(
+    canvas: CineCanvas, mouse: MouseInput
+) -> None:
     steps: list[int] = []
     annotated: list[int] = []
     canvas.frame_step.connect(steps.append)
@@ -200,12 +200,12 @@ def test_wheel_steps_frames_and_touchpads_add_up(canvas: CineCanvas, mouse: Mous
         mouse.wheel(-0.25)
     assert steps == [1, -2, 1]
     mouse.press(50, 50)
-    mouse.wheel(-1)  # not with the brush on the picture
+    mouse.wheel(-1)  # ignored during a stroke
     mouse.release(50, 50)
     assert steps == [1, -2, 1]
 
 
-def test_right_drag_changes_window_and_level_and_reset_undoes_it(
+def test_a_right_drag_changes_window_and_level_and_reset_restores_them(
     canvas: CineCanvas, mouse: MouseInput
 ) -> None:
     seen: list[tuple[float, float]] = []
@@ -220,7 +220,7 @@ def test_right_drag_changes_window_and_level_and_reset_undoes_it(
     assert canvas.levels() == (255.0, 127.5)
 
 
-def test_view_comes_back_also_in_a_window_of_another_size(
+def test_the_view_is_restored_even_in_a_canvas_of_another_size(
     canvas: CineCanvas, mouse: MouseInput, qtbot: QtBot
 ) -> None:
     mouse.wheel(4, CTRL, at=(30, 90))
@@ -241,7 +241,7 @@ def test_view_comes_back_also_in_a_window_of_another_size(
 
 
 @pytest.mark.parametrize("state", [{}, {"scale": "big"}, {"fit": False, "centre": [1], "scale": 1}])
-def test_a_broken_view_state_is_ignored(canvas: CineCanvas, state: dict[str, Any]) -> None:
+def test_an_invalid_view_state_is_ignored(canvas: CineCanvas, state: dict[str, Any]) -> None:
     before = canvas.view_state()
     canvas.restore_view(state)
     assert canvas.view_state() == before
@@ -307,7 +307,7 @@ def test_invalid_arguments_raise_errors(canvas: CineCanvas) -> None:
         show(canvas, np.zeros((3, 3), np.uint8), None)
 
 
-def test_human_and_prediction_differ_without_colour(canvas: CineCanvas) -> None:
+def test_annotations_and_predictions_differ_even_without_colour(canvas: CineCanvas) -> None:
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     labels[30:90, 40:120] = 1
     canvas.set_frame(np.full((HEIGHT, WIDTH), 60, np.uint8))

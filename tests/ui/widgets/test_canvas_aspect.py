@@ -1,4 +1,4 @@
-"""Non-square pixels: proportions of the picture and shape of the brush."""
+"""Non-square pixels: proportions of the frame and shape of the brush."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def canvas(qtbot: QtBot) -> CineCanvas:
     return canvas
 
 
-def unit(canvas: CineCanvas) -> tuple[float, float]:
-    """Screen pixels of a column and of a row."""
+def pixel_size(canvas: CineCanvas) -> tuple[float, float]:
+    """Return the width and height of an image pixel in screen pixels."""
     origin = canvas.map_from_image(0, 0)
     return (
         canvas.map_from_image(1, 0).x() - origin.x(),
@@ -43,9 +43,9 @@ def unit(canvas: CineCanvas) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("aspect", [0.15 / 0.31, 0.23 / 0.29, 1.0, 2.0])
-def test_the_picture_has_its_true_proportions(canvas: CineCanvas, aspect: float) -> None:
+def test_the_frame_has_its_true_proportions(canvas: CineCanvas, aspect: float) -> None:
     canvas.set_pixel_aspect(aspect)
-    column, row = unit(canvas)
+    column, row = pixel_size(canvas)
     assert row / column == pytest.approx(aspect, rel=1e-6)
     # It fits the view, and still does after a resize.
     for size in ((700, 500), (400, 600)):
@@ -55,7 +55,7 @@ def test_the_picture_has_its_true_proportions(canvas: CineCanvas, aspect: float)
         assert top.y() >= 0
         assert bottom.x() <= canvas.viewport().width()
         assert bottom.y() <= canvas.viewport().height()
-        column, row = unit(canvas)
+        column, row = pixel_size(canvas)
         assert row / column == pytest.approx(aspect, rel=1e-6)
 
 
@@ -65,7 +65,7 @@ def test_zoom_and_pan_keep_the_place_under_the_pointer(canvas: CineCanvas) -> No
     mouse = MouseInput(canvas)
     mouse.wheel(5, CTRL, at=(40, 30))
     assert canvas.map_to_image(before) == pytest.approx((40, 30), abs=0.5)
-    column, row = unit(canvas)
+    column, row = pixel_size(canvas)
     assert row / column == pytest.approx(0.5)
     start = mouse.at(40, 30)
     QTest.mousePress(canvas.viewport(), MIDDLE, NONE, start)
@@ -86,7 +86,7 @@ def test_the_brush_is_round_on_the_screen(canvas: CineCanvas) -> None:
     assert np.ptp(columns) + 1 == pytest.approx(20, abs=1)
     assert np.ptp(rows) + 1 == pytest.approx(40, abs=1)
     ring = canvas.marks.ring.rect()
-    column, row = unit(canvas)
+    column, row = pixel_size(canvas)
     assert ring.width() * column == pytest.approx(ring.height() * row)
 
 
@@ -104,7 +104,7 @@ def test_a_stroke_has_no_gaps_and_the_area_of_its_brush(aspect: float, radius: f
     assert mask.sum() == pytest.approx(math.pi * 400 / aspect, rel=0.03)
 
 
-def test_square_pixels_are_painted_as_before() -> None:
+def test_pixels_are_square_by_default() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         start, end = rng.uniform(-5, 65, 2), rng.uniform(-5, 65, 2)
@@ -116,7 +116,7 @@ def test_square_pixels_are_painted_as_before() -> None:
         assert np.array_equal(one, other)
 
 
-def test_the_status_line_shows_both_numbers(qtbot: QtBot) -> None:
+def test_the_status_line_shows_both_pixel_spacings_if_they_differ(qtbot: QtBot) -> None:
     bar = QStatusBar()
     qtbot.addWidget(bar)
     status = StatusLine(bar)

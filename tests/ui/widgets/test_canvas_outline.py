@@ -19,7 +19,7 @@ from tests.ui.widgets.conftest import (
 )
 
 
-def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_an_outline_closes_near_its_start_and_is_filled(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90), (40, 90)):
         mouse.click(*point)
@@ -32,7 +32,7 @@ def test_polygon_closes_near_its_start_and_fills(canvas: CineCanvas, mouse: Mous
 
 
 @pytest.mark.parametrize("how", ["enter", "double click", "finish_outline"])
-def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, mouse: MouseInput, how: str) -> None:
+def test_an_outline_is_filled_however_it_is_finished(canvas: CineCanvas, mouse: MouseInput, how: str) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90)):
         mouse.click(*point)
@@ -48,15 +48,16 @@ def test_polygon_is_filled_however_it_is_finished(canvas: CineCanvas, mouse: Mou
     assert edit.after[40, 90] == 1
 
 
-def half_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
+def begin_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
+    """Place three corners of an outline without closing it."""
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90)):
         mouse.click(*point)
 
 
 @pytest.mark.parametrize("what", ["finish_stroke", "other tool", "other frame", "other structure", "wheel"])
-def test_an_unfinished_outline_waits(canvas: CineCanvas, mouse: MouseInput, what: str) -> None:
-    half_an_outline(canvas, mouse)
+def test_an_unfinished_outline_is_kept(canvas: CineCanvas, mouse: MouseInput, what: str) -> None:
+    begin_outline(canvas, mouse)
     if what == "finish_stroke":
         canvas.finish_stroke()
     elif what == "other tool":
@@ -72,10 +73,12 @@ def test_an_unfinished_outline_waits(canvas: CineCanvas, mouse: MouseInput, what
     QTest.keyClick(canvas, Qt.Key.Key_Return)
     (edit,) = mouse.edits
     assert edit.key == 7
-    assert edit.after[40, 90] == 1  # also where another structure was chosen meanwhile
+    assert edit.after[40, 90] == 1  # even if another structure was selected meanwhile
 
 
-def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_an_outline_of_two_corners_is_discarded_by_another_tool(
+    canvas: CineCanvas, mouse: MouseInput
+) -> None:
     canvas.set_tool("polygon")
     mouse.click(40, 30)
     mouse.click(100, 30)
@@ -87,21 +90,21 @@ def test_an_outline_of_two_corners_gives_way(canvas: CineCanvas, mouse: MouseInp
 
 
 def test_enter_on_another_cine_does_not_fill_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
-    told: list[object] = []
-    canvas.blocked_by_outline.connect(told.append)
-    half_an_outline(canvas, mouse)
+    blocking: list[object] = []
+    canvas.blocked_by_outline.connect(blocking.append)
+    begin_outline(canvas, mouse)
     canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 3, group="another cine")
     QTest.keyClick(canvas, Qt.Key.Key_Return)
     assert mouse.edits == []
-    assert told == [7]
+    assert blocking == [7]
 
 
-def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
+def test_an_unfinished_outline_is_opaque_on_its_frame_and_faint_on_others(
     canvas: CineCanvas, mouse: MouseInput
 ) -> None:
     frame = np.zeros((HEIGHT, WIDTH), np.uint8)
     canvas.set_frame(frame, 7, group="a")
-    half_an_outline(canvas, mouse)
+    begin_outline(canvas, mouse)
     line = canvas.marks.line
     assert (line.isVisible(), line.opacity()) == (True, 1.0)
     canvas.set_frame(frame, 8, group="a")
@@ -117,25 +120,25 @@ def test_an_unfinished_outline_is_seen_on_its_frame_and_faintly_on_others(
 
 
 @pytest.mark.parametrize("where", ["other frame", "other tool"])
-def test_nothing_else_is_drawn_while_an_outline_waits(
+def test_nothing_else_is_drawn_while_an_outline_is_unfinished(
     canvas: CineCanvas, mouse: MouseInput, where: str
 ) -> None:
-    told: list[object] = []
-    canvas.blocked_by_outline.connect(told.append)
-    half_an_outline(canvas, mouse)
+    blocking: list[object] = []
+    canvas.blocked_by_outline.connect(blocking.append)
+    begin_outline(canvas, mouse)
     if where == "other frame":
         canvas.set_frame(np.zeros((HEIGHT, WIDTH), np.uint8), 8)
     else:
         canvas.set_tool("brush")
     mouse.drag((20, 100), (60, 100))
     assert mouse.edits == []
-    assert told == [7]
+    assert blocking == [7]
     QTest.keyClick(canvas, Qt.Key.Key_Escape)
     mouse.click(20, 100)
     assert canvas.unfinished_outline() in (None, 8)
 
 
-def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_a_long_freehand_outline_closes_by_itself(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     ring = [(80 + 30 * math.cos(t), 60 + 30 * math.sin(t)) for t in np.linspace(0, 5.8, 40)]
     mouse.drag(*ring)
@@ -143,7 +146,7 @@ def test_a_long_freehand_trace_closes_itself(canvas: CineCanvas, mouse: MouseInp
     assert edit.after.sum() == pytest.approx(math.pi * 900, rel=0.05)
 
 
-def test_backspace_takes_the_last_corner_back(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_backspace_removes_the_last_corner(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     for point in ((40, 30), (100, 30), (100, 90), (150, 110)):
         mouse.click(*point)
@@ -175,7 +178,7 @@ def test_escape_discards_an_unfinished_stroke(canvas: CineCanvas, mouse: MouseIn
     assert all(e.after[55, 65] == 0 for e in mouse.edits)
 
 
-def test_two_corners_are_no_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
+def test_two_corners_are_not_an_outline(canvas: CineCanvas, mouse: MouseInput) -> None:
     canvas.set_tool("polygon")
     mouse.click(40, 30)
     mouse.click(100, 30)

@@ -1,4 +1,4 @@
-"""Banner, class list, loss curve, theme and icons."""
+"""Banner, structure list, loss curve, theme and icons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def banner(qtbot: QtBot) -> Banner:
     return banner
 
 
-def test_banner_is_there_only_while_it_has_something_to_say(banner: Banner) -> None:
+def test_the_banner_is_visible_only_while_it_has_messages(banner: Banner) -> None:
     assert banner.isHidden()
     banner.show_message("Saved.", Level.INFO)
     assert not banner.isHidden()
@@ -34,7 +34,7 @@ def test_banner_is_there_only_while_it_has_something_to_say(banner: Banner) -> N
     assert banner.isHidden()
 
 
-def test_banner_keeps_three_newest_first_without_repeating(banner: Banner) -> None:
+def test_the_banner_shows_three_messages_newest_first_without_duplicates(banner: Banner) -> None:
     banner.show_message("a", Level.ERROR)
     banner.show_message("b")
     banner.show_message("c")
@@ -43,12 +43,12 @@ def test_banner_keeps_three_newest_first_without_repeating(banner: Banner) -> No
     banner.show_message("d")
     assert [text for _, text in banner.messages()] == ["d", "a", "c"]
     banner.show_message("e")
-    assert [text for _, text in banner.messages()] == ["e", "d", "a"]  # the error is not pushed out
+    assert [text for _, text in banner.messages()] == ["e", "d", "a"]  # the error stays
     banner.clear()
     assert banner.messages() == []
 
 
-def test_no_error_is_lost_where_there_are_many(banner: Banner) -> None:
+def test_messages_wait_for_space_so_that_no_error_is_lost(banner: Banner) -> None:
     for name in "abcd":
         banner.show_message(name, Level.ERROR)
     banner.show_message("e", Level.WARNING)
@@ -68,7 +68,7 @@ def test_no_error_is_lost_where_there_are_many(banner: Banner) -> None:
     assert banner.isHidden()
 
 
-def test_banner_action_and_dismissal(banner: Banner) -> None:
+def test_a_message_can_have_an_action_and_can_be_dismissed(banner: Banner) -> None:
     done: list[str] = []
     banner.show_message("Moved.", Level.WARNING, ("Find it", lambda: done.append("found")))
     button = banner.findChild(QPushButton)
@@ -81,7 +81,7 @@ def test_banner_action_and_dismissal(banner: Banner) -> None:
     assert banner.messages() == []
 
 
-def test_banner_shows_markup_in_a_file_name_as_it_is(banner: Banner, qtbot: QtBot) -> None:
+def test_the_banner_shows_markup_in_a_file_name_literally(banner: Banner, qtbot: QtBot) -> None:
     banner.show_message("<b>x</b>.dcm is empty.")
     banner.show()
     label = next(w for w in banner.findChildren(QLabel) if w.text())
@@ -89,28 +89,28 @@ def test_banner_shows_markup_in_a_file_name_as_it_is(banner: Banner, qtbot: QtBo
     assert label.sizeHint().width() > plain.sizeHint().width()
 
 
-def test_class_list_selects_and_hides(qtbot: QtBot) -> None:
-    classes = StructureList()
-    qtbot.addWidget(classes)
-    assert classes.active() == -1
-    classes.set_label_set(LEFT_HEART)
-    assert classes.active() == 1
-    assert (classes.value_at(3), classes.value_at(4)) == (3, None)
+def test_the_structure_list_selects_and_hides_structures(qtbot: QtBot) -> None:
+    structures = StructureList()
+    qtbot.addWidget(structures)
+    assert structures.active() == -1
+    structures.set_label_set(LEFT_HEART)
+    assert structures.active() == 1
+    assert (structures.value_at(3), structures.value_at(4)) == (3, None)
     chosen: list[int] = []
     visible: list[set[int]] = []
-    classes.structure_selected.connect(chosen.append)
-    classes.visibility_changed.connect(visible.append)
-    buttons = {b.text() or b.accessibleName(): b for b in classes.findChildren(QToolButton)}
+    structures.structure_selected.connect(chosen.append)
+    structures.visibility_changed.connect(visible.append)
+    buttons = {b.text() or b.accessibleName(): b for b in structures.findChildren(QToolButton)}
     buttons["LV myocardium"].click()
     assert chosen == [2]
-    classes.set_active(3)
-    assert (classes.active(), chosen) == (3, [2])
+    structures.set_active(3)
+    assert (structures.active(), chosen) == (3, [2])
     buttons["Hide Left atrium"].click()
     assert visible == [{1, 2}]
-    assert classes.hidden_structures() == {3}
-    classes.set_label_set(LEFT_HEART)
-    assert classes.hidden_structures() == set()
-    assert classes.active() == 1
+    assert structures.hidden_structures() == {3}
+    structures.set_label_set(LEFT_HEART)
+    assert structures.hidden_structures() == set()
+    assert structures.active() == 1
 
 
 def test_the_loss_curve_appears_with_its_first_point(qtbot: QtBot) -> None:
@@ -125,7 +125,7 @@ def test_the_loss_curve_appears_with_its_first_point(qtbot: QtBot) -> None:
     assert curve.points() == [(1, 1.5)]
 
 
-def test_loss_curve_keeps_what_it_can_show(qtbot: QtBot) -> None:
+def test_the_loss_curve_keeps_only_positive_finite_losses(qtbot: QtBot) -> None:
     curve = LossCurve()
     qtbot.addWidget(curve)
     curve.resize(220, 130)
@@ -143,7 +143,7 @@ def test_loss_curve_keeps_what_it_can_show(qtbot: QtBot) -> None:
     curve.grab()
 
 
-def test_theme_is_dark_and_every_icon_can_be_drawn(qapp: QApplication) -> None:
+def test_the_theme_is_dark_and_every_icon_can_be_drawn(qapp: QApplication) -> None:
     style = qapp.style().objectName()
     palette, sheet = qapp.palette(), qapp.styleSheet()
     try:

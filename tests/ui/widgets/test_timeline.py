@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.ui.timeline import Timeline
 
 
-def ticks(n: int, step_ms: float) -> NDArray[np.float64]:
+def frame_times(n: int, step_ms: float) -> NDArray[np.float64]:
     return np.arange(n, dtype=np.float64) * step_ms
 
 
@@ -27,7 +27,7 @@ def timeline(qtbot: QtBot) -> Timeline:
 
 @pytest.mark.parametrize("n", [1, 2, 75, 700])
 def test_a_click_on_a_frame_seeks_that_frame(timeline: Timeline, n: int) -> None:
-    timeline.set_cine(n, ticks(n, 20.0))
+    timeline.set_cine(n, frame_times(n, 20.0))
     seen: list[int] = []
     timeline.seek.connect(seen.append)
     wanted = sorted({0, n // 3, n - 1})
@@ -37,8 +37,8 @@ def test_a_click_on_a_frame_seeks_that_frame(timeline: Timeline, n: int) -> None
     assert seen == wanted
 
 
-def test_dragging_seeks_along_and_stops_at_the_ends(timeline: Timeline) -> None:
-    timeline.set_cine(50, ticks(50, 20.0))
+def test_dragging_seeks_continuously_and_stops_at_the_ends(timeline: Timeline) -> None:
+    timeline.set_cine(50, frame_times(50, 20.0))
     seen: list[int] = []
     timeline.seek.connect(seen.append)
     timeline.seek.connect(timeline.set_current)
@@ -52,14 +52,14 @@ def test_dragging_seeks_along_and_stops_at_the_ends(timeline: Timeline) -> None:
 
 
 def test_every_position_maps_to_a_frame_and_back(timeline: Timeline) -> None:
-    timeline.set_cine(2000, ticks(2000, 16.7))
+    timeline.set_cine(2000, frame_times(2000, 16.7))
     assert [timeline.frame_at(timeline.x_of(i)) for i in range(2000)] == list(range(2000))
     assert timeline.frame_at(-100) == 0
     assert timeline.frame_at(1e6) == 1999
 
 
 def test_the_tooltip_names_frame_time_and_state(timeline: Timeline) -> None:
-    timeline.set_cine(75, ticks(75, 20.0))
+    timeline.set_cine(75, frame_times(75, 20.0))
     timeline.set_annotated([12])
     timeline.set_predictions({12: 0.9, 13: 0.5, 14: 0.4}, outdated=[14])
     assert timeline.describe(12).startswith("frame 12 · 0.240 s · drawn")
@@ -74,8 +74,8 @@ def colours(timeline: Timeline) -> set[int]:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 30, 2000])
-def test_any_length_is_painted_and_marks_are_seen(timeline: Timeline, n: int) -> None:
-    timeline.set_cine(n, ticks(n, 33.3))
+def test_cines_of_any_length_are_painted_with_visible_marks(timeline: Timeline, n: int) -> None:
+    timeline.set_cine(n, frame_times(n, 33.3))
     bare = colours(timeline)
     if n == 0:
         return
@@ -88,7 +88,7 @@ def test_any_length_is_painted_and_marks_are_seen(timeline: Timeline, n: int) ->
     assert len(colours(timeline) - bare) > 0
 
 
-def test_frames_of_one_instant_are_painted_too(timeline: Timeline) -> None:
+def test_frames_with_equal_times_are_painted(timeline: Timeline) -> None:
     timeline.set_cine(3, [5.0, 5.0, 5.0])
     timeline.grab()
 

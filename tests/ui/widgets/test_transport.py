@@ -15,12 +15,12 @@ from app.ui.transport import Player, Transport, frame_at
 UNEVEN = np.array([0.0, 10.0, 50.0, 60.0])  # the last frame lasts the median, 10 ms
 
 
-def ticks(n: int, step_ms: float) -> NDArray[np.float64]:
+def frame_times(n: int, step_ms: float) -> NDArray[np.float64]:
     return np.arange(n, dtype=np.float64) * step_ms
 
 
 class Clock:
-    """Time that only passes when told to, in seconds."""
+    """A clock in seconds that only the test advances."""
 
     now = 0.0
 
@@ -31,27 +31,27 @@ class Clock:
 @pytest.mark.parametrize(
     ("position", "index"), [(0, 0), (9.9, 0), (10, 1), (49, 1), (50, 2), (65, 3), (70, 0), (85, 1)]
 )
-def test_the_due_frame_follows_the_real_times(position: float, index: int) -> None:
+def test_the_frame_at_a_position_follows_the_frame_times(position: float, index: int) -> None:
     assert frame_at(UNEVEN, position, loop=True) == (index, False)
 
 
-def test_without_a_loop_the_last_frame_stays() -> None:
+def test_playback_without_a_loop_ends_on_the_last_frame() -> None:
     assert frame_at(UNEVEN, 1000.0, loop=False) == (3, True)
 
 
 @pytest.mark.parametrize("times", [[], [3.0]])
-def test_a_still_picture_is_over_at_once(times: list[float]) -> None:
+def test_a_still_ends_at_once(times: list[float]) -> None:
     assert frame_at(np.array(times), 5.0, loop=True) == (0, True)
 
 
-def test_playing_skips_frames_when_drawing_is_slow(qtbot: QtBot) -> None:
+def test_playback_skips_frames_when_drawing_is_slow(qtbot: QtBot) -> None:
     clock, seen = Clock(), []
     player = Player(clock=clock)
-    player.set_times(ticks(50, 20.0))
+    player.set_times(frame_times(50, 20.0))
 
     def draw(index: int) -> None:
         seen.append(index)
-        clock.now += 0.1  # five frames' time
+        clock.now += 0.1  # the duration of five frames
         if index >= 30:
             player.pause()
 
@@ -63,9 +63,9 @@ def test_playing_skips_frames_when_drawing_is_slow(qtbot: QtBot) -> None:
     assert all(5 <= b - a <= 6 for a, b in pairwise(seen))
 
 
-def test_playing_shows_every_frame_at_its_own_pace_and_stops_at_the_end(qtbot: QtBot) -> None:
+def test_playback_shows_frames_in_order_and_stops_at_the_end(qtbot: QtBot) -> None:
     player = Player()
-    player.set_times(ticks(6, 30.0))
+    player.set_times(frame_times(6, 30.0))
     player.set_loop(False)
     seen: list[int] = []
     player.frame_changed.connect(seen.append)
@@ -79,10 +79,10 @@ def test_playing_shows_every_frame_at_its_own_pace_and_stops_at_the_end(qtbot: Q
     player.pause()
 
 
-def test_speed_and_current_frame_move_the_clock(qtbot: QtBot) -> None:
+def test_playback_follows_the_speed_and_starts_at_the_current_frame(qtbot: QtBot) -> None:
     clock = Clock()
     player = Player(clock=clock)
-    player.set_times(ticks(100, 10.0))
+    player.set_times(frame_times(100, 10.0))
     player.set_current(50)
     player.set_speed(0.5)
     with qtbot.waitSignal(player.frame_changed, timeout=2000) as changed:
@@ -92,7 +92,7 @@ def test_speed_and_current_frame_move_the_clock(qtbot: QtBot) -> None:
     player.pause()
 
 
-def test_a_still_picture_does_not_play_and_times_may_run_backwards(qtbot: QtBot) -> None:
+def test_a_still_does_not_play_but_a_cine_with_decreasing_times_does(qtbot: QtBot) -> None:
     player = Player()
     player.play()
     assert not player.is_playing()
@@ -106,9 +106,9 @@ def test_a_still_picture_does_not_play_and_times_may_run_backwards(qtbot: QtBot)
     player.pause()
 
 
-def test_buttons_ask_and_the_label_tells(qtbot: QtBot) -> None:
+def test_buttons_emit_signals_and_the_label_shows_the_position(qtbot: QtBot) -> None:
     player = Player()
-    player.set_times(ticks(75, 20.0))
+    player.set_times(frame_times(75, 20.0))
     transport = Transport(player)
     qtbot.addWidget(transport)
     assert not transport.isEnabled()
@@ -116,10 +116,10 @@ def test_buttons_ask_and_the_label_tells(qtbot: QtBot) -> None:
     assert transport.text() == "frame 12/74 · 0.240 s · 50.0 fps"
     transport.set_position(12, 75, 240.0, 30.0, True)
     assert transport.text().endswith("30.0 fps (assumed)")
-    asked: list[object] = []
-    transport.step.connect(asked.append)
-    transport.first.connect(lambda: asked.append("first"))
-    transport.last.connect(lambda: asked.append("last"))
+    emitted: list[object] = []
+    transport.step.connect(emitted.append)
+    transport.first.connect(lambda: emitted.append("first"))
+    transport.last.connect(lambda: emitted.append("last"))
 
     def press(name: str) -> None:
         button = transport.findChild(QToolButton, name)
@@ -128,7 +128,7 @@ def test_buttons_ask_and_the_label_tells(qtbot: QtBot) -> None:
 
     for name in ("frame_prev", "frame_next", "frame_first", "frame_last"):
         press(name)
-    assert asked == [-1, 1, "first", "last"]
+    assert emitted == [-1, 1, "first", "last"]
     press("play")
     assert player.is_playing()
     press("play")

@@ -1,4 +1,4 @@
-"""Opening a study again runs the encoder no more, in the window and on the command line."""
+"""A study is encoded only once, in the window and on the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.readers.open import open_cine
 from app.storage.project import Project
 from app.workspace.cine_entry import CineEntry
 from app.workspace.opened_cine import OpenedCine
-from tests.e2e.conftest import Desk
+from tests.e2e.conftest import ProgramDriver
 from tests.unit.fewshot.beating import beating
 from vjepa_core.encoder.models import create_encoder
 from vjepa_core.encoder.vit import VisionTransformer3D
@@ -41,6 +41,7 @@ HEIGHT, WIDTH = 72, 100
 DRAWN = {7: (2,), 13: (0, 3)}
 """Annotated frames by cine."""
 WIDENED = 13
+"""Number of the cine that is also annotated outside its region."""
 QUICK = FitConfig(steps=1, warm_steps=1)
 
 
@@ -58,20 +59,20 @@ class EngineInThreads:
         on_report: Callable[[Report], None],
         on_death: object,
     ) -> None:
-        self._pipe, theirs = multiprocessing.Pipe()
+        self._pipe, engine_end = multiprocessing.Pipe()
         self._on_report = on_report
-        served = engine.Engine(
-            theirs,
+        served_engine = engine.Engine(
+            engine_end,
             cache_folder=cache_folder,
             scratch_folder=scratch_folder,
             encoder=encoder,
             encoder_folders=encoder_folders(),
         )
         self._threads = [
-            threading.Thread(target=served.run, name="engine-here"),
+            threading.Thread(target=served_engine.run, name="engine-here"),
             threading.Thread(target=self._read, name="engine-reader"),
         ]
-        self._theirs = theirs
+        self._engine_end = engine_end
         for thread in self._threads:
             thread.start()
 
@@ -81,7 +82,7 @@ class EngineInThreads:
     def stop(self) -> None:
         self.send(Shutdown())
         self._threads[0].join(60)
-        self._theirs.close()
+        self._engine_end.close()
         self._threads[1].join(60)
         self._pipe.close()
 
@@ -96,7 +97,7 @@ class EngineInThreads:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
-    """Number of clips of each run of the encoder, which is a tiny one; fits are short."""
+    """The number of clips in each run of the encoder, which is tiny; fits take one step."""
     torch.set_num_threads(1)
     monkeypatch.setattr("app.engine.session.EngineProcess", EngineInThreads)
     for module in ("service.jobs", "fewshot.segmenter", "fewshot.compare"):
@@ -146,10 +147,12 @@ def study(tmp_path: Path) -> Path:
 
 
 def number(opened: OpenedCine) -> int:
+    """Return the number in the file name of a cine."""
     return int(opened.cine.path.stem[4:])
 
 
-def outline(opened: OpenedCine, frame: int, margin: int = 0) -> Frame:
+def label_image(opened: OpenedCine, frame: int, margin: int = 0) -> Frame:
+    """Return a rectangle in the region, and with a margin another one that extends beyond it."""
     label = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
     box = opened.cine.region
     label[(box.y0 + box.y1) // 2 :, (box.x0 + box.x1) // 2 :][:20, : 15 + frame] = 1
@@ -158,49 +161,49 @@ def outline(opened: OpenedCine, frame: int, margin: int = 0) -> Frame:
     return label
 
 
-def wait_until_open(desk: Desk, entry: CineEntry) -> None:
-    desk.wait(lambda: entry.opened is not None)
+def wait_until_open(driver: ProgramDriver, entry: CineEntry) -> None:
+    driver.wait(lambda: entry.opened is not None)
 
 
-def step_through(desk: Desk) -> None:
+def step_through(driver: ProgramDriver) -> None:
     """Show each cine until the engine is idle."""
-    desk.wait(lambda: len(desk.workspace.entries) == CINES and desk.workspace.opening == 0)
-    for entry in sorted(desk.workspace.entries, key=lambda entry: entry.name):
-        desk.workspace.choose(entry)
-        wait_until_open(desk, entry)
-        wait_until_idle(desk, desk.opened)
+    driver.wait(lambda: len(driver.workspace.entries) == CINES and driver.workspace.opening == 0)
+    for entry in sorted(driver.workspace.entries, key=lambda entry: entry.name):
+        driver.workspace.choose(entry)
+        wait_until_open(driver, entry)
+        wait_until_idle(driver, driver.opened)
 
 
-def wait_until_idle(desk: Desk, opened: OpenedCine) -> None:
+def wait_until_idle(driver: ProgramDriver, opened: OpenedCine) -> None:
     def is_idle() -> bool:
-        last = desk.workspace.learner.last_progress
+        last = driver.workspace.learner.last_progress
         return (
             last is not None
             and last.stage in (Stage.WAITING, Stage.UP_TO_DATE, Stage.NOT_RECOGNISED)
             and (last.cine_id, last.revision) == (opened.id, opened.revision)
         )
 
-    desk.wait(is_idle)
+    driver.wait(is_idle)
 
 
-def draw(desk: Desk) -> None:
-    for opened in desk.workspace.opened_cines:
+def draw(driver: ProgramDriver) -> None:
+    for opened in driver.workspace.opened_cines:
         frames = DRAWN.get(number(opened), ())
         if frames:
-            desk.workspace.show(opened)
+            driver.workspace.show(opened)
         for frame in frames:
-            desk.workspace.editor.draw(opened, frame, outline(opened, frame), "brush")
+            driver.workspace.editor.draw(opened, frame, label_image(opened, frame), "brush")
 
 
-def draw_outside(desk: Desk) -> None:
-    """Outline something outside the region, and correct it twice."""
-    (opened,) = (o for o in desk.workspace.opened_cines if number(o) == WIDENED)
-    found, frame = opened.cine.region, DRAWN[WIDENED][0]
-    desk.workspace.show(opened)
-    for label in [outline(opened, frame, margin=margin) for margin in (9, 12, 10)]:
-        desk.workspace.editor.draw(opened, frame, label, "brush")
-        wait_until_idle(desk, opened)
-    assert opened.cine.region.width > found.width
+def draw_outside(driver: ProgramDriver) -> None:
+    """Annotate pixels outside the region, and correct them twice."""
+    (opened,) = (o for o in driver.workspace.opened_cines if number(o) == WIDENED)
+    original, frame = opened.cine.region, DRAWN[WIDENED][0]
+    driver.workspace.show(opened)
+    for label in [label_image(opened, frame, margin=margin) for margin in (9, 12, 10)]:
+        driver.workspace.editor.draw(opened, frame, label, "brush")
+        wait_until_idle(driver, opened)
+    assert opened.cine.region.width > original.width
 
 
 def labels_of(project: Path, path: Path, out: Path) -> Path:
@@ -213,13 +216,13 @@ def labels_of(project: Path, path: Path, out: Path) -> Path:
 
 
 def test_a_study_of_twenty_cines_is_encoded_once(
-    open_desk: Callable[[Path], Desk],
+    open_program: Callable[[Path], ProgramDriver],
     encoded: list[int],
     study: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    first = open_desk(study)
+    first = open_program(study)
     step_through(first)
     draw(first)
     draw_outside(first)
@@ -228,15 +231,15 @@ def test_a_study_of_twenty_cines_is_encoded_once(
     project = first.workspace.project.path
     cines = {number(o): o.cine.path for o in first.workspace.opened_cines}
     first.window.close()
-    once = len(encoded)
-    assert once == CINES + 1  # one clip per cine, and one more with the wider region
+    n_runs = len(encoded)
+    assert n_runs == CINES + 1  # one clip per cine, and one more with the wider region
 
-    second = open_desk(project)
+    second = open_program(project)
     step_through(second)
     assert Stage.FEATURES not in second.stages
     assert Stage.UP_TO_DATE in second.stages
     second.window.close()
-    assert len(encoded) == once
+    assert len(encoded) == n_runs
 
     # Another project with the same cines in another order.
     with Project.create(tmp_path / "other.apical") as other:
@@ -244,11 +247,11 @@ def test_a_study_of_twenty_cines_is_encoded_once(
             cine = open_cine(cines[i])
             other.add_cine(cine)
             cine.source.close()
-    third = open_desk(tmp_path / "other.apical")
+    third = open_program(tmp_path / "other.apical")
     step_through(third)
     assert Stage.FEATURES not in third.stages
     third.window.close()
-    assert len(encoded) == once
+    assert len(encoded) == n_runs
 
     # The command line, with and without labels outside the region.
     for i in (7, WIDENED, WIDENED):
@@ -256,10 +259,10 @@ def test_a_study_of_twenty_cines_is_encoded_once(
         out = tmp_path / "out"
         assert cli.main(["segment", str(cines[i]), "--labels", str(labels), "--out", str(out)]) == 0
     assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
-    assert len(encoded) == once, capsys.readouterr()
+    assert len(encoded) == n_runs, capsys.readouterr()
 
     # After the cache is cleared the encoder runs again, so the counts above are meaningful.
     assert cli.main(["doctor", "--clear-cache"]) == 0
     assert f"{CINES + 1} entries" in capsys.readouterr().out
     assert cli.main(["encoders", "compare", "tiny", "--project", str(project)]) == 0
-    assert len(encoded) > once
+    assert len(encoded) > n_runs

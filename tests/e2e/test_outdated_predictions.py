@@ -1,4 +1,4 @@
-"""Strokes on frames whose predictions are older than the newest stroke destroy nothing visible."""
+"""Strokes on frames with outdated predictions keep the visible masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from app.domain.cine import Frame
 from app.domain.provenance import Provenance
-from tests.e2e.conftest import Desk
+from tests.e2e.conftest import ProgramDriver
 from tests.ui.user_input import outline
 from vjepa_core.service.messages import Stage
 
@@ -30,21 +30,21 @@ Visible = dict[int, Frame]
 
 
 @contextmanager
-def paused_engine(desk: Desk) -> Iterator[None]:
+def paused_engine(driver: ProgramDriver) -> Iterator[None]:
     """Pause the engine process."""
-    assert desk.workspace.learner.session is not None
-    pid = desk.workspace.learner.session.engine_pid
+    assert driver.workspace.learner.session is not None
+    pid = driver.workspace.learner.session.engine_pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        desk.qtbot.wait(100)  # reports that were already sent arrive
+        driver.qtbot.wait(100)  # reports that were already sent arrive
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-def visible(desk: Desk) -> Visible:
-    return {frame: desk.opened.masks(frame).shown.copy() for frame in FRAMES}
+def visible(driver: ProgramDriver) -> Visible:
+    return {frame: driver.opened.masks(frame).shown.copy() for frame in FRAMES}
 
 
 def are_equal(first: Visible, second: Visible) -> bool:
@@ -59,33 +59,33 @@ def border(mask: Frame, value: int) -> tuple[float, float]:
 
 
 def test_strokes_right_after_another_edit_keep_the_visible_masks(
-    open_desk: Callable[[Path], Desk], demo_cine_path: Path
+    open_program: Callable[[Path], ProgramDriver], demo_cine_path: Path
 ) -> None:
-    desk = open_desk(demo_cine_path)
-    hand = desk.user
-    desk.wait(lambda: desk.stage is Stage.DRAFT)
-    hand.go_to(10)
-    seen = [visible(desk)]
+    driver = open_program(demo_cine_path)
+    user = driver.user
+    driver.wait(lambda: driver.stage is Stage.DRAFT)
+    user.go_to(10)
+    seen = [visible(driver)]
     assert all((mask == CAVITY).any() and (mask == WALL).any() for mask in seen[0].values())
 
-    with paused_engine(desk):
-        hand.keys("Return")  # accept
-        seen.append(visible(desk))
-        hand.keys("Right", "B", "1")
-        desk.window.canvas.set_brush_radius(6.0)
-        hand.click(*border(seen[-1][11], CAVITY))
-        seen.append(visible(desk))
-        hand.keys("Right", "E")
-        hand.click(*border(seen[-1][12], WALL))
-        seen.append(visible(desk))
-        hand.keys("Right", "P", "1")
+    with paused_engine(driver):
+        user.keys("Return")  # accept
+        seen.append(visible(driver))
+        user.keys("Right", "B", "1")
+        driver.window.canvas.set_brush_radius(6.0)
+        user.click(*border(seen[-1][11], CAVITY))
+        seen.append(visible(driver))
+        user.keys("Right", "E")
+        user.click(*border(seen[-1][12], WALL))
+        seen.append(visible(driver))
+        user.keys("Right", "P", "1")
         smaller = np.roll(seen[-1][13], 2, axis=0)
-        hand.drag(outline(smaller, CAVITY))
-        seen.append(visible(desk))
-        hand.keys("Right", "Ctrl+Shift+E")
-        seen.append(visible(desk))
+        user.drag(outline(smaller, CAVITY))
+        seen.append(visible(driver))
+        user.keys("Right", "Ctrl+Shift+E")
+        seen.append(visible(driver))
 
-        annotated = desk.opened.recorder.layer
+        annotated = driver.opened.recorder.layer
         assert annotated.annotated_frames == FRAMES
         assert set(annotated.states(10).values()) == {Provenance.ACCEPTED}
         assert annotated.states(11) == annotated.states(13) == {CAVITY: Provenance.DRAWN}
@@ -95,9 +95,9 @@ def test_strokes_right_after_another_edit_keep_the_visible_masks(
                 assert after > 0.8 * before, f"structure {value} of frame {frame} was destroyed"
         assert not seen[-1][14].any()
         for step, expected in zip(range(len(seen) - 1, 0, -1), reversed(seen[:-1]), strict=True):
-            hand.keys("Ctrl+Z")
-            assert are_equal(visible(desk), expected), f"undo of step {step}"
+            user.keys("Ctrl+Z")
+            assert are_equal(visible(driver), expected), f"undo of step {step}"
         assert annotated.annotated_frames == ()
         for step, expected in enumerate(seen[1:], start=1):
-            hand.keys("Ctrl+Y")
-            assert are_equal(visible(desk), expected), f"redo of step {step}"
+            user.keys("Ctrl+Y")
+            assert are_equal(visible(driver), expected), f"redo of step {step}"
