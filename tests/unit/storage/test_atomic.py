@@ -29,7 +29,7 @@ def test_libraries_can_choose_the_format_by_the_suffix(tmp_path: Path) -> None:
         temporary.touch()
 
 
-def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_block_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     write_text(path, "old")
 
@@ -54,7 +54,7 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
-def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_a_private_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with replacing(path, private=True) as temporary:
         temporary.write_text("secret")
@@ -62,5 +62,5 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.json", ".a.json.tmp", ".a.json.1.tmp", "a.json.1-2.tmp", ".1-2.tmp"])
-def test_other_files_are_not_unfinished(name: str) -> None:
+def test_other_names_are_not_those_of_unfinished_files(name: str) -> None:
     assert unfinished_name(Path(name)) is None

@@ -75,7 +75,7 @@ def test_a_cine_that_moved_with_its_project_is_found_by_the_index(tmp_path: Path
         assert project.cines()[0].path == moved / PATIENT / "heart.dcm"
 
 
-def test_another_file_of_the_same_name_beside_a_moved_project_is_not_taken(
+def test_another_file_of_the_same_name_next_to_a_moved_project_is_not_used(
     tmp_path: Path, cine: Cine
 ) -> None:
     with Project.create(tmp_path / "heart.apical") as project:
@@ -87,7 +87,7 @@ def test_another_file_of_the_same_name_beside_a_moved_project_is_not_taken(
         assert project.cines()[0].path == cine.path
 
 
-def test_a_cine_that_moved_to_another_machine_is_found_by_its_place(
+def test_a_cine_that_moved_to_another_machine_is_found_by_its_relative_path(
     tmp_path: Path, cine: Cine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Project.create(tmp_path / "heart.apical") as project:
@@ -116,7 +116,7 @@ def test_adding_a_known_cine_writes_nothing(project: Project, cine: Cine, tmp_pa
     assert (log.read_bytes(), project.path.read_bytes(), index.stat().st_mtime_ns) == before
 
 
-def test_a_study_that_was_unknown_is_added(project: Project, cine: Cine) -> None:
+def test_a_study_is_recorded_once_it_is_known(project: Project, cine: Cine) -> None:
     assert project.add_cine(dataclasses.replace(cine, study_uid="")).study_hash is None
     known = project.add_cine(cine)
     assert known.study_hash is not None
@@ -136,7 +136,7 @@ def test_an_index_that_cannot_be_used_is_empty(project: Project, cine: Cine, dam
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text elsewhere")
-def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_stored(tmp_path: Path) -> None:
     index, path = CineIndex(tmp_path / "index.sqlite"), Path(os.fsdecode(b"/data/\xff\xe9.dcm"))
     index.store("project", tmp_path, {"hash": path})
     assert index.paths("project", tmp_path) == {"hash": path}

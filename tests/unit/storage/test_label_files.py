@@ -46,7 +46,7 @@ def refusal(path: Path) -> str:
     return text
 
 
-# Values that mean something else
+# Values with another meaning
 
 
 def test_for_a_mask_of_0_and_255_the_error_explains_255(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_for_a_mask_of_0_and_255_the_error_explains_255(tmp_path: Path) -> None:
     assert "255 means unlabelled" in refusal(tmp_path / "l.nii.gz")
 
 
-def test_a_mask_of_0_and_255_beside_other_labels_causes_a_warning(
+def test_a_mask_of_0_and_255_among_other_labels_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path / "frame_0000.png", mask())
@@ -88,7 +88,7 @@ def test_the_error_names_the_cause(tmp_path: Path, mode: str, cause: str) -> Non
     assert cause in refusal(tmp_path)
 
 
-def test_a_jpeg_named_png(tmp_path: Path) -> None:
+def test_a_jpeg_named_png_is_refused(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(mask() * 60).save(content, "JPEG")
     (tmp_path / "frame_0001.png").write_bytes(content.getvalue())
@@ -121,7 +121,7 @@ def test_whole_numbers_stored_with_a_slope_are_accepted(tmp_path: Path) -> None:
         image.set_data_dtype(dtype)
         nib.save(image, tmp_path / "l.nii.gz")
         stored = np.asarray(nib.load(tmp_path / "l.nii.gz").dataobj)  # type: ignore[attr-defined]
-        assert not np.array_equal(stored, np.rint(stored))  # what makes the case
+        assert not np.array_equal(stored, np.rint(stored))  # precondition of this test
         assert np.array_equal(read_labels(tmp_path / "l.nii.gz", SHAPE, LEFT_HEART)[1], mask())
 
 
@@ -135,7 +135,7 @@ def test_the_error_shows_values_that_are_not_whole_numbers(tmp_path: Path) -> No
     assert "labels are whole numbers" in text
 
 
-def test_a_nifti_of_complex_numbers(tmp_path: Path) -> None:
+def test_a_nifti_of_complex_numbers_is_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.ones((W, H, T), np.complex64), np.eye(4)), tmp_path / "l.nii")
     assert "complex" in refusal(tmp_path / "l.nii")
 
@@ -207,7 +207,7 @@ def test_a_frame_without_a_structure_is_an_annotation(tmp_path: Path) -> None:
         assert not labels[1].any()
 
 
-# Headers that do not fit
+# Inconsistent headers
 
 
 def test_a_nifti_shorter_than_its_header_states_is_refused(
@@ -223,14 +223,14 @@ def test_a_nifti_shorter_than_its_header_states_is_refused(
 
 
 @pytest.mark.parametrize("dim", [[1, 600, 1, 1, 1], [4, 30, -20, 1, 4], [5, 30, 20, 1, 4, 3]])
-def test_a_nifti_of_another_number_of_axes(tmp_path: Path, dim: list[int]) -> None:
+def test_a_nifti_with_an_unsupported_number_of_axes_is_refused(tmp_path: Path, dim: list[int]) -> None:
     content = bytearray(nib.Nifti1Image(np.ones((W, H, 1, T), np.uint8), np.eye(4)).to_bytes())
     content[40 : 40 + 2 * len(dim)] = np.array(dim, "<i2").tobytes()
     (tmp_path / "l.nii").write_bytes(content)
     assert "l.nii" in refusal(tmp_path / "l.nii")
 
 
-def test_a_nifti_with_a_unit_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_nifti_with_an_invalid_unit_is_read(tmp_path: Path) -> None:
     content = bytearray(
         nib.Nifti1Image(np.broadcast_to(mask().T[..., None], (W, H, T)), np.eye(4)).to_bytes()
     )

@@ -52,7 +52,7 @@ def refused(path: Path, words: str, name: str | None = None) -> None:
 # Round trips
 
 
-def test_png_round_trip(tmp_path: Path) -> None:
+def test_masks_written_as_png_are_read_unchanged(tmp_path: Path) -> None:
     volume = masks()
     files = write_masks(tmp_path, volume, {"png"}, None, TIMES)
     assert [file.name for file in files] == [f"frame_{frame:04d}.png" for frame in range(T)]
@@ -62,7 +62,7 @@ def test_png_round_trip(tmp_path: Path) -> None:
     assert all(image.dtype == np.uint8 for image in back.values())
 
 
-def test_nifti_round_trip(tmp_path: Path) -> None:
+def test_masks_written_as_nifti_are_read_unchanged(tmp_path: Path) -> None:
     volume = masks()
     (file,) = write_masks(tmp_path, volume, ["nifti"], (0.3, 0.4), TIMES)
     assert file == tmp_path / "masks.nii.gz"
@@ -76,14 +76,14 @@ def test_nifti_round_trip(tmp_path: Path) -> None:
     assert np.asarray(image.dataobj)[7, 3, 0, 2] == volume[2, 3, 7]
 
 
-def test_nifti_without_calibration_claims_no_millimetres(tmp_path: Path) -> None:
+def test_nifti_without_calibration_states_no_millimetres(tmp_path: Path) -> None:
     (file,) = write_masks(tmp_path, masks()[:1], ["nifti"], None, TIMES[:1])
     header: Any = nib.load(file).header
     assert header.get_xyzt_units()[0] == "unknown"
     assert header.get_zooms()[:2] == (1.0, 1.0)
 
 
-def test_areas(tmp_path: Path) -> None:
+def test_the_table_of_areas_is_written(tmp_path: Path) -> None:
     volume = np.zeros(SHAPE, np.uint8)
     volume[2, :4, :5] = 1
     (file,) = write_masks(tmp_path / "new", volume, {"csv"}, (0.5, 0.2), TIMES)
@@ -103,7 +103,7 @@ def test_no_temporary_file_remains(tmp_path: Path) -> None:
     assert len(list((tmp_path / "masks").iterdir())) == T
 
 
-# What counts as labelled
+# Labelled frames
 
 
 def test_other_files_in_a_folder_are_ignored(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_other_files_in_a_folder_are_ignored(tmp_path: Path) -> None:
     assert list(read_labels(tmp_path, SHAPE, LEFT_HEART)) == [3, 4]
 
 
-def test_images_with_only_255_are_unlabelled(tmp_path: Path) -> None:
+def test_images_of_255_only_are_unlabelled(tmp_path: Path) -> None:
     volume = np.full(SHAPE, 255, np.uint8)
     volume[1], volume[4] = masks()[1], masks()[4]
     for dtype in (np.uint8, np.int16, np.float32):
@@ -149,20 +149,20 @@ def test_an_image_of_background_only_causes_a_warning(
 # Bad input
 
 
-def test_a_missing_path(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "none", "no labels at")
 
 
-def test_neither_folder_nor_nifti(tmp_path: Path) -> None:
+def test_a_png_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     refused(png(tmp_path / "frame_0000.png", masks()[0]), "neither a folder nor a NIfTI")
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     refused(tmp_path / "labels", "contains no labels")
 
 
-def test_a_nifti_without_labels(tmp_path: Path) -> None:
+def test_a_nifti_without_labels_is_refused(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "l.nii.gz", np.full((W, H, T), 255, np.uint8)), "contains no labels")
     refused(nifti(tmp_path / "l.nii.gz", np.zeros((W, H, T), np.uint8)), "only background")
 
@@ -185,28 +185,28 @@ def test_the_error_lists_unknown_and_allowed_labels(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "l.nii", volume.T), r"\(nan\)")
 
 
-def test_a_frame_beyond_the_cine(tmp_path: Path) -> None:
+def test_a_frame_beyond_the_cine_is_refused(tmp_path: Path) -> None:
     png(tmp_path / "frame_0006.png", masks()[0])
     refused(tmp_path, "has 6 frames", "frame_0006.png")
     refused(nifti(tmp_path / "l.nii", np.ones((W, H, T + 1), np.uint8)), "has 7 frames and the cine has 6")
 
 
-def test_two_files_for_one_frame(tmp_path: Path) -> None:
+def test_two_files_for_one_frame_are_refused(tmp_path: Path) -> None:
     png(tmp_path / "frame_0001.png", masks()[0])
     png(tmp_path / "frame_1.png", masks()[0])
     refused(tmp_path, "same frame", "frame_1.png")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "1"])
-def test_images_with_other_than_8_bits(tmp_path: Path, mode: str) -> None:
+def test_images_without_8_bits_are_refused(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (W, H)).save(tmp_path / "frame_0001.png")
     refused(tmp_path, f"mode {mode}, but an 8-bit label image is expected", "frame_0001.png")
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 4, (H, W)).astype(np.uint8)
     whole = png(tmp_path / "p" / "frame_0001.png", noise).read_bytes()
-    for content in (b"", b"not a picture", whole[: len(whole) // 2]):
+    for content in (b"", b"not an image", whole[: len(whole) // 2]):
         (tmp_path / "p" / "frame_0001.png").write_bytes(content)
         refused(tmp_path / "p", "cannot be read as a PNG", "frame_0001.png")
     for name in ("l.nii", "l.nii.gz"):
@@ -216,19 +216,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             refused(tmp_path / name, "cannot be read as a NIfTI")
 
 
-def test_a_nifti_in_colour(tmp_path: Path) -> None:
+def test_a_nifti_in_colour_is_refused(tmp_path: Path) -> None:
     colours = np.zeros((W, H, T), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     refused(nifti(tmp_path / "l.nii", colours), "colours")
 
 
-def test_a_nifti_with_too_many_axes(tmp_path: Path) -> None:
+def test_a_nifti_with_too_many_axes_is_refused(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "l.nii", np.ones((W, H, 2, T), np.uint8)), r"\(x, y, t\) is expected")
 
 
-# Disks that refuse
+# Write errors
 
 
-def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ExportError, match="choose another folder") as caught:
         write_masks(tmp_path / "file", masks(), {"png"}, None, TIMES)
@@ -266,7 +266,7 @@ def test_unknown_formats_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_camus_labels_in_their_own_orientation(data_dir: Path) -> None:
+def test_camus_labels_are_read_in_their_orientation(data_dir: Path) -> None:
     folder = data_dir / "camus" / "native_4ch"
     files = sorted(folder.rglob("*_gt.nii.gz"))
     if not files:

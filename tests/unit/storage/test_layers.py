@@ -78,7 +78,7 @@ def test_a_fact_does_not_outdate_predictions(recorder: Recorder, paint: Paint) -
     assert recorder.layer.revision == revision
 
 
-def test_setting_the_same_fact_is_no_step(recorder: Recorder) -> None:
+def test_setting_the_same_fact_adds_no_step(recorder: Recorder) -> None:
     assert recorder.set_view(VIEW, "A") is not None
     assert recorder.set_view(VIEW, "A") is None
     assert recorder.set_landmarks(0, None, "A") is None
@@ -91,7 +91,7 @@ def test_a_fact_of_a_missing_frame_is_refused(recorder: Recorder) -> None:
     assert recorder.pending == 0
 
 
-def test_a_fact_waits_with_the_strokes(recorder: Recorder, paint: Paint) -> None:
+def test_a_fact_is_queued_with_pending_strokes(recorder: Recorder, paint: Paint) -> None:
     with closing(sqlite3.connect(recorder.project.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         paint(recorder, 0, 0)
@@ -110,7 +110,7 @@ def test_damaged_facts_are_reported(recorder: Recorder) -> None:
         recorder.project.layer(recorder.cine_id)
 
 
-def test_raters_have_layers_of_their_own(project: Project, cine: Cine, path: Path, paint: Paint) -> None:
+def test_each_rater_has_separate_layers(project: Project, cine: Cine, path: Path, paint: Paint) -> None:
     cine_id = project.add_cine(cine).id
     one, two = (Recorder(project, cine_id, rater) for rater in ("one", "two"))
     paint(one, 0, 0)
@@ -155,12 +155,12 @@ def test_the_active_rater_decides_which_layer_is_shown(
         again.set_active_rater("three")
         assert again.layer(cine_id).annotated_frames == ()
         assert again.summaries()[0].n_annotated == 0
-        assert len(again.layers(cine_id)) == 2  # a layer begins with its first edit
+        assert len(again.layers(cine_id)) == 2  # a layer is created by its first edit
         again.set_active_rater(None)
         assert again.rater_of(cine_id) == "one"
 
 
-def test_each_rater_has_heads_of_their_own(project: Project) -> None:
+def test_each_rater_has_separate_heads(project: Project) -> None:
     head = HeadRecord(b"one", "e", "c", "l", {1: 1}, "2025-01-02T03:04:05Z")
     project.save_head(head)
     project.set_active_rater("two")

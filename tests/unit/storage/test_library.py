@@ -36,7 +36,7 @@ def test_the_newest_project_with_the_cine_is_found(tmp_path: Path, make_cine: Ma
     assert find_project("hash-a", []) is None
 
 
-def test_files_that_are_no_projects_are_skipped(tmp_path: Path, make_cine: Make) -> None:
+def test_files_that_are_not_projects_are_skipped(tmp_path: Path, make_cine: Make) -> None:
     good = project_with(tmp_path / "good.apical", make_cine("hash-a"))
     (tmp_path / "text.apical").write_text("x")
     (tmp_path / "empty.apical").touch()
@@ -58,7 +58,7 @@ def test_the_name_of_an_automatic_project_is_a_hash(tmp_path: Path) -> None:
     assert path == tmp_path / "0123456789abcdef.apical"
 
 
-def test_recent_projects_newest_first_each_once_and_not_too_many(tmp_path: Path) -> None:
+def test_recent_projects_are_limited_unique_and_newest_first(tmp_path: Path) -> None:
     file = tmp_path / "recent.json"
     assert read_recent(file) == []
     for n in range(40):
@@ -79,7 +79,7 @@ def test_an_unreadable_list_is_replaced(tmp_path: Path, text: str) -> None:
     assert read_recent(file) == [tmp_path / "a.apical"]
 
 
-def test_a_list_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_written_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     add_recent(tmp_path / "file" / "recent.json", tmp_path / "a.apical")
     assert read_recent(tmp_path / "file" / "recent.json") == []

@@ -78,7 +78,7 @@ def test_old_and_new_masks_are_read(tmp_path: Path) -> None:
     for array in (volume, volume[:, :, None]):
         nib.save(nib.Nifti1Image(array, PLACED), tmp_path / "l.nii.gz")
         assert np.array_equal(read(tmp_path / "l.nii.gz", affine=PLACED), masks())
-    # As older versions wrote masks, without the affine of the cine.
+    # Older versions wrote masks without the affine of the cine.
     old = nib.Nifti1Image(volume, np.diag([-0.5, -0.4, 40.0, 1.0]))
     old.header["descrip"] = b"labels (x, y, t); pixdim[3] is ms per frame"
     nib.save(old, tmp_path / "old.nii.gz")
@@ -90,7 +90,7 @@ def test_old_and_new_masks_are_read(tmp_path: Path) -> None:
     "other",
     [
         np.eye(4),
-        PLACED @ np.diag([-1, 1, 1, 1]),  # mirrored about another line than the middle of the cine
+        PLACED @ np.diag([-1, 1, 1, 1]),  # mirrored about a line other than the middle of the cine
         PLACED @ np.diag([1.1, 1.1, 1, 1]),
         PLACED + np.array([[0, 0, 0, 0.3], [0] * 4, [0] * 4, [0] * 4]),
         np.array([[0.4, 0.2, 0, -40.0], [-0.2, 0.4, 0, 25.0], [0, 0, 1, 3.0], [0, 0, 0, 1]]),  # oblique
@@ -101,7 +101,7 @@ def test_labels_at_another_position_are_refused(tmp_path: Path, other: np.ndarra
     with pytest.raises(LabelError, match="does not match the position of the cine") as caught:
         read(tmp_path / "l.nii.gz", affine=PLACED)
     assert "\n" not in str(caught.value)
-    # A cine without an affine has no position that labels could contradict.
+    # Labels cannot contradict the position of a cine without an affine.
     assert np.array_equal(read(tmp_path / "l.nii.gz", spacing_mm=(0.5, 0.4)), masks())
 
 
@@ -151,7 +151,7 @@ def test_areas_use_the_pixel_size_of_the_region_of_the_structure(
         make_cine(), height=40, width=64, regions=regions, calibration=regions[0].calibration
     )
     label = np.zeros((1, 40, 64), np.uint8)
-    label[0, :10, 40:50] = 1  # in the smaller picture
+    label[0, :10, 40:50] = 1  # in the smaller region
     label[0, 20:30, 20:45] = 2  # in both
     label[0, 32:38, 31:33] = 3  # between the two
     write_masks(

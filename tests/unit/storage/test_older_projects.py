@@ -1,4 +1,4 @@
-"""A project written by the previous version opens with everything in it, and without names of files."""
+"""A project written by the previous version opens completely, and stores no file names any more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.storage.project_lookup import find_project
 from app.storage.recorder import Recorder
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "project_v2"
-FOLDER = "DOE_JANE_19480301"  # of the cines when the project was written
+FOLDER = "DOE_JANE_19480301"  # folder of the cines when the project was written
 UID = "1.2.826.0.1.3680043.8.498.14619197574863212614992253963007487202"
 EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
 CINES = ("first.dcm", "second.gif")
@@ -56,7 +56,7 @@ def author(project: Project, cine_id: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_cine_has_all_that_was_expected(project: Project, place: int) -> None:
+def test_a_cine_keeps_its_labels_states_and_predictions(project: Project, place: int) -> None:
     expected = EXPECTED[CINES[place]]
     record = project.cines()[place]
     layer = project.layer(record.id)
@@ -80,7 +80,7 @@ def test_each_cine_has_one_layer_of_the_rater_with_most_strokes(project: Project
         assert project.rater_of(record.id) == "rater-one"
 
 
-def test_the_history_goes_on(project: Project) -> None:
+def test_the_history_continues(project: Project) -> None:
     first, second = (Recorder(project, record.id) for record in project.cines())
     assert first.redo() is not None
     assert first.redo() is None
@@ -139,7 +139,7 @@ def test_paths_move_to_the_index_of_the_user(project: Project) -> None:
     assert [str(record.path) for record in project.cines()] == [f"/tmp/{FOLDER}/{name}" for name in CINES]
 
 
-def test_the_project_names_no_file_and_no_uid_any_more(folder: Path) -> None:
+def test_the_migrated_project_names_no_file_and_no_uid(folder: Path) -> None:
     path = folder / "project_v2.apical"
     before = path.read_bytes()
     assert FOLDER.encode() in before
@@ -161,7 +161,7 @@ def test_a_project_that_crashed_leaves_no_names_in_its_log(folder: Path) -> None
         sql.execute("PRAGMA journal_mode = WAL")
         sql.execute("UPDATE cines SET path = '/data/DOE_JOHN/x.dcm' WHERE id = 2")
         sql.commit()
-        for end in ("", "-wal"):  # as a killed program leaves them
+        for end in ("", "-wal"):  # left by a killed program
             shutil.copy(f"{source}{end}", f"{path}{end}")
     assert b"DOE_JOHN" in Path(f"{path}-wal").read_bytes()
     with Project.open(path) as project:
@@ -179,12 +179,12 @@ def test_a_path_that_is_not_utf8_moves_to_the_index(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such permissions")
-def test_project_and_backup_are_readable_by_their_owner_alone(folder: Path) -> None:
+def test_project_and_backup_are_readable_by_their_owner_only(folder: Path) -> None:
     path = folder / "project_v2.apical"
     path.chmod(0o644)
     Project.open(path).close()
     backup = schema.backup_path(path, 2)
-    assert FOLDER.encode() in backup.read_bytes()  # the user deletes it when all is well
+    assert FOLDER.encode() in backup.read_bytes()  # the user may delete it after checking the project
     assert [stat.S_IMODE(file.stat().st_mode) for file in (path, backup)] == [0o600, 0o600]
 
 

@@ -41,7 +41,9 @@ def same(a: dict[int, np.ndarray], b: dict[int, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: Paint) -> None:
+def test_everything_is_restored_when_a_project_is_reopened(
+    project: Project, cine: Cine, path: Path, paint: Paint
+) -> None:
     record = project.add_cine(cine)
     recorder = Recorder(project, record.id)
     for step in range(6):
@@ -73,13 +75,13 @@ def test_everything_comes_back(project: Project, cine: Cine, path: Path, paint: 
         assert again.view_state() == view
 
 
-def test_an_empty_project_has_nothing(project: Project) -> None:
+def test_a_new_project_is_empty(project: Project) -> None:
     assert project.cines() == []
     assert project.latest_head() is None
     assert project.view_state() == {}
 
 
-def test_open_or_create(path: Path) -> None:
+def test_a_project_is_opened_or_created(path: Path) -> None:
     with Project.open_or_create(path) as project:
         project.save_view_state({"frame": 1})
     with Project.open_or_create(path) as project:
@@ -155,7 +157,7 @@ def test_a_label_set_keeps_classes_that_are_drawn(recorder: Recorder, path: Path
         assert project.label_set == own
 
 
-def test_a_label_set_can_be_edited_beside_scribbles(recorder: Recorder, cine: Cine) -> None:
+def test_a_label_set_can_be_edited_in_a_project_with_scribbles(recorder: Recorder, cine: Cine) -> None:
     scribble = np.full((cine.height, cine.width), UNLABELLED, np.uint8)
     scribble[3:9, 3:9] = 1
     assert recorder.draw(0, scribble, "brush", "A") is not None
@@ -164,7 +166,7 @@ def test_a_label_set_can_be_edited_beside_scribbles(recorder: Recorder, cine: Ci
     assert recorder.project.label_set == own
 
 
-def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> None:
+def test_predictions_are_replaced_frame_by_frame(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     ones, twos = (np.full((cine.height, cine.width), value, np.uint8) for value in (1, 2))
     project.save_predictions(cine_id, {0: Prediction.of(ones, 0.1, 1), 1: Prediction.of(ones, 0.2, 1)})
@@ -174,7 +176,7 @@ def test_predictions_replace_frame_by_frame(project: Project, cine: Cine) -> Non
     assert (back[1].mask == 2).all()
 
 
-def test_predictions_that_do_not_fit_are_refused(project: Project, cine: Cine) -> None:
+def test_predictions_of_another_size_or_frame_are_refused(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     good = np.zeros((cine.height, cine.width), np.uint8)
     for frame, mask in ((0, good.T), (cine.n_frames, good)):
@@ -198,7 +200,7 @@ def test_heads_without_predictions_are_deleted(project: Project, cine: Cine) -> 
         assert sql.execute("SELECT count(*) FROM heads").fetchone() == (2,)
 
 
-def test_a_copy_holds_everything_and_replaces_at_once(
+def test_a_copy_is_complete_and_replaces_a_file_atomically(
     recorder: Recorder, tmp_path: Path, paint: Paint
 ) -> None:
     paint(recorder, 3)
@@ -254,7 +256,7 @@ def test_a_copy_below_a_file_is_refused(recorder: Recorder, tmp_path: Path) -> N
     assert one_sentence(caught.value)
 
 
-# Killed in the middle
+# Killed processes
 
 BURST = """
 import sys
@@ -301,13 +303,13 @@ def test_a_killed_process_loses_at_most_the_stroke_in_progress(
 
     with Project.open(path) as again:
         annotated = again.layer(record.id)
-        # Every reported change exists; one or two may have been written and not reported.
+        # Every reported change exists; one or two may have been written but not reported.
         assert seen <= annotated.revision <= seen + 3
         labels = annotated.labels
         steps = 0
         while annotated.undo() is not None:
             steps += 1
-        assert annotated.annotated_frames == ()  # the log leads back to the start
+        assert annotated.annotated_frames == ()  # undo leads back to the beginning
         for _ in range(steps):
             annotated.redo()
         assert same(annotated.labels, labels)

@@ -28,7 +28,7 @@ def one_sentence(error: BaseException) -> bool:
 
 
 def refused(path: Path, words: str) -> None:
-    """Opening fails with one sentence that names the file, which is not changed."""
+    """Check that opening fails with one sentence that names the file, and does not change it."""
     before = path.read_bytes() if path.is_file() else None
     around = sorted(path.parent.iterdir())
     with pytest.raises(ProjectError, match=words) as caught:
@@ -40,35 +40,35 @@ def refused(path: Path, words: str) -> None:
         assert path.read_bytes() == before
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "none.apical", "no project")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.apical").mkdir()
     refused(tmp_path / "folder.apical", "cannot be read")
 
 
 @pytest.mark.parametrize("content", [b"", b"DICM" * 100, b"SQLite format 2\0" + bytes(200)])
-def test_foreign_files(path: Path, content: bytes) -> None:
+def test_files_of_other_formats_are_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     refused(path, "not an Apical project")
 
 
-def test_a_database_of_another_program(path: Path) -> None:
+def test_a_database_of_another_program_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as sql:
         sql.execute("CREATE TABLE notes (text)")
     refused(path, "not an Apical project")
 
 
-def test_a_newer_version(project: Project, path: Path) -> None:
+def test_a_newer_version_is_refused(project: Project, path: Path) -> None:
     project.close()
     with closing(sqlite3.connect(path)) as sql:
         sql.execute(f"PRAGMA user_version = {len(schema.STEPS) + 1}")
     refused(path, "newer version")
 
 
-def test_a_truncated_file(recorder: Recorder, path: Path, paint: Paint) -> None:
+def test_a_truncated_file_is_refused(recorder: Recorder, path: Path, paint: Paint) -> None:
     for step in range(30):
         paint(recorder, step % 12, step)
     recorder.project.close()
@@ -78,7 +78,7 @@ def test_a_truncated_file(recorder: Recorder, path: Path, paint: Paint) -> None:
         refused(path, "damaged")
 
 
-def test_damaged_pages(recorder: Recorder, path: Path, paint: Paint) -> None:
+def test_damaged_pages_are_reported(recorder: Recorder, path: Path, paint: Paint) -> None:
     for step in range(30):
         paint(recorder, step % 12, step)
     recorder.project.close()

@@ -1,4 +1,4 @@
-"""Any sequence of strokes, facts, undo, redo and restarts leaves a project as a simple model predicts."""
+"""After any sequence of strokes, facts, undo, redo and restarts, a project equals a simple model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Paint = Callable[..., None]
 
 @contextmanager
 def full_disk(project: Project) -> Iterator[None]:
-    """Let no page be added to the file."""
+    """Prevent the file from growing by any page."""
     sql = project._human._sqlite
     (pages,) = sql.execute("PRAGMA page_count").fetchone()
     sql.execute(f"PRAGMA max_page_count = {pages}")
@@ -39,7 +39,7 @@ def read_only(project: Project) -> Iterator[None]:
 
 @contextmanager
 def locked(project: Project) -> Iterator[None]:
-    """Hold a write transaction, as another program."""
+    """Hold a write transaction, like another program."""
     with closing(sqlite3.connect(project.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

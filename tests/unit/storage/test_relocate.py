@@ -39,7 +39,9 @@ def record(path: Path) -> CineRecord:
     return CineRecord(1, "heart", 10, 48, 64, path)
 
 
-def test_a_file_in_its_place(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:
+def test_an_unmoved_file_is_found_without_a_search(
+    tmp_path: Path, content_hash_of: Callable[[Path], str]
+) -> None:
     path = write(tmp_path / "a.dcm", "heart")
     assert relocate(record(path), [], content_hash_of) == path
 
@@ -54,7 +56,7 @@ def test_files_of_the_same_name_are_read_first(
     assert read == ["a.dcm"]
 
 
-def test_a_renamed_file_beside_damaged_and_replaced_ones(
+def test_a_renamed_file_is_found_among_damaged_and_replaced_ones(
     tmp_path: Path, content_hash_of: Callable[[Path], str], read: list[str]
 ) -> None:
     write(tmp_path / "a.dcm", "somebody else's")
@@ -66,7 +68,7 @@ def test_a_renamed_file_beside_damaged_and_replaced_ones(
     assert read.count("a.dcm") == 1
 
 
-def test_not_found(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:
+def test_a_deleted_file_is_not_found(tmp_path: Path, content_hash_of: Callable[[Path], str]) -> None:
     write(tmp_path / "a.dcm", "other")
     assert relocate(record(tmp_path / "gone.dcm"), [tmp_path, tmp_path / "none"], content_hash_of) is None
 

@@ -126,7 +126,7 @@ def test_an_unreadable_file_stays_in_the_list_with_its_reason(harness: Harness, 
     assert CineNotOpened(entry.error) in harness.notices
     assert harness.visible_cine.cine.path == three[1]
     grey_cine(three[0], n=3)
-    harness.workspace.choose(entry)  # readable by now
+    harness.workspace.choose(entry)  # now readable
     harness.settle()
     assert entry.state is CineState.OPEN
     assert entry.error == ""

@@ -1,4 +1,4 @@
-"""A project written by the previous version opens in the workspace with everything in it."""
+"""A project written by the previous version opens completely in the workspace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CINES = ("first.dcm", "second.gif")
 
 @pytest.fixture
 def older(harness: Harness, tmp_path: Path) -> Harness:
-    """A copy of the project beside its cines, opened."""
+    """Open a copy of the project next to its cines."""
     folder = Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
     harness.open(folder / "project_v2.apical")
     return harness
@@ -31,7 +31,7 @@ def digest(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
-def test_both_cines_are_found_beside_the_project_and_open(older: Harness) -> None:
+def test_both_cines_next_to_the_project_are_found_and_opened(older: Harness) -> None:
     entries = older.workspace.entries
     assert [entry.name for entry in entries] == list(CINES)
     assert [entry.state for entry in entries] == [CineState.OPEN] * 2

@@ -34,7 +34,7 @@ def test_doubts_cover_the_region_in_its_true_proportions() -> None:
     cine.predictions[0] = Prediction.of(np.ones((HEIGHT, WIDTH), np.uint8), 0.5, 0)
     box = Letterbox.for_image(80, 100, pixel_aspect=1.5)
     doubt = np.zeros((112, 112), np.uint8)
-    doubt[56:, box.left // 2 + 1 : 56] = 200  # the lower left quarter of the picture in the square
+    doubt[56:, box.left // 2 + 1 : 56] = 200  # the lower left quarter of the region in the square
     cine.doubts[0] = doubt
     shown = cine.doubt(0)
     assert shown is not None
@@ -43,7 +43,7 @@ def test_doubts_cover_the_region_in_its_true_proportions() -> None:
     assert np.mean((shown > 100) == expected) > 0.98
 
 
-def test_the_region_depends_on_the_present_annotations_alone() -> None:
+def test_the_region_depends_only_on_the_present_annotations() -> None:
     labels = {0: drawn(right=60)}
     cine = opened(labels)
     found = Box(10, 5, 110, 85)

@@ -17,13 +17,13 @@ def test_the_rate_so_far_gives_the_remaining_time() -> None:
     remaining = RemainingTime(lambda: now)
     assert remaining.update(fitting(0)) is None
     now = 1.0
-    assert remaining.update(fitting(20)) is None  # too short a time to estimate from
+    assert remaining.update(fitting(20)) is None  # too short a time for an estimate
     now = 4.0
     assert remaining.update(fitting(50)) == pytest.approx(4.0)
     assert remaining.update(fitting(100)) == 0.0
 
 
-def test_each_stage_and_each_new_fit_is_estimated_anew() -> None:
+def test_each_stage_and_each_new_fit_is_estimated_separately() -> None:
     now = 0.0
     remaining = RemainingTime(lambda: now)
     remaining.update(fitting(10))
