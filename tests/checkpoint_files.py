@@ -79,7 +79,7 @@ def random_weights(of: Shapes, seed: int = 0, dtype: torch.dtype = torch.float32
 
 
 def empty_weights(of: Shapes) -> State:
-    """Return weights of any size that take no memory."""
+    """Return weights of any size that need no memory."""
     return {name: torch.zeros(()).expand(shape) for name, shape in of.items()}
 
 
@@ -116,14 +116,14 @@ def with_training_prefix(weights: State) -> State:
 
 
 def predictor() -> State:
-    """Return a part of a predictor, which every published file contains beside the encoder."""
+    """Return a part of a predictor, which every published file contains in addition to the encoder."""
     return with_training_prefix(
         {"predictor_embed.weight": torch.zeros(8, WIDTH), "mask_tokens.0": torch.zeros(1, 1, 8)}
     )
 
 
 def weights_of(kind: str, dtype: torch.dtype = torch.float32) -> State:
-    """Return the weights of a kind of checkpoint under V-JEPA's own names."""
+    """Return the weights of a kind of checkpoint under V-JEPA's names."""
     form: Form = "vjepa2"
     if kind.startswith("v-jepa-2.1"):
         form = "vjepa21"
@@ -152,7 +152,7 @@ def write(
     name : str, optional
         File name; default the published one.
     change : callable
-        Applied to the encoder's weights under V-JEPA's own names.
+        Applied to the encoder's weights under V-JEPA's names.
     dtype : torch.dtype
         Type of all weights.
     """

@@ -58,7 +58,7 @@ def theirs(model: VisionTransformer3D, frames: int, side: int) -> torch.nn.Modul
     ("size", "frames", "side"),
     [
         ((96, 3, 2), 2, 32),  # head of 48
-        ((128, 3, 2), 4, 48),  # 64: three groups of 20, and 4 that are not rotated
+        ((128, 3, 2), 4, 48),  # 64: three groups of 20 channels, and 4 that are not rotated
         ((160, 2, 2), 8, 64),  # 80, as in the huge size
         ((176, 2, 2, 48 / 11), 6, 80),  # 88, as in the giant size of V-JEPA 1
         ((192, 12, 3), 16, 112),  # ViT-Ti

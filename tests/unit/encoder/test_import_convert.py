@@ -29,7 +29,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("kind", checkpoint_files.FILES)
-def test_every_release_is_loaded_with_its_weights(tmp_path: Path, kind: str) -> None:
+def test_weights_of_every_release_are_preserved(tmp_path: Path, kind: str) -> None:
     path = checkpoint_files.write(kind, tmp_path)
     card, facts = import_checkpoint(inspect_checkpoint(path), quiet)
     model = load_card(card)
@@ -122,7 +122,7 @@ def test_a_file_removed_in_the_meantime_gives_an_error(tmp_path: Path) -> None:
         import_checkpoint(found, quiet)
 
 
-def test_our_own_file_keeps_the_values_of_its_card(tmp_path: Path) -> None:
+def test_a_file_of_this_program_keeps_the_values_of_its_card(tmp_path: Path) -> None:
     first, _ = import_checkpoint(
         inspect_checkpoint(checkpoint_files.write("v-jepa-2.1", tmp_path)), quiet, "first", "Mine", 12.5
     )

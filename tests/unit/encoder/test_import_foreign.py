@@ -120,7 +120,7 @@ def test_arguments_of_a_training_script_are_rejected_as_an_object(tmp_path: Path
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_numpy_scalars_beside_the_tensors_are_ignored(tmp_path: Path, zipped: bool) -> None:
+def test_numpy_scalars_next_to_the_tensors_are_ignored(tmp_path: Path, zipped: bool) -> None:
     content = {"w": torch.ones(2), "loss": np.float64(0.4), "lr": np.float32(1), "t": np.datetime64("2020")}
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
     assert list(read(tmp_path / "x.pt").tensors) == ["w"]
@@ -128,15 +128,15 @@ def test_numpy_scalars_beside_the_tensors_are_ignored(tmp_path: Path, zipped: bo
     assert "numpy" in error_of(tmp_path / "y.pt")
 
 
-class OfObjects:
-    """Pickled as a NumPy object scalar, whose bytes are a nested pickle."""
+class NestedPickle:
+    """An object that is pickled as a NumPy object scalar, whose bytes are a nested pickle."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (np.float64(0).__reduce__()[0], (np.dtype("O"), Malicious()))
 
 
 def test_numpy_never_parses_bytes_of_the_file(tmp_path: Path) -> None:
-    torch.save({"w": torch.ones(1), "x": OfObjects()}, tmp_path / "x.pt")
+    torch.save({"w": torch.ones(1), "x": NestedPickle()}, tmp_path / "x.pt")
     assert "(exec)" in error_of(tmp_path / "x.pt")
     assert not Malicious.executed
 

@@ -234,7 +234,7 @@ def test_the_encoder_of_a_hugging_face_classifier_is_found(tmp_path: Path) -> No
 
 
 def save_own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Path:
-    """Save one of our encoders with its card; the number of heads is on the card only."""
+    """Save an encoder of this program with its card; only the card states the number of heads."""
     path = folder / "run.safetensors"
     save_file(checkpoint_files.weights_of(kind), path)
     card = {
@@ -254,7 +254,7 @@ def save_own(folder: Path, kind: str = "v-jepa-2.1", /, **changes: object) -> Pa
     return path
 
 
-def test_our_own_encoder_has_the_values_of_its_card(tmp_path: Path) -> None:
+def test_an_encoder_of_this_program_has_the_values_of_its_card(tmp_path: Path) -> None:
     found = recognise_file(save_own(tmp_path))
     assert found.architecture.name == "vit_w128d4h4m256_patch16_112_t2"
     assert (found.licence, found.fps, found.depths, found.trained) == ("Mine", 15.0, (1, 3), False)
@@ -262,7 +262,7 @@ def test_our_own_encoder_has_the_values_of_its_card(tmp_path: Path) -> None:
     assert "V-JEPA 2.1, from the card in the same folder." in found.recognised
 
 
-def test_another_family_for_our_own_file_changes_the_family_only(tmp_path: Path) -> None:
+def test_another_family_for_a_file_of_this_program_changes_the_family_only(tmp_path: Path) -> None:
     path = save_own(tmp_path, "v-jepa-2")
     for option, family, form in (("echojepa", "EchoJEPA", "vjepa2"), ("v-jepa", "V-JEPA", "vjepa1")):
         found = recognise_file(path, option)

@@ -144,7 +144,7 @@ def test_the_chosen_encoder_is_used_until_it_is_deleted(tmp_path: Path, home: Pa
     assert registry.chosen() == DEFAULT_ENCODER
     assert list((home / "encoders").iterdir()) == []
     registry.keep(card, "mine")
-    assert registry.chosen() == DEFAULT_ENCODER  # the one that was chosen is another
+    assert registry.chosen() == DEFAULT_ENCODER  # the chosen encoder is a different one
 
 
 def test_unknown_names_are_rejected(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_weights_of_an_interrupted_addition_are_removed(tmp_path: Path, home: Pa
     assert (home / "encoders" / "mine.safetensors").exists()
     assert [c.name for c in registry.cards()[0]] == SHIPPED
     registry.keep(card, "other")
-    left = {f.name for f in (home / "encoders").iterdir()} - {".adding.lock"}
-    assert left == {"other.json", "other.safetensors"}
+    remaining = {f.name for f in (home / "encoders").iterdir()} - {".adding.lock"}
+    assert remaining == {"other.json", "other.safetensors"}
 
 
 def test_other_files_of_the_user_are_not_changed(tmp_path: Path) -> None:

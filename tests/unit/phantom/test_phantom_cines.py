@@ -113,7 +113,7 @@ def test_masks_and_volumes_are_correlated() -> None:
     area = (cines.masks == 1).sum((-2, -1)).float()
     for volume, cavity in zip(cines.volume, area, strict=True):
         assert float(torch.corrcoef(torch.stack([volume, cavity]))[0, 1]) > 0.97
-    # 1.2 s contain about a complete beat: the volume comes close to both extremes.
+    # 1.2 s contain about one beat, so that the volume comes close to both extremes.
     stroke = (cines.volume - cines.esv[:, None]) / (cines.edv - cines.esv)[:, None]
     assert bool((stroke.amin(1) < 0.2).all() and (stroke.amax(1) > 0.8).all())
 
@@ -172,14 +172,14 @@ def test_speckle_width_grows_with_depth() -> None:
     grey = insonify(scanner, level, zero, scatterers, glint=zero, draw=draw, seconds=zero[..., :1, :1])
     x, z = torch.meshgrid(torch.arange(-20.0, 20.0, 0.5), torch.arange(30.0, 150.0, 0.5), indexing="xy")
     x, z = (c.expand(6, 1, *c.shape) for c in (x, z))
-    picture = scan_convert(scanner, grey, x, z)
-    near, deep = (_lateral_correlation(picture[..., rows, :]) for rows in (slice(20, 60), slice(160, 220)))
-    assert deep > _lateral_correlation(picture[..., 160:220, :].mT) + 0.2, "a cell is wider than it is long"
+    image = scan_convert(scanner, grey, x, z)
+    near, deep = (_lateral_correlation(image[..., rows, :]) for rows in (slice(20, 60), slice(160, 220)))
+    assert deep > _lateral_correlation(image[..., 160:220, :].mT) + 0.2, "a cell is wider than it is long"
     assert deep > near + 0.1
 
 
-def _lateral_correlation(picture: Tensor, step: int = 4) -> float:
+def _lateral_correlation(image: Tensor, step: int = 4) -> float:
     """Compute the mean correlation of pixels 2 mm apart laterally."""
-    a, b = picture[..., :-step], picture[..., step:]
+    a, b = image[..., :-step], image[..., step:]
     a, b = (c - c.mean(dim=(-2, -1), keepdim=True) for c in (a, b))
     return float(((a * b).mean((-2, -1)) / (a.std((-2, -1)) * b.std((-2, -1)))).mean())

@@ -15,7 +15,7 @@ from vjepa_core.phantom.motion import ATRIUM, CAVITY, MYOCARDIUM, labels
 
 
 @pytest.fixture(scope="module")
-def three_moments() -> tuple:
+def three_phases() -> tuple:
     """Return ten hearts at end-diastole, mid-systole and end-systole with positions and labels."""
     heart = hearts(10, seed=3)
     beat = at_contractions(10, [0.0, 0.5, 1.0])
@@ -24,15 +24,15 @@ def three_moments() -> tuple:
 
 
 @pytest.mark.parametrize("structure", [CAVITY, MYOCARDIUM, ATRIUM])
-def test_every_structure_is_in_one_piece(three_moments, structure: int) -> None:
-    for mask in three_moments[3].flatten(0, 1).numpy() == structure:
+def test_every_structure_is_in_one_piece(three_phases, structure: int) -> None:
+    for mask in three_phases[3].flatten(0, 1).numpy() == structure:
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         assert count >= 2, "the structure is missing"
         assert stats[1:, cv2.CC_STAT_AREA].max() >= 0.999 * mask.sum()
 
 
-def test_the_wall_encloses_the_cavity_down_to_the_annulus(three_moments) -> None:
-    for image in three_moments[3].flatten(0, 1).numpy():
+def test_the_wall_encloses_the_cavity_down_to_the_annulus(three_phases) -> None:
+    for image in three_phases[3].flatten(0, 1).numpy():
         cavity = (image == CAVITY).astype(np.uint8)
         rim = image[(cv2.dilate(cavity, np.ones((3, 3), np.uint8)) > 0) & (cavity == 0)]
         assert np.isin(rim, (MYOCARDIUM, ATRIUM)).mean() > 0.98
@@ -40,8 +40,8 @@ def test_the_wall_encloses_the_cavity_down_to_the_annulus(three_moments) -> None
         assert 0.05 < (rim == ATRIUM).mean() < 0.4
 
 
-def test_volumes_and_ejection_fraction_agree_with_the_masks(three_moments) -> None:
-    heart, beat, _, image = three_moments
+def test_volumes_and_ejection_fraction_agree_with_the_masks(three_phases) -> None:
+    heart, beat, _, image = three_phases
     for i in range(len(image)):
         angles = (heart.tilt + heart.swing * beat.contraction)[i, :, 0, 0].tolist()
         measured = [disk_volume(image[i, t] == CAVITY, angles[t]) for t in (0, 2)]
@@ -50,16 +50,16 @@ def test_volumes_and_ejection_fraction_agree_with_the_masks(three_moments) -> No
         assert 1 - measured[1] / measured[0] == pytest.approx(1 - esv / edv, abs=0.03)
 
 
-def test_volume_at_the_ends_of_the_beat_is_edv_and_esv(three_moments) -> None:
-    heart, beat, _, _ = three_moments
+def test_volume_at_the_ends_of_the_beat_is_edv_and_esv(three_phases) -> None:
+    heart, beat, _, _ = three_phases
     volume = heart.volume(beat.contraction)
     torch.testing.assert_close(volume[:, 0], heart.edv[:, 0])
     torch.testing.assert_close(volume[:, 2], heart.esv[:, 0])
     assert bool((volume[:, 0] > volume[:, 1]).all() and (volume[:, 1] > volume[:, 2]).all())
 
 
-def test_the_wall_thickens_and_keeps_its_volume(three_moments) -> None:
-    heart, beat, position, _ = three_moments
+def test_the_wall_thickens_and_keeps_its_volume(three_phases) -> None:
+    heart, beat, position, _ = three_phases
     # Rotate a slice of the wall at mid-ventricle about the axis: volume = sum of pi r dA.
     wall = (position.u.abs() > position.endo) & (position.u.abs() < position.epi)
     middle = wall & (position.s > 0.3 * heart.length) & (position.s < 0.7 * heart.length)
@@ -70,24 +70,24 @@ def test_the_wall_thickens_and_keeps_its_volume(three_moments) -> None:
     assert bool((thickness[:, 2] > thickness[:, 0]).all())
 
 
-def test_in_systole_the_base_moves_to_the_apex_and_the_atrium_fills(three_moments) -> None:
-    image = three_moments[3]
+def test_in_systole_the_base_moves_to_the_apex_and_the_atrium_fills(three_phases) -> None:
+    image = three_phases[3]
     annulus = [(image[:, t] == CAVITY).any(-1).int().cumsum(-1).argmax(-1) for t in (0, 2)]
     assert bool((annulus[1] < annulus[0]).all())
     atrium = (image == ATRIUM).sum((-2, -1))
     assert bool((atrium[:, 2] > atrium[:, 0]).all())
 
 
-def test_the_motion_is_invertible(three_moments) -> None:
-    position = three_moments[2]
+def test_the_motion_is_invertible(three_phases) -> None:
+    position = three_phases[2]
     du_dx, ds_dx = (torch.diff(c, dim=-1)[..., :-1, :] for c in (position.u, position.s))
     du_dz, ds_dz = (torch.diff(c, dim=-2)[..., :-1] for c in (position.u, position.s))
     area = (du_dx * ds_dz - du_dz * ds_dx) / MM**2
     assert float((area > 0).float().mean()) > 0.999
 
 
-def test_at_end_diastole_the_motion_is_the_identity(three_moments) -> None:
-    position = three_moments[2]
+def test_at_end_diastole_the_motion_is_the_identity(three_phases) -> None:
+    position = three_phases[2]
     torch.testing.assert_close(position.s[:, 0], position.now_s[:, 0], atol=1e-3, rtol=0)
     torch.testing.assert_close(position.u[:, 0], position.now_u[:, 0], atol=1e-2, rtol=0)
 

@@ -29,14 +29,14 @@ def settings(**values: Any) -> PretrainConfig:
 def _train(run: Path, world: World, *, until: int = STEPS, resume: bool = False, **values: Any) -> Trainer:
     trainer = Trainer(settings(**values), source(), run, world, resume=resume)
     trainer.train(lambda _: None, lambda: trainer.done + 1 >= until)
-    world.minimum(0)  # the file is there for all
+    world.minimum(0)  # wait until the file exists for all processes
     return trainer
 
 
 def main(folder: Path) -> None:
     """Run all configurations, each in a subfolder of `folder`."""
     torch.set_num_threads(1)
-    # Both processes draw the same clips, so that their mean is what one process does with those.
+    # Both processes draw the same clips, so that their mean equals the result of one process.
     with init_distributed() as world, pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "step_seed", lambda seed, step, _rank: real_seed(seed, step, 0))
         trainer = _train(folder / "sharded", world, shard=True)

@@ -55,7 +55,7 @@ def _packed(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_source_of_all_groups(packed: Path) -> None:
+def test_all_groups_of_a_set_form_one_source(packed: Path) -> None:
     source = load_clips(packed, size=32)
     assert isinstance(source, ClipSource)
     assert isinstance(source, MixedSource)
@@ -66,7 +66,7 @@ def test_source_of_all_groups(packed: Path) -> None:
     assert not torch.equal(clips, source.batch(12, seeded(1)))
 
 
-def test_several_sets_and_one_group(packed: Path) -> None:
+def test_several_sets_and_a_single_group_can_be_loaded(packed: Path) -> None:
     source = load_clips([packed, packed], size=32, shares={"lung": 1.0}, augment=Augment.none())
     assert isinstance(source, CineClipSource)
     assert [c.group for c in source.cines] == ["lung", "lung"]
@@ -74,11 +74,11 @@ def test_several_sets_and_one_group(packed: Path) -> None:
         2 * 10,
         37,
         37,
-    )  # a seventh larger than the clips; thinned to 12.5 a second
+    )  # a seventh larger than the clips; reduced to 12.5 frames per second
     assert source.batch(3, seeded()).shape == (3, 16, 32, 32)
 
 
-def test_pseudo_cines_only(packed: Path) -> None:
+def test_pseudo_cines_alone_are_a_source(packed: Path) -> None:
     clips = load_clips(packed, size=32, clip=8, shares={"pseudo": 1.0}).batch(2, seeded())
     assert clips.shape == (2, 8, 32, 32)
 
@@ -111,7 +111,7 @@ def test_a_clip_shows_one_cine_in_temporal_order() -> None:
 
 
 @pytest.mark.parametrize("rates", [(0.0, 30.0), (30.0, 8.0)])
-def test_bad_rates(rates: tuple[float, float]) -> None:
+def test_invalid_rates_are_rejected(rates: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="rates"):
         CineClipSource(torch.zeros(3, 8, 8, dtype=torch.uint8), [LoadedCine("echo", 30.0, 3)], rates=rates)
 
@@ -142,7 +142,7 @@ def camus(path: Path, val: list[str]) -> None:
     )
 
 
-def test_reader(tmp_path: Path) -> None:
+def test_copies_short_and_dark_cines_are_skipped(tmp_path: Path) -> None:
     good = folder_of(tmp_path, "Mueller_Anna", moving(12))
     copy = folder_of(tmp_path, "copy", moving(12))
     short = folder_of(tmp_path, "short", moving(3))
@@ -173,7 +173,7 @@ def test_validation_patients_are_excluded(tmp_path: Path) -> None:
         "kept for validation": ["patient0002_4CH_seq.nii.gz"],
         "labels, not images": ["patient0003_4CH_seq_gt.nii.gz"],
     }
-    # The folder of one's own, with the arrays above it, gives the same answer.
+    # The result is the same for the subfolder alone, with the arrays in the folder above.
     assert len(list(read_cines([tmp_path / "native"]))) == 1
     assert len(list(read_cines([tmp_path / "camus.npz"]))) == 2
 
@@ -205,7 +205,7 @@ def test_a_missing_path_gives_an_error(tmp_path: Path) -> None:
         list(read_cines([tmp_path / "nowhere"]))
 
 
-def test_files_and_packed_sets_together(tmp_path: Path, packed: Path) -> None:
+def test_files_and_packed_sets_can_be_combined(tmp_path: Path, packed: Path) -> None:
     folder = folder_of(tmp_path, "cine", moving(12, seed=5))
     options = {"size": 32, "shares": {"echo": 1.0}, "augment": Augment.none()}
     source = clips_from([packed, folder], tmp_path / "cache", **options)
@@ -217,7 +217,7 @@ def test_files_and_packed_sets_together(tmp_path: Path, packed: Path) -> None:
     assert torch.equal(again.batch(2, seeded()), source.batch(2, seeded()))
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pack_command_writes_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folder_of(tmp_path, "cine", moving(12))
     assert main([str(folder), "--out", str(tmp_path / "set")]) == 0
     assert json.loads(capsys.readouterr().out)["frames"] == {"echo": 12}
@@ -231,7 +231,7 @@ def test_text_is_removed_from_real_cines(data_dir: Path, tmp_path: Path) -> None
     pack([file], tmp_path / "set")
     ((cine, frames, _),) = PackedSet(tmp_path / "set").read()
     assert cine.fps == pytest.approx(30.2, abs=0.1)
-    # The upper corners held a blood pressure and a grey bar; outside the fan there is nothing now.
+    # The upper corners showed a blood pressure and a grey bar; outside the sector everything is black.
     third, quarter = cine.width // 3, cine.height // 4
     assert frames[:, :quarter, : third // 2].max() < 40
     assert frames[:, :quarter, -third // 2 :].max() < 40

@@ -51,8 +51,8 @@ def test_the_loss_is_minimal_for_the_true_labels() -> None:
         head.proj.bias.zero_()
         head.proj.weight.zero_()
         even = head([tokens], labels, (1, 2, 2))
-        answer = head.proj.weight.view(CELLS * CELLS, CLASSES, 2)
-        answer[:, 2, 0] = answer[:, 0, 1] = 20.0
+        weights = head.proj.weight.view(CELLS * CELLS, CLASSES, 2)
+        weights[:, 2, 0] = weights[:, 0, 1] = 20.0
         right = head([tokens], labels, (1, 2, 2))
     assert float(even) == pytest.approx(torch.tensor(4.0).log().item(), abs=1e-5)
     assert float(right) < 1e-4
@@ -66,7 +66,7 @@ def test_labels_are_cropped_like_the_images() -> None:
     assert frames.shape == labels.shape == (2, 2, 64, 64)
     assert frames.dtype == labels.dtype == torch.uint8
     assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
-    # Blood is dark, its wall bright: that holds only if both were cut alike.
+    # Blood is dark and the wall bright only if images and labels have the same crop.
     grey = frames.float()
     assert grey[labels == 1].mean() < grey[labels == 2].mean()
 
@@ -97,7 +97,7 @@ def test_the_pixel_term_is_invariant_to_gain() -> None:
             objective.predictor.proj.weight.zero_()
             found.append(float(objective(draw, targets)["pixels"].detach()))
     assert found[0] == pytest.approx(found[1], rel=1e-3)
-    assert found[0] == pytest.approx(1.0, rel=0.05)  # nothing said, of standardised grey levels
+    assert found[0] == pytest.approx(1.0, rel=0.05)  # a constant prediction of standardised grey levels
 
 
 def test_labelled_clips_are_divided_among_parts() -> None:
@@ -155,9 +155,9 @@ def test_random_tubes_hide_single_positions_in_all_frames() -> None:
     (masks,) = sampler(16, torch.Generator().manual_seed(0))
     assert 0.05 < masks.context.shape[1] / 400 < 0.12
     assert masks.target.shape[1] / 400 > 0.8
-    places = masks.context % 100
-    seen = torch.stack([torch.bincount(row, minlength=100) for row in places])
-    # A place that is seen is seen at most times; a few tokens were dropped for the fixed length.
+    positions = masks.context % 100
+    seen = torch.stack([torch.bincount(row, minlength=100) for row in positions])
+    # A visible position is visible at most times; a few tokens are dropped for a fixed length.
     assert seen[seen > 0].float().mean() > 2.5
 
 

@@ -60,7 +60,7 @@ def test_without_positions_the_order_of_tokens_has_no_effect(
 
 @torch.no_grad()
 def test_a_window_is_encoded_the_same_at_every_offset(encoder: VisionTransformer3D) -> None:
-    # What makes the task of localisation across windows sound: the offset is in no position code.
+    # Localisation across windows is a valid task only if no position code contains the offset.
     small = torch.randint(0, 256, (1, 2, 32, 32), dtype=torch.uint8)
     clip = torch.zeros(1, 4, 64, 64, dtype=torch.uint8)
     clip[:, :2, :32, :32] = small

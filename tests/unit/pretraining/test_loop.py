@@ -69,7 +69,8 @@ def test_each_step_gives_one_log_line_with_all_fields(whole: Path) -> None:
     assert [entry["step"] for entry in entries] == list(range(1, 7))
     assert all(entry.keys() >= FIELDS for entry in entries)
     assert entries[0]["loss_ctx"] is None
-    assert entries[0]["loss"] == pytest.approx(entries[0]["loss_jepa"])  # the weight of the other rises
+    # The weight of the other term rises from zero.
+    assert entries[0]["loss"] == pytest.approx(entries[0]["loss_jepa"])
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(whole: Path, tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_run(whole: Path, tmp_
         source(),
         tmp_path,
         on_step=lambda entry: done.append(entry["step"]),
-        should_stop=lambda: len(done) == 2,  # asked in the third step
+        should_stop=lambda: len(done) == 2,  # called in the third step
     )
     assert (outcome.steps, outcome.finished) == (3, False)
     pretrain(tiny(), source(), tmp_path, resume=True)

@@ -55,7 +55,7 @@ def test_the_same_positions_are_used_in_each_clip() -> None:
 
 def test_positions_are_spread_over_the_plane_and_reproducible() -> None:
     places = probe_positions(_tubelets((8, 14, 14)))
-    assert len(set((places % 196).tolist())) > 24  # even steps of 49 hit four
+    assert len(set((places % 196).tolist())) > 24  # steps of 49 would give only four
     assert torch.equal(places, probe_positions(_tubelets((8, 14, 14))))
 
 
@@ -101,8 +101,8 @@ def test_collapse_gives_one_warning_each_time_it_starts(other: dict[str, float],
     monitor = CollapseMonitor()
     for _ in range(20):
         monitor.update(_numbers())
-    said = monitor.update(_numbers(**other))
-    assert any(word in sentence for sentence in said)
+    warnings = monitor.update(_numbers(**other))
+    assert any(word in sentence for sentence in warnings)
     assert monitor.update(_numbers(**other)) == []
     monitor.update(_numbers())
     assert monitor.update(_numbers(**other)) != []

@@ -32,7 +32,7 @@ def fan(frames: int = 12, height: int = 240, width: int = 320) -> np.ndarray:
 
 
 def marked(frames: np.ndarray) -> np.ndarray:
-    """Add text, a scale, a colour bar and a trace beside the sector."""
+    """Add text, a scale, a colour bar and a trace next to the sector."""
     out = frames.copy()
     for t, frame in enumerate(out):
         cv2.putText(frame, "NAME 80 bpm", (5, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1)
@@ -48,7 +48,7 @@ def test_text_scales_and_traces_are_removed() -> None:
     found = isolate_ultrasound(marked(clean))
     assert found.shape[1] < 230
     assert found.shape[2] < 300
-    # The same picture is found with and without marks: nothing of them is left.
+    # The result is the same with and without marks, so that nothing of them is left.
     reference = isolate_ultrasound(clean)
     assert abs(found.shape[1] - reference.shape[1]) <= 4
     assert abs(found.shape[2] - reference.shape[2]) <= 4
@@ -58,7 +58,7 @@ def test_text_scales_and_traces_are_removed() -> None:
 
 def test_static_text_inside_the_hull_is_removed() -> None:
     frames = fan()
-    frames[:, :, 160:220] = 0  # beams that give no echo
+    frames[:, :, 160:220] = 0  # beams without an echo
     lettered = frames.copy()
     lettered[:, 120:126, 186:194] = 255
     found = isolate_ultrasound(lettered)
@@ -66,20 +66,20 @@ def test_static_text_inside_the_hull_is_removed() -> None:
     np.testing.assert_array_equal(found, isolate_ultrasound(frames))
 
 
-def test_still_images_and_images_without_a_sector() -> None:
+def test_still_images_and_images_without_a_sector_are_cleaned() -> None:
     assert isolate_ultrasound(marked(fan(1))).shape[2] < 310
     black = np.zeros((5, 64, 64), np.uint8)
     np.testing.assert_array_equal(isolate_ultrasound(black), black)
 
 
-def test_sector_mask_of_a_still_image() -> None:
+def test_the_sector_of_a_still_image_is_found() -> None:
     found = sector_mask(fan(1)[0])
     assert found[120, 160] == 1
     assert found[5, 5] == 0
     assert sector_mask(np.zeros((32, 32), np.uint8)).all()
 
 
-def test_subsample_frames() -> None:
+def test_frames_are_subsampled_to_the_given_rate() -> None:
     kept, fps = subsample_frames(100, 25.0, GroupLimit(fps=13, frames=0))
     assert fps == 12.5
     assert list(kept[:3]) == [0, 2, 4]
@@ -98,7 +98,7 @@ def test_downscale_keeps_the_aspect_ratio_and_never_enlarges() -> None:
     assert set(np.unique(downscale(labels, 100, labels=True))) == {0, 3}
 
 
-def test_pack(tmp_path: Path) -> None:
+def test_cines_are_packed_with_their_groups_and_labels(tmp_path: Path) -> None:
     masks = (fan(1) > 60).astype(np.uint8)
     cines = [
         RawCine("one", fan(6), 30.0, "echo"),
@@ -130,7 +130,7 @@ def test_invalid_cines_are_rejected(tmp_path: Path, cine: RawCine) -> None:
     assert not PackedSet.is_packed(tmp_path / "set")
 
 
-def test_plain_tuples_are_cines(tmp_path: Path) -> None:
+def test_plain_tuples_are_accepted_as_cines(tmp_path: Path) -> None:
     assert pack_cines([("one", fan(2), 30.0, "echo")], tmp_path / "set").cines == {"echo": 1}
 
 

@@ -51,7 +51,7 @@ def dice(a: np.ndarray, b: np.ndarray, label: int) -> float:
     return 2 * float(((a == label) & (b == label)).sum()) / float((a == label).sum() + (b == label).sum())
 
 
-def test_contraction_curve() -> None:
+def test_the_contraction_curve_is_periodic_smooth_and_short_in_systole() -> None:
     phase = torch.linspace(0, 1, 1001)
     contraction = contraction_curve(phase)
     assert contraction.min() >= -1e-6
@@ -66,21 +66,21 @@ def test_contraction_curve() -> None:
 def test_registration_matches_both_images() -> None:
     ed, es = (torch.from_numpy(signed_distance(heart(s)[1]))[None] for s in (1.0, 0.65))
     velocity = register(ed, es)
-    own, full = pixel_grid(56, 56, ed.device), pixel_grid(SIDE, SIDE, ed.device)
-    there = torch.nn.functional.interpolate(exponential(velocity, own), (SIDE, SIDE), mode="bilinear")
-    before, after = (ed - es).abs().mean(), (warp(ed, there, full) - es).abs().mean()
+    coarse, full = pixel_grid(56, 56, ed.device), pixel_grid(SIDE, SIDE, ed.device)
+    forward = torch.nn.functional.interpolate(exponential(velocity, coarse), (SIDE, SIDE), mode="bilinear")
+    before, after = (ed - es).abs().mean(), (warp(ed, forward, full) - es).abs().mean()
     assert after < 0.25 * before
-    # Columns stay in order: nothing folds.
-    assert (there[:, 0].diff(dim=-1) > -2 / SIDE).all()
-    assert (there[:, 1].diff(dim=-2) > -2 / SIDE).all()
+    # Rows and columns stay in order, so nothing folds.
+    assert (forward[:, 0].diff(dim=-1) > -2 / SIDE).all()
+    assert (forward[:, 1].diff(dim=-2) > -2 / SIDE).all()
 
 
 def test_forward_and_backward_deformation_cancel() -> None:
     velocity = 0.1 * torch.sin(3 * pixel_grid(32, 32, torch.device("cpu"))).permute(0, 3, 1, 2)
-    own = pixel_grid(32, 32, velocity.device)
-    there, back = exponential(velocity, own), exponential(-velocity, own)
+    coarse = pixel_grid(32, 32, velocity.device)
+    forward, backward = exponential(velocity, coarse), exponential(-velocity, coarse)
     inner = (slice(None), slice(None), slice(6, -6), slice(6, -6))
-    assert (there + warp(back, there, own))[inner].abs().max() < 0.005
+    assert (forward + warp(backward, forward, coarse))[inner].abs().max() < 0.005
 
 
 def test_only_complete_pairs_are_used(pairs: PairBank) -> None:
@@ -89,7 +89,7 @@ def test_only_complete_pairs_are_used(pairs: PairBank) -> None:
     assert PairBank.from_stills([]) is None
 
 
-def test_cine_of_a_pair(pairs: PairBank) -> None:
+def test_the_cine_of_a_pair_contracts_and_fills_with_its_labels(pairs: PairBank) -> None:
     cine = pseudo_cine(pairs, 0, frames=24, fps=24.0, beats_per_minute=60.0, grain=0.0, sway=0.0)
     assert cine.frames.shape == cine.masks.shape == (24, SIDE, SIDE)
     assert cine.frames.dtype == cine.masks.dtype == np.uint8
@@ -101,7 +101,7 @@ def test_cine_of_a_pair(pairs: PairBank) -> None:
     cavity = (cine.masks == 1).sum((1, 2))
     assert (np.diff(cavity[: last + 1]) <= 8).all()  # contracts, then fills
     assert cavity[last] < 0.6 * cavity[0]
-    # The picture goes along with its labels: the cavity stays dark, the wall bright.
+    # The image deforms with its labels: the cavity stays dark and the wall bright.
     for frame, mask in zip(cine.frames, cine.masks, strict=True):
         assert frame[mask == 1].mean() + 50 < frame[mask == 2].mean()
 
@@ -112,7 +112,7 @@ def test_cines_are_reproducible(pairs: PairBank) -> None:
     assert (first != other).any()
 
 
-def test_source(pairs: PairBank) -> None:
+def test_the_source_returns_moving_clips(pairs: PairBank) -> None:
     source = PseudoSource(pairs, clip=8)
     clips = source.batch(5, torch.Generator().manual_seed(0))
     assert clips.shape == (5, 8, SIDE, SIDE)

@@ -28,7 +28,7 @@ def test_weights_match_the_shares() -> None:
 
 
 @pytest.mark.parametrize("shares", [{"x": 1.0}, {"a": 0.0}, {"a": -1.0}])
-def test_bad_shares(shares: dict[str, float]) -> None:
+def test_invalid_shares_are_rejected(shares: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="shares"):
         cine_weights(["a"], [4], shares)
 
@@ -40,7 +40,7 @@ def test_drawn_indices_match_the_weights() -> None:
     assert abs(share[0] - 0.2) < 0.03
 
 
-def test_reflect() -> None:
+def test_indices_are_reflected_at_the_ends() -> None:
     out = reflect(torch.arange(8)[None], torch.tensor([[4]]))
     assert out.tolist() == [[0, 1, 2, 3, 2, 1, 0, 1]]
     assert reflect(torch.arange(3)[None], torch.tensor([[1]])).tolist() == [[0, 0, 0]]
@@ -65,7 +65,7 @@ def test_slow_cines_are_not_slowed_further() -> None:
     assert (unknown.diff(dim=1) == 1).all()
 
 
-def test_short_cines_and_still_images() -> None:
+def test_short_cines_and_still_images_are_sampled() -> None:
     frame_numbers = sample_frames(torch.tensor([5, 1]), torch.tensor([30.0, 0.0]), 16, (30.0, 30.0), seeded())
     assert frame_numbers[0].max() == 4
     assert (frame_numbers[0].diff().abs() == 1).all()
@@ -84,7 +84,7 @@ def test_crops_are_inside_and_have_the_requested_area() -> None:
     assert ratio.max() < 1.12
 
 
-def test_rotated_crops() -> None:
+def test_the_rotation_of_crops_is_limited() -> None:
     theta = crop_affine(100, seeded(), CPU, scale=(1, 1), aspect=(1, 1), degrees=10)
     angle = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
     assert angle.abs().max() <= 10.01
@@ -100,5 +100,5 @@ def test_resample_is_exact_and_never_mirrors() -> None:
     assert torch.equal(resample(clips, corner, 4), clips[:, :, :4, :4])
 
 
-def test_to_uint8() -> None:
+def test_values_are_rounded_and_clipped_to_uint8() -> None:
     assert to_uint8(torch.tensor([-3.0, 0.6, 300.0])).tolist() == [0, 1, 255]

@@ -36,7 +36,7 @@ def test_images_are_restored(tmp_path: Path, codec: str) -> None:
     assert second.fps == 0
     assert still.shape == (1, 48, 48)
     assert masks is not None
-    np.testing.assert_array_equal(masks, smooth(1, 48, 48) // 80)  # labels are kept exactly
+    np.testing.assert_array_equal(masks, smooth(1, 48, 48) // 80)  # labels are preserved exactly
 
 
 def test_groups_can_be_selected(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_groups_can_be_selected(tmp_path: Path) -> None:
     assert [cine.name for cine, _, _ in PackedSet(tmp_path / "set").read({"still"})] == ["b"]
 
 
-def test_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_may_have_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vjepa_core.pretraining.shards.SHARD_BYTES", 300)
     write(tmp_path / "set")
     assert len(list((tmp_path / "set").glob("*.bin"))) == 2
@@ -70,7 +70,7 @@ def test_damage_gives_an_error(tmp_path: Path) -> None:
         ({"shards": {"../../secret.bin": "0"}}, "damaged"),
     ],
 )
-def test_bad_index(tmp_path: Path, change: dict[str, object], words: str) -> None:
+def test_a_bad_index_gives_an_error(tmp_path: Path, change: dict[str, object], words: str) -> None:
     write(tmp_path / "set")
     index = tmp_path / "set" / INDEX
     index.write_text(json.dumps({**json.loads(index.read_text()), **change}))
@@ -100,6 +100,6 @@ def test_an_interrupted_packing_can_be_repeated(tmp_path: Path) -> None:
     assert len(PackedSet(tmp_path).cines) == 2
 
 
-def test_bad_codec(tmp_path: Path) -> None:
+def test_an_unknown_codec_gives_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="codec"):
         ShardWriter(tmp_path, size=64, quality=60, codec="png")
