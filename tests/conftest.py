@@ -16,7 +16,7 @@ from vjepa_core.processor import SPEED_FILE_VARIABLE
 ROOT = Path(__file__).resolve().parents[1]
 SLOW_TIMEOUT_S = 900
 
-# The same examples in every run; a busy machine must not fail a test by its time.
+# The same examples in every run, and no deadlines, which a busy machine might miss.
 settings.register_profile("apical", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("apical")
 

@@ -10,7 +10,7 @@ from app.engine.events import Event
 
 
 class QuietSession:
-    """Records every call; the test calls `on_event`."""
+    """A session that records every call; tests call `on_event`."""
 
     made: list[QuietSession] = []  # noqa: RUF012 - emptied by the fixture
 

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QPushButton
 from app.engine.events import HeadFitted, PredictedMasks
 from app.storage.project import Project
 from tests.ui.conftest import WindowDriver, square
-from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, picture, write
+from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, rgb_frames, write
 
 OpenDriver = Callable[[], WindowDriver]
 
@@ -311,7 +311,7 @@ def test_a_damaged_frame_is_reported_and_the_others_are_displayed(
     empty_driver: WindowDriver, tmp_path: Path
 ) -> None:
     ds = dataset(4, 96, 128, "YBR_FULL_422")
-    frames = [cv2.imencode(".jpg", f)[1].tobytes() for f in picture(4)]
+    frames = [cv2.imencode(".jpg", f)[1].tobytes() for f in rgb_frames(4)]
     frames[2] = frames[2][:40]
     path = write(tmp_path / "torn.dcm", ds, frames, UID("1.2.840.10008.1.2.4.50"))
     empty_driver.open(path, cines=1)

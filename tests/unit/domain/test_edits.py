@@ -142,7 +142,7 @@ def test_a_smaller_cavity_leaves_no_rim_between_it_and_its_wall(wall_drawn: bool
     assert (shown[inside] != 0).all()
 
 
-def test_a_wall_painted_beside_its_cavity_leaves_no_rim() -> None:
+def test_a_wall_painted_next_to_its_cavity_leaves_no_rim() -> None:
     cavity = ellipse(80, 55, 28, 38)
     label = np.where(cavity, CAVITY, 0).astype(np.uint8)
     masks = FrameMasks((H, W), label, {CAVITY: DRAWN}, walls=LEFT_HEART.walls)

@@ -16,7 +16,7 @@ from app.commands.system_libraries import Need
 from tests.unit.installer.installer_modules import ROOT, script
 
 CURSOR = Need("libxcb-cursor.so.0", "the window", ("libxcb-cursor0", "xcb-util-cursor", "xcb-util-cursor"))
-linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone needs system libraries")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux needs system libraries")
 
 
 @pytest.fixture
@@ -77,7 +77,9 @@ def test_requirements_depend_on_the_display(
         ({"QT_QPA_PLATFORM": "wayland;xcb"}, system_libraries.WAYLAND),
     ],
 )
-def test_window_kind(variables: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kind_of_window_follows_from_the_environment(
+    variables: dict[str, str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -86,7 +88,7 @@ def test_window_kind(variables: dict[str, str], kind: str, monkeypatch: pytest.M
 
 
 @linux
-def test_a_system_without_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fonts_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_libraries.os, "walk", lambda _: iter(()))
     assert [need.packages[0] for need in system_libraries.missing(system_libraries.OFFSCREEN)][-1:] == [
         "fonts-dejavu-core"
@@ -94,7 +96,7 @@ def test_a_system_without_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
-def test_an_unsupported_python(
+def test_an_unsupported_python_is_reported(
     version: tuple[int, int], check: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check.sys, "version_info", (*version, 0))
@@ -154,7 +156,7 @@ def test_root_with_apt_installs_and_prints_the_commands(
 
 @linux
 @pytest.mark.parametrize(("code", "word"), [(100, "installation failed"), (0, "Still missing")])
-def test_a_failed_installation(
+def test_a_failed_installation_is_reported(
     code: int,
     word: str,
     check: ModuleType,

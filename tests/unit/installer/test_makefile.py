@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 
 def _plan(target: str, python: str = sys.executable) -> str:
-    # The outer make's flags would be this one's as well.
+    # The inner make must not inherit the flags of the outer one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", "-n", target, f"PYTHON={python}"],
@@ -69,7 +69,7 @@ def test_continuous_integration_runs_the_same() -> None:
     assert os.access(run, os.X_OK) or os.name == "nt"
 
 
-def test_windows_has_the_same_verbs() -> None:
+def test_windows_has_the_same_commands() -> None:
     text = Path(ROOT / "installer" / "setup.ps1").read_text(encoding="utf-8")
     for word in ("check_system.py", "setup_venv.py", "demo", "pytest", "mypy", "lint-imports"):
         assert word in text

@@ -52,7 +52,7 @@ def machine(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return machine
 
 
-def test_an_up_to_date_environment_is_left_alone(
+def test_an_up_to_date_environment_is_not_changed(
     setup: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert setup.set_up(machine.root) == 0

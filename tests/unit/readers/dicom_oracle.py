@@ -16,7 +16,7 @@ US_MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 PATIENT = "Smith^Secret"
 
 
-def picture(n: int = 6, rows: int = 96, cols: int = 128) -> NDArray[np.uint8]:
+def rgb_frames(n: int = 6, rows: int = 96, cols: int = 128) -> NDArray[np.uint8]:
     """Draw RGB frames (n, rows, cols, 3): a moving disk of colour (200, 120, 40) in a grey box."""
     frames = np.zeros((n, rows, cols, 3), np.uint8)
     frames[:, 10:86, 20:110] = 60
@@ -92,13 +92,13 @@ def region(x0: int, y0: int, x1: int, y1: int, delta: float = 0.05, **tags: Any)
 
 def grey_cine(path: Path, n: int = 6, **tags: Any) -> Path:
     """Write an uncompressed MONOCHROME2 cine."""
-    frames = np.rint(luma(picture(n))).astype(np.uint8)
+    frames = np.rint(luma(rgb_frames(n))).astype(np.uint8)
     return write(path, dataset(n, 96, 128, "MONOCHROME2", **tags), frames.tobytes())
 
 
 def jpeg_cine(path: Path, n: int = 6, **tags: Any) -> Path:
     """Write a JPEG baseline YBR_FULL_422 cine."""
     frames = [
-        cv2.imencode(".jpg", f[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for f in picture(n)
+        cv2.imencode(".jpg", f[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for f in rgb_frames(n)
     ]
     return write(path, dataset(n, 96, 128, "YBR_FULL_422", **tags), frames, UID("1.2.840.10008.1.2.4.50"))

@@ -34,7 +34,7 @@ def test_a_folder_is_replaced_by_all_cines_below_it(tmp_path: Path) -> None:
         put(tmp_path / "sub" / "1.2.840.113", DICOM),
         put(tmp_path / "sub" / "deep" / "c.mp4"),
     ]
-    for other in ("DICOMDIR", "picture.png", "notes.txt", "sub/thumb.jpg", "empty"):
+    for other in ("DICOMDIR", "image.png", "notes.txt", "sub/thumb.jpg", "empty"):
         put(tmp_path / other, DICOM if other == "DICOMDIR" else b"")
     assert sorted(cine_paths([tmp_path])) == sorted(wanted)
 

@@ -56,7 +56,7 @@ def test_short_lines_of_settings_are_not_reported(tmp_path: Path) -> None:
     assert not warned(cine(tmp_path / "a.dcm", *settings))
 
 
-def test_real_cines(data_dir: Path) -> None:
+def test_real_cines_with_text_are_reported_and_others_are_not(data_dir: Path) -> None:
     def found(name: str) -> bool:
         return warned(open_cine(data_dir / "dicom" / name))
 

@@ -20,9 +20,9 @@ from app.domain.errors import CineError
 from app.readers import video
 from app.readers.open import open_cine
 from app.readers.video_boxes import has_hidden_frames, is_cut_short
-from tests.unit.readers.dicom_oracle import grey_cine, luma, picture
+from tests.unit.readers.dicom_oracle import grey_cine, luma, rgb_frames
 
-GREY = np.rint(luma(picture(9))).astype(np.uint8)
+GREY = np.rint(luma(rgb_frames(9))).astype(np.uint8)
 
 
 def coded(n: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def write_video(path: Path, frames: np.ndarray, codec: str = "MJPG", fps: float 
 
 
 def test_a_live_recording_without_duration(tmp_path: Path) -> None:
-    """Written by a browser; OpenCV returns a negative count."""
+    """A recording of a browser, for which OpenCV returns a negative count."""
     path = write_video(tmp_path / "a.mkv", coded(700))
     data = path.read_bytes()
     at = data.index(b"\x44\x89\x88")  # Duration, 8 bytes

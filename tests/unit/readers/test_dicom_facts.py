@@ -46,7 +46,9 @@ def cine_with(tmp_path: Path, **tags: Any) -> Cine:
         (NO_TIME, "assumed", None),
     ],
 )
-def test_timing(tmp_path: Path, tags: dict[str, Any], source: str, times: list[float] | None) -> None:
+def test_frame_times_follow_from_the_tags(
+    tmp_path: Path, tags: dict[str, Any], source: str, times: list[float] | None
+) -> None:
     timing = cine_with(tmp_path, **tags).timing
     assert timing.source == source
     if times is not None:
@@ -144,7 +146,7 @@ def test_each_region_has_its_own_pixel_size(tmp_path: Path) -> None:
     assert left is not None
     assert right is not None
     assert (left.mm_per_px_x, right.mm_per_px_x) == pytest.approx((0.5, 0.2))
-    assert cine.calibration == left  # the larger picture is the one shown
+    assert cine.calibration == left  # the larger region is the one shown
     assert cine.calibration_at(81, 50) is None  # between the two
     assert cine.calibration_at(-1, 50) is None
     mask = np.zeros((96, 128), bool)
@@ -152,7 +154,7 @@ def test_each_region_has_its_own_pixel_size(tmp_path: Path) -> None:
     mask[20:60, 90:120] = True
     assert cine.calibration_of(mask) == right
     mask[20:60, 20:40] = True
-    assert cine.calibration_of(mask) is None  # in both pictures
+    assert cine.calibration_of(mask) is None  # in both regions
     mask[:, :84] = False
     mask[20:60, 80:84] = True
     assert cine.calibration_of(mask) is None  # partly outside
@@ -210,7 +212,7 @@ def test_a_colour_flow_region_means_colour_doppler(tmp_path: Path) -> None:
     assert cine.calibration is not None
 
 
-def test_the_demo_cine(demo_cine_path: Path) -> None:
+def test_the_demo_cine_is_read_without_its_invalid_calibration(demo_cine_path: Path) -> None:
     """Halved after calibration: its region tag, 84..595 x 31..414, fits 640x480 and not 320x240."""
     cine = open_cine(demo_cine_path)
     assert (cine.n_frames, cine.height, cine.width) == (30, 240, 320)
@@ -264,7 +266,7 @@ def test_region_of_a_still_and_of_an_empty_image() -> None:
         ("", None),
     ],
 )
-def test_view(words: str, view: str | None) -> None:
+def test_the_view_is_read_from_descriptions(words: str, view: str | None) -> None:
     assert view_in_text(words) == view
 
 

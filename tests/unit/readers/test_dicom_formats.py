@@ -14,9 +14,9 @@ from app.domain.cine import TimingSource
 from app.domain.errors import CineError
 from app.readers.describe import describe
 from app.readers.open import open_cine
-from tests.unit.readers.dicom_oracle import luma, picture
+from tests.unit.readers.dicom_oracle import luma, rgb_frames
 
-RGB = picture(9)
+RGB = rgb_frames(9)
 GREY = np.rint(luma(RGB)).astype(np.uint8)
 
 

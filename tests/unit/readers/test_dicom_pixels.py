@@ -23,9 +23,9 @@ from pydicom.uid import (
 )
 
 from app.readers.open import open_cine
-from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, luma, picture, write, ybr
+from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, luma, rgb_frames, write, ybr
 
-RGB = picture()
+RGB = rgb_frames()
 GREY = np.rint(luma(RGB)).astype(np.uint8)
 N, ROWS, COLS = GREY.shape
 

@@ -64,7 +64,7 @@ TABLE = {
         "YBR_FULL_422",
         burned_in="NO",
     ),
-    "dcm4che__YBR_FULL-RLE": Facts(  # its first region is the whole screen, without units
+    "dcm4che__YBR_FULL-RLE": Facts(  # the first region is the whole screen, without units
         1, 480, 640, None, None, (0.0953679, 0.0953679), (84, 48, 484, 416), REGIONS, "YBR_FULL"
     ),
     "dcm4che__jpeg-ls-Palette": Facts(
@@ -199,7 +199,7 @@ TABLE = {
         REGIONS,
         "YBR_FULL_422",
     ),
-    "pypi-pydicom-data__gdcm-US-ALOKA-16": Facts(  # two pictures of the same size: the first one
+    "pypi-pydicom-data__gdcm-US-ALOKA-16": Facts(  # two regions of the same size; the first is used
         1, 480, 640, None, None, (0.3826531, 0.3826531), (32, 24, 336, 416), REGIONS, "PALETTE COLOR"
     ),
     "tensorflow-io__US-MONO2-8-8x-execho": Facts(

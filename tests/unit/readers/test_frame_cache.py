@@ -51,7 +51,7 @@ def test_other_cines_share_a_small_part() -> None:
         assert all(shown.is_decoded(i) for i in range(8))
         assert cache.nbytes <= (8 + 5) * SIZE
     assert [sum(one.is_decoded(i) for i in range(8)) for one in cines] == [0] * 9 + [5, 8]
-    for index in range(8):  # as the engine's session does with a cine that is not shown
+    for index in range(8):  # like the session with a cine that is not visible
         cines[0].frame(index)
     assert all(cines[-1].is_decoded(i) for i in range(8))
     assert [sum(one.is_decoded(i) for i in range(8)) for one in cines] == [5] + [0] * 9 + [8]
@@ -72,7 +72,7 @@ def held():
 
 def decode(index):
     image = np.full((600, 800), index, np.uint8)
-    small.append(bytes(100_000))  # what a decoder leaves behind
+    small.append(bytes(100_000))  # allocated by a decoder and kept
     return image
 
 small = []
@@ -89,7 +89,7 @@ print(held() - before - sum(map(len, small)))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the measure of memory is Linux's")
 def test_memory_after_viewing_a_study_is_that_of_one_cine() -> None:
-    """Eleven cines with 211 MB of decoded frames, of which 19 MB belong to the current cine."""
+    """Eleven cines with 211 MB of decoded frames, of which 19 MB belong to the visible cine."""
     done = subprocess.run(
         [sys.executable, "-c", _ELEVEN_CINES], capture_output=True, text=True, check=True, timeout=300
     )
@@ -147,7 +147,7 @@ def test_prefetch_of_a_cine_larger_than_the_cache_keeps_its_beginning() -> None:
     assert [frames.is_decoded(i) for i in range(10)] == [True] * 4 + [False] * 6
 
 
-def test_close_frees_the_memory_and_stops() -> None:
+def test_close_frees_the_memory_and_stops_decoding() -> None:
     cache = FrameCache()
     frames = CachedFrames(grey, 4, cache)
     other = CachedFrames(grey, 4, cache)
@@ -160,7 +160,7 @@ def test_close_frees_the_memory_and_stops() -> None:
     assert not frames.is_decoded(1)
 
 
-def test_index_out_of_range() -> None:
+def test_an_index_out_of_range_is_refused() -> None:
     with pytest.raises(IndexError):
         CachedFrames(grey, 4, FrameCache()).frame(4)
 

@@ -15,9 +15,9 @@ from PIL import Image
 from app.domain.cine import Cine
 from app.readers.open import open_cine
 from app.readers.timing import container_timing, is_plausible
-from tests.unit.readers.dicom_oracle import grey_cine, luma, picture
+from tests.unit.readers.dicom_oracle import grey_cine, luma, rgb_frames
 
-GREY = np.rint(luma(picture(9))).astype(np.uint8)
+GREY = np.rint(luma(rgb_frames(9))).astype(np.uint8)
 NO_TIME: dict[str, Any] = {"FrameTime": None, "FrameIncrementPointer": None}
 VECTOR = {"FrameIncrementPointer": 0x00181065}
 
@@ -78,7 +78,7 @@ def test_rates_of_containers(fps: float) -> None:
     timing, notes = container_timing(5, [], fps)
     assert (timing.source, timing.fps) == ("assumed", pytest.approx(30))
     assert len(notes) == 1
-    # Time stamps that make sense are better than any stated rate.
+    # Plausible time stamps take precedence over any stated rate.
     timing, notes = container_timing(5, [100.0, 140.0, 180.0, 220.0, 260.0], fps)
     assert (timing.source, timing.fps, notes) == ("container", pytest.approx(25), [])
     assert timing.times_ms[0] == 0
@@ -118,7 +118,7 @@ def test_an_avi_with_an_impossible_rate(tmp_path: Path, rate: int) -> None:
     assert is_assumed_with_warning(cine)
 
 
-def test_gif_without_durations(tmp_path: Path) -> None:
+def test_a_gif_without_durations_has_an_assumed_rate(tmp_path: Path) -> None:
     pages = [Image.fromarray(frame) for frame in GREY]
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=0)
     assert is_assumed_with_warning(open_cine(tmp_path / "a.gif"))

@@ -15,10 +15,10 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLEL
 from app.domain.cine import Cine
 from app.domain.errors import CineError
 from app.readers.open import open_cine
-from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, luma, picture, write, ybr
+from tests.unit.readers.dicom_oracle import dataset, grey_cine, jpeg_cine, luma, rgb_frames, write, ybr
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-RGB = picture()
+RGB = rgb_frames()
 GREY = np.rint(luma(RGB)).astype(np.uint8)
 N, ROWS, COLS = GREY.shape
 # Speckle in place of flat areas: rows of a wrong layout must not fit each other by accident.
