@@ -31,7 +31,7 @@ def marked_rows(driver: WindowDriver) -> list[int]:
 
 @pytest.fixture
 def two_cines(driver: WindowDriver, tmp_path: Path) -> WindowDriver:
-    """Return a window with two cines, of which only the first was visible so far."""
+    """Return a window with two cines, of which only the first has been shown."""
     driver.workspace.open_paths([grey_cine(tmp_path / "another.dcm")], lambda _opened: None)
     driver.settle()
     return driver
@@ -100,7 +100,7 @@ def test_the_suggested_cine_is_marked_and_reached_by_key(two_cines: WindowDriver
     assert suggestion_text(two_cines) == ""
 
 
-def test_a_cine_that_was_not_visible_yet_is_suggested_once_no_frame_is(two_cines: WindowDriver) -> None:
+def test_a_cine_not_shown_yet_is_suggested_when_no_frame_is(two_cines: WindowDriver) -> None:
     two_cines.user.click(50, 50)
     suggest(two_cines, 3)
     assert marked_rows(two_cines) == []
@@ -109,7 +109,7 @@ def test_a_cine_that_was_not_visible_yet_is_suggested_once_no_frame_is(two_cines
     two_cines.window.learning.suggestion.linkActivated.emit("cine")
     assert two_cines.opened is two_cines.workspace.opened_cines[1]
     two_cines.window.navigation.show_cine(two_cines.workspace.opened_cines[0])
-    assert marked_rows(two_cines) == []  # it has been visible now
+    assert marked_rows(two_cines) == []  # it has now been shown
 
 
 def test_a_suggested_cine_that_is_not_open_is_ignored(two_cines: WindowDriver) -> None:

@@ -25,10 +25,10 @@ def doubtful(left: int = 40) -> Frame:
 def predict(driver: WindowDriver, *frames: int, doubts: bool = True) -> None:
     revision = driver.opened.revision
     masks = {frame: square(1, x0=30, size=40) for frame in frames}
-    doubt_of_frames = {frame: doubtful() for frame in frames if doubts}
+    doubts_by_frame = {frame: doubtful() for frame in frames if doubts}
     expected_dice = dict.fromkeys(masks, 0.87)
     driver.emit(
-        PredictedMasks(driver.opened.id, revision, masks, expected_dice, True, doubts=doubt_of_frames)
+        PredictedMasks(driver.opened.id, revision, masks, expected_dice, True, doubts=doubts_by_frame)
     )
 
 
