@@ -1,0 +1,1 @@
+"""Measurements from label images: pure functions, lengths in millimetres, no files and no state."""

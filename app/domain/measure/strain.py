@@ -1,0 +1,100 @@
+"""Longitudinal strain from contours, and motion of the mitral annulus.
+
+Contours carry no material points: these are changes of length of drawn lines, not speckle tracking.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.domain.measure.contour import Points, length_mm, resampled
+from app.domain.measure.landmarks import AxisPoints
+
+N_POINTS = 101
+
+
+def free_border(cavity: Points, axis: AxisPoints) -> Points:
+    """Endocardial line from the left hinge point over the apex to the right one, without the base.
+
+    Parameters
+    ----------
+    cavity : (n, 2) float
+        Closed contour of the LV cavity, (y, x) in mm.
+    axis : AxisPoints
+
+    Returns
+    -------
+    (101, 2) float
+        Points at equal distances.
+    """
+    left = int(np.linalg.norm(cavity - axis.left, axis=1).argmin())
+    right = int(np.linalg.norm(cavity - axis.right, axis=1).argmin())
+    apex = int(np.linalg.norm(cavity - axis.apex, axis=1).argmin())
+    n = len(cavity)
+    path = np.arange(left, left + (right - left) % n + 1) % n
+    if apex not in path:  # the other way round
+        path = np.arange(left, left - (left - right) % n - 1, -1) % n
+    return resampled(np.vstack([axis.left, cavity[path], axis.right]), N_POINTS)
+
+
+def midwall(endocardium: Points, wall: Points) -> Points:
+    """Line halfway between the endocardial line and the outer border of the wall.
+
+    Parameters
+    ----------
+    endocardium : (n, 2) float
+        As from `free_border`.
+    wall : (m, 2) float
+        Closed contour of the union of cavity and myocardium, (y, x) in mm.
+    """
+    tangents = np.gradient(endocardium, axis=0)
+    normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    centre = endocardium.mean(0)
+    outward = np.sign(np.sum(normals * (endocardium - centre), axis=1, keepdims=True))
+    directions = normals * outward
+    thickness = np.array([_ray_length(p, d, wall) for p, d in zip(endocardium, directions, strict=True)])
+    known = ~np.isnan(thickness)
+    if not known.any():
+        raise ValueError("the wall does not surround the cavity")
+    index = np.arange(len(thickness))
+    thickness = np.interp(index, index[known], thickness[known])
+    middle: Points = endocardium + 0.5 * thickness[:, None] * directions
+    return middle
+
+
+def wall_thickness_mm(endocardium: Points, wall: Points) -> float:
+    """Mean thickness of the wall in mm along an endocardial line; twice the distance to its middle."""
+    middle = midwall(endocardium, wall)
+    return float(2.0 * np.linalg.norm(middle - endocardium, axis=1).mean())
+
+
+def strain_percent(line_ed: Points, line_es: Points) -> float:
+    """Global longitudinal strain in percent, 100 * (L_ES - L_ED) / L_ED; negative where the line shortens.
+
+    EACVI/ASE strain consensus 2025, 10.1016/j.echo.2025.07.007; the caller states the layer.
+    """
+    ed = length_mm(line_ed)
+    return 100.0 * (length_mm(line_es) - ed) / ed
+
+
+def annular_excursion_mm(ed: AxisPoints, es: AxisPoints) -> tuple[float, float]:
+    """Mitral annular plane systolic excursion at the left and the right hinge point, in mm.
+
+    Travel of each hinge point along the end-diastolic long axis, positive towards the apex.
+    """
+    along = (ed.apex - ed.base) / ed.length_mm
+    return float((es.left - ed.left) @ along), float((es.right - ed.right) @ along)
+
+
+def _ray_length(start: Points, direction: Points, polygon: Points) -> float:
+    """Distance from a point along a unit direction to the nearest crossing of a polygon; nan for none."""
+    following = np.roll(polygon, -1, axis=0)
+    edge = following - polygon
+    to = polygon - start
+    cross = direction[0] * edge[:, 1] - direction[1] * edge[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = (to[:, 0] * edge[:, 1] - to[:, 1] * edge[:, 0]) / cross
+        share = (to[:, 0] * direction[1] - to[:, 1] * direction[0]) / cross
+    hit = (share >= 0) & (share <= 1) & (distance > 1e-9) & np.isfinite(distance)
+    return float(distance[hit].min()) if hit.any() else float("nan")
