@@ -107,7 +107,7 @@ def length_mm(path: Points) -> float:
 
 
 def resampled(path: Points, n: int) -> Points:
-    """`n` points at equal distances along an open path, both ends included."""
+    """Return `n` points at equal distances along an open path, both ends included."""
     steps = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))]
     wanted = np.linspace(0.0, steps[-1], n)
     return np.stack([np.interp(wanted, steps, path[:, axis]) for axis in (0, 1)], axis=1)
@@ -124,7 +124,7 @@ def _smoothed(window: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _lines(field: NDArray[np.float64]) -> list[Points]:
-    """Closed lines of a field at 0.5, as (column, row); the first point is repeated at the end."""
+    """Trace the lines of a field at 0.5, as (column, row); closed lines repeat their first point."""
     generator = contourpy.contour_generator(z=field, line_type=contourpy.LineType.Separate)
     return [np.asarray(line, np.float64) for line in generator.lines(0.5)]
 

@@ -104,7 +104,7 @@ def _near(points: Points, others: Points, *, usual: float) -> NDArray[np.bool_]:
 
 
 def _ends_of_arc(points: Points, chosen: NDArray[np.bool_]) -> tuple[Points, Points] | None:
-    """Ends of the longest run of chosen vertices of a closed contour; short gaps are bridged."""
+    """Return the ends of the longest run of chosen vertices of a closed contour; short gaps are bridged."""
     if not chosen.any() or chosen.all():
         return None
     start = int(np.flatnonzero(~chosen)[0])
@@ -123,7 +123,7 @@ def _ends_of_arc(points: Points, chosen: NDArray[np.bool_]) -> tuple[Points, Poi
 
 
 def _corners(points: Points) -> tuple[Points, Points]:
-    """Lower corners of a cavity, left and right of its principal axis."""
+    """Return the lower corners of a cavity, left and right of its principal axis."""
     centred = points - points.mean(0)
     axis = np.linalg.svd(centred, full_matrices=False)[2][0]
     axis = axis if axis[0] > 0 else -axis  # from the apex, which is nearer to the probe, to the base

@@ -49,11 +49,13 @@ def traced(mask: NDArray[np.bool_], spacing: tuple[float, float] = (0.4, 0.4)) -
     return found
 
 
-def cut(mask: NDArray[np.bool_], spacing: tuple[float, float] = (0.4, 0.4), **options: float) -> Disks:
+def cut(
+    mask: NDArray[np.bool_], spacing: tuple[float, float] = (0.4, 0.4), *, n: int = 20, offset: float = 0.5
+) -> Disks:
     """Disks of a mask without neighbours."""
     points = traced(mask, spacing).points
     axis = derive(points)
-    return disks(points, axis.base, axis.apex, **options)
+    return disks(points, axis.base, axis.apex, n, offset=offset)
 
 
 @pytest.mark.parametrize("radius", [8.0, 20.0, 40.0])

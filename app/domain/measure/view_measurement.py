@@ -1,0 +1,135 @@
+"""Measurements of the left heart in one apical view, from its end-diastolic and end-systolic frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.measure.caveats import Caveat, CaveatKind, unique
+from app.domain.measure.heart import HeartGeometry
+from app.domain.measure.landmarks import Source
+from app.domain.measure.strain import annular_excursion_mm, strain_percent
+
+MM2_PER_CM2 = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class ViewMeasurement:
+    """Measurements of one view; None where a number cannot be given, with the reason in `caveats`.
+
+    Attributes
+    ----------
+    ed_frame, es_frame : int
+        Zero-based frames of end-diastole and end-systole.
+    edv_ml, esv_ml, sv_ml : float or None
+        Volumes by the method of disks, ml.
+    ef_percent : float or None
+        Ejection fraction by the method of disks.
+    ef_area_length_percent : float or None
+        The same by the area-length method, as a check.
+    fac_percent : float or None
+        Fractional area change.
+    length_ed_mm, length_es_mm : float or None
+        Long axis, from the middle of the annulus to the apex.
+    gls_endo_percent, gls_midwall_percent : float or None
+        Contour strain of the endocardial and of the midwall line; negative where the line shortens.
+    mapse_left_mm, mapse_right_mm : float or None
+        Excursion of the hinge points, left and right as displayed.
+    wall_thickness_ed_mm : float or None
+        Mean thickness of the wall at end-diastole.
+    la_area_es_cm2, la_volume_es_ml : float or None
+        Left atrium at end-systole, by the method of disks.
+    caveats : tuple of Caveat
+    """
+
+    ed_frame: int
+    es_frame: int
+    edv_ml: float | None = None
+    esv_ml: float | None = None
+    sv_ml: float | None = None
+    ef_percent: float | None = None
+    ef_area_length_percent: float | None = None
+    fac_percent: float | None = None
+    length_ed_mm: float | None = None
+    length_es_mm: float | None = None
+    gls_endo_percent: float | None = None
+    gls_midwall_percent: float | None = None
+    mapse_left_mm: float | None = None
+    mapse_right_mm: float | None = None
+    wall_thickness_ed_mm: float | None = None
+    la_area_es_cm2: float | None = None
+    la_volume_es_ml: float | None = None
+    caveats: tuple[Caveat, ...] = ()
+
+
+def measure_view(
+    ed: HeartGeometry | None,
+    es: HeartGeometry | None,
+    *,
+    ed_frame: int,
+    es_frame: int,
+    in_mm: bool,
+    caveats: tuple[Caveat, ...] = (),
+) -> ViewMeasurement:
+    """Measure one view.
+
+    Parameters
+    ----------
+    ed, es : HeartGeometry or None
+        Geometry at end-diastole and end-systole; None where no ventricle is labelled.
+    ed_frame, es_frame : int
+        Their zero-based frames.
+    in_mm : bool
+        Whether the geometry is in mm; otherwise only ratios are given.
+    caveats : tuple of Caveat
+        Caveats that are known already, such as a missing calibration.
+    """
+    found = list(caveats)
+    if ed_frame == es_frame:
+        return ViewMeasurement(ed_frame, es_frame, caveats=unique([*found, Caveat(CaveatKind.SAME_FRAME)]))
+    for geometry, frame in ((ed, ed_frame), (es, es_frame)):
+        found.extend(_caveats_of(geometry, frame))
+    if ed is None or es is None:
+        return ViewMeasurement(ed_frame, es_frame, caveats=unique(found))
+    edv, esv = ed.volume_ml, es.volume_ml
+    ejects = esv <= edv
+    if not ejects:
+        found.append(Caveat(CaveatKind.ESV_EXCEEDS_EDV))
+    mapse = annular_excursion_mm(ed.axis, es.axis) if in_mm and ejects else (None, None)
+    midwall_strain = None
+    if ed.midwall is not None and es.midwall is not None and ejects:
+        midwall_strain = strain_percent(ed.midwall, es.midwall)
+    atrium = es.atrium if in_mm else None
+    return ViewMeasurement(
+        ed_frame,
+        es_frame,
+        edv_ml=edv if in_mm else None,
+        esv_ml=esv if in_mm else None,
+        sv_ml=edv - esv if in_mm and ejects else None,
+        ef_percent=ejection_fraction_percent(edv, esv),
+        ef_area_length_percent=ejection_fraction_percent(ed.area_length_ml, es.area_length_ml),
+        fac_percent=ejection_fraction_percent(ed.cavity.area_mm2, es.cavity.area_mm2),
+        length_ed_mm=ed.axis.length_mm if in_mm else None,
+        length_es_mm=es.axis.length_mm if in_mm else None,
+        gls_endo_percent=strain_percent(ed.endocardium, es.endocardium) if ejects else None,
+        gls_midwall_percent=midwall_strain,
+        mapse_left_mm=mapse[0],
+        mapse_right_mm=mapse[1],
+        wall_thickness_ed_mm=ed.thickness if in_mm else None,
+        la_area_es_cm2=None if atrium is None else atrium.area_mm2 / MM2_PER_CM2,
+        la_volume_es_ml=es.atrial_volume_ml if in_mm else None,
+        caveats=unique(found),
+    )
+
+
+def ejection_fraction_percent(diastolic: float, systolic: float) -> float | None:
+    """Return 100 * (diastolic - systolic) / diastolic; None where the systolic value is the larger one."""
+    return 100.0 * (diastolic - systolic) / diastolic if 0.0 <= systolic <= diastolic else None
+
+
+def _caveats_of(geometry: HeartGeometry | None, frame: int) -> list[Caveat]:
+    if geometry is None:
+        return [Caveat(CaveatKind.NO_VENTRICLE, frame)]
+    kinds = [CaveatKind(problem) for problem in geometry.problems]
+    if geometry.axis.source is Source.SHAPE:
+        kinds.append(CaveatKind.BASE_FROM_SHAPE)
+    return [Caveat(kind, frame) for kind in kinds]
