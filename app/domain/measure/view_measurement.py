@@ -18,7 +18,7 @@ class ViewMeasurement:
 
     Attributes
     ----------
-    ed_frame, es_frame : int
+    ed_frame, es_frame : int or None
         Zero-based frames of end-diastole and end-systole.
     edv_ml, esv_ml, sv_ml : float or None
         Volumes by the method of disks, ml.
@@ -41,8 +41,8 @@ class ViewMeasurement:
     caveats : tuple of Caveat
     """
 
-    ed_frame: int
-    es_frame: int
+    ed_frame: int | None
+    es_frame: int | None
     edv_ml: float | None = None
     esv_ml: float | None = None
     sv_ml: float | None = None
@@ -76,7 +76,7 @@ def measure_view(
     ----------
     ed, es : HeartGeometry or None
         Geometry at end-diastole and end-systole; None where no ventricle is labelled.
-    ed_frame, es_frame : int
+    ed_frame, es_frame : int or None
         Their zero-based frames.
     in_mm : bool
         Whether the geometry is in mm; otherwise only ratios are given.
