@@ -16,6 +16,9 @@ SMOOTHING_MS = 30.0
 SMALLEST_SWING = 0.4
 """Share of the curve's range by which it must turn back before an extreme counts as one."""
 
+SMALLEST_CHANGE = 0.03
+"""A curve that changes by less than this share of its maximum shows no beats."""
+
 FULL_SHARE = 0.8
 """The curve at an edge of the cine counts as end-diastole only if it lies in this upper part of its range."""
 
@@ -58,7 +61,8 @@ class Cycle:
         Complete beats in order.
     source : BeatSource
     heart_rate : float or None
-        Beats per minute from the mean interval of end-diastoles; None without a complete interval.
+        Beats per minute from the mean interval of end-diastoles away from the edges of the cine; None without
+        one.
     """
 
     beats: tuple[Beat, ...]
@@ -114,6 +118,8 @@ def _from_r_waves(
 def _from_curve(size: NDArray[np.float64], times_ms: NDArray[np.float64]) -> Cycle:
     smooth = _smoothed(size, times_ms)
     low, high = float(smooth.min()), float(smooth.max())
+    if high - low < SMALLEST_CHANGE * high:
+        return Cycle((), BeatSource.CURVE, None)
     turns = _turning_points(smooth, SMALLEST_SWING * (high - low))
     full = low + FULL_SHARE * (high - low)
     beats = []
@@ -126,7 +132,9 @@ def _from_curve(size: NDArray[np.float64], times_ms: NDArray[np.float64]) -> Cyc
         plausible = SHORTEST_BEAT_MS <= duration <= LONGEST_BEAT_MS
         if plausible and all(smooth[frame] >= full for frame in at_edges):
             beats.append(Beat(_sharpened(size, ed, np.argmax), _sharpened(size, es, np.argmin), end))
-    intervals = [times_ms[beat.end] - times_ms[beat.ed] for beat in beats]
+    # At an edge of the cine the largest size may lie beyond it.
+    whole = [beat for beat in beats if beat.ed > 0 and beat.end < len(size) - 1]
+    intervals = [times_ms[beat.end] - times_ms[beat.ed] for beat in whole]
     return Cycle(tuple(beats), BeatSource.CURVE, 60_000.0 / float(np.mean(intervals)) if intervals else None)
 
 
@@ -145,8 +153,6 @@ def _smoothed(size: NDArray[np.float64], times_ms: NDArray[np.float64]) -> NDArr
 
 def _turning_points(curve: NDArray[np.float64], swing: float) -> list[tuple[int, bool]]:
     """Alternating extremes (frame, is a maximum), both ends included; smaller oscillations are ignored."""
-    if swing <= 0.0:
-        return []
     found: list[tuple[int, bool]] = []
     highest = lowest = 0
     rising: bool | None = None
