@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> Report:
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads"
+        else f"CPU, {_threads(torch.get_num_threads())}"
     )
     timed: dict[Architecture, float] = {}
     with Progress() as progress:
@@ -65,6 +65,10 @@ def run(args: argparse.Namespace) -> Report:
         progress("Timing encoders", len(cards), len(cards))
     data = {"device": name, "encoders": rows}
     return Report(data, _text(data, frames_and_rate is not None))
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _frames_and_rate(path: Path) -> tuple[int, float]:

@@ -52,7 +52,14 @@ class Project:
     `CineIndex` of the user.
 
     Every method raises ProjectError, with a sentence for the user, if the file cannot be read or written.
+
+    Attributes
+    ----------
+    backup : Path or None
+        Copy of the file before `open` converted it from an older version; None if it was not converted.
     """
+
+    backup: Path | None = None
 
     def __init__(self, path: Path, lock: FileLock) -> None:
         self._path = path
@@ -101,9 +108,12 @@ class Project:
         lock = FileLock(path)
         try:
             version = schema.check_contents(path)
-            if version < len(schema.STEPS):
+            is_older = version < len(schema.STEPS)
+            if is_older:
                 schema.migrate(path, version)
-            return cls(path, lock)
+            project = cls(path, lock)
+            project.backup = schema.backup_path(path, version) if is_older else None
+            return project
         except BaseException:
             lock.release()
             raise

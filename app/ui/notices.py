@@ -47,6 +47,11 @@ def notice_text(notice: n.Notice) -> str:
             return _engine_text(notice)
         case n.ProjectSaved(path):
             return f"Project saved as {path.name} in {path.parent}."
+        case n.ProjectConverted(name, backup):
+            return (
+                f"{name} was converted to this version of Apical. The file as it was is kept as "
+                f"{backup.name}; it contains paths and UIDs: delete it before you share the folder."
+            )
         case n.Remark(text):
             return text
         case n.ProjectFailed(reason) | n.FolderNotRead(reason) | n.CineNotOpened(reason):

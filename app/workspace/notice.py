@@ -38,6 +38,15 @@ class ProjectSaved(Notice):
 
 
 @dataclass(frozen=True)
+class ProjectConverted(Notice):
+    """A project of an older version was converted; `backup` is the file as it was."""
+
+    level = Level.WARNING
+    name: str
+    backup: Path
+
+
+@dataclass(frozen=True)
 class ProjectFailed(Notice):
     """A project cannot be opened or saved; `reason` is a sentence of the storage."""
 

@@ -25,6 +25,7 @@ from app.workspace.notice import (
     CineNotOpened,
     FilesDropped,
     FolderNotRead,
+    ProjectConverted,
     ProjectFailed,
     ProjectNotOpened,
     ProjectSaved,
@@ -359,6 +360,8 @@ class Workspace:
     def _set_project(self, project: Project) -> Project:
         self.project = project
         remember_project(project)
+        if project.backup is not None:
+            self.notice_raised.emit(ProjectConverted(project.path.name, project.backup))
         return project
 
     # Learning

@@ -11,7 +11,7 @@ import torch
 
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.fit import Fit
-from vjepa_core.fewshot.head import Head, OlderHeadError, load_head
+from vjepa_core.fewshot.head import Head, HeadFileError, load_head
 from vjepa_core.fewshot.recogniser import Recogniser
 from vjepa_core.fewshot.starter import Starter, new_head
 from vjepa_core.service.cine_state import CineState
@@ -60,10 +60,10 @@ class Heads:
             starter.head.to(device)
 
     def restore(self, path: Path, revisions: dict[int, int]) -> None:
-        """Use a saved head, unless it is from an older version or for another encoder."""
+        """Use a saved head, unless it is damaged, from an older version or for another encoder."""
         try:
             head = load_head(path)
-        except OlderHeadError as error:
+        except HeadFileError as error:
             logger.info("the saved head is not used: %s", error)
             return
         if head.config.encoder_checksum == self.card.checksum:

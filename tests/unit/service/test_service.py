@@ -272,8 +272,11 @@ def test_a_head_over_another_encoder_is_not_used(driver: Driver, tmp_path: Path,
         other.end()
 
 
-def test_a_head_of_an_older_version_is_not_used(driver: Driver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_an_older_or_damaged_head_is_not_used(driver: Driver, tmp_path: Path, is_damaged: bool) -> None:
     save_file({}, str(tmp_path / "old"), metadata={"format": "apical-head-1"})
+    if is_damaged:
+        (tmp_path / "old").write_bytes(b"not a head")
     driver.send(RestoreHead(str(tmp_path / "old")), driver.open(), driver.labels(1, 0, is_fitted=True))
     driver.wait_for(Stage.UP_TO_DATE)
     assert len(driver.of(HeadReady)) == 1  # the labels were fitted again

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.workspace.cine_entry import CineState
+from app.workspace.notice import ProjectConverted
 from tests.unit.workspace.conftest import Harness
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "project_v2"
@@ -39,6 +40,17 @@ def test_both_cines_next_to_the_project_are_found_and_opened(older: Harness) -> 
     assert older.visible_cine.id == EXPECTED["view"]["cine"]
     frames = {str(opened.id): opened.frame for opened in older.workspace.opened_cines}
     assert frames == EXPECTED["view"]["frames"]
+
+
+def test_the_user_is_told_of_the_conversion_and_of_the_backup(older: Harness) -> None:
+    project = older.workspace.project
+    assert project is not None
+    assert project.backup is not None
+    assert project.backup.is_file()
+    assert ProjectConverted("project_v2.apical", project.backup) in older.notices
+    older.workspace.close_project()
+    older.open(project.path)
+    assert sum(isinstance(notice, ProjectConverted) for notice in older.notices) == 1
 
 
 @pytest.mark.parametrize("position", [0, 1])
