@@ -7,12 +7,13 @@ requires another pass of the head.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from vjepa_core.fewshot.dice_calibration import Calibration, Situation, nines, shipped_calibration
 from vjepa_core.fewshot.prepared_cine import PreparedCine
@@ -80,6 +81,36 @@ def estimate_errors(
         torch.from_numpy(np.where(has_structure, dice, 0.0)).float().clamp(0, 1),
         torch.from_numpy(doubt).float(),
     )
+
+
+def estimate_partial_draft_errors(
+    cine: PreparedCine, frames: Sequence[int], probabilities: Tensor, drafted: Tensor, known: Tensor
+) -> ErrorEstimate:
+    """Estimate the errors of predictions of which the draft supplies some structures.
+
+    The expected Dice is the mean over the predicted structures: those of the head have the expected Dice of
+    a fitted head, those of the draft that of a draft.
+
+    Parameters
+    ----------
+    cine, frames
+        See `estimate_errors`.
+    probabilities : (len(frames), K, grid, grid) float
+        Prediction of head and draft.
+    drafted : (len(frames), K, grid, grid) float
+        Prediction of the draft alone.
+    known : (K,) bool
+        Outputs of the head; the draft supplies the others.
+    """
+    errors = estimate_errors(cine, frames, probabilities)
+    draft_dice = estimate_errors(replace(cine, labels={}), frames, drafted).dice
+    n_classes = probabilities.shape[1]
+    counts = functional.one_hot(probabilities.max(1).indices, n_classes).sum((1, 2))
+    present = counts[:, 1:] > 0
+    n_fitted = (present & known[1:]).sum(1)
+    n_drafted = (present & ~known[1:]).sum(1)
+    total = n_fitted * errors.dice + n_drafted * draft_dice
+    return replace(errors, dice=total / (n_fitted + n_drafted).clamp_min(1))
 
 
 def expected_dice(cine: PreparedCine, frames: Sequence[int], probabilities: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from vjepa_core.encoder.precision import inference_device
 from vjepa_core.encoder.vit import VisionTransformer3D
 from vjepa_core.fewshot.assessment import Assessment, PredictedFrames, label_image
 from vjepa_core.fewshot.bounded_cache import BoundedCache
-from vjepa_core.fewshot.confidence import ErrorEstimate, estimate_errors
+from vjepa_core.fewshot.confidence import ErrorEstimate, estimate_errors, estimate_partial_draft_errors
 from vjepa_core.fewshot.draft import Draft, blend_with_draft, fill_from_draft, predict_with_draft
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import PartialFeatures
@@ -344,13 +344,15 @@ class CinePipeline:
             to.
         """
         probabilities = self.probabilities(head, frames)
-        if fill_classes and self.draft is not None and head is not self.draft.head:
-            known = head.active.cpu()
-            if self.prepared.labels:
-                known = known & self.prepared.outlined_classes
-            if not known.all():
-                probabilities = fill_from_draft(probabilities, self.draft(frames), known)
-        return self._finish(frames, probabilities, estimate_errors(self.prepared, frames, probabilities))
+        known = head.active.cpu()
+        if self.prepared.labels:
+            known = known & self.prepared.outlined_classes
+        if not fill_classes or self.draft is None or head is self.draft.head or known.all():
+            return self._finish(frames, probabilities, estimate_errors(self.prepared, frames, probabilities))
+        drafted = self.draft(frames)
+        probabilities = fill_from_draft(probabilities, drafted, known)
+        errors = estimate_partial_draft_errors(self.prepared, frames, probabilities, drafted, known)
+        return self._finish(frames, probabilities, errors)
 
     def carry(self, frames: list[int]) -> PredictedFrames:
         """Predict frames from the labels and the motion alone, without a head."""

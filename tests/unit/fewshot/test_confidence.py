@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vjepa_core.errors import CoreError
 from vjepa_core.fewshot import dice_calibration
 from vjepa_core.fewshot.confidence import (
     estimate_errors,
+    estimate_partial_draft_errors,
     expected_dice,
     frame_indicators,
     situation,
@@ -71,6 +73,21 @@ def test_a_more_certain_head_has_a_higher_expected_dice(prepared: PreparedCine) 
     assert (other.dice > one.dice).all()
     assert other.doubt.mean() < one.doubt.mean()
     assert other.doubt.shape == (2, GRID_SIZE, GRID_SIZE)
+
+
+def test_structures_from_the_draft_have_the_expected_dice_of_a_draft(prepared: PreparedCine) -> None:
+    predicted, drafted = (sharpened(prepared.prior([2, 3], 3), power) for power in (4.0, 1.0))
+    fitted = estimate_errors(prepared, [2, 3], predicted)
+    draft = estimate_errors(replace(prepared, labels={}), [2, 3], drafted)
+
+    def mixed(*known: bool) -> Tensor:
+        mask = torch.tensor([True, *known])
+        return estimate_partial_draft_errors(prepared, [2, 3], predicted, drafted, mask).dice
+
+    assert (draft.dice < fitted.dice).all()
+    assert torch.allclose(mixed(True, True), fitted.dice)
+    assert torch.allclose(mixed(True, False), (fitted.dice + draft.dice) / 2)
+    assert torch.allclose(mixed(False, False), draft.dice)
 
 
 def test_doubt_is_highest_at_borders(prepared: PreparedCine) -> None:
