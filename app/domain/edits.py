@@ -113,8 +113,15 @@ def mark_empty(masks: FrameMasks, values: Collection[int]) -> FrameMasks:
 
 
 def remove_pixels(masks: FrameMasks, removed: Mask) -> FrameMasks:
-    """Return the masks of a frame without these pixels; the structures that lose pixels become drawn."""
-    return apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
+    """Return the masks of a frame without these pixels.
+
+    A predicted structure that loses pixels becomes accepted, not drawn: nobody has drawn what remains.
+    """
+    after = apply_shape(masks, Shape(removed, 0), LabelSet("", ()))
+    if after is masks:
+        return masks
+    new = dict.fromkeys(set(after.states) - set(masks.states), Provenance.ACCEPTED)
+    return replace(after, states=dict(after.states) | new)
 
 
 def affected_structures(shown: LabelImage, shape: Shape) -> list[int]:

@@ -208,6 +208,7 @@ def test_small_islands_are_offered_for_removal_and_removed_in_one_undoable_step(
     assert np.array_equal(driver.opened.masks(1).shown, mask)  # nothing is removed silently
     button.click()
     assert np.array_equal(driver.opened.masks(1).shown, square(1))
+    assert states(driver, 1) == {1: ACCEPTED}  # nobody has drawn what remains
     assert not button.isVisible()
     driver.user.keys("Ctrl+Z")
     assert np.array_equal(driver.opened.masks(1).shown, mask)
