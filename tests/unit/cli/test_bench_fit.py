@@ -27,7 +27,7 @@ def cases(monkeypatch: pytest.MonkeyPatch) -> list[AnnotatedCine]:
 
         return respond
 
-    monkeypatch.setattr(live, "window", lambda *_: side(1.0, carried=True))
+    monkeypatch.setattr(live, "program_responses", lambda *_: side(1.0, carried=True))
     monkeypatch.setattr(fit_live, "forest", lambda *_, **__: side(20.0, carried=False))
     return asked
 

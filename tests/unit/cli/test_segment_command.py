@@ -143,7 +143,7 @@ def test_labels_outside_the_region_make_it_larger(
     (tmp_path / "labels").mkdir()
     Image.fromarray(label).save(tmp_path / "labels" / "frame_0003.png")
     assert _segment(demo_cine_path, tmp_path / "labels", tmp_path / "out") == 0
-    assert "outside the ultrasound region" in capsys.readouterr().err
+    assert "beyond the ultrasound region" in capsys.readouterr().err
     region = json.loads((tmp_path / "out" / "summary.json").read_text())["region"]
     assert (region["x1"], region["y1"]) == (320, 240)
     assert (calls[0]["labels"][3] == 1).sum() == 100
