@@ -70,10 +70,11 @@ def test_bundled_encoders_of_one_architecture_are_timed_once(
     """A real measurement: both encoders have one architecture, and thus one time."""
     monkeypatch.setattr(clip_time, "_SECONDS", 0.0)
     found = report(capsys)
+    n_threads = torch.get_num_threads()
     assert found["device"] == (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
+        else f"CPU, {n_threads} thread{'s' if n_threads > 1 else ''}"
     )
     one, other = found["encoders"]
     assert one["name"] == DEFAULT_ENCODER
