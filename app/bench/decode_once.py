@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ def ours(path: Path) -> dict[str, Any]:
     return {"seconds": seconds, "first_frame": first, "frames": cine.n_frames}
 
 
-def pydicom_rgb(path: Path) -> dict[str, Any]:
+def pydicom(path: Path, *, raw: bool) -> dict[str, Any]:
     """Measure the time to the whole array with pydicom's default decoder.
 
     Parameters
     ----------
     path : Path
+    raw : bool
+        Keep the stored colour space instead of converting to RGB.
 
     Returns
     -------
@@ -62,26 +65,7 @@ def pydicom_rgb(path: Path) -> dict[str, Any]:
     """
     started = time.perf_counter()
     ds = dcmread(path)
-    pixels = ds.pixel_array
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "frames": int(ds.get("NumberOfFrames", 1) or 1), "shape": list(pixels.shape)}
-
-
-def pydicom_raw(path: Path) -> dict[str, Any]:
-    """Measure the time to the whole array with pydicom, without conversion to RGB.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict
-        Keys: seconds, frames, shape.
-    """
-    started = time.perf_counter()
-    ds = dcmread(path)
-    pixels = pixel_array(ds, raw=True)
+    pixels = pixel_array(ds, raw=True) if raw else ds.pixel_array
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "frames": int(ds.get("NumberOfFrames", 1) or 1), "shape": list(pixels.shape)}
 
@@ -102,8 +86,8 @@ def main(decoder: str, path: Path) -> dict[str, Any]:
     """
     measurements: dict[str, Callable[[Path], dict[str, Any]]] = {
         "ours": ours,
-        "pydicom": pydicom_rgb,
-        "pydicom-raw": pydicom_raw,
+        "pydicom": partial(pydicom, raw=False),
+        "pydicom-raw": partial(pydicom, raw=True),
     }
     measure = measurements[decoder]
     syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID

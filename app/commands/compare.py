@@ -15,6 +15,7 @@ from app.commands.report import Report, table
 from app.domain.errors import ApicalError
 from app.domain.labels import LabelSet
 from app.encoders import registry
+from app.formatting import format_count
 from vjepa_core.encoder.catalogue import EncoderCard, read_card
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _note(rows: Sequence[Mapping[str, Any]], n_cines: int, remarks: Sequence[str
     first, n = rows[0], rows[0]["frames"]
     parts = []
     if n:
-        parts.append(f"{_count(n, 'left-out frame')} of {_count(n_cines, 'cine')}.")
+        parts.append(f"{format_count(n, 'left-out frame')} of {format_count(n_cines, 'cine')}.")
     else:
         parts.append(
             "There is no result: it needs a structure that is outlined on two frames of one cine. "
@@ -181,16 +182,14 @@ def _remarks(names: Sequence[str], cards: Sequence[EncoderCard], scribbled: int,
         )
     if scribbled:
         remarks.append(
-            f"{_count(scribbled, 'scribbled frame')} {_be(scribbled)} used in fits but not scored."
+            f"{format_count(scribbled, 'scribbled frame')} {_be(scribbled)} used in fits but not scored."
         )
     if missing:
         found = "was" if missing == 1 else "were"
-        remarks.append(f"{_count(missing, 'labelled cine')} {found} not found and {_be(missing)} left out.")
+        remarks.append(
+            f"{format_count(missing, 'labelled cine')} {found} not found and {_be(missing)} left out."
+        )
     return remarks
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _be(n: int) -> str:

@@ -18,6 +18,7 @@ from app.commands import system_libraries
 from app.commands.report import Report, size
 from app.commands.system_probes import decoders, encoders, gpus, packages, probe_qt, probe_torch
 from app.domain.errors import ProjectError
+from app.formatting import format_count
 from vjepa_core.fewshot.cache_folder import CAP_VARIABLE, DEFAULT_CAP, CacheFolder, parse_cap
 from vjepa_core.memory import machine_memory
 
@@ -235,8 +236,7 @@ def _cache_text(cache: dict[str, Any] | None) -> str:
 def _speed_text(speed: dict[str, Any]) -> str:
     if "error" in speed:
         return "unknown"
-    threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
-    where = "on the GPU" if speed["device"] == "cuda" else f"with {threads}"
+    where = "on the GPU" if speed["device"] == "cuda" else f"with {format_count(speed['threads'], 'thread')}"
     measured = ", measured earlier" if speed.get("origin") == "kept" else ""
     return f"in {speed['dtype']} {where}{measured}. {speed['reason']}"
 

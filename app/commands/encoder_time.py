@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.commands.progress import Progress
 from app.commands.report import Report, size, table
 from app.encoders import registry
+from app.formatting import format_count
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.errors import EncoderError
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> Report:
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
-        else f"CPU, {_threads(torch.get_num_threads())}"
+        else f"CPU, {format_count(torch.get_num_threads(), 'thread')}"
     )
     timed: dict[Architecture, float] = {}
     with Progress() as progress:
@@ -65,10 +66,6 @@ def run(args: argparse.Namespace) -> Report:
         progress("Timing encoders", len(cards), len(cards))
     data = {"device": name, "encoders": rows}
     return Report(data, _text(data, frames_and_rate is not None))
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _frames_and_rate(path: Path) -> tuple[int, float]:

@@ -18,7 +18,7 @@ from app.domain.errors import ApicalError, CineError, LabelError
 from app.domain.labels import LabelSet
 from app.readers.open import open_cine
 from app.storage import schema
-from app.storage.labels_io import read_labels
+from app.storage.labels_io import read_labels_of
 from app.storage.project import Project
 from app.storage.records import CineRecord
 from app.storage.relocate import relocate
@@ -88,10 +88,7 @@ def from_files(cine: Path, labels: Path, label_set: LabelSet) -> Iterator[Annota
     """
     opened = open_cine(cine)
     try:
-        shape = (opened.n_frames, opened.height, opened.width)
-        affine, spacing_mm = opened.affine, opened.spacing_mm
-        images = read_labels(labels, shape, label_set, affine=affine, spacing_mm=spacing_mm)
-        one = AnnotatedCine(opened, images)
+        one = AnnotatedCine(opened, read_labels_of(opened, labels, label_set))
         if not one.outlined:
             raise LabelError(
                 f"{labels.name} contains only scribbles: label all pixels of at least one frame, with 0 "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.label_set import add_label_set_argument, read_label_set
-from app.commands.report import Report
+from app.commands.report import NOTICE, Report
 from app.domain.cine import Cine
 from app.domain.errors import ApicalError
 from app.domain.labels import LabelSet
@@ -23,7 +23,6 @@ from app.domain.measure.heart import HeartGeometry, Values
 from app.domain.measure.view_measurement import ViewMeasurement
 from app.domain.views import View
 
-NOTICE = "Research use only: not for diagnosis."
 APICAL = (View.A4C, View.A2C, View.A3C)
 
 _LINES = (
@@ -96,7 +95,8 @@ def run(args: argparse.Namespace) -> Report:
             )
         views[name] = second
     biplane = _biplane(views, method) if len(views) == 2 else None
-    return Report(_data(views, biplane, method), _text(views, biplane))
+    data = _data(views, biplane, method)
+    return Report(data, _text(data))
 
 
 _Measured = tuple[Cine, CineMeasurement]
@@ -108,20 +108,14 @@ def _measure(
 ) -> _Measured:
     """Measure one cine; `suffix` is that of its options."""
     from app.readers.open import open_cine
-    from app.storage.labels_io import read_labels
+    from app.storage.labels_io import read_labels_of
 
     ed, es = frames
     if (ed is None) != (es is None):
         raise ApicalError(f"--ed{suffix} and --es{suffix} belong together: give both, or neither.")
     cine = open_cine(path)
     try:
-        labels = read_labels(
-            labels_path,
-            (cine.n_frames, cine.height, cine.width),
-            structures[0],
-            affine=cine.affine,
-            spacing_mm=cine.spacing_mm,
-        )
+        labels = read_labels_of(cine, labels_path, structures[0])
         for frame in (ed, es):
             if frame is not None and not 0 <= frame < cine.n_frames:
                 raise ApicalError(
@@ -185,8 +179,8 @@ def _numbers(measured: ViewMeasurement) -> dict[str, Any]:
     }
 
 
-def _text(views: dict[str, _Measured], biplane: BiplaneMeasurement | None) -> str:
-    data = _data(views, biplane, Method.ASE)
+def _text(data: dict[str, Any]) -> str:
+    """Format the data for the terminal."""
     lines = []
     for name, numbers in data["views"].items():
         frames = f"ED frame {numbers['ed_frame']}, ES frame {numbers['es_frame']}"
@@ -196,8 +190,9 @@ def _text(views: dict[str, _Measured], biplane: BiplaneMeasurement | None) -> st
             for key, label, unit, digits in _LINES
             if numbers[key] is not None
         ]
-    if biplane is not None and biplane.ef_percent is not None:
-        volumes = f"EDV {biplane.edv_ml:.0f} ml, ESV {biplane.esv_ml:.0f} ml"
-        lines.append(f"Biplane: {volumes}, EF {biplane.ef_percent:.0f} %")
+    biplane = data.get("biplane")
+    if biplane is not None and biplane["ef_percent"] is not None:
+        volumes = f"EDV {biplane['edv_ml']:.0f} ml, ESV {biplane['esv_ml']:.0f} ml"
+        lines.append(f"Biplane: {volumes}, EF {biplane['ef_percent']:.0f} %")
     lines += [*data["warnings"], NOTICE]
     return "\n".join(lines)

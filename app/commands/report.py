@@ -14,6 +14,9 @@ from vjepa_core.errors import Cancelled, CoreError
 
 DONE, FAULT, BAD_INPUT = 0, 1, 2
 
+NOTICE = "Research use only: not for diagnosis."
+"""Part of every result that a user could mistake for a clinical one."""
+
 
 @dataclass(frozen=True)
 class Report:

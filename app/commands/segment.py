@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from app.commands.label_set import add_label_set_argument, read_label_set
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
-from app.commands.report import Report, to_json_types
+from app.commands.report import NOTICE, Report, to_json_types
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, LabelError, ProjectError
 from app.domain.labels import LabelSet
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("nifti", "png", "csv")
 CONFIDENCE = "expected mean Dice of each frame's structures, 0 to 1; on an annotated frame, the measured one"
-NOTICE = "Research use only: not for diagnosis."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,10 +151,9 @@ def _check_out(out: Path, cine: Path, labels: Path) -> None:
 
 
 def _read_input(cine: Cine, path: Path, structures: LabelSet, card: EncoderCard) -> _Input:
-    from app.storage.labels_io import read_labels
+    from app.storage.labels_io import read_labels_of
 
-    shape = (cine.n_frames, cine.height, cine.width)
-    labels = read_labels(path, shape, structures, affine=cine.affine, spacing_mm=cine.spacing_mm)
+    labels = read_labels_of(cine, path, structures)
     for warning in cine.warnings:
         log.warning("%s", warning)
     region = cine.region.extended_to(labels.values())

@@ -18,6 +18,7 @@ import torch
 
 from app import paths
 from app.domain.errors import ApicalError, CineError
+from app.formatting import format_count
 from app.pretraining.packing import Skipped, read_cines
 from app.readers.browse import cine_paths
 from app.storage.errors import export_error
@@ -86,7 +87,7 @@ class Estimate:
         """Name of the GPU, or number of CPU threads."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return f"CPU, {torch.get_num_threads()} threads"
+        return f"CPU, {format_count(torch.get_num_threads(), 'thread')}"
 
     def data(self) -> dict[str, Any]:
         """Return JSON types; "left_out" has file names, which are shown to the user and never stored."""

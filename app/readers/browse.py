@@ -9,7 +9,7 @@ from natsort import natsorted, ns
 
 from app.domain.errors import CineError
 from app.readers.open import format_of
-from app.readers.suffixes import CINE_SUFFIXES, IMAGE_SUFFIXES
+from app.readers.suffixes import CINE_SUFFIXES, IMAGE_SUFFIXES, images_in
 
 
 def cine_paths(paths: Iterable[Path]) -> list[Path]:
@@ -58,14 +58,12 @@ def _sorted(files: Iterable[Path]) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     """Return the folder itself if it contains images, or those images that have several pages."""
-    images = [
-        f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
-    ]
+    images = images_in(folder)
     if not images:
         return []
     from app.readers.multipage import page_count
 
-    return _sorted(f for f in images if page_count(f) > 1) or [folder]
+    return [file for file in images if page_count(file) > 1] or [folder]
 
 
 def _is_cine(file: Path) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from natsort import natsorted, ns
 from PIL import Image
 
 from app.domain.cine import Cine, Frame
@@ -18,7 +17,7 @@ from app.readers.fragments import sha256_of
 from app.readers.limits import check_size
 from app.readers.multipage import open_pages, page_count, too_large
 from app.readers.simple_cine import simple_cine
-from app.readers.suffixes import IMAGE_SUFFIXES
+from app.readers.suffixes import images_in
 from app.readers.timing import NO_RATE, assumed_timing
 
 _BITS_PER_SAMPLE = 258
@@ -43,15 +42,7 @@ def open_folder(folder: Path) -> Cine:
     CineError
         There are no images, or they have different sizes, are damaged or have several pages.
     """
-    files = natsorted(
-        (
-            f
-            for f in folder.iterdir()
-            if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".") and f.is_file()
-        ),
-        key=lambda f: f.name,
-        alg=ns.IGNORECASE,
-    )
+    files = images_in(folder)
     if not files:
         raise CineError(
             f"{folder.name} contains no images (png, jpg, bmp, tif); open a cine file, or another folder."

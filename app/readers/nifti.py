@@ -16,12 +16,11 @@ from app.domain.errors import CineError
 from app.readers.bit_depth import Values
 from app.readers.fragments import sha256_of
 from app.readers.limits import MAX_UNPACKED, check_size
-from app.readers.nifti_space import affine_of
+from app.readers.nifti_space import MM_PER_UNIT, affine_of, units_of
 from app.readers.simple_cine import simple_cine
 from app.readers.timing import IMPLAUSIBLE, NO_RATE, assumed_timing, even_timing, is_plausible
 
 _MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
-_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 _MM_RANGE = (0.002, 20.0)
 _SLICE_MS = 200.0
 """A longer step along the third axis, which the standard defines as spatial, is not interpreted as time."""
@@ -189,7 +188,7 @@ def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, 
     if n_frames == 1:
         return assumed_timing(1), ()
     pixdim = [float(v) for v in image.header["pixdim"]]
-    unit = _MS.get(_units(image)[1], 0.0)
+    unit = _MS.get(units_of(image)[1], 0.0)
     if n_dims == 3:
         step = pixdim[3] * unit
         # A value like the pixel size, or a long step, is the distance of slices: ITK always states seconds.
@@ -201,18 +200,9 @@ def _timing(image: Any, n_dims: int, n_frames: int) -> tuple[Timing, tuple[str, 
     return assumed_timing(n_frames), (IMPLAUSIBLE if n_dims > 3 and step > 0 else NO_RATE,)
 
 
-def _units(image: Any) -> tuple[str, str]:
-    """Return the units of space and time; "unknown" also for an invalid code."""
-    try:
-        space, time = image.header.get_xyzt_units()
-    except KeyError:
-        return "unknown", "unknown"
-    return str(space), str(time)
-
-
 def _calibration(image: Any) -> Calibration | None:
-    unit = _units(image)[0]
-    x, y = (abs(float(v)) * _MM.get(unit, 0.0) for v in image.header["pixdim"][1:3])
+    unit = units_of(image)[0]
+    x, y = (abs(float(v)) * MM_PER_UNIT.get(unit, 0.0) for v in image.header["pixdim"][1:3])
     if unit == "unknown" and x == y == 1.0:
         return None  # the default of programs that lack the pixel size
     if not all(_MM_RANGE[0] <= v <= _MM_RANGE[1] for v in (x, y)):

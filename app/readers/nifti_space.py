@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 Affine = NDArray[np.float64]
 """Shape (4, 4): from voxel indices (x, y, z, 1) to millimetres to the right, anterior and superior."""
 
-_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+"""Millimetres per unit of space."""
 _MIN_VOLUME = 1e-12
 """Smallest volume of a voxel with usable directions, mm^3."""
 
@@ -32,7 +33,7 @@ def units_of(image: Any) -> tuple[str, str]:
         space, time = image.header.get_xyzt_units()
     except KeyError:
         return "unknown", "unknown"
-    return space, time
+    return str(space), str(time)
 
 
 def plain_affine(spacing_mm: tuple[float, float] | None) -> Affine:
@@ -68,7 +69,7 @@ def affine_of(image: Any) -> Affine | None:
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         return None
     affine = np.array(image.affine, np.float64)
-    affine[:3] *= _MM.get(units_of(image)[0], 1.0)
+    affine[:3] *= MM_PER_UNIT.get(units_of(image)[0], 1.0)
     if not affine[:3, 2].any():  # a single plane, for which some programs omit the third direction
         normal = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12)

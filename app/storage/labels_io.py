@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.cine import Cine
 from app.domain.errors import LabelError
 from app.domain.labels import LabelSet
 from app.readers.nifti_space import Affine
@@ -83,6 +84,12 @@ def read_labels(
             labels[frame], names[frame] = label, name
     _check_content(path.name, labels, names, label_set)
     return dict(sorted(labels.items()))
+
+
+def read_labels_of(cine: Cine, path: Path | str, label_set: LabelSet) -> dict[int, LabelImage]:
+    """Read label images of an open cine; see `read_labels`."""
+    shape = (cine.n_frames, cine.height, cine.width)
+    return read_labels(path, shape, label_set, affine=cine.affine, spacing_mm=cine.spacing_mm)
 
 
 def _check_content(

@@ -10,7 +10,6 @@ class CaveatKind(StrEnum):
     """Kind of a caveat."""
 
     NO_CALIBRATION = "no calibration"
-    MANUAL_CALIBRATION = "manual calibration"
     CALIBRATIONS_DIFFER = "calibrations differ"
     NO_VENTRICLE = "no left ventricle"
     NO_BEAT = "no complete beat"
@@ -21,7 +20,6 @@ class CaveatKind(StrEnum):
     ATRIUM_CLIPPED = "atrium clipped"
     FRAGMENTED = "fragmented"
     BASE_FROM_SHAPE = "base from shape"
-    LOW_CONFIDENCE = "low confidence"
     COLOUR_DOPPLER = "colour Doppler"
     ASSUMED_FRAME_RATE = "assumed frame rate"
     UNKNOWN_VIEW = "unknown view"
@@ -29,7 +27,6 @@ class CaveatKind(StrEnum):
 
 _TEXTS = {
     CaveatKind.NO_CALIBRATION: "The file states no pixel size: volumes and lengths are not given.",
-    CaveatKind.MANUAL_CALIBRATION: "The pixel size was set by hand.",
     CaveatKind.CALIBRATIONS_DIFFER: (
         "The structures lie in regions of different pixel sizes: volumes and lengths are not given."
     ),
@@ -50,7 +47,6 @@ _TEXTS = {
     CaveatKind.BASE_FROM_SHAPE: (
         "Neither wall nor atrium adjoins the LV cavity: the hinge points were derived from its shape."
     ),
-    CaveatKind.LOW_CONFIDENCE: "The expected Dice of a mask is low: check its outline.",
     CaveatKind.COLOUR_DOPPLER: "The image contains colour Doppler, which hides borders.",
     CaveatKind.ASSUMED_FRAME_RATE: "The file states no frame rate: times and heart rate are not given.",
     CaveatKind.UNKNOWN_VIEW: "The view is unknown: the method assumes an apical view.",

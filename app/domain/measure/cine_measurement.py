@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,5 +137,5 @@ def _cycle(cine: Cine, labels: Mapping[int, LabelImage], values: Values) -> Cycl
         size[:] = np.nan
     cycle = find_cycle(size, cine.timing.times_ms)
     if cine.timing.source is TimingSource.ASSUMED:
-        return Cycle(cycle.beats, cycle.source, None)
+        return replace(cycle, heart_rate=None)
     return cycle

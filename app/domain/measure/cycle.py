@@ -31,7 +31,6 @@ class BeatSource(StrEnum):
 
     R_WAVES = "R waves of the file"
     CURVE = "size of the left ventricle"
-    USER = "set by hand"
 
 
 @dataclass(frozen=True)

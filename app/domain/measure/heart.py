@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.measure.caveats import CaveatKind
 from app.domain.measure.contour import Contour, contour
 from app.domain.measure.disks import Disks, area_length_ml, disks, single_plane_ml
 from app.domain.measure.landmarks import AxisPoints, derive
@@ -50,8 +51,8 @@ class HeartGeometry:
     atrium : Contour or None
     atrial_disks : Disks or None
         Of the atrium, from the middle of the annulus to its farthest point.
-    problems : tuple of str
-        What is wrong with the label image, as codes: "fragmented", "clipped", "atrium clipped".
+    problems : tuple of CaveatKind
+        Faults of the label image: fragmented, clipped, or with a clipped atrium.
     """
 
     cavity: Contour
@@ -62,7 +63,7 @@ class HeartGeometry:
     thickness: float | None
     atrium: Contour | None
     atrial_disks: Disks | None
-    problems: tuple[str, ...]
+    problems: tuple[CaveatKind, ...]
 
     @property
     def volume_ml(self) -> float:
@@ -120,15 +121,15 @@ def heart_geometry(
     endocardium = free_border(cavity.points, axis)
     middle, thickness = _wall(label, values, spacing_mm, endocardium) if wall is not None else (None, None)
     problems = [
-        *(["fragmented"] if cavity.fragment_share > LARGEST_FRAGMENT else []),
-        *(["clipped"] if clipped_share(label == values.cavity, inside) > CLIPPED_SHARE else []),
+        *([CaveatKind.FRAGMENTED] if cavity.fragment_share > LARGEST_FRAGMENT else []),
+        *([CaveatKind.CLIPPED] if clipped_share(label == values.cavity, inside) > CLIPPED_SHARE else []),
     ]
     atrial_disks = None
     if atrium is not None:
         roof = atrium.points[np.linalg.norm(atrium.points - axis.base, axis=1).argmax()]
         atrial_disks = disks(atrium.points, axis.base, roof)
         if clipped_share(label == values.atrium, inside) > CLIPPED_SHARE:
-            problems.append("atrium clipped")
+            problems.append(CaveatKind.ATRIUM_CLIPPED)
     return HeartGeometry(
         cavity,
         axis,
@@ -153,9 +154,10 @@ def _wall(
     if outer is None:
         return None, None
     try:
-        return midwall(endocardium, outer.points), wall_thickness_mm(endocardium, outer.points)
+        middle = midwall(endocardium, outer.points)
     except ValueError:
         return None, None
+    return middle, wall_thickness_mm(endocardium, middle)
 
 
 def clipped_share(mask: NDArray[np.bool_], inside: NDArray[np.bool_] | None = None) -> float:

@@ -29,7 +29,6 @@ class Source(StrEnum):
     ATRIUM = "border of left ventricle and left atrium"
     WALL = "ends of the wall"
     SHAPE = "shape of the cavity"
-    USER = "set by hand"
 
 
 @dataclass(frozen=True, eq=False)

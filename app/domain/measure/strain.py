@@ -63,9 +63,8 @@ def midwall(endocardium: Points, wall: Points) -> Points:
     return middle
 
 
-def wall_thickness_mm(endocardium: Points, wall: Points) -> float:
-    """Mean thickness of the wall in mm along an endocardial line; twice the distance to its middle."""
-    middle = midwall(endocardium, wall)
+def wall_thickness_mm(endocardium: Points, middle: Points) -> float:
+    """Mean thickness of the wall in mm: twice the distance of an endocardial line to its `midwall`."""
     return float(2.0 * np.linalg.norm(middle - endocardium, axis=1).mean())
 
 

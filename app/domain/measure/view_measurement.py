@@ -76,7 +76,7 @@ def measure_view(
     ----------
     ed, es : HeartGeometry or None
         Geometry at end-diastole and end-systole; None where no ventricle is labelled.
-    ed_frame, es_frame : int or None
+    ed_frame, es_frame : int
         Their zero-based frames.
     in_mm : bool
         Whether the geometry is in mm; otherwise only ratios are given.
@@ -129,7 +129,7 @@ def ejection_fraction_percent(diastolic: float, systolic: float) -> float | None
 def _caveats_of(geometry: HeartGeometry | None, frame: int) -> list[Caveat]:
     if geometry is None:
         return [Caveat(CaveatKind.NO_VENTRICLE, frame)]
-    kinds = [CaveatKind(problem) for problem in geometry.problems]
+    kinds = list(geometry.problems)
     if geometry.axis.source is Source.SHAPE:
         kinds.append(CaveatKind.BASE_FROM_SHAPE)
     return [Caveat(kind, frame) for kind in kinds]

@@ -16,7 +16,13 @@ from app.domain.measure.disks import (
     single_plane_ml,
 )
 from app.domain.measure.landmarks import AxisPoints, Source, derive
-from app.domain.measure.strain import annular_excursion_mm, free_border, strain_percent, wall_thickness_mm
+from app.domain.measure.strain import (
+    annular_excursion_mm,
+    free_border,
+    midwall,
+    strain_percent,
+    wall_thickness_mm,
+)
 
 LENGTH, RADIUS = 80.0, 25.0
 VOLUME = 2.0 / 3.0 * np.pi * RADIUS**2 * LENGTH / 1000.0
@@ -210,7 +216,8 @@ def test_strain_of_a_shape_that_shrinks_evenly() -> None:
 def test_thickness_of_a_wall() -> None:
     found, axis = axis_of(half_ellipse())
     outer = traced(half_ellipse(length=LENGTH + 9, radius=RADIUS + 9))
-    assert wall_thickness_mm(free_border(found.points, axis), outer.points) == pytest.approx(8.4, abs=0.6)
+    endocardium = free_border(found.points, axis)
+    assert wall_thickness_mm(endocardium, midwall(endocardium, outer.points)) == pytest.approx(8.4, abs=0.6)
 
 
 def test_excursion_of_the_annulus() -> None:
