@@ -101,8 +101,9 @@ class CinePresenter:
         layer = opened.recorder.layer
         accepted_only = set(layer.annotated_frames) - set(layer.drawn_frames)
         self._player_bar.timeline.set_annotated(layer.drawn_frames, accepted_only)
-        self._player_bar.timeline.set_predictions(expected_dice(opened), opened.outdated)
-        self._review.show_findings(findings_to_review(opened))
+        dice = expected_dice(opened)
+        self._player_bar.timeline.set_predictions(dice, opened.outdated)
+        self._review.show_findings(findings_to_review(opened, dice))
 
     def _discard_outline(self) -> None:
         """Discard an unfinished outline whose cine was closed, and report it."""

@@ -216,7 +216,7 @@ class MainWindow(QMainWindow):
         workspace.cines_changed.connect(self._show_cines)
         workspace.visible_cine_changed.connect(self._show_cine)
         workspace.labels_changed.connect(self._show_labels)
-        workspace.predictions_changed.connect(self._show_labels)
+        workspace.predictions_changed.connect(self._show_predictions)
         workspace.suggestion_changed.connect(self.suggestion.show)
         workspace.saved_changed.connect(self._show_saved)
         workspace.opening_changed.connect(self.status.show_opening)
@@ -230,9 +230,12 @@ class MainWindow(QMainWindow):
             self.progress.show_no_cine()
         self._show_labels()
 
-    def _show_labels(self) -> None:
+    def _show_predictions(self) -> None:
         self.layers.show()
         self.cine.show_labels()
+
+    def _show_labels(self) -> None:
+        self._show_predictions()
         self._show_cines()
         self.suggestion.show()
         self.editing.update_actions()

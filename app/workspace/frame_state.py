@@ -57,7 +57,14 @@ def expected_dice(opened: OpenedCine) -> dict[int, float]:
     return dice
 
 
-def findings_to_review(opened: OpenedCine) -> Mapping[int, tuple[str, ...]]:
-    """Return the findings on the up-to-date predictions of a cine, by frame."""
-    shown = expected_dice(opened).keys() - opened.outdated
+def findings_to_review(opened: OpenedCine, expected: Mapping[int, float]) -> Mapping[int, tuple[str, ...]]:
+    """Return the findings on the up-to-date predictions of a cine, by frame.
+
+    Parameters
+    ----------
+    opened : OpenedCine
+    expected : mapping
+        Result of `expected_dice`.
+    """
+    shown = expected.keys() - opened.outdated
     return {frame: reasons for frame, reasons in opened.findings.items() if frame in shown}

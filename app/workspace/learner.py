@@ -316,7 +316,7 @@ class Learner:
         opened.findings.update(event.findings)
         if event.final and self._project is not None:
             try:
-                self._project.save_predictions(opened.id, predictions)
+                self._project.save_predictions(opened.id, predictions, opened.recorder.layer.rater)
             except ProjectError as error:
                 logger.warning("predictions are not saved: %s", error)
         self.predicted.emit(opened)
@@ -329,7 +329,7 @@ class Learner:
         opened.clear_predictions()
         if self._project is not None:
             try:
-                self._project.delete_predictions(opened.id)
+                self._project.delete_predictions(opened.id, opened.recorder.layer.rater)
             except ProjectError as error:
                 logger.warning("predictions are not deleted: %s", error)
         self.predicted.emit(opened)

@@ -200,7 +200,8 @@ def load_cine(cine: Cine, record: CineRecord, project: Project) -> OpenedCine:
     ProjectError
         If they cannot be read.
     """
-    recorder, predictions = Recorder(project, record.id), project.predictions(record.id)
+    recorder = Recorder(project, record.id)
+    predictions = project.predictions(record.id, recorder.layer.rater)
     opened = OpenedCine(cine, record, recorder, predictions, walls=project.label_set.walls)
     if not recorder.layer.annotated_frames:
         for frame in opened.outdated:  # from annotations that were undone
