@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from vjepa_core.fewshot.dice_calibration import Calibration, Situation, nines, shipped_calibration
 from vjepa_core.fewshot.prepared_cine import PreparedCine
@@ -104,9 +103,7 @@ def estimate_partial_draft_errors(
     """
     errors = estimate_errors(cine, frames, probabilities)
     draft_dice = estimate_errors(replace(cine, labels={}), frames, drafted).dice
-    n_classes = probabilities.shape[1]
-    counts = functional.one_hot(probabilities.max(1).indices, n_classes).sum((1, 2))
-    present = counts[:, 1:] > 0
+    present = ~soft_dice(probabilities).isnan()
     n_fitted = (present & known[1:]).sum(1)
     n_drafted = (present & ~known[1:]).sum(1)
     total = n_fitted * errors.dice + n_drafted * draft_dice
@@ -240,15 +237,15 @@ def _agreement(probabilities: Tensor, prior: Tensor) -> Tensor:
 def _measured_dice(cine: PreparedCine, frame: int, probabilities: Tensor) -> float | None:
     """Return the Dice with the outlines of a frame; None if not every structure is outlined."""
     label = cine.labels.get(frame)
-    outlined = _outlined_frames(cine)
-    if label is None or not outlined:
+    if label is None or not _outlined_frames(cine):
         return None
     classes = cine.outlined_classes.numpy()
     known = label.weight > 0.5
-    predicted = np.bincount(probabilities.argmax(0).ravel().numpy(), minlength=len(classes)) > 0
+    predicted_label = probabilities.argmax(0).numpy()
+    predicted = np.bincount(predicted_label.ravel(), minlength=len(classes)) > 0
     if ((classes | predicted) & ~label.stated).any() or known.mean() < MIN_LABELLED_SHARE:
         return None
-    predicted_label, truth = probabilities.argmax(0).numpy(), label.target.argmax(-1)
+    truth = label.target.argmax(-1)
     each = []
     for k in np.flatnonzero(label.stated[1:]) + 1:
         a, b = (predicted_label == k) & known, (truth == k) & known

@@ -154,10 +154,6 @@ class HeadFileError(ValueError):
     """The file is not a valid head; the message gives the reason."""
 
 
-class OlderHeadError(HeadFileError):
-    """The head was written by an older version of the program with an incompatible architecture."""
-
-
 def save_head(head: Head, path: Path, more: Mapping[str, str] | None = None) -> None:
     """Write weights and configuration as safetensors, with `more` as additional metadata."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
@@ -170,16 +166,14 @@ def load_head(path: Path) -> Head:
 
     Raises
     ------
-    OlderHeadError
-        If it was written by an older version of the program.
     HeadFileError
-        If the file is damaged or not a head.
+        If the file is damaged, not a head, or from an older version of the program.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") in _FORMATS[:-1]:
-                raise OlderHeadError(f"{path.name} was written by an older version of Apical: fit it again")
+                raise HeadFileError(f"{path.name} was written by an older version of Apical: fit it again")
             if metadata.get("format") != _FORMATS[-1]:
                 raise HeadFileError(f"{path.name} is not a head written by Apical")
             fields = json.loads(metadata["config"])

@@ -364,8 +364,8 @@ class CinePipeline:
         )
 
     def _finish(self, frames: list[int], probabilities: Tensor, errors: ErrorEstimate) -> PredictedFrames:
-        cine = self.prepared
-        masks = np.stack([label_image(maps, self._box, self.classes, cine.inside) for maps in probabilities])
+        inside = self.prepared.inside
+        masks = np.stack([label_image(maps, self._box, self.classes, inside) for maps in probabilities])
         doubt = errors.doubt
         damaged = [frame in self._damaged for frame in frames]
         masks[damaged], doubt[damaged] = 0, 0

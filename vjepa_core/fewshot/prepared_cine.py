@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cv2
@@ -48,7 +49,7 @@ class FrameLabel:
     weight: NDArray[np.float32]
     stated: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def outlined(self) -> NDArray[np.bool_]:
         """(K,) bool, background and the classes outlined on this frame."""
         present = np.asarray(self.target.any((0, 1)))
