@@ -1,0 +1,1 @@
+"""Former location of `app.readers`, for scripts outside the project."""
