@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QWheelEvent
@@ -23,6 +24,42 @@ CLOSING_KEYS = (Key.Key_Return, Key.Key_Enter)
 STROKE_KEYS = (Key.Key_Escape, Key.Key_Backspace, *CLOSING_KEYS)
 WHEEL_NOTCH = 120
 ZOOM_PER_NOTCH = 1.2
+
+
+class PointerTarget(Protocol):
+    """Marks over the picture that the left button can grab before the active tool or panning sees it.
+
+    Attributes
+    ----------
+    needs_move_tool : bool
+        True if the marks must not disturb the drawing tools.
+    """
+
+    needs_move_tool: bool
+
+    def press(self, position: QPointF) -> bool:
+        """Return True to receive the movements until the button is released; position in the viewport."""
+        ...
+
+    def drag(self, position: QPointF) -> None:
+        """Handle a movement with the button pressed."""
+        ...
+
+    def release(self) -> None:
+        """Handle the release of the button."""
+        ...
+
+    def double_click(self, position: QPointF) -> bool:
+        """Return True if the double click was used."""
+        ...
+
+    def cursor(self, position: QPointF) -> Qt.CursorShape | None:
+        """Return the cursor at a position; None if there is nothing to grab."""
+        ...
+
+    def cancel(self) -> bool:
+        """Handle Esc; return True if there was something to cancel."""
+        ...
 
 
 class CineCanvas(DrawingCanvas):
@@ -46,7 +83,17 @@ class CineCanvas(DrawingCanvas):
         self._held: Button | None = None  # button held for panning, or for window and level
         self._last_position = QPointF()
         self._wheel_delta = 0
+        self._targets: list[PointerTarget] = []
+        self._grabbed: PointerTarget | None = None  # target that receives the movements
+        self._target_cursor: Qt.CursorShape | None = None
         self.set_tool(PAN)
+
+    def add_pointer_target(self, target: PointerTarget) -> None:
+        """Let marks over the picture receive the left button; the newest target is asked first."""
+        self._targets.insert(0, target)
+
+    def _active_targets(self) -> list[PointerTarget]:
+        return [target for target in self._targets if self._tool == PAN or not target.needs_move_tool]
 
     def set_frame(self, image: Frame | None, key: object = None, group: object = None) -> None:
         """Display a frame; see `DrawingCanvas.set_frame`."""
@@ -67,6 +114,8 @@ class CineCanvas(DrawingCanvas):
         self._last_position = event.position()
         button = event.button()
         alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
+        if button == Button.LeftButton and not alt and self._grab_target(event.position()):
+            return
         if button == Button.LeftButton and not alt and self._tool != PAN:
             self._track(event.position())
             self._press_tool()
@@ -77,6 +126,10 @@ class CineCanvas(DrawingCanvas):
                 Qt.CursorShape.SizeAllCursor if is_levels else Qt.CursorShape.ClosedHandCursor
             )
             self._update_marks()
+
+    def _grab_target(self, position: QPointF) -> bool:
+        self._grabbed = next((t for t in self._active_targets() if t.press(position)), None)
+        return self._grabbed is not None
 
     def _press_tool(self) -> None:
         if self._gesture is None:
@@ -97,7 +150,12 @@ class CineCanvas(DrawingCanvas):
         event.accept()
         moved, self._last_position = event.position() - self._last_position, event.position()
         self._track(event.position())
-        if self._held is not None:
+        if self._grabbed is not None:
+            if event.buttons() & Button.LeftButton:
+                self._grabbed.drag(event.position())
+            else:  # the release went to another window
+                self._release_target()
+        elif self._held is not None:
             if not event.buttons() & self._held:
                 self._release_held()
             elif self._held == Button.RightButton:
@@ -112,13 +170,32 @@ class CineCanvas(DrawingCanvas):
                 self._after_gesture_input()
             else:  # the release went to another window
                 self._release_gesture()
+        elif not event.buttons():
+            self._show_target_cursor(event.position())
         self._update_marks()
         self._emit_hover()
+
+    def _show_target_cursor(self, position: QPointF) -> None:
+        shapes = (target.cursor(position) for target in self._active_targets())
+        shape = next((shape for shape in shapes if shape is not None), None)
+        if shape != self._target_cursor:
+            self._target_cursor = shape
+            if shape is None:
+                self._show_cursor()
+            else:
+                self.viewport().setCursor(shape)
+
+    def _release_target(self) -> None:
+        target, self._grabbed = self._grabbed, None
+        if target is not None:
+            target.release()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """End the stroke or movement of the released button."""
         event.accept()
-        if event.button() == self._held:
+        if event.button() == Button.LeftButton and self._grabbed is not None:
+            self._release_target()
+        elif event.button() == self._held:
             self._release_held()
         elif event.button() == Button.LeftButton and self._dragging:
             self._release_gesture()
@@ -129,13 +206,17 @@ class CineCanvas(DrawingCanvas):
         if event.button() == Button.LeftButton and outline and self._tool == OUTLINE:
             event.accept()
             self.finish_outline()
+        elif event.button() == Button.LeftButton and any(
+            target.double_click(event.position()) for target in self._active_targets()
+        ):
+            event.accept()
         else:  # two quick clicks of the brush are two strokes
             self.mousePressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Change the frame; with Ctrl zoom, with Shift move between annotated frames."""
         event.accept()
-        if self._frame is None or self._dragging or self._held is not None:
+        if self._frame is None or self._dragging or self._held is not None or self._grabbed is not None:
             return
         # Some systems swap the axes of the wheel while Alt or Shift is held.
         delta = event.angleDelta().y() or event.angleDelta().x()
@@ -202,6 +283,9 @@ class CineCanvas(DrawingCanvas):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Cancel, step back or finish the stroke in progress."""
+        if event.key() == Key.Key_Escape and self._gesture is None and self._cancel_target():
+            event.accept()
+            return
         if not self._is_stroke_key(Key(event.key())):
             event.ignore()
             return
@@ -217,9 +301,14 @@ class CineCanvas(DrawingCanvas):
         elif not self._dragging:
             self.finish_outline()
 
+    def _cancel_target(self) -> bool:
+        self._grabbed = None
+        return any(target.cancel() for target in self._targets)
+
     def focusOutEvent(self, event: QFocusEvent) -> None:
         """End the stroke or movement of a pressed button."""
         if self._dragging:  # the release may never arrive
             self._release_gesture()
+        self._release_target()
         self._release_held()
         super().focusOutEvent(event)

@@ -8,7 +8,7 @@ from typing import Any
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGraphicsView, QLabel, QWidget
+from PySide6.QtWidgets import QGraphicsItem, QGraphicsView, QLabel, QWidget
 
 from app.domain.cine import Frame
 from app.ui import theme
@@ -52,6 +52,18 @@ class PictureView(pg.GraphicsView):
     def close(self) -> bool:
         """Close like any widget; pyqtgraph's version deletes scene items that Python still references."""
         return bool(QGraphicsView.close(self))
+
+    def add_mark(self, item: QGraphicsItem) -> None:
+        """Add a graphics item in image coordinates, whose z value decides what it covers."""
+        self._view.addItem(item, ignoreBounds=True)
+
+    def picture_size(self) -> tuple[int, int]:
+        """Return width and height of the image in pixels; (0, 0) without one."""
+        return (0, 0) if self._frame is None else (self._frame.shape[1], self._frame.shape[0])
+
+    def columns_scale(self) -> float:
+        """Return the number of screen pixels per column of the image."""
+        return self._scale
 
     def _show_picture(self, image: Frame | None) -> None:
         resized = image is not None and (self._frame is None or image.shape != self._frame.shape)

@@ -1,4 +1,4 @@
-"""Timeline and playback buttons of a cine."""
+"""Volume curve, timeline and playback buttons of a cine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.domain.cine import Cine, TimingSource
+from app.ui.measure.volume_curve import VolumeCurve
 from app.ui.timeline import Timeline
 from app.ui.transport import Player, Transport
 
@@ -27,6 +28,8 @@ class PlayerBar(QWidget):
         self.player = Player(self)
         self.timeline = Timeline()
         self.transport = Transport(self.player)
+        self.curve = VolumeCurve()
+        column.addWidget(self.curve)
         column.addWidget(self.timeline)
         column.addWidget(self.transport)
         self._cine: Cine | None = None
@@ -35,6 +38,7 @@ class PlayerBar(QWidget):
         self._decoding_timer.timeout.connect(self._show_decoded)
         self.player.frame_changed.connect(self.frame_wanted)
         self.timeline.seek.connect(self._seek)
+        self.curve.seek.connect(self._seek)
         self.transport.step.connect(self.step_wanted)
         self.transport.first.connect(lambda: self._seek(0))
         self.transport.last.connect(lambda: self._seek(max(0, self._n_frames - 1)))
@@ -51,11 +55,13 @@ class PlayerBar(QWidget):
         self.player.pause()
         self.player.set_times(times)
         self.timeline.set_cine(self._n_frames, times)
+        self.curve.set_curve(None)
         self.set_current(0)
 
     def set_current(self, frame: int) -> None:
         """Display the visible frame."""
         self.timeline.set_current(frame)
+        self.curve.set_current(frame)
         self.player.set_current(frame)
         cine = self._cine
         if cine is None:

@@ -23,8 +23,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.ui import theme
+from app.ui.frame_axis import MARGIN, FrameAxis
 
-MARGIN = 14
 MIN_DICE = 0.6  # expected Dice of the shortest bar
 STRIP_HEIGHT = 30
 HIGH_DICE, LOW_DICE = QColor(theme.ACCENT), QColor(theme.WARNING)
@@ -116,17 +116,14 @@ class Timeline(QWidget):
 
     def frame_at(self, x: float) -> int:
         """Return the frame at a horizontal position in pixels, clamped to the cine; 0 without a cine."""
-        n = len(self._times)
-        if n == 0:
-            return 0
-        return min(max(int((x - MARGIN) / self._span() * n), 0), n - 1)
+        return self._axis().frame_at(x)
 
     def x_of(self, index: float) -> float:
         """Return the horizontal position in pixels of the centre of a frame."""
-        return MARGIN + (index + 0.5) * self._span() / max(len(self._times), 1)
+        return self._axis().x_of(index)
 
-    def _span(self) -> float:
-        return max(self.width() - 2 * MARGIN, 1)
+    def _axis(self) -> FrameAxis:
+        return FrameAxis(len(self._times), self.width())
 
     def _row(self) -> int:
         return QFontMetrics(self.font()).height()
@@ -140,7 +137,7 @@ class Timeline(QWidget):
         return QSize(200, self.sizeHint().height())
 
     def _strip(self) -> QRectF:
-        return QRectF(MARGIN, self._row() + 4, self._span(), STRIP_HEIGHT)
+        return QRectF(MARGIN, self._row() + 4, self._axis().span, STRIP_HEIGHT)
 
     # Mouse
 

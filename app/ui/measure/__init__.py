@@ -1,0 +1,1 @@
+"""Measurements in the window: panel, pictures of both phases, volume curve, landmarks, calibration."""
