@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from app.domain.label_packing import pack_pixels, unpack_pixels
 from vjepa_core.label_image import LabelImage
@@ -24,6 +25,8 @@ class Prediction:
         Revision of the annotation layer that the head was fitted to.
     head_id : int or None
         Row of the head in the project; None for a preview and for a draft.
+    structure_dice : mapping of int to float
+        Dice of each structure expected from the softmax, by label value, not calibrated; empty if unknown.
     """
 
     packed: bytes
@@ -31,13 +34,20 @@ class Prediction:
     expected_dice: float
     revision: int
     head_id: int | None = None
+    structure_dice: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, mask: LabelImage, expected_dice: float, revision: int, head_id: int | None = None
+        cls,
+        mask: LabelImage,
+        expected_dice: float,
+        revision: int,
+        head_id: int | None = None,
+        structure_dice: Mapping[int, float] | None = None,
     ) -> Prediction:
         """Compress a label image, shape (height, width), uint8."""
-        return cls(pack_pixels(mask), (mask.shape[0], mask.shape[1]), expected_dice, revision, head_id)
+        shape = (mask.shape[0], mask.shape[1])
+        return cls(pack_pixels(mask), shape, expected_dice, revision, head_id, structure_dice or {})
 
     @property
     def mask(self) -> LabelImage:

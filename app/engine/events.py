@@ -30,6 +30,8 @@ class PredictedMasks:
         Doubt by frame: probability of a wrong label, times 255, (112, 112) uint8 over the letterboxed region.
     findings : mapping
         Findings by frame, as texts for the user.
+    structure_dice : mapping
+        By frame, the Dice of each structure expected from the softmax, by label value.
     """
 
     cine_id: int
@@ -40,6 +42,7 @@ class PredictedMasks:
     draft: bool = False
     doubts: Mapping[int, Frame] = field(default_factory=dict)
     findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    structure_dice: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

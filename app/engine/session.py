@@ -289,6 +289,7 @@ class LearningSession:
             report.draft,
             {frame: np.array(doubts[frame]) for frame in report.frames},
             {frame: tuple(map(finding_text, found)) for frame, found in findings},
+            dict(zip(report.frames, report.structure_dice, strict=False)),
         )
 
     # Supervision

@@ -49,13 +49,17 @@ def write_predictions(
     connection: Connection, cine_id: int, rater: str, predictions: Mapping[int, Prediction]
 ) -> None:
     """Write predictions by frame, a few frames per transaction."""
-    rows = [(f, p.packed, p.expected_dice, p.revision, p.head_id) for f, p in predictions.items()]
+    rows = [
+        (f, p.packed, p.expected_dice, p.revision, p.head_id, json.dumps(dict(p.structure_dice)))
+        for f, p in predictions.items()
+    ]
     for start in range(0, len(rows), _FRAMES_PER_TRANSACTION):
         with connection.transaction() as sql:
             layer_id = layer_row(sql, cine_id, rater)
             sql.executemany(
                 "INSERT OR REPLACE INTO predictions "
-                "(layer_id, frame, mask, confidence, revision, head_id) VALUES (?, ?, ?, ?, ?, ?)",
+                "(layer_id, frame, mask, confidence, revision, head_id, structure_dice) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(layer_id, *row) for row in rows[start : start + _FRAMES_PER_TRANSACTION]],
             )
 
@@ -63,11 +67,22 @@ def write_predictions(
 def read_predictions(connection: Connection, layer_id: int, shape: tuple[int, int]) -> dict[int, Prediction]:
     """Return the predictions of a layer by frame, ascending."""
     rows = connection.rows(
-        "SELECT frame, mask, confidence, revision, head_id FROM predictions "
+        "SELECT frame, mask, confidence, revision, head_id, structure_dice FROM predictions "
         "WHERE layer_id = ? ORDER BY frame",
         (layer_id,),
     )
-    return {row[0]: Prediction(row[1], shape, *row[2:]) for row in rows}
+    return {
+        frame: Prediction(mask, shape, dice, revision, head_id, _structure_dice(text))
+        for frame, mask, dice, revision, head_id, text in rows
+    }
+
+
+def _structure_dice(text: str) -> dict[int, float]:
+    """Parse the stored Dice of the structures; empty if it is damaged, because it is only an estimate."""
+    try:
+        return {int(value): float(dice) for value, dice in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def delete_predictions(connection: Connection, layer_id: int) -> None:

@@ -156,6 +156,10 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
         "ALTER TABLE cines DROP COLUMN path",
         "ALTER TABLE cines DROP COLUMN revision",
     ),
+    (
+        # JSON object: expected Dice by structure value.
+        "ALTER TABLE predictions ADD COLUMN structure_dice TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 
 

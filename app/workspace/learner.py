@@ -308,7 +308,9 @@ class Learner:
         # A draft comes from the head that ships with the program, not from one of the project.
         head_id = self._head_id if event.final and not event.draft else None
         predictions = {
-            frame: Prediction.of(mask, event.expected_dice[frame], event.revision, head_id)
+            frame: Prediction.of(
+                mask, event.expected_dice[frame], event.revision, head_id, event.structure_dice.get(frame)
+            )
             for frame, mask in event.masks.items()
         }
         opened.predictions.update(predictions)

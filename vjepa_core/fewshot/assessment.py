@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vjepa_core.fewshot.confidence import soft_dice
 from vjepa_core.fewshot.findings import CineFindings, Finding, allowed_pieces, capped
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.suggest import Suggestion, frame_embeddings, next_frame, similarity
@@ -71,6 +73,7 @@ class Assessment:
         self._cine, self._classes, self._left_heart, self._damaged = cine, classes, left_heart, damaged
         self._fps = fps
         self._dice: dict[int, float] = {}  # not capped by findings
+        self._structure_dice: dict[int, dict[int, float]] = {}
         self._reported_dice: dict[int, float] = {}
         self._current: set[int] = set()  # frames predicted since `invalidate`
         self._cine_findings: CineFindings | None = None
@@ -105,6 +108,9 @@ class Assessment:
         """
         self._suggestion = None
         self._dice.update(zip(frames, dice.tolist(), strict=True))
+        for frame, each in zip(frames, soft_dice(probabilities).tolist(), strict=True):
+            by_value = zip(self._classes, each, strict=True)
+            self._structure_dice[frame] = {v: dice for v, dice in by_value if not math.isnan(dice)}
         if self._cine_findings is None:
             self._cine_findings = CineFindings(self._cine.sector, fps=self._fps, left_heart=self._left_heart)
         labels = self._cine.labels.values()
@@ -121,6 +127,13 @@ class Assessment:
     def expected_dice(self, frame: int) -> float:
         """Return the expected Dice of a predicted frame, capped if it has findings."""
         return 0.0 if frame in self._damaged else capped(self._dice[frame], self.findings(frame))
+
+    def structure_dice(self, frame: int) -> dict[int, float]:
+        """Return the Dice of each predicted structure expected from the softmax, by label value.
+
+        It is not calibrated; see `vjepa_core.fewshot.confidence.soft_dice`.
+        """
+        return {} if frame in self._damaged else self._structure_dice.get(frame, {})
 
     def findings(self, frame: int) -> tuple[Finding, ...]:
         """Return the reasons to distrust the prediction of a frame; none for an annotated frame."""

@@ -48,6 +48,8 @@ class Segmentation:
         From the card of the encoder.
     findings : list of tuple of Finding
         Reasons to distrust each frame; none for annotated frames.
+    structure_dice : list of dict
+        For each frame, the Dice of each structure expected from the softmax, by label value.
     """
 
     masks: NDArray[np.uint8]
@@ -60,6 +62,7 @@ class Segmentation:
     encoder_checksum: str
     encoder_trained: bool
     findings: list[tuple[Finding, ...]] = field(default_factory=list)
+    structure_dice: list[dict[int, float]] = field(default_factory=list)
 
 
 def segment(
@@ -179,6 +182,7 @@ def segment(
         card.checksum,
         card.trained,
         [assessment.findings(frame) for frame in range(len(frames))],
+        [assessment.structure_dice(frame) for frame in range(len(frames))],
     )
 
 

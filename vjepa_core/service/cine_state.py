@@ -197,6 +197,10 @@ class CineState:
         for start in range(0, len(frames), PREDICT_FRAMES):
             yield self._write(self.pipeline.carry(frames[start : start + PREDICT_FRAMES]))
 
+    def structure_dice(self, frame: int) -> dict[int, float]:
+        """Return the Dice of each predicted structure expected from the softmax, by label value."""
+        return self.pipeline.assessment.structure_dice(frame)
+
     def findings(self, frame: int) -> tuple[Finding, ...]:
         """Return the reasons to distrust the prediction of a frame."""
         return self.pipeline.assessment.findings(frame)

@@ -264,6 +264,8 @@ class Predicted:
         True if the starter head predicted them.
     findings : tuple of tuple of str
         Values of `vjepa_core.fewshot.findings.Finding` for each frame.
+    structure_dice : tuple of dict
+        For each frame, the Dice of each structure expected from the softmax, by label value.
     """
 
     cine_id: int
@@ -273,6 +275,7 @@ class Predicted:
     final: bool
     draft: bool = False
     findings: tuple[tuple[str, ...], ...] = ()
+    structure_dice: tuple[dict[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

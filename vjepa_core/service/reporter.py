@@ -67,7 +67,8 @@ class Reporter:
         """Report masks that were written, with the expected Dice by frame."""
         frames, dice = tuple(expected_dice), tuple(expected_dice.values())
         findings = tuple(tuple(map(str, cine.findings(frame))) for frame in frames)
-        self.send(Predicted(cine.cine_id, cine.revision, frames, dice, final, draft, findings))
+        structures = tuple(cine.structure_dice(frame) for frame in frames)
+        self.send(Predicted(cine.cine_id, cine.revision, frames, dice, final, draft, findings, structures))
 
     def suggested(self, suggested: Suggested) -> None:
         """Report a suggestion, unless it is unchanged."""

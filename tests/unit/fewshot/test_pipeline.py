@@ -26,6 +26,9 @@ def test_damaged_frames_get_no_mask_and_their_labels_are_not_used(
     assert found.masks[[2, 6]].any(axis=(1, 2)).all()
     assert found.confidence[[3, 7]].tolist() == [0.0, 0.0]
     assert found.findings[3] == found.findings[7] == ()
+    assert found.structure_dice[3] == found.structure_dice[7] == {}
+    assert all(0 < dice <= 1 for frame in (2, 6) for dice in found.structure_dice[frame].values())
+    assert set(found.structure_dice[2]) == set(np.unique(found.masks[2])) - {0}
     alone = segment(frames, {0: masks[0]}, (1, 2), fps=30.0, encoder=small_encoder, config=QUICK)
     assert found.losses == alone.losses
 

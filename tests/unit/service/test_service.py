@@ -173,6 +173,9 @@ def test_the_whole_cine_is_predicted_outward_from_the_visible_frame(driver: Driv
     assert sorted(f for p in final for f in p.frames) == list(range(FRAMES))
     assert {p.revision for p in driver.of(Predicted)} == {1}
     assert all(0 <= c <= 1 for p in final for c in p.expected_dice)
+    assert all(len(p.structure_dice) == len(p.frames) for p in final)
+    assert all(0 <= c <= 1 for p in final for each in p.structure_dice for c in each.values())
+    assert any(each for p in final for each in p.structure_dice)
     (head,) = driver.of(HeadReady)
     assert head.revisions == ((1, 1),)
     assert Path(head.path).exists()

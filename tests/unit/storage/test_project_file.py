@@ -176,6 +176,20 @@ def test_predictions_are_replaced_frame_by_frame(project: Project, cine: Cine) -
     assert (back[1].mask == 2).all()
 
 
+def test_the_dice_of_the_structures_is_stored_and_may_be_missing_or_damaged(
+    project: Project, cine: Cine
+) -> None:
+    cine_id = project.add_cine(cine).id
+    mask = np.ones((cine.height, cine.width), np.uint8)
+    structures = {1: 0.9, 3: 0.75}
+    predictions = {0: Prediction.of(mask, 0.8, 1, None, structures), 1: Prediction.of(mask, 0.8, 1)}
+    project.save_predictions(cine_id, predictions)
+    assert {f: p.structure_dice for f, p in project.predictions(cine_id).items()} == {0: structures, 1: {}}
+    with closing(sqlite3.connect(project.path)) as sql, sql:
+        sql.execute("UPDATE predictions SET structure_dice = '[1' WHERE frame = 0")
+    assert project.predictions(cine_id)[0].structure_dice == {}
+
+
 def test_predictions_of_another_size_or_frame_are_refused(project: Project, cine: Cine) -> None:
     cine_id = project.add_cine(cine).id
     good = np.zeros((cine.height, cine.width), np.uint8)
