@@ -14,6 +14,7 @@ from vjepa_core.phantom.imaging import Scanner, draw_scanner, insonify, scan_con
 from vjepa_core.phantom.motion import labels, locate
 from vjepa_core.phantom.scatter import draw_scatterers
 from vjepa_core.phantom.tissue import LevelNoise, draw_tissue_levels, echogenicity
+from vjepa_core.phantom.truth import endocardium, in_image
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class PhantomBatch:
         Height and width of a pixel in mm, shape (B, 2).
     view : Tensor
         Index into `geometry.VIEWS`, shape (B,).
+    endocardium : Tensor
+        True endocardial line from the left hinge point over the apex to the right one, (y, x) in mm from the
+        upper left corner of the image, shape (B, T, points, 2).
     """
 
     frames: Tensor
@@ -53,6 +57,7 @@ class PhantomBatch:
     heart_rate: Tensor
     mm_per_px: Tensor
     view: Tensor
+    endocardium: Tensor
 
 
 def make_cines(
@@ -150,7 +155,7 @@ def _generate(
         seconds=beat.seconds,
         glint=(0.5 + 0.8 * fine).clamp(min=0.0),
     )
-    x, z, mm_per_px = _pixel_grid(scanner, size, stretch)
+    x, z, mm_per_px = pixel_grid(scanner, size, stretch)
     image = scan_convert(scanner, grey, x, z)
     # Labels also beyond the edges of the sector, as in manual outlines.
     masks = labels(heart, locate(heart, beat, x, z))
@@ -166,10 +171,11 @@ def _generate(
         heart_rate=beat.heart_rate.flatten(),
         mm_per_px=mm_per_px,
         view=heart.view.flatten().long(),
+        endocardium=in_image(endocardium(heart, beat), x, z, mm_per_px),
     )
 
 
-def _pixel_grid(scanner: Scanner, size: int, stretch: bool) -> tuple[Tensor, Tensor, Tensor]:
+def pixel_grid(scanner: Scanner, size: int, stretch: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return x and z of every pixel in mm, each (B, 1, size, size), and the pixel size (B, 2) in mm.
 
     The sector touches the border of the image along its longer side and is centred along the other.

@@ -138,17 +138,23 @@ class Heart:
         share = (s / self.length).clamp(0.0, 1.0)
         return (1.0 + self.gradient * (share - 0.5)) * (1.0 - 0.4 * share**4)
 
-    def volume(self, contraction: Tensor) -> Tensor:
-        """Compute the volume of the ventricle in ml by single-plane disk summation, pi/4 sum(D^2) h.
+    def volume(self, contraction: Tensor, other: Heart | None = None) -> Tensor:
+        """Compute the volume of the ventricle in ml, pi/4 sum(D1 D2) h.
+
+        The body has elliptical cross-sections perpendicular to the long axis, with the diameters D1 of this
+        view and D2 of the other one. Bend and slope of the image shear it: they keep this volume, the slope
+        up to the second order.
 
         Parameters
         ----------
         contraction : Tensor
             Contraction 0..1, shape (B, T, 1, 1).
+        other : Heart, optional
+            The same hearts in the other view, see `vjepa_core.phantom.pairs`; default: circular sections.
         """
         s, h = _disks(self.length)
-        narrowed = _diameter(self, s) - contraction * _squeezed(self, s)
-        volume = math.pi / 4.0 * (narrowed**2).sum(-1, keepdim=True) * h
+        one, two = (_diameter(view, s) - contraction * _squeezed(view, s) for view in (self, other or self))
+        volume = math.pi / 4.0 * (one * two).sum(-1, keepdim=True) * h
         return volume * (1.0 - self.shortening * contraction) / 1000.0
 
 

@@ -108,3 +108,37 @@ def _heart_coordinates(heart: Heart, beat: Beat, x: Tensor, z: Tensor) -> tuple[
     u = u - heart.bend * share * share
     # A shear that grows from the apex to the annulus, limited laterally so that it stays invertible.
     return u, s - torch.tan(heart.annulus_tilt) * u.clamp(-45.0, 45.0) * smoothstep(share)
+
+
+_STEPS = 12
+"""Fixed-point steps of `scanner_coordinates`; each reduces the error to less than a third."""
+
+
+def scanner_coordinates(heart: Heart, beat: Beat, u: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert coordinates of the heart to those of the scanner, the inverse of `locate`'s first step.
+
+    Parameters
+    ----------
+    heart : Heart
+        Anatomy.
+    beat : Beat
+        Contraction and respiration.
+    u, s : Tensor
+        Current position across and along the long axis in mm; broadcast to (B, T, H, W).
+
+    Returns
+    -------
+    x, z : Tensor
+        Lateral position and depth from the probe in mm.
+    """
+    slope = torch.tan(heart.annulus_tilt) * u.clamp(-45.0, 45.0)
+    straight = s
+    for _ in range(_STEPS):
+        straight = s + slope * smoothstep(straight / heart.length)
+    share = (straight / heart.length).clamp(0.0, 1.5)
+    u = u + heart.bend * share * share
+    angle = heart.tilt + heart.swing * beat.contraction
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    x = u * cos + straight * sin + heart.apex_x + 0.5 * heart.drift * beat.breath
+    z = straight * cos - u * sin + heart.apex_z + heart.drift * beat.breath
+    return x, z
