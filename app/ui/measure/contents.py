@@ -15,16 +15,24 @@ class Row:
         Name, such as 'EDV'.
     value : str
         Number with its unit, such as '104 ml'.
+    interval : str
+        90 % interval, such as '97 to 112'.
     detail : str
-        Interval and origin, such as '97 to 112 · drawn'.
+        Origin of the frames, mean over beats, or a remark.
     help : str
         Tooltip: definition or caveat.
     """
 
     label: str
     value: str
+    interval: str = ""
     detail: str = ""
     help: str = ""
+
+    @property
+    def note(self) -> str:
+        """Interval and detail, as they are displayed beside the number."""
+        return " · ".join(part for part in (self.interval, self.detail) if part)
 
 
 @dataclass(frozen=True)
@@ -95,5 +103,5 @@ def frame_of(target: str) -> tuple[int, int] | None:
 
 
 def plain(line: Line) -> str:
-    """Return the text of a line without the links that are commands."""
+    """Return the text of a line without its links."""
     return "".join(part for part in line if isinstance(part, str)).strip(" ·")

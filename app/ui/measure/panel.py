@@ -162,7 +162,7 @@ class MeasurePanel(QWidget):
         if row is not None:
             self.headline_label.setText(row.label)
             self.headline_value.setText(row.value)
-            self.headline_detail.setText(row.detail)
+            self.headline_detail.setText(row.note)
             self._headline.setToolTip(f"<qt>{escape(row.help)}</qt>" if row.help else "")
 
     def _show_minor(self, visible: bool) -> None:

@@ -40,14 +40,14 @@ class RowTable(QWidget):
                 row = rows[index]
                 name.setText(row.label)
                 value.setText(row.value)
-                detail.setText(row.detail)
+                detail.setText(row.note)
                 for widget in (name, value, detail):
                     widget.setToolTip(f"<qt>{escape(row.help)}</qt>" if row.help else "")
         self._rows = tuple(rows)
 
     def texts(self) -> list[tuple[str, str, str]]:
         """Return the displayed texts, one tuple per row."""
-        return [(row.label, row.value, row.detail) for row in self._rows]
+        return [(row.label, row.value, row.note) for row in self._rows]
 
     def _add_row(self) -> None:
         name, value, detail = QLabel(), QLabel(), QLabel()
