@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from vjepa_core.bench.camus import CLASSES, Stills
 from vjepa_core.encoder.vit import VisionTransformer3D
+from vjepa_core.fewshot.enclosed_atrium import relabel_enclosed_atrium
 from vjepa_core.fewshot.features import CineFeatures
 from vjepa_core.fewshot.fit import Fit, FitConfig, predict
 from vjepa_core.fewshot.head import GRID_SIZE, Head, HeadConfig
@@ -197,7 +198,8 @@ def fit_head(stills: Stills, tokens: Tensor, *, seed: int, steps: int, batch: in
 def predict_head(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> NDArray[np.uint8]:
     """Predict label images (N, H, W) uint8."""
     predictions: Sequence[Tensor] = [
-        predict(head, prepared, [0]) for prepared in as_prepared_cines(images, tokens)
+        relabel_enclosed_atrium(predict(head, prepared, [0]))
+        for prepared in as_prepared_cines(images, tokens)
     ]
     upsampled = [
         functional.interpolate(prediction, images.shape[1:], mode="bilinear", align_corners=False).argmax(1)

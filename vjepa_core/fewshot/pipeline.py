@@ -22,6 +22,7 @@ from vjepa_core.fewshot.assessment import Assessment, PredictedFrames, label_ima
 from vjepa_core.fewshot.bounded_cache import BoundedCache
 from vjepa_core.fewshot.confidence import ErrorEstimate, estimate_errors, estimate_partial_draft_errors
 from vjepa_core.fewshot.draft import Draft, blend_with_draft, fill_from_draft, predict_with_draft
+from vjepa_core.fewshot.enclosed_atrium import relabel_enclosed_atrium
 from vjepa_core.fewshot.feature_cache import FeatureCache, cached_features
 from vjepa_core.fewshot.features import PartialFeatures
 from vjepa_core.fewshot.fit import FitConfig
@@ -330,7 +331,8 @@ class CinePipeline:
 
     def probabilities(self, head: Head, frames: Sequence[int]) -> Tensor:
         """Return probabilities (B, K, grid, grid) of a head, blended with the draft if there is one."""
-        return predict_with_draft(head, self.prepared, frames, self.draft)
+        probabilities = predict_with_draft(head, self.prepared, frames, self.draft)
+        return relabel_enclosed_atrium(probabilities) if self.left_heart else probabilities
 
     def predict(self, head: Head, frames: list[int], *, fill_classes: bool = False) -> PredictedFrames:
         """Predict frames.
