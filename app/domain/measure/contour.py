@@ -118,8 +118,12 @@ def _smoothed(window: NDArray[np.float64]) -> NDArray[np.float64]:
     offsets = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * (offsets / SMOOTHING_PX) ** 2)
     kernel /= kernel.sum()
-    for axis in (0, 1):
-        window = np.apply_along_axis(np.convolve, axis, window, kernel, mode="same")
+    for _ in (0, 1):  # along the first axis, then along the other one
+        padded = np.pad(window, ((radius, radius), (0, 0)))
+        shifted = np.zeros_like(window)
+        for start, weight in enumerate(kernel):
+            shifted += weight * padded[start : start + len(window)]
+        window = shifted.T
     return window
 
 
