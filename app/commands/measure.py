@@ -6,24 +6,19 @@ Volumes and ejection fraction follow the method of disks. Frames are zero-based.
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.commands.label_set import add_label_set_argument, read_label_set
 from app.commands.report import NOTICE, Report
-from app.domain.cine import Cine
 from app.domain.errors import ApicalError
 from app.domain.labels import LabelSet
-from app.domain.measure.biplane import BiplaneMeasurement, Method, measure_biplane
-from app.domain.measure.caveats import Caveat, CaveatKind, unique
-from app.domain.measure.cine_measurement import CineMeasurement, measure_cine, structure_values
-from app.domain.measure.disks import Disks, disks
-from app.domain.measure.heart import HeartGeometry, Values
-from app.domain.measure.view_measurement import ViewMeasurement
-from app.domain.views import View
-
-APICAL = (View.A4C, View.A2C, View.A3C)
+from app.domain.measure.as_json import to_json
+from app.domain.measure.biplane import Method
+from app.domain.measure.cine_measurement import structure_values
+from app.domain.measure.left_heart import APICAL, ViewInput, measure_left_heart
+from app.domain.views import FactSource, View
 
 _LINES = (
     ("edv_ml", "EDV", "ml", 0),
@@ -82,31 +77,35 @@ def run(args: argparse.Namespace) -> Report:
         raise ApicalError(
             "The label set has no LV cavity (SNOMED CT 87878005): give one with that code by --label-set."
         )
-    method = Method(args.method)
-    first = _measure(args.cine, args.labels, (label_set, values), (args.ed, args.es), "")
-    views = {_view_name(args.view, first[0], "A4C"): first}
+    first = _view_input(args.cine, args.labels, label_set, (args.ed, args.es), "", view=args.view)
+    if first.view is None:
+        first = replace(first, view=View.A4C)
+    views = [first]
     if args.pair is not None:
-        second = _measure(args.pair, args.labels2, (label_set, values), (args.ed2, args.es2), "2")
-        name = _view_name(None, second[0], "A2C" if "A4C" in views else "A4C")
-        if name in views:
+        second = _view_input(args.pair, args.labels2, label_set, (args.ed2, args.es2), "2")
+        if second.view is None:
+            second = replace(second, view=View.A2C if first.view is View.A4C else View.A4C)
+        if second.view is first.view:
             raise ApicalError(
-                f"Both cines show the {name} view: biplane volumes need two different ones; give the view of "
-                "CINE with --view."
+                f"Both cines show the {first.name} view: biplane volumes need two different ones; give the "
+                "view of CINE with --view."
             )
-        views[name] = second
-    biplane = _biplane(views, method) if len(views) == 2 else None
-    data = _data(views, biplane, method)
+        views.append(second)
+    heart = measure_left_heart(views, values, method=Method(args.method))
+    data = {"notice": NOTICE, **to_json(heart)}
     return Report(data, _text(data))
 
 
-_Measured = tuple[Cine, CineMeasurement]
-_Structures = tuple[LabelSet, Values]
-
-
-def _measure(
-    path: Path, labels_path: Path, structures: _Structures, frames: tuple[int | None, int | None], suffix: str
-) -> _Measured:
-    """Measure one cine; `suffix` is that of its options."""
+def _view_input(
+    path: Path,
+    labels_path: Path,
+    label_set: LabelSet,
+    frames: tuple[int | None, int | None],
+    suffix: str,
+    *,
+    view: str | None = None,
+) -> ViewInput:
+    """Return what is needed to measure one cine; `suffix` is that of its options."""
     from app.readers.open import open_cine
     from app.storage.labels_io import read_labels_of
 
@@ -115,68 +114,24 @@ def _measure(
         raise ApicalError(f"--ed{suffix} and --es{suffix} belong together: give both, or neither.")
     cine = open_cine(path)
     try:
-        labels = read_labels_of(cine, labels_path, structures[0])
-        for frame in (ed, es):
-            if frame is not None and not 0 <= frame < cine.n_frames:
-                raise ApicalError(
-                    f"{path.name} has no frame {frame}: choose one from 0 to {cine.n_frames - 1}."
-                )
-        chosen = None if ed is None or es is None else (ed, es)
-        return cine, measure_cine(cine, labels, structures[1], frames=chosen)
+        labels = read_labels_of(cine, labels_path, label_set)
     finally:
         cine.source.close()
-
-
-def _view_name(chosen: str | None, cine: Cine, assumed: str) -> str:
-    return chosen or (cine.view if cine.view in {str(view) for view in APICAL} else None) or assumed
-
-
-def _biplane(views: dict[str, _Measured], method: Method) -> BiplaneMeasurement:
-    (_, one), (_, other) = views.values()
-    geometries = (one.ed, other.ed, one.es, other.es)
-    if any(geometry is None for geometry in geometries):
-        return BiplaneMeasurement(caveats=(Caveat(CaveatKind.NO_BEAT),))
-    planes = [_planes(geometry, method) for geometry in geometries if geometry is not None]
-    return measure_biplane(
-        (planes[0], planes[1]), (planes[2], planes[3]), in_mm=one.in_mm and other.in_mm, method=method
+    for frame in (ed, es):
+        if frame is not None and not 0 <= frame < cine.n_frames:
+            raise ApicalError(f"{path.name} has no frame {frame}: choose one from 0 to {cine.n_frames - 1}.")
+    stated = next((known for known in APICAL if cine.view == known), None)
+    source = None if stated is None else FactSource.FILE
+    if view is not None:
+        stated, source = View(view), FactSource.MANUAL
+    return ViewInput(
+        cine,
+        labels,
+        stated,
+        source,
+        None if ed is None or es is None else (ed, es),
+        is_human=frozenset(labels),
     )
-
-
-def _planes(geometry: HeartGeometry, method: Method) -> Disks:
-    if method is Method.ASE:
-        return geometry.disks
-    return disks(geometry.cavity.points, geometry.axis.base, geometry.axis.apex, offset=0.0)
-
-
-def _data(views: dict[str, _Measured], biplane: BiplaneMeasurement | None, method: Method) -> dict[str, Any]:
-    data: dict[str, Any] = {"notice": NOTICE, "method": str(method), "views": {}}
-    warnings: list[str] = []
-    for name, (cine, measured) in views.items():
-        data["views"][name] = {
-            **_numbers(measured.beats[0]),
-            "beats": [_numbers(beat) for beat in measured.beats],
-            "heart_rate_bpm": measured.cycle.heart_rate if measured.cycle is not None else None,
-            "view_source": "file" if cine.view == name else "option or order",
-        }
-        caveats = [caveat for beat in measured.beats for caveat in beat.caveats]
-        if cine.view != name:
-            caveats.append(Caveat(CaveatKind.UNKNOWN_VIEW))
-        warnings += [f"{name}: {caveat.text}" for caveat in unique(caveats)]
-    if biplane is not None:
-        data["biplane"] = {
-            "edv_ml": biplane.edv_ml,
-            "esv_ml": biplane.esv_ml,
-            "ef_percent": biplane.ef_percent,
-        }
-        warnings += [f"biplane: {caveat.text}" for caveat in biplane.caveats]
-    data["warnings"] = warnings
-    return data
-
-
-def _numbers(measured: ViewMeasurement) -> dict[str, Any]:
-    return {
-        field.name: getattr(measured, field.name) for field in fields(measured) if field.name != "caveats"
-    }
 
 
 def _text(data: dict[str, Any]) -> str:

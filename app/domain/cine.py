@@ -188,6 +188,8 @@ class Cine:
     source : FrameSource
     affine : ndarray of float, shape (4, 4), or None
         Maps (column, row, 0, 1) to millimetres; None unless the file is a NIfTI that states it.
+    r_waves_ms : tuple of float
+        Times of R waves from the first frame, ascending; empty if the file states none.
     """
 
     path: Path
@@ -209,6 +211,7 @@ class Cine:
     source: FrameSource
     affine: NDArray[np.float64] | None = None
     study_uid: str = ""
+    r_waves_ms: tuple[float, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:

@@ -1,13 +1,19 @@
-"""Biplane volumes and ejection fraction of the left ventricle from an A4C and an A2C view."""
+"""Biplane volumes and ejection fraction of the left ventricle, and biplane volumes of the left atrium."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.measure.atrium import AtrialVolumes, biplane_atrium
 from app.domain.measure.caveats import Caveat, CaveatKind
-from app.domain.measure.disks import Disks, biplane_ml, camus_volumes_ml
-from app.domain.measure.view_measurement import ejection_fraction_percent
+from app.domain.measure.disks import Disks, biplane_ml, camus_volumes_ml, disks
+from app.domain.measure.heart import HeartGeometry
+from app.domain.measure.view_measurement import (
+    ViewMeasurement,
+    cardiac_output_l_min,
+    ejection_fraction_percent,
+)
 
 LARGEST_LENGTH_DIFFERENCE = 0.1
 """Two long axes that differ by more than this share of the longer one suggest foreshortening."""
@@ -24,38 +30,130 @@ class Method(StrEnum):
 
 @dataclass(frozen=True)
 class BiplaneMeasurement:
-    """Biplane measurements; None where a number cannot be given."""
+    """Biplane measurements; None where a number cannot be given.
+
+    Attributes
+    ----------
+    edv_ml, esv_ml, sv_ml, ef_percent : float or None
+        Left ventricle by the method of disks.
+    cardiac_output_l_min : float or None
+        Stroke volume times heart rate.
+    gls_endo_percent : float or None
+        Mean of the endocardial contour strain of both views.
+    la_volume_es_ml, la_volume_es_area_length_ml, la_volume_min_ml, la_reservoir_percent : float or None
+        Left atrium, as in `AtrialVolumes`.
+    caveats : tuple of Caveat
+    """
 
     edv_ml: float | None = None
     esv_ml: float | None = None
+    sv_ml: float | None = None
     ef_percent: float | None = None
+    cardiac_output_l_min: float | None = None
+    gls_endo_percent: float | None = None
+    la_volume_es_ml: float | None = None
+    la_volume_es_area_length_ml: float | None = None
+    la_volume_min_ml: float | None = None
+    la_reservoir_percent: float | None = None
     caveats: tuple[Caveat, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class BeatPlane:
+    """One beat of one view.
+
+    Attributes
+    ----------
+    measured : ViewMeasurement
+    ed, es : HeartGeometry or None
+        Geometry at end-diastole and end-systole; None where no ventricle is labelled.
+    smallest_atrium : HeartGeometry or None
+        Geometry on the frame with the smallest atrium.
+    """
+
+    measured: ViewMeasurement
+    ed: HeartGeometry | None
+    es: HeartGeometry | None
+    smallest_atrium: HeartGeometry | None = None
+
+
 def measure_biplane(
-    ed: tuple[Disks, Disks], es: tuple[Disks, Disks], *, in_mm: bool, method: Method = Method.ASE
+    one: BeatPlane,
+    other: BeatPlane,
+    *,
+    in_mm: tuple[bool, bool],
+    method: Method = Method.ASE,
+    heart_rate: float | None = None,
 ) -> BiplaneMeasurement:
-    """Measure the left ventricle in two views.
+    """Measure the left heart in one beat of each of two views.
 
     Parameters
     ----------
-    ed, es : (Disks, Disks)
-        Disks of both views at end-diastole and at end-systole. For `Method.CAMUS` they are cut with
-        ``offset=0.0``.
-    in_mm : bool
-        Whether both views are in mm; views in pixels of unknown size cannot be paired.
+    one, other : BeatPlane
+    in_mm : (bool, bool)
+        Whether each view is in mm; views in pixels of unknown size cannot be paired.
     method : Method
+    heart_rate : float or None
+        Measured heart rate per minute.
     """
-    if not in_mm:
-        return BiplaneMeasurement(caveats=(Caveat(CaveatKind.NO_CALIBRATION),))
-    edv, esv = camus_volumes_ml(ed, es) if method is Method.CAMUS else (biplane_ml(*ed), biplane_ml(*es))
-    caveats = []
-    for pair in (ed, es):
-        lengths = sorted(plane.length_mm for plane in pair)
-        if lengths[1] - lengths[0] > LARGEST_LENGTH_DIFFERENCE * lengths[1]:
-            caveats.append(Caveat(CaveatKind.FORESHORTENED))
-            break
+    strains = [plane.measured.gls_endo_percent for plane in (one, other)]
+    strain = None if None in strains else sum(s for s in strains if s is not None) / 2.0
+    reason = _obstacle(one, other, in_mm)
+    if one.ed is None or one.es is None or other.ed is None or other.es is None or reason is not None:
+        kind = CaveatKind.NO_BEAT if reason is None else reason
+        return BiplaneMeasurement(gls_endo_percent=strain, caveats=(Caveat(kind),))
+    ed, es = (one.ed, other.ed), (one.es, other.es)
+    edv, esv = _volumes(ed, es, method)
+    caveats = [Caveat(CaveatKind.FORESHORTENED)] if any(map(_lengths_differ, (ed, es))) else []
     ef = ejection_fraction_percent(edv, esv)
     if ef is None:
         caveats.append(Caveat(CaveatKind.ESV_EXCEEDS_EDV))
-    return BiplaneMeasurement(edv, esv, ef, tuple(caveats))
+    stroke = None if ef is None else edv - esv
+    smallest = None
+    if one.smallest_atrium is not None and other.smallest_atrium is not None:
+        smallest = (one.smallest_atrium, other.smallest_atrium)
+    atrium: AtrialVolumes = biplane_atrium(es, smallest)
+    return BiplaneMeasurement(
+        edv,
+        esv,
+        stroke,
+        ef,
+        cardiac_output_l_min(stroke, heart_rate),
+        strain,
+        atrium.es_ml,
+        atrium.es_area_length_ml,
+        atrium.min_ml,
+        atrium.reservoir_percent,
+        tuple(caveats),
+    )
+
+
+def _obstacle(one: BeatPlane, other: BeatPlane, in_mm: tuple[bool, bool]) -> CaveatKind | None:
+    """Return why two beats cannot be combined; None if they can."""
+    if any(plane.measured.ed_frame is None for plane in (one, other)):
+        return CaveatKind.NO_BEAT
+    if any(plane.measured.ed_frame == plane.measured.es_frame for plane in (one, other)):
+        return CaveatKind.SAME_FRAME
+    if None in (one.ed, one.es, other.ed, other.es):
+        return CaveatKind.NO_VENTRICLE
+    if not any(in_mm):
+        return CaveatKind.NO_CALIBRATION
+    return None if all(in_mm) else CaveatKind.PAIR_CALIBRATIONS
+
+
+def _volumes(
+    ed: tuple[HeartGeometry, HeartGeometry], es: tuple[HeartGeometry, HeartGeometry], method: Method
+) -> tuple[float, float]:
+    """Return EDV and ESV in ml."""
+    if method is Method.ASE:
+        return biplane_ml(ed[0].disks, ed[1].disks), biplane_ml(es[0].disks, es[1].disks)
+    return camus_volumes_ml((_camus(ed[0]), _camus(ed[1])), (_camus(es[0]), _camus(es[1])))
+
+
+def _camus(geometry: HeartGeometry) -> Disks:
+    return disks(geometry.cavity.points, geometry.axis.base, geometry.axis.apex, offset=0.0)
+
+
+def _lengths_differ(pair: tuple[HeartGeometry, HeartGeometry]) -> bool:
+    shorter, longer = sorted(geometry.axis.length_mm for geometry in pair)
+    return longer - shorter > LARGEST_LENGTH_DIFFERENCE * longer

@@ -11,6 +11,8 @@ class CaveatKind(StrEnum):
 
     NO_CALIBRATION = "no calibration"
     CALIBRATIONS_DIFFER = "calibrations differ"
+    PAIR_CALIBRATIONS = "pair calibrated differently"
+    CALIBRATED_BY_HAND = "calibrated by hand"
     NO_VENTRICLE = "no left ventricle"
     NO_BEAT = "no complete beat"
     SAME_FRAME = "same frame"
@@ -23,12 +25,20 @@ class CaveatKind(StrEnum):
     COLOUR_DOPPLER = "colour Doppler"
     ASSUMED_FRAME_RATE = "assumed frame rate"
     UNKNOWN_VIEW = "unknown view"
+    LOW_CONFIDENCE = "low confidence"
+    UNCHECKED = "unchecked prediction"
 
 
 _TEXTS = {
     CaveatKind.NO_CALIBRATION: "The file states no pixel size: volumes and lengths are not given.",
     CaveatKind.CALIBRATIONS_DIFFER: (
         "The structures lie in regions of different pixel sizes: volumes and lengths are not given."
+    ),
+    CaveatKind.PAIR_CALIBRATIONS: (
+        "Only one of the two views has a pixel size, so biplane volumes are not given: calibrate the other."
+    ),
+    CaveatKind.CALIBRATED_BY_HAND: (
+        "The pixel size was set by hand: volumes and lengths are as accurate as that calibration."
     ),
     CaveatKind.NO_VENTRICLE: (
         "No left ventricle is labelled: label the LV cavity at end-diastole and end-systole."
@@ -49,6 +59,8 @@ _TEXTS = {
     ),
     CaveatKind.COLOUR_DOPPLER: "The image contains colour Doppler, which hides borders.",
     CaveatKind.ASSUMED_FRAME_RATE: "The file states no frame rate: times and heart rate are not given.",
+    CaveatKind.LOW_CONFIDENCE: "The expected Dice of the mask is below 0.80: check its outline.",
+    CaveatKind.UNCHECKED: "The LV cavity is a prediction that nobody has checked.",
     CaveatKind.UNKNOWN_VIEW: "The view is unknown: the method assumes an apical view.",
 }
 

@@ -11,7 +11,7 @@ from app.domain.measure.caveats import CaveatKind
 from app.domain.measure.contour import Contour, contour
 from app.domain.measure.disks import Disks, area_length_ml, disks, single_plane_ml
 from app.domain.measure.landmarks import AxisPoints, derive
-from app.domain.measure.strain import free_border, midwall, wall_thickness_mm
+from app.domain.measure.strain import free_border, midwall, segment_thickness_mm, wall_thickness_mm
 
 LARGEST_FRAGMENT = 0.05
 """A structure with more of its area outside its largest part than this is fragmented."""
@@ -48,6 +48,10 @@ class HeartGeometry:
         Middle of the wall, where one surrounds the cavity.
     thickness : float or None
         Mean thickness of the wall.
+    segments : tuple of float or None
+        Thickness of its six segments, see `segment_thickness_mm`; empty without a wall.
+    wall_area_mm2 : float or None
+        Area of the largest part of the wall.
     atrium : Contour or None
     atrial_disks : Disks or None
         Of the atrium, from the middle of the annulus to its farthest point.
@@ -61,6 +65,8 @@ class HeartGeometry:
     endocardium: NDArray[np.float64]
     midwall: NDArray[np.float64] | None
     thickness: float | None
+    segments: tuple[float | None, ...]
+    wall_area_mm2: float | None
     atrium: Contour | None
     atrial_disks: Disks | None
     problems: tuple[CaveatKind, ...]
@@ -74,6 +80,11 @@ class HeartGeometry:
     def area_length_ml(self) -> float:
         """Volume of the ventricle by the area-length method."""
         return area_length_ml(self.cavity.area_mm2, self.axis.length_mm)
+
+    @property
+    def atrial_length_mm(self) -> float | None:
+        """Long axis of the atrium, from the middle of the annulus to its farthest point."""
+        return None if self.atrial_disks is None else self.atrial_disks.length_mm
 
     @property
     def atrial_volume_ml(self) -> float | None:
@@ -137,6 +148,8 @@ def heart_geometry(
         endocardium,
         middle,
         thickness,
+        segment_thickness_mm(endocardium, middle, axis) if middle is not None else (),
+        None if middle is None or wall is None else wall.area_mm2,
         atrium,
         atrial_disks,
         tuple(problems),

@@ -1,4 +1,4 @@
-"""Mitral hinge points and apex derived from a label image."""
+"""Mitral hinge points and apex, derived from a label image or set by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.facts import Landmarks, Point
 from app.domain.measure.contour import Points, length_mm
 
 WIDEST_GAP_MM = 3.0
@@ -29,6 +30,7 @@ class Source(StrEnum):
     ATRIUM = "border of left ventricle and left atrium"
     WALL = "ends of the wall"
     SHAPE = "shape of the cavity"
+    MANUAL = "set by hand"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,40 @@ class AxisPoints:
     def annulus_mm(self) -> float:
         """Distance of the hinge points."""
         return float(np.linalg.norm(self.right - self.left))
+
+
+def from_pixels(landmarks: Landmarks, spacing_mm: tuple[float, float]) -> AxisPoints:
+    """Return landmarks that were set by hand, in mm.
+
+    Parameters
+    ----------
+    landmarks : Landmarks
+        In pixels.
+    spacing_mm : (float, float)
+        Height and width of a pixel in mm.
+
+    Raises
+    ------
+    ValueError
+        If the apex lies on the middle of the hinge points: there is no long axis.
+    """
+    points = [
+        np.array([y * spacing_mm[0], x * spacing_mm[1]]) for x, y in (*landmarks.hinge_points, landmarks.apex)
+    ]
+    left, right = sorted(points[:2], key=lambda point: float(point[1]))
+    axis = AxisPoints(left, right, points[2], Source.MANUAL)
+    if axis.length_mm < spacing_mm[0]:
+        raise ValueError("the apex lies between the hinge points: there is no long axis")
+    return axis
+
+
+def to_pixels(axis: AxisPoints, spacing_mm: tuple[float, float]) -> tuple[Point, Point, Point]:
+    """Return left and right hinge point and apex as (column, row) in pixels."""
+    left, right, apex = (
+        (float(point[1] / spacing_mm[1]), float(point[0] / spacing_mm[0]))
+        for point in (axis.left, axis.right, axis.apex)
+    )
+    return left, right, apex
 
 
 def derive(cavity: Points, *, atrium: Points | None = None, wall: Points | None = None) -> AxisPoints:

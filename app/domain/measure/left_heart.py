@@ -11,16 +11,23 @@ from numpy.typing import NDArray
 from app.domain.cine import Cine
 from app.domain.facts import Landmarks
 from app.domain.measure.biplane import BiplaneMeasurement, Method, measure_biplane
+from app.domain.measure.body_size import BodySize
 from app.domain.measure.caveats import Caveat, CaveatKind, unique
-from app.domain.measure.cine_measurement import CineMeasurement, measure_cine
-from app.domain.measure.disks import Disks, disks
-from app.domain.measure.heart import HeartGeometry, Values
-from app.domain.measure.intervals import Interval
+from app.domain.measure.cine_measurement import CineMeasurement, Geometries, measure_cine
+from app.domain.measure.heart import Values
+from app.domain.measure.intervals import Interval, Mask
+from app.domain.measure.measurement_intervals import biplane_intervals, view_intervals
 from app.domain.views import FactSource, View
 from vjepa_core.label_image import LabelImage
 
 UNKNOWN = "unknown"
 """Name of a view that is not known."""
+
+LOW_DICE = 0.8
+"""Expected Dice below which a mask is named as uncertain."""
+
+APICAL = (View.A4C, View.A2C, View.A3C)
+"""Views for which the method of disks is defined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +45,8 @@ class ViewInput:
         None if the view is assumed.
     frames : (int, int) or None
         Frames of end-diastole and end-systole chosen by hand; None to find the beats.
+    beat : int
+        Index of the beat that is shown first, if there are several.
     landmarks : mapping of int to Landmarks
         Landmarks set by hand, by frame.
     structure_dice : mapping of int to float
@@ -48,6 +57,8 @@ class ViewInput:
         Frames whose LV cavity was drawn or accepted.
     inside : (height, width) bool or None
         Pixels of the ultrasound sector.
+    geometries : mapping or None
+        Geometry of frames that was computed before, see `measure_cine`.
     """
 
     cine: Cine
@@ -55,16 +66,22 @@ class ViewInput:
     view: View | None = None
     view_source: FactSource | None = None
     frames: tuple[int, int] | None = None
+    beat: int = 0
     landmarks: Mapping[int, Landmarks] = field(default_factory=dict)
     structure_dice: Mapping[int, float] = field(default_factory=dict)
     expected_dice: Mapping[int, float] = field(default_factory=dict)
     is_human: frozenset[int] = frozenset()
     inside: NDArray[np.bool_] | None = None
+    geometries: Geometries | None = None
 
     @property
     def name(self) -> str:
         """Name of the view in results."""
         return UNKNOWN if self.view is None else str(self.view)
+
+    def mask(self, frame: int) -> Mask:
+        """Return what is known about the mask of a frame."""
+        return Mask(frame in self.is_human, self.structure_dice.get(frame))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +91,17 @@ class LeftHeart:
     Attributes
     ----------
     views : dict of str to CineMeasurement
-        By name of the view, in the given order.
+        By name of the view, in the given order; the beat that is shown is the first of its beats.
+    view_sources : dict of str to (FactSource or None)
+        Origin of each view; None if it is assumed.
     biplane : BiplaneMeasurement or None
-        None with one view.
+        Of the first beats; None with one view.
+    biplane_beats : tuple of BiplaneMeasurement
+        Of all pairs of beats, in order.
     intervals : dict of str to (float, float)
         90 % intervals by JSON path, such as "biplane.ef_percent".
     method : Method
+    body : BodySize or None
     warnings : tuple of str
         Sentences for the user.
     """
@@ -89,10 +111,17 @@ class LeftHeart:
     intervals: dict[str, Interval]
     method: Method
     warnings: tuple[str, ...]
+    view_sources: dict[str, FactSource | None] = field(default_factory=dict)
+    biplane_beats: tuple[BiplaneMeasurement, ...] = ()
+    body: BodySize | None = None
 
 
 def measure_left_heart(
-    views: Sequence[ViewInput], values: Values, *, method: Method = Method.ASE
+    views: Sequence[ViewInput],
+    values: Values,
+    *,
+    method: Method = Method.ASE,
+    body: BodySize | None = None,
 ) -> LeftHeart:
     """Measure one view, or two views of one study.
 
@@ -104,35 +133,73 @@ def measure_left_heart(
         Label values of the structures.
     method : Method
         Variant of the biplane method of disks.
+    body : BodySize, optional
+        For indexing.
+
+    Raises
+    ------
+    ValueError
+        If there are not one or two views, or two of the same name.
     """
-    measured = {
-        view.name: measure_cine(view.cine, view.labels, values, frames=view.frames, inside=view.inside)
-        for view in views
-    }
+    if len({view.name for view in views}) != len(views) or len(views) not in (1, 2):
+        raise ValueError("one view, or two different views, are measured")
+    measured = {view.name: _measure(view, values) for view in views}
+    beats = _biplane_beats(list(measured.values()), method) if len(views) == 2 else ()
+    biplane = beats[0] if beats else None
+    intervals: dict[str, Interval] = {}
     warnings: list[str] = []
     for view in views:
-        caveats = [caveat for beat in measured[view.name].beats for caveat in beat.caveats]
-        if view.view_source is None:
+        result = measured[view.name]
+        intervals |= view_intervals(view.name, result, view.mask)
+        caveats = [caveat for beat in result.beats for caveat in beat.caveats]
+        caveats += _mask_caveats(view, result)
+        if view.view_source is None or view.view not in APICAL:
             caveats.append(Caveat(CaveatKind.UNKNOWN_VIEW))
         warnings += [f"{view.name}: {caveat.text}" for caveat in unique(caveats)]
-    biplane = _biplane(list(measured.values()), method) if len(measured) == 2 else None
     if biplane is not None:
+        masks = [view.mask(frame) for view in views for frame in _frames(measured[view.name])]
+        intervals |= biplane_intervals(biplane, masks)
         warnings += [f"biplane: {caveat.text}" for caveat in biplane.caveats]
-    return LeftHeart(measured, biplane, {}, method, tuple(warnings))
+    sources = {view.name: view.view_source for view in views}
+    return LeftHeart(measured, biplane, intervals, method, tuple(warnings), sources, beats, body)
 
 
-def _biplane(views: Sequence[CineMeasurement], method: Method) -> BiplaneMeasurement:
-    one, other = views
-    geometries = (one.ed, other.ed, one.es, other.es)
-    if any(geometry is None for geometry in geometries):
-        return BiplaneMeasurement(caveats=(Caveat(CaveatKind.NO_BEAT),))
-    planes = [_planes(geometry, method) for geometry in geometries if geometry is not None]
-    return measure_biplane(
-        (planes[0], planes[1]), (planes[2], planes[3]), in_mm=one.in_mm and other.in_mm, method=method
+def _measure(view: ViewInput, values: Values) -> CineMeasurement:
+    measured = measure_cine(
+        view.cine,
+        view.labels,
+        values,
+        frames=view.frames,
+        landmarks=view.landmarks,
+        inside=view.inside,
+        geometries=view.geometries,
     )
+    return measured.with_first(view.beat)
 
 
-def _planes(geometry: HeartGeometry, method: Method) -> Disks:
-    if method is Method.ASE:
-        return geometry.disks
-    return disks(geometry.cavity.points, geometry.axis.base, geometry.axis.apex, offset=0.0)
+def _frames(measured: CineMeasurement) -> list[int]:
+    """Return the frames of end-diastole and end-systole of the first beat."""
+    beat = measured.beats[0]
+    return [frame for frame in (beat.ed_frame, beat.es_frame) if frame is not None]
+
+
+def _mask_caveats(view: ViewInput, measured: CineMeasurement) -> list[Caveat]:
+    """Return caveats about the masks of the first beat."""
+    caveats = []
+    for frame in _frames(measured):
+        if frame not in view.is_human and frame in view.expected_dice:
+            low = view.expected_dice[frame] < LOW_DICE
+            caveats.append(Caveat(CaveatKind.LOW_CONFIDENCE if low else CaveatKind.UNCHECKED, frame))
+    return caveats
+
+
+def _biplane_beats(views: Sequence[CineMeasurement], method: Method) -> tuple[BiplaneMeasurement, ...]:
+    """Pair the beats of two views in order; the first pair always exists."""
+    one, other = views
+    rates = [view.cycle.heart_rate for view in views if view.cycle.heart_rate is not None]
+    rate = sum(rates) / len(rates) if rates else None
+    planes = zip(one.planes(), other.planes(), strict=False)
+    return tuple(
+        measure_biplane(a, b, in_mm=(one.in_mm, other.in_mm), method=method, heart_rate=rate)
+        for a, b in planes
+    )

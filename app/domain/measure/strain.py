@@ -68,6 +68,36 @@ def wall_thickness_mm(endocardium: Points, middle: Points) -> float:
     return float(2.0 * np.linalg.norm(middle - endocardium, axis=1).mean())
 
 
+def segment_thickness_mm(endocardium: Points, middle: Points, axis: AxisPoints) -> tuple[float | None, ...]:
+    """Mean thickness of the wall in its six segments, in mm.
+
+    The long axis is divided into thirds (Lang et al. 2015, 10.1016/j.echo.2014.10.003).
+
+    Parameters
+    ----------
+    endocardium, middle : (n, 2) float
+        As from `free_border` and `midwall`.
+    axis : AxisPoints
+
+    Returns
+    -------
+    tuple of float or None
+        Basal, mid and apical segment of the left wall, then of the right wall, as displayed; None for a
+        segment without a point of the endocardium.
+    """
+    thickness = 2.0 * np.linalg.norm(middle - endocardium, axis=1)
+    along = (axis.apex - axis.base) / axis.length_mm
+    third = np.clip((endocardium - axis.base) @ along / axis.length_mm * 3, 0, 2).astype(int)
+    apex = int(np.linalg.norm(endocardium - axis.apex, axis=1).argmin())
+    is_left = np.arange(len(endocardium)) <= apex
+    values = []
+    for side in (is_left, ~is_left):
+        for level in range(3):
+            chosen = side & (third == level)
+            values.append(float(thickness[chosen].mean()) if chosen.any() else None)
+    return tuple(values)
+
+
 def strain_percent(line_ed: Points, line_es: Points) -> float:
     """Global longitudinal strain in percent, 100 * (L_ES - L_ED) / L_ED; negative where the line shortens.
 

@@ -89,7 +89,7 @@ def test_without_calibration_there_are_no_millilitres(cine: Cine) -> None:
     assert describer.headline() is not None
     texts = [row.value for row in (*describer.rows(), *describer.minor())]
     assert texts
-    assert all(text.endswith("%") for text in texts)
+    assert all(text.endswith(("%", "/min")) for text in texts)
 
 
 def test_without_a_ventricle_there_is_no_number(cine: Cine) -> None:
