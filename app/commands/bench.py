@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "uncertainty": "expected Dice and doubts, compared with the softmax alone",
     "applicability": "masks on apical views, no masks on anything else",
     "localisation": "position information in encoders trained with and without the localisation task",
+    "measure": "errors of ejection fraction, volumes, lengths and strain, on phantoms and on CAMUS",
     "pretrain": "speed, utilisation and memory of pre-training",
     "robustness": "thousands of damaged files: no crash, hang, traceback or excess of memory",
 }
