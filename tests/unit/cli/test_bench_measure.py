@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.cli import main
+from vjepa_core.bench import phantom_beats
+from vjepa_core.fewshot import segmenter
+from vjepa_core.fewshot.fit import FitConfig
 
 
 def test_rows_and_plots_of_phantom_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +57,11 @@ def test_bad_input_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.slow
-def test_predictions_of_one_phantom_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_of_one_phantom_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantom_beats, "FRAMES", 40)
+    monkeypatch.setattr(segmenter, "FitConfig", partial(FitConfig, steps=6))
     asked = ["bench", "measure", "--phantom", "0", "--predicted", "1", "--keep", str(tmp_path)]
     assert main([*asked, "--json", str(tmp_path / "m.json")]) == 0
     assert "ED and ES outlined ef" in capsys.readouterr().out
