@@ -19,7 +19,7 @@ from app.readers.header import read_header
 from app.readers.pixel_data import pixel_data
 from app.readers.region import SAMPLES, find_region, sample_indices
 from app.readers.tags import text, value_of
-from app.readers.timing import dicom_timing
+from app.readers.timing import dicom_timing, r_waves
 from app.readers.view import view_of
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,7 @@ def open_dicom(path: Path) -> Cine:
         pixel_format=f"{layout.photometric}, {layout.bits_stored} bit, {layout.syntax.name}",
         warnings=(*notes, *time_notes, *calibrated.warnings),
         source=source,
+        r_waves_ms=r_waves(header.ds),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -19,6 +21,8 @@ _STEP_MS = (2.0, 1000.0)
 or less does not resolve a beat. Other values are defaults or in other units."""
 _GAP_MS = 10_000.0
 """A longer step between two frames is an error in the file."""
+_MOST_R_WAVES = 1000
+"""More values than this are damage: a cine lasts seconds."""
 
 
 def even_timing(n_frames: int, step_ms: float, source: TimingSource) -> Timing:
@@ -121,6 +125,19 @@ def dicom_timing(ds: Dataset, n_frames: int, declared: int | None) -> tuple[Timi
         warnings.append(f"{keyword} is not plausible and is not used.")
     warnings.append(NO_RATE)
     return assumed_timing(n_frames), warnings
+
+
+def r_waves(ds: Dataset) -> tuple[float, ...]:
+    """Return the times of the R waves in ms, in order without repetition; empty if the file states none.
+
+    HeartRate is not used: scanners write 0, a default, or the rate of another moment.
+
+    References
+    ----------
+    DICOM PS3.3, R Wave Time Vector (0018,6060).
+    """
+    times = {time for time in numbers(ds, "RWaveTimeVector") if math.isfinite(time)}
+    return tuple(sorted(times)) if len(times) <= _MOST_R_WAVES else ()
 
 
 def _order(ds: Dataset) -> list[str]:

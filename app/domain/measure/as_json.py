@@ -36,6 +36,8 @@ def to_json(heart: LeftHeart) -> dict[str, Any]:
             **_indexed(measured.beats[0], heart),
             **_over_beats(measured.beats),
             **_rate(measured),
+            **_curves(measured),
+            "calibration_source": None if measured.calibration is None else measured.calibration.source,
             "view_source": None if source is None else str(source),
         }
     if heart.biplane is not None:
@@ -96,5 +98,14 @@ def _rate(measured: CineMeasurement) -> dict[str, Any]:
     rate = measured.cycle.heart_rate
     return {
         "heart_rate_bpm": rate,
-        "heart_rate_source": None if rate is None else str(measured.cycle.source),
+        "heart_rate_source": None if rate is None else str(measured.cycle.rate_source),
+    }
+
+
+def _curves(measured: CineMeasurement) -> dict[str, Any]:
+    """Return area and volume by frame; None without a pixel size."""
+    areas = measured.areas if measured.in_mm else None
+    return {
+        key: None if curve is None else [_plain(value) for value in curve.tolist()]
+        for key, curve in (("area_curve_cm2", areas), ("volume_curve_ml", measured.volumes))
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.cine import Calibration
 from app.domain.measure.atrium import AtrialVolumes, biplane_atrium
 from app.domain.measure.caveats import Caveat, CaveatKind
 from app.domain.measure.disks import Disks, biplane_ml, camus_volumes_ml, disks
@@ -17,6 +18,9 @@ from app.domain.measure.view_measurement import (
 
 LARGEST_LENGTH_DIFFERENCE = 0.1
 """Two long axes that differ by more than this share of the longer one suggest foreshortening."""
+
+IMPOSSIBLE_LENGTH_DIFFERENCE = 0.35
+"""Two long axes that differ by more than this in pictures of different pixel sizes suggest a wrong size."""
 
 
 class Method(StrEnum):
@@ -69,19 +73,21 @@ class BeatPlane:
         Geometry at end-diastole and end-systole; None where no ventricle is labelled.
     smallest_atrium : HeartGeometry or None
         Geometry on the frame with the smallest atrium.
+    calibration : Calibration or None
+        Pixel size; None if the geometry is in pixels of unknown size.
     """
 
     measured: ViewMeasurement
     ed: HeartGeometry | None
     es: HeartGeometry | None
     smallest_atrium: HeartGeometry | None = None
+    calibration: Calibration | None = None
 
 
 def measure_biplane(
     one: BeatPlane,
     other: BeatPlane,
     *,
-    in_mm: tuple[bool, bool],
     method: Method = Method.ASE,
     heart_rate: float | None = None,
 ) -> BiplaneMeasurement:
@@ -90,21 +96,21 @@ def measure_biplane(
     Parameters
     ----------
     one, other : BeatPlane
-    in_mm : (bool, bool)
-        Whether each view is in mm; views in pixels of unknown size cannot be paired.
+        Views in pixels of unknown size cannot be paired.
     method : Method
     heart_rate : float or None
         Measured heart rate per minute.
     """
     strains = [plane.measured.gls_endo_percent for plane in (one, other)]
     strain = None if None in strains else sum(s for s in strains if s is not None) / 2.0
-    reason = _obstacle(one, other, in_mm)
+    reason = _obstacle(one, other)
     if one.ed is None or one.es is None or other.ed is None or other.es is None or reason is not None:
-        kind = CaveatKind.NO_BEAT if reason is None else reason
-        return BiplaneMeasurement(gls_endo_percent=strain, caveats=(Caveat(kind),))
+        caveat = Caveat(CaveatKind.NO_BEAT) if reason is None else reason
+        return BiplaneMeasurement(gls_endo_percent=strain, caveats=(caveat,))
     ed, es = (one.ed, other.ed), (one.es, other.es)
     edv, esv = _volumes(ed, es, method)
-    caveats = [Caveat(CaveatKind.FORESHORTENED)] if any(map(_lengths_differ, (ed, es))) else []
+    differ = any(_length_difference(pair) > LARGEST_LENGTH_DIFFERENCE for pair in (ed, es))
+    caveats = [Caveat(CaveatKind.FORESHORTENED)] if differ else []
     ef = ejection_fraction_percent(edv, esv)
     if ef is None:
         caveats.append(Caveat(CaveatKind.ESV_EXCEEDS_EDV))
@@ -128,17 +134,31 @@ def measure_biplane(
     )
 
 
-def _obstacle(one: BeatPlane, other: BeatPlane, in_mm: tuple[bool, bool]) -> CaveatKind | None:
+def _obstacle(one: BeatPlane, other: BeatPlane) -> Caveat | None:
     """Return why two beats cannot be combined; None if they can."""
-    if any(plane.measured.ed_frame is None for plane in (one, other)):
-        return CaveatKind.NO_BEAT
-    if any(plane.measured.ed_frame == plane.measured.es_frame for plane in (one, other)):
-        return CaveatKind.SAME_FRAME
-    if None in (one.ed, one.es, other.ed, other.es):
-        return CaveatKind.NO_VENTRICLE
-    if not any(in_mm):
-        return CaveatKind.NO_CALIBRATION
-    return None if all(in_mm) else CaveatKind.PAIR_CALIBRATIONS
+    planes = one, other
+    if any(plane.measured.ed_frame is None for plane in planes):
+        return Caveat(CaveatKind.NO_BEAT)
+    if any(plane.measured.ed_frame == plane.measured.es_frame for plane in planes):
+        return Caveat(CaveatKind.SAME_FRAME)
+    if one.ed is None or one.es is None or other.ed is None or other.es is None:
+        return Caveat(CaveatKind.NO_VENTRICLE)
+    calibrated = [plane.calibration is not None for plane in planes]
+    if not all(calibrated):
+        return Caveat(CaveatKind.PAIR_CALIBRATIONS if any(calibrated) else CaveatKind.NO_CALIBRATION)
+    shares = [_length_difference(pair) for pair in ((one.ed, other.ed), (one.es, other.es))]
+    if _sizes_differ(one, other) and min(shares) > IMPOSSIBLE_LENGTH_DIFFERENCE:
+        return Caveat(CaveatKind.PAIR_DISAGREES, value=100.0 * min(shares))
+    return None
+
+
+def _sizes_differ(one: BeatPlane, other: BeatPlane) -> bool:
+    """Return True if the pixel sizes differ by over 1 %, or if only one of them was set by hand."""
+    first, second = one.calibration, other.calibration
+    if first is None or second is None:
+        return False
+    ratio = first.mm_per_px_y / second.mm_per_px_y
+    return abs(ratio - 1.0) > 0.01 or first.source != second.source
 
 
 def _volumes(
@@ -154,6 +174,7 @@ def _camus(geometry: HeartGeometry) -> Disks:
     return disks(geometry.cavity.points, geometry.axis.base, geometry.axis.apex, offset=0.0)
 
 
-def _lengths_differ(pair: tuple[HeartGeometry, HeartGeometry]) -> bool:
+def _length_difference(pair: tuple[HeartGeometry, HeartGeometry]) -> float:
+    """Return the difference of two long axes as a share of the longer one."""
     shorter, longer = sorted(geometry.axis.length_mm for geometry in pair)
-    return longer - shorter > LARGEST_LENGTH_DIFFERENCE * longer
+    return (longer - shorter) / longer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,16 @@ from app.domain.labels import LEFT_ATRIUM, LV_CAVITY, LV_MYOCARDIUM, LabelSet
 from app.domain.measure.biplane import BeatPlane
 from app.domain.measure.caveats import Caveat, CaveatKind
 from app.domain.measure.cycle import Beat, Cycle, find_cycle
-from app.domain.measure.heart import HeartGeometry, Values, heart_geometry
-from app.domain.measure.landmarks import from_pixels
+from app.domain.measure.frame_geometry import FrameGeometry, Geometries
+from app.domain.measure.heart import HeartGeometry, Values
 from app.domain.measure.view_measurement import MM2_PER_CM2, ViewMeasurement, measure_view
 from vjepa_core.label_image import LabelImage
 
 LABELLED_SHARE = 0.8
 """Beats are only sought in a cine, and the smallest atrium in a beat, with this share of frames labelled."""
 
-Geometries = Mapping[int, HeartGeometry | None]
-"""Geometry by frame; None where no ventricle is labelled."""
+CALIBRATED_BY_HAND = "by hand"
+"""`Calibration.source` of a calibration by hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,9 @@ class CineMeasurement:
         One per complete beat, or one for the frames that the user chose; never empty.
     cycle : Cycle
         Beats that were found, also if the user chose the frames.
-    geometries : dict of int to HeartGeometry or None
-        Geometry of the measured frames.
-    in_mm : bool
-        Whether the geometry is in mm.
+    geometries : Geometries
+    calibration : Calibration or None
+        Pixel size of the measurements; None if they are ratios only.
     areas : (T,) float
         Area of the LV cavity by frame in cm2, or in pixels without a pixel size; nan where it is unknown.
     smallest_atria : tuple of int or None
@@ -48,10 +48,15 @@ class CineMeasurement:
 
     beats: tuple[ViewMeasurement, ...]
     cycle: Cycle
-    geometries: dict[int, HeartGeometry | None]
-    in_mm: bool
+    geometries: Geometries
+    calibration: Calibration | None
     areas: NDArray[np.float64]
-    smallest_atria: tuple[int | None, ...] = field(default=(None,))
+    smallest_atria: tuple[int | None, ...] = (None,)
+
+    @property
+    def in_mm(self) -> bool:
+        """Whether the geometry is in mm."""
+        return self.calibration is not None
 
     @property
     def ed(self) -> HeartGeometry | None:
@@ -63,6 +68,21 @@ class CineMeasurement:
         """Geometry at end-systole of the first beat."""
         return self.geometry(self.beats[0].es_frame)
 
+    @cached_property
+    def volumes(self) -> NDArray[np.float64] | None:
+        """Single-plane volume of the LV by frame in ml, (T,), nan where it is unknown.
+
+        None without a pixel size. All labelled frames that were not examined before are examined.
+        """
+        if self.calibration is None:
+            return None
+        volumes = np.full_like(self.areas, np.nan)
+        for frame in self.geometries.frames:
+            own = self.geometries.examined(frame)
+            if own.heart is not None and own.calibration == self.calibration:
+                volumes[frame] = own.heart.volume_ml
+        return volumes
+
     def planes(self) -> tuple[BeatPlane, ...]:
         """Return the beats with their geometry, for biplane measurements."""
         return tuple(
@@ -71,6 +91,7 @@ class CineMeasurement:
                 self.geometry(beat.ed_frame),
                 self.geometry(beat.es_frame),
                 self.geometry(smallest),
+                self.calibration,
             )
             for beat, smallest in zip(self.beats, self.smallest_atria, strict=True)
         )
@@ -87,8 +108,8 @@ class CineMeasurement:
         )
 
     def geometry(self, frame: int | None) -> HeartGeometry | None:
-        """Return the geometry of a measured frame; None if there is none."""
-        return None if frame is None else self.geometries.get(frame)
+        """Return the geometry of a frame; None where no left ventricle is labelled."""
+        return None if frame is None else self.geometries.heart(frame, self.calibration)
 
 
 def structure_values(label_set: LabelSet) -> Values | None:
@@ -100,74 +121,6 @@ def structure_values(label_set: LabelSet) -> Values | None:
     return Values(cavity, by_code.get(LV_MYOCARDIUM), by_code.get(LEFT_ATRIUM))
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Pixel size that holds for the LV cavity on all frames.
-
-    Attributes
-    ----------
-    spacing : (float, float)
-        Height and width of a pixel in mm; (aspect, 1) without a pixel size.
-    calibration : Calibration or None
-    caveats : tuple of Caveat
-        Why there is no pixel size, or that it was set by hand.
-    """
-
-    spacing: tuple[float, float]
-    calibration: Calibration | None
-    caveats: tuple[Caveat, ...]
-
-
-def scale_of(cine: Cine, labels: Mapping[int, LabelImage], values: Values) -> Scale:
-    """Return the pixel size that holds for the LV cavity on all frames."""
-    found = {
-        cine.calibration_of(label == values.cavity)
-        for label in labels.values()
-        if (label == values.cavity).any()
-    }
-    known = next(iter(found)) if len(found) == 1 else None
-    if known is not None:
-        by_hand = known.source == CALIBRATED_BY_HAND
-        caveats = (Caveat(CaveatKind.CALIBRATED_BY_HAND),) if by_hand else ()
-        return Scale((known.mm_per_px_y, known.mm_per_px_x), known, caveats)
-    kind = CaveatKind.CALIBRATIONS_DIFFER if len(found) > 1 else CaveatKind.NO_CALIBRATION
-    return Scale((cine.pixel_aspect, 1.0), None, (Caveat(kind),))
-
-
-CALIBRATED_BY_HAND = "by hand"
-"""`Calibration.source` of a calibration by hand."""
-
-
-def frame_geometry(
-    label: LabelImage,
-    values: Values,
-    spacing: tuple[float, float],
-    *,
-    landmarks: Landmarks | None = None,
-    inside: NDArray[np.bool_] | None = None,
-) -> HeartGeometry | None:
-    """Return the geometry of one frame, with landmarks set by hand if they are usable.
-
-    Parameters
-    ----------
-    label : LabelImage
-    values : Values
-    spacing : (float, float)
-        Height and width of a pixel, see `Scale`.
-    landmarks : Landmarks or None
-        Set by hand, in pixels.
-    inside : (height, width) bool or None
-        Pixels of the ultrasound sector.
-    """
-    axis = None
-    if landmarks is not None:
-        try:
-            axis = from_pixels(landmarks, spacing)
-        except ValueError:
-            axis = None
-    return heart_geometry(label, values, spacing, axis=axis, inside=inside)
-
-
 def measure_cine(
     cine: Cine,
     labels: Mapping[int, LabelImage],
@@ -176,7 +129,7 @@ def measure_cine(
     frames: tuple[int, int] | None = None,
     landmarks: Mapping[int, Landmarks] | None = None,
     inside: NDArray[np.bool_] | None = None,
-    geometries: Geometries | None = None,
+    known: Mapping[int, FrameGeometry] | None = None,
 ) -> CineMeasurement:
     """Measure a cine.
 
@@ -193,80 +146,81 @@ def measure_cine(
         Set by hand, by frame.
     inside : (height, width) bool, optional
         Pixels of the ultrasound sector.
-    geometries : mapping, optional
-        Geometry of frames that was computed before, with `frame_geometry` and `scale_of`.
+    known : mapping of int to FrameGeometry, optional
+        Results of `examine_frame` for the same input; other frames are examined when they are needed.
     """
-    scale = scale_of(cine, labels, values)
-    caveats = list(scale.caveats)
-    if cine.colour_doppler:
-        caveats.append(Caveat(CaveatKind.COLOUR_DOPPLER))
-    in_mm = scale.calibration is not None
-    cavity = _sizes(cine.n_frames, labels, values.cavity)
-    areas = cavity * scale.spacing[0] * scale.spacing[1] / MM2_PER_CM2 if in_mm else cavity
-    cycle = _cycle(cine, cavity)
+    geometries = Geometries(cine, labels, values, landmarks=landmarks or {}, inside=inside, known=known or {})
+    cavity = geometries.cavity_px()
+    labelled = float(np.isfinite(cavity).mean())
+    cycle = _cycle(cine, cavity if labelled >= LABELLED_SHARE else np.full_like(cavity, np.nan))
     beats = [beat for beat in cycle.beats if beat.ed in labels and beat.es in labels]
     if frames is not None:
         beats = [Beat(frames[0], frames[1], max(frames))]
-    elif cine.timing.source is TimingSource.ASSUMED:
+    used = [frame for beat in beats for frame in (beat.ed, beat.es)]
+    used = used or np.flatnonzero(np.isfinite(cavity))[:1].tolist()
+    calibration, caveats = _calibrated([geometries.examined(frame) for frame in used])
+    areas = cavity
+    if calibration is not None:
+        areas = cavity * calibration.mm_per_px_x * calibration.mm_per_px_y / MM2_PER_CM2
+    if cine.colour_doppler:
+        caveats.append(Caveat(CaveatKind.COLOUR_DOPPLER))
+    if frames is None and cine.timing.source is TimingSource.ASSUMED and cine.n_frames > 1:
         caveats.append(Caveat(CaveatKind.ASSUMED_FRAME_RATE))
     if not beats:
-        nothing = ViewMeasurement(None, None, caveats=(*caveats, Caveat(CaveatKind.NO_BEAT)))
-        return CineMeasurement((nothing,), cycle, {}, in_mm, areas)
-    atrium = np.full(cine.n_frames, np.nan)
-    if values.atrium is not None:
-        atrium = _sizes(cine.n_frames, labels, values.atrium)
+        reason = _no_beat(cine.n_frames, labelled)
+        nothing = ViewMeasurement(None, None, caveats=(*caveats, reason))
+        return CineMeasurement((nothing,), cycle, geometries, calibration, areas)
+    atrium = geometries.atrium_px()
     smallest = tuple(_smallest(atrium, beat) for beat in beats)
-    wanted = {frame for beat in beats for frame in (beat.ed, beat.es)} | {
-        f for f in smallest if f is not None
-    }
-    by_frame: dict[int, HeartGeometry | None] = {}
-    for frame in sorted(wanted):
-        if geometries is not None and frame in geometries:
-            by_frame[frame] = geometries[frame]
-        elif frame in labels:
-            own = None if landmarks is None else landmarks.get(frame)
-            by_frame[frame] = frame_geometry(
-                labels[frame], values, scale.spacing, landmarks=own, inside=inside
-            )
     measured = tuple(
         measure_view(
-            by_frame.get(beat.ed),
-            by_frame.get(beat.es),
+            geometries.heart(beat.ed, calibration),
+            geometries.heart(beat.es, calibration),
             ed_frame=beat.ed,
             es_frame=beat.es,
-            in_mm=in_mm,
-            smallest_atrium=None if least is None else by_frame.get(least),
+            in_mm=calibration is not None,
+            smallest_atrium=None if least is None else geometries.heart(least, calibration),
             heart_rate=cycle.heart_rate,
             caveats=tuple(caveats),
         )
         for beat, least in zip(beats, smallest, strict=True)
     )
-    return CineMeasurement(measured, cycle, by_frame, in_mm, areas, smallest)
+    return CineMeasurement(measured, cycle, geometries, calibration, areas, smallest)
 
 
-def _sizes(n_frames: int, labels: Mapping[int, LabelImage], value: int) -> NDArray[np.float64]:
-    """Return the area of a structure by frame in pixels, (T,); nan where it is not labelled."""
-    size = np.full(n_frames, np.nan)
-    for frame, label in labels.items():
-        size[frame] = np.count_nonzero(label == value)
-    size[size == 0] = np.nan
-    return size
+def _calibrated(frames: Iterable[FrameGeometry]) -> tuple[Calibration | None, list[Caveat]]:
+    """Return the pixel size that holds for the LV cavity on all frames, and caveats about it."""
+    found = {frame.calibration for frame in frames if frame.cavity_px}
+    if len(found) > 1:
+        return None, [Caveat(CaveatKind.CALIBRATIONS_DIFFER)]
+    calibration = next(iter(found), None)
+    if calibration is None:
+        return None, [Caveat(CaveatKind.NO_CALIBRATION)]
+    by_hand = calibration.source == CALIBRATED_BY_HAND
+    return calibration, [Caveat(CaveatKind.CALIBRATED_BY_HAND)] if by_hand else []
+
+
+def _no_beat(n_frames: int, labelled: float) -> Caveat:
+    """Return why there is no beat; `labelled` is the share of frames with an LV cavity."""
+    if labelled == 0.0:
+        return Caveat(CaveatKind.NO_VENTRICLE)
+    if n_frames == 1:
+        return Caveat(CaveatKind.ONE_FRAME)
+    if labelled < LABELLED_SHARE:
+        return Caveat(CaveatKind.FEW_LABELS, value=100.0 * labelled)
+    return Caveat(CaveatKind.NO_BEAT)
 
 
 def _cycle(cine: Cine, cavity: NDArray[np.float64]) -> Cycle:
     """Find the beats from R waves and the area of the cavity on the labelled frames."""
-    if np.isfinite(cavity).mean() < LABELLED_SHARE:
-        cavity = np.full_like(cavity, np.nan)
-    is_assumed = cine.timing.source is TimingSource.ASSUMED
-    r_waves: Sequence[float] | None = None if is_assumed else cine.r_waves_ms
-    cycle = find_cycle(cavity, cine.timing.times_ms, r_waves)
-    return replace(cycle, heart_rate=None) if is_assumed else cycle
+    is_timed = cine.timing.source is not TimingSource.ASSUMED
+    return find_cycle(cavity, cine.timing.times_ms, cine.r_waves_ms, timed=is_timed)
 
 
 def _smallest(atrium: NDArray[np.float64], beat: Beat) -> int | None:
     """Return the frame of the beat with the smallest atrium; None if too few frames show it."""
     first, last = min(beat.ed, beat.es), max(beat.end, beat.es)
-    sizes = atrium[first : last + 1]
-    if np.isfinite(sizes).mean() < LABELLED_SHARE:
+    sizes = atrium[max(first, 0) : last + 1]
+    if not sizes.size or np.isfinite(sizes).mean() < LABELLED_SHARE:
         return None
-    return first + int(np.nanargmin(sizes))
+    return max(first, 0) + int(np.nanargmin(sizes))

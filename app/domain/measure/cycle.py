@@ -60,17 +60,24 @@ class Cycle:
         Complete beats in order.
     source : BeatSource
     heart_rate : float or None
-        Beats per minute from the mean interval of end-diastoles away from the edges of the cine; None without
-        one.
+        Beats per minute, from the mean interval of the R waves, else from that of the end-diastoles away from
+        the edges of the cine; None without one.
+    rate_source : BeatSource
+        Origin of the heart rate.
     """
 
     beats: tuple[Beat, ...]
     source: BeatSource
     heart_rate: float | None
+    rate_source: BeatSource
 
 
 def find_cycle(
-    size: NDArray[np.float64], times_ms: NDArray[np.float64], r_waves_ms: Sequence[float] | None = None
+    size: NDArray[np.float64],
+    times_ms: NDArray[np.float64],
+    r_waves_ms: Sequence[float] | None = None,
+    *,
+    timed: bool = True,
 ) -> Cycle:
     """Find the complete beats of a cine.
 
@@ -85,40 +92,58 @@ def find_cycle(
     times_ms : (T,) float
         Times of the frames.
     r_waves_ms : sequence of float, optional
-        Times of R waves on the same clock.
+        Times of R waves on the same clock; ignored if an interval is not plausible.
+    timed : bool
+        False if `times_ms` are assumed: then R waves cannot be assigned to frames, and the curve gives no
+        heart rate.
     """
+    waves = _plausible(r_waves_ms)
+    rate = None if waves is None else 60_000.0 / float(np.diff(waves).mean())
     known = np.isfinite(size)
     if known.sum() < 3:
-        return Cycle((), BeatSource.CURVE, None)
-    index = np.arange(len(size))
-    filled = np.interp(index, index[known], size[known])
-    if r_waves_ms is not None:
-        waves = np.sort(np.asarray(r_waves_ms, float))
-        intervals = np.diff(waves)
-        if intervals.size and ((intervals >= SHORTEST_BEAT_MS) & (intervals <= LONGEST_BEAT_MS)).all():
-            return _from_r_waves(filled, times_ms, waves)
-    return _from_curve(filled, times_ms)
+        return Cycle((), BeatSource.CURVE, rate, BeatSource.R_WAVES)
+    filled = np.interp(np.arange(len(size)), np.flatnonzero(known), size[known])
+    if waves is not None and timed:
+        beats = _from_r_waves(filled, times_ms, waves)
+        if beats:
+            return Cycle(beats, BeatSource.R_WAVES, rate, BeatSource.R_WAVES)
+    beats, curve_rate = _from_curve(filled, times_ms)
+    if rate is not None:
+        return Cycle(beats, BeatSource.CURVE, rate, BeatSource.R_WAVES)
+    return Cycle(beats, BeatSource.CURVE, curve_rate if timed else None, BeatSource.CURVE)
+
+
+def _plausible(r_waves_ms: Sequence[float] | None) -> NDArray[np.float64] | None:
+    """Return the sorted R waves; None if there are fewer than two or if an interval is not plausible."""
+    waves = np.sort(np.asarray(() if r_waves_ms is None else r_waves_ms, float))
+    intervals = np.diff(waves)
+    if not intervals.size:
+        return None
+    is_plausible = (intervals >= SHORTEST_BEAT_MS) & (intervals <= LONGEST_BEAT_MS)
+    return waves if is_plausible.all() else None
 
 
 def _from_r_waves(
     size: NDArray[np.float64], times_ms: NDArray[np.float64], waves: NDArray[np.float64]
-) -> Cycle:
+) -> tuple[Beat, ...]:
     step = float(np.median(np.diff(times_ms)))
     inside = waves[(waves >= times_ms[0] - step / 2) & (waves <= times_ms[-1] + step / 2)]
     frames = [int(np.abs(times_ms - wave).argmin()) for wave in inside]
-    beats = [
+    return tuple(
         Beat(ed, ed + 1 + int(size[ed + 1 : end].argmin()), end)
         for ed, end in pairwise(frames)
         if end - ed > 2
-    ]
-    return Cycle(tuple(beats), BeatSource.R_WAVES, 60_000.0 / float(np.diff(waves).mean()))
+    )
 
 
-def _from_curve(size: NDArray[np.float64], times_ms: NDArray[np.float64]) -> Cycle:
+def _from_curve(
+    size: NDArray[np.float64], times_ms: NDArray[np.float64]
+) -> tuple[tuple[Beat, ...], float | None]:
+    """Return the beats and the heart rate."""
     smooth = _smoothed(size, times_ms)
     low, high = float(smooth.min()), float(smooth.max())
     if high - low < SMALLEST_CHANGE * high:
-        return Cycle((), BeatSource.CURVE, None)
+        return (), None
     turns = _turning_points(smooth, SMALLEST_SWING * (high - low))
     full = low + FULL_SHARE * (high - low)
     beats = []
@@ -134,7 +159,7 @@ def _from_curve(size: NDArray[np.float64], times_ms: NDArray[np.float64]) -> Cyc
     # At an edge of the cine the largest size may lie beyond it.
     whole = [beat for beat in beats if beat.ed > 0 and beat.end < len(size) - 1]
     intervals = [times_ms[beat.end] - times_ms[beat.ed] for beat in whole]
-    return Cycle(tuple(beats), BeatSource.CURVE, 60_000.0 / float(np.mean(intervals)) if intervals else None)
+    return tuple(beats), 60_000.0 / float(np.mean(intervals)) if intervals else None
 
 
 def _sharpened(size: NDArray[np.float64], frame: int, pick: Callable[[NDArray[np.float64]], np.intp]) -> int:

@@ -19,6 +19,12 @@ LARGEST_FRAGMENT = 0.05
 CLIPPED_SHARE = 0.08
 """A structure with more of its border than this at the edge of the sector or of the frame is clipped."""
 
+SMALLEST_CAVITY_PX = 60
+"""A cavity of fewer pixels is no left ventricle; in a picture of 112 x 112 pixels it has about 1000."""
+
+SMALLEST_COVERED_SHARE = 0.5
+"""A long axis whose disks cover less of the cavity than this does not belong to it."""
+
 EDGE_PX = 2
 """Pixels this close to the outside belong to the edge."""
 
@@ -56,7 +62,7 @@ class HeartGeometry:
     atrial_disks : Disks or None
         Of the atrium, from the middle of the annulus to its farthest point.
     problems : tuple of CaveatKind
-        Faults of the label image: fragmented, clipped, or with a clipped atrium.
+        Faults of the label image or of the landmarks, such as a fragmented or clipped cavity.
     """
 
     cavity: Contour
@@ -118,28 +124,39 @@ def heart_geometry(
     HeartGeometry or None
         None where the label image shows no left ventricle.
     """
-    cavity = contour(label == values.cavity, spacing_mm)
+    is_cavity = label == values.cavity
+    if np.count_nonzero(is_cavity) < SMALLEST_CAVITY_PX:
+        return None
+    cavity = contour(is_cavity, spacing_mm)
     if cavity is None:
         return None
     atrium = None if values.atrium is None else contour(label == values.atrium, spacing_mm)
     wall = None if values.wall is None else contour(label == values.wall, spacing_mm)
+    problems = []
+    if axis is not None and not _fits(axis, cavity):
+        axis = None
+        problems.append(CaveatKind.LANDMARKS_IGNORED)
     if axis is None:
         axis = derive(
             cavity.points,
             atrium=None if atrium is None else atrium.points,
             wall=None if wall is None else wall.points,
         )
+        if not _fits(axis, cavity):
+            return None
     endocardium = free_border(cavity.points, axis)
     middle, thickness = _wall(label, values, spacing_mm, endocardium) if wall is not None else (None, None)
-    problems = [
-        *([CaveatKind.FRAGMENTED] if cavity.fragment_share > LARGEST_FRAGMENT else []),
-        *([CaveatKind.CLIPPED] if clipped_share(label == values.cavity, inside) > CLIPPED_SHARE else []),
-    ]
+    if cavity.fragment_share > LARGEST_FRAGMENT:
+        problems.append(CaveatKind.FRAGMENTED)
+    if clipped_share(is_cavity, inside) > CLIPPED_SHARE:
+        problems.append(CaveatKind.CLIPPED)
     atrial_disks = None
     if atrium is not None:
         roof = atrium.points[np.linalg.norm(atrium.points - axis.base, axis=1).argmax()]
         atrial_disks = disks(atrium.points, axis.base, roof)
-        if clipped_share(label == values.atrium, inside) > CLIPPED_SHARE:
+        if single_plane_ml(atrial_disks) <= 0.0:
+            atrium, atrial_disks = None, None
+        elif clipped_share(label == values.atrium, inside) > CLIPPED_SHARE:
             problems.append(CaveatKind.ATRIUM_CLIPPED)
     return HeartGeometry(
         cavity,
@@ -154,6 +171,15 @@ def heart_geometry(
         atrial_disks,
         tuple(problems),
     )
+
+
+def _fits(axis: AxisPoints, cavity: Contour) -> bool:
+    """Return True if disks along the long axis cut most of the cavity."""
+    if axis.length_mm <= 0.0 or axis.annulus_mm <= 0.0:
+        return False
+    cut = disks(cavity.points, axis.base, axis.apex)
+    covered = float(cut.diameters_mm.mean()) * cut.length_mm
+    return covered > SMALLEST_COVERED_SHARE * cavity.area_mm2
 
 
 def _wall(

@@ -77,20 +77,12 @@ def from_pixels(landmarks: Landmarks, spacing_mm: tuple[float, float]) -> AxisPo
         In pixels.
     spacing_mm : (float, float)
         Height and width of a pixel in mm.
-
-    Raises
-    ------
-    ValueError
-        If the apex lies on the middle of the hinge points: there is no long axis.
     """
     points = [
         np.array([y * spacing_mm[0], x * spacing_mm[1]]) for x, y in (*landmarks.hinge_points, landmarks.apex)
     ]
     left, right = sorted(points[:2], key=lambda point: float(point[1]))
-    axis = AxisPoints(left, right, points[2], Source.MANUAL)
-    if axis.length_mm < spacing_mm[0]:
-        raise ValueError("the apex lies between the hinge points: there is no long axis")
-    return axis
+    return AxisPoints(left, right, points[2], Source.MANUAL)
 
 
 def to_pixels(axis: AxisPoints, spacing_mm: tuple[float, float]) -> tuple[Point, Point, Point]:

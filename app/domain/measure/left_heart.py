@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from app.domain.cine import Cine
 from app.domain.facts import Landmarks
 from app.domain.measure.biplane import BiplaneMeasurement, Method, measure_biplane
 from app.domain.measure.body_size import BodySize
-from app.domain.measure.caveats import Caveat, CaveatKind, unique
-from app.domain.measure.cine_measurement import CineMeasurement, Geometries, measure_cine
+from app.domain.measure.caveats import Caveat, CaveatKind, sentences
+from app.domain.measure.cine_measurement import CineMeasurement, measure_cine
+from app.domain.measure.frame_geometry import FrameGeometry
 from app.domain.measure.heart import Values
 from app.domain.measure.intervals import Interval, Mask
 from app.domain.measure.measurement_intervals import biplane_intervals, view_intervals
+from app.domain.measure.view_measurement import ViewMeasurement
 from app.domain.views import FactSource, View
 from vjepa_core.label_image import LabelImage
 
@@ -28,6 +30,9 @@ LOW_DICE = 0.8
 
 APICAL = (View.A4C, View.A2C, View.A3C)
 """Views for which the method of disks is defined."""
+
+BIPLANE = {View.A4C, View.A2C}
+"""Views that biplane volumes are computed from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +62,9 @@ class ViewInput:
         Frames whose LV cavity was drawn or accepted.
     inside : (height, width) bool or None
         Pixels of the ultrasound sector.
-    geometries : mapping or None
-        Geometry of frames that was computed before, see `measure_cine`.
+    known : mapping of int to FrameGeometry
+        Results of `examine_frame` for this cine, its labels, landmarks and sector; other frames are examined
+        when they are needed.
     """
 
     cine: Cine
@@ -72,7 +78,7 @@ class ViewInput:
     expected_dice: Mapping[int, float] = field(default_factory=dict)
     is_human: frozenset[int] = frozenset()
     inside: NDArray[np.bool_] | None = None
-    geometries: Geometries | None = None
+    known: Mapping[int, FrameGeometry] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -128,7 +134,7 @@ def measure_left_heart(
     Parameters
     ----------
     views : sequence of ViewInput
-        One or two, of different views.
+        One or two.
     values : Values
         Label values of the structures.
     method : Method
@@ -139,29 +145,49 @@ def measure_left_heart(
     Raises
     ------
     ValueError
-        If there are not one or two views, or two of the same name.
+        If there are not one or two views.
     """
-    if len({view.name for view in views}) != len(views) or len(views) not in (1, 2):
-        raise ValueError("one view, or two different views, are measured")
-    measured = {view.name: _measure(view, values) for view in views}
-    beats = _biplane_beats(list(measured.values()), method) if len(views) == 2 else ()
+    if len(views) not in (1, 2):
+        raise ValueError("one or two views are measured")
+    named = _named(views)
+    measured = {name: _measure(view, values) for name, view in named.items()}
+    beats: tuple[BiplaneMeasurement, ...] = ()
+    if len(views) == 2:
+        beats = (
+            _biplane_beats(list(measured.values()), method)
+            if _are_biplane(*views)
+            else (BiplaneMeasurement(caveats=(Caveat(CaveatKind.NOT_BIPLANE),)),)
+        )
     biplane = beats[0] if beats else None
     intervals: dict[str, Interval] = {}
     warnings: list[str] = []
-    for view in views:
-        result = measured[view.name]
-        intervals |= view_intervals(view.name, result, view.mask)
+    for name, view in named.items():
+        result = measured[name]
+        intervals |= view_intervals(name, result, view.mask)
         caveats = [caveat for beat in result.beats for caveat in beat.caveats]
         caveats += _mask_caveats(view, result)
-        if view.view_source is None or view.view not in APICAL:
+        if view.view_source is None:
             caveats.append(Caveat(CaveatKind.UNKNOWN_VIEW))
-        warnings += [f"{view.name}: {caveat.text}" for caveat in unique(caveats)]
+        warnings += [f"{name}: {text}" for text in sentences(caveats)]
     if biplane is not None:
-        masks = [view.mask(frame) for view in views for frame in _frames(measured[view.name])]
+        masks = [view.mask(frame) for name, view in named.items() for frame in _frames(measured[name])]
         intervals |= biplane_intervals(biplane, masks)
-        warnings += [f"biplane: {caveat.text}" for caveat in biplane.caveats]
-    sources = {view.name: view.view_source for view in views}
+        warnings += [f"biplane: {text}" for text in sentences(biplane.caveats)]
+    sources = {name: view.view_source for name, view in named.items()}
     return LeftHeart(measured, biplane, intervals, method, tuple(warnings), sources, beats, body)
+
+
+def _named(views: Sequence[ViewInput]) -> dict[str, ViewInput]:
+    """Return the views by name; the second of two equal names is numbered."""
+    names = [view.name for view in views]
+    if len(views) == 2 and names[0] == names[1]:
+        names[1] = f"{names[1]} 2"
+    return dict(zip(names, views, strict=True))
+
+
+def _are_biplane(one: ViewInput, other: ViewInput) -> bool:
+    """Return True if two views can be A4C and A2C; one of them may be unknown."""
+    return one.view is not other.view and {one.view, other.view} <= {*BIPLANE, None}
 
 
 def _measure(view: ViewInput, values: Values) -> CineMeasurement:
@@ -172,8 +198,11 @@ def _measure(view: ViewInput, values: Values) -> CineMeasurement:
         frames=view.frames,
         landmarks=view.landmarks,
         inside=view.inside,
-        geometries=view.geometries,
+        known=view.known,
     )
+    if view.view is not None and view.view not in APICAL:
+        nothing = ViewMeasurement(None, None, caveats=(Caveat(CaveatKind.NOT_APICAL),))
+        return replace(measured, beats=(nothing,), smallest_atria=(None,))
     return measured.with_first(view.beat)
 
 
@@ -188,8 +217,9 @@ def _mask_caveats(view: ViewInput, measured: CineMeasurement) -> list[Caveat]:
     caveats = []
     for frame in _frames(measured):
         if frame not in view.is_human and frame in view.expected_dice:
-            low = view.expected_dice[frame] < LOW_DICE
-            caveats.append(Caveat(CaveatKind.LOW_CONFIDENCE if low else CaveatKind.UNCHECKED, frame))
+            dice = view.expected_dice[frame]
+            low = Caveat(CaveatKind.LOW_CONFIDENCE, frame, dice)
+            caveats.append(low if dice < LOW_DICE else Caveat(CaveatKind.UNCHECKED, frame))
     return caveats
 
 
@@ -199,7 +229,4 @@ def _biplane_beats(views: Sequence[CineMeasurement], method: Method) -> tuple[Bi
     rates = [view.cycle.heart_rate for view in views if view.cycle.heart_rate is not None]
     rate = sum(rates) / len(rates) if rates else None
     planes = zip(one.planes(), other.planes(), strict=False)
-    return tuple(
-        measure_biplane(a, b, in_mm=(one.in_mm, other.in_mm), method=method, heart_rate=rate)
-        for a, b in planes
-    )
+    return tuple(measure_biplane(a, b, method=method, heart_rate=rate) for a, b in planes)

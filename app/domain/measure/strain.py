@@ -6,11 +6,15 @@ Contours carry no material points: these are changes of length of drawn lines, n
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain.measure.contour import Points, length_mm, resampled
 from app.domain.measure.landmarks import AxisPoints
 
 N_POINTS = 101
+
+THINNEST_WALL_MM = 1.0
+"""Where the labelled wall is thinner, there is none."""
 
 
 def free_border(cavity: Points, axis: AxisPoints) -> Points:
@@ -49,11 +53,11 @@ def midwall(endocardium: Points, wall: Points) -> Points:
     """
     tangents = np.gradient(endocardium, axis=0)
     normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     centre = endocardium.mean(0)
     outward = np.sign(np.sum(normals * (endocardium - centre), axis=1, keepdims=True))
     directions = normals * outward
-    thickness = np.array([_ray_length(p, d, wall) for p, d in zip(endocardium, directions, strict=True)])
+    thickness = _ray_lengths(endocardium, directions, wall)
     known = ~np.isnan(thickness)
     if not known.any():
         raise ValueError("the wall does not surround the cavity")
@@ -83,18 +87,19 @@ def segment_thickness_mm(endocardium: Points, middle: Points, axis: AxisPoints) 
     -------
     tuple of float or None
         Basal, mid and apical segment of the left wall, then of the right wall, as displayed; None for a
-        segment without a point of the endocardium.
+        segment along most of which no wall is labelled.
     """
     thickness = 2.0 * np.linalg.norm(middle - endocardium, axis=1)
     along = (axis.apex - axis.base) / axis.length_mm
     third = np.clip((endocardium - axis.base) @ along / axis.length_mm * 3, 0, 2).astype(int)
     apex = int(np.linalg.norm(endocardium - axis.apex, axis=1).argmin())
     is_left = np.arange(len(endocardium)) <= apex
-    values = []
+    values: list[float | None] = []
     for side in (is_left, ~is_left):
         for level in range(3):
-            chosen = side & (third == level)
-            values.append(float(thickness[chosen].mean()) if chosen.any() else None)
+            chosen = thickness[side & (third == level)]
+            labelled = chosen[chosen >= THINNEST_WALL_MM]
+            values.append(float(labelled.mean()) if labelled.size > chosen.size / 2 else None)
     return tuple(values)
 
 
@@ -116,14 +121,16 @@ def annular_excursion_mm(ed: AxisPoints, es: AxisPoints) -> tuple[float, float]:
     return float((es.left - ed.left) @ along), float((es.right - ed.right) @ along)
 
 
-def _ray_length(start: Points, direction: Points, polygon: Points) -> float:
-    """Distance from a point along a unit direction to the nearest crossing of a polygon; nan for none."""
-    following = np.roll(polygon, -1, axis=0)
-    edge = following - polygon
-    to = polygon - start
-    cross = direction[0] * edge[:, 1] - direction[1] * edge[:, 0]
+def _ray_lengths(starts: Points, directions: Points, polygon: Points) -> NDArray[np.float64]:
+    """Distances (n,) from points along unit directions to the nearest crossing of a polygon; nan for none."""
+    edge = np.roll(polygon, -1, axis=0) - polygon
+    to_y, to_x = (polygon[:, axis] - starts[:, axis, None] for axis in (0, 1))
+    along_y, along_x = directions[:, :1], directions[:, 1:]
+    cross = along_y * edge[:, 1] - along_x * edge[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        distance = (to[:, 0] * edge[:, 1] - to[:, 1] * edge[:, 0]) / cross
-        share = (to[:, 0] * direction[1] - to[:, 1] * direction[0]) / cross
+        distance = (to_y * edge[:, 1] - to_x * edge[:, 0]) / cross
+        share = (to_y * along_x - to_x * along_y) / cross
     hit = (share >= 0) & (share <= 1) & (distance > 1e-9) & np.isfinite(distance)
-    return float(distance[hit].min()) if hit.any() else float("nan")
+    nearest: NDArray[np.float64] = np.where(hit, distance, np.inf).min(1)
+    nearest[np.isinf(nearest)] = np.nan
+    return nearest

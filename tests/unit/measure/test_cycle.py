@@ -72,3 +72,17 @@ def test_frames_without_a_ventricle_are_bridged() -> None:
 @pytest.mark.parametrize("size", [np.full(30, 50.0), np.full(30, np.nan), np.array([1.0])])
 def test_a_flat_or_unknown_curve_has_no_beats(size: NDArray[np.float64]) -> None:
     assert find_cycle(size, np.arange(len(size), dtype=np.float64) * STEP_MS).beats == ()
+
+
+def test_without_frame_times_r_waves_give_the_rate_but_no_beats() -> None:
+    size, times = curve(0.2)
+    cycle = find_cycle(size, times, [0.0, 800.0, 1600.0], timed=False)
+    assert (cycle.source, cycle.rate_source) == (BeatSource.CURVE, BeatSource.R_WAVES)
+    assert cycle.heart_rate == pytest.approx(75.0)
+    assert find_cycle(size, times, timed=False).heart_rate is None
+
+
+def test_r_waves_outside_the_cine_leave_the_beats_to_the_curve() -> None:
+    size, times = curve(0.2)
+    cycle = find_cycle(size, times, [90_000.0, 90_900.0])
+    assert (len(cycle.beats), cycle.source) == (2, BeatSource.CURVE)

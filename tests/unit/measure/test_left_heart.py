@@ -18,6 +18,7 @@ from app.domain.cine import Box, Calibration, Cine, Region, Timing, TimingSource
 from app.domain.facts import Landmarks
 from app.domain.measure.as_json import to_json
 from app.domain.measure.body_size import BodySize
+from app.domain.measure.frame_geometry import examine_frame
 from app.domain.measure.heart import Values
 from app.domain.measure.landmarks import Source
 from app.domain.measure.left_heart import ViewInput, measure_left_heart
@@ -212,6 +213,129 @@ def test_without_pixel_size_on_one_side_there_are_no_biplane_volumes() -> None:
     assert found.biplane is not None
     assert found.biplane.edv_ml is found.biplane.ef_percent is None
     assert any("Only one of the two views" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "of", "more", "reason"),
+    [
+        ({0: heart(1.0)}, cine(1), {}, "one frame only"),
+        ({}, cine(21), {}, "No left ventricle"),
+        ({0: heart(1.0), 10: heart(0.8)}, cine(21), {}, "Only 10 % of the frames"),
+        ({0: heart(1.0), 10: heart(0.8)}, cine(21), {"frames": (0, 5)}, "Frame 5: no left ventricle"),
+        ({0: heart(1.0), 10: heart(0.8)}, cine(21), {"frames": (10, 0)}, "larger at end-systole"),
+        ({0: heart(1.0)}, cine(21), {"frames": (0, 0)}, "the same frame"),
+        (beating(9, 20), cine(9), {}, "no complete beat"),
+        (
+            {0: heart(1.0), 10: np.eye(*SIZE, dtype=np.uint8)},
+            cine(21),
+            {"frames": (0, 10)},
+            "Frame 10: no left",
+        ),
+    ],
+)
+def test_a_sentence_takes_the_place_of_a_number(
+    labels: dict[int, LabelImage], of: Cine, more: dict[str, object], reason: str
+) -> None:
+    found = measure_left_heart([view(View.A4C, labels, of, **more)], VALUES)
+    assert any(reason in text for text in found.warnings)
+    assert found.views["A4C"].beats[0].ef_percent is None
+    assert found.intervals.keys() <= {"A4C.edv_ml", "A4C.esv_ml", "A4C.la_volume_es_ml"}
+
+
+def test_other_views_are_not_measured() -> None:
+    labels = beating(21, 20)
+    found = measure_left_heart([view(View.PSAX, labels, cine(21), frames=(0, 10))], VALUES)
+    assert found.views["PSAX"].beats[0].edv_ml is None
+    assert found.warnings == (
+        "PSAX: The view is not A4C, A2C or A3C, which the method of disks needs: nothing is measured.",
+    )
+
+
+@pytest.mark.parametrize("second", [View.A4C, View.A3C])
+def test_two_views_that_are_not_perpendicular_give_no_biplane_volume(second: View) -> None:
+    labels = beating(21, 20)
+    views = [view(name, labels, cine(21), frames=(0, 10)) for name in (View.A4C, second)]
+    found = measure_left_heart(views, VALUES)
+    assert len(found.views) == 2
+    assert found.biplane is not None
+    assert found.biplane.edv_ml is None
+    assert any("need an A4C and an A2C view" in text for text in found.warnings)
+
+
+def test_frames_in_pictures_of_different_pixel_sizes_give_ratios_only() -> None:
+    of = cine(21)
+    height, width = SIZE
+    half, size = height // 2, Calibration(0.2, 0.2, "PhysicalDelta")
+    lower = Region(Box(0, half, width, height), 1, 1, 3, 3, 0.02, 0.02, size)
+    upper = replace(of.regions[0], box=Box(0, 0, width, half))
+    small = heart(0.4)
+    top = int(np.flatnonzero(small.any(1)).min())
+    labels = {0: np.roll(small, -top, axis=0), 10: np.roll(small, half - top + 2, axis=0)}
+    found = measure_left_heart(
+        [view(View.A4C, labels, replace(of, regions=(upper, lower)), frames=(0, 10))], VALUES
+    )
+    beat = found.views["A4C"].beats[0]
+    assert beat.edv_ml is None
+    assert beat.ef_percent == pytest.approx(0.0, abs=1.0) or beat.ef_percent is None
+    assert any("different pixel sizes" in text for text in found.warnings)
+
+
+def test_pixel_sizes_that_disagree_within_a_pair_give_no_biplane_volume() -> None:
+    labels = beating(21, 20)
+    views = [
+        view(View.A4C, labels, cine(21), frames=(0, 10)),
+        view(View.A2C, labels, cine(21, mm=0.2), frames=(0, 10)),
+    ]
+    found = measure_left_heart(views, VALUES)
+    assert found.biplane is not None
+    assert found.biplane.edv_ml is None
+    assert any("check the calibration of both views" in text for text in found.warnings)
+
+
+def test_a_calibration_by_hand_is_named() -> None:
+    of = cine(21)
+    size = Calibration(0.4, 0.4, "by hand")
+    by_hand = replace(of, calibration=size, regions=(replace(of.regions[0], calibration=size),))
+    found = measure_left_heart([view(View.A4C, beating(21, 20), by_hand, frames=(0, 10))], VALUES)
+    assert found.views["A4C"].beats[0].edv_ml is not None
+    assert any("calibrated by hand" in text for text in found.warnings)
+    assert to_json(found)["views"]["A4C"]["calibration_source"] == "by hand"
+
+
+def test_landmarks_beside_the_cavity_are_not_used() -> None:
+    far = Landmarks(((1.0, 1.0), (9.0, 1.0)), (5.0, 9.0), FactSource.MANUAL)
+    labels = beating(21, 20)
+    plain, ignored = (
+        measure_left_heart([view(View.A4C, labels, cine(21), frames=(0, 10), landmarks=given)], VALUES)
+        for given in ({}, {0: far})
+    )
+    assert ignored.views["A4C"].beats[0].edv_ml == plain.views["A4C"].beats[0].edv_ml
+    assert any("Frame 0: the landmarks set by hand" in text for text in ignored.warnings)
+
+
+def test_frames_examined_before_are_not_examined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, of = beating(41, 20), cine(41)
+    known = {frame: examine_frame(of, label, VALUES) for frame, label in labels.items()}
+    fresh = to_json(measure_left_heart([view(View.A4C, labels, of)], VALUES))
+    monkeypatch.setattr("app.domain.measure.frame_geometry.heart_geometry", None)
+    found = measure_left_heart([view(View.A4C, labels, of, known=known)], VALUES)
+    assert to_json(found) == fresh
+    volumes = to_json(found)["views"]["A4C"]["volume_curve_ml"]
+    beat = found.views["A4C"].beats[0]
+    assert len(volumes) == 41
+    assert volumes[beat.ed_frame] == beat.edv_ml
+
+
+def test_frames_with_the_same_reason_share_a_sentence() -> None:
+    labels = beating(61, 20)
+    pieces = {
+        frame: np.where(np.arange(SIZE[0])[:, None] % 40 < 12, 0, label) for frame, label in labels.items()
+    }
+    found = measure_left_heart([view(View.A4C, pieces, cine(61))], VALUES)
+    texts = [text for text in found.warnings if "several parts" in text]
+    assert len(texts) == 1
+    assert texts[0].startswith("A4C: Frames ")
+    assert " and " in texts[0]
 
 
 @settings(max_examples=30, deadline=None)

@@ -163,3 +163,22 @@ def test_nifti_with_invalid_units(tmp_path: Path) -> None:
     cine = open_cine(tmp_path / "a.nii")
     assert is_assumed_with_warning(cine)
     assert cine.calibration is None
+
+
+def test_r_waves_are_read_in_order_without_repetition(tmp_path: Path) -> None:
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", RWaveTimeVector=[900.5, 12.0, 900.5], HeartRate=0))
+    assert cine.r_waves_ms == (12.0, 900.5)
+
+
+@pytest.mark.parametrize("values", [[], [float("nan"), float("inf")], [float(n) for n in range(2000)]])
+def test_a_file_without_usable_r_waves_has_none(tmp_path: Path, values: list[float]) -> None:
+    cine = open_cine(grey_cine(tmp_path / "a.dcm", RWaveTimeVector=values, HeartRate=72))
+    assert cine.r_waves_ms == ()
+
+
+def test_damaged_r_waves_do_not_prevent_opening(tmp_path: Path) -> None:
+    path = grey_cine(tmp_path / "a.dcm", RWaveTimeVector=[100.0, 900.0])
+    data = path.read_bytes()
+    at = data.index(struct.pack("<HH2sH", 0x0018, 0x6060, b"FL", 8))
+    path.write_bytes(data[: at + 6] + struct.pack("<H", 7) + data[at + 8 : at + 15] + data[at + 16 :])
+    assert open_cine(path).r_waves_ms == ()
