@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.cine import Frame
-from vjepa_core.service.messages import CancelReceived, Progress, Ready, Suggested
+from vjepa_core.service.messages import CancelReceived, Progress, Ready, Suggested, ViewRecognised
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,4 +105,5 @@ Event = (
     | CancelReceived
     | Progress
     | Suggested
+    | ViewRecognised
 )

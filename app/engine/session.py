@@ -40,6 +40,7 @@ from vjepa_core.service.messages import (
     Resume,
     SetVisibleFrame,
     Suggested,
+    ViewRecognised,
 )
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ class LearningSession:
                 self._on_event(report)
             case Failed():
                 self._on_failed(report)
-            case Progress() | CancelReceived():
+            case Progress() | CancelReceived() | ViewRecognised():
                 self._on_event(report)
 
     def _on_failed(self, report: Failed) -> None:

@@ -11,6 +11,7 @@ from psygnal import Signal
 from app import paths
 from app.domain.errors import ProjectError
 from app.domain.prediction import Prediction
+from app.domain.views import View
 from app.encoders import registry
 from app.engine.events import EngineDied, EngineNotStarted, Event, HeadFitted, LearningFailure, PredictedMasks
 from app.engine.session import LearningSession
@@ -27,7 +28,15 @@ from app.workspace.notice import (
     ProjectFailed,
 )
 from app.workspace.opened_cine import OpenedCine
-from vjepa_core.service.messages import RESTING, CancelReceived, Progress, Ready, Stage, Suggested
+from vjepa_core.service.messages import (
+    RESTING,
+    CancelReceived,
+    Progress,
+    Ready,
+    Stage,
+    Suggested,
+    ViewRecognised,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +63,7 @@ class Learner:
     stopping = Signal(object)  # Progress of the step that the engine finishes before it stops
     ready = Signal(object)  # Ready
     suggested = Signal(object)  # Suggested
+    view_recognised = Signal(object)  # OpenedCine, see its `recognised_view`
 
     def __init__(
         self,
@@ -247,6 +257,8 @@ class Learner:
                     self._set_progress(event)
             case Suggested():
                 self.suggested.emit(event)
+            case ViewRecognised():
+                self._on_view(event)
             case LearningFailure():
                 opened = self._cines.get(event.cine_id) if event.cine_id is not None else None
                 name = "" if opened is None else opened.cine.path.name
@@ -322,6 +334,12 @@ class Learner:
             except ProjectError as error:
                 logger.warning("predictions are not saved: %s", error)
         self.predicted.emit(opened)
+
+    def _on_view(self, event: ViewRecognised) -> None:
+        opened = self._cines.get(event.cine_id)
+        if opened is not None:
+            opened.recognised_view = None if event.view is None else View(event.view)
+            self.view_recognised.emit(opened)
 
     def _delete_predictions(self, progress: Progress) -> None:
         """Delete the predictions of a cine that no head recognises, also in the project."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from app.domain.cine import Cine, Frame
 from app.domain.prediction import Prediction
 from app.domain.shown_mask import FrameMasks
+from app.domain.views import View
 from app.engine.region_geometry import RegionGeometry
 from app.storage.project import Project
 from app.storage.recorder import Recorder
@@ -47,6 +48,8 @@ class OpenedCine:
         Doubt by frame: the probability of a wrong label, times 255, on the engine's grid. Not stored.
     findings : dict of int to tuple of str
         Findings by frame, as texts for the user. Not stored.
+    recognised_view : View or None
+        View that the engine recognised; None before, and if it is another view or undecided. Not stored.
     frame : int
         Visible frame.
     was_shown : bool
@@ -63,6 +66,7 @@ class OpenedCine:
     predictions: dict[int, Prediction] = field(default_factory=dict)
     doubts: dict[int, Frame] = field(default_factory=dict)
     findings: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    recognised_view: View | None = None
     frame: int = 0
     was_shown: bool = False
     warnings_shown: bool = False

@@ -20,6 +20,7 @@ from vjepa_core.errors import CoreError, one_line
 from vjepa_core.fewshot.feature_cache import FeatureCache
 from vjepa_core.fewshot.recogniser import load_recogniser
 from vjepa_core.fewshot.starter import load_starter
+from vjepa_core.fewshot.view_recogniser import load_view_recogniser
 from vjepa_core.memory import is_lack_of_memory
 from vjepa_core.service.engine_state import EngineState
 from vjepa_core.service.heads import Heads
@@ -80,7 +81,13 @@ class Engine:
         try:
             encoder = self._load_encoder()
             card = encoder[1]
-            heads = Heads(card, self._device, load_starter(card), load_recogniser(card.checksum))
+            heads = Heads(
+                card,
+                self._device,
+                load_starter(card),
+                load_recogniser(card.checksum),
+                load_view_recogniser(card.checksum),
+            )
         except Exception as error:
             logger.exception("the encoder could not be loaded")
             self._report_encoder_failure(error)

@@ -14,6 +14,7 @@ from vjepa_core.fewshot.fit import Fit
 from vjepa_core.fewshot.head import Head, HeadFileError, load_head
 from vjepa_core.fewshot.recogniser import Recogniser
 from vjepa_core.fewshot.starter import Starter, new_head
+from vjepa_core.fewshot.view_recogniser import ViewRecogniser
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import Stage
 from vjepa_core.service.recognition import Recognition
@@ -34,6 +35,8 @@ class Heads:
         Starter head for this encoder.
     recogniser : Recogniser, optional
         Recogniser for this encoder.
+    views : ViewRecogniser, optional
+        View recogniser for this encoder.
 
     Attributes
     ----------
@@ -50,11 +53,12 @@ class Heads:
         device: torch.device,
         starter: Starter | None,
         recogniser: Recogniser | None,
+        views: ViewRecogniser | None = None,
     ) -> None:
         self.card, self.device = card, device
         self.fitted: Head | None = None
         self.fitted_revisions: dict[int, int] = {}
-        self.recognition = Recognition(starter, recogniser)
+        self.recognition = Recognition(starter, recogniser, views)
         self._starter = starter
         if starter is not None:
             starter.head.to(device)

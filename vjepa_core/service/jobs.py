@@ -78,7 +78,7 @@ class Job(ABC):
 
 
 class PrepareJob(Job):
-    """Computes motion and features of a cine, and decides if the starter head applies to it."""
+    """Computes motion and features of a cine, decides if the starter head applies, and finds the view."""
 
     def __init__(self, state: EngineState, cine: CineState) -> None:
         super().__init__(state, cine)
@@ -104,6 +104,7 @@ class PrepareJob(Job):
         with attributed_to(cine), contextlib.suppress(Cancelled):
             cine.prepare(state.encoder, state.cache, on_progress=on_progress, should_stop=should_stop)
             state.heads.recognition.decide_starter(cine)
+            state.reporter.view(cine, state.heads.recognition.view_of(cine))
 
 
 class CompleteLabelsJob(Job):

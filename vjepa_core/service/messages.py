@@ -298,6 +298,26 @@ class Suggested:
 
 
 @dataclass(frozen=True)
+class ViewRecognised:
+    """The view of a cine was recognised, or could not be; sent once, after the cine is prepared.
+
+    It is not sent if no left heart is outlined, or if there is no view recogniser for the encoder.
+
+    Attributes
+    ----------
+    cine_id : int
+    view : str or None
+        "A4C" or "A2C"; None if the cine shows neither, or if it is undecided.
+    probability : float
+        Probability of the more likely of the two views; 0 if the cine shows no apical view.
+    """
+
+    cine_id: int
+    view: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
 class HeadReady:
     """A fit is complete.
 
@@ -366,6 +386,7 @@ Report = (
     | Progress
     | Predicted
     | Suggested
+    | ViewRecognised
     | HeadReady
     | Failed
 )

@@ -13,6 +13,7 @@ from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence, pr
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.recogniser import Evidence, Recogniser, ReferenceCines, resembles
 from vjepa_core.fewshot.starter import Starter
+from vjepa_core.fewshot.view_recogniser import NEITHER, RecognisedView, ViewRecogniser
 from vjepa_core.service.cine_state import CineState
 
 
@@ -25,10 +26,14 @@ class Recognition:
         Starter head for the engine's encoder.
     recogniser : Recogniser, optional
         Recogniser for the engine's encoder; without it, the evidence is limited to predictions.
+    views : ViewRecogniser, optional
+        View recogniser for the engine's encoder; without it, no view is recognised.
     """
 
-    def __init__(self, starter: Starter | None, recogniser: Recogniser | None) -> None:
-        self._starter, self._recogniser = starter, recogniser
+    def __init__(
+        self, starter: Starter | None, recogniser: Recogniser | None, views: ViewRecogniser | None = None
+    ) -> None:
+        self._starter, self._recogniser, self._views = starter, recogniser, views
         self._fitted_to: ReferenceCines | None = None  # cines of the newest fit
         self._reference: tuple[Head, Evidence] | None = None  # of a fitted head on a cine of its fit
 
@@ -50,6 +55,17 @@ class Recognition:
     def decide_starter(self, cine: CineState) -> None:
         """Decide if the starter head applies to a cine, if the cine is prepared and this is undecided."""
         self.starter_applies(cine)
+
+    def view_of(self, cine: CineState) -> RecognisedView | None:
+        """Return the recognised view of a prepared cine; None if views cannot be recognised.
+
+        This requires that the left heart is outlined, a starter head, and a view recogniser for the encoder.
+        """
+        if self._views is None or self._starter is None or not cine.left_heart:
+            return None
+        if not self.starter_applies(cine):
+            return NEITHER
+        return self._views.recognise(_embedding(cine))
 
     def reference_cines(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Return the labelled cines or, if there are none, those of the newest fit."""

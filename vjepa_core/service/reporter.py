@@ -6,8 +6,9 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+from vjepa_core.fewshot.view_recogniser import RecognisedView
 from vjepa_core.service.cine_state import CineState
-from vjepa_core.service.messages import Predicted, Progress, Report, Stage, Suggested
+from vjepa_core.service.messages import Predicted, Progress, Report, Stage, Suggested, ViewRecognised
 
 PROGRESS_INTERVAL_S = 0.05
 """Minimum time between two progress reports in seconds."""
@@ -69,6 +70,11 @@ class Reporter:
         findings = tuple(tuple(map(str, cine.findings(frame))) for frame in frames)
         structures = tuple(cine.structure_dice(frame) for frame in frames)
         self.send(Predicted(cine.cine_id, cine.revision, frames, dice, final, draft, findings, structures))
+
+    def view(self, cine: CineState, recognised: RecognisedView | None) -> None:
+        """Report the recognised view of a cine; nothing if there is no view recogniser."""
+        if recognised is not None:
+            self.send(ViewRecognised(cine.cine_id, recognised.view, recognised.probability))
 
     def suggested(self, suggested: Suggested) -> None:
         """Report a suggestion, unless it is unchanged."""

@@ -1,0 +1,127 @@
+"""Recognition of the apical view of a cine, by a linear head on the tokens of the frozen encoder.
+
+Whether a cine shows the left heart in an apical view at all is decided by `Recogniser` before; this head
+distinguishes the four-chamber view (A4C) from the two-chamber view (A2C).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vjepa_core.fewshot.applicability import cine_embedding
+from vjepa_core.fewshot.prepared_cine import PreparedCine
+from vjepa_core.fewshot.starter import Starter
+from vjepa_core.resources import resource_path
+
+log = logging.getLogger(__name__)
+
+SHIPPED = "view.safetensors"
+"""File in `resources/heads` with the `ViewRecogniser` for the shipped encoder."""
+
+VIEWS = ("A2C", "A4C")
+"""Views that are distinguished: a negative score means the first, a positive one the second."""
+
+
+@dataclass(frozen=True)
+class RecognisedView:
+    """Answer of the recognition.
+
+    Attributes
+    ----------
+    view : str or None
+        One of `VIEWS`; None if the cine shows neither, or if it is undecided.
+    probability : float
+        Probability of the more likely of the two views; 0 if the cine shows no apical view.
+    """
+
+    view: str | None
+    probability: float
+
+
+NEITHER = RecognisedView(None, 0.0)
+"""Answer for a cine that shows no apical view of the left heart."""
+
+
+@dataclass(frozen=True, eq=False)
+class ViewRecogniser:
+    """Logistic regression that distinguishes the apical views.
+
+    Attributes
+    ----------
+    weights : array
+        (D,) float32, weights of the embedding that `cine_embedding` returns.
+    bias : float
+    limit : float
+        Minimum probability, 0.5..1; below it the view is undecided.
+    """
+
+    weights: NDArray[np.float32]
+    bias: float
+    limit: float
+
+    def recognise(self, embedding: NDArray[np.floating]) -> RecognisedView:
+        """Return the view of an apical cine.
+
+        Parameters
+        ----------
+        embedding : array
+            (D,) result of `cine_embedding`.
+        """
+        score = float(self.weights @ embedding) + self.bias
+        probability = float(1 / (1 + np.exp(-abs(score))))
+        return RecognisedView(VIEWS[score > 0] if probability >= self.limit else None, probability)
+
+    def save(self, path: Path, encoder_checksum: str) -> None:
+        """Write the recogniser as a safetensors file."""
+        metadata = {"encoder": encoder_checksum, "bias": str(self.bias), "limit": str(self.limit)}
+        save_file({"weights": self.weights.astype(np.float32)}, str(path), metadata=metadata)
+
+
+def load_view_recogniser(encoder_checksum: str, path: Path | None = None) -> ViewRecogniser | None:
+    """Load the view recogniser for an encoder; None if none exists for its weights or the file is damaged.
+
+    Parameters
+    ----------
+    encoder_checksum : str
+        Checksum of the encoder's weights.
+    path : Path, optional
+        File of the recogniser; default: the shipped one.
+    """
+    path = resource_path("heads", SHIPPED) if path is None else path
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata["encoder"] != encoder_checksum:
+                return None
+            weights = file.get_tensor("weights").astype(np.float32)
+            bias, limit = float(metadata["bias"]), float(metadata["limit"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        log.warning("A4C and A2C cannot be distinguished: %s", error)
+        return None
+    if weights.ndim != 1 or not np.isfinite(weights).all() or not np.isfinite(bias) or not 0.5 <= limit <= 1:
+        log.warning("A4C and A2C cannot be distinguished: %s is damaged", path.name)
+        return None
+    return ViewRecogniser(weights, bias, limit)
+
+
+def recognise_view(cine: PreparedCine, recogniser: ViewRecogniser, starter: Starter) -> RecognisedView:
+    """Recognise the view of a cine, without using its labels.
+
+    Parameters
+    ----------
+    cine : PreparedCine
+        Cine with features.
+    recogniser : ViewRecogniser
+    starter : Starter
+        Decides whether the view is apical; its head is on the inference device.
+    """
+    if not starter.applies(replace(cine, labels={})):
+        return NEITHER
+    return recogniser.recognise(cine_embedding(cine))
