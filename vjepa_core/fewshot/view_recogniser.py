@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from vjepa_core.encoder.architecture import Architecture
+from vjepa_core.encoder.catalogue import EncoderCard
 from vjepa_core.fewshot.applicability import cine_embedding
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter
@@ -84,13 +86,13 @@ class ViewRecogniser:
         save_file({"weights": self.weights.astype(np.float32)}, str(path), metadata=metadata)
 
 
-def load_view_recogniser(encoder_checksum: str, path: Path | None = None) -> ViewRecogniser | None:
+def load_view_recogniser(card: EncoderCard, path: Path | None = None) -> ViewRecogniser | None:
     """Load the view recogniser for an encoder; None if none exists for its weights or the file is damaged.
 
     Parameters
     ----------
-    encoder_checksum : str
-        Checksum of the encoder's weights.
+    card : EncoderCard
+        Card of the encoder.
     path : Path, optional
         File of the recogniser; default: the shipped one.
     """
@@ -98,14 +100,15 @@ def load_view_recogniser(encoder_checksum: str, path: Path | None = None) -> Vie
     try:
         with safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
-            if metadata["encoder"] != encoder_checksum:
+            if metadata["encoder"] != card.checksum:
                 return None
             weights = file.get_tensor("weights").astype(np.float32)
             bias, limit = float(metadata["bias"]), float(metadata["limit"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         log.warning("A4C and A2C cannot be distinguished: %s", error)
         return None
-    if weights.ndim != 1 or not np.isfinite(weights).all() or not np.isfinite(bias) or not 0.5 <= limit <= 1:
+    is_valid = weights.shape == (Architecture.parse(card.architecture).embed_dim,)
+    if not is_valid or not np.isfinite([*weights, bias]).all() or not 0.5 <= limit <= 1:
         log.warning("A4C and A2C cannot be distinguished: %s is damaged", path.name)
         return None
     return ViewRecogniser(weights, bias, limit)

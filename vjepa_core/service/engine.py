@@ -86,7 +86,7 @@ class Engine:
                 self._device,
                 load_starter(card),
                 load_recogniser(card.checksum),
-                load_view_recogniser(card.checksum),
+                load_view_recogniser(card),
             )
         except Exception as error:
             logger.exception("the encoder could not be loaded")

@@ -42,6 +42,7 @@ from vjepa_core.service.messages import (
     Shutdown,
     Stage,
     Suggested,
+    ViewRecognised,
 )
 
 
@@ -159,6 +160,13 @@ def test_an_outdated_or_unknown_result_is_dropped(harness: Harness, cine: int, r
 def test_a_suggestion_for_the_latest_labels_is_reported(harness: Harness) -> None:
     harness.annotate(revision=2)
     sent = Suggested(7, 2, 4, 9)
+    harness.engine.report(sent)
+    assert harness.events == [sent]
+
+
+def test_a_recognised_view_is_reported(harness: Harness) -> None:
+    harness.annotate()
+    sent = ViewRecognised(7, "A4C", 0.97)
     harness.engine.report(sent)
     assert harness.events == [sent]
 

@@ -24,8 +24,11 @@ from tests.unit.service.test_service import (
 from vjepa_core.bench.synthetic_images import textures
 from vjepa_core.fewshot.findings import CAP
 from vjepa_core.fewshot.head import save_head
+from vjepa_core.fewshot.view_recogniser import RecognisedView
+from vjepa_core.service import engine
 from vjepa_core.service.cine_state import CineState
 from vjepa_core.service.messages import (
+    Failed,
     HeadReady,
     OpenCine,
     Predicted,
@@ -33,6 +36,7 @@ from vjepa_core.service.messages import (
     SetVisibleFrame,
     Stage,
     Suggested,
+    ViewRecognised,
 )
 from vjepa_core.service.recognition import Recognition
 
@@ -92,6 +96,41 @@ def test_an_unrecognised_cine_gets_no_previews(
     since = len(driver.reports)
     driver.wait_for(Stage.NOT_RECOGNISED, since=since)
     assert predicted(driver, 2) == []
+
+
+class StubViews:
+    """A view recogniser that always answers A2C."""
+
+    def recognise(self, embedding: object) -> RecognisedView:
+        return RecognisedView("A2C", 0.95)
+
+
+@pytest.mark.parametrize(("applies", "view", "probability"), [(True, "A2C", 0.95), (False, None, 0.0)])
+def test_the_view_is_reported_once_the_cine_is_prepared(
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]],
+    monkeypatch: pytest.MonkeyPatch,
+    applies: bool,
+    view: str | None,
+    probability: float,
+) -> None:
+    monkeypatch.setattr(engine, "load_view_recogniser", lambda _card: StubViews())
+    driver, _ = with_starter(applies)
+    driver.send(left_heart(driver, 1))
+    driver.wait_for(Stage.DRAFT if applies else Stage.NOT_RECOGNISED)
+    driver.send(driver.labels(1, 0))
+    driver.wait_for(Stage.UP_TO_DATE, 1)
+    assert driver.of(ViewRecognised) == [ViewRecognised(1, view, probability)]
+
+
+def test_no_view_is_reported_without_a_view_recogniser(
+    with_starter: Callable[[bool], tuple[Driver, list[StubStarter]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "load_view_recogniser", lambda _card: None)
+    driver, _ = with_starter(True)
+    driver.send(left_heart(driver, 1))
+    driver.wait_for(Stage.DRAFT)
+    assert driver.of(ViewRecognised) == []
+    assert driver.of(Failed) == []
 
 
 def test_the_file_of_a_head_contains_its_reference_cines(driver: Driver, tmp_path: Path) -> None:

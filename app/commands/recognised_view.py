@@ -1,0 +1,78 @@
+"""Recognition of the view of a cine for commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.commands.segment import decode, feature_cache
+from app.domain.cine import Cine
+from app.domain.views import View
+from app.encoders import registry
+from vjepa_core.encoder.catalogue import EncoderCard
+
+
+@dataclass(frozen=True)
+class ViewAnswer:
+    """View of a cine as recognised by the program.
+
+    Attributes
+    ----------
+    view : View or None
+        A4C or A2C; None if the cine shows neither, or if it is undecided.
+    probability : float
+        Probability of the more likely of the two views; 0 if the cine shows no apical view.
+    """
+
+    view: View | None
+    probability: float
+
+
+def recognise(
+    cine: Cine,
+    *,
+    card: EncoderCard | None = None,
+    on_progress: OnProgress = lambda _stage, _done, _total: None,
+) -> ViewAnswer | None:
+    """Recognise the view of an open cine as the window does, with the same cache of features.
+
+    Parameters
+    ----------
+    cine : Cine
+    progress : Progress
+        Shows the stage on the terminal.
+    card : EncoderCard, optional
+        Encoder; default: the one in the settings.
+
+    Returns
+    -------
+    ViewAnswer or None
+        None if this encoder has no view recogniser.
+
+    Raises
+    ------
+    ApicalError, CoreError
+        If a file of the encoder cannot be used, or no frame can be decoded.
+    """
+    from vjepa_core.encoder.loaded import resolve_encoder
+    from vjepa_core.encoder.precision import inference_device
+    from vjepa_core.fewshot.pipeline import CinePipeline
+    from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
+    from vjepa_core.fewshot.view_recogniser import load_view_recogniser, recognise_view
+
+    card = card or registry.find(registry.chosen())
+    starter, recogniser = load_starter(card), load_view_recogniser(card)
+    if starter is None or recogniser is None:
+        return None
+    starter.head.to(inference_device())
+    frames, damaged = decode(cine, cine.region, progress)
+    pipeline = CinePipeline.of_region(
+        frames,
+        LEFT_HEART,
+        fps=cine.timing.fps,
+        pixel_aspect=cine.pixel_aspect,
+        left_heart=True,
+        damaged=damaged,
+    )
+    pipeline.prepare(*resolve_encoder(card), cache=feature_cache(), on_progress=progress)
+    found = recognise_view(pipeline.prepared, recogniser, starter)
+    return ViewAnswer(None if found.view is None else View(found.view), found.probability)
