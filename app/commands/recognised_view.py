@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.commands.progress import Progress
 from app.commands.segment import decode, feature_cache
 from app.domain.cine import Cine
 from app.domain.views import View
@@ -27,12 +28,7 @@ class ViewAnswer:
     probability: float
 
 
-def recognise(
-    cine: Cine,
-    *,
-    card: EncoderCard | None = None,
-    on_progress: OnProgress = lambda _stage, _done, _total: None,
-) -> ViewAnswer | None:
+def recognise(cine: Cine, progress: Progress, card: EncoderCard | None = None) -> ViewAnswer | None:
     """Recognise the view of an open cine as the window does, with the same cache of features.
 
     Parameters
