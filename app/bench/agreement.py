@@ -16,6 +16,10 @@ Values = Mapping[str, float | None]
 """Values by name, such as "biplane.ef_percent"; None where a number could not be given."""
 
 
+COVERAGE = 0.9
+"""Share of references that the intervals should contain."""
+
+
 @dataclass(frozen=True)
 class MeasuredHeart:
     """Measured and reference values of one heart, and the 90 % intervals of the measured ones."""
@@ -38,6 +42,8 @@ class Agreement:
         Number of hearts without a measured value although there is a reference.
     covered : (m,) bool
         Whether the interval contains the reference, for hearts with an interval.
+    strained : (m,) float
+        Error as a fraction of the half-width of the interval, on the scale on which it is symmetric.
     """
 
     what: str
@@ -46,6 +52,7 @@ class Agreement:
     reference: NDArray[np.float64]
     missing: int
     covered: NDArray[np.bool_]
+    strained: NDArray[np.float64]
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -67,6 +74,7 @@ class Agreement:
             "mae": float(np.abs(errors).mean()) if n else None,
             "r": float(np.corrcoef(self.measured, self.reference)[0, 1]) if varies else None,
             "coverage": float(self.covered.mean()) if len(self.covered) else None,
+            "interval_scale": conformal_quantile(self.strained, COVERAGE),
             "reference_mean": float(self.reference.mean()) if n else None,
         }
 
@@ -99,10 +107,10 @@ def agreements(
         both = [heart for heart in known if _number(heart.measured.get(key)) is not None]
         if not known:
             continue
+        with_interval = [heart for heart in both if key in heart.intervals]
         covered = [
             heart.intervals[key][0] <= float(heart.reference[key] or 0.0) <= heart.intervals[key][1]
-            for heart in both
-            if key in heart.intervals
+            for heart in with_interval
         ]
         found.append(
             Agreement(
@@ -112,9 +120,43 @@ def agreements(
                 np.array([heart.reference[key] for heart in both], float),
                 len(known) - len(both),
                 np.array(covered, bool),
+                np.array([_strained(heart, key) for heart in with_interval], float),
             )
         )
     return found
+
+
+def conformal_quantile(scores: NDArray[np.float64], share: float) -> float | None:
+    """Return the factor for the widths of intervals with which a new case is covered with a probability.
+
+    It is the ceil((n + 1) * share)-th smallest of n scores (split conformal prediction; Lei et al., J Am Stat
+    Assoc 2018; 113: 1094); None if there are too few.
+    """
+    rank = math.ceil((len(scores) + 1) * share)
+    return float(np.sort(scores)[rank - 1]) if 0 < rank <= len(scores) else None
+
+
+def _strained(heart: MeasuredHeart, key: str) -> float:
+    """Return the error of a value over the half-width of its interval, on a logarithmic scale.
+
+    The intervals are symmetric on that scale, see `app.domain.measure.intervals`; an end at 0 % is not.
+    """
+    low, high = (_logarithm(key, end) for end in heart.intervals[key])
+    measured, reference = (
+        _logarithm(key, heart_values[key]) for heart_values in (heart.measured, heart.reference)
+    )
+    half = max(abs(high - measured), abs(measured - low))
+    return abs(reference - measured) / half
+
+
+def _logarithm(key: str, value: float | None) -> float:
+    """Return the logarithm of the ratio that a value stands for: 1 - EF, 1 + strain, or a volume."""
+    number = float(value or 0.0)
+    if key.endswith("ef_percent"):
+        number = 100.0 - number
+    elif "gls" in key:
+        number = 100.0 + number
+    return math.log(max(number, 1e-6))
 
 
 def _number(value: float | None) -> float | None:

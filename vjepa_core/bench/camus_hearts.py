@@ -22,6 +22,7 @@ from vjepa_core.bench.kept_arrays import checksum, kept_arrays
 from vjepa_core.encoder.precision import inference_device
 from vjepa_core.fewshot.assessment import label_image
 from vjepa_core.fewshot.confidence import estimate_errors, soft_dice
+from vjepa_core.fewshot.enclosed_atrium import relabel_enclosed_atrium
 from vjepa_core.fewshot.fit import predict
 from vjepa_core.fewshot.head import Head
 
@@ -109,7 +110,7 @@ def predict_stills(head: Head, images: NDArray[np.uint8], tokens: Tensor) -> Pre
     """Predict square still images (N, H, W) uint8 with their tokens."""
     masks, expected, cavity = [], [], []
     for prepared in as_prepared_cines(images, tokens):
-        probabilities = predict(head, prepared, [0])
+        probabilities = relabel_enclosed_atrium(predict(head, prepared, [0]))
         masks.append(label_image(probabilities[0], prepared.box, tuple(CLASSES), prepared.inside))
         expected.append(float(estimate_errors(prepared, [0], probabilities).dice[0]))
         cavity.append(float(soft_dice(probabilities)[0, 0]))

@@ -45,6 +45,16 @@ def test_statistics_of_errors() -> None:
     assert found.over_guess == pytest.approx((2 + 11 + 13) / 3 / 2.0)
 
 
+def test_the_scale_of_intervals_is_a_conformal_quantile() -> None:
+    # Intervals that are symmetric in log(100 - EF): half-width log(1.1), errors 0.1 to 1.5 times that.
+    hearts = [heart(50.0, 100 - 50 * 1.1**t, 100 - 50 * 1.1, 100 - 50 / 1.1) for t in np.arange(1, 16) / 10]
+    (found,) = agreements("test", hearts, EF)
+    assert found.row["interval_scale"] == pytest.approx(1.5)  # the 15th of 15
+    assert found.row["coverage"] == pytest.approx(10 / 15)
+    (few,) = agreements("test", hearts[:5], EF)
+    assert few.row["interval_scale"] is None
+
+
 def test_statistics_that_too_few_values_cannot_give_are_absent() -> None:
     (one,) = agreements("test", [heart(50, 52)], EF)
     assert one.row["bias"] == -2
