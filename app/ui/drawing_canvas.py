@@ -50,6 +50,7 @@ class DrawingCanvas(LabelledPicture):
 
     stroke_finished = Signal(object)  # FinishedStroke, once per stroke, at its end
     stroke_in_progress = Signal(bool)
+    frame_shown = Signal(object)  # key of the frame, or None
     brush_radius_changed = Signal(float)
     drew_nothing_behind = Signal()  # drawing behind had no effect: other structures cover the area
 
@@ -93,6 +94,7 @@ class DrawingCanvas(LabelledPicture):
         self.set_masks(FrameMasks((0, 0) if image is None else (image.shape[0], image.shape[1])))
         self.set_doubt(None)
         self._update_marks()
+        self.frame_shown.emit(key)
 
     def set_masks(self, masks: FrameMasks, *, outdated: bool = False) -> None:
         """Display the masks of the visible frame; a stroke in progress is not affected.

@@ -7,9 +7,9 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.domain.cine import Cine, TimingSource
-from app.ui.measure.volume_curve import VolumeCurve
 from app.ui.timeline import Timeline
 from app.ui.transport import Player, Transport
+from app.ui.volume_curve import VolumeCurve
 
 DECODING_INTERVAL_MS = 150
 

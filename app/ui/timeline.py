@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,46 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.ui import theme
-from app.ui.frame_axis import MARGIN, FrameAxis
 
+MARGIN = 14
+"""Space in pixels at both ends of an axis of frames."""
 MIN_DICE = 0.6  # expected Dice of the shortest bar
 STRIP_HEIGHT = 30
 HIGH_DICE, LOW_DICE = QColor(theme.ACCENT), QColor(theme.WARNING)
 OUTDATED = QColor(theme.MUTED)
 BACKGROUND, DECODED = QColor("#0d0f12"), QColor("#4a545e")
 ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
+
+
+@dataclass(frozen=True)
+class FrameAxis:
+    """Axis on which every frame of a cine has the same width.
+
+    Attributes
+    ----------
+    n_frames : int
+        Number of frames; 0 without a cine.
+    width : int
+        Width of the widget in pixels, margins included.
+    """
+
+    n_frames: int
+    width: int
+
+    @property
+    def span(self) -> float:
+        """Width of all frames together in pixels."""
+        return float(max(self.width - 2 * MARGIN, 1))
+
+    def x_of(self, frame: float) -> float:
+        """Return the horizontal position in pixels of the centre of a frame."""
+        return MARGIN + (frame + 0.5) * self.span / max(self.n_frames, 1)
+
+    def frame_at(self, x: float) -> int:
+        """Return the frame at a horizontal position in pixels, clamped to the cine; 0 without a cine."""
+        if self.n_frames == 0:
+            return 0
+        return min(max(int((x - MARGIN) / self.span * self.n_frames), 0), self.n_frames - 1)
 
 
 class Timeline(QWidget):

@@ -124,6 +124,10 @@ class Geometries:
             sizes[frame] = found or np.nan
         return sizes
 
+    def is_examined(self, frame: int) -> bool:
+        """Return True if the geometry of a frame is known, so that it costs no time."""
+        return frame in self._known
+
     def examined(self, frame: int) -> FrameGeometry:
         """Geometry of a frame in its own pixel size."""
         if frame not in self._labels:

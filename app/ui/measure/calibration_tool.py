@@ -46,9 +46,9 @@ class CalibrationLine(QWidget):
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.distance = QDoubleSpinBox()
-        self.distance.setRange(0.1, 500.0)
+        self.distance.setRange(0.0, 400.0)  # 0 stands for an empty field: no distance is assumed
+        self.distance.setSpecialValueText("distance")
         self.distance.setDecimals(1)
-        self.distance.setValue(5.0)
         self.distance.setAccessibleName("Distance")
         self.unit = QComboBox()
         self.unit.addItems(["cm", "mm"])
@@ -56,6 +56,8 @@ class CalibrationLine(QWidget):
         self.set = QPushButton("Set")
         self.set.setAutoDefault(False)
         self.set.clicked.connect(self._accept)
+        self._has_points = False
+        self.distance.valueChanged.connect(self._enable)
         self.cancel = QPushButton("Cancel")
         self.cancel.setAutoDefault(False)
         self.cancel.clicked.connect(self.cancelled)
@@ -75,11 +77,18 @@ class CalibrationLine(QWidget):
             self.text.setText("The points are too close together: choose two that are farther apart.")
         else:
             self.text.setText(f"Distance of the points ({pixels:.0f} pixels):")
-        for widget in (self.distance, self.unit, self.set):
-            widget.setEnabled(is_long)
+        self._has_points = is_long
+        self._enable()
+
+    def _enable(self) -> None:
+        self.distance.setEnabled(self._has_points)
+        self.unit.setEnabled(self._has_points)
+        self.set.setEnabled(self._has_points and self.distance.value() > 0.0)
 
     def _accept(self) -> None:
         self.distance.interpretText()
+        if not self.set.isEnabled():
+            return
         self.accepted.emit(self.distance.value() * (10.0 if self.unit.currentText() == "cm" else 1.0))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -147,6 +156,7 @@ class CalibrationTool(QObject):
         """Wait for two points."""
         self._canvas.cancel_stroke()
         self._active, self._points, self._dragged = True, [], None
+        self.line.distance.setValue(0.0)
         self.line.show()
         self._draw()
         self._canvas.setFocus()

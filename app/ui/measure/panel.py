@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -20,13 +20,14 @@ from PySide6.QtWidgets import (
 
 from app.ui import theme
 from app.ui.measure.body_size import BodySizeFields
-from app.ui.measure.contents import Contents, Line, Row
 from app.ui.measure.phase_pictures import PhasePicture, PhasePictures
 from app.ui.measure.rows import RowTable
+from app.workspace.measuring.contents import Contents, Line, Row
 
 NOTICE = "Research use only. Not for diagnosis."
 INTERVALS = "90 % intervals in grey"
 UPDATING = "Updating…"
+COPY, COPIED, COPIED_MS = "Copy as text", "Copied", 1500
 MAX_WARNINGS = 3
 """Warnings that are displayed before 'more'."""
 
@@ -56,6 +57,10 @@ class MeasurePanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._contents: Contents | None = None
+        self._copied = QTimer(self)
+        self._copied.setSingleShot(True)
+        self._copied.setInterval(COPIED_MS)
+        self._copied.timeout.connect(self._restore_copy)
         self._all_warnings = False
         self.state = _label(theme.MUTED)
         self.notice = _label(theme.WARNING)
@@ -83,7 +88,7 @@ class MeasurePanel(QWidget):
         self.facts = self._linked()
         self.pictures = PhasePictures()
         self.body = BodySizeFields()
-        self.copy = QPushButton("Copy as text")
+        self.copy: QPushButton = QPushButton(COPY)
         self.copy.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.copy.clicked.connect(self.copy_wanted)
         self._arrange()
@@ -152,6 +157,19 @@ class MeasurePanel(QWidget):
         self._show_warnings()
         _set_html(self.facts, contents.facts, colour=theme.MUTED)
         self.copy.setVisible(contents.has_numbers)
+
+    @property
+    def contents(self) -> Contents:
+        """What is displayed."""
+        return self._contents or Contents()
+
+    def show_copied(self) -> None:
+        """Confirm for a moment that the numbers were copied."""
+        self.copy.setText(COPIED)
+        self._copied.start()
+
+    def _restore_copy(self) -> None:
+        self.copy.setText(COPY)
 
     def show_pictures(self, pictures: Sequence[PhasePicture]) -> None:
         """Display both phases of each view."""

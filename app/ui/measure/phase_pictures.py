@@ -32,7 +32,9 @@ CONTOUR = QColor(0, 158, 235)
 DISKS = QColor(255, 255, 255, 95)
 AXIS = QColor(255, 255, 255, 220)
 BASE = QColor("#f2c14e")
-TILE_HEIGHT = 96
+TILE_HEIGHT = 100
+TILE_RATIO = 1.4
+"""Usual width of a picture divided by its height."""
 BLANK = QColor("#0d0f12")
 
 

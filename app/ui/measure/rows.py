@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from app.ui import theme
-from app.ui.measure.contents import Row
+from app.workspace.measuring.contents import Row
 
 LABEL_WIDTH = 84
 

@@ -52,6 +52,17 @@ def test_dragging_sets_both_points(tool: CalibrationTool, mouse: MouseInput) -> 
     assert tool.points[1] == pytest.approx((20, 100), abs=0.3)
 
 
+def test_no_distance_is_assumed(tool: CalibrationTool, mouse: MouseInput) -> None:
+    seen = finished(tool)
+    mouse.drag((20, 10), (20, 60), (20, 100))
+    assert not tool.line.set.isEnabled()
+    QTest.keyClick(tool.line.distance, Qt.Key.Key_Return)
+    assert seen == []
+    QTest.keyClicks(tool.line.distance, "5")
+    QTest.keyClick(tool.line.distance, Qt.Key.Key_Return)
+    assert [distance for _, _, distance in seen] == [50.0]
+
+
 def test_millimetres_can_be_typed(tool: CalibrationTool, mouse: MouseInput) -> None:
     seen = finished(tool)
     mouse.drag((20, 10), (20, 100))

@@ -10,8 +10,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from app.ui.measure.contents import Contents, Line, Link, Row, frame_link, frame_of
 from app.ui.measure.panel import UPDATING, MeasurePanel
+from app.workspace.measuring.contents import Contents, Line, Link, Row, frame_link, frame_of
 
 CONTENTS = Contents(
     headline=Row("EF, biplane", "57 %", "52 to 61", "drawn"),

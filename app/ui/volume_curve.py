@@ -25,11 +25,12 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.domain.facts import Phase
 from app.ui import theme
-from app.ui.frame_axis import FrameAxis
+from app.ui.timeline import FrameAxis
 
 CURVE = QColor(0, 158, 235)
 FLAG = QColor("#f2c14e")
 BEAT = QColor(255, 255, 255, 13)
+OTHER_BEAT = 0.45  # opacity of the flags of beats that are not displayed
 PLAYHEAD = QColor("#ffffff")
 PLOT_HEIGHT = 56
 FLAG_PADDING = 5
@@ -48,11 +49,14 @@ class Flag:
         Zero-based frame.
     is_manual : bool
         True if a human has marked the frame, False if the program proposes it.
+    is_measured : bool
+        True if the displayed numbers refer to this frame, False for another beat.
     """
 
     phase: Phase
     frame: int
     is_manual: bool = False
+    is_measured: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,6 +306,7 @@ class VolumeCurve(QWidget):
 
     def _paint_flag(self, painter: QPainter, flag: Flag, frame: int) -> None:
         box, x = self._flag_box(flag, frame), self.axis().x_of(frame)
+        painter.setOpacity(1.0 if flag.is_measured or flag is self._dragged else OTHER_BEAT)
         is_filled = flag.is_manual or flag is self._dragged
         painter.setPen(QPen(FLAG, 1.3))
         painter.drawLine(QPointF(x, box.bottom()), QPointF(x, self._plot().bottom() + 5))
@@ -310,6 +315,7 @@ class VolumeCurve(QWidget):
         painter.setPen(QColor("#1b1505") if is_filled else FLAG)
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(flag.phase))
         painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setOpacity(1.0)
 
 
 def curve_paths(values: NDArray[np.float64], axis: FrameAxis, area: QRectF) -> list[QPainterPath]:

@@ -100,8 +100,3 @@ def frame_of(target: str) -> tuple[int, int] | None:
         return None
     cine_id, _, frame = rest.partition(":")
     return int(cine_id), int(frame)
-
-
-def plain(line: Line) -> str:
-    """Return the text of a line without its links."""
-    return "".join(part for part in line if isinstance(part, str)).strip(" ·")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.ui.measure.contents import Contents, Row, plain
+from app.workspace.measuring.contents import Contents, Row
 
 TITLE = "Measurements of the left heart, Apical. Research use only: not for diagnosis."
 
 
-def as_text(contents: Contents, notes: Sequence[str]) -> str:
+def as_text(contents: Contents, notes: Sequence[str], warnings: Sequence[str]) -> str:
     """Return numbers with units, intervals and origin, then notes and warnings.
 
     Parameters
     ----------
     contents : Contents
-        Its facts are left out, because they name files.
+        Numbers; its facts are left out, because they name files.
     notes : sequence of str
         Sentences about method, view, pixel size and heart rate that name no file.
+    warnings : sequence of str
+        Sentences that name no file either.
     """
     rows = ([contents.headline] if contents.headline is not None else []) + [*contents.rows, *contents.minor]
     lines = [TITLE, "", *(_row(row) for row in rows)]
@@ -25,7 +27,6 @@ def as_text(contents: Contents, notes: Sequence[str]) -> str:
         lines += ["", *notes]
     if contents.is_updating:
         lines += ["", "The masks were still changing when these numbers were copied."]
-    warnings = [plain(line) for line in contents.warnings]
     if warnings:
         lines += ["", "Warnings:", *(f"- {text}" for text in warnings)]
     return "\n".join(lines) + "\n"

@@ -13,10 +13,10 @@ from app.domain.measure.heart import Values
 from app.domain.measure.left_heart import LeftHeart, ViewInput, measure_left_heart
 from app.domain.views import FactSource, View
 from app.readers.open import open_cine
-from app.ui.measure.contents import Contents, Row
-from app.ui.measure.describe import Describer, ViewFacts, number, warning_line
-from app.ui.measure.text_report import as_text
-from tests.ui.measure.hearts import ED_FRAMES, ES_FRAME, beating, calibrated_cine, heart
+from app.workspace.measuring.contents import Contents, Row, frame_link
+from app.workspace.measuring.describe import Describer, ViewFacts, number, warning_lines
+from app.workspace.measuring.text_report import as_text
+from tests.hearts import ED_FRAMES, ES_FRAME, beating, calibrated_cine, heart
 
 VALUES = Values(1, 2, 3)
 A4C = ViewFacts("A4C", 1, dict.fromkeys(range(40), "drawn"))
@@ -53,7 +53,7 @@ def test_biplane_values_come_first_with_interval_and_the_origin_of_each_view(cin
     assert headline is not None
     assert headline.label == "EF, biplane"
     assert headline.value == f"{result.biplane.ef_percent:.0f} %"
-    assert (headline.interval, headline.detail) == ("52 to 61", "drawn, draft")
+    assert (headline.interval, headline.detail) == ("52 to 61", "A4C drawn, A2C draft")
     edv = by_label(describer.rows())["EDV"]
     assert edv.value == f"{result.biplane.edv_ml:.0f} ml"
     assert (edv.interval, edv.detail) == ("48 to 57", "A4C drawn, A2C draft")
@@ -69,8 +69,8 @@ def test_one_view_is_named(cine: Cine) -> None:
     assert headline.detail == "drawn"
     rows = by_label(describer.rows())
     assert rows["EDV"].detail == "drawn"
-    assert rows["GLS A4C"].value.startswith("−")
-    assert "not speckle tracking" in rows["GLS A4C"].detail
+    assert rows["GLS"].value.startswith("−")
+    assert "not speckle tracking" in rows["GLS"].detail
     assert "MAPSE A4C" in rows
     assert "EF, A4C" not in by_label(describer.minor())
 
@@ -101,11 +101,25 @@ def test_without_a_ventricle_there_is_no_number(cine: Cine) -> None:
 
 
 def test_warnings_link_to_their_frame(cine: Cine) -> None:
-    result = measured(cine, View.A4C)
-    caveat = replace(result.views["A4C"].beats[0].caveats[0], frame=12) if result.warnings else None
-    if caveat is not None:
-        line = warning_line(caveat, A4C)
-        assert "Go to frame 12" in str(line[-1])
+    result = replace(
+        measured(cine, View.A4C),
+        warnings=(
+            "A4C: Frame 20: check its outline.",
+            "A4C: Frames 2 and 20: nobody has checked.",
+            "biplane: foreshortened.",
+        ),
+    )
+    lines = warning_lines(result, [A4C])
+    link = frame_link("frame 20", 1, 20)
+    assert lines[0] == ("A4C: Frame 20: check its outline. Go to ", link, ".")
+    assert lines[1] == (
+        "A4C: Frames 2 and 20: nobody has checked. Go to ",
+        frame_link("frame 2", 1, 2),
+        ", ",
+        link,
+        ".",
+    )
+    assert lines[2] == ("biplane: foreshortened.",)
 
 
 def test_numbers_have_a_true_minus_sign() -> None:
@@ -117,11 +131,10 @@ def test_the_text_for_the_clipboard_has_units_intervals_origin_and_notice_but_no
     contents = Contents(
         headline=Row("EF, biplane", "57 %", "52 to 61", "drawn, draft"),
         rows=(Row("SV", "59 ml"),),
-        warnings=(("A2C is a draft. ",),),
         facts=(("Pair: Smith_John.dcm (A4C)",),),
         is_updating=True,
     )
-    text = as_text(contents, ["Method of disks, ASE/EACVI 2015."])
+    text = as_text(contents, ["Method of disks, ASE/EACVI 2015."], ["A2C is a draft."])
     assert "Research use only" in text
     assert "EF, biplane: 57 % (90 % interval 52 to 61; drawn, draft)" in text
     assert "SV: 59 ml\n" in text

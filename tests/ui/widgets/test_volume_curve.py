@@ -9,8 +9,8 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from app.domain.facts import Phase
-from app.ui.measure.volume_curve import Curve, Flag, VolumeCurve
 from app.ui.timeline import Timeline
+from app.ui.volume_curve import Curve, Flag, VolumeCurve
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 ED, ES = Flag(Phase.ED, 20), Flag(Phase.ES, 34, is_manual=True)

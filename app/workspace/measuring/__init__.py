@@ -1,0 +1,1 @@
+"""Measurements in words: rows, sentences and plain text, without widgets."""

@@ -1,0 +1,81 @@
+"""Lines about what the numbers depend on: view, pair, pixel size, landmarks, body size."""
+
+from __future__ import annotations
+
+from app.domain.cine import Calibration
+from app.domain.views import FactSource, View
+from app.workspace.measuring.contents import Line, Link
+
+SOURCES = {
+    FactSource.FILE: "from the file",
+    FactSource.RECOGNISED: "recognised and confirmed",
+    FactSource.MANUAL: "set by hand",
+}
+BY_HAND = "by hand"
+"""`Calibration.source` of a pixel size that was set by hand."""
+
+
+def view_text(view: View | None, source: FactSource | None) -> str:
+    """Return the view with its origin, such as 'A4C, from the file'."""
+    if view is None:
+        return "unknown"
+    return f"{view}, {'recognised' if source is None else SOURCES[source]}"
+
+
+def view_line(view: View | None, source: FactSource | None) -> Line:
+    """Return the line about the view of the visible cine.
+
+    Parameters
+    ----------
+    view : View or None
+        None if it is unknown.
+    source : FactSource or None
+        None if the program proposes the view and nobody has confirmed it.
+    """
+    if view is None:
+        return ("View unknown, an apical view is assumed · ", Link("set", "view"))
+    text = f"View: {view_text(view, source)} · "
+    if source is None:
+        return (text, Link("confirm", "confirm_view"), " · ", Link("change", "view"))
+    return (text, Link("change", "view"))
+
+
+def pair_line(visible: str, pair: str | None, *, has_candidates: bool) -> Line:
+    """Return the line about the pair; names of the cines with their views, such as 'Image-43 (A4C)'."""
+    if pair is not None:
+        return (f"Pair: {visible} with {pair} · ", Link("change", "pair"))
+    if has_candidates:
+        return ("No pair: volumes are from one view · ", Link("choose a pair", "pair"))
+    return ("No pair: open the other apical view of this study for biplane volumes.",)
+
+
+def pixel_text(calibration: Calibration | None) -> str:
+    """Return the pixel size with its origin, such as '0.441 × 0.441 mm, from the file'."""
+    if calibration is None:
+        return "unknown"
+    source = BY_HAND if calibration.source == BY_HAND else "from the file"
+    return f"{calibration.mm_per_px_x:.3f} × {calibration.mm_per_px_y:.3f} mm, {source}"
+
+
+def pixel_line(calibration: Calibration | None) -> Line:
+    """Return the line about the pixel size of the left ventricle."""
+    if calibration is None:
+        return ("Pixel size unknown: no millilitres · ", Link("calibrate by hand", "calibrate"))
+    link = Link("calibrate again" if calibration.source == BY_HAND else "calibrate by hand", "calibrate")
+    return (f"Pixel {pixel_text(calibration)} · ", link)
+
+
+def landmarks_line(frame: int, *, is_shown: bool, is_manual: bool) -> Line | None:
+    """Return the line about the landmarks of the visible frame; None if it displays none."""
+    if not is_shown:
+        return None
+    if is_manual:
+        return (f"Axis of frame {frame} set by hand · ", Link("reset", "reset_landmarks"))
+    return ("Axis from the masks: drag its points on the picture to correct it.",)
+
+
+def body_line(bsa_m2: float | None) -> Line:
+    """Return the line about body size."""
+    if bsa_m2 is None:
+        return (Link("Index by body size", "body"),)
+    return (f"Body surface area {bsa_m2:.2f} m² · ", Link("change", "body"))
