@@ -6,7 +6,11 @@ start of the program's head in benchmarks with few patients of CAMUS.
 
 The image net of the head does not depend on the encoder. ``--net picture`` fits this net only.
 ``--net features --with HEAD`` fits the feature net, starting from the image net of HEAD, which is sufficient
-for a new encoder.
+for a new encoder. ``--continue HEAD`` fits the nets of HEAD further. The shipped head was fitted with 3,000
+steps per net, and then further with 9,000 steps of the image net and 7,000 of the feature net
+(``--net picture --steps 9000 --continue HEAD --learning-rate 2e-3 --ema 0.998``, then ``--net features
+--steps 7000`` with the same options; the carried label was withheld in 65 % of the samples). After 3,000
+steps, it still underestimated the ejection fraction of the training patients themselves.
 """
 
 from __future__ import annotations
@@ -90,6 +94,9 @@ def make(
     steps: int,
     net: str = "both",
     image_net_head: Path | None = None,
+    continued: Path | None = None,
+    learning_rate: float = 3e-3,
+    ema: float = 0.995,
 ) -> dict[str, float]:
     """Fit both networks one after the other, write the starter, and return its Dice on validation patients.
 
@@ -108,6 +115,10 @@ def make(
         Networks to fit.
     image_net_head : Path, optional
         Head with the image net from which the fit starts; with ``net="features"``.
+    continued : Path, optional
+        Head whose nets are fitted further.
+    learning_rate, ema : float
+        See `FitConfig`.
     """
     train, scored = load_camus(camus)
     phantoms = phantom_stills(2500 if phantom_only else 600, INPUT_SIZE, seed=5)
@@ -123,8 +134,8 @@ def make(
     config = FitConfig(
         steps=steps,
         batch=8,
-        learning_rate=3e-3,
-        ema=0.995,
+        learning_rate=learning_rate,
+        ema=ema,
         carried_share=0.0,
         prior_dropout=0.6,
         prior_dropout_many=0.6,
@@ -132,7 +143,7 @@ def make(
         both_from=len(prepared_cines) + 1,
     )
     torch.manual_seed(0)
-    head = Head(shape)
+    head = Head(shape) if continued is None else load_head(continued)
     scores: dict[str, float] = {}
 
     def run(fit: Fit) -> Head:
@@ -149,9 +160,10 @@ def make(
     if net != "features":
         head = run(ImageNetFit(head, prepared_cines, config))
     if net != "picture":
-        head.feature_net.copy_weights(head.image_net)
+        if continued is None:
+            head.feature_net.copy_weights(head.image_net)
         head = run(Fit(head, prepared_cines, config, warm=False))
-    if net == "both" or image_net_head is not None:
+    if net == "both" or image_net_head is not None or continued is not None:
         head.in_use.fill_(True)
         scores = dice(predict_head(head, scored.images, scored_tokens), scored.masks)
         _print_scores("both nets", scores)
@@ -181,6 +193,11 @@ if __name__ == "__main__":
         metavar="HEAD",
         help="head with the image network to start from",
     )
+    parser.add_argument(
+        "--continue", dest="continued", type=Path, metavar="HEAD", help="head whose nets are fitted further"
+    )
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--ema", type=float, default=0.995)
     arguments = parser.parse_args()
     if arguments.image_net_head is not None and arguments.net != "features":
         parser.error("--with HEAD requires --net features")
@@ -191,4 +208,7 @@ if __name__ == "__main__":
         steps=arguments.steps,
         net=arguments.net,
         image_net_head=arguments.image_net_head,
+        continued=arguments.continued,
+        learning_rate=arguments.learning_rate,
+        ema=arguments.ema,
     )
