@@ -75,7 +75,7 @@ class Group:
             return {}
         found = {one.what: one.over_guess for one in self.agreements if one.what.endswith(" ef")}
         return {
-            f"{what}: error of stating the mean over ours": ratio
+            f"{what}: error of always stating the mean over ours": ratio
             for what, ratio in found.items()
             if ratio is not None
         }
@@ -139,31 +139,35 @@ def phantom_predicted(
     keep: Path | None,
     on_progress: OnProgress,
 ) -> Iterator[Group]:
-    """Outline two frames of phantom cines and measure the predicted masks of a beat without outlined frames.
+    """Outline two frames of phantom cines and measure the predicted masks, never the outlines themselves.
 
-    Yields the rows so far after each cine: a later group replaces an earlier one with its title.
+    If both phases were outlined, the outlined beat and another one are measured, otherwise any beat; each at
+    the true frames of end-diastole and end-systole, and at those that the program proposes. Yields the rows
+    so far after each cine: a later group replaces an earlier one with its title.
     """
-    at_frames: list[MeasuredHeart] = []
-    proposed: list[MeasuredHeart] = []
-    title = f"phantom predicted, {choice} outlined"
+    hearts: dict[str, list[MeasuredHeart]] = {}
+    what, done = f"phantom predicted, {choice} outlined", 0
     for seed in range(_ATTEMPTS * n):
-        on_progress(title, len(at_frames), n)
+        on_progress(what, done, n)
         cine = phantom_cine(seed)
         if cine is None:
             continue
         file = None if keep is None else kept_file(keep, cine, choice, starter)
         predicted = predict_cine(cine, choice, encoder, starter, keep=file)
-        beat = cine.measured_beat(predicted.outlined)
-        at_frames.append(_at_frames(predicted, beat))
-        proposed.append(_proposed(predicted, beat))
-        yield Group(title, agreements(title, at_frames, _single_plane()))
-        yield Group(
-            f"{title}, ED and ES proposed",
-            agreements(f"{title}, ED and ES proposed", proposed, _single_plane()),
+        other = cine.measured_beat(predicted.outlined)
+        beats = {"any beat": other}
+        if choice is Outlined.PHASES:
+            beats = {"outlined beat": cine.beats[0], "other beat": other}
+        for name, beat in beats.items():
+            hearts.setdefault(f"{what}, {name}", []).append(_at_frames(predicted, beat))
+            hearts.setdefault(f"{what}, {name} proposed", []).append(_proposed(predicted, beat))
+        yield from (
+            Group(title, agreements(title, so_far, _single_plane())) for title, so_far in hearts.items()
         )
-        if len(at_frames) == n:
+        done += 1
+        if done == n:
             break
-    on_progress(title, n, n)
+    on_progress(what, n, n)
 
 
 _PLANE = "A4C"

@@ -146,12 +146,14 @@ def test_predicted_masks_are_measured_and_kept(monkeypatch: pytest.MonkeyPatch, 
 
     *_, at_frames, proposed = groups()
     row = at_frames.rows[0]
-    assert row["what"] == "phantom predicted, ED and ES outlined ef"
+    assert row["what"] == "phantom predicted, ED and ES outlined, other beat ef"
     assert (row["n"], row["missing"]) == (2, 0)
     assert row["bias"] < -20  # every frame shows the end-systolic mask
     assert at_frames.rows[2]["what"].endswith(" esv")
     assert at_frames.rows[2]["mae"] < 2.0
     assert proposed.rows[0]["missing"] == 2  # a curve without beats
+    titles = [group.title.removeprefix("phantom predicted, ED and ES outlined, ") for group in groups()]
+    assert titles[-4:] == ["outlined beat", "outlined beat proposed", "other beat", "other beat proposed"]
     assert len(list(tmp_path.glob("phantom_*_phases_*.npz"))) == 2
     monkeypatch.setattr(phantom_beats, "segment", None)  # nothing is computed again
     assert groups()[-2].rows == at_frames.rows

@@ -64,7 +64,7 @@ def test_predictions_of_one_phantom_are_measured(
     monkeypatch.setattr(segmenter, "FitConfig", partial(FitConfig, steps=6))
     asked = ["bench", "measure", "--phantom", "0", "--predicted", "1", "--keep", str(tmp_path)]
     assert main([*asked, "--json", str(tmp_path / "m.json")]) == 0
-    assert "ED and ES outlined ef" in capsys.readouterr().out
+    assert "ED and ES outlined, other beat ef" in capsys.readouterr().out
     rows = {row["what"]: row for row in json.loads((tmp_path / "m.json").read_text())["rows"]}
-    assert rows["phantom predicted, ED and ES outlined ef"]["mae"] < 15
+    assert rows["phantom predicted, ED and ES outlined, outlined beat ef"]["mae"] < 15
     assert len(list(tmp_path.glob("phantom_*.npz"))) == 2
