@@ -30,7 +30,7 @@ COMMANDS: dict[str, str] = {
     "demo": "open the window on the demo cine, with starter labels",
     "info": "print frames, timing, calibration and region of a cine",
     "segment": "fit on a few labelled frames, write masks for every frame",
-    "measure": "measure volumes, ejection fraction and strain from label images",
+    "measure": "measure volumes, ejection fraction and strain of the left heart",
     "encoders": "list, check, import, compare and choose encoders",
     "pretrain": "train an encoder on cines without labels",
     "doctor": "check this machine and suggest remedies",

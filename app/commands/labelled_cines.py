@@ -118,7 +118,7 @@ def from_project(path: Path) -> Iterator[AnnotatedCines]:
     opened: dict[int, AnnotatedCine] = {}
     try:
         for record, labels in annotated:
-            cine = _open(record, path.resolve().parent)
+            cine = open_record(record, path.resolve().parent)
             if cine is not None:
                 opened[record.id] = AnnotatedCine(cine, labels)
         missing = len(annotated) - len(opened)
@@ -150,7 +150,7 @@ def _snapshot(path: Path) -> tuple[LabelSet, list[tuple[CineRecord, dict[int, Fr
             return project.label_set, annotated
 
 
-def _open(record: CineRecord, folder: Path) -> Cine | None:
+def open_record(record: CineRecord, folder: Path) -> Cine | None:
     """Open the cine of a record where it was, or where its content is found; None if it is missing."""
     folders = [folder] if record.path is None else [record.path.parent, folder]
     found = relocate(record, folders, _content_hash, max_hashed=_MAX_HASHED)

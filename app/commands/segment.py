@@ -1,4 +1,4 @@
-"""Fit a head to a few labelled frames of a cine and write masks for every frame.
+"""Fit a head to a few labelled frames of a cine and write masks for every frame, and measurements on them.
 
 LABELS is a folder of frame_0012.png (8-bit label images, zero-based frame number) or a NIfTI (x, y, 1, t) or
 (x, y, t). An image that is 255 throughout is unlabelled; one that is 0 throughout shows no structure.
@@ -21,12 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.commands.label_set import add_label_set_argument, read_label_set
+from app.commands.measured_view import (
+    cavity_dice,
+    known_view,
+    recognised_view,
+    with_assumed_view,
+    with_recognised,
+)
+from app.commands.measurement_files import write_measurements
 from app.commands.output_folder import make_folder
 from app.commands.progress import Progress
 from app.commands.report import NOTICE, Report, to_json_types
 from app.domain.cine import Box, Cine, Frame
 from app.domain.errors import ApicalError, LabelError, ProjectError
 from app.domain.labels import LabelSet
+from app.domain.measure.as_json import to_json
+from app.domain.measure.cine_measurement import structure_values
+from app.domain.measure.left_heart import ViewInput, measure_left_heart
+from app.domain.views import View
 from app.encoders import registry
 from app.engine.region_geometry import decode_frames
 from vjepa_core.atomic import write_text
@@ -35,6 +47,7 @@ from vjepa_core.label_image import structure_mask
 
 if TYPE_CHECKING:
     from vjepa_core.fewshot.feature_cache import FeatureCache
+    from vjepa_core.fewshot.prepared_cine import PreparedCine
     from vjepa_core.fewshot.segmenter import Segmentation
 
 log = logging.getLogger(__name__)
@@ -87,7 +100,7 @@ def run(args: argparse.Namespace) -> Report:
             with _timed(seconds, "decode"):
                 frames, damaged = decode(cine, given.region, progress)
             _drop_damaged(given.labels, damaged)
-            found, started_from = _segment(args, given, frames, damaged, progress)
+            found, started_from, view = _segment(args, given, frames, damaged, progress)
             seconds.update(found.seconds)
             masks = np.zeros((cine.n_frames, cine.height, cine.width), np.uint8)
             masks[(slice(None), *given.region.slices)] = found.masks
@@ -102,6 +115,9 @@ def run(args: argparse.Namespace) -> Report:
                     affine=cine.affine,
                     calibration_of=cine.calibration_of,
                 )
+            progress("measuring", 0, 1)
+            with _timed(seconds, "measure"):
+                files += write_measurements(args.out, _measurements(given, found, masks, damaged, view))
     finally:
         cine.source.close()
     _warn_of_leftovers(args.out, cine.n_frames, formats)
@@ -207,12 +223,23 @@ def _segment(
     frames: NDArray[np.uint8],
     damaged: Sequence[int],
     progress: Callable[[str, int, int], None],
-) -> tuple[Segmentation, str | None]:
-    """Segment the region; return also the name of the head that the fit started from, None for a new one."""
+) -> tuple[Segmentation, str | None, View | None]:
+    """Segment the region.
+
+    Returns
+    -------
+    Segmentation
+    str or None
+        Name of the head that the fit started from; None for a new one.
+    View or None
+        Recognised view; None if the file states it or if it was not recognised.
+    """
+    from vjepa_core.encoder.precision import inference_device
     from vjepa_core.fewshot import segmenter
     from vjepa_core.fewshot.starter import SHIPPED, load_starter
 
     starter = load_starter(given.card) if given.label_set.is_left_heart else None
+    prepared: list[PreparedCine] = []
     found = segmenter.segment(
         frames,
         {frame: image[given.region.slices] for frame, image in given.labels.items()},
@@ -226,8 +253,13 @@ def _segment(
         seed=args.seed,
         budget_s=args.budget,
         on_progress=progress,
+        on_prediction=lambda cine, _frames, _probabilities: prepared.append(cine),
     )
-    return found, None if starter is None else Path(SHIPPED).stem
+    view = None
+    if starter is not None and prepared and known_view(given.cine)[0] is None:
+        starter.head.to(inference_device())
+        view = recognised_view(prepared[0], starter, given.card)
+    return found, None if starter is None else Path(SHIPPED).stem, view
 
 
 def _summary(
@@ -268,6 +300,35 @@ def _summary(
         "confidence_is": CONFIDENCE,
         "warnings": list(cine.warnings),
     }
+
+
+def _measurements(
+    given: _Input,
+    found: Segmentation,
+    masks: NDArray[np.uint8],
+    damaged: Sequence[int],
+    recognised: View | None,
+) -> dict[str, Any]:
+    """Measure the left heart on the masks as they are written."""
+    from app.engine.sector import sector_of
+
+    values = structure_values(given.label_set)
+    if values is None:
+        reason = "The label set has no LV cavity (SNOMED CT 87878005): nothing is measured."
+        return {"notice": NOTICE, "method": "ase", "views": {}, "intervals": {}, "warnings": [reason]}
+    frames = [frame for frame in range(given.cine.n_frames) if frame not in damaged]
+    view, source = known_view(given.cine)
+    view_input = ViewInput(
+        given.cine,
+        {frame: masks[frame] for frame in frames},
+        view,
+        source,
+        structure_dice=cavity_dice(dict(enumerate(found.structure_dice)), values.cavity),
+        expected_dice={frame: float(found.confidence[frame]) for frame in frames},
+        inside=sector_of(given.cine, given.labels.values()),
+    )
+    view_input = with_assumed_view(with_recognised(view_input, recognised))
+    return {"notice": NOTICE, **to_json(measure_left_heart([view_input], values))}
 
 
 def _write_summary(out: Path, summary: dict[str, Any]) -> Path:

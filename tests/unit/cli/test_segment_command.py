@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import pytest
 from PIL import Image
 
 from app import cli
+from app.domain.labels import LEFT_HEART as LEFT_HEART_SET
 from app.readers.open import open_cine
+from app.storage.label_set_json import label_set_to_json
+from tests.unit.cli.test_measure_command import write_beats
 from tests.unit.readers.dicom_oracle import grey_cine, region
 from vjepa_core.encoder.catalogue import UNTRAINED_ENCODER
 from vjepa_core.errors import Cancelled, CoreError
@@ -124,7 +128,57 @@ def test_with_another_encoder_the_fit_starts_from_a_new_head(
 
 def test_formats_are_chosen(demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     assert _segment(demo_cine_path, LABELS, tmp_path, "--formats", "csv") == 0
-    assert {file.name for file in tmp_path.iterdir()} == {"areas.csv", "summary.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "areas.csv",
+        "summary.json",
+        "measurements.json",
+        "measurements.csv",
+    }
+
+
+def test_measurements_beside_the_masks_are_those_of_apical_measure(
+    tmp_path: Path,
+    calls: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cine, labels = write_beats(tmp_path, view="A2C")
+    fake = segmenter.segment
+
+    def segment(frames: Any, given: Any, classes: Any, **options: Any) -> segmenter.Segmentation:
+        found = fake(frames, given, classes, **options)
+        masks = np.stack([given[frame] for frame in range(len(frames))])
+        return replace(found, masks=masks, structure_dice=[{1: 0.95}] * len(frames))
+
+    monkeypatch.setattr(segmenter, "segment", segment)
+    out = tmp_path / "out"
+    assert _segment(cine, labels, out) == 0
+    written = json.loads((out / "measurements.json").read_text())
+    capsys.readouterr()
+    assert cli.main(["measure", str(cine), "--labels", str(out / "masks"), "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert written["views"] == measured["views"]
+    assert written["views"]["A2C"]["edv_ml"] > 50
+    assert any("low" in text or "below 0.80" in text for text in written["warnings"])
+    low, high = written["intervals"]["A2C.ef_percent"]
+    assert low < written["views"]["A2C"]["ef_percent"] < high
+    with (out / "measurements.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    (shown,) = (row for row in rows if (row["beat"], row["quantity"]) == ("shown", "ef_percent"))
+    assert float(shown["value"]) == written["views"]["A2C"]["ef_percent"]
+    assert (float(shown["low_90"]), float(shown["high_90"])) == (low, high)
+
+
+def test_structures_without_a_ventricle_are_not_measured(
+    demo_cine_path: Path, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    structures = tuple(replace(one, snomed="") for one in LEFT_HEART_SET.structures)
+    file = tmp_path / "set.json"
+    file.write_text(label_set_to_json(replace(LEFT_HEART_SET, structures=structures)))
+    assert _segment(demo_cine_path, LABELS, tmp_path / "out", "--label-set", str(file)) == 0
+    written = json.loads((tmp_path / "out" / "measurements.json").read_text())
+    assert written["views"] == {}
+    assert "no LV cavity" in written["warnings"][0]
 
 
 def test_a_budget_that_ended_the_fit_is_reported(
