@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from app.domain.facts import AssignedView, Fact, FactChange, FactKey, FactKind, Landmarks, PhaseMark
+from app.domain.facts import (
+    AssignedView,
+    Fact,
+    FactKey,
+    FactKind,
+    Landmarks,
+    ManualCalibration,
+    PhaseMark,
+)
 from app.domain.history import MAX_BYTES, MAX_STEPS, Edit, History, PackedEdit
 from app.domain.provenance import Provenance, States
 from app.domain.strokes import Stroke, read_only_copy
@@ -31,7 +39,7 @@ class AnnotationLayer:
     states : mapping of int to States, optional
         States of the structures on these frames; default drawn, for every structure that has a pixel.
     facts : mapping of FactKey to Fact, optional
-        View, landmarks and phase marks.
+        View, landmarks, phase marks and calibrations.
     revision : int
         Number of changes of label images so far.
     sequence : int, optional
@@ -151,6 +159,12 @@ class AnnotationLayer:
         return {frame: found[frame] for frame in sorted(f for f in found if f is not None)}
 
     @property
+    def calibrations(self) -> dict[int | None, ManualCalibration]:
+        """Calibrations by hand, by index of the region in `Cine.regions`; None for the whole frame."""
+        found = self._facts.items()
+        return {index: fact for (_, index), fact in found if isinstance(fact, ManualCalibration)}
+
+    @property
     def can_undo(self) -> bool:
         """True if there is an edit to undo."""
         return self._history.can_undo
@@ -182,9 +196,9 @@ class AnnotationLayer:
         self._check_frame(frame)
         return dict(self._states.get(frame, {}))
 
-    def fact(self, kind: FactKind, frame: int | None = None) -> Fact | None:
-        """Return a fact of the cine, or of a frame if its kind is set per frame; None if it is not set."""
-        return self._facts.get((kind, frame))
+    def fact(self, kind: FactKind, index: int | None = None) -> Fact | None:
+        """Return a fact; None if it is not set. `index` is the frame or region, as in `FactKey`."""
+        return self._facts.get((kind, index))
 
     def apply(self, edit: Edit) -> None:
         """Apply an edit; edits that could have been redone are discarded.
@@ -200,10 +214,11 @@ class AnnotationLayer:
         if isinstance(edit, Stroke):
             self._check_stroke(edit)
         else:
-            if edit.frame is not None:
-                self._check_frame(edit.frame)
-            if edit.before != self._facts.get(edit.key):
-                raise ValueError(f"the change of the {edit.kind} does not start from its present value")
+            for change in edit.changes:
+                if change.frame is not None:
+                    self._check_frame(change.frame)
+                if change.before != self._facts.get(change.key):
+                    raise ValueError(f"the change of the {change.kind} does not start from its present value")
         self._history.push(edit)
         self._replace(edit, after=True)
 
@@ -241,12 +256,13 @@ class AnnotationLayer:
     def _replace(self, edit: Edit, *, after: bool) -> None:
         """Restore the pixels, states or fact of an edit as they were after or before it."""
         self._sequence += 1
-        if isinstance(edit, FactChange):
-            fact = edit.after if after else edit.before
-            if fact is None:
-                self._facts.pop(edit.key, None)
-            else:
-                self._facts[edit.key] = fact
+        if not isinstance(edit, Stroke):
+            for change in edit.changes:
+                fact = change.after if after else change.before
+                if fact is None:
+                    self._facts.pop(change.key, None)
+                else:
+                    self._facts[change.key] = fact
             return
         label = self._labels.get(edit.frame)
         image = np.zeros(self._shape, np.uint8) if label is None else label.copy()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from app.domain.facts import FactChange
+from app.domain.facts import FactEdit
 from app.domain.strokes import PackedStroke, Stroke
 
 MAX_STEPS = 500
 MAX_BYTES = 64 * 2**20
 
-Edit = Stroke | FactChange
-"""A stroke or a change of a fact, which is undone as a whole."""
-PackedEdit = PackedStroke | FactChange
+Edit = Stroke | FactEdit
+"""A stroke or a change of facts, which is undone as a whole."""
+PackedEdit = PackedStroke | FactEdit
 """An edit as the history and the project file store it."""
 
 

@@ -6,7 +6,17 @@ import sqlite3
 from typing import Any
 
 from app.domain.annotation_layer import AnnotationLayer
-from app.domain.facts import Fact, FactChange, FactKey, FactKind, fact_from_json, fact_to_json
+from app.domain.facts import (
+    Fact,
+    FactChange,
+    FactChanges,
+    FactKey,
+    FactKind,
+    changes_from_json,
+    changes_to_json,
+    fact_from_json,
+    fact_to_json,
+)
 from app.domain.history import MAX_STEPS, PackedEdit
 from app.domain.label_packing import unpack_pixels
 from app.domain.provenance import Provenance, states_from_json
@@ -17,6 +27,8 @@ from vjepa_core.label_image import LabelImage
 
 _WHOLE_CINE = -1
 _FACTS = tuple(str(kind) for kind in FactKind)
+_SEVERAL_FACTS = "facts"
+"""Kind of an edit with several changes of facts, which are stored together as JSON in `after`."""
 
 
 def find_layer(connection: Connection, cine_id: int, rater: str) -> int | None:
@@ -103,8 +115,9 @@ def write_change(sql: sqlite3.Connection, cine_id: int, rater: str, change: Chan
     match change.content:
         case FrameContent():
             _write_frame(sql, layer_id, change, change.content)
-        case FactContent():
-            _write_fact(sql, layer_id, change, change.content)
+        case contents:
+            for content in contents:
+                _write_fact(sql, layer_id, change, content)
     sql.execute(
         "UPDATE layers SET revision = ?, sequence = ? WHERE id = ?",
         (change.revision, change.sequence, layer_id),
@@ -124,8 +137,8 @@ def _write_frame(sql: sqlite3.Connection, layer_id: int, change: Change, content
 
 
 def _write_fact(sql: sqlite3.Connection, layer_id: int, change: Change, content: FactContent) -> None:
-    kind, frame = content.key
-    key = (layer_id, str(kind), _WHOLE_CINE if frame is None else frame)
+    kind, index = content.key
+    key = (layer_id, str(kind), _WHOLE_CINE if index is None else index)
     if content.fact is None:
         sql.execute("DELETE FROM facts WHERE layer_id = ? AND kind = ? AND frame = ?", key)
         return
@@ -181,7 +194,10 @@ def _read_edits(connection: Connection, layer_id: int, *, undone: bool) -> list[
 def _edit_to_row(edit: PackedEdit) -> tuple[object, ...]:
     if isinstance(edit, FactChange):
         values = (None if fact is None else fact_to_json(fact).encode() for fact in (edit.before, edit.after))
-        return (str(edit.kind), edit.frame, edit.rater, *values, 0, 0, 0, 0, "{}", "{}")
+        return (str(edit.kind), edit.index, edit.rater, *values, 0, 0, 0, 0, "{}", "{}")
+    if isinstance(edit, FactChanges):
+        text = changes_to_json(edit).encode()
+        return (_SEVERAL_FACTS, edit.frame, edit.rater, None, text, 0, 0, 0, 0, "{}", "{}")
     e = edit
     return (
         *(e.kind, e.frame, e.rater, e.before, e.after, e.y0, e.x0, e.height, e.width),
@@ -193,6 +209,8 @@ def _edit_from_row(kind: str, frame: int | None, rater: str, *row: Any) -> Packe
     before, after, y0, x0, height, width, states_before, states_after = row
     if kind in _FACTS:
         return FactChange(FactKind(kind), frame, _fact(kind, before), _fact(kind, after), rater)
+    if kind == _SEVERAL_FACTS:
+        return changes_from_json((after or b"").decode(), rater)
     if frame is None or before is None or after is None:
         raise ValueError("damaged stroke: a column is missing")
     stroke_kind: Any = kind

@@ -7,12 +7,23 @@ from collections import deque
 
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.errors import ProjectError
-from app.domain.facts import AssignedView, Fact, FactChange, FactKind, Landmarks, PhaseMark
+from app.domain.facts import (
+    AssignedView,
+    Fact,
+    FactChange,
+    FactChanges,
+    FactEdit,
+    FactKey,
+    FactKind,
+    Landmarks,
+    ManualCalibration,
+    PhaseMark,
+)
 from app.domain.history import Edit
 from app.domain.provenance import States, StrokeKind
 from app.domain.strokes import Stroke, stroke_between
 from app.storage.project import Project
-from app.storage.records import Action, Change
+from app.storage.records import Action, Change, FactContent
 from vjepa_core.label_image import LabelImage
 
 _logger = logging.getLogger(__name__)
@@ -101,15 +112,35 @@ class Recorder:
 
     def set_view(self, view: AssignedView | None, rater: str) -> FactChange | None:
         """Set or remove the view of the cine; None if nothing changes."""
-        return self._set_fact(FactKind.VIEW, None, view, rater)
+        return self._set_fact((FactKind.VIEW, None), view, rater)
 
     def set_landmarks(self, frame: int, landmarks: Landmarks | None, rater: str) -> FactChange | None:
         """Set or remove the landmarks of a frame; None if nothing changes."""
-        return self._set_fact(FactKind.LANDMARKS, frame, landmarks, rater)
+        return self._set_fact((FactKind.LANDMARKS, frame), landmarks, rater)
 
     def set_phase(self, frame: int, mark: PhaseMark | None, rater: str) -> FactChange | None:
         """Mark a frame as end-diastolic or end-systolic, or remove its mark; None if nothing changes."""
-        return self._set_fact(FactKind.PHASE, frame, mark, rater)
+        return self._set_fact((FactKind.PHASE, frame), mark, rater)
+
+    def move_phase(self, frame: int, to: int, mark: PhaseMark, rater: str) -> FactEdit | None:
+        """Remove the mark of a frame and mark another one, as one step; None if nothing changes."""
+        wanted: dict[int, PhaseMark | None] = {frame: None, to: mark}
+        found = (self._fact_change((FactKind.PHASE, place), fact, rater) for place, fact in wanted.items())
+        changes = tuple(change for change in found if change is not None)
+        if not changes:
+            return None
+        edit = changes[0] if len(changes) == 1 else FactChanges(changes)
+        self.apply(edit)
+        return edit
+
+    def set_calibration(
+        self, region: int | None, calibration: ManualCalibration | None, rater: str
+    ) -> FactChange | None:
+        """Set or remove the calibration of a region, or of the whole frame; None if nothing changes.
+
+        `region` is an index in `Cine.regions`, or None for the whole frame.
+        """
+        return self._set_fact((FactKind.CALIBRATION, region), calibration, rater)
 
     def undo(self) -> Edit | None:
         """Undo the newest edit, write the change, and return the edit; None if there is none."""
@@ -139,23 +170,24 @@ class Recorder:
         self._last_error = None
         return True
 
-    def _set_fact(
-        self, kind: FactKind, frame: int | None, fact: Fact | None, rater: str
-    ) -> FactChange | None:
-        before = self._layer.fact(kind, frame)
-        if before == fact:
-            return None
-        change = FactChange(kind, frame, before, fact, rater)
-        self.apply(change)
+    def _set_fact(self, key: FactKey, fact: Fact | None, rater: str) -> FactChange | None:
+        change = self._fact_change(key, fact, rater)
+        if change is not None:
+            self.apply(change)
         return change
+
+    def _fact_change(self, key: FactKey, fact: Fact | None, rater: str) -> FactChange | None:
+        before = self._layer.fact(*key)
+        return None if before == fact else FactChange(*key, before, fact, rater)
 
     def _write(self, action: Action, edit: Edit) -> None:
         layer = self._layer
         counters = (layer.revision, layer.sequence)
-        if isinstance(edit, FactChange):
-            change = Change.of_fact(action, edit, layer.fact(edit.kind, edit.frame), counters)
-        else:
+        if isinstance(edit, Stroke):
             frame = edit.frame
             change = Change.of_frame(action, edit, layer.label(frame), layer.states(frame), counters)
+        else:
+            content = tuple(FactContent(item.key, layer.fact(*item.key)) for item in edit.changes)
+            change = Change.of_facts(action, edit, content, counters)
         self._queue.append(change)
         self.retry()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.domain.facts import Fact, FactChange, FactKey
+from app.domain.facts import Fact, FactEdit, FactKey
 from app.domain.history import PackedEdit
 from app.domain.label_packing import pack_pixels
 from app.domain.provenance import States, states_to_json
@@ -190,7 +190,7 @@ class Change:
         The edit if `action` is "apply"; None for one that the project has already.
     rater : str
         Author.
-    content : FrameContent or FactContent
+    content : FrameContent or tuple of FactContent
         State after the change.
     revision, sequence : int
         Counters of the layer after the change.
@@ -199,17 +199,16 @@ class Change:
     action: Action
     edit: PackedEdit | None
     rater: str
-    content: FrameContent | FactContent
+    content: FrameContent | tuple[FactContent, ...]
     revision: int
     sequence: int
 
     @classmethod
-    def of_fact(
-        cls, action: Action, edit: FactChange, fact: Fact | None, counters: tuple[int, int]
+    def of_facts(
+        cls, action: Action, edit: FactEdit, content: tuple[FactContent, ...], counters: tuple[int, int]
     ) -> Change:
-        """Create the change of a fact; `counters` are revision and sequence."""
-        logged = edit if action == "apply" else None
-        return cls(action, logged, edit.rater, FactContent(edit.key, fact), *counters)
+        """Create a change of facts; `counters` are revision and sequence."""
+        return cls(action, edit if action == "apply" else None, edit.rater, content, *counters)
 
     @classmethod
     def of_frame(

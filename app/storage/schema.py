@@ -107,7 +107,7 @@ STEPS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
             undone INTEGER NOT NULL DEFAULT 0
         ) STRICT""",
         "CREATE INDEX edits_by_state ON edits (layer_id, undone, id)",
-        # Frame -1 stands for the whole cine.
+        # Frame -1 stands for the whole cine; for a calibration it is the index of the region.
         """CREATE TABLE facts (
             layer_id INTEGER NOT NULL REFERENCES layers (id),
             kind TEXT NOT NULL,
