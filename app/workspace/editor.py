@@ -8,11 +8,13 @@ import numpy as np
 
 from app.domain.cine import Frame
 from app.domain.edits import accept_predicted, mark_empty, remove_pixels
+from app.domain.facts import FactEdit
 from app.domain.prediction import Prediction
 from app.domain.provenance import States, StrokeKind
 from app.domain.shown_mask import FrameMasks
 from app.domain.strokes import Stroke
 from app.storage.raters import current_user
+from app.storage.recorder import Recorder
 from app.workspace.islands import islands
 from app.workspace.opened_cine import OpenedCine
 
@@ -27,7 +29,7 @@ class AnnotationEditor:
     label_values : callable
         Returns the values of the structures of the project.
     changed : callable
-        Called with the cine after each change.
+        Called after each change, with the cine and with False if only facts changed.
 
     Attributes
     ----------
@@ -40,7 +42,7 @@ class AnnotationEditor:
         *,
         visible_cine: Callable[[], OpenedCine | None],
         label_values: Callable[[], tuple[int, ...]],
-        changed: Callable[[OpenedCine], object],
+        changed: Callable[[OpenedCine, bool], object],
     ) -> None:
         self.rater = current_user()
         self._visible_cine = visible_cine
@@ -83,15 +85,30 @@ class AnnotationEditor:
             return False
         return self._commit(opened, frame, masks.annotation, kind, states=masks.states, seen=seen)
 
+    def change_facts(self, opened: OpenedCine, change: Callable[[Recorder, str], FactEdit | None]) -> bool:
+        """Change facts of a cine; return False if nothing changed.
+
+        Parameters
+        ----------
+        opened : OpenedCine
+        change : callable
+            Called with the recorder of the cine and the name of the rater; returns the step of the history.
+        """
+        if change(opened.recorder, self.rater) is None:
+            return False
+        self._changed(opened, False)
+        return True
+
     def undo(self) -> int | None:
         """Undo the newest edit of the visible cine and return its frame; None if there is none."""
         opened = self._visible_cine()
         edit = None if opened is None else opened.recorder.undo()
         if opened is None or edit is None:
             return None
-        if isinstance(edit, Stroke):
+        is_stroke = isinstance(edit, Stroke)
+        if is_stroke:
             opened.undo_predictions()
-        self._changed(opened)
+        self._changed(opened, is_stroke)
         return edit.frame
 
     def redo(self) -> int | None:
@@ -100,9 +117,10 @@ class AnnotationEditor:
         edit = None if opened is None else opened.recorder.redo()
         if opened is None or edit is None:
             return None
-        if isinstance(edit, Stroke):
+        is_stroke = isinstance(edit, Stroke)
+        if is_stroke:
             opened.redo_predictions()
-        self._changed(opened)
+        self._changed(opened, is_stroke)
         return edit.frame
 
     def accept(self, frame: int, masks: FrameMasks | None = None, seen: Prediction | None = None) -> bool:
@@ -163,5 +181,5 @@ class AnnotationEditor:
         if opened.recorder.draw(frame, after, kind, self.rater, states) is None:
             opened.discard_recorded()
             return False
-        self._changed(opened)
+        self._changed(opened, True)
         return True

@@ -43,7 +43,7 @@ class Workspace:
     Parameters
     ----------
     dispatcher : Dispatcher
-        Runs callbacks in the thread of the user interface.
+        Runs callbacks in the thread of the user interface; also an attribute.
     encoder : str, optional
         Name of the encoder; default the one chosen in the settings.
 
@@ -74,6 +74,7 @@ class Workspace:
     notice_cleared = Signal(object)  # Notice that no longer applies
 
     def __init__(self, dispatcher: Dispatcher, encoder: str | None = None) -> None:
+        self.dispatcher = dispatcher
         self.project: Project | None = None
         self.visible_cine: OpenedCine | None = None
         self._entries = CineEntries()
@@ -101,7 +102,7 @@ class Workspace:
         self.editor = AnnotationEditor(
             visible_cine=lambda: self.visible_cine,
             label_values=lambda: self.label_set.values,
-            changed=self._on_labels_changed,
+            changed=self._on_edited,
         )
 
     @property
@@ -173,9 +174,7 @@ class Workspace:
         if not self.learner.has_sent(opened):
             self.learner.send(opened)  # only once: sending the same labels again would interrupt a fit
         self.visible_cine_changed.emit()
-        if (
-            not opened.warnings_shown and self.project is not None
-        ):  # only once, when the cine is first visible
+        if not opened.warnings_shown and self.project is not None:  # when the cine is first visible
             opened.warnings_shown = True
             for notice in notices_about(opened, self.project):
                 self.notice_raised.emit(notice)
@@ -390,9 +389,10 @@ class Workspace:
             if opened is self.visible_cine or opened.recorder.layer.annotated_frames:
                 self.learner.send(opened)
 
-    def _on_labels_changed(self, opened: OpenedCine) -> None:
+    def _on_edited(self, opened: OpenedCine, is_stroke: bool) -> None:
         self.saving.check()
-        self.learner.send(opened)
+        if is_stroke:
+            self.learner.send(opened)
         self.labels_changed.emit()
 
     def _on_predicted(self, opened: OpenedCine) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.calibration import BY_HAND
 from app.domain.cine import Calibration, Cine, TimingSource
 from app.domain.facts import Landmarks
 from app.domain.labels import LEFT_ATRIUM, LV_CAVITY, LV_MYOCARDIUM, LabelSet
@@ -22,9 +23,6 @@ from vjepa_core.label_image import LabelImage
 
 LABELLED_SHARE = 0.8
 """Beats are only sought in a cine, and the smallest atrium in a beat, with this share of frames labelled."""
-
-CALIBRATED_BY_HAND = "by hand"
-"""`Calibration.source` of a calibration by hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +194,7 @@ def _calibrated(frames: Iterable[FrameGeometry]) -> tuple[Calibration | None, li
     calibration = next(iter(found), None)
     if calibration is None:
         return None, [Caveat(CaveatKind.NO_CALIBRATION)]
-    by_hand = calibration.source == CALIBRATED_BY_HAND
+    by_hand = calibration.source == BY_HAND
     return calibration, [Caveat(CaveatKind.CALIBRATED_BY_HAND)] if by_hand else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.domain.calibration import BY_HAND
 from app.domain.cine import Calibration
 from app.domain.views import FactSource, View
 from app.workspace.measuring.contents import Line, Link
@@ -11,8 +12,6 @@ SOURCES = {
     FactSource.RECOGNISED: "recognised and confirmed",
     FactSource.MANUAL: "set by hand",
 }
-BY_HAND = "by hand"
-"""`Calibration.source` of a pixel size that was set by hand."""
 
 
 def view_text(view: View | None, source: FactSource | None) -> str:
