@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> Report:
         return _project(args, method, body)
     _check_options(args)
     views, values, reasons = _inputs(args)
-    views[0] = with_assumed_view(views[0])
+    views[0] = with_assumed_view(views[0], other=views[-1].view)
     if len(views) > 1:
         views[1] = with_assumed_view(views[1], other=views[0].view)
         if views[1].view is views[0].view:

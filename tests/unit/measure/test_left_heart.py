@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from app.domain.cine import Box, Calibration, Cine, Region, Timing, TimingSource
 from app.domain.facts import Landmarks
 from app.domain.measure.as_json import to_json
+from app.domain.measure.as_table import to_rows
 from app.domain.measure.body_size import BodySize
 from app.domain.measure.frame_geometry import examine_frame
 from app.domain.measure.heart import Values
@@ -336,6 +338,54 @@ def test_frames_with_the_same_reason_share_a_sentence() -> None:
     assert len(texts) == 1
     assert texts[0].startswith("A4C: Frames ")
     assert " and " in texts[0]
+
+
+POSITIVE = ("_ml", "_mm", "_cm2", "_bpm", "_l_min", "_ml_m2")
+
+
+def numbers(part: object, name: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers of a JSON value, with the last key that leads to them."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield from numbers(value, key)
+    elif isinstance(part, list):
+        for value in part:
+            yield from numbers(value, name)
+    elif isinstance(part, float):
+        yield name, part
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    arrays(np.uint8, (12, 6, 6), elements=st.integers(0, 4)),
+    st.integers(1, 20),
+    st.booleans(),
+    st.sampled_from((None, 0.4)),
+    st.none() | st.tuples(st.integers(-1, 13), st.integers(-1, 13)),
+)
+def test_random_pictures_give_valid_json_without_a_zero_for_a_missing_value(
+    coarse: np.ndarray, size: int, with_atrium: bool, mm: float | None, frames: tuple[int, int] | None
+) -> None:
+    """Blocks of pixels of random structures, some of which are large enough for a ventricle."""
+    blocks = np.kron(coarse % 4, np.ones((size, size), np.uint8))
+    labels = dict(enumerate(np.pad(blocks, ((0, 0), (30, 0), (30, 0)))))
+    of = replace(cine(12, mm=mm), height=labels[0].shape[0], width=labels[0].shape[1])
+    values = VALUES if with_atrium else Values(1)
+    one = view(View.A4C, labels, of, frames=frames, expected_dice={0: 0.5}, structure_dice={1: 0.9})
+    found = measure_left_heart([one, replace(one, view=View.A2C)], values, body=BodySize(170, 70))
+    data = json.loads(json.dumps(to_json(found), allow_nan=False))
+    for key in ("mean", "sd"):
+        for part in (*data["views"].values(), data["biplane"]):
+            del part[key]
+    for name, value in numbers({"views": data["views"], "biplane": data["biplane"]}):
+        if name.endswith(POSITIVE) and not name.startswith(("mapse", "sv_", "cardiac")):
+            assert value > 0, name
+    if mm is None:
+        assert data["biplane"]["edv_ml"] is data["views"]["A4C"]["edv_ml"] is None
+    if data["views"]["A4C"]["ef_percent"] is None:
+        assert found.warnings
+    rows = to_rows(to_json(found))
+    assert all(math.isfinite(row[3]) for row in rows)
 
 
 @settings(max_examples=30, deadline=None)
