@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Cine
-from app.domain.facts import AssignedView, Phase, PhaseMark
+from app.domain.facts import AssignedView, ManualCalibration, Phase, PhaseMark
 from app.domain.views import FactSource, View
 from app.storage.project import Project
 from app.storage.recorder import Recorder
@@ -40,17 +40,29 @@ def set_phase(frame: int, phase: Phase | None) -> Act:
     return lambda recorder: recorder.set_phase(frame, mark, "B")
 
 
+def move_phase(frame: int, to: int, phase: Phase) -> Act:
+    return lambda recorder: recorder.move_phase(frame, to, PhaseMark(phase, FactSource.MANUAL), "A")
+
+
+def calibrate(region: int | None, size: float | None) -> Act:
+    points = ((1.0, 2.0), (1.0, 102.0))
+    fact = None if size is None else ManualCalibration(points, 100.0 * size, size, size)
+    return lambda recorder: recorder.set_calibration(region, fact, "A")
+
+
 edits = (
     st.builds(draw, st.integers(0, 2), st.integers(0, 3), st.integers(0, 8))
     | st.builds(set_view, st.sampled_from((None, View.A4C, View.A2C)))
     | st.builds(set_phase, st.integers(0, 1), st.sampled_from((None, *Phase)))
+    | st.builds(move_phase, st.integers(0, 1), st.integers(0, 2), st.sampled_from(Phase))
+    | st.builds(calibrate, st.sampled_from((None, 0, 1)), st.sampled_from((None, 0.3, 0.4)))
 )
 steps = st.lists(edits | st.sampled_from(("undo", "redo", "reopen")), max_size=20)
 
 
 def content(layer: AnnotationLayer) -> tuple[object, ...]:
     labels = {frame: label.tobytes() for frame, label in layer.labels.items()}
-    return labels, layer.states_by_frame, layer.view, layer.phases
+    return labels, layer.states_by_frame, layer.view, layer.phases, layer.calibrations
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
