@@ -146,7 +146,7 @@ def _from_curve(
         return (), None
     turns = _turning_points(smooth, SMALLEST_SWING * (high - low))
     full = low + FULL_SHARE * (high - low)
-    beats = []
+    beats, intervals = [], []
     for place, (es, is_maximum) in enumerate(turns):
         if is_maximum or place in (0, len(turns) - 1):
             continue
@@ -156,9 +156,8 @@ def _from_curve(
         plausible = SHORTEST_BEAT_MS <= duration <= LONGEST_BEAT_MS
         if plausible and all(smooth[frame] >= full for frame in at_edges):
             beats.append(Beat(_sharpened(size, ed, np.argmax), _sharpened(size, es, np.argmin), end))
-    # At an edge of the cine the largest size may lie beyond it.
-    whole = [beat for beat in beats if beat.ed > 0 and beat.end < len(size) - 1]
-    intervals = [times_ms[beat.end] - times_ms[beat.ed] for beat in whole]
+            if not at_edges:  # there, the largest size may lie beyond the cine
+                intervals.append(duration)
     return tuple(beats), 60_000.0 / float(np.mean(intervals)) if intervals else None
 
 

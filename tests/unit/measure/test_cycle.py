@@ -86,3 +86,11 @@ def test_r_waves_outside_the_cine_leave_the_beats_to_the_curve() -> None:
     size, times = curve(0.2)
     cycle = find_cycle(size, times, [90_000.0, 90_900.0])
     assert (len(cycle.beats), cycle.source) == (2, BeatSource.CURVE)
+
+
+def test_a_beat_that_begins_at_the_edge_of_the_cine_gives_no_heart_rate() -> None:
+    size, times = curve(0.0, beats=1.6)
+    size[1] = size[0] + 0.5  # the largest size is next to the edge
+    cycle = find_cycle(size, times)
+    assert len(cycle.beats) == 1
+    assert cycle.heart_rate is None
