@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.commands.labelled_cines import open_record
-from app.commands.measured_view import cavity_dice, known_view, with_assumed_view
+from app.commands.measured_view import known_view, with_assumed_view
 from app.commands.view_inputs import values_of
-from app.domain.annotation_layer import AnnotationLayer
 from app.domain.cine import Cine
 from app.domain.errors import LabelError
-from app.domain.facts import Phase, PhaseMark
-from app.domain.labels import LabelSet
 from app.domain.measure.biplane import Method
 from app.domain.measure.body_size import BodySize
+from app.domain.measure.cine_measurement import measure_cine
 from app.domain.measure.heart import Values
 from app.domain.measure.left_heart import LeftHeart, ViewInput, measure_left_heart
-from app.domain.prediction import Prediction
-from app.domain.shown_mask import FrameMasks
 from app.domain.views import View
 from app.engine.sector import sector_of
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.records import CineRecord
-from vjepa_core.label_image import LabelImage
+from app.workspace.measuring.chosen_frames import chosen_frames
+from app.workspace.measuring.cine_snapshot import CineSnapshot
+from app.workspace.measuring.pairs import OTHER_VIEW, stored_pairs
+from app.workspace.opened_cine import load_cine
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +47,6 @@ class ProjectMeasurement:
 
 
 @dataclass(frozen=True, eq=False)
-class _Content:
-    """What a project holds about one cine."""
-
-    record: CineRecord
-    layer: AnnotationLayer
-    predictions: Mapping[int, Prediction]
-
-
-@dataclass(frozen=True, eq=False)
 class _Measured:
     record: CineRecord
     view: ViewInput
@@ -67,8 +57,8 @@ def measure_project(
 ) -> tuple[list[ProjectMeasurement], list[str]]:
     """Measure the shown masks of all cines; the project may be open in the window.
 
-    Facts of the active layer (view, landmarks, marks of end-diastole and end-systole) are used. A4C and A2C
-    cines of one study are paired in the order in which they were added.
+    Facts of the active layer (view, landmarks, marks of end-diastole and end-systole, calibration) are used.
+    Cines that the user paired are measured together, then A4C and A2C of one study.
 
     Parameters
     ----------
@@ -89,25 +79,32 @@ def measure_project(
     LabelError
         If no cine has masks.
     """
-    label_set, contents = _snapshot(path)
-    values = values_of(label_set)
-    if not contents:
-        raise LabelError(f"{path.name} has no masks yet: outline a structure in the window.")
     found: list[_Measured] = []
     missing: list[str] = []
-    for content in contents:
-        cine = open_record(content.record, path.resolve().parent)
-        if cine is None:
-            missing.append(
-                f"{content.record.name} was not found: open the project in the window to find it again."
-            )
-            continue
-        try:
-            found.append(_Measured(content.record, _view_input(cine, content, label_set, values)))
-        finally:
-            cine.source.close()
-    results = [_measure(group, values, method, body) for group in _groups(found)]
-    return results, missing
+    schema.check_header(path)
+    with tempfile.TemporaryDirectory(prefix="apical-") as folder:
+        copy = Path(folder) / path.name  # the window locks the project itself
+        schema.copy(path, copy)
+        with Project.open(copy) as project:
+            values = values_of(project.label_set)
+            chosen = stored_pairs(project)
+            for summary in project.summaries():
+                if not (summary.n_annotated or summary.n_predicted):
+                    continue
+                record = summary.record
+                cine = open_record(record, path.resolve().parent)
+                if cine is None:
+                    missing.append(
+                        f"{record.name} was not found: open the project in the window to find it again."
+                    )
+                    continue
+                try:
+                    found.append(_Measured(record, _view_input(cine, record, project, values)))
+                finally:
+                    cine.source.close()
+    if not found and not missing:
+        raise LabelError(f"{path.name} has no masks yet: outline a structure in the window.")
+    return [_measure(group, values, method, body) for group in _groups(found, chosen)], missing
 
 
 def _measure(
@@ -124,84 +121,52 @@ def _measure(
     )
 
 
-def _snapshot(path: Path) -> tuple[LabelSet, list[_Content]]:
-    """Read the committed content from a copy, because the window locks the project."""
-    schema.check_header(path)
-    with tempfile.TemporaryDirectory(prefix="apical-") as folder:
-        copy = Path(folder) / path.name
-        schema.copy(path, copy)
-        with Project.open(copy) as project:
-            contents = []
-            for record in project.cines():
-                layer = project.layer(record.id)
-                predictions = project.predictions(record.id, layer.rater)
-                if not layer.annotated_frames:  # from annotations that were undone
-                    predictions = {f: p for f, p in predictions.items() if p.revision == layer.revision}
-                if layer.annotated_frames or predictions:
-                    contents.append(_Content(record, layer, predictions))
-            return project.label_set, contents
-
-
-def _view_input(cine: Cine, content: _Content, label_set: LabelSet, values: Values) -> ViewInput:
-    """Return the shown masks and the facts of a cine."""
-    layer, predictions = content.layer, content.predictions
-    labels: dict[int, LabelImage] = {}
-    for frame in sorted({*layer.annotated_frames, *predictions}):
-        prediction = predictions.get(frame)
-        labels[frame] = FrameMasks(
-            (cine.height, cine.width),
-            layer.label(frame),
-            layer.states(frame),
-            None if prediction is None else prediction.mask,
-            label_set.walls,
-        ).shown
-    is_human = frozenset(frame for frame in labels if values.cavity in layer.states(frame))
-    assigned = layer.view
+def _view_input(cine: Cine, record: CineRecord, project: Project, values: Values) -> ViewInput:
+    """Return the shown masks and the facts of a cine, as the window measures them."""
+    opened = load_cine(cine, record, project)
+    assigned = opened.recorder.layer.view
     view, source = known_view(cine) if assigned is None else (assigned.view, assigned.source)
-    return ViewInput(
-        cine,
-        labels,
+    snapshot = CineSnapshot.of(opened, view, source)
+    given = ViewInput(
+        snapshot.cine,
+        dict(snapshot.masks),
         view,
         source,
-        frames=marked_frames(layer.phases),
-        landmarks=layer.landmarks,
-        structure_dice=cavity_dice({f: p.structure_dice for f, p in predictions.items()}, values.cavity),
-        expected_dice={frame: prediction.expected_dice for frame, prediction in predictions.items()},
-        is_human=is_human,
-        inside=sector_of(cine, layer.labels.values()),
+        landmarks=opened.recorder.layer.landmarks,
+        structure_dice=snapshot.structure_dice(values.cavity),
+        expected_dice=snapshot.expected_dice(),
+        is_human=snapshot.drawn_frames(values.cavity),
+        inside=sector_of(cine),
     )
+    if not snapshot.marks:
+        return given
+    unmarked = measure_cine(given.cine, given.labels, values, landmarks=given.landmarks, inside=given.inside)
+    return replace(given, frames=chosen_frames(snapshot.marks, unmarked))
 
 
-def marked_frames(phases: Mapping[int, PhaseMark]) -> tuple[int, int] | None:
-    """Return the first marked end-diastole and the end-systole that follows it, or else the first one.
-
-    None unless both phases are marked.
-    """
-    ed = [frame for frame, mark in phases.items() if mark.phase is Phase.ED]
-    es = [frame for frame, mark in phases.items() if mark.phase is Phase.ES]
-    if not ed or not es:
-        return None
-    first = min(ed)
-    return first, min((frame for frame in es if frame > first), default=min(es))
-
-
-def _groups(found: Iterable[_Measured]) -> list[list[_Measured]]:
-    """Pair A4C and A2C cines of one study; all others stay alone."""
+def _groups(found: Sequence[_Measured], chosen: Mapping[str, int]) -> list[list[_Measured]]:
+    """Pair cines: those that the user paired, then A4C and A2C of one study; all others stay alone."""
+    left = {one.record.id: one for one in found}
     groups: list[list[_Measured]] = []
-    waiting: dict[tuple[str, View], list[_Measured]] = {}
-    partner = {View.A4C: View.A2C, View.A2C: View.A4C}
-    for one in found:
-        study, view = one.record.study_hash, one.view.view
-        if study is None or view not in partner:
-            groups.append([one])
-            continue
-        candidates = waiting.get((study, partner[view]), [])
-        if candidates:
-            other = candidates.pop(0)
-            group = next(group for group in groups if group[0] is other)
-            group.append(one)
-            group.sort(key=lambda member: member.view.view is not View.A4C)
-        else:
-            groups.append([one])
-            waiting.setdefault((study, view), []).append(one)
+    while left:
+        one = left.pop(next(iter(left)))
+        partner = _partner(one, left, chosen)
+        group = [one] if partner is None else [one, left.pop(partner)]
+        groups.append(sorted(group, key=lambda member: member.view.view is View.A2C))
     return groups
+
+
+def _partner(one: _Measured, others: Mapping[int, _Measured], chosen: Mapping[str, int]) -> int | None:
+    """Return the number of the cine that is measured together with `one`; None for none."""
+    by_user = chosen.get(str(one.record.id))
+    if by_user is not None:
+        return by_user if by_user in others else None
+    wanted, study = OTHER_VIEW.get(one.view.view) if one.view.view else None, one.record.study_hash
+    if wanted is None or study is None:
+        return None
+    fitting = (
+        number
+        for number, other in others.items()
+        if other.record.study_hash == study and other.view.view is wanted and str(number) not in chosen
+    )
+    return next(fitting, None)

@@ -21,7 +21,7 @@ MOST_OUTSIDE = 0.02
 
 
 def sector_of(cine: Cine, labels: Iterable[LabelImage] = ()) -> NDArray[np.bool_] | None:
-    """Find the ultrasound sector of a cine.
+    """Find the ultrasound sector of a cine; frames are decoded, so it is not for the thread of the window.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def sector_of(cine: Cine, labels: Iterable[LabelImage] = ()) -> NDArray[np.bool_
     for frame in np.unique(np.linspace(0, cine.n_frames - 1, N_FRAMES).astype(int)):
         try:
             boxed.append(geometry.letterbox(cine.frame(int(frame))))
-        except CineError:
+        except (CineError, OSError):
             continue
     if not boxed:
         return None

@@ -18,7 +18,7 @@ from app.domain.prediction import Prediction
 from app.domain.provenance import States
 from app.domain.shown_mask import FrameMasks
 from app.domain.views import FactSource, View
-from app.workspace.measuring.sector_mask import sector_mask
+from app.engine.sector import sector_of
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.label_image import LabelImage
 
@@ -162,7 +162,7 @@ class GeometryCache:
     def sector(self, cine: Cine) -> NDArray[np.bool_] | None:
         """Return the ultrasound sector, (height, width) bool, found once per region."""
         if self._sector is None or self._sector[0] != cine.region:
-            self._sector = cine.region, sector_mask(cine)
+            self._sector = cine.region, sector_of(cine)
         return self._sector[1]
 
     def known(self, snapshot: CineSnapshot, values: Values) -> dict[int, FrameGeometry]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from app.domain.errors import ProjectError
 from app.domain.views import FactSource, View
+from app.storage.project import Project
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
 
@@ -72,13 +73,18 @@ class PairChoice:
 
     def _chosen(self) -> dict[str, int]:
         project = self._workspace.project
-        try:
-            stored = None if project is None else project.result(_PAIRS)
-        except ProjectError:
-            stored = None
-        if not isinstance(stored, dict):
-            return {}
-        return {key: value for key, value in stored.items() if isinstance(value, int)}
+        return {} if project is None else stored_pairs(project)
+
+
+def stored_pairs(project: Project) -> dict[str, int]:
+    """Return the pairs that the user chose: by id of a cine that of the other one, or 0 for none."""
+    try:
+        stored = project.result(_PAIRS)
+    except ProjectError:
+        return {}
+    if not isinstance(stored, dict):
+        return {}
+    return {key: value for key, value in stored.items() if isinstance(value, int)}
 
 
 def _suitability(opened: OpenedCine) -> tuple[bool, bool]:

@@ -15,7 +15,7 @@ from app import cli
 from app.bench.phantom_dicom import write_phantom_dicom
 from app.commands.drafted import NOT_RECOGNISED, Drafted
 from app.domain.cine import Cine
-from app.domain.facts import AssignedView, Phase, PhaseMark
+from app.domain.facts import AssignedView, ManualCalibration, Phase, PhaseMark
 from app.domain.prediction import Prediction
 from app.domain.views import FactSource, View
 from app.readers.open import open_cine
@@ -274,6 +274,8 @@ def test_a_project_is_measured_in_pairs_with_its_facts(
         recorder.set_view(AssignedView(View.A4C, FactSource.MANUAL), "A")
         recorder.set_phase(20, PhaseMark(Phase.ED, FactSource.MANUAL), "A")
         recorder.set_phase(31, PhaseMark(Phase.ES, FactSource.MANUAL), "A")
+        by_hand = ManualCalibration(((0.0, 0.0), (0.0, 100.0)), 40.0, 0.4, 0.4)
+        Recorder(project, records[1].id).set_calibration(0, by_hand, "A")
     code, data, error = measure(capsys, tmp_path / "p.apical")
     assert (code, error) == (0, "")
     pairs: Any = data["measurements"]
@@ -284,6 +286,12 @@ def test_a_project_is_measured_in_pairs_with_its_facts(
     assert pair["views"]["A4C"]["view_source"] == "manual"
     assert pair["biplane"]["ef_percent"] == pytest.approx(100 * (1 - 0.75**3), abs=2)
     assert any("nobody has checked" in text for text in pair["warnings"])
+    assert any(text.startswith("A2C") and "calibrated by hand" in text for text in pair["warnings"])
+    with Project.open(tmp_path / "p.apical") as project:
+        project.save_result("measured_pairs", {str(records[0].id): 0})
+    _, data, _ = measure(capsys, tmp_path / "p.apical")
+    alone: Any = data["measurements"]
+    assert [list(one["views"]) for one in alone] == [["A4C"], ["A2C"]]
     paths[1].unlink()
     code, data, _ = measure(capsys, tmp_path / "p.apical")
     assert code == 0
