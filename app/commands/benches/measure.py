@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=Path,
         metavar="DIR",
-        help="folder that keeps predictions; another run reads them and continues",
+        help="folder that keeps predictions; another run of the same version reads them and continues",
     )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="folder for Bland-Altman plots")
 
