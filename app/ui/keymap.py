@@ -21,6 +21,9 @@ MOUSE = (
     ("Move the picture", "middle button, or Alt + left"),
     ("Grey levels: drag sideways for window, up and down for level", "right button"),
     ("Close an outline", "double click, Enter, or click its start"),
+    ("Move a point of the long axis (with the tool Move)", "left button"),
+    ("Derive the long axis from the masks again", "double click on one of its points"),
+    ("Move the ED or ES flag on the curve", "left button"),
     ("Remove the last corner; discard the outline or stroke", "Backspace; Esc"),
 )
 """Mouse actions on the picture, which cannot be changed."""

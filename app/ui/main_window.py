@@ -1,4 +1,4 @@
-"""The main window: tools on the left, picture in the middle, learning on the right, timeline below."""
+"""The main window: tools on the left, picture, curve and timeline in the middle, results on the right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from app import paths
 from app.domain.errors import ProjectError
@@ -25,6 +25,11 @@ from app.ui.layer_presenter import LayerPresenter
 from app.ui.learning_panel import DOUBT_HELP, LearningPanel
 from app.ui.learning_presenter import LearningPresenter
 from app.ui.local_files import local_paths
+from app.ui.measure.calibration_tool import CalibrationLine, CalibrationTool
+from app.ui.measure.commands import MeasureCommands
+from app.ui.measure.landmark_handles import LandmarkHandles
+from app.ui.measure.panel import MeasurePanel
+from app.ui.measure.presenter import MeasurePresenter
 from app.ui.menus import build_menus
 from app.ui.navigation import Navigation
 from app.ui.notices import NoticePresenter
@@ -34,6 +39,7 @@ from app.ui.status import StatusLine
 from app.ui.suggestion_presenter import SuggestionPresenter
 from app.ui.tool_panel import ToolPanel
 from app.workspace.gestures import TOOLS
+from app.workspace.measurements import Measurements
 from app.workspace.notice import Level
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
@@ -42,6 +48,7 @@ EMPTY = "Open a cine: press Ctrl+O, or drop a file here"
 CONFIRM_MS = 60_000
 """Time within which closing again confirms that unsaved work is discarded."""
 PANEL_WIDTH = 254
+RESULTS_WIDTH = 330
 
 
 class MainWindow(QMainWindow):
@@ -72,7 +79,7 @@ class MainWindow(QMainWindow):
         self._create_commands()
         self._connect_workspace()
         self._show_cine()
-        restore_window(self, self.layers)
+        restore_window(self, self.layers, self.results)
         if self.keymap.warning:
             self.banner.show_message(self.keymap.warning, Level.WARNING)
 
@@ -91,6 +98,13 @@ class MainWindow(QMainWindow):
         self.player_bar = PlayerBar()
         self.tools = ToolPanel(self.keymap)
         self.learning = LearningPanel()
+        self.measure = MeasurePanel()
+        self.results = QTabWidget()
+        self.results.setDocumentMode(True)
+        self.results.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.results.addTab(self.measure, "Measure")
+        self.results.addTab(self.learning, "Learning")
+        self.calibration_line = CalibrationLine()
         self.cine_list = CineList()
         self.status = StatusLine(self.statusBar())
         centre = QWidget()
@@ -98,25 +112,30 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.banner)
+        column.addWidget(self.calibration_line)
         column.addWidget(self.canvas, 1)
         column.addWidget(self.player_bar)
         self.setCentralWidget(centre)
         self._dock("Tools", self.tools, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._dock("Cines", self.cine_list, Qt.DockWidgetArea.LeftDockWidgetArea)
-        self._dock("Learning", self.learning, Qt.DockWidgetArea.RightDockWidgetArea)
+        results = self._dock("Results", self.results, Qt.DockWidgetArea.RightDockWidgetArea, RESULTS_WIDTH)
+        results.setTitleBarWidget(QWidget())  # the tabs are its title
         self.learning.doubt.setToolTip(f"<qt>{self.keymap.hint('toggle_uncertainty')}. {DOUBT_HELP}</qt>")
         hints = [self.keymap.hint(name) for name in ("suggested_frame", "suggested_cine")]
         self.learning.suggestion.setToolTip("\n".join(hints))
         self.actions_by_id = create_actions(self.keymap, self)
-        build_menus(self.menuBar(), self.actions_by_id)
+        self.menus = build_menus(self.menuBar(), self.actions_by_id)
 
-    def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> None:
+    def _dock(
+        self, title: str, widget: QWidget, area: Qt.DockWidgetArea, width: int = PANEL_WIDTH
+    ) -> QDockWidget:
         dock = QDockWidget(title, self)
         dock.setObjectName(title)
         dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
-        widget.setFixedWidth(PANEL_WIDTH)
+        widget.setFixedWidth(width)
         dock.setWidget(widget)
         self.addDockWidget(area, dock)
+        return dock
 
     def _create_presenters(self) -> None:
         workspace, canvas, actions = self.workspace, self.canvas, self.actions_by_id
@@ -147,6 +166,16 @@ class MainWindow(QMainWindow):
             banner=self.banner,
             view_state=self.view_state,
         )
+        self.handles = LandmarkHandles(canvas)
+        self.measurements = Measurements(workspace)
+        self.measured = MeasurePresenter(
+            workspace=workspace,
+            measurements=self.measurements,
+            panel=self.measure,
+            player_bar=self.player_bar,
+            canvas=canvas,
+            handles=self.handles,
+        )
         self.notices = NoticePresenter(workspace=workspace, banner=self.banner)
         self.progress = LearningPresenter(
             workspace=workspace, panel=self.learning, status=self.status, actions=actions
@@ -174,6 +203,19 @@ class MainWindow(QMainWindow):
             layers=self.layers,
             navigation=self.navigation,
             actions=actions,
+        )
+        self.measuring = MeasureCommands(
+            workspace=workspace,
+            measurements=self.measurements,
+            presenter=self.measured,
+            navigation=self.navigation,
+            panel=self.measure,
+            curve=self.player_bar.curve,
+            handles=self.handles,
+            calibration=CalibrationTool(canvas, self.calibration_line),
+            banner=self.banner,
+            actions=actions,
+            menu=self.menus["Measure"],
         )
         self.files = FileDialogs(workspace=workspace, canvas=canvas, actions=actions, parent=self)
         self.dialogs = Dialogs(
@@ -267,13 +309,14 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self.view_state.save()
-        save_window(self, self.layers)
+        save_window(self, self.layers, self.results)
         self.workspace.saving.retry()
         if self.workspace.saving.pending and not self._confirm_unsaved():
             event.ignore()
             return
         self.dialogs.close_all()
         self.hide()  # hide at once: ending the engine may take a moment
+        self.measurements.close()
         self.workspace.close()
         super().closeEvent(event)
 

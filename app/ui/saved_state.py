@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QObject, QSettings, QTimer
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QTabWidget, QWidget
 
 from app import paths
 from app.domain.errors import ProjectError
@@ -47,8 +47,8 @@ class ViewState:
         self._timer.start()
 
 
-def restore_window(window: QWidget, layers: LayerPresenter) -> None:
-    """Restore geometry and display options of the previous session."""
+def restore_window(window: QWidget, layers: LayerPresenter, tabs: QTabWidget) -> None:
+    """Restore geometry, visible tab and display options of the previous session."""
     settings = _settings()
     if settings is None:
         return
@@ -57,14 +57,17 @@ def restore_window(window: QWidget, layers: LayerPresenter) -> None:
         window.restoreGeometry(geometry)
     if settings.value("uncertainty", False, bool):
         layers.show_doubt(True)
+    is_learning = settings.value("learning_tab", False, bool)
+    tabs.setCurrentIndex(1 if is_learning else 0)
 
 
-def save_window(window: QWidget, layers: LayerPresenter) -> None:
-    """Store geometry and display options for the next session."""
+def save_window(window: QWidget, layers: LayerPresenter, tabs: QTabWidget) -> None:
+    """Store geometry, visible tab and display options for the next session."""
     settings = _settings()
     if settings is not None:
         settings.setValue("geometry", window.saveGeometry())
         settings.setValue("uncertainty", layers.doubt_visible)
+        settings.setValue("learning_tab", tabs.currentIndex() == 1)
 
 
 def _settings() -> QSettings | None:

@@ -256,6 +256,7 @@ class Measurements:
         self._wanted.set()
         if self._timer is None and not self._is_running and not self._is_closed:
             self._timer = self._workspace.dispatcher.call_later(DELAY_MS, self._start)
+            self.changed.emit()  # `is_updating` changed
 
     def _start(self) -> None:
         self._timer = None

@@ -36,6 +36,7 @@ class WindowDriver:
         self.workspace = Workspace(QtDispatcher())
         self.window = MainWindow(self.workspace)
         self.user = UserInput(self.window)
+        self.window.results.setCurrentWidget(self.window.learning)
         self.window.show()
         qtbot.waitExposed(self.window)
 

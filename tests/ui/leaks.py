@@ -8,7 +8,7 @@ import time
 
 from PySide6.QtWidgets import QApplication
 
-THREAD_PREFIXES = ("open", "cine-sender", "engine-reader", "apical-decode")
+THREAD_PREFIXES = ("open", "cine-sender", "engine-reader", "apical-decode", "measure")
 GRACE_PERIOD_S = 10.0
 
 

@@ -12,7 +12,7 @@ from app.workspace.measuring.shown_views import ShownView
 
 
 class HandlePresenter:
-    """Displays the landmarks of measured frames, and of frames on which they were set by hand.
+    """Displays the landmarks at end-diastole and end-systole, and where they were set by hand.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def _marks(view: ShownView, frame: int) -> AxisMarks | None:
     manual = view.opened.recorder.layer.landmarks.get(frame)
     if manual is not None:
         return marks_of(manual)
-    geometry = view.geometry(frame)
+    is_phase = any(frame in (beat.ed_frame, beat.es_frame) for beat in view.measured.beats)
+    geometry = view.geometry(frame) if is_phase else None
     if geometry is None:
         return None
     return axis_marks(geometry.axis, view.spacing, is_manual=geometry.axis.source is Source.MANUAL)

@@ -73,7 +73,7 @@ class Describer:
     ----------
     heart : LeftHeart
     facts : sequence of ViewFacts
-        Of the views of `heart`, the visible one first.
+        Of the views of `heart`, in the order in which they are listed.
     """
 
     def __init__(self, heart: LeftHeart, facts: Sequence[ViewFacts]) -> None:
