@@ -13,7 +13,6 @@ from psygnal import Signal
 
 from app.domain.calibration import calibrate, region_to_calibrate, with_calibrations
 from app.domain.cine import Cine
-from app.domain.errors import ProjectError
 from app.domain.facts import AssignedView, FactEdit, Landmarks, Phase, PhaseMark, Point
 from app.domain.measure.body_size import BodySize
 from app.domain.measure.cine_measurement import structure_values
@@ -25,15 +24,18 @@ from app.workspace.dispatcher import Timer
 from app.workspace.measuring.chosen_frames import chosen_frames
 from app.workspace.measuring.cine_snapshot import CineSnapshot, GeometryCache
 from app.workspace.measuring.pairs import PairChoice
+from app.workspace.measuring.stored_choices import StoredChoices
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
+from vjepa_core.service.messages import Stage
 
 logger = logging.getLogger(__name__)
 
 DELAY_MS = 120
 """Changes within this time are measured together."""
 
-_BODY = "body_sizes"  # name of a stored result: height and weight by study
+_STOPPED = (Stage.WAITING, Stage.NOT_RECOGNISED, Stage.CANCELLED)
+"""Stages in which no newer masks will follow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +70,19 @@ class Measurements:
         self.result: LeftHeart | None = None
         self.used: tuple[OpenedCine, ...] = ()
         self._workspace = workspace
-        self._pairs = PairChoice(workspace, self.view_of)
-        self._beats: dict[int, int] = {}
-        self._bodies: dict[str | None, BodySize] = {}
+        self._stored = StoredChoices(lambda: workspace.project)
+        self._pairs = PairChoice(workspace, self.view_of, self._stored)
         self._caches: dict[OpenedCine, GeometryCache] = {}
         self._worker = ThreadPoolExecutor(1, "measurements")
         self._timer: Timer | None = None
-        self._is_running = False
+        self._is_running = self._was_updating = False
         self._wanted = threading.Event()  # newer changes make the present job stop
         self._is_closed = False
         for signal in (workspace.labels_changed, workspace.learner.predicted):
             signal.connect(self._schedule, check_nargs=False, max_args=0)
-        workspace.learner.view_recognised.connect(self._schedule, check_nargs=False, max_args=0)
+        workspace.learner.view_recognised.connect(self._on_view)
+        workspace.learner.progress.connect(self._check_updating, check_nargs=False, max_args=0)
+        workspace.cines_changed.connect(self._on_cines)
         workspace.visible_cine_changed.connect(self._on_visible_cine)
 
     def close(self) -> None:
@@ -94,17 +97,25 @@ class Measurements:
 
     @property
     def is_updating(self) -> bool:
-        """True while changes are measured, or while masks are older than the annotations."""
-        is_learning = any(
-            opened.recorder.layer.annotated_frames and opened.outdated for opened in self._cines()
+        """True while changes are measured, or while newer masks of the visible cine will follow."""
+        visible, progress = self._workspace.visible_cine, self._workspace.learner.last_progress
+        is_stopped = progress is None or progress.stage in _STOPPED
+        is_outdated = (
+            visible is not None and visible.recorder.layer.annotated_frames != () and bool(visible.outdated)
         )
-        return self._is_running or self._timer is not None or bool(is_learning)
+        return self._is_running or self._timer is not None or (is_outdated and not is_stopped)
 
     @property
     def pair(self) -> OpenedCine | None:
         """The cine that is measured together with the visible one, or None."""
         visible = self._workspace.visible_cine
         return None if visible is None else self._pairs.of(visible)
+
+    @property
+    def pair_reason(self) -> str:
+        """Why there are no biplane measurements, in one sentence; "" if there are or none are expected."""
+        visible = self._workspace.visible_cine
+        return "" if visible is None else self._pairs.reason(visible)
 
     @property
     def pair_candidates(self) -> list[OpenedCine]:
@@ -116,7 +127,7 @@ class Measurements:
     def body(self) -> BodySize | None:
         """Height and weight of the patient of the visible cine, or None."""
         visible = self._workspace.visible_cine
-        return None if visible is None else self._body_of(visible)
+        return None if visible is None else self._stored.body(visible.record.study_hash)
 
     def view_of(self, opened: OpenedCine) -> tuple[View | None, FactSource | None]:
         """Return the view of a cine and its source.
@@ -133,7 +144,7 @@ class Measurements:
             return stated.view, stated.source
         if opened.cine.view in {str(view) for view in View}:
             return View(opened.cine.view), FactSource.FILE
-        return opened.recognised_view, None
+        return opened.recognised_view or self._stored.recognised_view(opened.id), None
 
     def calibrated(self, opened: OpenedCine) -> Cine:
         """Return a cine with its calibrations by hand."""
@@ -143,7 +154,7 @@ class Measurements:
 
     def set_view(self, opened: OpenedCine, view: View | None) -> None:
         """State the view of a cine, or withdraw the statement."""
-        is_recognised = opened.recorder.layer.view is None and view is opened.recognised_view
+        is_recognised = self.view_of(opened) == (view, None)
         source = FactSource.RECOGNISED if is_recognised else FactSource.MANUAL
         fact = None if view is None else AssignedView(view, source)
         self._workspace.editor.change_facts(opened, lambda recorder, rater: recorder.set_view(fact, rater))
@@ -201,39 +212,16 @@ class Measurements:
             self._schedule()
 
     def set_beat(self, opened: OpenedCine, beat: int) -> None:
-        """Choose the beat of a cine whose numbers come first, by its index."""
-        self._beats[opened.id] = beat
+        """Choose the beat of a cine whose numbers come first, by its index; stored in the project."""
+        self._stored.set_beat(opened.id, beat)
         self._schedule()
 
     def set_body(self, body: BodySize | None, *, store: bool = False) -> None:
         """Set height and weight of the patient; stored in the project only on request."""
-        visible, project = self._workspace.visible_cine, self._workspace.project
-        if visible is None or project is None:
-            return
-        study = visible.record.study_hash
-        self._bodies.pop(study, None)
-        if body is not None:
-            self._bodies[study] = body
-        try:
-            stored = dict(project.result(_BODY) or {})
-            known = stored.pop(study or "", None)
-            if body is not None and store:
-                stored[study or ""] = [body.height_cm, body.weight_kg]
-            if store or known is not None:
-                project.save_result(_BODY, stored)
-        except (ProjectError, TypeError, ValueError) as error:
-            logger.warning("the body size is not stored: %s", error)
-        self._schedule()
-
-    def _body_of(self, opened: OpenedCine) -> BodySize | None:
-        study, project = opened.record.study_hash, self._workspace.project
-        if study in self._bodies or project is None:
-            return self._bodies.get(study)
-        try:
-            height, weight = (project.result(_BODY) or {})[study or ""]
-            return BodySize(float(height), float(weight))
-        except (ProjectError, KeyError, TypeError, ValueError):
-            return None
+        visible = self._workspace.visible_cine
+        if visible is not None:
+            self._stored.set_body(visible.record.study_hash, body, store=store)
+            self._schedule()
 
     # Measuring
 
@@ -244,22 +232,50 @@ class Measurements:
     def _on_visible_cine(self) -> None:
         open_cines = set(self._workspace.opened_cines)
         self._caches = {opened: cache for opened, cache in self._caches.items() if opened in open_cines}
-        if self._workspace.project is None:
-            self._bodies.clear()
-            self._beats.clear()
         if self._workspace.visible_cine not in self.used:
             self._show(None)
         self._schedule()
+
+    def _on_cines(self) -> None:
+        """Measure the pair once it is open."""
+        visible = self._workspace.visible_cine
+        if visible is not None:
+            self._pairs.open_pair(visible)
+        pair = self.pair
+        if pair is not None and pair not in self.used:
+            self._schedule()
+
+    def _on_view(self, opened: OpenedCine) -> None:
+        if self.view_of(opened)[1] is None:
+            self._stored.set_view(opened.id, opened.recognised_view, is_recognised=True)
+        self._schedule()
+
+    def _check_updating(self) -> None:
+        if self.is_updating != self._was_updating:
+            self._announce()
+
+    def _announce(self) -> None:
+        self._was_updating = self.is_updating
+        self.changed.emit()
+
+    def _store_views(self) -> None:
+        """Store the views of the open cines, so that they can be paired before they are opened again."""
+        for opened in self._workspace.opened_cines:
+            view, source = self.view_of(opened)
+            self._stored.set_view(opened.id, view, is_recognised=source is None)
 
     def _schedule(self) -> None:
         """Measure soon, together with further changes."""
         self._wanted.set()
         if self._timer is None and not self._is_running and not self._is_closed:
             self._timer = self._workspace.dispatcher.call_later(DELAY_MS, self._start)
-            self.changed.emit()  # `is_updating` changed
+            self._announce()  # `is_updating` changed
 
     def _start(self) -> None:
         self._timer = None
+        self._store_views()
+        if self._workspace.visible_cine is not None:
+            self._pairs.open_pair(self._workspace.visible_cine)
         values = structure_values(self._workspace.label_set)
         snapshots = [] if values is None else self._snapshots()
         if values is None or not snapshots or not snapshots[0].frames:
@@ -277,7 +293,7 @@ class Measurements:
             view, source = self.view_of(opened)
             if source is None and view is not None:
                 source = FactSource.RECOGNISED
-            found.append(CineSnapshot.of(opened, view, source, self._beats.get(opened.id, 0)))
+            found.append(CineSnapshot.of(opened, view, source, self._stored.beat(opened.id)))
         is_pair = len(found) == 2 and found[1].frames and found[0].view is not found[1].view
         return found if is_pair else found[:1]
 
@@ -314,7 +330,7 @@ class Measurements:
         if self._wanted.is_set():
             self._schedule()
         elif not self._is_closed:
-            self.changed.emit()  # `is_updating` changed
+            self._announce()  # `is_updating` changed
 
     def _show(self, measured: _Measured | None) -> None:
         if self._is_closed:
@@ -324,7 +340,7 @@ class Measurements:
             measured = None
         self.result = None if measured is None else measured.result
         self.used = () if measured is None else measured.used
-        self.changed.emit()
+        self._announce()
 
 
 def _remove_calibration(region: int | None, recorder: Recorder, rater: str) -> FactEdit | None:

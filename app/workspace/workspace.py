@@ -159,7 +159,7 @@ class Workspace:
             self.show(entry.opened)
             return
         self._chosen = entry
-        self._open(entry)
+        self.open(entry)
         self.cines_changed.emit()
 
     def show(self, opened: OpenedCine) -> None:
@@ -195,9 +195,10 @@ class Workspace:
         elif first.opened is not None:
             on_opened(first.opened)
         else:
-            self._open(first, on_opened)
+            self.open(first, on_opened)
 
-    def _open(self, entry: CineEntry, on_opened: OnOpened | None = None, *, background: bool = False) -> None:
+    def open(self, entry: CineEntry, on_opened: OnOpened | None = None, *, background: bool = False) -> None:
+        """Open a cine of the list without showing it, in the background after all others."""
         if entry.state is CineState.OPENING and on_opened is None:
             if not background:
                 self._opener.prioritise(entry)
@@ -210,7 +211,7 @@ class Workspace:
         """Open the annotated cines of the project in the background: the head is fitted to all of them."""
         for entry in self.entries:
             if entry.record is not None and entry.n_annotated and entry.state is CineState.LISTED:
-                self._open(entry, background=True)
+                self.open(entry, background=True)
 
     def _on_located(self, paths: Mapping[int, Path]) -> None:
         self._entries.set_paths(paths)
@@ -277,8 +278,7 @@ class Workspace:
     def open_project(self, path: Path) -> None:
         """Close the open project and open another one.
 
-        Its cines are listed. The one that was last visible is opened, and the annotated ones in the
-        background.
+        Its cines are listed; the last visible one is opened, and the annotated ones in the background.
         """
         if self.project is not None and path.resolve() == self.project.path:
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from app.workspace.opened_cine import OpenedCine
 from tests.hearts import ED_FRAMES, ES_FRAME, beating, calibrated_cine, heart
 from tests.unit.readers.dicom_oracle import grey_cine
 from tests.unit.workspace.conftest import Harness
+from vjepa_core.service.messages import Progress, Stage
 
 STUDY = "1.2.3.4"
 
@@ -28,7 +31,10 @@ STUDY = "1.2.3.4"
 class Measured:
     """A harness with measurements."""
 
+    made: ClassVar[list[Measured]] = []
+
     def __init__(self, harness: Harness) -> None:
+        self.made.append(self)
         self.harness = harness
         self.measurements = Measurements(harness.workspace)
 
@@ -64,6 +70,15 @@ class Measured:
         value = data["biplane"][key] if view == "biplane" else data["views"][view][key]
         assert isinstance(value, float | int)
         return value
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    yield
+    while Measured.made:
+        measurements = Measured.made.pop().measurements
+        measurements.close()
+        measurements._worker.shutdown(wait=True)
 
 
 @pytest.fixture
@@ -317,3 +332,112 @@ def test_nothing_is_measured_after_closing(measured: Measured, tmp_path: Path) -
     measured.harness.workspace.learner.predicted.emit(opened)
     measured.harness.dispatcher.run_pending()
     assert seen == []
+
+
+def reopened(open_harness: Callable[[], Harness], measured: Measured) -> Measured:
+    """Close a project and open it in another workspace."""
+    project = measured.harness.workspace.project
+    assert project is not None
+    measured.measurements.close()
+    measured.harness.workspace.close_project()
+    again = Measured(open_harness())
+    again.harness.workspace.open_project(project.path)
+    again.harness.settle()
+    again.settle()
+    again.harness.settle()
+    again.settle()
+    return again
+
+
+def store(opened: OpenedCine) -> None:
+    """Store the predictions of a cine, as the learner does with final ones."""
+    opened.recorder.project.save_predictions(opened.id, opened.predictions, opened.recorder.layer.rater)
+
+
+def test_a_pair_without_outlines_is_opened_and_measured_again_with_its_project(
+    open_harness: Callable[[], Harness], tmp_path: Path
+) -> None:
+    measured = Measured(open_harness())
+    first = measured.open(cine(tmp_path, "a", view="A4C"))
+    measured.predict(first, beating())
+    store(first)
+    assert measured.measurements.pair_reason.startswith("No open cine of this study shows the A2C view")
+    measured.open(cine(tmp_path, "b", view="", n=41))
+    second = next(o for o in measured.harness.workspace.opened_cines if o is not first)
+    measured.harness.workspace.show(second)
+    measured.settle()
+    assert measured.measurements.pair_reason.startswith("The view of this cine is not known")
+    second.recognised_view = View.A2C
+    measured.harness.workspace.learner.view_recognised.emit(second)
+    measured.settle()
+    assert measured.measurements.pair is first
+    measured.harness.workspace.show(first)
+    measured.settle()
+    assert measured.measurements.pair is second
+    assert "b.dcm has no masks yet" in measured.measurements.pair_reason
+    assert measured.measurements.used == (first,)
+    measured.predict(second, beating(41))
+    store(second)
+    assert measured.measurements.pair_reason == ""
+    biplane = measured.number("biplane.ef_percent")
+    measured.measurements.set_beat(second, 1)
+    measured.harness.workspace.save_view({})
+
+    again = reopened(open_harness, measured)
+    assert again.harness.visible_cine.cine.path.name == "a.dcm"
+    pair = again.measurements.pair
+    assert pair is not None
+    assert again.measurements.view_of(pair) == (View.A2C, None)  # still a proposal
+    assert again.number("biplane.ef_percent") == pytest.approx(biplane)
+    assert pair.recorder.layer.view is None
+
+
+def test_a_view_that_is_no_longer_recognised_is_forgotten(measured: Measured, tmp_path: Path) -> None:
+    opened = measured.open(cine(tmp_path, "a", view=""))
+    for view in (View.A2C, None):
+        opened.recognised_view = view
+        measured.harness.workspace.learner.view_recognised.emit(opened)
+        measured.settle()
+        assert measured.measurements.view_of(opened) == (view, None)
+
+
+@pytest.mark.parametrize("stored", [[], {"1": 3}, {"1": []}, {"1": ["A9C", True]}, {"1": [None, 1]}, "x"])
+def test_damaged_choices_count_as_absent(measured: Measured, tmp_path: Path, stored: object) -> None:
+    opened = measured.open(cine(tmp_path, "a", view=""))
+    project = measured.harness.workspace.project
+    assert project is not None
+    for name in ("cine_views", "measured_pairs", "body_sizes", "measured_beats"):
+        project.save_result(name, stored)
+    measured.measurements._stored._stored.clear()
+    assert measured.measurements.view_of(opened) == (None, None)
+    assert measured.measurements.pair is None
+    assert measured.measurements.body is None
+    measured.predict(opened, beating())
+    assert measured.measurements.result is not None
+
+
+def test_nothing_is_updating_once_learning_was_stopped(measured: Measured, tmp_path: Path) -> None:
+    opened = measured.open(cine(tmp_path, "a"))
+    measured.predict(opened, beating())
+    measured.harness.workspace.editor.draw(opened, 0, heart(24.0, 57.0), "brush")
+    measured.settle()
+    assert measured.measurements.is_updating  # masks of the other frames are older than the stroke
+    heard: list[bool] = []
+    measured.measurements.changed.connect(lambda: heard.append(measured.measurements.is_updating))
+    measured.harness.session.on_event(Progress(opened.id, opened.revision, Stage.CANCELLED))
+    measured.harness.dispatcher.run_pending()
+    assert heard[-1:] == [False]
+
+
+def test_the_event_loop_never_waits_for_measurements(measured: Measured, tmp_path: Path) -> None:
+    opened = measured.open(cine(tmp_path, "a", n=200))
+    opened.predictions.update({f: Prediction.of(m, 0.9, 0) for f, m in beating(200).items()})
+    measured.harness.workspace.learner.predicted.emit(opened)
+    longest = 0.0
+    while measured.is_busy:
+        start = time.thread_time()  # without the time that other threads and processes take
+        measured.harness.dispatcher.run_pending()
+        longest = max(longest, time.thread_time() - start)
+        time.sleep(0.001)
+    assert measured.measurements.result is not None
+    assert longest < 0.02
