@@ -150,6 +150,7 @@ class MeasurePresenter(QObject):
             pair_line(
                 names[0],
                 None if pair is None else names[1],
+                reason=measurements.pair_reason,
                 has_candidates=bool(measurements.pair_candidates),
             ),
             pixel_line(measurements.calibrated(opened).calibration),

@@ -39,13 +39,23 @@ def view_line(view: View | None, source: FactSource | None) -> Line:
     return (text, Link("change", "view"))
 
 
-def pair_line(visible: str, pair: str | None, *, has_candidates: bool) -> Line:
-    """Return the line about the pair; names of the cines with their views, such as 'Image-43 (A4C)'."""
-    if pair is not None:
-        return (f"Pair: {visible} with {pair} · ", Link("change", "pair"))
-    if has_candidates:
-        return ("No pair: volumes are from one view · ", Link("choose a pair", "pair"))
-    return ("No pair: open the other apical view of this study for biplane volumes.",)
+def pair_line(visible: str, pair: str | None, *, reason: str, has_candidates: bool) -> Line:
+    """Return the line about the pair.
+
+    Parameters
+    ----------
+    visible, pair : str
+        Names of the cines with their views, such as 'Image-43 (A4C)'; None without a pair.
+    reason : str
+        Why there are no biplane volumes, or "".
+    has_candidates : bool
+        True if there is a cine to choose.
+    """
+    link = Link("choose a pair" if pair is None else "change", "pair")
+    if pair is not None and not reason:
+        return (f"Pair: {visible} with {pair} · ", link)
+    text = reason or "No pair: volumes are from one view."
+    return (f"{text} · ", link) if pair is not None or has_candidates else (text,)
 
 
 def pixel_text(calibration: Calibration | None) -> str:
