@@ -175,6 +175,7 @@ class MainWindow(QMainWindow):
             player_bar=self.player_bar,
             canvas=canvas,
             handles=self.handles,
+            status=self.status,
         )
         self.notices = NoticePresenter(workspace=workspace, banner=self.banner)
         self.progress = LearningPresenter(

@@ -54,8 +54,12 @@ class StatusLine:
         self.hidden.setText(text)
 
     def show_cine(self, cine: Cine | None) -> None:
-        """Show the calibration of a cine and its source."""
+        """Show the calibration of a cine that is now visible, and its source."""
         self.hover.setText("")
+        self.show_scale(cine)
+
+    def show_scale(self, cine: Cine | None) -> None:
+        """Show the calibration of a cine and its source."""
         if cine is None:
             self.scale.setText("")
         elif cine.calibration is None:

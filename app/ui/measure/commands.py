@@ -162,6 +162,13 @@ class MeasureCommands(QObject):
         if opened is not None:
             self._set_view(self._measurements.view_of(opened)[0])
 
+    def show_next_beat(self) -> None:
+        """Display the numbers of the next beat of the visible cine."""
+        view = self._presenter.visible_view
+        if view is not None:
+            index = (view.beat_index + 1) % len(view.measured.beats)
+            self._measurements.set_beat(view.opened, index)
+
     def _fill_pairs(self) -> None:
         self.pair_menu.clear()
         pair = self._measurements.pair
@@ -193,6 +200,7 @@ class MeasureCommands(QObject):
             "view": partial(self._popup, self.view_menu),
             "pair": partial(self._popup, self.pair_menu),
             "confirm_view": self.confirm_view,
+            "next_beat": self.show_next_beat,
             "calibrate": self.start_calibration,
             "reset_landmarks": self.reset_landmarks,
         }

@@ -93,8 +93,8 @@ class PhasePicture:
 
     @property
     def title(self) -> str:
-        """Caption, such as 'A4C ED 35'."""
-        return f"{self.view} {self.phase} {self.frame}"
+        """Caption, such as 'A4C ED 35'; an unknown view is not named."""
+        return f"{self.view} {self.phase} {self.frame}".strip()
 
 
 def render(picture: PhasePicture, size: QSize, ratio: float = 1.0) -> QPixmap:

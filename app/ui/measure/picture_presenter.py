@@ -11,6 +11,7 @@ from app.domain.errors import CineError
 from app.domain.facts import Phase
 from app.domain.measure.heart import HeartGeometry
 from app.domain.measure.landmarks import Source
+from app.domain.measure.left_heart import UNKNOWN
 from app.ui.measure.geometry_marks import around, phase_geometry
 from app.ui.measure.phase_pictures import TILE_RATIO, PhaseGeometry, PhasePicture, PhasePictures
 from app.workspace.measuring.shown_views import ShownView
@@ -54,7 +55,7 @@ class PicturePresenter(QObject):
                 image = self._frames.get((view.opened.id, frame))
                 pictures.append(
                     PhasePicture(
-                        view.name,
+                        "" if view.name == UNKNOWN else view.name,
                         phase,
                         frame,
                         view.opened,

@@ -16,10 +16,12 @@ from app.ui.measure.landmark_handles import LandmarkHandles
 from app.ui.measure.panel import MeasurePanel
 from app.ui.measure.picture_presenter import PicturePresenter
 from app.ui.player_bar import PlayerBar
+from app.ui.status import StatusLine
 from app.workspace.measurements import Measurements
 from app.workspace.measuring.contents import Contents, Line
 from app.workspace.measuring.describe import Describer, heart_rate, warning_lines
 from app.workspace.measuring.fact_lines import (
+    beat_line,
     body_line,
     landmarks_line,
     pair_line,
@@ -57,12 +59,14 @@ class MeasurePresenter(QObject):
         player_bar: PlayerBar,
         canvas: CineCanvas,
         handles: LandmarkHandles,
+        status: StatusLine,
     ) -> None:
         super().__init__(panel)
         self._workspace = workspace
         self._measurements = measurements
         self._panel = panel
         self._player_bar = player_bar
+        self._status = status
         self._pictures = PicturePresenter(panel.pictures)
         self._handles = HandlePresenter(handles, lambda: not player_bar.player.is_playing())
         self._key: FrameKey | None = None
@@ -79,6 +83,10 @@ class MeasurePresenter(QObject):
         self._views = [] if values is None else self._find_views(values)
         visible = self.visible_view
         self._pictures.show(self._views)
+        opened = self._workspace.visible_cine
+        self._status.show_scale(None if opened is None else self._measurements.calibrated(opened))
+        body = self._measurements.body
+        self._panel.body.show_size(*((None, None) if body is None else (body.height_cm, body.weight_kg)))
         self._player_bar.curve.set_curve(None if visible is None else curve_of(visible))
         self._show_frame()
 
@@ -144,9 +152,10 @@ class MeasurePresenter(QObject):
         view, source = measurements.view_of(opened)
         pair = measurements.pair
         names = [f"{title(o)} ({measurements.view_of(o)[0] or 'view unknown'})" for o in (opened, pair) if o]
-        body = measurements.body
+        body, shown = measurements.body, self.visible_view
         lines = (
             view_line(view, source),
+            None if shown is None else beat_line(shown.beat_index, len(shown.measured.beats)),
             pair_line(
                 names[0],
                 None if pair is None else names[1],

@@ -142,8 +142,8 @@ class Describer:
             value = getattr(source.beats[0], name) if source.beats else None
             if value is None:
                 continue
-            text = label if source is self._main else f"{label} {source.path}"
-            detail = dotted(note, self._origins(source.facts, phases), _spread(source, name, digits, unit))
+            text = label if source is self._main else _of(label, source.path)
+            detail = dotted(note, self._origins(source.facts, phases), _spread(source, name, digits))
             interval = self._interval(f"{source.path}.{name}", digits)
             return Row(text, f"{number(value, digits)} {unit}", interval, detail, help)
         return None
@@ -161,7 +161,7 @@ class Describer:
             return None
         text = " / ".join(number(value, digits) for value in known.values())
         interval = self._interval(f"{next(iter(known))}.{name}", digits) if len(known) == 1 else ""
-        return Row(f"{label} {' / '.join(known)}", f"{text} {unit}", interval, note, help)
+        return Row(_of(label, *known), f"{text} {unit}", interval, note, help)
 
     def _single_plane(self) -> list[Row]:
         """Return the values of each view where the main rows display biplane values."""
@@ -171,8 +171,8 @@ class Describer:
                 value = getattr(source.beats[0], name)
                 if value is not None:
                     interval = self._interval(f"{source.path}.{name}", 0)
-                    spread = _spread(source, name, 0, unit)
-                    rows.append(Row(f"{label} {source.path}", f"{number(value)} {unit}", interval, spread))
+                    spread = _spread(source, name, 0)
+                    rows.append(Row(_of(label, source.path), f"{number(value)} {unit}", interval, spread))
         return rows
 
     def _indexed(self) -> list[Row]:
@@ -212,7 +212,7 @@ class Describer:
             left, right = beat.mapse_left_mm, beat.mapse_right_mm
             if left is not None and right is not None:
                 return Row(
-                    f"MAPSE {facts.name}",
+                    _of("MAPSE", facts.name),
                     f"{number(left)} / {number(right)} mm",
                     "",
                     "left / right hinge point",
@@ -235,12 +235,18 @@ class Describer:
         return "" if interval is None else f"{number(interval[0], digits)} to {number(interval[1], digits)}"
 
 
-def _spread(source: _Source, name: str, digits: int, unit: str) -> str:
-    """Return mean and SD over several beats, such as '55 ± 3 %, 2 beats'; '' with one beat."""
+def _of(label: str, *views: str) -> str:
+    """Return a label with the views that a number belongs to; an unknown view is not named."""
+    return " ".join(part for part in (label, " / ".join(v for v in views if v != UNKNOWN)) if part)
+
+
+def _spread(source: _Source, name: str, digits: int) -> str:
+    """Return mean and SD over several beats, such as 'mean of 2 beats 55 ± 3'; '' with one beat."""
     known = [value for beat in source.beats if (value := getattr(beat, name)) is not None]
     if len(known) < 2:
         return ""
-    return f"{number(mean(known), digits)} ± {number(stdev(known), digits)} {unit}, {len(known)} beats"
+    text = f"mean of {len(known)} beats {number(mean(known), digits)} ± {number(stdev(known), digits)}"
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def dotted(*parts: str) -> str:

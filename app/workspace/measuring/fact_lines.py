@@ -58,6 +58,13 @@ def pair_line(visible: str, pair: str | None, *, reason: str, has_candidates: bo
     return (f"{text} · ", link) if pair is not None or has_candidates else (text,)
 
 
+def beat_line(beat: int, n_beats: int) -> Line | None:
+    """Return the line about the beat whose numbers are displayed; None with one beat."""
+    if n_beats < 2:
+        return None
+    return (f"Beat {beat + 1} of {n_beats} · ", Link("show the next", "next_beat"))
+
+
 def pixel_text(calibration: Calibration | None) -> str:
     """Return the pixel size with its origin, such as '0.441 × 0.441 mm, from the file'."""
     if calibration is None:

@@ -37,6 +37,12 @@ class ShownView:
     measured: CineMeasurement
 
     @property
+    def beat_index(self) -> int:
+        """Place of that beat among all measured beats, in the order of time."""
+        frames = sorted(beat.ed_frame for beat in self.measured.beats if beat.ed_frame is not None)
+        return frames.index(self.beat.ed_frame) if self.beat.ed_frame in frames else 0
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """Height and width of a pixel in the unit of the geometry."""
         return spacing_of(self.opened.cine, self.measured.calibration)

@@ -201,6 +201,25 @@ def test_calibration_by_hand_replaces_the_pixel_size(heart_driver: WindowDriver)
     assert value_of(heart_driver, "EDV") == before
 
 
+def test_another_beat_can_be_displayed(empty_driver: WindowDriver, tmp_path: Path) -> None:
+    empty_driver.open(calibrated_cine(tmp_path / "beats.dcm", n=60), cines=1)
+    empty_driver.predict(beating(60))
+    empty_driver.emit(Progress(empty_driver.opened.id, 0, Stage.DRAFT, 0, 0))
+    wait_for_numbers(empty_driver)
+    panel = empty_driver.window.measure
+    assert "Beat 1 of 2" in text(panel.facts)
+    assert "mean of 2 beats" in panel.headline_detail.text()
+    panel.facts.linkActivated.emit("next_beat")
+    wait_for_numbers(empty_driver)
+    assert "Beat 2 of 2" in text(panel.facts)
+    tile = panel.pictures.tiles[0]
+    assert tile.picture is not None
+    assert tile.picture.frame == 30
+    panel.facts.linkActivated.emit("next_beat")
+    wait_for_numbers(empty_driver)
+    assert "Beat 1 of 2" in text(panel.facts)
+
+
 def test_body_size_indexes_the_volumes(heart_driver: WindowDriver) -> None:
     panel = heart_driver.window.measure
     panel.facts.linkActivated.emit("body")
