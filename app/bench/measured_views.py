@@ -23,6 +23,7 @@ QUANTITIES = (
     ("ef", "ef_percent", "points"),
     ("edv", "edv_ml", "ml"),
     ("esv", "esv_ml", "ml"),
+    ("sv", "sv_ml", "ml"),
     ("length ed", "length_ed_mm", "mm"),
     ("length es", "length_es_mm", "mm"),
     ("endocardial strain", "gls_endo_percent", "points"),
@@ -35,7 +36,7 @@ QUANTITIES = (
 def quantities(*views: str) -> list[tuple[str, str, str]]:
     """Return names, keys and units of the quantities of some views; the biplane view has no others."""
     keys = [(f"{view} {name}", f"{view}.{key}", unit) for view in views for name, key, unit in QUANTITIES]
-    biplane = [(f"biplane {name}", f"biplane.{key}", unit) for name, key, unit in QUANTITIES[:3]]
+    biplane = [(f"biplane {name}", f"biplane.{key}", unit) for name, key, unit in QUANTITIES[:4]]
     return [*(biplane if len(views) > 1 else []), *keys]
 
 
@@ -132,7 +133,7 @@ def values_of(heart: LeftHeart, beats: Mapping[str, int] | None = None) -> dict[
         beat = view.beats[0 if beats is None else beats[name]]
         found |= {f"{name}.{key}": value for key, value in _numbers(beat).items()}
     if heart.biplane is not None:
-        for key in ("edv_ml", "esv_ml", "ef_percent"):
+        for key in ("edv_ml", "esv_ml", "sv_ml", "ef_percent"):
             found[f"biplane.{key}"] = getattr(heart.biplane, key)
     return found
 

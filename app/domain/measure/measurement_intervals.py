@@ -37,7 +37,9 @@ def view_intervals(
     for key, value, quantity, masks in (
         ("edv_ml", beat.edv_ml, Quantity.EDV, [ed]),
         ("esv_ml", beat.esv_ml, Quantity.ESV, [es]),
+        ("sv_ml", beat.sv_ml, Quantity.SV, [ed, es]),
         ("la_volume_es_ml", beat.la_volume_es_ml, Quantity.LA_VOLUME, [es]),
+        ("cardiac_output_l_min", beat.cardiac_output_l_min, Quantity.SV, [ed, es]),
     ):
         if value is not None:
             found[f"{name}.{key}"] = volume_interval(value, quantity, masks)
@@ -67,7 +69,9 @@ def biplane_intervals(measured: BiplaneMeasurement, masks: Sequence[Mask]) -> di
     for key, value, quantity, relevant in (
         ("edv_ml", measured.edv_ml, Quantity.EDV, masks[::2]),
         ("esv_ml", measured.esv_ml, Quantity.ESV, masks[1::2]),
+        ("sv_ml", measured.sv_ml, Quantity.SV, masks),
         ("la_volume_es_ml", measured.la_volume_es_ml, Quantity.LA_VOLUME, masks[1::2]),
+        ("cardiac_output_l_min", measured.cardiac_output_l_min, Quantity.SV, masks),
     ):
         if value is not None:
             found[f"biplane.{key}"] = volume_interval(value, quantity, relevant, biplane=True)
