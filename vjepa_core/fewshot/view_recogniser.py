@@ -1,7 +1,8 @@
 """Recognition of the apical view of a cine, by a linear head on the tokens of the frozen encoder.
 
 Whether a cine shows the left heart in an apical view at all is decided by `Recogniser` before; this head
-distinguishes the four-chamber view (A4C) from the two-chamber view (A2C).
+distinguishes the four-chamber view (A4C) from the two-chamber view (A2C). The mean of the tokens over the
+sector is subtracted, because it depends more on the scanner than on the view.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from torch.nn import functional
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import EncoderCard
-from vjepa_core.fewshot.applicability import cine_embedding
+from vjepa_core.fewshot.applicability import examined_frames
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.starter import Starter
 from vjepa_core.resources import resource_path
@@ -29,6 +32,12 @@ SHIPPED = "view.safetensors"
 
 VIEWS = ("A2C", "A4C")
 """Views that are distinguished: a negative score means the first, a positive one the second."""
+
+
+CELLS = 4
+"""The tokens in the box around the sector are averaged in a grid of this many rows and columns."""
+
+_POINTS = 16  # tokens are interpolated at this many rows and columns of the box
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class ViewRecogniser:
     Attributes
     ----------
     weights : array
-        (D,) float32, weights of the embedding that `cine_embedding` returns.
+        (CELLS * CELLS * D,) float32, weights of the features that `view_features` returns.
     bias : float
     limit : float
         Minimum probability, 0.5..1; below it the view is undecided.
@@ -68,15 +77,15 @@ class ViewRecogniser:
     bias: float
     limit: float
 
-    def recognise(self, embedding: NDArray[np.floating]) -> RecognisedView:
+    def recognise(self, features: NDArray[np.floating]) -> RecognisedView:
         """Return the view of an apical cine.
 
         Parameters
         ----------
-        embedding : array
-            (D,) result of `cine_embedding`.
+        features : array
+            Result of `view_features`.
         """
-        score = float(self.weights @ embedding) + self.bias
+        score = float(self.weights @ features) + self.bias
         probability = float(1 / (1 + np.exp(-abs(score))))
         return RecognisedView(VIEWS[score > 0] if probability >= self.limit else None, probability)
 
@@ -84,6 +93,29 @@ class ViewRecogniser:
         """Write the recogniser as a safetensors file."""
         metadata = {"encoder": encoder_checksum, "bias": str(self.bias), "limit": str(self.limit)}
         save_file({"weights": self.weights.astype(np.float32)}, str(path), metadata=metadata)
+
+
+def view_features(cine: PreparedCine) -> NDArray[np.float32]:
+    """Return the deepest tokens in cells of the box around the sector, minus their mean over the cells.
+
+    The box makes images of different proportions comparable. Tokens are averaged over `examined_frames`.
+
+    Returns
+    -------
+    (CELLS * CELLS * D,) float32
+    """
+    tokens = cine.tokens(examined_frames(cine.n_frames))[:, -1].float()
+    tokens = functional.layer_norm(tokens, tokens.shape[-1:]).mean(0).permute(2, 0, 1)
+    rows, columns = (torch.from_numpy(np.flatnonzero(cine.sector.any(axis))) for axis in (1, 0))
+    centres = (torch.arange(_POINTS) + 0.5) / _POINTS
+    y, x = (
+        2 * (line[0] + centres * (line[-1] + 1 - line[0])) / size - 1
+        for line, size in zip((rows, columns), cine.sector.shape, strict=True)
+    )
+    points = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None]
+    inside = functional.grid_sample(tokens[None], points, padding_mode="border", align_corners=False)
+    cells = functional.adaptive_avg_pool2d(inside, CELLS)[0].permute(1, 2, 0)
+    return np.asarray((cells - cells.mean((0, 1))).flatten().numpy(), np.float32)
 
 
 def load_view_recogniser(card: EncoderCard, path: Path | None = None) -> ViewRecogniser | None:
@@ -107,7 +139,7 @@ def load_view_recogniser(card: EncoderCard, path: Path | None = None) -> ViewRec
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         log.warning("A4C and A2C cannot be distinguished: %s", error)
         return None
-    is_valid = weights.shape == (Architecture.parse(card.architecture).embed_dim,)
+    is_valid = weights.shape == (CELLS * CELLS * Architecture.parse(card.architecture).embed_dim,)
     if not is_valid or not np.isfinite([*weights, bias]).all() or not 0.5 <= limit <= 1:
         log.warning("A4C and A2C cannot be distinguished: %s is damaged", path.name)
         return None
@@ -127,4 +159,4 @@ def recognise_view(cine: PreparedCine, recogniser: ViewRecogniser, starter: Star
     """
     if not starter.applies(replace(cine, labels={})):
         return NEITHER
-    return recogniser.recognise(cine_embedding(cine))
+    return recogniser.recognise(view_features(cine))

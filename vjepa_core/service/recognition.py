@@ -13,7 +13,7 @@ from vjepa_core.fewshot.applicability import cine_embedding, gather_evidence, pr
 from vjepa_core.fewshot.head import Head
 from vjepa_core.fewshot.recogniser import Evidence, Recogniser, ReferenceCines, resembles
 from vjepa_core.fewshot.starter import Starter
-from vjepa_core.fewshot.view_recogniser import NEITHER, RecognisedView, ViewRecogniser
+from vjepa_core.fewshot.view_recogniser import NEITHER, RecognisedView, ViewRecogniser, view_features
 from vjepa_core.service.cine_state import CineState
 
 
@@ -65,7 +65,7 @@ class Recognition:
             return None
         if not self.starter_applies(cine):
             return NEITHER
-        return self._views.recognise(_embedding(cine))
+        return self._views.recognise(view_features(cine.pipeline.prepared))
 
     def reference_cines(self, cines: Collection[CineState]) -> ReferenceCines | None:
         """Return the labelled cines or, if there are none, those of the newest fit."""

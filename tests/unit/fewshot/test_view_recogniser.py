@@ -11,46 +11,47 @@ from safetensors.numpy import save_file
 
 from vjepa_core.encoder.architecture import Architecture
 from vjepa_core.encoder.catalogue import card
-from vjepa_core.fewshot.applicability import cine_embedding
 from vjepa_core.fewshot.prepared_cine import PreparedCine
 from vjepa_core.fewshot.view_recogniser import (
+    CELLS,
     NEITHER,
     RecognisedView,
     ViewRecogniser,
     load_view_recogniser,
     recognise_view,
+    view_features,
 )
 
-DIM = Architecture.parse(card().architecture).embed_dim
+DIM = CELLS * CELLS * Architecture.parse(card().architecture).embed_dim
 
 
 @pytest.fixture
 def recogniser() -> ViewRecogniser:
-    """A recogniser that looks at the first value of an embedding only."""
+    """A recogniser that looks at the first feature only."""
     weights = np.zeros(DIM, np.float32)
     weights[0] = 1
     return ViewRecogniser(weights, 0.0, 0.9)
 
 
-def embedding(score: float) -> np.ndarray:
+def features(score: float) -> np.ndarray:
     return np.full(DIM, score, np.float32)
 
 
 def test_the_sign_of_the_score_gives_the_view(recogniser: ViewRecogniser) -> None:
     for score, view in ((4, "A4C"), (-4, "A2C")):
-        found = recogniser.recognise(embedding(score))
+        found = recogniser.recognise(features(score))
         assert found.view == view
         assert found.probability == pytest.approx(0.982, abs=1e-3)
 
 
 def test_a_low_probability_is_undecided(recogniser: ViewRecogniser) -> None:
-    found = recogniser.recognise(embedding(1))
+    found = recogniser.recognise(features(1))
     assert found.view is None
     assert found.probability == pytest.approx(0.731, abs=1e-3)
 
 
 def test_an_extreme_score_overflows_nothing(recogniser: ViewRecogniser) -> None:
-    assert recogniser.recognise(embedding(-1e6)) == RecognisedView("A2C", 1.0)
+    assert recogniser.recognise(features(-1e6)) == RecognisedView("A2C", 1.0)
 
 
 class StubStarter:
@@ -63,12 +64,12 @@ class StubStarter:
         return self._applies
 
 
-def test_an_apical_cine_is_classified_by_its_embedding(
+def test_an_apical_cine_is_classified_by_its_tokens(
     prepared: PreparedCine, recogniser: ViewRecogniser
 ) -> None:
-    of_size = replace(recogniser, weights=cine_embedding(prepared))
+    of_size = replace(recogniser, weights=view_features(prepared))
     found = recognise_view(prepared, of_size, StubStarter(True))  # type: ignore[arg-type]
-    assert found == of_size.recognise(cine_embedding(prepared))
+    assert found == of_size.recognise(view_features(prepared))
     assert found.view == "A4C"
     assert recognise_view(prepared, of_size, StubStarter(False)) == NEITHER  # type: ignore[arg-type]
 
@@ -77,7 +78,7 @@ def test_a_stored_recogniser_answers_the_same(recogniser: ViewRecogniser, tmp_pa
     recogniser.save(tmp_path / "view", card().checksum)
     again = load_view_recogniser(card(), tmp_path / "view")
     assert again is not None
-    assert again.recognise(embedding(2.5)) == recogniser.recognise(embedding(2.5))
+    assert again.recognise(features(2.5)) == recogniser.recognise(features(2.5))
 
 
 def test_the_shipped_file_belongs_to_the_bundled_encoder_only() -> None:
