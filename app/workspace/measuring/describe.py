@@ -241,11 +241,11 @@ def _of(label: str, *views: str) -> str:
 
 
 def _spread(source: _Source, name: str, digits: int) -> str:
-    """Return mean and SD over several beats, such as 'mean of 2 beats 55 ± 3'; '' with one beat."""
+    """Return mean and SD over several beats, such as '2 beats: 55 ± 3'; '' with one beat."""
     known = [value for beat in source.beats if (value := getattr(beat, name)) is not None]
     if len(known) < 2:
         return ""
-    text = f"mean of {len(known)} beats {number(mean(known), digits)} ± {number(stdev(known), digits)}"
+    text = f"{len(known)} beats: {number(mean(known), digits)} ± {number(stdev(known), digits)}"
     return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
