@@ -131,6 +131,12 @@ class MeasureCommands(QObject):
         except ApicalError as error:
             self._banner.show_message(str(error), Level.WARNING)
 
+    def remove_calibrations(self) -> None:
+        """Return to the pixel size that the file states, if any."""
+        opened = self._workspace.visible_cine
+        if opened is not None:
+            self._measurements.remove_calibrations(opened)
+
     def _set_body(self, height_cm: float, weight_kg: float, store: bool) -> None:
         self._measurements.set_body(BodySize(height_cm, weight_kg), store=store)
 
@@ -202,6 +208,7 @@ class MeasureCommands(QObject):
             "confirm_view": self.confirm_view,
             "next_beat": self.show_next_beat,
             "calibrate": self.start_calibration,
+            "remove_calibrations": self.remove_calibrations,
             "reset_landmarks": self.reset_landmarks,
         }
         commands[target]()

@@ -77,8 +77,10 @@ def pixel_line(calibration: Calibration | None) -> Line:
     """Return the line about the pixel size of the left ventricle."""
     if calibration is None:
         return ("Pixel size unknown: no millilitres · ", Link("calibrate by hand", "calibrate"))
-    link = Link("calibrate again" if calibration.source == BY_HAND else "calibrate by hand", "calibrate")
-    return (f"Pixel {pixel_text(calibration)} · ", link)
+    text = f"Pixel {pixel_text(calibration)} · "
+    if calibration.source == BY_HAND:
+        return (text, Link("calibrate again", "calibrate"), " · ", Link("remove", "remove_calibrations"))
+    return (text, Link("calibrate by hand", "calibrate"))
 
 
 def landmarks_line(frame: int, *, is_shown: bool, is_manual: bool) -> Line | None:

@@ -196,6 +196,12 @@ def test_calibration_by_hand_replaces_the_pixel_size(heart_driver: WindowDriver)
     after = value_of(heart_driver, "EDV")
     assert float(after.split()[0]) == pytest.approx(8 * float(before.split()[0]), rel=0.05)
     assert "by hand" in text(heart_driver.window.measure.facts)
+    heart_driver.window.measure.facts.linkActivated.emit("remove_calibrations")
+    wait_for_numbers(heart_driver)
+    assert value_of(heart_driver, "EDV") == before
+    heart_driver.user.keys("Ctrl+Z")
+    wait_for_numbers(heart_driver)
+    assert value_of(heart_driver, "EDV") == after
     heart_driver.user.keys("Ctrl+Z")
     wait_for_numbers(heart_driver)
     assert value_of(heart_driver, "EDV") == before
