@@ -140,7 +140,14 @@ def _view_input(cine: Cine, record: CineRecord, project: Project, values: Values
     )
     if not snapshot.marks:
         return given
-    unmarked = measure_cine(given.cine, given.labels, values, landmarks=given.landmarks, inside=given.inside)
+    unmarked = measure_cine(
+        given.cine,
+        given.labels,
+        values,
+        checked=given.is_human,
+        landmarks=given.landmarks,
+        inside=given.inside,
+    )
     return replace(given, frames=chosen_frames(snapshot.marks, unmarked))
 
 

@@ -15,7 +15,7 @@ from app.domain.facts import Landmarks
 from app.domain.labels import LEFT_ATRIUM, LV_CAVITY, LV_MYOCARDIUM, LabelSet
 from app.domain.measure.biplane import BeatPlane
 from app.domain.measure.caveats import Caveat, CaveatKind
-from app.domain.measure.cycle import Beat, Cycle, find_cycle
+from app.domain.measure.cycle import Beat, Cycle, at_checked_frames, find_cycle
 from app.domain.measure.frame_geometry import FrameGeometry, Geometries
 from app.domain.measure.heart import HeartGeometry, Values
 from app.domain.measure.view_measurement import MM2_PER_CM2, ViewMeasurement, measure_view
@@ -125,6 +125,7 @@ def measure_cine(
     values: Values,
     *,
     frames: tuple[int, int] | None = None,
+    checked: frozenset[int] = frozenset(),
     landmarks: Mapping[int, Landmarks] | None = None,
     inside: NDArray[np.bool_] | None = None,
     known: Mapping[int, FrameGeometry] | None = None,
@@ -140,6 +141,8 @@ def measure_cine(
     values : Values
     frames : (int, int), optional
         Frames of end-diastole and end-systole; default those of the complete beats of the cine.
+    checked : frozenset of int
+        Frames whose LV cavity was drawn or accepted: they are preferred as end-diastole and end-systole.
     landmarks : mapping of int to Landmarks, optional
         Set by hand, by frame.
     inside : (height, width) bool, optional
@@ -151,6 +154,7 @@ def measure_cine(
     cavity = geometries.cavity_px()
     labelled = float(np.isfinite(cavity).mean())
     cycle = _cycle(cine, cavity if labelled >= LABELLED_SHARE else np.full_like(cavity, np.nan))
+    cycle = at_checked_frames(cycle, checked & labels.keys(), cine.timing.times_ms)
     beats = [beat for beat in cycle.beats if beat.ed in labels and beat.es in labels]
     if frames is not None:
         beats = [Beat(frames[0], frames[1], max(frames))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -21,6 +21,9 @@ SMALLEST_CHANGE = 0.03
 
 FULL_SHARE = 0.8
 """The curve at an edge of the cine counts as end-diastole only if it lies in this upper part of its range."""
+
+NEAREST_CHECKED_MS = 110.0
+"""A proposed frame moves to one that a human has checked, if that one is at most this far away."""
 
 SHORTEST_BEAT_MS = 300.0
 LONGEST_BEAT_MS = 2400.0
@@ -121,6 +124,31 @@ def _plausible(r_waves_ms: Sequence[float] | None) -> NDArray[np.float64] | None
         return None
     is_plausible = (intervals >= SHORTEST_BEAT_MS) & (intervals <= LONGEST_BEAT_MS)
     return waves if is_plausible.all() else None
+
+
+def at_checked_frames(cycle: Cycle, checked: Collection[int], times_ms: NDArray[np.float64]) -> Cycle:
+    """Move end-diastole and end-systole of the beats to frames that a human has checked, where one is near.
+
+    Near the extremes the size of the ventricle hardly changes from frame to frame, but a prediction beside an
+    outlined frame may be slightly larger or smaller than the outline.
+
+    Parameters
+    ----------
+    cycle : Cycle
+    checked : collection of int
+        Frames whose LV cavity was drawn or accepted.
+    times_ms : (T,) float
+        Times of the frames.
+    """
+
+    def nearest(frame: int) -> int:
+        distances = {abs(times_ms[other] - times_ms[frame]): other for other in sorted(checked)}
+        closest = min(distances, default=np.inf)
+        return distances[closest] if closest <= NEAREST_CHECKED_MS else frame
+
+    moved = (replace(beat, ed=nearest(beat.ed), es=nearest(beat.es)) for beat in cycle.beats)
+    beats = tuple(new if new.ed < new.es else old for new, old in zip(moved, cycle.beats, strict=True))
+    return replace(cycle, beats=beats)
 
 
 def _from_r_waves(

@@ -196,6 +196,7 @@ def _measure(view: ViewInput, values: Values) -> CineMeasurement:
         view.labels,
         values,
         frames=view.frames,
+        checked=view.is_human,
         landmarks=view.landmarks,
         inside=view.inside,
         known=view.known,

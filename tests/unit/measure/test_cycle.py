@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.domain.measure.cycle import BeatSource, find_cycle
+from app.domain.measure.cycle import Beat, BeatSource, Cycle, at_checked_frames, find_cycle
 
 BEAT_MS, STEP_MS = 900.0, 33.0
 SYSTOLE = 0.38
@@ -94,3 +94,14 @@ def test_a_beat_that_begins_at_the_edge_of_the_cine_gives_no_heart_rate() -> Non
     cycle = find_cycle(size, times)
     assert len(cycle.beats) == 1
     assert cycle.heart_rate is None
+
+
+def test_proposed_frames_move_to_checked_ones_nearby() -> None:
+    times = np.arange(40, dtype=np.float64) * 40.0
+    cycle = Cycle((Beat(10, 20, 30),), BeatSource.CURVE, None, BeatSource.CURVE)
+    assert at_checked_frames(cycle, {9, 22}, times).beats == (Beat(9, 22, 30),)
+    assert at_checked_frames(cycle, {8, 11}, times).beats == (Beat(11, 20, 30),)
+    assert at_checked_frames(cycle, {6, 25}, times).beats == cycle.beats  # too far
+    assert at_checked_frames(cycle, set(), times) == cycle
+    close = Cycle((Beat(10, 12, 30),), BeatSource.CURVE, None, BeatSource.CURVE)
+    assert at_checked_frames(close, {11}, times).beats == close.beats  # both would be the same frame
