@@ -37,6 +37,7 @@ def beating(n: int = N_FRAMES) -> dict[int, Frame]:
 
 
 def calibrated_cine(path: Path, n: int = N_FRAMES, **tags: Any) -> Path:
-    """Write a cine of square pixels of 1 mm, 25 frames per second."""
+    """Write an A4C cine of square pixels of 1 mm, 25 frames per second."""
     regions = [region(0, 0, WIDTH - 1, HEIGHT - 1, MM_PER_PX / 10.0)]
-    return grey_cine(path, n=n, SequenceOfUltrasoundRegions=regions, **tags)
+    view = {"SeriesDescription": "A4C"}
+    return grey_cine(path, n=n, SequenceOfUltrasoundRegions=regions, **(view | tags))

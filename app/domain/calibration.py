@@ -21,6 +21,9 @@ SMALLEST_PIXEL_MM, LARGEST_PIXEL_MM = 0.02, 3.0
 
 _SLACK_PX = 2
 """Pixels by which a region may leave the frame: some files state the width as the last column."""
+LARGEST_RATIO = 3.0
+"""A pixel size that differs from that of the file by more than this factor is a wrong unit or point."""
+
 _TWO_D = 1  # RegionSpatialFormat, DICOM PS3.3 C.8.5.5.1.1
 
 
@@ -73,6 +76,12 @@ def calibrate(
         raise CalibrationError(
             f"With this distance the picture would be {depth:.0f} mm high, which is not plausible: check the "
             "points and the unit of the distance."
+        )
+    stated = cine.calibration if region is None else cine.regions[region].calibration
+    if stated is not None and not 1 / LARGEST_RATIO <= width / stated.mm_per_px_x <= LARGEST_RATIO:
+        raise CalibrationError(
+            f"With this distance a pixel would be {width:.3f} mm wide, but the file states "
+            f"{stated.mm_per_px_x:.3f} mm: check the points and the unit of the distance."
         )
     return ManualCalibration(points, float(distance_mm), width, height)
 

@@ -288,11 +288,13 @@ class Measurements:
         self._worker.submit(self._measure, snapshots, caches, values, body)
 
     def _snapshots(self) -> list[CineSnapshot]:
-        found = []
+        found: list[CineSnapshot] = []
         for opened in self._cines():
             view, source = self.view_of(opened)
             if source is None and view is not None:
                 source = FactSource.RECOGNISED
+            if view is None and not found:
+                return []  # a short axis would be measured as an apical view
             found.append(CineSnapshot.of(opened, view, source, self._stored.beat(opened.id)))
         is_pair = len(found) == 2 and found[1].frames and found[0].view is not found[1].view
         return found if is_pair else found[:1]

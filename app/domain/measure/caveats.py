@@ -20,6 +20,7 @@ class CaveatKind(StrEnum):
     ONE_FRAME = "one frame"
     FEW_LABELS = "few labels"
     SAME_FRAME = "same frame"
+    ES_BEFORE_ED = "end-systole before end-diastole"
     ESV_EXCEEDS_EDV = "ESV exceeds EDV"
     ATRIUM_REVERSED = "atrium not largest at end-systole"
     FORESHORTENED = "foreshortened"
@@ -65,6 +66,9 @@ _TEXTS = {
         "Only {value:.0f} % of the frames show a labelled left ventricle, too few to find a complete beat: "
         "set the frames of end-diastole and end-systole."
     ),
+    CaveatKind.ES_BEFORE_ED: (
+        "End-systole lies before end-diastole, so the two frames belong to different beats: check both."
+    ),
     CaveatKind.SAME_FRAME: "End-diastole and end-systole are the same frame: choose two frames.",
     CaveatKind.ESV_EXCEEDS_EDV: (
         "The left ventricle is larger at end-systole than at end-diastole: check both frames and their masks."
@@ -82,7 +86,7 @@ _TEXTS = {
         "Neither wall nor atrium adjoins the LV cavity: the hinge points were derived from its shape."
     ),
     CaveatKind.LANDMARKS_IGNORED: (
-        "The landmarks set by hand do not lie on the LV cavity and are not used: move or remove them."
+        "The landmarks set by hand do not fit the LV cavity and are not used: move or remove them."
     ),
     CaveatKind.UNCHECKED: "The LV cavity is a prediction that nobody has checked.",
     CaveatKind.LOW_CONFIDENCE: (

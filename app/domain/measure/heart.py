@@ -25,6 +25,9 @@ SMALLEST_CAVITY_PX = 60
 SMALLEST_COVERED_SHARE = 0.5
 """A long axis whose disks cover less of the cavity than this does not belong to it."""
 
+FARTHEST_SHARE = 0.35
+"""A landmark farther from the contour than this share of the root of the cavity's area is misplaced."""
+
 EDGE_PX = 2
 """Pixels this close to the outside belong to the edge."""
 
@@ -174,8 +177,11 @@ def heart_geometry(
 
 
 def _fits(axis: AxisPoints, cavity: Contour) -> bool:
-    """Return True if disks along the long axis cut most of the cavity."""
+    """Return True if the landmarks lie near the contour and disks along the axis cut most of the cavity."""
     if axis.length_mm <= 0.0 or axis.annulus_mm <= 0.0:
+        return False
+    distances = [np.linalg.norm(cavity.points - p, axis=1).min() for p in (axis.left, axis.right, axis.apex)]
+    if max(distances) > FARTHEST_SHARE * np.sqrt(cavity.area_mm2):
         return False
     cut = disks(cavity.points, axis.base, axis.apex)
     covered = float(cut.diameters_mm.mean()) * cut.length_mm

@@ -105,6 +105,8 @@ def measure_view(
     found = list(caveats)
     if ed_frame == es_frame:
         return ViewMeasurement(ed_frame, es_frame, caveats=unique([*found, Caveat(CaveatKind.SAME_FRAME)]))
+    if es_frame < ed_frame:
+        found.append(Caveat(CaveatKind.ES_BEFORE_ED))
     for geometry, frame in ((ed, ed_frame), (es, es_frame)):
         found.extend(_caveats_of(geometry, frame))
     if ed is None or es is None:

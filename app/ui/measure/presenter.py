@@ -18,7 +18,7 @@ from app.ui.measure.picture_presenter import PicturePresenter
 from app.ui.player_bar import PlayerBar
 from app.ui.status import StatusLine
 from app.workspace.measurements import Measurements
-from app.workspace.measuring.contents import Contents, Line
+from app.workspace.measuring.contents import Contents, Line, Link
 from app.workspace.measuring.describe import Describer, heart_rate, warning_lines
 from app.workspace.measuring.fact_lines import (
     beat_line,
@@ -40,6 +40,7 @@ NO_CAVITY: Line = (
 NO_MASKS: Line = (
     "No masks yet. Wait for the draft, or outline the LV cavity at end-diastole and at end-systole.",
 )
+NO_VIEW: Line = ("The view is unknown: ", Link("state it", "view"), " to measure the left heart.")
 ORDER: dict[View | None, int] = {View.A4C: 0, View.A2C: 1}
 METHODS = {
     Method.ASE: "Volumes: method of disks, ASE/EACVI 2015.",
@@ -132,6 +133,9 @@ class MeasurePresenter(QObject):
         facts = self._facts(landmarks)
         if result is None or not self._views:
             is_updating = self._measurements.is_updating
+            has_masks = opened.predictions or opened.recorder.layer.annotated_frames
+            if has_masks and self._measurements.view_of(opened)[0] is None:
+                return Contents(missing=(NO_VIEW,), facts=facts, is_updating=is_updating)
             return Contents(missing=(NO_MASKS,), facts=facts, is_updating=is_updating)
         view_facts = [view.facts(values) for view in self._views]
         describer = Describer(result, view_facts)

@@ -32,7 +32,7 @@ def view_line(view: View | None, source: FactSource | None) -> Line:
         None if the program proposes the view and nobody has confirmed it.
     """
     if view is None:
-        return ("View unknown, an apical view is assumed · ", Link("set", "view"))
+        return ("View unknown · ", Link("set", "view"))
     text = f"View: {view_text(view, source)} · "
     if source is None:
         return (text, Link("confirm", "confirm_view"), " · ", Link("change", "view"))

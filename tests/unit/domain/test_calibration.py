@@ -40,10 +40,17 @@ def test_pixels_are_square_if_the_file_states_no_aspect() -> None:
 
 
 def test_the_aspect_of_the_file_is_kept() -> None:
-    cine = replace(plain(), calibration=Calibration(0.1, 0.2, "file"))
+    cine = replace(plain(), calibration=Calibration(0.5, 1.0, "file"))
     found = calibrate(cine, ((10.0, 10.0), (40.0, 50.0)), 85.0)
     assert found.mm_per_px_y == pytest.approx(2.0 * found.mm_per_px_x)
     assert math.hypot(30 * found.mm_per_px_x, 40 * found.mm_per_px_y) == pytest.approx(85.0)
+
+
+def test_a_size_that_contradicts_the_file_is_refused() -> None:
+    cine = replace(plain(), calibration=Calibration(0.25, 0.25, "file"))
+    with pytest.raises(CalibrationError, match=r"the file states 0\.250 mm"):
+        calibrate(cine, VERTICAL, 60.0)
+    assert calibrate(cine, ((10.0, 10.0), (10.0, 50.0)), 25.0).mm_per_px_x == pytest.approx(0.625)
 
 
 @pytest.mark.parametrize(

@@ -405,3 +405,14 @@ def test_any_label_images_give_finite_numbers_or_none(masks: np.ndarray, by_hand
         assert part["edv_ml"] != 0
     assert all(math.isfinite(low) and low <= high for low, high in found.intervals.values())
     assert all(a != b for a, b in pairwise(sorted(found.warnings)))
+
+
+def test_misplaced_landmarks_and_an_end_systole_before_end_diastole_are_named() -> None:
+    labels = beating(41, 20)
+    far = Landmarks(((390.0, 5.0), (220.0, 250.0)), (200.0, 60.0), FactSource.MANUAL)
+    found = measure_left_heart(
+        [view(View.A4C, labels, cine(41), frames=(20, 10), landmarks={20: far})], VALUES
+    )
+    assert found.views["A4C"].ed.axis.source is not Source.MANUAL  # type: ignore[union-attr]
+    assert any("set by hand do not fit" in text for text in found.warnings)
+    assert any("before end-diastole" in text for text in found.warnings)

@@ -217,7 +217,9 @@ def test_a_recognised_view_is_a_proposal_until_it_is_confirmed(measured: Measure
 
 
 def test_calibration_by_hand_gives_millilitres_and_is_undone(measured: Measured, tmp_path: Path) -> None:
-    opened = measured.open(grey_cine(tmp_path / "bare.dcm", n=40, SequenceOfUltrasoundRegions=[]))
+    opened = measured.open(
+        grey_cine(tmp_path / "bare.dcm", n=40, SequenceOfUltrasoundRegions=[], SeriesDescription="A4C")
+    )
     masks = {f: mask[: opened.cine.height, : opened.cine.width] for f, mask in beating().items()}
     full = np.zeros((opened.cine.height, opened.cine.width), np.uint8)
     padded = {}
@@ -413,6 +415,9 @@ def test_damaged_choices_count_as_absent(measured: Measured, tmp_path: Path, sto
     assert measured.measurements.pair is None
     assert measured.measurements.body is None
     measured.predict(opened, beating())
+    assert measured.measurements.result is None  # a cine of unknown view is not measured
+    measured.measurements.set_view(opened, View.A4C)
+    measured.settle()
     assert measured.measurements.result is not None
 
 
