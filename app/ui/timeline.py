@@ -4,69 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
-    QHelpEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPen,
-    QPixmap,
     QPolygonF,
-    QResizeEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from PySide6.QtWidgets import QWidget
 
 from app.ui import theme
+from app.ui.frame_strip import MARGIN, PLAYHEAD, FrameStrip
 
-MARGIN = 14
-"""Space in pixels at both ends of an axis of frames."""
 MIN_DICE = 0.6  # expected Dice of the shortest bar
 STRIP_HEIGHT = 30
 HIGH_DICE, LOW_DICE = QColor(theme.ACCENT), QColor(theme.WARNING)
 OUTDATED = QColor(theme.MUTED)
 BACKGROUND, DECODED = QColor("#0d0f12"), QColor("#4a545e")
-ANNOTATED, PLAYHEAD = QColor("#f2f4f6"), QColor("#ffffff")
+ANNOTATED = QColor("#f2f4f6")
 
 
-@dataclass(frozen=True)
-class FrameAxis:
-    """Axis on which every frame of a cine has the same width.
-
-    Attributes
-    ----------
-    n_frames : int
-        Number of frames; 0 without a cine.
-    width : int
-        Width of the widget in pixels, margins included.
-    """
-
-    n_frames: int
-    width: int
-
-    @property
-    def span(self) -> float:
-        """Width of all frames together in pixels."""
-        return float(max(self.width - 2 * MARGIN, 1))
-
-    def x_of(self, frame: float) -> float:
-        """Return the horizontal position in pixels of the centre of a frame."""
-        return MARGIN + (frame + 0.5) * self.span / max(self.n_frames, 1)
-
-    def frame_at(self, x: float) -> int:
-        """Return the frame at a horizontal position in pixels, clamped to the cine; 0 without a cine."""
-        if self.n_frames == 0:
-            return 0
-        return min(max(int((x - MARGIN) / self.span * self.n_frames), 0), self.n_frames - 1)
-
-
-class Timeline(QWidget):
+class Timeline(FrameStrip):
     """Frames from left to right.
 
     Filled white diamonds mark drawn frames, hollow ones accepted frames, the amber one the suggested frame.
@@ -81,25 +45,14 @@ class Timeline(QWidget):
         Frame worth outlining next.
     """
 
-    seek = Signal(int)
-
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setAccessibleName("Timeline")
-        self.setMouseTracking(True)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        font = self.font()
-        font.setPointSizeF(max(8.0, font.pointSizeF() * 0.85))
-        self.setFont(font)
+        super().__init__("Timeline", STRIP_HEIGHT, parent)
         self._times: NDArray[np.float64] = np.zeros(0)
-        self._current = 0
         self.annotated: dict[int, bool] = {}
         self._dice: dict[int, float] = {}
         self._outdated: frozenset[int] = frozenset()
         self.suggested: int | None = None
         self._decoded: frozenset[int] | float = 0.0
-        self._background: QPixmap | None = None  # everything but the playhead
 
     # Contents
 
@@ -116,61 +69,46 @@ class Timeline(QWidget):
         self._times = np.asarray(times_ms, np.float64)
         self._current, self.suggested, self._decoded = 0, None, 0.0
         self.annotated, self._dice, self._outdated = {}, {}, frozenset()
-        self._redraw()
-
-    def set_current(self, index: int) -> None:
-        """Move the playhead."""
-        if index != self._current:
-            self._current = index
-            self.update()
+        self.redraw()
 
     def set_annotated(self, drawn: Collection[int], accepted: Collection[int] = ()) -> None:
         """Set the frames with drawn structures, and those with accepted structures only."""
         self.annotated = dict.fromkeys(accepted, False) | dict.fromkeys(drawn, True)
-        self._redraw()
+        self.redraw()
 
     def set_predictions(self, dice: Mapping[int, float], outdated: Collection[int] = ()) -> None:
         """Set the expected Dice (0..1) of the predicted frames, and the frames with outdated predictions."""
         self._dice = {i: d if math.isfinite(d) else 0.0 for i, d in dice.items()}
         self._outdated = frozenset(outdated)
-        self._redraw()
+        self.redraw()
 
     def set_suggested(self, index: int | None) -> None:
         """Mark the frame worth outlining next."""
         self.suggested = index
-        self._redraw()
+        self.redraw()
 
     def set_decoded(self, decoded: Collection[int] | float) -> None:
         """Set the decoded frames, or the decoded fraction 0..1 from the start."""
         self._decoded = float(decoded) if isinstance(decoded, int | float) else frozenset(decoded)
-        self._redraw()
+        self.redraw()
 
     # Geometry
 
+    @property
+    def n_frames(self) -> int:
+        """Number of frames; 0 without a cine."""
+        return len(self._times)
+
     def frame_at(self, x: float) -> int:
         """Return the frame at a horizontal position in pixels, clamped to the cine; 0 without a cine."""
-        return self._axis().frame_at(x)
+        return self.axis().frame_at(x)
 
     def x_of(self, index: float) -> float:
         """Return the horizontal position in pixels of the centre of a frame."""
-        return self._axis().x_of(index)
-
-    def _axis(self) -> FrameAxis:
-        return FrameAxis(len(self._times), self.width())
-
-    def _row(self) -> int:
-        return QFontMetrics(self.font()).height()
-
-    def sizeHint(self) -> QSize:
-        """Return the preferred size."""
-        return QSize(600, STRIP_HEIGHT + 2 * self._row() + 10)
-
-    def minimumSizeHint(self) -> QSize:
-        """Return the smallest useful size."""
-        return QSize(200, self.sizeHint().height())
+        return self.axis().x_of(index)
 
     def _strip(self) -> QRectF:
-        return QRectF(MARGIN, self._row() + 4, self._axis().span, STRIP_HEIGHT)
+        return QRectF(MARGIN, self.row_height() + 4, self.axis().span, STRIP_HEIGHT)
 
     # Mouse
 
@@ -185,14 +123,6 @@ class Timeline(QWidget):
             index = self.frame_at(event.position().x())
             if index != self._current:
                 self.seek.emit(index)
-
-    def event(self, event: QEvent) -> bool:
-        """Show the tooltip of the frame under the pointer."""
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            if len(self._times):
-                QToolTip.showText(event.globalPos(), self.describe(self.frame_at(event.pos().x())), self)
-            return True
-        return super().event(event)
 
     def describe(self, index: int) -> str:
         """Return the tooltip of a frame, such as 'frame 12 · 0.240 s · drawn'."""
@@ -212,28 +142,10 @@ class Timeline(QWidget):
 
     # Painting
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Draw the strip at the new size."""
-        self._redraw()
-
-    def _redraw(self) -> None:
-        self._background = None
-        self.update()
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the strip and the marker of the visible frame."""
         painter = QPainter(self)
-        if self._background is None:
-            ratio = self.devicePixelRatioF()
-            self._background = QPixmap(self.size() * ratio)
-            self._background.setDevicePixelRatio(ratio)
-            self._background.fill(Qt.GlobalColor.transparent)
-            background = QPainter(self._background)
-            background.setRenderHint(QPainter.RenderHint.Antialiasing)
-            background.setFont(self.font())
-            self._paint_background(background)
-            background.end()
-        painter.drawPixmap(0, 0, self._background)
+        painter.drawPixmap(0, 0, self.background())
         if len(self._times):
             self._paint_playhead(painter)
 
@@ -248,7 +160,8 @@ class Timeline(QWidget):
             QPolygonF([QPointF(x - 5, top - 5), QPointF(x + 5, top - 5), QPointF(x, top + 2)])
         )
 
-    def _paint_background(self, painter: QPainter) -> None:
+    def paint_background(self, painter: QPainter) -> None:
+        """Draw decoded frames, predictions, axis and marks."""
         strip, n = self._strip(), len(self._times)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(BACKGROUND)
@@ -329,7 +242,7 @@ class Timeline(QWidget):
     def _paint_label(self, painter: QPainter, x: float, top: float, text: str) -> None:
         width = QFontMetrics(self.font()).horizontalAdvance(text) + 2
         left = min(max(x - width / 2, 1.0), self.width() - width - 1.0)
-        painter.drawText(QRectF(left, top, width, self._row()), Qt.AlignmentFlag.AlignCenter, text)
+        painter.drawText(QRectF(left, top, width, self.row_height()), Qt.AlignmentFlag.AlignCenter, text)
 
 
 def _ticks(start: float, stop: float, max_ticks: float, *, whole: bool) -> list[float]:

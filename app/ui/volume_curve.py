@@ -7,31 +7,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
-    QHelpEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPainterPath,
     QPaintEvent,
     QPen,
-    QPixmap,
-    QResizeEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from PySide6.QtWidgets import QWidget
 
 from app.domain.facts import Phase
 from app.ui import theme
-from app.ui.timeline import FrameAxis
+from app.ui.frame_strip import PLAYHEAD, FrameAxis, FrameStrip
 
 CURVE = QColor(0, 158, 235)
 FLAG = QColor("#f2c14e")
 BEAT = QColor(255, 255, 255, 13)
 OTHER_BEAT = 0.45  # opacity of the flags of beats that are not displayed
-PLAYHEAD = QColor("#ffffff")
 PLOT_HEIGHT = 56
 FLAG_PADDING = 5
 GRAB_DISTANCE = 6.0
@@ -84,29 +80,19 @@ class Curve:
     flags: tuple[Flag, ...] = field(default=())
 
 
-class VolumeCurve(QWidget):
+class VolumeCurve(FrameStrip):
     """Displays a curve on the time axis of the timeline below it; hidden while there is nothing to show.
 
     Dragging a flag moves the mark of its phase; pressing elsewhere goes to the frame under the pointer.
     """
 
-    seek = Signal(int)
     flag_moved = Signal(object, int)  # Flag as it was, new frame
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setAccessibleName("Size of the left ventricle over time")
-        self.setMouseTracking(True)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        font = self.font()
-        font.setPointSizeF(max(8.0, font.pointSizeF() * 0.85))
-        self.setFont(font)
+        super().__init__("Size of the left ventricle over time", PLOT_HEIGHT, parent)
         self._curve: Curve | None = None
-        self._current = 0
         self._dragged: Flag | None = None
         self._drag_frame = 0
-        self._background: QPixmap | None = None  # everything but flags and playhead
         self.hide()
 
     # Contents
@@ -118,19 +104,13 @@ class VolumeCurve(QWidget):
         if curve is None or self._curve is None or len(curve.values) != len(self._curve.values):
             self._dragged = None
         self._curve = curve
-        self._redraw()
+        self.redraw()
         self.setVisible(curve is not None)
 
     @property
     def curve(self) -> Curve | None:
         """The displayed curve; None if the widget is hidden."""
         return self._curve
-
-    def set_current(self, frame: int) -> None:
-        """Move the playhead."""
-        if frame != self._current:
-            self._current = frame
-            self.update()
 
     def describe(self, frame: int) -> str:
         """Return the tooltip of a frame, such as 'frame 12 · LV volume 87 ml · ED, marked by hand'."""
@@ -152,28 +132,18 @@ class VolumeCurve(QWidget):
 
     # Geometry
 
-    def axis(self) -> FrameAxis:
-        """Return the horizontal axis, that of a timeline of the same width."""
-        return FrameAxis(0 if self._curve is None else len(self._curve.values), self.width())
-
-    def _row(self) -> int:
-        return QFontMetrics(self.font()).height()
-
-    def sizeHint(self) -> QSize:
-        """Return the preferred size."""
-        return QSize(600, PLOT_HEIGHT + 2 * self._row() + 10)
-
-    def minimumSizeHint(self) -> QSize:
-        """Return the smallest useful size."""
-        return QSize(200, self.sizeHint().height())
+    @property
+    def n_frames(self) -> int:
+        """Number of frames; 0 without a curve."""
+        return 0 if self._curve is None else len(self._curve.values)
 
     def _plot(self) -> QRectF:
-        return QRectF(0, 2 * self._row() + 5, self.width(), PLOT_HEIGHT)
+        return QRectF(0, 2 * self.row_height() + 5, self.width(), PLOT_HEIGHT)
 
     def _flag_box(self, flag: Flag, frame: int) -> QRectF:
         width = QFontMetrics(self.font()).horizontalAdvance(str(flag.phase)) + 2 * FLAG_PADDING
         left = min(max(self.axis().x_of(frame) - width / 2, 0.0), self.width() - width)
-        return QRectF(left, self._row() + 3, width, self._row())
+        return QRectF(left, self.row_height() + 3, width, self.row_height())
 
     def _flag_at(self, position: QPointF) -> Flag | None:
         """Return the flag at a position: by its label, else by its line."""
@@ -230,11 +200,6 @@ class VolumeCurve(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Show tooltips; Esc returns a dragged flag to its place."""
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            if self._curve is not None:
-                frame = self.axis().frame_at(event.pos().x())
-                QToolTip.showText(event.globalPos(), self.describe(frame), self)
-            return True
         if isinstance(event, QKeyEvent) and self._dragged is not None and event.key() == Qt.Key.Key_Escape:
             if event.type() == QEvent.Type.KeyPress:
                 self.seek.emit(self._dragged.frame)
@@ -247,14 +212,6 @@ class VolumeCurve(QWidget):
 
     # Painting
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Draw the curve at the new size."""
-        self._redraw()
-
-    def _redraw(self) -> None:
-        self._background = None
-        self.update()
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw curve, flags and playhead."""
         if self._curve is None:
@@ -262,9 +219,7 @@ class VolumeCurve(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self.font())
-        if self._background is None:
-            self._background = self._paint_background(self._curve)
-        painter.drawPixmap(0, 0, self._background)
+        painter.drawPixmap(0, 0, self.background())
         self._paint_title(painter, self._curve)
         x, plot = self.axis().x_of(self._current), self._plot()
         painter.fillRect(QRectF(x - 0.75, plot.top(), 1.5, plot.height() + 5), PLAYHEAD)
@@ -278,17 +233,14 @@ class VolumeCurve(QWidget):
         value = curve.values[self._current] if self._current < len(curve.values) else math.nan
         text = self._text(value) if math.isfinite(value) else "not measured"
         painter.setPen(QColor(theme.MUTED))
-        area = QRectF(FrameAxis(1, 0).x_of(-0.5), 2, self.width(), self._row())
+        area = QRectF(FrameAxis(1, 0).x_of(-0.5), 2, self.width(), self.row_height())
         painter.drawText(area, Qt.AlignmentFlag.AlignLeft, f"{curve.name} on this frame: {text}")
 
-    def _paint_background(self, curve: Curve) -> QPixmap:
-        ratio = self.devicePixelRatioF()
-        pixmap = QPixmap(self.size() * ratio)
-        pixmap.setDevicePixelRatio(ratio)
-        pixmap.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(pixmap)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(self.font())
+    def paint_background(self, painter: QPainter) -> None:
+        """Draw beats, R waves and the curve."""
+        curve = self._curve
+        if curve is None:
+            return
         axis, plot = self.axis(), self._plot()
         for first, last in curve.beats:
             left, right = axis.x_of(first), axis.x_of(last)
@@ -301,8 +253,6 @@ class VolumeCurve(QWidget):
         painter.setPen(QPen(CURVE, 2))
         for path in curve_paths(curve.values, axis, plot.adjusted(0, 3, 0, -8)):
             painter.drawPath(path)
-        painter.end()
-        return pixmap
 
     def _paint_flag(self, painter: QPainter, flag: Flag, frame: int) -> None:
         box, x = self._flag_box(flag, frame), self.axis().x_of(frame)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from app.domain.cine import Box
 from app.domain.facts import Landmarks
 from app.domain.measure.heart import HeartGeometry
-from app.domain.measure.landmarks import AxisPoints
+from app.domain.measure.landmarks import AxisPoints, to_pixels
 from app.domain.views import FactSource
 from app.ui.measure.landmark_handles import AxisMarks
 from app.ui.measure.phase_pictures import PhaseGeometry
@@ -19,11 +19,7 @@ MARGIN = 0.25
 
 def axis_marks(axis: AxisPoints, spacing: tuple[float, float], *, is_manual: bool) -> AxisMarks:
     """Return landmarks in pixels; `spacing` is height and width of a pixel in the unit of the axis."""
-    left, right, apex = (
-        (float(point[1]) / spacing[1], float(point[0]) / spacing[0])
-        for point in (axis.left, axis.right, axis.apex)
-    )
-    return AxisMarks(left, right, apex, is_manual)
+    return AxisMarks(*to_pixels(axis, spacing), is_manual)
 
 
 def phase_geometry(

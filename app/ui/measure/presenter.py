@@ -133,8 +133,7 @@ class MeasurePresenter(QObject):
         facts = self._facts(landmarks)
         if result is None or not self._views:
             is_updating = self._measurements.is_updating
-            has_masks = opened.predictions or opened.recorder.layer.annotated_frames
-            if has_masks and self._measurements.view_of(opened)[0] is None:
+            if opened.has_masks and self._measurements.view_of(opened)[0] is None:
                 return Contents(missing=(NO_VIEW,), facts=facts, is_updating=is_updating)
             return Contents(missing=(NO_MASKS,), facts=facts, is_updating=is_updating)
         view_facts = [view.facts(values) for view in self._views]
