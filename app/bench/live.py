@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from app.domain.cine import Box, Calibration, Cine, Frame, Timing, TimingSource
+from app.bench.memory_cine import FramesInMemory, memory_cine
+from app.domain.cine import Calibration, Cine, Frame
 from app.domain.errors import ApicalError
 from app.domain.labels import LEFT_HEART
 from app.engine.events import EngineDied, Event, LearningFailure, PredictedMasks
@@ -159,48 +158,8 @@ class _ResponseTimes:
         )
 
 
-class _FramesInMemory:
-    """Frame source of decoded frames."""
-
-    def __init__(self, frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-        self._frames = frames
-
-    def frame(self, index: int) -> Frame:
-        return self._frames[index]
-
-    def is_decoded(self, index: int) -> bool:
-        return True
-
-    def prefetch(self, order: Iterable[int], on_frame: Callable[[int], None] | None = None) -> None:
-        if on_frame is not None:
-            for index in order:
-                on_frame(index)
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 def in_memory(scored: ScoredCine) -> Cine:
     """Create a cine from frames in memory, with the whole image as its region."""
-    n_frames, height, width = scored.frames.shape
     aspect = scored.pixel_aspect
-    times = np.arange(n_frames, dtype=np.float64) * (1000.0 / scored.fps)
-    return Cine(
-        path=Path("cine"),
-        uid="cine",
-        content_hash="",
-        n_frames=n_frames,
-        height=height,
-        width=width,
-        timing=Timing(times.astype(np.float64), TimingSource.CONTAINER),
-        calibration=None if aspect == 1.0 else Calibration(1.0, aspect, "given"),
-        regions=(),
-        region=Box(0, 0, width, height),
-        region_source="whole image",
-        colour_doppler=False,
-        burned_in_annotation=None,
-        view=None,
-        pixel_format="grey",
-        warnings=(),
-        source=_FramesInMemory(scored.frames),
-    )
+    calibration = None if aspect == 1.0 else Calibration(1.0, aspect, "given")
+    return memory_cine(scored.frames.shape, scored.fps, calibration, FramesInMemory(scored.frames))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.cine import Box, Calibration, Cine, Frame, Timing, TimingSource
+from app.bench.memory_cine import memory_cine
+from app.domain.cine import Calibration, Frame
 from app.domain.measure.biplane import Method
 from app.domain.measure.heart import Values
 from app.domain.measure.left_heart import LeftHeart, ViewInput, measure_left_heart
@@ -83,28 +83,9 @@ def view_input(
     cavity_dice, expected_dice : (T,) float
         Of predicted masks, for the intervals; nan where it is unknown.
     """
-    n, height, width = masks.shape
-    cine = Cine(
-        path=Path("masks"),
-        uid="",
-        content_hash="",
-        n_frames=n,
-        height=height,
-        width=width,
-        timing=Timing(np.arange(n, dtype=np.float64) * (1000.0 / fps), TimingSource.FRAME_TIME),
-        calibration=Calibration(spacing_mm[1], spacing_mm[0], "benchmark"),
-        regions=(),
-        region=Box(0, 0, width, height),
-        region_source="whole image",
-        colour_doppler=False,
-        burned_in_annotation=None,
-        view=view,
-        pixel_format="label image",
-        warnings=(),
-        source=_NoFrames(),
-    )
+    calibration = Calibration(spacing_mm[1], spacing_mm[0], "benchmark")
     return ViewInput(
-        cine,
+        memory_cine(masks.shape, fps, calibration, _NoFrames(), view),
         dict(enumerate(masks)),
         View(view),
         FactSource.FILE,
