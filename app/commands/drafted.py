@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.commands.measured_view import recognised_view
+from app.commands.left_heart_pipeline import prepare_left_heart
 from app.commands.progress import Progress
-from app.commands.segment import decode, feature_cache
 from app.domain.cine import Cine
-from app.domain.views import View
+from app.domain.views import View, view_named
 from app.encoders import registry
+from app.engine.region_geometry import RegionGeometry
 from app.engine.sector import on_frame
 from vjepa_core.label_image import LabelImage
 
@@ -59,40 +59,33 @@ def draft(cine: Cine, progress: Progress) -> Drafted:
     cine : Cine
     progress : Progress
     """
-    from vjepa_core.encoder.loaded import resolve_encoder
     from vjepa_core.encoder.precision import inference_device
-    from vjepa_core.fewshot.pipeline import PREDICT_FRAMES, CinePipeline
-    from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
+    from vjepa_core.fewshot.pipeline import PREDICT_FRAMES
+    from vjepa_core.fewshot.starter import load_starter
+    from vjepa_core.fewshot.view_recogniser import load_view_recogniser, view_features
 
     card = registry.find(registry.chosen())
     starter = load_starter(card)
     if starter is None:
         return Drafted({}, {}, {}, None, reason=NO_STARTER)
     starter.head.to(inference_device())
-    frames, damaged = decode(cine, cine.region, progress)
-    pipeline = CinePipeline.of_region(
-        frames,
-        LEFT_HEART,
-        fps=cine.timing.fps,
-        pixel_aspect=cine.pixel_aspect,
-        left_heart=True,
-        damaged=damaged,
-    )
-    pipeline.prepare(*resolve_encoder(card), cache=feature_cache(), on_progress=progress)
+    pipeline, damaged = prepare_left_heart(cine, card, progress)
     if not pipeline.check_starter(starter):
         return Drafted({}, {}, {}, None, reason=NOT_RECOGNISED)
+    views = load_view_recogniser(card)
+    view = None if views is None else view_named(views.recognise(view_features(pipeline.prepared)).view)
+    geometry = RegionGeometry.of(cine)
     labels: dict[int, LabelImage] = {}
     for first in range(0, cine.n_frames, PREDICT_FRAMES):
         progress("predict", first, cine.n_frames)
         group = list(range(first, min(first + PREDICT_FRAMES, cine.n_frames)))
         for frame, mask in zip(group, pipeline.predict(starter.head, group).masks, strict=True):
-            labels[frame] = np.zeros((cine.height, cine.width), np.uint8)
-            labels[frame][cine.region.slices] = mask
+            labels[frame] = geometry.on_frame(mask)
     usable = {frame: label for frame, label in labels.items() if frame not in damaged}
     return Drafted(
         usable,
         {frame: pipeline.assessment.structure_dice(frame) for frame in usable},
         {frame: pipeline.assessment.expected_dice(frame) for frame in usable},
         on_frame(cine, pipeline.prepared.inside),
-        recognised_view(pipeline.prepared, starter, card),
+        view,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.cine import Cine
 from app.domain.measure.left_heart import ViewInput
-from app.domain.views import FactSource, View
+from app.domain.views import FactSource, View, view_named
 
 if TYPE_CHECKING:
     from vjepa_core.encoder.catalogue import EncoderCard
@@ -20,7 +20,7 @@ def known_view(cine: Cine, chosen: str | None = None) -> tuple[View | None, Fact
     """Return the view that the user chose or that the file states, with its source."""
     if chosen is not None:
         return View(chosen), FactSource.MANUAL
-    stated = next((view for view in View if cine.view == view), None)
+    stated = view_named(cine.view)
     return stated, None if stated is None else FactSource.FILE
 
 
@@ -32,10 +32,7 @@ def recognised_view(prepared: PreparedCine, starter: Starter, card: EncoderCard)
     from vjepa_core.fewshot.view_recogniser import load_view_recogniser, recognise_view
 
     recogniser = load_view_recogniser(card)
-    if recogniser is None:
-        return None
-    found = recognise_view(replace(prepared, labels={}), recogniser, starter)
-    return None if found.view is None else View(found.view)
+    return None if recogniser is None else view_named(recognise_view(prepared, recogniser, starter).view)
 
 
 def with_recognised(view: ViewInput, recognised: View | None) -> ViewInput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.commands.labelled_cines import open_record
@@ -14,7 +14,6 @@ from app.domain.cine import Cine
 from app.domain.errors import LabelError
 from app.domain.measure.biplane import Method
 from app.domain.measure.body_size import BodySize
-from app.domain.measure.cine_measurement import measure_cine
 from app.domain.measure.heart import Values
 from app.domain.measure.left_heart import LeftHeart, ViewInput, measure_left_heart
 from app.domain.views import View
@@ -22,9 +21,9 @@ from app.engine.sector import sector_of
 from app.storage import schema
 from app.storage.project import Project
 from app.storage.records import CineRecord
-from app.workspace.measuring.chosen_frames import chosen_frames
 from app.workspace.measuring.cine_snapshot import CineSnapshot
-from app.workspace.measuring.pairs import OTHER_VIEW, stored_pairs
+from app.workspace.measuring.pairs import OTHER_VIEW
+from app.workspace.measuring.stored_choices import StoredChoices
 from app.workspace.opened_cine import load_cine
 
 
@@ -87,7 +86,7 @@ def measure_project(
         schema.copy(path, copy)
         with Project.open(copy) as project:
             values = values_of(project.label_set)
-            chosen = stored_pairs(project)
+            chosen = StoredChoices(lambda: project).pairs()
             for summary in project.summaries():
                 if not (summary.n_annotated or summary.n_predicted):
                     continue
@@ -126,32 +125,10 @@ def _view_input(cine: Cine, record: CineRecord, project: Project, values: Values
     opened = load_cine(cine, record, project)
     assigned = opened.recorder.layer.view
     view, source = known_view(cine) if assigned is None else (assigned.view, assigned.source)
-    snapshot = CineSnapshot.of(opened, view, source)
-    given = ViewInput(
-        snapshot.cine,
-        dict(snapshot.masks),
-        view,
-        source,
-        landmarks=opened.recorder.layer.landmarks,
-        structure_dice=snapshot.structure_dice(values.cavity),
-        expected_dice=snapshot.expected_dice(),
-        is_human=snapshot.drawn_frames(values.cavity),
-        inside=sector_of(cine),
-    )
-    if not snapshot.marks:
-        return given
-    unmarked = measure_cine(
-        given.cine,
-        given.labels,
-        values,
-        checked=given.is_human,
-        landmarks=given.landmarks,
-        inside=given.inside,
-    )
-    return replace(given, frames=chosen_frames(snapshot.marks, unmarked))
+    return CineSnapshot.of(opened, view, source).view_input(values, inside=sector_of(cine))
 
 
-def _groups(found: Sequence[_Measured], chosen: Mapping[str, int]) -> list[list[_Measured]]:
+def _groups(found: Sequence[_Measured], chosen: Mapping[int, int]) -> list[list[_Measured]]:
     """Pair cines: those that the user paired, then A4C and A2C of one study; all others stay alone."""
     left = {one.record.id: one for one in found}
     groups: list[list[_Measured]] = []
@@ -163,9 +140,9 @@ def _groups(found: Sequence[_Measured], chosen: Mapping[str, int]) -> list[list[
     return groups
 
 
-def _partner(one: _Measured, others: Mapping[int, _Measured], chosen: Mapping[str, int]) -> int | None:
+def _partner(one: _Measured, others: Mapping[int, _Measured], chosen: Mapping[int, int]) -> int | None:
     """Return the number of the cine that is measured together with `one`; None for none."""
-    by_user = chosen.get(str(one.record.id))
+    by_user = chosen.get(one.record.id)
     if by_user is not None:
         return by_user if by_user in others else None
     wanted, study = OTHER_VIEW.get(one.view.view) if one.view.view else None, one.record.study_hash
@@ -174,6 +151,6 @@ def _partner(one: _Measured, others: Mapping[int, _Measured], chosen: Mapping[st
     fitting = (
         number
         for number, other in others.items()
-        if other.record.study_hash == study and other.view.view is wanted and str(number) not in chosen
+        if other.record.study_hash == study and other.view.view is wanted and number not in chosen
     )
     return next(fitting, None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.commands.left_heart_pipeline import prepare_left_heart
 from app.commands.progress import Progress
-from app.commands.segment import decode, feature_cache
 from app.domain.cine import Cine
-from app.domain.views import View
+from app.domain.views import View, view_named
 from app.encoders import registry
 from vjepa_core.encoder.catalogue import EncoderCard
 
@@ -49,10 +49,8 @@ def recognise(cine: Cine, progress: Progress, card: EncoderCard | None = None) -
     ApicalError, CoreError
         If a file of the encoder cannot be used, or no frame can be decoded.
     """
-    from vjepa_core.encoder.loaded import resolve_encoder
     from vjepa_core.encoder.precision import inference_device
-    from vjepa_core.fewshot.pipeline import CinePipeline
-    from vjepa_core.fewshot.starter import LEFT_HEART, load_starter
+    from vjepa_core.fewshot.starter import load_starter
     from vjepa_core.fewshot.view_recogniser import load_view_recogniser, recognise_view
 
     card = card or registry.find(registry.chosen())
@@ -60,15 +58,6 @@ def recognise(cine: Cine, progress: Progress, card: EncoderCard | None = None) -
     if starter is None or recogniser is None:
         return None
     starter.head.to(inference_device())
-    frames, damaged = decode(cine, cine.region, progress)
-    pipeline = CinePipeline.of_region(
-        frames,
-        LEFT_HEART,
-        fps=cine.timing.fps,
-        pixel_aspect=cine.pixel_aspect,
-        left_heart=True,
-        damaged=damaged,
-    )
-    pipeline.prepare(*resolve_encoder(card), cache=feature_cache(), on_progress=progress)
+    pipeline, _ = prepare_left_heart(cine, card, progress)
     found = recognise_view(pipeline.prepared, recogniser, starter)
-    return ViewAnswer(None if found.view is None else View(found.view), found.probability)
+    return ViewAnswer(view_named(found.view), found.probability)

@@ -32,6 +32,11 @@ class View(StrEnum):
         return _SNOMED.get(self)
 
 
+def view_named(name: str | None) -> View | None:
+    """Return the view of a name, such as that of `Cine.view`; None for another name or None."""
+    return View(name) if name in set(View) else None
+
+
 _SNOMED = {
     View.A4C: "399214001",
     View.A2C: "399232001",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from psygnal import Signal
@@ -17,11 +17,10 @@ from app.domain.facts import AssignedView, FactEdit, Landmarks, Phase, PhaseMark
 from app.domain.measure.body_size import BodySize
 from app.domain.measure.cine_measurement import structure_values
 from app.domain.measure.heart import Values
-from app.domain.measure.left_heart import LeftHeart, ViewInput, measure_left_heart
-from app.domain.views import FactSource, View
+from app.domain.measure.left_heart import LeftHeart, measure_left_heart
+from app.domain.views import FactSource, View, view_named
 from app.storage.recorder import Recorder
 from app.workspace.dispatcher import Timer
-from app.workspace.measuring.chosen_frames import chosen_frames
 from app.workspace.measuring.cine_snapshot import CineSnapshot, GeometryCache
 from app.workspace.measuring.pairs import PairChoice
 from app.workspace.measuring.stored_choices import StoredChoices
@@ -142,8 +141,9 @@ class Measurements:
         stated = opened.recorder.layer.view
         if stated is not None:
             return stated.view, stated.source
-        if opened.cine.view in {str(view) for view in View}:
-            return View(opened.cine.view), FactSource.FILE
+        of_file = view_named(opened.cine.view)
+        if of_file is not None:
+            return of_file, FactSource.FILE
         return opened.recognised_view or self._stored.recognised_view(opened.id), None
 
     def calibrated(self, opened: OpenedCine) -> Cine:
@@ -307,9 +307,13 @@ class Measurements:
         body: BodySize | None,
     ) -> None:
         """Measure in the other thread: first what is needed for the numbers, then all frames."""
-        post: Callable[[Callable[[], object]], None] = self._workspace.dispatcher.post
+        dispatcher = self._workspace.dispatcher
+
+        def show() -> None:
+            dispatcher.post(partial(self._show, _measured(snapshots, caches, values, body)))
+
         try:
-            self._post(_measured(snapshots, caches, values, body))
+            show()
             for snapshot, cache in zip(snapshots, caches, strict=True):
                 known = cache.known(snapshot, values)
                 for frame in snapshot.frames:
@@ -317,15 +321,12 @@ class Measurements:
                         return
                     if frame not in known:
                         cache.examine(snapshot, frame, values)
-            self._post(_measured(snapshots, caches, values, body))
+            show()
         except Exception:
             logger.exception("the measurements failed")
-            post(lambda: self._show(None))
+            dispatcher.post(partial(self._show, None))
         finally:
-            post(self._on_finished)
-
-    def _post(self, measured: _Measured) -> None:
-        self._workspace.dispatcher.post(lambda: self._show(measured))
+            dispatcher.post(self._on_finished)
 
     def _on_finished(self) -> None:
         self._is_running = False
@@ -356,29 +357,9 @@ def _measured(
     body: BodySize | None,
 ) -> _Measured:
     """Measure snapshots; frames that are not in the caches are examined if the numbers need them."""
-    views = [_view_input(s, cache, values) for s, cache in zip(snapshots, caches, strict=True)]
+    views = [
+        snapshot.view_input(values, inside=cache.sector(snapshot.cine), known=cache.known(snapshot, values))
+        for snapshot, cache in zip(snapshots, caches, strict=True)
+    ]
     result = measure_left_heart(views, values, body=body)
-    if any(snapshot.marks for snapshot in snapshots):
-        views = [
-            replace(view, frames=chosen_frames(snapshot.marks, measured))
-            for view, snapshot, measured in zip(views, snapshots, result.views.values(), strict=True)
-        ]
-        result = measure_left_heart(views, values, body=body)
     return _Measured(result, tuple(snapshot.opened for snapshot in snapshots))
-
-
-def _view_input(snapshot: CineSnapshot, cache: GeometryCache, values: Values) -> ViewInput:
-    landmarks = {frame: content.landmarks for frame, content in snapshot.frames.items()}
-    return ViewInput(
-        snapshot.cine,
-        snapshot.masks,
-        snapshot.view,
-        snapshot.view_source,
-        beat=snapshot.beat,
-        landmarks={frame: points for frame, points in landmarks.items() if points is not None},
-        structure_dice=snapshot.structure_dice(values.cavity),
-        expected_dice=snapshot.expected_dice(),
-        is_human=snapshot.drawn_frames(values.cavity),
-        inside=cache.sector(snapshot.cine),
-        known=cache.known(snapshot, values),
-    )

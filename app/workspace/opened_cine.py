@@ -92,6 +92,11 @@ class OpenedCine:
         """Frames with an outdated prediction."""
         return {f for f, p in self.predictions.items() if p.revision != self.revision}
 
+    @property
+    def has_masks(self) -> bool:
+        """True if at least one frame is annotated or predicted."""
+        return bool(self.predictions or self.recorder.layer.annotated_frames)
+
     def masks(self, frame: int) -> FrameMasks:
         """Return annotation, states and prediction of a frame."""
         annotated = self.recorder.layer

@@ -14,6 +14,7 @@ from app.domain.measure.intervals import (
     strain_interval,
     volume_interval,
 )
+from app.domain.measure.view_measurement import ViewMeasurement
 
 
 def view_intervals(
@@ -32,26 +33,7 @@ def view_intervals(
     beat = measured.beats[0]
     if beat.ed_frame is None or beat.es_frame is None:
         return {}
-    ed, es = mask_of(beat.ed_frame), mask_of(beat.es_frame)
-    found: dict[str, Interval] = {}
-    for key, value, quantity, masks in (
-        ("edv_ml", beat.edv_ml, Quantity.EDV, [ed]),
-        ("esv_ml", beat.esv_ml, Quantity.ESV, [es]),
-        ("sv_ml", beat.sv_ml, Quantity.SV, [ed, es]),
-        ("la_volume_es_ml", beat.la_volume_es_ml, Quantity.LA_VOLUME, [es]),
-        ("cardiac_output_l_min", beat.cardiac_output_l_min, Quantity.SV, [ed, es]),
-    ):
-        if value is not None:
-            found[f"{name}.{key}"] = volume_interval(value, quantity, masks)
-    if beat.ef_percent is not None:
-        found[f"{name}.ef_percent"] = ef_interval(beat.ef_percent, [ed, es])
-    for key, strain in (
-        ("gls_endo_percent", beat.gls_endo_percent),
-        ("gls_midwall_percent", beat.gls_midwall_percent),
-    ):
-        if strain is not None:
-            found[f"{name}.{key}"] = strain_interval(strain, [ed, es])
-    return found
+    return _intervals(name, beat, [mask_of(beat.ed_frame)], [mask_of(beat.es_frame)])
 
 
 def biplane_intervals(measured: BiplaneMeasurement, masks: Sequence[Mask]) -> dict[str, Interval]:
@@ -65,18 +47,29 @@ def biplane_intervals(measured: BiplaneMeasurement, masks: Sequence[Mask]) -> di
     """
     if len(masks) != 4:
         return {}
+    return _intervals("biplane", measured, masks[::2], masks[1::2])
+
+
+def _intervals(
+    name: str, measured: ViewMeasurement | BiplaneMeasurement, ed: Sequence[Mask], es: Sequence[Mask]
+) -> dict[str, Interval]:
+    """Return the intervals of the numbers that are given; `ed` and `es` have one mask per view."""
+    both, biplane = [*ed, *es], len(ed) > 1
     found: dict[str, Interval] = {}
-    for key, value, quantity, relevant in (
-        ("edv_ml", measured.edv_ml, Quantity.EDV, masks[::2]),
-        ("esv_ml", measured.esv_ml, Quantity.ESV, masks[1::2]),
-        ("sv_ml", measured.sv_ml, Quantity.SV, masks),
-        ("la_volume_es_ml", measured.la_volume_es_ml, Quantity.LA_VOLUME, masks[1::2]),
-        ("cardiac_output_l_min", measured.cardiac_output_l_min, Quantity.SV, masks),
+    for key, quantity, masks in (
+        ("edv_ml", Quantity.EDV, ed),
+        ("esv_ml", Quantity.ESV, es),
+        ("sv_ml", Quantity.SV, both),
+        ("la_volume_es_ml", Quantity.LA_VOLUME, es),
+        ("cardiac_output_l_min", Quantity.SV, both),
     ):
-        if value is not None:
-            found[f"biplane.{key}"] = volume_interval(value, quantity, relevant, biplane=True)
+        volume = getattr(measured, key)
+        if volume is not None:
+            found[f"{name}.{key}"] = volume_interval(volume, quantity, masks, biplane=biplane)
     if measured.ef_percent is not None:
-        found["biplane.ef_percent"] = ef_interval(measured.ef_percent, masks, biplane=True)
-    if measured.gls_endo_percent is not None:
-        found["biplane.gls_endo_percent"] = strain_interval(measured.gls_endo_percent, masks, biplane=True)
+        found[f"{name}.ef_percent"] = ef_interval(measured.ef_percent, both, biplane=biplane)
+    for key in ("gls_endo_percent", "gls_midwall_percent"):
+        strain = getattr(measured, key, None)  # a pair has no midwall strain
+        if strain is not None:
+            found[f"{name}.{key}"] = strain_interval(strain, both, biplane=biplane)
     return found

@@ -14,11 +14,13 @@ from app.domain.cine import Box, Cine
 from app.domain.facts import Landmarks, Phase
 from app.domain.measure.frame_geometry import FrameGeometry, examine_frame
 from app.domain.measure.heart import Values
+from app.domain.measure.left_heart import ViewInput
 from app.domain.prediction import Prediction
 from app.domain.provenance import States
 from app.domain.shown_mask import FrameMasks
 from app.domain.views import FactSource, View
 from app.engine.sector import sector_of
+from app.workspace.measuring.chosen_frames import with_marked_frames
 from app.workspace.opened_cine import OpenedCine
 from vjepa_core.label_image import LabelImage
 
@@ -131,6 +133,39 @@ class CineSnapshot:
     def masks(self) -> ShownMasks:
         """The shown masks."""
         return ShownMasks((self.cine.height, self.cine.width), self.frames, self.walls)
+
+    def view_input(
+        self,
+        values: Values,
+        *,
+        inside: NDArray[np.bool_] | None,
+        known: Mapping[int, FrameGeometry] | None = None,
+    ) -> ViewInput:
+        """Return the input of the measurements, with the frames that follow from the marks.
+
+        Parameters
+        ----------
+        values : Values
+        inside : (height, width) bool or None
+            Pixels of the ultrasound sector.
+        known : mapping of int to FrameGeometry, optional
+            Geometry that a `GeometryCache` has; without it, all masks are computed here, once.
+        """
+        landmarks = {frame: content.landmarks for frame, content in self.frames.items()}
+        given = ViewInput(
+            self.cine,
+            dict(self.masks) if known is None else self.masks,
+            self.view,
+            self.view_source,
+            beat=self.beat,
+            landmarks={frame: points for frame, points in landmarks.items() if points is not None},
+            structure_dice=self.structure_dice(values.cavity),
+            expected_dice=self.expected_dice(),
+            is_human=self.drawn_frames(values.cavity),
+            inside=inside,
+            known=known or {},
+        )
+        return with_marked_frames(given, self.marks, values)
 
     def drawn_frames(self, cavity: int) -> frozenset[int]:
         """Return the frames whose LV cavity was drawn or accepted."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from app.domain.errors import ProjectError
 from app.domain.views import FactSource, View
-from app.storage.project import Project
 from app.workspace.cine_entry import CineEntry, CineState
 from app.workspace.measuring.stored_choices import StoredChoices
 from app.workspace.opened_cine import OpenedCine
 from app.workspace.workspace import Workspace
 
-logger = logging.getLogger(__name__)
-
 OTHER_VIEW = {View.A4C: View.A2C, View.A2C: View.A4C}
 """Views that form a pair for biplane volumes."""
-
-_PAIRS = "measured_pairs"  # name of a stored result: id of the other cine, or 0 for none, by id of a cine
 
 
 class PairChoice:
@@ -30,7 +23,7 @@ class PairChoice:
     view_of : callable
         Returns the view of a cine and its source.
     stored : StoredChoices
-        Knows the views of cines that are not open.
+        Pairs that the user chose, and views of cines that are not open.
     """
 
     def __init__(
@@ -53,7 +46,7 @@ class PairChoice:
     def of(self, opened: OpenedCine) -> OpenedCine | None:
         """Return the pair of a cine: the one chosen by hand, or else the one with the other view."""
         candidates = self.candidates(opened)
-        chosen = self._chosen().get(str(opened.id))
+        chosen = self._stored.pairs().get(opened.id)
         if chosen is not None:
             return next((other for other in candidates if other.id == chosen), None)
         wanted = self._wanted(opened)
@@ -66,13 +59,13 @@ class PairChoice:
         """Return why a cine is not measured as part of a pair, and the remedy; "" if it is or need not be."""
         pair = self.of(opened)
         if pair is not None:
-            if not _has_masks(pair):
+            if not pair.has_masks:
                 return f"{pair.record.name} has no masks yet: open it, so that they are predicted."
             if pair.recorder.layer.annotated_frames and pair.outdated:
                 return f"Masks of {pair.record.name} are older than its outlines: open it to update them."
             return ""
         view, wanted = self._view_of(opened)[0], self._wanted(opened)
-        chosen = self._chosen().get(str(opened.id))
+        chosen = self._stored.pairs().get(opened.id)
         if chosen == 0 or (wanted is None and view is not None):
             return ""
         if self._closed(opened):
@@ -98,7 +91,7 @@ class PairChoice:
 
     def _closed(self, opened: OpenedCine) -> list[CineEntry]:
         """Return the cines with masks that would be the pair of a cine if they were open."""
-        chosen = self._chosen().get(str(opened.id))
+        chosen = self._stored.pairs().get(opened.id)
         study, wanted = opened.record.study_hash, self._wanted(opened)
         found = []
         for entry in self._workspace.entries:
@@ -113,38 +106,9 @@ class PairChoice:
 
     def choose(self, opened: OpenedCine, other: OpenedCine | None) -> None:
         """Store the pair of a cine, or that it is measured alone."""
-        project = self._workspace.project
-        if project is None:
-            return
-        chosen = self._chosen()
-        chosen[str(opened.id)] = 0 if other is None else other.id
-        if other is not None:
-            chosen[str(other.id)] = opened.id
-        try:
-            project.save_result(_PAIRS, chosen)
-        except ProjectError as error:
-            logger.warning("the pair is not stored: %s", error)
-
-    def _chosen(self) -> dict[str, int]:
-        project = self._workspace.project
-        return {} if project is None else stored_pairs(project)
-
-
-def stored_pairs(project: Project) -> dict[str, int]:
-    """Return the pairs that the user chose: by id of a cine that of the other one, or 0 for none."""
-    try:
-        stored = project.result(_PAIRS)
-    except ProjectError:
-        return {}
-    if not isinstance(stored, dict):
-        return {}
-    return {key: value for key, value in stored.items() if isinstance(value, int)}
+        self._stored.set_pair(opened.id, 0 if other is None else other.id)
 
 
 def _suitability(opened: OpenedCine) -> tuple[bool, bool]:
     is_calibrated = opened.cine.calibration is not None or bool(opened.recorder.layer.calibrations)
-    return _has_masks(opened), is_calibrated
-
-
-def _has_masks(opened: OpenedCine) -> bool:
-    return bool(opened.predictions or opened.recorder.layer.annotated_frames)
+    return opened.has_masks, is_calibrated

@@ -8,18 +8,19 @@ from typing import Any
 
 from app.domain.errors import ProjectError
 from app.domain.measure.body_size import BodySize
-from app.domain.views import View
+from app.domain.views import View, view_named
 from app.storage.project import Project
 
 logger = logging.getLogger(__name__)
 
 _BEATS = "measured_beats"  # index of the beat that comes first, by id of a cine
 _BODIES = "body_sizes"  # height and weight by hash of the study
+_PAIRS = "measured_pairs"  # id of the cine that is measured with it, or 0 for none, by id of a cine
 _VIEWS = "cine_views"  # view, and whether the program recognised it, by id of a cine
 
 
 class StoredChoices:
-    """Beats, body sizes, and the last known view of each cine, also of cines that are not open.
+    """Beats, pairs, body sizes, and the last known view of each cine, also of cines that are not open.
 
     Values are read once per project, and written when they change. Damaged ones count as absent.
 
@@ -44,6 +45,17 @@ class StoredChoices:
         """Choose the beat that comes first."""
         self._set(_BEATS, cine_id, beat or None)
 
+    def pairs(self) -> dict[int, int]:
+        """Return the pairs that the user chose: by id of a cine that of the other one, or 0 for none."""
+        found = self._values(_PAIRS).items()
+        return {int(key): value for key, value in found if key.isdecimal() and isinstance(value, int)}
+
+    def set_pair(self, cine_id: int, other: int) -> None:
+        """Pair two cines, or with 0 measure a cine alone."""
+        self._set(_PAIRS, cine_id, other)
+        if other:
+            self._set(_PAIRS, other, cine_id)
+
     def body(self, study: str | None) -> BodySize | None:
         """Return height and weight of the patient of a study; None if they are not known."""
         found, key = self._values(_BODIES), study or ""
@@ -65,7 +77,7 @@ class StoredChoices:
         """Return the last known view of a cine, whatever its source."""
         found = self._values(_VIEWS).get(str(cine_id))
         known = found[0] if isinstance(found, list) and found else None
-        return View(known) if known in set(View) else None
+        return view_named(known) if isinstance(known, str) else None
 
     def recognised_view(self, cine_id: int) -> View | None:
         """Return the last known view of a cine if the program recognised it."""
