@@ -74,7 +74,7 @@ class StoredChoices:
         self._bodies[study or ""] = body
 
     def view(self, cine_id: int) -> View | None:
-        """Return the last known view of a cine, whatever its source."""
+        """Return the last known view of a cine from any source."""
         found = self._values(_VIEWS).get(str(cine_id))
         known = found[0] if isinstance(found, list) and found else None
         return view_named(known) if isinstance(known, str) else None
